@@ -1,0 +1,92 @@
+//! Every knob of a replica. Each says its unit, its default and what more or less of it costs.
+
+use crate::time::Micros;
+
+/// Settings of one replica. [`Config::default`] is what production runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// A peer that heard nothing else for so long gets a status. Default 200 ms. Less notices gaps and
+    /// crashes sooner and costs idle traffic; more makes gaps and crashes show later.
+    pub heartbeat_interval: Micros,
+    /// A push is acknowledged at the latest after this. Default 10 ms. Less frees the sender's log and
+    /// credit sooner and costs messages.
+    pub ack_delay: Micros,
+    /// A hello without answer is said again after this, in a new connection. Default 250 ms before the peer
+    /// is suspected, twice that after. Less finds a peer sooner and costs connection attempts.
+    pub hello_interval: Micros,
+    /// How slow the search for a suspected peer becomes after a minute. Default 2 s. It adds to the time
+    /// until a healed link carries data again.
+    pub probe_interval_max: Micros,
+    /// A push that is later than the fastest of the last minute by more than this is discarded and comes by
+    /// repair. Default 500 ms. Less turns jitter into repairs, more lets data out of healed cuts early.
+    pub late_max: Micros,
+    /// A gap is repaired when it has stood for so long. Default 2.5 s; 0 repairs at once. More costs
+    /// staleness after losses, less costs double transfers when a push is merely slow.
+    pub repair_delay: Micros,
+    /// A pull without progress for so long has failed and is tried at another peer. Default 1 s.
+    pub pull_timeout: Micros,
+    /// The shortest silence after which a peer is suspected, whatever its rhythm. Default 3 s. Less
+    /// notices crashes sooner and takes paused processes for dead.
+    pub suspect_after_min: Micros,
+    /// The longest silence before a peer is suspected, whatever its rhythm. Default 4.5 s.
+    pub suspect_after_max: Micros,
+    /// A joining replica that no member which is up answers starts alone after this. Default 1 s.
+    pub join_alone_after: Micros,
+    /// The same while an address has accepted a connection but not answered yet. Default 3 s.
+    pub join_alone_after_contact: Micros,
+    /// A wall clock that is ahead of all peers' by more than this is not used. Default 60 s.
+    pub wall_ahead_max: Micros,
+    /// Bytes of operations in the log ([`crate::Op::bytes`]); beyond it the oldest are cut, and a peer that
+    /// still needs them gets the whole state instead. Default 64 MiB. 0 keeps none.
+    pub log_bytes_max: usize,
+    /// Pushed operations waiting for their causes, all origins together; beyond it they are discarded and
+    /// come by repair. Default 16,384.
+    pub parked_max: usize,
+    /// Requests waiting for their dependencies; beyond it a request gets its refusal at once. Default 4,096.
+    pub waiting_max: usize,
+    /// The longest a request may wait. Default 30 s; longer wishes are cut to it.
+    pub wait_max: Micros,
+    /// Pushed operations that a peer has not acknowledged; beyond it pushing pauses, and what grows stale
+    /// meanwhile comes by repair. Default 4,096.
+    pub credit_ops_max: u64,
+    /// The same in bytes. Default 4 MiB; a single larger operation is still sent.
+    pub credit_bytes_max: usize,
+    /// Operations in one frame of a pull. Default 256.
+    pub frame_ops_max: usize,
+    /// Bytes in one frame of a pull. Default 64 KiB; a single larger operation is still sent.
+    pub frame_bytes_max: usize,
+    /// Frames of a pull that may be on their way at a time. Default 8.
+    pub frames_ahead_max: u32,
+    /// Bytes of keys and values held ([`crate::Op::bytes`] counts); beyond it writes that add are refused
+    /// with [`crate::Refusal::WriteLimit`], reads, deletes and replication go on. Default: no limit.
+    pub store_bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Micros::from_millis(200),
+            ack_delay: Micros::from_millis(10),
+            hello_interval: Micros::from_millis(250),
+            probe_interval_max: Micros::from_seconds(2),
+            late_max: Micros::from_millis(500),
+            repair_delay: Micros::from_millis(2_500),
+            pull_timeout: Micros::from_seconds(1),
+            suspect_after_min: Micros::from_millis(3_000),
+            suspect_after_max: Micros::from_millis(4_500),
+            join_alone_after: Micros::from_seconds(1),
+            join_alone_after_contact: Micros::from_seconds(3),
+            wall_ahead_max: Micros::from_seconds(60),
+            log_bytes_max: 64 << 20,
+            parked_max: 16_384,
+            waiting_max: 4_096,
+            wait_max: Micros::from_seconds(30),
+            credit_ops_max: 4_096,
+            credit_bytes_max: 4 << 20,
+            frame_ops_max: 256,
+            frame_bytes_max: 64 << 10,
+            frames_ahead_max: 8,
+            store_bytes_max: u64::MAX,
+        }
+    }
+}

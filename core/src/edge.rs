@@ -1,0 +1,180 @@
+//! The replica's edge: everything that goes in and comes out.
+
+use crate::identity::{Address, Incarnation};
+use crate::message::Message;
+use crate::request::{Reply, Request, RequestId};
+use crate::time::Micros;
+use crate::vector::{Dot, VersionVector};
+use alloc::boxed::Box;
+
+/// What can happen to a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Time has passed. Late or needless ones do no harm.
+    Timeout,
+    /// A message arrived.
+    Message {
+        /// The address that the sender says it has.
+        from: Address,
+        /// The message.
+        message: Message,
+    },
+    /// An address accepted a connection; whether anybody answers there is another question.
+    Connected {
+        /// Which.
+        to: Address,
+    },
+    /// A client asks.
+    Request {
+        /// The driver's name for it; never used twice.
+        id: RequestId,
+        /// What it asks.
+        request: Request,
+    },
+    /// A client went away; its request gets no reply. What it did is done.
+    Cancel {
+        /// The request.
+        id: RequestId,
+    },
+}
+
+/// What a replica wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this. Losing it is legal.
+    Send {
+        /// Where to.
+        to: Address,
+        /// What.
+        message: Message,
+    },
+    /// Answer a request. Each gets exactly one unless it was cancelled.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Something worth telling.
+    Event(Event),
+}
+
+/// Something worth telling: for logs, metrics and the simulator. Nothing depends on anybody listening.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An operation was applied, own ones included. Coverage moved by exactly this.
+    Applied(Dot),
+    /// A whole state was merged in one step.
+    Installed {
+        /// Who supplied it.
+        from: Incarnation,
+        /// The pull that fetched it.
+        pull: u64,
+        /// What that state covered.
+        vector: Box<VersionVector>,
+    },
+    /// A link was established.
+    Linked {
+        /// The peer's address.
+        address: Address,
+        /// Its life.
+        incarnation: Incarnation,
+    },
+    /// A member has been silent for too long; it is left out of the view until it answers.
+    Suspected(Address),
+    /// A suspected member answered.
+    Recovered(Address),
+    /// This replica loaded its state and serves; alone, if nobody who was up answered.
+    Up {
+        /// Nobody was there to fetch from.
+        alone: bool,
+    },
+    /// Another life turned out to be the newest at our address, so a new one began; the state is kept.
+    Reborn(Incarnation),
+    /// Another live process keeps taking our address; each of us stands back longer and longer.
+    AddressContested {
+        /// How long this one stands back now.
+        backoff: Micros,
+    },
+    /// The rows of the view changed.
+    ViewChanged,
+    /// A fetch began.
+    PullStarted {
+        /// From whom.
+        from: Address,
+        /// Its name.
+        pull: u64,
+    },
+    /// A fetch ended.
+    PullEnded {
+        /// From whom.
+        from: Address,
+        /// Its name.
+        pull: u64,
+        /// Everything came.
+        complete: bool,
+    },
+    /// The own process was not run for so long; peers' silence in that time counts for nothing.
+    Stalled(Micros),
+    /// The own wall clock is ahead of all peers' and not used any more, or is used again.
+    ClockTrusted(bool),
+    /// A peer with the same vector has another store: a mistake of ours, never of the network.
+    Diverged(Address),
+    /// A message was not taken in.
+    Dropped {
+        /// Who sent it.
+        from: Address,
+        /// Why.
+        reason: DropReason,
+    },
+}
+
+/// Why a message was not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// It belongs to a link that is no more, or is not yet.
+    OtherLink,
+    /// It came from a life that is not the newest at its address.
+    OldLife,
+    /// A push that is too late to be news; repair brings it.
+    Late,
+    /// There is no room to park it.
+    ParkedFull,
+    /// It comes from our own address, from somebody else.
+    OwnAddress,
+    /// This replica was removed and takes nothing in.
+    NotWanted,
+    /// It says something that no honest replica says.
+    Invalid,
+    /// It belongs to a pull that is no more, or is out of its turn.
+    OtherPull,
+}
+
+impl DropReason {
+    /// Every reason, for tables of counts.
+    pub const ALL: [Self; 8] = [
+        Self::OtherLink,
+        Self::OldLife,
+        Self::Late,
+        Self::ParkedFull,
+        Self::OwnAddress,
+        Self::NotWanted,
+        Self::Invalid,
+        Self::OtherPull,
+    ];
+
+    /// A short name for metrics and traces.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OtherLink => "other_link",
+            Self::OldLife => "old_life",
+            Self::Late => "late",
+            Self::ParkedFull => "parked_full",
+            Self::OwnAddress => "own_address",
+            Self::NotWanted => "not_wanted",
+            Self::Invalid => "invalid",
+            Self::OtherPull => "other_pull",
+        }
+    }
+}

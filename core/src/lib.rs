@@ -1,0 +1,66 @@
+#![no_std]
+//! The `hence` replica: a causally consistent, replicated key-value store as a pure state machine.
+//!
+//! [`Replica`] takes an [`Input`] at a [`Now`] and yields [`Output`]s. It does no I/O, reads no clock and
+//! draws no randomness of its own: its outputs are a pure function of its configuration, identity, seed and
+//! inputs. Drive it like this:
+//!
+//! ```
+//! use hence_core::{Address, Config, Identity, Input, Now, Output, Replica, Request, RequestId, Seed, Sound};
+//! let address = Address::parse("127.0.0.1:8090").unwrap();
+//! let identity = Identity { address: address.clone(), view: vec![address] };
+//! let mut replica = Replica::new(Sound, Config::default(), identity, Seed([7; 32]), Now::default());
+//! replica.handle(Now::default(), Input::Request { id: RequestId(1), request: Request::View });
+//! while let Some(output) = replica.poll_output() {
+//!     if let Output::Reply { id, reply } = output {
+//!         println!("{id:?} gets {reply:?}");
+//!     }
+//! }
+//! ```
+//!
+//! What it guarantees is written in `docs/`; every module names the invariants that it keeps.
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod data;
+mod edge;
+mod hlc;
+mod identity;
+mod message;
+mod op;
+mod request;
+mod siblings;
+mod time;
+mod token;
+mod vector;
+mod view;
+mod rules;
+mod store;
+mod log;
+mod parked;
+mod gaps;
+mod freshness;
+mod detector;
+mod replica;
+
+pub use config::Config;
+pub use data::{Key, KeyError, Value};
+pub use edge::{DropReason, Event, Input, Output};
+pub use hlc::Hlc;
+pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, Seed};
+pub use message::{Body, Content, Coverage, Hello, Message, Status, Supply};
+pub use op::{Effect, Op};
+pub use replica::{LinkState, PeerStatus, Replica, ReplicaStatus};
+pub use request::{
+    Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written,
+};
+pub use rules::{Rules, Sound};
+pub use siblings::{Sibling, Siblings};
+pub use store::Store;
+pub use time::{Micros, Now, Time, Wall};
+pub use token::{Token, TokenError};
+pub use vector::{Causality, Dot, VersionVector};
+pub use view::{Life, Row, View};

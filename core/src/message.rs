@@ -1,0 +1,155 @@
+//! What replicas say to each other.
+//!
+//! Every message carries the numbers of its link: a link joins two incarnations, each end names a fresh
+//! number in its hello and echoes the other's. A message whose numbers are not those of the present link
+//! changes nothing (protocol, section Replication).
+
+use crate::data::Key;
+use crate::hlc::Hlc;
+use crate::identity::Incarnation;
+use crate::op::Op;
+use crate::siblings::Siblings;
+use crate::time::{Time, Wall};
+use crate::vector::VersionVector;
+use crate::view::Row;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// One message between two replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The life that sends it.
+    pub from: Incarnation,
+    /// The sender's number for this link. Greater for a later link of the same incarnation; never 0.
+    pub number: u64,
+    /// The receiver's number for this link as the sender knows it; 0 in a hello that opens a link.
+    pub echo: u64,
+    /// What it says.
+    pub body: Body,
+}
+
+impl Message {
+    /// Does it open a link? A transport drops what it still holds for that peer and connects anew before
+    /// sending it: a new link is a new socket, or a connection that silently died would hold it up.
+    #[must_use]
+    pub const fn is_opening(&self) -> bool {
+        matches!(self.body, Body::Hello(_)) && self.echo == 0
+    }
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Opens a link or answers one that opens.
+    Hello(Box<Hello>),
+    /// Alive, and what is covered here: ping and acknowledgement in one.
+    Status(Box<Status>),
+    /// One of the sender's own operations, just made.
+    Push {
+        /// The operation.
+        op: Arc<Op>,
+        /// When it was made, on the sender's monotonic clock.
+        made: Time,
+    },
+    /// Every row of the sender's view.
+    View(Arc<[Row]>),
+    /// Asks for all operations that `vector` does not cover.
+    Pull {
+        /// Names this pull; greater for a later one of the same incarnation.
+        id: u64,
+        /// What the sender covers.
+        vector: Arc<VersionVector>,
+    },
+    /// One frame of the answer to a pull.
+    Supply(Box<Supply>),
+    /// A frame of a pull arrived and was taken in, so one more may be sent.
+    Taken {
+        /// The pull.
+        id: u64,
+        /// The frame's number.
+        frame: u32,
+    },
+}
+
+impl Body {
+    /// A short name for metrics and traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Status(_) => "status",
+            Self::Push { .. } => "push",
+            Self::View(_) => "view",
+            Self::Pull { .. } => "pull",
+            Self::Supply(_) => "supply",
+            Self::Taken { .. } => "taken",
+        }
+    }
+}
+
+/// Opens a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The sender's monotonic clock.
+    pub sent: Time,
+    /// The sender's wall clock.
+    pub wall: Wall,
+    /// What the sender covers.
+    pub vector: Arc<VersionVector>,
+    /// Every row of the sender's view, its own first.
+    pub view: Arc<[Row]>,
+}
+
+/// Ping and acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The sender's monotonic clock.
+    pub sent: Time,
+    /// The sender's wall clock.
+    pub wall: Wall,
+    /// What the sender covers: applied or installed, never merely heard.
+    pub vector: Arc<VersionVector>,
+    /// The greatest counter that arrived in a push of this link, applied, parked or refused: so much
+    /// credit returns.
+    pub received: u64,
+    /// A hash of the sender's view rows; who has another hash sends its rows.
+    pub view_hash: u64,
+    /// The digest of the sender's store; equal vectors must come with equal digests.
+    pub digest: u64,
+}
+
+/// One frame of the answer to a pull. Frames count from 0 and arrive in order or the pull has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supply {
+    /// The pull that this answers.
+    pub id: u64,
+    /// Its running number.
+    pub frame: u32,
+    /// What it holds.
+    pub content: Content,
+    /// Nothing comes after it.
+    pub last: bool,
+}
+
+/// What a [`Supply`] holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Operations in the supplier's own apply order: every prefix is causally closed.
+    Ops(Vec<Arc<Op>>),
+    /// Keys of the supplier's state with their versions, to be kept aside until the whole is there.
+    Keys(Vec<(Key, Siblings)>),
+    /// The end of a state: what it covers. Installing it is one step.
+    State(Box<Coverage>),
+}
+
+/// What a whole state covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// Every event in it.
+    pub vector: VersionVector,
+    /// The highest delete per incarnation among those.
+    pub deletes: VersionVector,
+    /// The supplier's clock: at least the stamp of every event in it.
+    pub clock: Hlc,
+}

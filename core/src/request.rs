@@ -1,0 +1,167 @@
+//! What clients ask and what they get. Tokens are decoded by the caller; conditions are sets of dots.
+
+use crate::data::{Key, Value};
+use crate::identity::Address;
+use crate::siblings::Siblings;
+use crate::time::Micros;
+use crate::vector::{Dot, VersionVector};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Names one request at one replica until it is answered or cancelled. The driver chooses it, never twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A client's request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// To read or write a key.
+    Data(DataRequest),
+    /// `GET /view`: who is in.
+    View,
+    /// `PUT /view`: an operator wants this address.
+    ViewAdd(Address),
+    /// `DELETE /view`: an operator does not want it any more.
+    ViewRemove(Address),
+}
+
+/// A request for one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataRequest {
+    /// The key.
+    pub key: Key,
+    /// What to do with it.
+    pub action: Action,
+    /// The client's causal past: the join of all tokens it sent.
+    pub past: VersionVector,
+    /// How long to wait for missing dependencies instead of a refusal; zero is not at all.
+    pub wait: Micros,
+    /// When to go ahead.
+    pub condition: Condition,
+}
+
+/// What to do with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Read it.
+    Get,
+    /// Write this value.
+    Put(Value),
+    /// Remove it.
+    Delete,
+}
+
+/// Preconditions on the versions that this replica shows (RFC 9110, section 13).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Condition {
+    /// Go ahead only if the versions shown are one of these.
+    pub if_match: Option<Match>,
+    /// Go ahead only if the versions shown are none of these.
+    pub if_none_match: Option<Match>,
+}
+
+/// What a precondition compares with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// `*`: the key is present.
+    Any,
+    /// One of these exact sets, each sorted by dot.
+    OneOf(Vec<Vec<Dot>>),
+}
+
+impl Match {
+    /// Do these versions match?
+    #[must_use]
+    pub fn matches(&self, siblings: &Siblings) -> bool {
+        match self {
+            Self::Any => !siblings.is_empty(),
+            Self::OneOf(sets) => {
+                let same = |set: &Vec<Dot>| set.len() == siblings.len() && set.iter().all(|&dot| siblings.contains(dot));
+                !siblings.is_empty() && sets.iter().any(same)
+            }
+        }
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The key is present.
+    Found {
+        /// Its versions, winner first.
+        siblings: Siblings,
+        /// The client's causal past from now on.
+        token: VersionVector,
+    },
+    /// A conditional read whose versions the client already has.
+    NotModified {
+        /// Its versions, winner first.
+        siblings: Siblings,
+        /// The client's causal past from now on.
+        token: VersionVector,
+    },
+    /// The key is absent; so a read, or a delete that did nothing.
+    Absent {
+        /// The client's causal past from now on.
+        token: VersionVector,
+    },
+    /// The write is applied here.
+    Written(Written),
+    /// The precondition does not hold here; nothing changed.
+    PreconditionFailed {
+        /// The versions it was compared with.
+        siblings: Siblings,
+        /// The client's causal past from now on.
+        token: VersionVector,
+    },
+    /// Refused; nothing changed.
+    Refused(Refusal),
+    /// The members that are wanted and not known to be down, in order of address.
+    View(Vec<Address>),
+    /// `PUT /view` succeeded.
+    ViewAdded {
+        /// `GET /view` listed it already.
+        listed: bool,
+    },
+    /// `DELETE /view` succeeded.
+    ViewRemoved,
+    /// `DELETE /view` of an address that is not wanted.
+    ViewUnknown,
+    /// `DELETE /view` of the last wanted address.
+    ViewLast,
+}
+
+/// A write that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The write event.
+    pub dot: Dot,
+    /// The versions it replaced or removed, sorted by dot. A put is a creation when there are none.
+    pub superseded: Vec<Dot>,
+    /// The client's causal past from now on.
+    pub token: VersionVector,
+}
+
+/// Why a replica did not serve a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is joining, or an operator removed it.
+    NotReady,
+    /// It has not applied all of the client's causal past, and the wait, if any, is over.
+    NotCovered,
+    /// The token names a write of this very life that was never made: it is not one of ours.
+    Impossible,
+    /// Memory limits are reached.
+    WriteLimit,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotReady => "Replica is not ready",
+            Self::NotCovered => "Causal dependencies not satisfied; try again later",
+            Self::Impossible => "causal-metadata names a write that this replica never made",
+            Self::WriteLimit => "Write limit reached; try again later",
+        })
+    }
+}

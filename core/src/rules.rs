@@ -1,0 +1,106 @@
+//! What the protocol decides, one method per sentence, so that a researcher can swap a sentence and see what
+//! breaks. [`Sound`] keeps every default; a mutant lives in the simulator and the product cannot name it.
+
+use crate::hlc::Hlc;
+use crate::op::Op;
+use crate::siblings::{Sibling, Siblings};
+use crate::time::{Micros, Wall};
+use crate::vector::{Dot, VersionVector};
+use alloc::vec::Vec;
+
+/// The decisions of the protocol. The default bodies are the sound ones.
+pub trait Rules {
+    /// A request is served when all of the client's causal past is applied here.
+    fn may_serve(&self, covered: &VersionVector, past: &VersionVector) -> bool {
+        covered.dominates(past)
+    }
+
+    /// An operation is applied when it is the next of its incarnation and everything it depends on is applied.
+    fn may_apply(&self, covered: &VersionVector, op: &Op) -> bool {
+        covered.counter(op.dot.incarnation) + 1 == op.dot.counter && covered.dominates(&op.deps)
+    }
+
+    /// A write replaces every version of the key that its replica shows.
+    fn supersedes(&self, shown: &Siblings) -> Vec<Dot> {
+        let mut dots: Vec<Dot> = shown.iter().map(|sibling| sibling.dot).collect();
+        dots.sort_unstable();
+        dots
+    }
+
+    /// A write depends on the client's past, on what it replaces, and on the deletes of its key.
+    fn dependencies(&self, past: &VersionVector, superseded: &[Dot], deletes: &VersionVector) -> VersionVector {
+        let mut deps = past.clone();
+        superseded.iter().for_each(|&dot| _ = deps.join_dot(dot));
+        deps.join(deletes);
+        deps
+    }
+
+    /// Whoever got an answer about a key carries the versions shown and the deletes that hid others.
+    fn answer(&self, past: &VersionVector, shown: &Siblings, deletes: &VersionVector) -> VersionVector {
+        let mut token = past.clone();
+        shown.iter().for_each(|sibling| _ = token.join_dot(sibling.dot));
+        token.join(deletes);
+        token
+    }
+
+    /// A write is stamped above everything applied here.
+    fn stamp(&self, clock: Hlc, wall: Option<Wall>) -> Hlc {
+        clock.next(wall)
+    }
+
+    /// Whoever applied a stamped write stamps above it from then on.
+    fn follow(&self, clock: Hlc, heard: Hlc) -> Hlc {
+        clock.max(heard)
+    }
+
+    /// A push that arrives late is not news; repair brings it.
+    fn is_fresh(&self, lateness: Micros, late_max: Micros) -> bool {
+        lateness <= late_max
+    }
+
+    /// An operation leaves the log early only when every member has acknowledged it.
+    fn may_trim(&self, acknowledged_by_all: bool) -> bool {
+        acknowledged_by_all
+    }
+
+    /// A delete that leaves the log stays covered by every later answer.
+    fn remember_trimmed_delete(&self) -> bool {
+        true
+    }
+
+    /// On install a version stays if both sides have it, or if the side that lacks it has not seen it.
+    fn survives(&self, sibling: &Sibling, other_has_it: bool, other_covers: &VersionVector) -> bool {
+        other_has_it || !other_covers.covers(sibling.dot)
+    }
+
+    /// An installed state is merged with what is covered at that moment, not with what was when it was asked for.
+    fn vector_at_install<'a>(&self, present: &'a VersionVector, _asked: &'a VersionVector) -> &'a VersionVector {
+        present
+    }
+
+    /// Keys of a state stay aside until the whole is there.
+    fn install_only_whole(&self) -> bool {
+        true
+    }
+
+    /// What a peer says it covers raises what is worth fetching, never what is covered here.
+    fn hearing_covers(&self) -> bool {
+        false
+    }
+
+    /// A message of another link changes nothing.
+    fn only_present_link(&self) -> bool {
+        true
+    }
+
+    /// Operations are supplied in the order in which they were applied.
+    fn supply_in_apply_order(&self) -> bool {
+        true
+    }
+}
+
+/// The rules as protocol.md states them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sound;
+
+impl Rules for Sound {}

@@ -1,0 +1,205 @@
+//! A client's causal past as opaque text: what travels as `causal-metadata`.
+//!
+//! Layout before base64 (URL-safe, no padding): version 1 byte, cluster tag 4, number of entries as a
+//! varint, then per entry the incarnation (8 bytes, big-endian) and its counter (varint), CRC-32 of all
+//! before it (4). Entries are sorted, counters are not 0, varints are minimal: one vector has exactly
+//! one text. At 3 members that is 52 to 68 characters, 12 to 16 more per further member.
+
+use crate::identity::{ClusterTag, Incarnation};
+use crate::vector::VersionVector;
+use alloc::string::String;
+use alloc::vec::Vec;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use core::fmt;
+
+/// The causal past that a client carries, as a version vector.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Token(pub VersionVector);
+
+/// Why a text is not a [`Token`] of this cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenError {
+    /// Longer than the limit it was checked against.
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The longest allowed.
+        bytes_max: usize,
+    },
+    /// Not base64, cut off, changed, or not the one text of its vector.
+    Damaged,
+    /// Written by another version of the format.
+    Version(u8),
+    /// Issued by a cluster of another name.
+    Foreign,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { bytes, bytes_max } => {
+                write!(f, "causal-metadata has {bytes} bytes; at most {bytes_max} are allowed")
+            }
+            Self::Damaged => f.write_str("causal-metadata is damaged; send it back exactly as it was received"),
+            Self::Version(version) => write!(f, "causal-metadata has format version {version}, which is not known"),
+            Self::Foreign => f.write_str("causal-metadata comes from another cluster"),
+        }
+    }
+}
+
+impl core::error::Error for TokenError {}
+
+const VERSION: u8 = 1;
+const CHECKSUM_BYTES: usize = 4;
+
+impl Token {
+    /// The text of this token in this cluster.
+    #[must_use]
+    pub fn encode(&self, cluster: ClusterTag) -> String {
+        let mut bytes = Vec::with_capacity(16 + 12 * self.0.len());
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&cluster.0.to_be_bytes());
+        push_varint(&mut bytes, self.0.len() as u64);
+        for (incarnation, counter) in self.0.entries() {
+            bytes.extend_from_slice(&incarnation.0.to_be_bytes());
+            push_varint(&mut bytes, counter);
+        }
+        let checksum = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&checksum.to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a token strictly: any changed, missing or added character is an error.
+    ///
+    /// # Errors
+    /// See [`TokenError`]. Work is bounded by `bytes_max` whatever the text claims.
+    pub fn decode(text: &str, cluster: ClusterTag, bytes_max: usize) -> Result<Self, TokenError> {
+        if text.len() > bytes_max {
+            return Err(TokenError::TooLong { bytes: text.len(), bytes_max });
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Damaged)?;
+        let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(TokenError::Damaged)?;
+        if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
+            return Err(TokenError::Damaged);
+        }
+        let mut reader = Reader(body);
+        let version = reader.bytes::<1>()?[0];
+        if version != VERSION {
+            return Err(TokenError::Version(version));
+        }
+        if u32::from_be_bytes(reader.bytes()?) != cluster.0 {
+            return Err(TokenError::Foreign);
+        }
+        let mut vector = VersionVector::new();
+        let mut last = None;
+        for _ in 0..reader.varint()? {
+            let incarnation = Incarnation(u64::from_be_bytes(reader.bytes()?));
+            let counter = reader.varint()?;
+            if counter == 0 || last.is_some_and(|last| last >= incarnation) {
+                return Err(TokenError::Damaged);
+            }
+            last = Some(incarnation);
+            vector.raise(incarnation, counter);
+        }
+        if reader.0.is_empty() { Ok(Self(vector)) } else { Err(TokenError::Damaged) }
+    }
+}
+
+/// Seven bits a byte, lowest first, the high bit says that more follow.
+fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], TokenError> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(TokenError::Damaged)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn varint(&mut self) -> Result<u64, TokenError> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.bytes::<1>()?[0];
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 || shift > 0 && byte == 0 {
+                return Err(TokenError::Damaged); // does not fit 64 bits, or could have been shorter
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(TokenError::Damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HERE: ClusterTag = ClusterTag(0xfeed);
+    const MAX: usize = 8_192;
+
+    fn token(entries: &[(u64, u64)]) -> Token {
+        Token(VersionVector::from_entries(entries.iter().map(|&(i, c)| (Incarnation(i), c))))
+    }
+
+    #[test]
+    fn every_changed_or_missing_character_is_damage() {
+        let text = token(&[(1 << 40 | 7, 1), (2 << 40 | 9, 300), (3 << 40, 70_000)]).encode(HERE);
+        assert!((52..=68).contains(&text.len()), "{}", text.len());
+        for at in 0..text.len() {
+            assert_eq!(Token::decode(&text[..at], HERE, MAX), Err(TokenError::Damaged), "cut at {at}");
+            for other in "AZaz09-_=+/ %".chars().filter(|&c| !text[at..].starts_with(c)) {
+                let mut changed = text.clone();
+                changed.replace_range(at..=at, other.encode_utf8(&mut [0; 4]));
+                assert_eq!(Token::decode(&changed, HERE, MAX), Err(TokenError::Damaged), "{changed}");
+            }
+        }
+    }
+
+    #[test]
+    fn version_cluster_and_length_are_told_apart() {
+        let text = token(&[(1, 1)]).encode(HERE);
+        assert_eq!(Token::decode(&text, ClusterTag(1), MAX), Err(TokenError::Foreign));
+        assert_eq!(Token::decode(&text, HERE, 5), Err(TokenError::TooLong { bytes: text.len(), bytes_max: 5 }));
+        let mut bytes = URL_SAFE_NO_PAD.decode(&text).expect("just encoded");
+        bytes.truncate(bytes.len() - 4);
+        bytes[0] = 9;
+        let checksum = crc32fast::hash(&bytes).to_be_bytes();
+        bytes.extend_from_slice(&checksum);
+        assert_eq!(Token::decode(&URL_SAFE_NO_PAD.encode(&bytes), HERE, MAX), Err(TokenError::Version(9)));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(entries in proptest::collection::vec((any::<u64>(), 1..=u64::MAX), 0..20)) {
+            let token = token(&entries);
+            let text = token.encode(HERE);
+            prop_assert_eq!(Token::decode(&text, HERE, MAX), Ok(token));
+        }
+
+        /// What decodes is canonical; nothing panics.
+        #[test]
+        fn arbitrary_bytes(mut bytes in proptest::collection::vec(any::<u8>(), 0..64), fix in any::<bool>()) {
+            if fix {
+                bytes.splice(0..0, [VERSION, 0, 0, 0xfe, 0xed]);
+                let checksum = crc32fast::hash(&bytes).to_be_bytes();
+                bytes.extend_from_slice(&checksum);
+            }
+            let text = URL_SAFE_NO_PAD.encode(&bytes);
+            if let Ok(token) = Token::decode(&text, HERE, MAX) {
+                prop_assert_eq!(token.encode(HERE), text);
+            }
+        }
+    }
+}

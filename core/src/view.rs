@@ -1,0 +1,232 @@
+//! The agreed addresses: who belongs to the cluster, and which life is the newest at each address.
+//!
+//! A row per address: a wanted counter (0 unknown, odd wanted, even removed), the newest incarnation heard
+//! of and whether that one is up. Rows merge by maximum, so views converge whatever arrives in what order.
+//! Only an operator moves a counter; a failure detector never does (protocol, section Membership).
+
+use crate::identity::{Address, Incarnation};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// What is known of one address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
+    /// The address.
+    pub address: Address,
+    /// 0 unknown, odd wanted, even from 2 on removed by an operator.
+    pub counter: u64,
+    /// The newest life there, once one was heard of.
+    pub life: Option<Life>,
+}
+
+/// The newest life at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Life {
+    /// Which.
+    pub incarnation: Incarnation,
+    /// Has it loaded its state? Never goes back within one life.
+    pub up: bool,
+}
+
+impl Row {
+    const fn is_odd(&self) -> bool {
+        self.counter % 2 == 1
+    }
+
+    fn merge(&mut self, other: &Self) -> bool {
+        let before = (self.counter, self.life);
+        self.counter = self.counter.max(other.counter);
+        // `Option` orders none below some, and `Life` by incarnation, then joining below up.
+        self.life = self.life.max(other.life);
+        before != (self.counter, self.life)
+    }
+}
+
+/// Every address ever heard of, with its row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    rows: BTreeMap<Address, Row>,
+    /// No row is odd. Then all are taken as wanted: two sides that removed each other are both back instead of
+    /// both gone. It is derived, never merged, so merging stays a plain maximum.
+    nobody: bool,
+}
+
+impl View {
+    /// A view in which these addresses are wanted and nothing else is known.
+    #[must_use]
+    pub fn of(addresses: impl IntoIterator<Item = Address>) -> Self {
+        let row = |address: Address| (address.clone(), Row { address, counter: 1, life: None });
+        let mut view = Self { rows: addresses.into_iter().map(row).collect(), nobody: false };
+        view.count_wanted();
+        view
+    }
+
+    /// The row of this address.
+    #[must_use]
+    pub fn row(&self, address: &Address) -> Option<&Row> {
+        self.rows.get(address)
+    }
+
+    /// All rows, by address.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
+    /// The wanted addresses.
+    pub fn wanted(&self) -> impl Iterator<Item = &Address> {
+        self.rows.values().filter(|row| row.is_odd() || self.nobody).map(|row| &row.address)
+    }
+
+    /// Is this address wanted?
+    #[must_use]
+    pub fn is_wanted(&self, address: &Address) -> bool {
+        self.rows.get(address).is_some_and(|row| row.is_odd() || self.nobody)
+    }
+
+    /// The newest life heard of at this address.
+    #[must_use]
+    pub fn life(&self, address: &Address) -> Option<Life> {
+        self.rows.get(address).and_then(|row| row.life)
+    }
+
+    /// Takes in what another view says. Says whether anything changed here.
+    pub fn merge<'a>(&mut self, rows: impl IntoIterator<Item = &'a Row>) -> bool {
+        let mut changed = false;
+        for row in rows {
+            changed |= match self.rows.get_mut(&row.address) {
+                Some(own) => own.merge(row),
+                None => {
+                    self.rows.insert(row.address.clone(), row.clone());
+                    true
+                }
+            };
+        }
+        self.count_wanted();
+        changed
+    }
+
+    /// Somebody speaks from this address: it is wanted, unless an operator had removed it.
+    pub fn meet(&mut self, address: &Address, life: Life) -> bool {
+        self.merge([&Row { address: address.clone(), counter: 1, life: Some(life) }])
+    }
+
+    /// An operator wants this address. Says whether that is new.
+    pub fn add(&mut self, address: &Address) -> bool {
+        self.settle();
+        let row = self.rows.entry(address.clone());
+        let row = row.or_insert_with(|| Row { address: address.clone(), counter: 0, life: None });
+        let new = !row.is_odd();
+        row.counter += u64::from(new);
+        new
+    }
+
+    /// An operator does not want this address any more. Says whether it was wanted.
+    pub fn remove(&mut self, address: &Address) -> bool {
+        self.settle();
+        let removed = match self.rows.get_mut(address) {
+            Some(row) if row.is_odd() => {
+                row.counter += 1;
+                true
+            }
+            Some(_) | None => false,
+        };
+        self.count_wanted();
+        removed
+    }
+
+    /// An operator's act counts from what is in force: if everybody is wanted because nobody was left, that
+    /// is written down first.
+    fn settle(&mut self) {
+        if self.nobody {
+            self.rows.values_mut().for_each(|row| row.counter += 1);
+            self.nobody = false;
+        }
+    }
+
+    fn count_wanted(&mut self) {
+        self.nobody = !self.rows.values().any(Row::is_odd);
+    }
+
+    /// A hash over all rows: equal views have equal hashes.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut add = |bytes: &[u8]| {
+            for &byte in bytes {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3); // FNV-1a
+            }
+        };
+        for row in self.rows.values() {
+            add(row.address.as_str().as_bytes());
+            add(&row.counter.to_be_bytes());
+            add(&row.life.map_or(0, |life| life.incarnation.0).to_be_bytes());
+            add(&[u8::from(row.life.is_some()), u8::from(row.life.is_some_and(|life| life.up))]);
+        }
+        hash
+    }
+
+    /// The rows as a message carries them.
+    #[must_use]
+    pub fn to_rows(&self) -> Vec<Row> {
+        self.rows.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address(n: u64) -> Address {
+        Address::parse(&alloc::format!("10.0.0.{n}:80")).expect("an address")
+    }
+
+    fn views() -> impl Strategy<Value = View> {
+        let life = proptest::option::of((0..3_u64, any::<bool>()));
+        proptest::collection::vec((0..4_u64, 1..4_u64, life), 1..5).prop_map(|rows| {
+            let mut view = View::default();
+            for (at, counter, life) in rows {
+                let life = life.map(|(n, up)| Life { incarnation: Incarnation(n), up });
+                view.merge([&Row { address: address(at), counter, life }]);
+            }
+            view
+        })
+    }
+
+    fn merged(a: &View, b: &View) -> View {
+        let mut both = a.clone();
+        both.merge(b.rows());
+        both
+    }
+
+    proptest! {
+        #[test]
+        fn merge_is_a_join(a in views(), b in views(), c in views()) {
+            prop_assert_eq!(merged(&a, &b), merged(&b, &a));
+            prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
+            prop_assert_eq!(&merged(&a, &a), &a);
+            prop_assert_eq!(a == b, a.hash() == b.hash());
+        }
+    }
+
+    #[test]
+    fn two_sides_that_removed_each_other_are_both_back() {
+        let mut left = View::of([address(1), address(2)]);
+        let mut right = left.clone();
+        assert!(left.remove(&address(2)) && right.remove(&address(1)));
+        left.merge(right.rows());
+        right.merge(left.rows());
+        assert_eq!(left, right);
+        assert_eq!(left.wanted().count(), 2);
+    }
+
+    #[test]
+    fn a_removal_holds_until_an_operator_adds() {
+        let mut view = View::of([address(1), address(2)]);
+        assert!(view.remove(&address(2)) && !view.remove(&address(2)));
+        let life = Life { incarnation: Incarnation(5), up: true };
+        assert!(view.meet(&address(2), life) && !view.is_wanted(&address(2)));
+        assert!(view.add(&address(2)) && !view.add(&address(2)));
+        assert!(view.is_wanted(&address(2)) && view.life(&address(2)) == Some(life));
+    }
+}

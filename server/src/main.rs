@@ -1,0 +1,2 @@
+//! The `hence` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tests across the packages of hence; see `main.rs`.

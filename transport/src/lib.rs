@@ -1,0 +1,78 @@
+//! The seam between a replica and the world.
+//!
+//! Outputs leave a replica through [`drain`], the one dispatch that production and simulator share, into an
+//! [`Outbox`]. In production an outbox sends through a [`Transport`]; the simulator has its own network.
+//!
+//! A transport may lose, delay, duplicate and reorder messages. It must not corrupt, invent or block:
+//! [`Transport::send`] is synchronous and lossy, a full queue is a loss, and loss is legal. Waiting is real
+//! only in [`Transport::receive`]. Every transport passes `laws`, a public suite of tests.
+
+use async_trait::async_trait;
+use hence_core::{Address, Event, Input, Message, Output, Replica, Reply, RequestId, Rules};
+
+/// Where a replica's outputs go.
+pub trait Outbox {
+    /// Send this, or lose it. Never blocks.
+    fn send(&mut self, to: &Address, message: Message);
+    /// Answer a request.
+    fn reply(&mut self, id: RequestId, reply: Reply);
+    /// Something worth telling happened. Nothing depends on anybody listening.
+    fn event(&mut self, event: Event) {
+        let _ = event;
+    }
+}
+
+/// Hands every output that waits in the replica to the outbox: the one dispatch.
+pub fn drain<R: Rules>(replica: &mut Replica<R>, outbox: &mut impl Outbox) {
+    while let Some(output) = replica.poll_output() {
+        match output {
+            Output::Send { to, message } => outbox.send(&to, message),
+            Output::Reply { id, reply } => outbox.reply(id, reply),
+            Output::Event(event) => outbox.event(event),
+        }
+    }
+}
+
+/// What a transport brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A message from a peer.
+    Message {
+        /// The address that the sender says it has.
+        from: Address,
+        /// The message.
+        message: Message,
+    },
+    /// An address accepted a connection that this side opened.
+    Connected {
+        /// Which.
+        to: Address,
+    },
+}
+
+impl From<Incoming> for Input {
+    fn from(incoming: Incoming) -> Self {
+        match incoming {
+            Incoming::Message { from, message } => Self::Message { from, message },
+            Incoming::Connected { to } => Self::Connected { to },
+        }
+    }
+}
+
+/// Carries messages between replicas.
+///
+/// Both methods take `&self`, so that a request's handler can send while the driver waits in `receive`.
+/// One task at a time waits in `receive`.
+#[async_trait(?Send)]
+pub trait Transport {
+    /// Sends this to that address, or loses it. Never blocks, never fails.
+    ///
+    /// A message that [`Message::is_opening`] begins a new link: what is still queued for that address is
+    /// dropped and a new connection is made for it.
+    fn send(&self, to: &Address, message: Message);
+
+    /// Waits until something arrived and appends all that has, in order of arrival per connection.
+    ///
+    /// Cancelling the wait loses nothing.
+    async fn receive(&self, into: &mut Vec<Incoming>);
+}
