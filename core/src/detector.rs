@@ -1,0 +1,74 @@
+//! When a silence is long enough to doubt a peer: adaptive, in integers.
+//!
+//! After Hayashibara et al., "The phi accrual failure detector" (SRDS 2004): the threshold follows the mean and
+//! the deviation of the gaps between frames, here smoothed in integers as TCP does for its round trips
+//! (Jacobson, 1988), and kept between a floor and a cap. Doubt is local and never removes a member.
+
+use crate::config::Config;
+use crate::time::{Micros, Time};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Detector {
+    heard: Time,
+    /// Mean of gaps, times 8.
+    mean_8: u64,
+    /// Mean deviation of gaps, times 4.
+    deviation_4: u64,
+}
+
+impl Detector {
+    pub(crate) const fn new(now: Time) -> Self {
+        Self { heard: now, mean_8: 0, deviation_4: 0 }
+    }
+
+    /// A frame arrived.
+    pub(crate) fn hear(&mut self, now: Time) {
+        let gap = now.since(self.heard).0.min(60_000_000);
+        self.heard = self.heard.max(now);
+        let error = gap.abs_diff(self.mean_8 / 8);
+        self.mean_8 = self.mean_8 - self.mean_8 / 8 + gap;
+        self.deviation_4 = self.deviation_4 - self.deviation_4 / 4 + error;
+    }
+
+    /// The own process did not run for so long: that much silence does not count.
+    pub(crate) fn forgive(&mut self, stalled: Micros, now: Time) {
+        self.heard = (self.heard + stalled).min(now);
+    }
+
+    /// The moment from which the peer is doubted if nothing more is heard.
+    pub(crate) fn doubt_at(&self, config: &Config) -> Time {
+        let adapted = Micros((self.mean_8 / 8).saturating_add(self.deviation_4.saturating_mul(4)));
+        let (min, max) = (config.suspect_after_min, config.suspect_after_max);
+        self.heard + adapted.max(min).min(max.max(min))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapts_between_floor_and_cap() {
+        let config = Config::default();
+        let silence = |detector: &Detector| detector.doubt_at(&config).since(detector.heard);
+        let mut steady = Detector::new(Time(0));
+        (1..100).for_each(|n| steady.hear(Time(n * 200_000)));
+        assert_eq!(silence(&steady), config.suspect_after_min);
+        let mut uneven = Detector::new(Time(0));
+        (1..50).for_each(|n| uneven.hear(Time(n * 1_100_000 + n % 2 * 600_000)));
+        assert!(silence(&uneven) > config.suspect_after_min && silence(&uneven) <= config.suspect_after_max);
+        let mut wild = Detector::new(Time(0));
+        (1..50).for_each(|n| wild.hear(Time(n * n * 3_000_000)));
+        assert_eq!(silence(&wild), config.suspect_after_max);
+    }
+
+    #[test]
+    fn an_own_stall_is_not_the_peers_silence() {
+        let config = Config::default();
+        let mut detector = Detector::new(Time(1_000_000));
+        detector.forgive(Micros::from_seconds(8), Time(9_100_000));
+        assert_eq!(detector.doubt_at(&config), Time(9_000_000) + config.suspect_after_min);
+        detector.forgive(Micros::from_seconds(8), Time(9_100_000));
+        assert_eq!(detector.doubt_at(&config), Time(9_100_000) + config.suspect_after_min);
+    }
+}

@@ -1,0 +1,80 @@
+//! What others cover and this replica does not, and since when that is known.
+//!
+//! "Push is fresh or not at all, repair is patient": a gap is repaired when it has stood for the repair delay.
+//! The delay runs from the moment when the gap was noticed, whatever links do meanwhile.
+
+use crate::identity::Incarnation;
+use crate::time::{Micros, Time};
+use crate::vector::VersionVector;
+use alloc::collections::{BTreeMap, VecDeque};
+
+/// News within this of each other share the time of the first, so that a busy origin takes little room.
+const COALESCE: Micros = Micros::from_millis(100);
+/// Marks per incarnation; beyond it the last one takes in what is newer.
+const MARKS_MAX: usize = 64;
+
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    /// Per incarnation: up to this counter, noticed then. Counters and times rise.
+    marks: BTreeMap<Incarnation, VecDeque<(u64, Time)>>,
+}
+
+impl Gaps {
+    /// Somebody covers `heard`.
+    pub(crate) fn hear(&mut self, heard: &VersionVector, covered: &VersionVector, now: Time) {
+        for (incarnation, counter) in covered.missing(heard) {
+            self.hear_counter(incarnation, counter, now);
+        }
+    }
+
+    /// Somebody covers this incarnation up to `counter`, and this replica does not.
+    pub(crate) fn hear_counter(&mut self, incarnation: Incarnation, counter: u64, now: Time) {
+        let marks = self.marks.entry(incarnation).or_default();
+        let len = marks.len();
+        match marks.back_mut() {
+            Some((known, _)) if *known >= counter => {}
+            Some((known, noticed)) if now.since(*noticed) < COALESCE || len >= MARKS_MAX => *known = counter,
+            Some(_) | None => marks.push_back((counter, now)),
+        }
+    }
+
+    /// Forgets what is covered by now.
+    pub(crate) fn cover(&mut self, covered: &VersionVector) {
+        if self.marks.is_empty() {
+            return;
+        }
+        self.marks.retain(|&incarnation, marks| {
+            let counter = covered.counter(incarnation);
+            while marks.front().is_some_and(|&(known, _)| known <= counter) {
+                marks.pop_front();
+            }
+            !marks.is_empty()
+        });
+    }
+
+    /// Since when the oldest gap is known.
+    pub(crate) fn oldest(&self) -> Option<Time> {
+        self.marks.values().filter_map(|marks| marks.front()).map(|&(_, noticed)| noticed).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_keeps_its_time_until_it_is_covered() {
+        let origin = Incarnation(1);
+        let covers = |n| VersionVector::from_entries([(origin, n)]);
+        let mut gaps = Gaps::default();
+        gaps.hear(&covers(3), &covers(3), Time(5));
+        assert_eq!(gaps.oldest(), None);
+        gaps.hear(&covers(4), &covers(3), Time(1_000_000));
+        gaps.hear(&covers(9), &covers(3), Time(2_000_000));
+        assert_eq!(gaps.oldest(), Some(Time(1_000_000)));
+        gaps.cover(&covers(4));
+        assert_eq!(gaps.oldest(), Some(Time(2_000_000)));
+        gaps.cover(&covers(9));
+        assert_eq!(gaps.oldest(), None);
+    }
+}

@@ -26,25 +26,25 @@ extern crate std;
 
 mod config;
 mod data;
+mod detector;
 mod edge;
+mod freshness;
+mod gaps;
 mod hlc;
 mod identity;
+mod log;
 mod message;
 mod op;
+mod parked;
+mod replica;
 mod request;
+mod rules;
 mod siblings;
+mod store;
 mod time;
 mod token;
 mod vector;
 mod view;
-mod rules;
-mod store;
-mod log;
-mod parked;
-mod gaps;
-mod freshness;
-mod detector;
-mod replica;
 
 pub use config::Config;
 pub use data::{Key, KeyError, Value};
@@ -54,9 +54,7 @@ pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, See
 pub use message::{Body, Content, Coverage, Hello, Message, Status, Supply};
 pub use op::{Effect, Op};
 pub use replica::{LinkState, PeerStatus, Replica, ReplicaStatus};
-pub use request::{
-    Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written,
-};
+pub use request::{Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written};
 pub use rules::{Rules, Sound};
 pub use siblings::{Sibling, Siblings};
 pub use store::Store;

@@ -1,0 +1,151 @@
+//! The operations applied here, in the order in which they were applied, as far as memory allows.
+//!
+//! Invariants kept here: every prefix is causally closed, because an operation is appended in the step that
+//! applies it; `floor` covers exactly what may have left; every delete that left is covered by
+//! `deletes_floor`, so that a client that met an answer which a delete shaped stays bound to that delete
+//! (protocol, section Requests, rule D(k)).
+
+use crate::data::Key;
+use crate::op::Op;
+use crate::time::Time;
+use crate::vector::{Dot, VersionVector};
+use alloc::borrow::Cow;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// An operation of the present incarnation, for the push lane.
+#[derive(Debug, Clone)]
+pub(crate) struct Own {
+    pub(crate) op: Arc<Op>,
+    pub(crate) made: Time,
+    /// Bytes of all own operations up to and including this one.
+    pub(crate) bytes_through: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    ops: VecDeque<Arc<Op>>,
+    /// How many operations left at the front, ever: the number of the first that is still here.
+    first: u64,
+    bytes: usize,
+    floor: VersionVector,
+    deletes: BTreeMap<Key, Vec<Dot>>,
+    deletes_floor: VersionVector,
+    own: VecDeque<Own>,
+    own_bytes: u64,
+}
+
+impl Log {
+    pub(crate) fn append(&mut self, op: Arc<Op>) {
+        self.bytes += op.bytes();
+        if op.is_delete() {
+            self.deletes.entry(op.key.clone()).or_default().push(op.dot);
+        }
+        self.ops.push_back(op);
+    }
+
+    pub(crate) fn append_own(&mut self, op: Arc<Op>, made: Time) {
+        self.own_bytes += op.bytes() as u64;
+        self.own.push_back(Own { op: op.clone(), made, bytes_through: self.own_bytes });
+        self.append(op);
+    }
+
+    /// A new life has no operations of its own yet.
+    pub(crate) fn forget_own(&mut self) {
+        self.own.clear();
+    }
+
+    /// The own operation with this counter, while it is in the log.
+    pub(crate) fn own(&self, counter: u64) -> Option<&Own> {
+        let first = self.own.front()?.op.dot.counter;
+        self.own.get(usize::try_from(counter.checked_sub(first)?).ok()?)
+    }
+
+    pub(crate) fn front(&self) -> Option<&Arc<Op>> {
+        self.ops.front()
+    }
+
+    /// Cuts the oldest operation. `remember_delete` is false only for a mutant.
+    pub(crate) fn cut_front(&mut self, remember_delete: bool) {
+        let Some(op) = self.ops.pop_front() else { return };
+        self.first += 1;
+        self.bytes -= op.bytes();
+        self.floor.join_dot(op.dot);
+        if self.own.front().is_some_and(|own| own.op.dot == op.dot) {
+            self.own.pop_front();
+        }
+        if op.is_delete() {
+            if remember_delete {
+                self.deletes_floor.join_dot(op.dot);
+            }
+            if let Some(dots) = self.deletes.get_mut(&op.key) {
+                dots.retain(|&dot| dot != op.dot);
+                if dots.is_empty() {
+                    self.deletes.remove(&op.key);
+                }
+            }
+        }
+    }
+
+    /// `D(k)`: the deletes of this key that were applied here, and whatever deletes left the log.
+    pub(crate) fn deletes_of(&self, key: &Key) -> Cow<'_, VersionVector> {
+        match self.deletes.get(key) {
+            None => Cow::Borrowed(&self.deletes_floor),
+            Some(dots) => {
+                let mut vector = self.deletes_floor.clone();
+                dots.iter().for_each(|&dot| _ = vector.join_dot(dot));
+                Cow::Owned(vector)
+            }
+        }
+    }
+
+    /// The highest delete per incarnation of all that were applied here.
+    pub(crate) fn all_deletes(&self) -> VersionVector {
+        let mut vector = self.deletes_floor.clone();
+        self.deletes.values().flatten().for_each(|&dot| _ = vector.join_dot(dot));
+        vector
+    }
+
+    /// A state was installed: what it brought is not here, and so are its deletes.
+    pub(crate) fn raise_floor(&mut self, floor: &VersionVector, deletes: &VersionVector) {
+        self.floor.join(floor);
+        self.deletes_floor.join(deletes);
+    }
+
+    /// Can it supply everything that this vector does not cover?
+    pub(crate) fn reaches(&self, vector: &VersionVector) -> bool {
+        vector.dominates(&self.floor)
+    }
+
+    /// The number of the first operation here, and of the one that comes next.
+    pub(crate) fn range(&self) -> (u64, u64) {
+        (self.first, self.first + self.ops.len() as u64)
+    }
+
+    /// The operation with this number; none if it left or is yet to come.
+    pub(crate) fn op(&self, number: u64) -> Option<&Arc<Op>> {
+        self.ops.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// # Panics
+    /// If an invariant of this module does not hold.
+    pub(crate) fn check_invariants(&self, covered: &VersionVector) {
+        assert!(covered.dominates(&self.floor), "the floor {:?} is not covered by {covered:?}", self.floor);
+        assert!(covered.dominates(&self.deletes_floor), "deletes that left are not covered");
+        assert_eq!(self.bytes, self.ops.iter().map(|op| op.bytes()).sum::<usize>(), "log bytes");
+        assert!(self.ops.iter().all(|op| covered.covers(op.dot)), "an operation in the log is not covered");
+        let deletes = self.ops.iter().filter(|op| op.is_delete()).count();
+        assert_eq!(deletes, self.deletes.values().map(Vec::len).sum::<usize>(), "the index of deletes");
+        let own = self.own.iter().map(|own| own.op.dot.counter);
+        assert!(own.clone().zip(own.skip(1)).all(|(a, b)| a + 1 == b), "own operations have gaps");
+    }
+}

@@ -1,0 +1,80 @@
+//! Pushed operations that wait for causally earlier ones.
+//!
+//! May be dropped at any time: repair brings what was here. Invariant kept here: a duplicate of a parked
+//! operation is one operation, and what is applied by another way does not stay.
+
+use crate::identity::Incarnation;
+use crate::op::Op;
+use crate::vector::VersionVector;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+#[derive(Debug, Default)]
+pub(crate) struct Parked {
+    origins: BTreeMap<Incarnation, BTreeMap<u64, Arc<Op>>>,
+    len: usize,
+}
+
+impl Parked {
+    /// Keeps this operation, unless there are `len_max` already. Says whether it is here now.
+    pub(crate) fn park(&mut self, op: Arc<Op>, len_max: usize) -> bool {
+        let dot = op.dot;
+        if self.origins.get(&dot.incarnation).is_some_and(|ops| ops.contains_key(&dot.counter)) {
+            return true;
+        }
+        if self.len >= len_max {
+            return false;
+        }
+        self.origins.entry(dot.incarnation).or_default().insert(dot.counter, op);
+        self.len += 1;
+        true
+    }
+
+    /// Takes out an operation whose turn has come.
+    pub(crate) fn take_ready(&mut self, may_apply: impl Fn(&Op) -> bool) -> Option<Arc<Op>> {
+        let ready = |ops: &BTreeMap<u64, Arc<Op>>| ops.values().next().is_some_and(|op| may_apply(op));
+        let origin = *self.origins.iter().find(|(_, ops)| ready(ops))?.0;
+        let ops = self.origins.get_mut(&origin)?;
+        let (_, op) = ops.pop_first()?;
+        if ops.is_empty() {
+            self.origins.remove(&origin);
+        }
+        self.len -= 1;
+        Some(op)
+    }
+
+    /// Drops what is covered by now.
+    pub(crate) fn drop_covered(&mut self, covered: &VersionVector) {
+        if self.len == 0 {
+            return;
+        }
+        self.origins.retain(|&origin, ops| {
+            let counter = covered.counter(origin);
+            while ops.first_key_value().is_some_and(|(&first, _)| first <= counter) {
+                ops.pop_first();
+            }
+            !ops.is_empty()
+        });
+        self.len = self.origins.values().map(BTreeMap::len).sum();
+    }
+
+    /// The link to this origin ended: what it pushed goes with it.
+    pub(crate) fn drop_origin(&mut self, origin: Incarnation) {
+        if let Some(ops) = self.origins.remove(&origin) {
+            self.len -= ops.len();
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// # Panics
+    /// If an invariant of this module does not hold.
+    pub(crate) fn check_invariants(&self, covered: &VersionVector) {
+        let dots: Vec<_> = self.origins.values().flat_map(|ops| ops.values().map(|op| op.dot)).collect();
+        assert_eq!(dots.len(), self.len, "count of parked operations");
+        assert!(!dots.iter().any(|&dot| covered.covers(dot)), "an applied operation is still parked");
+    }
+}

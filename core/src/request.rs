@@ -76,7 +76,8 @@ impl Match {
         match self {
             Self::Any => !siblings.is_empty(),
             Self::OneOf(sets) => {
-                let same = |set: &Vec<Dot>| set.len() == siblings.len() && set.iter().all(|&dot| siblings.contains(dot));
+                let same =
+                    |set: &Vec<Dot>| set.len() == siblings.len() && set.iter().all(|&dot| siblings.contains(dot));
                 !siblings.is_empty() && sets.iter().any(same)
             }
         }

@@ -1,92 +1,300 @@
-//! Stub while the parts are written.
-use crate::*;
+//! The replica: one input at a time goes in, outputs come out, nothing else happens.
+//!
+//! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
+//! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and supplies,
+//! `membership` keeps the view and joins, `timers` says when to wake up.
+//!
+//! Coverage (`vector`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
+
+mod exchange;
+mod links;
+mod membership;
+mod peer;
+mod repair;
+mod requests;
+mod status;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod waiting;
+
+pub use status::{LinkState, PeerStatus, ReplicaStatus};
+
+use crate::config::Config;
+use crate::edge::{DropReason, Event, Input, Output};
+use crate::freshness::Stalls;
+use crate::gaps::Gaps;
+use crate::hlc::Hlc;
+use crate::identity::{Address, Identity, Incarnation, Seed};
+use crate::log::Log;
+use crate::message::{Body, Message};
+use crate::op::{Effect, Op};
+use crate::parked::Parked;
+use crate::request::{Reply, RequestId};
+use crate::rules::{Rules, Sound};
+use crate::siblings::Sibling;
+use crate::store::Store;
+use crate::time::{Micros, Now, Time};
+use crate::vector::VersionVector;
+use crate::view::{Row, View};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use alloc::string::String;
-/// Replica.
-pub struct Replica<R: Rules = Sound> { _rules: R }
-/// What [`Replica::status`] tells: for metrics and `/replica/state`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplicaStatus {
-    /// Own address.
-    pub address: Address,
-    /// The present life.
-    pub incarnation: Incarnation,
-    /// Serves data requests.
-    pub ready: bool,
-    /// Loaded its state.
-    pub up: bool,
-    /// An operator wants it.
-    pub wanted: bool,
-    /// What is covered.
-    pub vector: VersionVector,
-    /// The digest of the store.
-    pub digest: u64,
-    /// Keys present.
-    pub keys: usize,
-    /// Bytes of keys and values.
-    pub store_bytes: u64,
-    /// Operations in the log.
-    pub log_ops: usize,
-    /// Bytes in the log.
-    pub log_bytes: usize,
-    /// Operations parked.
-    pub parked: usize,
-    /// Requests waiting.
-    pub waiting: usize,
-    /// A fetch is under way.
-    pub pulling: bool,
-    /// The members that `GET /view` lists.
-    pub listed: Vec<Address>,
-    /// Every row of the view.
-    pub view: Vec<Row>,
-    /// Every other address heard of.
-    pub peers: Vec<PeerStatus>,
+use membership::{Joining, Rebirths};
+use peer::{Peer, PeerId};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use repair::Pull;
+use waiting::Waiting;
+
+/// A wake-up that comes later than asked for by more than this means that the process was not run.
+const STALL_MIN: Micros = Micros::from_millis(100);
+
+/// Parked operations applied in one call.
+const PROGRESS_MAX: usize = 256;
+
+/// One replica. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Replica<R: Rules = Sound> {
+    rules: R,
+    config: Config,
+    random: ChaCha8Rng,
+    now: Now,
+
+    address: Address,
+    me: Incarnation,
+    view: View,
+    rows: Arc<[Row]>,
+    view_hash: u64,
+    /// Is the own address wanted?
+    wanted: bool,
+    /// The other wanted addresses.
+    members: Vec<PeerId>,
+    joining: Option<Joining>,
+    /// It started alone, so whatever others that are up have is news at once, not after a delay.
+    hungry: bool,
+    rebirths: Rebirths,
+
+    store: Store,
+    vector: VersionVector,
+    /// `vector` as messages carry it, until it moves.
+    shared: Option<Arc<VersionVector>>,
+    clock: Hlc,
+    wall_trusted: bool,
+    log: Log,
+    /// What the own operations so far depend on; a new one says only what goes beyond.
+    implied: VersionVector,
+
+    peers: Vec<Peer>,
+    parked: Parked,
+    gaps: Gaps,
+    stalls: Stalls,
+    pull: Option<Pull>,
+    /// After a failure no new pull begins before this.
+    pull_not_before: Time,
+    waiting: Waiting,
+    next_link: u64,
+    next_pull: u64,
+
+    /// Something was left for the next call, because one call does bounded work.
+    backlog: bool,
+    timeout: Time,
+    outputs: VecDeque<Output>,
 }
-/// One peer, as [`Replica::status`] tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Its address.
-    pub address: Address,
-    /// The state of the link.
-    pub link: LinkState,
-    /// Silent for too long.
-    pub suspected: bool,
-    /// What it said it covers.
-    pub vector: VersionVector,
-}
-/// The state of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkState {
-    /// Hellos go out.
-    Opening,
-    /// Both numbers are known to both ends.
-    Established,
-}
+
 impl<R: Rules> Replica<R> {
-    /// A replica that has just started.
-    pub fn new(_rules: R, _config: Config, _identity: Identity, _seed: Seed, _now: Now) -> Self { unimplemented!() }
-    /// Takes one input. Total: any input in any state. Drain [`Self::poll_output`] to `None` before the next.
-    pub fn handle(&mut self, _now: Now, _input: Input) { unimplemented!() }
-    /// The next output; `None` when there is nothing more to do until the next input.
-    pub fn poll_output(&mut self) -> Option<Output> { unimplemented!() }
-    /// When to hand in [`Input::Timeout`], if nothing else happens before.
-    pub fn poll_timeout(&self) -> Option<Time> { unimplemented!() }
-    /// The O(n) invariants. # Panics on a mistake of ours.
-    pub fn check_invariants(&self) { unimplemented!() }
-    /// Own address.
-    pub fn address(&self) -> &Address { unimplemented!() }
-    /// The present life.
-    pub fn incarnation(&self) -> Incarnation { unimplemented!() }
-    /// Serves data requests: up and wanted.
-    pub fn is_ready(&self) -> bool { unimplemented!() }
-    /// What is covered.
-    pub fn vector(&self) -> &VersionVector { unimplemented!() }
-    /// The store.
-    pub fn store(&self) -> &Store { unimplemented!() }
-    /// The view.
-    pub fn view(&self) -> &View { unimplemented!() }
-    /// Everything worth showing, copied.
-    pub fn status(&self) -> ReplicaStatus { unimplemented!() }
-    /// _
-    fn _x(&self, _: String) {}
+    /// A replica that has just started: memory empty, joining, about to say hello to the others in its view.
+    #[must_use]
+    pub fn new(rules: R, config: Config, identity: Identity, seed: Seed, now: Now) -> Self {
+        let mut random = ChaCha8Rng::from_seed(seed.0);
+        let me = Incarnation::new(1, random.next_u64());
+        let own = core::iter::once(identity.address.clone());
+        let view = View::of(own.chain(identity.view));
+        let mut replica = Self {
+            rules,
+            random,
+            now,
+            address: identity.address,
+            me,
+            view,
+            rows: Vec::new().into(),
+            view_hash: 0,
+            wanted: false,
+            members: Vec::new(),
+            joining: Some(Joining::new(now.monotonic, &config)),
+            hungry: false,
+            rebirths: Rebirths::default(),
+            store: Store::default(),
+            vector: VersionVector::new(),
+            shared: None,
+            clock: Hlc::default(),
+            wall_trusted: true,
+            log: Log::default(),
+            implied: VersionVector::new(),
+            peers: Vec::new(),
+            parked: Parked::default(),
+            gaps: Gaps::default(),
+            stalls: Stalls::default(),
+            pull: None,
+            pull_not_before: Time::default(),
+            waiting: Waiting::default(),
+            next_link: 1,
+            next_pull: 1,
+            backlog: false,
+            timeout: now.monotonic,
+            outputs: VecDeque::new(),
+            config,
+        };
+        replica.introduce();
+        // Nobody listens yet, and everything due is done at the first timeout, which is due at once.
+        replica.outputs.clear();
+        replica
+    }
+
+    /// Takes one input. Total: any input in any state. Drain [`Self::poll_output`] before the next one.
+    ///
+    /// # Panics
+    /// If `now.monotonic` went back, or outputs of the call before were left: mistakes of the driver.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        assert!(self.outputs.is_empty(), "outputs must be drained before the next input");
+        self.observe(now);
+        match input {
+            Input::Timeout => self.on_timeout(),
+            Input::Message { from, message } => self.on_message(&from, message),
+            Input::Connected { to } => self.on_connected(&to),
+            Input::Request { id, request } => self.on_request(id, request),
+            Input::Cancel { id } => _ = self.waiting.remove(id),
+        }
+        self.timeout = self.next_timeout();
+    }
+
+    /// The next thing to do; `None` when there is nothing more until the next input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to hand in [`Input::Timeout`] if nothing else comes first. Late or needless ones do no harm.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        (self.timeout != Time::NEVER).then_some(self.timeout)
+    }
+
+    fn observe(&mut self, now: Now) {
+        assert!(now.monotonic >= self.now.monotonic, "time went back from {:?} to {now:?}", self.now);
+        self.now = now;
+        let late = now.monotonic.since(self.timeout);
+        if late <= STALL_MIN {
+            return;
+        }
+        // Nobody ran this process when it should have been: others' silence in that time means nothing.
+        self.stalls.add(self.timeout, now.monotonic);
+        self.peers.iter_mut().for_each(|peer| peer.detector.forgive(late, now.monotonic));
+        if let Some(joining) = &mut self.joining {
+            joining.forgive(late);
+        }
+        if let Some(pull) = &mut self.pull {
+            pull.forgive(late);
+        }
+        self.emit(Event::Stalled(late));
+    }
+
+    fn on_message(&mut self, from: &Address, message: Message) {
+        if *from == self.address {
+            return self.drop_message(from, DropReason::OwnAddress);
+        }
+        let Message { from: incarnation, number, echo, body } = message;
+        if let Body::Hello(hello) = body {
+            return self.on_hello(from, incarnation, number, echo, &hello);
+        }
+        let Some(id) = self.admit(from, incarnation, number, echo) else { return };
+        match body {
+            Body::Hello(_) => unreachable!("taken above"),
+            Body::Status(status) => self.on_status(id, &status),
+            Body::Push { op, made } => self.on_push(id, op, made),
+            Body::View(rows) => self.on_view(&rows),
+            Body::Pull { id: pull, vector } => self.on_pull(id, pull, vector),
+            Body::Supply(supply) => self.on_supply(id, *supply),
+            Body::Taken { id: pull, frame } => self.on_taken(id, pull, frame),
+        }
+    }
+
+    /// Applies one operation in one step: one of the two places where coverage moves.
+    fn apply(&mut self, op: &Arc<Op>) {
+        let add = match &op.effect {
+            Effect::Put(value) => Some(Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() }),
+            Effect::Delete => None,
+        };
+        self.store.write(&op.key, &op.superseded, add);
+        self.vector.join_dot(op.dot);
+        self.shared = None;
+        self.clock = self.rules.follow(self.clock, op.hlc);
+        self.emit(Event::Applied(op.dot));
+    }
+
+    /// Coverage moved: what waited for that goes on. Bounded; the rest is left to the next call.
+    fn progress(&mut self) {
+        for _ in 0..PROGRESS_MAX {
+            let (rules, vector) = (&self.rules, &self.vector);
+            let Some(op) = self.parked.take_ready(|op| rules.may_apply(vector, op)) else {
+                return self.settle();
+            };
+            self.apply_foreign(&op);
+        }
+        self.backlog = true;
+        self.settle();
+    }
+
+    fn apply_foreign(&mut self, op: &Arc<Op>) {
+        self.apply(op);
+        self.log.append(op.clone());
+    }
+
+    fn settle(&mut self) {
+        self.parked.drop_covered(&self.vector);
+        self.gaps.cover(&self.vector);
+        self.wake_waiting();
+        if self.members.is_empty() || self.log.bytes() > self.config.log_bytes_max {
+            self.trim_log();
+        }
+        self.try_become_up();
+    }
+
+    fn shared_vector(&mut self) -> Arc<VersionVector> {
+        self.shared.get_or_insert_with(|| Arc::new(self.vector.clone())).clone()
+    }
+
+    fn peer(&mut self, id: PeerId) -> &mut Peer {
+        &mut self.peers[id.0]
+    }
+
+    fn find_peer(&self, address: &Address) -> Option<PeerId> {
+        self.peers.iter().position(|peer| peer.address == *address).map(PeerId)
+    }
+
+    fn peer_ids(&self) -> impl Iterator<Item = PeerId> + use<R> {
+        (0..self.peers.len()).map(PeerId)
+    }
+
+    fn send(&mut self, id: PeerId, body: Body) {
+        let peer = &self.peers[id.0];
+        let message = Message { from: self.me, number: peer.link.number, echo: peer.link.echo, body };
+        self.outputs.push_back(Output::Send { to: peer.address.clone(), message });
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Reply) {
+        self.outputs.push_back(Output::Reply { id, reply });
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn drop_message(&mut self, from: &Address, reason: DropReason) {
+        self.emit(Event::Dropped { from: from.clone(), reason });
+    }
+
+    fn drop_from(&mut self, id: PeerId, reason: DropReason) {
+        let from = self.peers[id.0].address.clone();
+        self.emit(Event::Dropped { from, reason });
+    }
 }

@@ -1,0 +1,223 @@
+//! The push lane, statuses and acknowledgements (protocol, section Replication).
+//!
+//! Push is fresh or not at all: what arrives late is not applied, and repair brings it. An operation is applied
+//! when it is the next of its origin and its causes are applied; until then it is parked. Statuses count applied
+//! operations only, so nothing that is merely heard raises coverage anywhere.
+
+use super::Replica;
+use super::peer::PeerId;
+use crate::edge::{DropReason, Event};
+use crate::message::{Body, Status};
+use crate::op::Op;
+use crate::rules::Rules;
+use crate::time::{Micros, Time, Wall};
+use crate::vector::VersionVector;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+/// Operations that leave the log in one call.
+const TRIM_MAX: usize = 256;
+/// Operations pushed to one peer in one call.
+const PUSH_MAX: usize = 256;
+/// Without credit for so long, what was sent counts as lost.
+const CREDIT_PATIENCE: Micros = Micros::from_seconds(1);
+
+impl<R: Rules> Replica<R> {
+    /// Everything that a hello and a status tell about the other end.
+    pub(super) fn hear(&mut self, id: PeerId, sent: Time, wall: Wall, vector: &Arc<VersionVector>) {
+        let now = self.now.monotonic;
+        let peer = &mut self.peers[id.0];
+        peer.offsets.observe(now, sent);
+        peer.walls = Some((wall, now));
+        peer.acknowledge(vector);
+        self.gaps.hear(vector, &self.vector, now);
+        if self.rules.hearing_covers() && self.vector.join(vector) {
+            self.shared = None;
+        }
+    }
+
+    pub(super) fn on_status(&mut self, id: PeerId, status: &Status) {
+        self.hear(id, status.sent, status.wall, &status.vector);
+        self.return_credit(id, status.received);
+        self.peer(id).view_hash = Some(status.view_hash);
+        if status.view_hash != self.view_hash {
+            let rows = self.rows.clone();
+            self.send(id, Body::View(rows));
+        }
+        if *status.vector == self.vector && status.digest != self.store.digest() {
+            let address = self.peers[id.0].address.clone();
+            self.emit(Event::Diverged(address));
+        }
+        self.trim_log();
+        self.push(id);
+        self.maybe_pull();
+        self.consider_farewell(id);
+    }
+
+    pub(super) fn send_status(&mut self, id: PeerId) {
+        let (now, vector) = (self.now, self.shared_vector());
+        let next = now.monotonic + self.config.heartbeat_interval;
+        let peer = self.peer(id);
+        peer.next_status = next;
+        peer.inbound.unacknowledged = 0;
+        peer.inbound.unacknowledged_bytes = 0;
+        let received = peer.inbound.received;
+        let status = Status {
+            sent: now.monotonic,
+            wall: now.wall,
+            vector,
+            received,
+            view_hash: self.view_hash,
+            digest: self.store.digest(),
+        };
+        self.send(id, Body::Status(Box::new(status)));
+    }
+
+    /// Where pushing begins on a new link: after what the peer covers, and with what is still fresh.
+    pub(super) fn begin_pushing(&mut self, id: PeerId, covered: u64) {
+        let now = self.now.monotonic;
+        let own = self.vector.counter(self.me);
+        let mut from = own;
+        while from > covered && own - from < self.config.credit_ops_max {
+            match self.log.own(from) {
+                Some(own) if now.since(own.made) <= self.config.late_max => from -= 1,
+                Some(_) | None => break,
+            }
+        }
+        let bytes = self.log.own(from).map_or(0, |own| own.bytes_through);
+        let peer = self.peer(id);
+        peer.outbound.pushed = from;
+        peer.outbound.pushed_bytes = bytes;
+        peer.outbound.returned = from;
+        peer.outbound.returned_bytes = bytes;
+        peer.outbound.moved = now;
+    }
+
+    /// A new own operation goes to every member that has a link.
+    pub(super) fn push_own(&mut self) {
+        for id in self.peer_ids() {
+            self.push(id);
+        }
+    }
+
+    /// Pushes what is next for this peer, as far as credit reaches.
+    pub(super) fn push(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        let peer = &self.peers[id.0];
+        if !peer.link.established || !peer.wanted {
+            return;
+        }
+        let own = self.vector.counter(self.me);
+        for _ in 0..PUSH_MAX {
+            let Some(outbound) = self.with_credit(id, now) else { return };
+            let next = outbound + 1;
+            if next > own {
+                return;
+            }
+            match self.log.own(next).cloned() {
+                Some(entry) => {
+                    let outbound = &mut self.peer(id).outbound;
+                    outbound.pushed = next;
+                    outbound.pushed_bytes = entry.bytes_through;
+                    self.send(id, Body::Push { op: entry.op, made: entry.made });
+                }
+                // It left the log before it could be pushed: repair brings it.
+                None => self.peer(id).outbound.pushed = next,
+            }
+        }
+        self.backlog = true;
+    }
+
+    /// The counter up to which was pushed, if there is credit for more.
+    fn with_credit(&mut self, id: PeerId, now: Time) -> Option<u64> {
+        let (ops_max, bytes_max) = (self.config.credit_ops_max.max(1), self.config.credit_bytes_max as u64);
+        let outbound = &mut self.peers[id.0].outbound;
+        let ops = outbound.pushed - outbound.returned;
+        let bytes = outbound.pushed_bytes.saturating_sub(outbound.returned_bytes);
+        if ops == 0 {
+            outbound.moved = now;
+        } else if ops >= ops_max || bytes >= bytes_max {
+            if now.since(outbound.moved) < CREDIT_PATIENCE {
+                return None;
+            }
+            outbound.returned = outbound.pushed;
+            outbound.returned_bytes = outbound.pushed_bytes;
+            outbound.moved = now;
+        }
+        Some(outbound.pushed)
+    }
+
+    fn return_credit(&mut self, id: PeerId, received: u64) {
+        let now = self.now.monotonic;
+        let bytes = self.log.own(received).map(|own| own.bytes_through);
+        let outbound = &mut self.peers[id.0].outbound;
+        if received > outbound.returned && received <= outbound.pushed {
+            outbound.returned = received;
+            // Where the log no longer knows, all bytes come back: it left because everybody has it.
+            outbound.returned_bytes = bytes.unwrap_or(outbound.pushed_bytes);
+            outbound.moved = now;
+        }
+    }
+
+    pub(super) fn on_push(&mut self, id: PeerId, op: Arc<Op>, made: Time) {
+        if !self.wanted {
+            return self.drop_from(id, DropReason::NotWanted);
+        }
+        if self.peers[id.0].incarnation != Some(op.dot.incarnation) {
+            return self.drop_from(id, DropReason::Invalid);
+        }
+        let now = self.now.monotonic;
+        self.note_push(id, &op, now);
+        let peer = &mut self.peers[id.0];
+        let lateness = peer.offsets.lateness(now, made, &self.stalls);
+        peer.offsets.observe(now, made);
+        if self.vector.covers(op.dot) {
+            return;
+        }
+        if !self.rules.is_fresh(lateness, self.config.late_max) {
+            self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
+            return self.drop_from(id, DropReason::Late);
+        }
+        if self.rules.may_apply(&self.vector, &op) {
+            self.apply_foreign(&op);
+            return self.progress();
+        }
+        self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
+        self.gaps.hear(&op.deps, &self.vector, now);
+        if !self.parked.park(op, self.config.parked_max) {
+            self.drop_from(id, DropReason::ParkedFull);
+        }
+    }
+
+    /// Credit returns for everything that arrived, whatever becomes of it.
+    fn note_push(&mut self, id: PeerId, op: &Op, now: Time) {
+        let ack_at = now + self.config.ack_delay;
+        let (ops, bytes) = (self.config.credit_ops_max / 4, self.config.credit_bytes_max / 4);
+        let peer = self.peer(id);
+        let inbound = &mut peer.inbound;
+        inbound.received = inbound.received.max(op.dot.counter);
+        inbound.unacknowledged += 1;
+        inbound.unacknowledged_bytes += op.bytes();
+        let full = inbound.unacknowledged > ops || inbound.unacknowledged_bytes > bytes;
+        peer.next_status = peer.next_status.min(if full { now } else { ack_at });
+    }
+
+    /// Cuts from the log what every member has, and what is too much.
+    pub(super) fn trim_log(&mut self) {
+        let remember = self.rules.remember_trimmed_delete();
+        for _ in 0..TRIM_MAX {
+            let Some(front) = self.log.front() else { return };
+            let dot = front.dot;
+            let has_it = |id: &PeerId| {
+                let peer = &self.peers[id.0];
+                peer.incarnation.is_some() && peer.acknowledged.covers(dot)
+            };
+            let everybody = self.members.iter().all(has_it);
+            if !self.rules.may_trim(everybody) && self.log.bytes() <= self.config.log_bytes_max {
+                return;
+            }
+            self.log.cut_front(remember);
+        }
+        self.backlog = true;
+    }
+}

@@ -1,0 +1,198 @@
+//! Opens and closes links (protocol, section Replication).
+//!
+//! A link joins two incarnations. Each end names a fresh number in its hello and echoes the other's; every
+//! message carries both. A link ends with either incarnation, on suspicion or with a newer hello, never with a
+//! socket. Whatever belongs to another link changes nothing and is answered by a hello.
+
+use super::Replica;
+use super::peer::PeerId;
+use crate::edge::Output;
+use crate::edge::{DropReason, Event};
+use crate::identity::{Address, Incarnation};
+use crate::message::{Body, Hello, Message};
+use crate::rules::Rules;
+use crate::time::{Micros, Time};
+use alloc::boxed::Box;
+
+/// An answer to messages of other links goes out at most this often.
+const ANSWER_PAUSE: Micros = Micros::from_millis(50);
+
+impl<R: Rules> Replica<R> {
+    /// A hello that opens a link, or opens it once more; a transport connects anew for it.
+    pub(super) fn open_link(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        let pause = self.peers[id.0].hello_pause(&self.config, now);
+        let peer = self.peer(id);
+        peer.next_hello = now + pause;
+        self.send_hello(id, 0);
+    }
+
+    fn answer_hello(&mut self, id: PeerId) {
+        let echo = self.peers[id.0].link.echo;
+        self.send_hello(id, echo);
+    }
+
+    fn send_hello(&mut self, id: PeerId, echo: u64) {
+        if self.peers[id.0].link.number == 0 {
+            self.peer(id).link.number = self.next_link;
+            self.next_link += 1;
+        }
+        let number = self.peers[id.0].link.number;
+        let message = Message { from: self.me, number, echo, body: self.hello() };
+        let to = self.peers[id.0].address.clone();
+        self.outputs.push_back(Output::Send { to, message });
+    }
+
+    fn hello(&mut self) -> Body {
+        let vector = self.shared_vector();
+        let (sent, wall) = (self.now.monotonic, self.now.wall);
+        Body::Hello(Box::new(Hello { sent, wall, vector, view: self.rows.clone() }))
+    }
+
+    pub(super) fn on_hello(&mut self, from: &Address, life: Incarnation, number: u64, echo: u64, hello: &Hello) {
+        let told = hello.view.iter().find(|row| row.address == *from).and_then(|row| row.life);
+        if told.is_none_or(|told| told.incarnation < life) || number == 0 {
+            return self.drop_message(from, DropReason::Invalid);
+        }
+        self.merge_view(hello.view.iter());
+        let Some(id) = self.find_peer(from) else { return self.drop_message(from, DropReason::Invalid) };
+        if self.view.life(from).is_some_and(|newest| newest.incarnation > life) {
+            // It has to learn that another life is the newest at its address; the view tells.
+            self.drop_message(from, DropReason::OldLife);
+            return self.tell_old_life(id, life, number);
+        }
+        let same_life = self.peers[id.0].incarnation == Some(life);
+        if same_life && number < self.peers[id.0].link.echo {
+            return self.drop_message(from, DropReason::OtherLink);
+        }
+        if !same_life || number != self.peers[id.0].link.echo {
+            self.meet_newer_link(id, life, number);
+        }
+        self.hear(id, hello.sent, hello.wall, &hello.vector);
+        let link = self.peers[id.0].link;
+        if link.established {
+            return;
+        }
+        if echo == link.number && echo != 0 {
+            self.establish(id);
+        } else {
+            self.answer_hello(id);
+        }
+    }
+
+    /// The other end began a new link: what belonged to the one before is gone.
+    fn meet_newer_link(&mut self, id: PeerId, life: Incarnation, number: u64) {
+        if self.peers[id.0].link.echo != 0 {
+            self.close_link(id);
+        }
+        let peer = self.peer(id);
+        if peer.incarnation != Some(life) {
+            peer.reset_life(life);
+        }
+        peer.link.echo = number;
+        peer.farewell = false;
+    }
+
+    fn tell_old_life(&mut self, id: PeerId, life: Incarnation, number: u64) {
+        let fresh = self.next_link;
+        self.next_link += 1;
+        let message = Message { from: self.me, number: fresh, echo: number, body: self.hello() };
+        let _ = life;
+        self.outputs.push_back(Output::Send { to: self.peers[id.0].address.clone(), message });
+    }
+
+    /// Lets a message in if it belongs to the present link; the first one that does establishes it.
+    pub(super) fn admit(&mut self, from: &Address, life: Incarnation, number: u64, echo: u64) -> Option<PeerId> {
+        let Some(id) = self.find_peer(from) else {
+            self.drop_message(from, DropReason::OtherLink);
+            return None;
+        };
+        let now = self.now.monotonic;
+        let peer = &self.peers[id.0];
+        let link = peer.link;
+        let present = peer.incarnation == Some(life) && number == link.echo && echo == link.number && number != 0;
+        let accepted = present && echo != 0 || !self.rules.only_present_link() && peer.incarnation.is_some();
+        if !accepted {
+            self.drop_message(from, DropReason::OtherLink);
+            if !link.established && self.peers[id.0].next_hello > now + ANSWER_PAUSE {
+                self.peer(id).next_hello = now + ANSWER_PAUSE;
+            }
+            return None;
+        }
+        if !link.established && present {
+            self.establish(id);
+        }
+        self.peer(id).detector.hear(now);
+        Some(id)
+    }
+
+    fn establish(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        let own = self.vector.counter(self.me);
+        let me = self.me;
+        let peer = self.peer(id);
+        peer.link.established = true;
+        peer.detector.hear(now);
+        peer.connected = false;
+        let recovered = core::mem::take(&mut peer.suspected);
+        let address = peer.address.clone();
+        let incarnation = peer.incarnation.expect("a hello named the life before the link was established");
+        let covered = peer.acknowledged.counter(me).min(own);
+        if recovered {
+            self.emit(Event::Recovered(address.clone()));
+        }
+        self.emit(Event::Linked { address, incarnation });
+        self.begin_pushing(id, covered);
+        self.send_status(id);
+        self.push(id);
+        self.on_linked(id);
+    }
+
+    /// Ends the link: what came over it and is not applied is dropped.
+    pub(super) fn close_link(&mut self, id: PeerId) {
+        if let Some(life) = self.peers[id.0].incarnation {
+            self.parked.drop_origin(life);
+        }
+        self.peer(id).close();
+        self.fail_pull_from(id);
+        self.on_unlinked(id);
+    }
+
+    /// A member has been silent for too long.
+    pub(super) fn suspect(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        let peer = self.peer(id);
+        peer.suspected = true;
+        peer.searched_since = now;
+        peer.next_hello = now;
+        let address = peer.address.clone();
+        self.emit(Event::Suspected(address));
+        self.close_link(id);
+    }
+
+    /// An address accepted a connection.
+    pub(super) fn on_connected(&mut self, to: &Address) {
+        if let Some(id) = self.find_peer(to) {
+            let peer = self.peer(id);
+            peer.connected = !peer.link.established;
+        }
+    }
+
+    /// Is there a reason to look for this peer? Not when one side was removed and all is said.
+    pub(super) fn seeks(&self, id: PeerId) -> bool {
+        !self.peers[id.0].farewell
+    }
+
+    /// When this peer needs attention next.
+    pub(super) fn link_timeout(&self, id: PeerId) -> Time {
+        let peer = &self.peers[id.0];
+        let doubt = if peer.suspected { Time::NEVER } else { peer.detector.doubt_at(&self.config) };
+        if peer.link.established {
+            doubt.min(peer.next_status)
+        } else if self.seeks(id) {
+            doubt.min(peer.next_hello)
+        } else {
+            Time::NEVER
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The view, joining, and which life this is (protocol, sections Identity and Membership).
+//!
+//! Only operators move a wanted counter; doubt is local and removes nobody. A replica whose address has a newer
+//! life takes a new incarnation and keeps its state. Joining never waits for anybody who is not up.
+
+use super::Replica;
+use super::peer::{Peer, PeerId};
+use crate::config::Config;
+use crate::edge::Event;
+use crate::identity::{Address, Incarnation};
+use crate::message::Body;
+use crate::request::Reply;
+use crate::rules::Rules;
+use crate::time::{Micros, Time};
+use crate::vector::VersionVector;
+use crate::view::{Life, Row};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use rand_chacha::rand_core::Rng as _;
+
+/// More new lives than this within [`CONTEST_SPAN`] mean that two live processes share an address.
+const REBIRTHS_MAX: usize = 3;
+const CONTEST_SPAN: Micros = Micros::from_seconds(60);
+const BACKOFF_MAX: Micros = Micros::from_seconds(60);
+
+/// A replica that has not loaded its state yet.
+#[derive(Debug)]
+pub(super) struct Joining {
+    /// Starts alone then, if nobody who is up answered.
+    alone_at: Time,
+    /// The same while somebody accepted a connection and has not answered yet.
+    alone_at_contact: Time,
+    /// The member to catch up with, and what it covered when it was chosen.
+    goal: Option<(PeerId, Arc<VersionVector>)>,
+}
+
+impl Joining {
+    pub(super) fn new(now: Time, config: &Config) -> Self {
+        Self {
+            alone_at: now + config.join_alone_after,
+            alone_at_contact: now + config.join_alone_after_contact,
+            goal: None,
+        }
+    }
+
+    /// The own process did not run for so long.
+    pub(super) fn forgive(&mut self, stalled: Micros) {
+        self.alone_at = self.alone_at + stalled;
+        self.alone_at_contact = self.alone_at_contact + stalled;
+    }
+}
+
+/// The new lives of the last minute, and when the next may begin.
+#[derive(Debug, Default)]
+pub(super) struct Rebirths {
+    recent: VecDeque<Time>,
+    backoff: Micros,
+    /// A new life is due then.
+    due: Option<Time>,
+}
+
+impl<R: Rules> Replica<R> {
+    /// Enters this life into the view.
+    pub(super) fn introduce(&mut self) {
+        let life = Life { incarnation: self.me, up: self.joining.is_none() };
+        self.view.meet(&self.address, life);
+        self.refresh_view();
+    }
+
+    /// The view changed: what is derived from it follows, and the others hear of it.
+    fn refresh_view(&mut self) {
+        self.rows = self.view.to_rows().into();
+        self.view_hash = self.view.hash();
+        let now = self.now.monotonic;
+        for row in self.rows.clone().iter().filter(|row| row.address != self.address) {
+            if self.find_peer(&row.address).is_none() {
+                self.peers.push(Peer::new(row.address.clone(), now));
+            }
+        }
+        let wanted = self.view.is_wanted(&self.address);
+        let own_changed = wanted != self.wanted;
+        self.wanted = wanted;
+        self.members.clear();
+        for id in self.peer_ids() {
+            let wanted = self.view.is_wanted(&self.peers[id.0].address);
+            if wanted {
+                self.members.push(id);
+            }
+            let peer = self.peer(id);
+            if own_changed || peer.wanted != wanted {
+                peer.wanted = wanted;
+                peer.farewell = false;
+                peer.next_hello = now;
+            }
+            if peer.link.established {
+                let rows = self.rows.clone();
+                self.send(id, Body::View(rows));
+            }
+        }
+        self.emit(Event::ViewChanged);
+    }
+
+    pub(super) fn on_view(&mut self, rows: &[Row]) {
+        self.merge_view(rows.iter());
+    }
+
+    pub(super) fn merge_view<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
+        if self.view.merge(rows) {
+            self.after_view_change();
+        }
+    }
+
+    fn after_view_change(&mut self) {
+        self.refresh_view();
+        self.consider_rebirth();
+        self.maybe_pull();
+        self.try_become_up();
+    }
+
+    pub(super) fn add_member(&mut self, address: &Address) -> Reply {
+        let listed = self.listed().contains(address);
+        if self.view.add(address) {
+            self.after_view_change();
+        }
+        Reply::ViewAdded { listed }
+    }
+
+    pub(super) fn remove_member(&mut self, address: &Address) -> Reply {
+        if !self.view.is_wanted(address) {
+            return Reply::ViewUnknown;
+        }
+        if self.view.wanted().count() == 1 {
+            return Reply::ViewLast;
+        }
+        if self.view.remove(address) {
+            self.after_view_change();
+        }
+        Reply::ViewRemoved
+    }
+
+    /// The members that are wanted and not known to be down, in order of address.
+    pub(super) fn listed(&self) -> Vec<Address> {
+        let suspected = |address: &Address| self.find_peer(address).is_some_and(|id| self.peers[id.0].suspected);
+        self.view.wanted().filter(|address| !suspected(address)).cloned().collect()
+    }
+
+    /// Is the life that this peer's link leads to up?
+    pub(super) fn is_up(&self, id: PeerId) -> bool {
+        let peer = &self.peers[id.0];
+        let life = self.view.life(&peer.address);
+        peer.wanted && life.is_some_and(|life| life.up && Some(life.incarnation) == peer.incarnation)
+    }
+
+    pub(super) fn on_linked(&mut self, _id: PeerId) {
+        self.maybe_pull();
+        self.try_become_up();
+    }
+
+    pub(super) fn on_unlinked(&mut self, id: PeerId) {
+        if let Some(joining) = &mut self.joining {
+            joining.goal.take_if(|(source, _)| *source == id);
+        }
+        self.maybe_pull();
+    }
+
+    /// Whom a joining replica fetches from: the member it chose, or another that is up.
+    pub(super) fn join_source(&self) -> Option<PeerId> {
+        let goal = self.joining.as_ref()?.goal.as_ref().map(|(id, _)| *id);
+        goal.filter(|&id| self.is_up(id)).or_else(|| self.turn(|id| self.is_up(id)))
+    }
+
+    /// Chooses whom to catch up with, and is up when that is done, or when there is nobody to catch up with.
+    pub(super) fn try_become_up(&mut self) {
+        if self.joining.is_none() || !self.wanted {
+            return;
+        }
+        let source = self.join_source();
+        let covered = source.map(|id| self.peers[id.0].acknowledged.clone());
+        let alone = self.may_start_alone();
+        let Some(joining) = &mut self.joining else { return };
+        match source.zip(covered) {
+            Some((id, covered)) if joining.goal.as_ref().is_none_or(|(chosen, _)| *chosen != id) => {
+                joining.goal = Some((id, covered));
+            }
+            Some(_) => {}
+            None => joining.goal = None,
+        }
+        match &joining.goal {
+            Some((_, goal)) if self.vector.dominates(goal) => self.become_up(false),
+            Some(_) => {}
+            None if alone => self.become_up(true),
+            None => {}
+        }
+    }
+
+    /// Nobody who is up is in reach: time is over, or everybody has answered that they join as well.
+    fn may_start_alone(&self) -> bool {
+        let Some(joining) = &self.joining else { return false };
+        if self.members.iter().all(|id| self.peers[id.0].link.established) {
+            return true;
+        }
+        let contact = self.members.iter().any(|id| self.peers[id.0].connected);
+        self.now.monotonic >= if contact { joining.alone_at_contact } else { joining.alone_at }
+    }
+
+    fn become_up(&mut self, alone: bool) {
+        self.joining = None;
+        self.hungry = alone && !self.members.is_empty();
+        self.emit(Event::Up { alone });
+        self.introduce();
+        self.maybe_pull();
+    }
+
+    /// When joining needs attention next.
+    pub(super) fn join_timeout(&self) -> Time {
+        match &self.joining {
+            Some(joining) if self.wanted && joining.goal.is_none() => {
+                let now = self.now.monotonic;
+                if now < joining.alone_at { joining.alone_at } else { joining.alone_at_contact.max(now) }
+            }
+            Some(_) | None => Time::NEVER,
+        }
+    }
+
+    /// Takes a new incarnation if another one is the newest at the own address.
+    pub(super) fn consider_rebirth(&mut self) {
+        let now = self.now.monotonic;
+        let newest = self.view.life(&self.address).map_or(self.me, |life| life.incarnation);
+        if newest <= self.me {
+            self.rebirths.due = None;
+            return;
+        }
+        let recent = &mut self.rebirths.recent;
+        while recent.front().is_some_and(|&at| now.since(at) > CONTEST_SPAN) {
+            recent.pop_front();
+        }
+        if recent.len() < REBIRTHS_MAX {
+            self.rebirths.backoff = Micros::ZERO;
+            return self.rebirth();
+        }
+        match self.rebirths.due {
+            Some(due) if now >= due => self.rebirth(),
+            Some(_) => {}
+            None => {
+                let doubled = self.rebirths.backoff.times(2).max(Micros::from_seconds(1));
+                self.rebirths.backoff = doubled.min(BACKOFF_MAX);
+                self.rebirths.due = Some(now + self.rebirths.backoff);
+                self.emit(Event::AddressContested { backoff: self.rebirths.backoff });
+            }
+        }
+    }
+
+    fn rebirth(&mut self) {
+        let now = self.now.monotonic;
+        self.rebirths.recent.push_back(now);
+        self.rebirths.due = None;
+        let epochs = self.view.rows().filter_map(|row| row.life).map(|life| life.incarnation.epoch());
+        let epoch = epochs.max().unwrap_or(0).saturating_add(1);
+        self.me = Incarnation::new(epoch, self.random.next_u64());
+        self.implied = VersionVector::new();
+        self.log.forget_own();
+        for id in self.peer_ids() {
+            self.close_link(id);
+            let peer = self.peer(id);
+            peer.farewell = false;
+            peer.next_hello = now;
+        }
+        self.emit(Event::Reborn(self.me));
+        self.introduce();
+    }
+
+    pub(super) fn rebirth_timeout(&self) -> Time {
+        self.rebirths.due.unwrap_or(Time::NEVER)
+    }
+
+    /// One of the two was removed, both know it, and neither has anything the other still needs: the link rests.
+    pub(super) fn consider_farewell(&mut self, id: PeerId) {
+        let peer = &self.peers[id.0];
+        let same_view = peer.view_hash == Some(self.view_hash);
+        let theirs_here = peer.wanted || self.vector.dominates(&peer.acknowledged);
+        let mine_there = self.wanted || peer.acknowledged.dominates(&self.vector);
+        if (peer.wanted && self.wanted) || !peer.link.established || !(same_view && theirs_here && mine_there) {
+            return;
+        }
+        self.send_status(id);
+        self.close_link(id);
+        self.peer(id).farewell = true;
+    }
+}

@@ -1,0 +1,165 @@
+//! One other address: the link to it, what it covers, and what is under way to it.
+
+use crate::config::Config;
+use crate::data::Key;
+use crate::detector::Detector;
+use crate::freshness::Offsets;
+use crate::identity::{Address, Incarnation};
+use crate::message::Coverage;
+use crate::siblings::Siblings;
+use crate::time::{Micros, Time, Wall};
+use crate::vector::VersionVector;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+/// An index into the table of peers. Peers are never removed from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PeerId(pub(super) usize);
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) address: Address,
+    pub(super) link: Link,
+    /// The life at the other end of the link, or of the last one.
+    pub(super) incarnation: Option<Incarnation>,
+    /// What that life said it covers.
+    pub(super) acknowledged: Arc<VersionVector>,
+    pub(super) offsets: Offsets,
+    pub(super) detector: Detector,
+    pub(super) suspected: bool,
+    /// Should this address be a member?
+    pub(super) wanted: bool,
+    /// When the search for it began: a minute later it slows down.
+    pub(super) searched_since: Time,
+    pub(super) next_hello: Time,
+    /// It accepted a connection since the last hello.
+    pub(super) connected: bool,
+    /// Its wall clock and ours at the same moment, when it last told.
+    pub(super) walls: Option<(Wall, Time)>,
+    pub(super) view_hash: Option<u64>,
+    pub(super) next_status: Time,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    pub(super) serving: Option<Serving>,
+    /// When a pull from it was last begun, to take turns.
+    pub(super) pulled_at: Time,
+    /// One side was removed and neither has anything left to tell the other.
+    pub(super) farewell: bool,
+}
+
+/// The numbers of a link (protocol, section Replication). 0 stands for none yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Link {
+    pub(super) number: u64,
+    pub(super) echo: u64,
+    pub(super) established: bool,
+}
+
+/// Pushes that arrived on this link.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    /// The greatest counter of all of them.
+    pub(super) received: u64,
+    /// How many since the last status, and their bytes.
+    pub(super) unacknowledged: u64,
+    pub(super) unacknowledged_bytes: usize,
+}
+
+/// Pushes that left on this link.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    /// The own counter up to which they went out, or were left to repair.
+    pub(super) pushed: u64,
+    pub(super) pushed_bytes: u64,
+    /// The own counter up to which credit came back.
+    pub(super) returned: u64,
+    pub(super) returned_bytes: u64,
+    /// When credit last moved; without any for a second what was sent counts as lost.
+    pub(super) moved: Time,
+}
+
+/// A pull of this peer that is being answered.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) id: u64,
+    /// What the peer covered when it asked.
+    pub(super) vector: Arc<VersionVector>,
+    /// The number of the next frame.
+    pub(super) frame: u32,
+    /// How many frames the peer has taken.
+    pub(super) taken: u32,
+    pub(super) source: Source,
+}
+
+#[derive(Debug)]
+pub(super) enum Source {
+    /// The log, from this number to that one.
+    Log { next: u64, end: u64 },
+    /// The whole state as it was when the pull came, and what it covers.
+    State { keys: VecDeque<(Key, Siblings)>, coverage: Box<Coverage> },
+}
+
+impl Peer {
+    pub(super) fn new(address: Address, now: Time) -> Self {
+        Self {
+            address,
+            link: Link::default(),
+            incarnation: None,
+            acknowledged: Arc::default(),
+            offsets: Offsets::default(),
+            detector: Detector::new(now),
+            suspected: false,
+            wanted: false,
+            searched_since: now,
+            next_hello: now,
+            connected: false,
+            walls: None,
+            view_hash: None,
+            next_status: Time::NEVER,
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            serving: None,
+            pulled_at: Time::default(),
+            farewell: false,
+        }
+    }
+
+    /// Forgets everything that belongs to the link, not to the peer.
+    pub(super) fn close(&mut self) {
+        self.link = Link::default();
+        self.view_hash = None;
+        self.next_status = Time::NEVER;
+        self.inbound = Inbound::default();
+        self.outbound = Outbound::default();
+        self.serving = None;
+    }
+
+    /// Another life answers here.
+    pub(super) fn reset_life(&mut self, incarnation: Incarnation) {
+        self.incarnation = Some(incarnation);
+        self.acknowledged = Arc::default();
+        self.offsets = Offsets::default();
+        self.walls = None;
+    }
+
+    /// How long to wait before the next hello.
+    pub(super) fn hello_pause(&self, config: &Config, now: Time) -> Micros {
+        if !self.suspected {
+            config.hello_interval
+        } else if now.since(self.searched_since) < Micros::from_seconds(60) {
+            config.hello_interval.times(2)
+        } else {
+            config.probe_interval_max
+        }
+    }
+
+    /// What it covers, with what it said now. Reordered news do not take anything back.
+    pub(super) fn acknowledge(&mut self, vector: &Arc<VersionVector>) {
+        if vector.dominates(&self.acknowledged) {
+            self.acknowledged = vector.clone();
+        } else {
+            Arc::make_mut(&mut self.acknowledged).join(vector);
+        }
+    }
+}

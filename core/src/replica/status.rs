@@ -1,0 +1,158 @@
+//! What a replica tells about itself: for metrics, diagnostics, oracles.
+
+use super::Replica;
+use crate::identity::{Address, Incarnation};
+use crate::rules::Rules;
+use crate::store::Store;
+use crate::vector::VersionVector;
+use crate::view::{Row, View};
+use alloc::vec::Vec;
+
+/// A replica's state in numbers; see [`Replica::status`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// Its address.
+    pub address: Address,
+    /// The present life.
+    pub incarnation: Incarnation,
+    /// Serves data requests: up and wanted.
+    pub ready: bool,
+    /// Has loaded its state.
+    pub up: bool,
+    /// Is a member, as far as operators are concerned.
+    pub wanted: bool,
+    /// What is covered.
+    pub vector: VersionVector,
+    /// The digest of the store; see [`Store::digest`].
+    pub digest: u64,
+    /// Keys present.
+    pub keys: usize,
+    /// Bytes of all live versions; see [`Store::bytes`].
+    pub store_bytes: u64,
+    /// Operations in the log.
+    pub log_ops: usize,
+    /// Their bytes.
+    pub log_bytes: usize,
+    /// Operations parked.
+    pub parked: usize,
+    /// Requests waiting.
+    pub waiting: usize,
+    /// A fetch is under way.
+    pub pulling: bool,
+    /// The members that `GET /view` lists.
+    pub listed: Vec<Address>,
+    /// Every row of the view, by address.
+    pub view: Vec<Row>,
+    /// Every other address heard of.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// What a replica tells about another address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The address.
+    pub address: Address,
+    /// The state of the link.
+    pub link: LinkState,
+    /// Silent for too long.
+    pub suspected: bool,
+    /// What it last said it covers.
+    pub vector: VersionVector,
+}
+
+/// The state of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Hellos go out.
+    Opening,
+    /// Both ends know both numbers.
+    Established,
+    /// One end was removed and all is said.
+    Resting,
+}
+
+impl<R: Rules> Replica<R> {
+    /// Its address.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The present life. Changes when another turns out to be the newest at the address.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.me
+    }
+
+    /// What is covered: applied or installed.
+    #[must_use]
+    pub const fn vector(&self) -> &VersionVector {
+        &self.vector
+    }
+
+    /// The live versions of every key.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The agreed addresses.
+    #[must_use]
+    pub const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Everything worth showing, copied. Costs O(members), not O(keys).
+    #[must_use]
+    pub fn status(&self) -> ReplicaStatus {
+        ReplicaStatus {
+            address: self.address.clone(),
+            incarnation: self.me,
+            ready: self.is_ready(),
+            up: self.joining.is_none(),
+            wanted: self.wanted,
+            vector: self.vector.clone(),
+            digest: self.store.digest(),
+            keys: self.store.len(),
+            store_bytes: self.store.bytes(),
+            log_ops: self.log.len(),
+            log_bytes: self.log.bytes(),
+            parked: self.parked.len(),
+            waiting: self.waiting.len(),
+            pulling: self.pull.is_some(),
+            listed: self.listed(),
+            view: self.view.to_rows(),
+            peers: self.peers.iter().map(peer_status).collect(),
+        }
+    }
+
+    /// Checks every invariant that costs O(n). The simulator calls it every few steps.
+    ///
+    /// # Panics
+    /// If one does not hold: a mistake of ours.
+    pub fn check_invariants(&self) {
+        self.store.check_invariants();
+        self.log.check_invariants(&self.vector);
+        self.parked.check_invariants(&self.vector);
+        self.waiting.check_invariants(&self.vector);
+        assert!(self.parked.len() <= self.config.parked_max, "parked beyond its limit");
+        assert!(self.waiting.len() <= self.config.waiting_max, "waiting beyond its limit");
+        for (key, siblings) in self.store.iter() {
+            for sibling in siblings {
+                assert!(self.vector.covers(sibling.dot), "a version of {key:?} is not covered");
+                assert!(sibling.hlc <= self.clock, "the clock is behind a version of {key:?}");
+            }
+        }
+        assert!(self.waiting.is_empty() || self.joining.is_none(), "requests wait while joining");
+    }
+}
+
+fn peer_status(peer: &super::peer::Peer) -> PeerStatus {
+    let link = match (peer.link.established, peer.farewell) {
+        (true, _) => LinkState::Established,
+        (false, true) => LinkState::Resting,
+        (false, false) => LinkState::Opening,
+    };
+    let vector = (*peer.acknowledged).clone();
+    PeerStatus { address: peer.address.clone(), link, suspected: peer.suspected, vector }
+}

@@ -1,0 +1,203 @@
+//! A handful of replicas on a perfect network with one millisecond of delay: the plain cases, quickly.
+
+use super::*;
+use crate::data::{Key, Value};
+use crate::request::{Action, Condition, DataRequest, Refusal, Request};
+use crate::time::Wall;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use std::println;
+
+struct World {
+    now: u64,
+    replicas: BTreeMap<Address, Replica>,
+    wire: BTreeMap<(u64, u64), (Address, Address, Message)>,
+    sent: u64,
+    cut: BTreeSet<Address>,
+    replies: BTreeMap<RequestId, Reply>,
+    events: Vec<(Address, Event)>,
+}
+
+fn address(n: u8) -> Address {
+    Address::parse(&format!("127.0.0.{n}:8090")).expect("an address")
+}
+
+impl World {
+    fn new(n: u8) -> Self {
+        let mut world = Self {
+            now: 1_000_000,
+            replicas: BTreeMap::new(),
+            wire: BTreeMap::new(),
+            sent: 0,
+            cut: BTreeSet::new(),
+            replies: BTreeMap::new(),
+            events: Vec::new(),
+        };
+        (1..=n).for_each(|i| world.start(i, n, i));
+        world
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: Time(self.now), wall: Wall(self.now + 1_700_000_000_000_000) }
+    }
+
+    fn start(&mut self, n: u8, of: u8, seed: u8) {
+        let identity = Identity { address: address(n), view: (1..=of).map(address).collect() };
+        let replica = Replica::new(Sound, Config::default(), identity, Seed([seed; 32]), self.now());
+        self.replicas.insert(address(n), replica);
+    }
+
+    fn handle(&mut self, at: &Address, input: Input) {
+        let now = self.now();
+        let Some(replica) = self.replicas.get_mut(at) else { return };
+        replica.handle(now, input);
+        replica.check_invariants();
+        while let Some(output) = replica.poll_output() {
+            match output {
+                Output::Send { to, message } => {
+                    if !self.cut.contains(&to) && !self.cut.contains(at) {
+                        self.sent += 1;
+                        self.wire.insert((self.now + 1_000, self.sent), (at.clone(), to, message));
+                    }
+                }
+                Output::Reply { id, reply } => assert!(self.replies.insert(id, reply).is_none()),
+                Output::Event(event) => self.events.push((at.clone(), event)),
+            }
+        }
+    }
+
+    fn run(&mut self, millis: u64) {
+        let end = self.now + millis * 1_000;
+        loop {
+            let timer = self.replicas.iter().filter_map(|(a, r)| Some((r.poll_timeout()?.0, a.clone()))).min();
+            let arrival = self.wire.keys().next().copied();
+            let next = timer.as_ref().map_or(u64::MAX, |t| t.0).min(arrival.map_or(u64::MAX, |a| a.0));
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            if let Some(arrival) = arrival.filter(|a| a.0 <= next) {
+                let (from, to, message) = self.wire.remove(&arrival).expect("just seen");
+                self.handle(&to, Input::Message { from, message });
+            } else if let Some((_, at)) = timer {
+                self.handle(&at, Input::Timeout);
+            }
+        }
+        self.now = end;
+    }
+
+    fn ask(&mut self, n: u8, action: Action, key: &str, past: &VersionVector, wait: u64) -> Option<Reply> {
+        let id = RequestId(1_000 + self.sent * 100 + self.replies.len() as u64);
+        let request = DataRequest {
+            key: Key::new(key).expect("a key"),
+            action,
+            past: past.clone(),
+            wait: Micros::from_millis(wait),
+            condition: Condition::default(),
+        };
+        self.handle(&address(n), Input::Request { id, request: Request::Data(request) });
+        self.run(wait);
+        self.replies.get(&id).cloned()
+    }
+
+    fn put(&mut self, n: u8, key: &str, value: &str, past: &VersionVector) -> VersionVector {
+        match self.ask(n, Action::Put(Value::new(value.as_bytes())), key, past, 0) {
+            Some(Reply::Written(written)) => written.token,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn get(&mut self, n: u8, key: &str, past: &VersionVector) -> Result<alloc::string::String, Reply> {
+        match self.ask(n, Action::Get, key, past, 0) {
+            Some(Reply::Found { siblings, .. }) => {
+                Ok(format!("{:?}", siblings.winner().expect("found means present").value))
+            }
+            other => Err(other.expect("every request is answered at once")),
+        }
+    }
+
+    fn replica(&self, n: u8) -> &Replica {
+        &self.replicas[&address(n)]
+    }
+}
+
+#[test]
+fn three_replicas_replicate_and_delete() {
+    let mut world = World::new(3);
+    world.run(100);
+    assert!((1..=3).all(|n| world.replica(n).is_ready()), "{:#?}", world.events);
+    let none = VersionVector::new();
+    let token = world.put(1, "x", "1", &none);
+    assert_eq!(world.get(2, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
+    world.run(5);
+    assert_eq!(world.get(2, "x", &token), Ok("1".into()));
+    let Some(Reply::Written(deleted)) = world.ask(3, Action::Delete, "x", &token, 0) else { panic!() };
+    world.run(300);
+    for n in 1..=3 {
+        assert!(matches!(world.get(n, "x", &deleted.token), Err(Reply::Absent { .. })));
+        assert_eq!(world.replica(n).vector(), &deleted.token);
+        assert_eq!(world.replica(n).status().log_ops, 0);
+    }
+}
+
+#[test]
+fn a_cut_is_repaired_patiently_and_a_waiting_read_at_once() {
+    let mut world = World::new(3);
+    world.run(100);
+    world.cut.insert(address(2));
+    let token = world.put(1, "x", "1", &VersionVector::new());
+    world.run(1_300);
+    world.cut.clear();
+    world.run(1_500);
+    assert_eq!(world.get(2, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
+    world.run(2_000);
+    assert_eq!(world.get(2, "x", &token), Ok("1".into()));
+
+    world.cut.insert(address(2));
+    let token = world.put(1, "x", "2", &token);
+    world.run(1_300);
+    world.cut.clear();
+    let reply = world.ask(2, Action::Get, "x", &token, 300);
+    assert!(matches!(reply, Some(Reply::Found { .. })), "{reply:?}");
+}
+
+#[test]
+fn a_restart_with_empty_memory_is_served_from_the_others() {
+    let mut world = World::new(3);
+    world.run(100);
+    let mut token = VersionVector::new();
+    for n in 0..1_000_u32 {
+        token = world.put(1 + (n % 2) as u8, &format!("k{}", n % 300), &format!("{n}"), &token);
+        world.run(3);
+    }
+    world.run(1_000);
+    world.replicas.remove(&address(3));
+    world.run(8_000);
+    assert_eq!(world.replica(1).status().listed.len(), 2);
+    world.start(3, 3, 99);
+    world.run(1_000);
+    assert!(world.replica(3).is_ready());
+    assert_eq!(world.get(3, "k299", &token), Ok("899".into()), "{:?}", world.replica(3).vector());
+    assert_eq!(world.replica(1).status().listed.len(), 3);
+    assert_eq!(world.replica(1).store().digest(), world.replica(3).store().digest());
+    println!("{:#?}", world.replica(3).status());
+}
+
+#[test]
+fn removal_and_return() {
+    let mut world = World::new(3);
+    world.run(100);
+    world.handle(&address(1), Input::Request { id: RequestId(1), request: Request::ViewRemove(address(3)) });
+    world.run(500);
+    assert!(!world.replica(3).is_ready() && world.replica(2).status().listed.len() == 2);
+    let token = world.put(1, "x", "1", &VersionVector::new());
+    world.run(20_000);
+    let before = world.sent;
+    world.run(10_000);
+    let idle = world.sent - before;
+    world.handle(&address(2), Input::Request { id: RequestId(2), request: Request::ViewAdd(address(3)) });
+    world.run(4_000);
+    assert!(world.replica(3).is_ready());
+    assert_eq!(world.get(3, "x", &token), Ok("1".into()));
+    assert!(idle < 2 * 5 * 10 + 10, "two members keep each other company with {idle} messages");
+}

@@ -1,0 +1,60 @@
+//! One kind of timeout: what is due is done, and the next moment is the least of all that is pending.
+
+use super::Replica;
+use crate::rules::Rules;
+use crate::time::Time;
+
+impl<R: Rules> Replica<R> {
+    pub(super) fn on_timeout(&mut self) {
+        self.work_off_backlog();
+        for id in self.peer_ids() {
+            self.tend_link(id);
+        }
+        if self.rebirth_timeout() <= self.now.monotonic {
+            self.consider_rebirth();
+        }
+        self.fail_late_pull();
+        self.try_become_up();
+        self.maybe_pull();
+        self.refuse_expired();
+    }
+
+    /// What earlier calls left, because one call does bounded work.
+    fn work_off_backlog(&mut self) {
+        if core::mem::take(&mut self.backlog) {
+            self.progress();
+            self.push_own();
+            self.supply_all();
+            self.trim_log();
+        }
+    }
+
+    fn tend_link(&mut self, id: super::peer::PeerId) {
+        let now = self.now.monotonic;
+        let peer = &self.peers[id.0];
+        if !peer.link.established && peer.farewell {
+            return;
+        }
+        if !peer.suspected && peer.detector.doubt_at(&self.config) <= now {
+            self.suspect(id);
+        }
+        let peer = &self.peers[id.0];
+        if peer.link.established {
+            if peer.next_status <= now {
+                self.send_status(id);
+                self.push(id);
+            }
+        } else if peer.next_hello <= now {
+            self.open_link(id);
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Time {
+        if self.backlog {
+            return self.now.monotonic;
+        }
+        let waiting = self.waiting.next_deadline().unwrap_or(Time::NEVER);
+        let rest = self.pull_timeout().min(self.join_timeout()).min(self.rebirth_timeout()).min(waiting);
+        self.peer_ids().map(|id| self.link_timeout(id)).fold(rest, Time::min)
+    }
+}

@@ -1,0 +1,79 @@
+//! Requests that wait for their dependencies, indexed by what they wait for.
+//!
+//! Invariant kept here: every waiting request hangs at exactly one dot that is not covered, so a wake-up costs
+//! what it wakes and no more.
+
+use crate::identity::Incarnation;
+use crate::request::{DataRequest, RequestId};
+use crate::time::Time;
+use crate::vector::VersionVector;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    requests: BTreeMap<RequestId, Waiter>,
+    by_dot: BTreeSet<(Incarnation, u64, RequestId)>,
+    by_deadline: BTreeSet<(Time, RequestId)>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    request: DataRequest,
+    deadline: Time,
+    dot: (Incarnation, u64),
+}
+
+impl Waiting {
+    pub(super) fn insert(&mut self, id: RequestId, request: DataRequest, dot: (Incarnation, u64), deadline: Time) {
+        self.by_dot.insert((dot.0, dot.1, id));
+        self.by_deadline.insert((deadline, id));
+        self.requests.insert(id, Waiter { request, deadline, dot });
+    }
+
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<(DataRequest, Time)> {
+        let waiter = self.requests.remove(&id)?;
+        self.by_dot.remove(&(waiter.dot.0, waiter.dot.1, id));
+        self.by_deadline.remove(&(waiter.deadline, id));
+        Some((waiter.request, waiter.deadline))
+    }
+
+    /// The requests whose dot is covered by now.
+    pub(super) fn covered(&self, covered: &VersionVector) -> Vec<RequestId> {
+        if self.by_dot.is_empty() {
+            return Vec::new();
+        }
+        let reached = |(incarnation, counter)| {
+            let (from, to) = (RequestId(0), RequestId(u64::MAX));
+            self.by_dot.range((incarnation, 0, from)..=(incarnation, counter, to))
+        };
+        covered.entries().flat_map(reached).map(|&(.., id)| id).collect()
+    }
+
+    /// The requests whose time is over.
+    pub(super) fn expired(&self, now: Time) -> Vec<RequestId> {
+        self.by_deadline.range(..=(now, RequestId(u64::MAX))).map(|&(_, id)| id).collect()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.by_deadline.first().map(|&(deadline, _)| deadline)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// # Panics
+    /// If an invariant of this module does not hold.
+    pub(super) fn check_invariants(&self, covered: &VersionVector) {
+        assert_eq!(self.requests.len(), self.by_dot.len(), "index by dot");
+        assert_eq!(self.requests.len(), self.by_deadline.len(), "index by deadline");
+        for waiter in self.requests.values() {
+            assert!(covered.counter(waiter.dot.0) < waiter.dot.1, "a request waits for what is covered");
+        }
+    }
+}
