@@ -22,7 +22,7 @@ impl Hlc {
     pub const fn at_wall(wall: Wall) -> Self {
         let millis = wall.0 / 1_000;
         if millis >= Self::LIMIT.0 >> (Self::COUNT_BITS + 1) {
-            return Self(0); // a wall clock beyond the year 2286 is not believed at all
+            return Self(0); // a wall clock beyond the year 3000 is not believed at all
         }
         Self(millis << Self::COUNT_BITS)
     }

@@ -134,6 +134,19 @@ impl<'a> IntoIterator for &'a Siblings {
     }
 }
 
+impl IntoIterator for Siblings {
+    type Item = Sibling;
+    type IntoIter = alloc::vec::IntoIter<Sibling>;
+    fn into_iter(self) -> Self::IntoIter {
+        match self.0 {
+            Versions::None => Vec::new(),
+            Versions::One(only) => alloc::vec![only],
+            Versions::Many(siblings) => siblings,
+        }
+        .into_iter()
+    }
+}
+
 impl FromIterator<Sibling> for Siblings {
     fn from_iter<I: IntoIterator<Item = Sibling>>(siblings: I) -> Self {
         let mut set = Self::new();

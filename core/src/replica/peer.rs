@@ -6,7 +6,7 @@ use crate::detector::Detector;
 use crate::freshness::Offsets;
 use crate::identity::{Address, Incarnation};
 use crate::message::Coverage;
-use crate::siblings::Siblings;
+use crate::siblings::Sibling;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
@@ -97,7 +97,7 @@ pub(super) enum Source {
     /// The log, from this number to that one.
     Log { next: u64, end: u64 },
     /// The whole state as it was when the pull came, and what it covers.
-    State { keys: VecDeque<(Key, Siblings)>, coverage: Box<Coverage> },
+    State { versions: VecDeque<(Key, Sibling)>, coverage: Box<Coverage> },
 }
 
 impl Peer {

@@ -11,11 +11,11 @@ use crate::edge::{DropReason, Event};
 use crate::message::{Body, Content, Coverage, Supply};
 use crate::op::Op;
 use crate::rules::Rules;
-use crate::siblings::Siblings;
+use crate::siblings::{Sibling, Siblings};
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -141,13 +141,21 @@ impl<R: Rules> Replica<R> {
             let (next, end) = self.log.range();
             Source::Log { next, end }
         } else {
-            let keys = self.store.iter().map(|(key, siblings)| (key.clone(), siblings.clone())).collect();
-            let deletes = self.log.all_deletes();
-            let coverage = Box::new(Coverage { vector: self.vector.clone(), deletes, clock: self.clock });
-            Source::State { keys, coverage }
+            self.whole_state()
         };
         self.peer(id).serving = Some(Serving { id: pull, vector, frame: 0, taken: 0, source });
         self.supply(id);
+    }
+
+    fn whole_state(&self) -> Source {
+        let each = |(key, siblings): (&Key, &Siblings)| {
+            let key = key.clone();
+            siblings.clone().into_iter().map(move |sibling| (key.clone(), sibling))
+        };
+        let versions = self.store.iter().flat_map(each).collect();
+        let deletes = self.log.all_deletes();
+        let coverage = Box::new(Coverage { vector: self.vector.clone(), deletes, clock: self.clock });
+        Source::State { versions, coverage }
     }
 
     pub(super) fn on_taken(&mut self, id: PeerId, pull: u64, frame: u32) {
@@ -165,10 +173,11 @@ impl<R: Rules> Replica<R> {
             self.peer(id).serving = Some(serving);
             return;
         }
-        let Some((content, last)) = self.next_frame(&mut serving) else {
-            // The log was cut under the cursor: no more frames, and the asker tries again after its timeout.
-            return;
-        };
+        if matches!(serving.source, Source::Log { next, .. } if next < self.log.range().0) {
+            // The log was cut under the cursor, so the rest comes as a whole state.
+            serving.source = self.whole_state();
+        }
+        let (content, last) = self.next_frame(&mut serving);
         let supply = Supply { id: serving.id, frame: serving.frame, content, last };
         serving.frame += 1;
         if !last {
@@ -184,28 +193,33 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    fn next_frame(&self, serving: &mut Serving) -> Option<(Content, bool)> {
+    fn next_frame(&self, serving: &mut Serving) -> (Content, bool) {
         match &mut serving.source {
             Source::Log { next, end } => {
-                if *next < self.log.range().0 {
-                    return None;
-                }
                 let ops = self.frame_of_ops(next, *end, &serving.vector);
-                Some((Content::Ops(ops), next == end))
+                (Content::Ops(ops), next == end)
             }
-            Source::State { keys, coverage } if keys.is_empty() => Some((Content::State(coverage.clone()), true)),
-            Source::State { keys, .. } => {
-                let mut frame = Vec::new();
-                let mut bytes = 0;
-                while frame.len() < self.config.frame_ops_max.max(1) && bytes < self.config.frame_bytes_max.max(1) {
-                    let Some((key, siblings)) = keys.pop_front() else { break };
-                    let value = |sibling: &crate::siblings::Sibling| 64 + sibling.value.as_bytes().len();
-                    bytes += key.as_str().len() + siblings.iter().map(value).sum::<usize>();
-                    frame.push((key, siblings));
-                }
-                Some((Content::Keys(frame), false))
+            Source::State { versions, coverage } if versions.is_empty() => (Content::State(coverage.clone()), true),
+            Source::State { versions, .. } => (Content::Keys(self.frame_of_versions(versions)), false),
+        }
+    }
+
+    /// Versions of one key may fall into several frames: together they could exceed any frame.
+    fn frame_of_versions(&self, versions: &mut VecDeque<(Key, Sibling)>) -> Vec<(Key, Siblings)> {
+        let mut frame: Vec<(Key, Siblings)> = Vec::new();
+        let mut bytes = 0;
+        for _ in 0..self.config.frame_ops_max.max(1) {
+            if bytes >= self.config.frame_bytes_max.max(1) {
+                break;
+            }
+            let Some((key, sibling)) = versions.pop_front() else { break };
+            bytes += 64 + key.as_str().len() + sibling.value.as_bytes().len();
+            match frame.last_mut() {
+                Some((last, siblings)) if *last == key => siblings.insert(sibling),
+                Some(_) | None => frame.push((key, Siblings::from_iter([sibling]))),
             }
         }
+        frame
     }
 
     fn frame_of_ops(&self, next: &mut u64, end: u64, covered: &VersionVector) -> Vec<Arc<Op>> {
@@ -278,7 +292,10 @@ impl<R: Rules> Replica<R> {
             }
             Content::Keys(keys) => {
                 let Some(pull) = &mut self.pull else { return false };
-                pull.aside.extend(keys);
+                for (key, siblings) in keys {
+                    let aside = pull.aside.entry(key).or_default();
+                    siblings.into_iter().for_each(|sibling| aside.insert(sibling));
+                }
                 if !self.rules.install_only_whole() {
                     let aside = core::mem::take(&mut pull.aside);
                     aside.into_iter().for_each(|(key, siblings)| self.store.set(&key, siblings));
