@@ -73,6 +73,22 @@ pub enum Event {
         /// What that state covered.
         vector: Box<VersionVector>,
     },
+    /// A retire operation was applied: this life's entry is from now on implied by the dot of the operation.
+    Retired {
+        /// The operation.
+        dot: Dot,
+        /// The life.
+        incarnation: Incarnation,
+        /// Its last counter that is implied.
+        through: u64,
+    },
+    /// A lost-write round ended with every answer in.
+    RoundEnded {
+        /// The events in question.
+        events: Box<VersionVector>,
+        /// The greatest counters that anybody holds of them.
+        held: Box<VersionVector>,
+    },
     /// A link was established.
     Linked {
         /// The peer's address.

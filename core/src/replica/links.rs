@@ -128,7 +128,7 @@ impl<R: Rules> Replica<R> {
 
     fn establish(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        let own = self.vector.counter(self.me);
+        let own = self.covered.counter(self.me);
         let me = self.me;
         let peer = self.peer(id);
         peer.link.established = true;

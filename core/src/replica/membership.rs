@@ -187,7 +187,7 @@ impl<R: Rules> Replica<R> {
             None => joining.goal = None,
         }
         match &joining.goal {
-            Some((_, goal)) if self.vector.dominates(goal) => self.become_up(false),
+            Some((_, goal)) if self.covered.dominates(goal) => self.become_up(false),
             Some(_) => {}
             None if alone => self.become_up(true),
             None => {}
@@ -278,8 +278,8 @@ impl<R: Rules> Replica<R> {
     pub(super) fn consider_farewell(&mut self, id: PeerId) {
         let peer = &self.peers[id.0];
         let same_view = peer.view_hash == Some(self.view_hash);
-        let theirs_here = peer.wanted || self.vector.dominates(&peer.acknowledged);
-        let mine_there = self.wanted || peer.acknowledged.dominates(&self.vector);
+        let theirs_here = peer.wanted || self.covered.dominates(&peer.acknowledged);
+        let mine_there = self.wanted || self.covered.dominates_in(&peer.acknowledged, self.covered.vector());
         if (peer.wanted && self.wanted) || !peer.link.established || !(same_view && theirs_here && mine_there) {
             return;
         }
