@@ -90,8 +90,11 @@ impl<R: Rules> Replica<R> {
     }
 
     /// The other end began a new link: what belonged to the one before is gone.
+    ///
+    /// The own number stays while it was never part of an established link. Were it fresh each time, two ends that
+    /// open at once would each take the other's answer for a newer link, for ever.
     fn meet_newer_link(&mut self, id: PeerId, life: Incarnation, number: u64) {
-        if self.peers[id.0].link.echo != 0 {
+        if self.peers[id.0].link.established {
             self.close_link(id);
         }
         let peer = self.peer(id);
