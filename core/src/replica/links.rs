@@ -54,12 +54,21 @@ impl<R: Rules> Replica<R> {
         if told.is_none_or(|told| told.incarnation < life) || number == 0 {
             return self.drop_message(from, DropReason::Invalid);
         }
+        let me = self.me;
         self.merge_view(hello.view.iter());
+        let own = self.view.life(&self.address).map(|own| own.incarnation);
+        if self.me != me || own != Some(self.me) {
+            // It spoke to a life that is over, or about to be. The next one opens links of its own.
+            return self.drop_message(from, DropReason::OtherLink);
+        }
         let Some(id) = self.find_peer(from) else { return self.drop_message(from, DropReason::Invalid) };
         if self.view.life(from).is_some_and(|newest| newest.incarnation > life) {
             // It has to learn that another life is the newest at its address; the view tells.
             self.drop_message(from, DropReason::OldLife);
-            return self.tell_old_life(id, life, number);
+            if echo == 0 {
+                self.send_hello(id, number);
+            }
+            return;
         }
         let same_life = self.peers[id.0].incarnation == Some(life);
         if same_life && number < self.peers[id.0].link.echo {
@@ -81,8 +90,11 @@ impl<R: Rules> Replica<R> {
     }
 
     /// The other end began a new link: what belonged to the one before is gone.
+    ///
+    /// The own number stays while it was never part of an established link. Were it fresh each time, two ends that
+    /// open at once would each take the other's answer for a newer link, for ever.
     fn meet_newer_link(&mut self, id: PeerId, life: Incarnation, number: u64) {
-        if self.peers[id.0].link.echo != 0 {
+        if self.peers[id.0].link.established {
             self.close_link(id);
         }
         let peer = self.peer(id);
@@ -91,14 +103,6 @@ impl<R: Rules> Replica<R> {
         }
         peer.link.echo = number;
         peer.farewell = false;
-    }
-
-    fn tell_old_life(&mut self, id: PeerId, life: Incarnation, number: u64) {
-        let fresh = self.next_link;
-        self.next_link += 1;
-        let message = Message { from: self.me, number: fresh, echo: number, body: self.hello() };
-        let _ = life;
-        self.outputs.push_back(Output::Send { to: self.peers[id.0].address.clone(), message });
     }
 
     /// Lets a message in if it belongs to the present link; the first one that does establishes it.

@@ -201,3 +201,20 @@ fn removal_and_return() {
     assert_eq!(world.get(3, "x", &token), Ok("1".into()));
     assert!(idle < 2 * 5 * 10 + 10, "two members keep each other company with {idle} messages");
 }
+
+/// Every hello of an old life used to be answered by one with a fresh number, which was answered in turn, for ever.
+#[test]
+fn an_old_life_learns_of_its_successor_without_a_storm() {
+    let mut world = World::new(3);
+    world.run(100);
+    let newer = (20..).find(|&seed| {
+        world.start(3, 3, seed);
+        let before = world.replica(1).view().life(&address(3)).expect("met").incarnation;
+        world.replica(3).incarnation() < before
+    });
+    assert!(newer.is_some());
+    let before = world.sent;
+    world.run(1_000);
+    assert!(world.sent - before < 200, "{} messages", world.sent - before);
+    assert!(world.replica(3).is_ready() && world.events.iter().any(|(_, event)| matches!(event, Event::Reborn(_))));
+}
