@@ -57,6 +57,7 @@ impl<R: Rules> Replica<R> {
         self.trim_log();
         self.push(id);
         self.maybe_pull();
+        self.maybe_retire();
         self.maybe_ask();
         self.consider_farewell(id);
     }

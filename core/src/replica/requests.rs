@@ -3,19 +3,18 @@
 //! Every request gets exactly one reply, unless it is cancelled. No client waits for a peer unless it asked to.
 
 use super::Replica;
-use crate::data::Key;
 use crate::edge::Event;
-use crate::identity::Incarnation;
-use alloc::borrow::Cow;
-use alloc::vec::Vec;
 use crate::hlc::Hlc;
+use crate::identity::Incarnation;
 use crate::op::{Effect, Op};
 use crate::request::{Action, Condition, DataRequest, Refusal, Reply, Request, RequestId, Written};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::{Dot, VersionVector};
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request) {

@@ -144,7 +144,8 @@ impl<R: Rules> Replica<R> {
     }
 
     fn add_keys(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {
-        for (key, siblings) in self.store.after(pass.key.as_ref()) {
+        let after = pass.key.clone();
+        for (key, siblings) in self.store.after(after.as_ref()) {
             let from = match pass.partial.take() {
                 Some((partial, within)) if partial == *key => within,
                 Some(_) | None => 0,
