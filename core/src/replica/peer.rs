@@ -42,6 +42,8 @@ pub(super) struct Peer {
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
     pub(super) serving: Option<Serving>,
+    /// The greatest pull of its life that was ever served: a duplicate must not begin a second supply under its name.
+    pub(super) served: u64,
     /// When a pull from it was last begun, to take turns.
     pub(super) pulled_at: Time,
     /// One side was removed and neither has anything left to tell the other.
@@ -120,6 +122,7 @@ impl Peer {
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             serving: None,
+            served: 0,
             pulled_at: Time::default(),
             farewell: false,
         }
@@ -140,6 +143,7 @@ impl Peer {
         self.incarnation = Some(incarnation);
         self.acknowledged = Arc::default();
         self.offsets = Offsets::default();
+        self.served = 0;
         self.walls = None;
     }
 
