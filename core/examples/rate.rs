@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 fn main() {
-    let addresses: Vec<_> = (1..=3).map(|n| Address::parse(&format!("127.0.0.{n}:8090")).expect("an address")).collect();
+    let addresses: Vec<_> =
+        (1..=3).map(|n| Address::parse(&format!("127.0.0.{n}:8090")).expect("an address")).collect();
     let mut now = 1_000_000;
     let clock = |now: u64| Now { monotonic: Time(now), wall: Wall(now) };
     let mut replicas: Vec<_> = (0..3)
@@ -21,7 +22,10 @@ fn main() {
     let start = Instant::now();
     let mut measured = start;
     for round in 0..std::env::args().nth(1).map_or(1_000_000_u64, |n| n.parse().expect("a number")) {
-        if round == 20_000 { measured = Instant::now(); inputs = 0; }
+        if round == 20_000 {
+            measured = Instant::now();
+            inputs = 0;
+        }
         now += 5;
         let at = (round % 3) as usize;
         id += 1;
@@ -34,7 +38,9 @@ fn main() {
         };
         let mut pending = vec![(at, Input::Request { id: RequestId(id), request: Request::Data(data) })];
         for n in 0..3 {
-            if replicas[n].poll_timeout().is_some_and(|t| t.0 <= now) { pending.push((n, Input::Timeout)); }
+            if replicas[n].poll_timeout().is_some_and(|t| t.0 <= now) {
+                pending.push((n, Input::Timeout));
+            }
         }
         loop {
             for (n, input) in pending.drain(..) {
@@ -57,6 +63,11 @@ fn main() {
         }
     }
     let seconds = measured.elapsed().as_secs_f64();
-    println!("{:.2} M inputs/s, {:.0} ns each, {messages} messages, vector {:?}", inputs as f64 / seconds / 1e6, seconds * 1e9 / inputs as f64, replicas[0].vector());
+    println!(
+        "{:.2} M inputs/s, {:.0} ns each, {messages} messages, vector {:?}",
+        inputs as f64 / seconds / 1e6,
+        seconds * 1e9 / inputs as f64,
+        replicas[0].vector()
+    );
     println!("{:?}", replicas[0].status().log_ops);
 }

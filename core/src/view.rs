@@ -115,14 +115,14 @@ impl View {
         self.merge([&Row { address: address.clone(), counter: 1, life: Some(life) }])
     }
 
-    /// An operator wants this address. Says whether that is new.
+    /// An operator wants this address. Says whether any row changed.
     pub fn add(&mut self, address: &Address) -> bool {
-        self.settle();
+        let settled = self.settle();
         let row = self.rows.entry(address.clone());
         let row = row.or_insert_with(|| Row { address: address.clone(), counter: 0, life: None });
         let new = !row.is_odd();
         row.counter += u64::from(new);
-        new
+        new || settled
     }
 
     /// An operator does not want this address any more. Says whether it was wanted.
@@ -140,12 +140,12 @@ impl View {
     }
 
     /// An operator's act counts from what is in force: if everybody is wanted because nobody was left, that
-    /// is written down first.
-    fn settle(&mut self) {
+    /// is written down first. Says whether it was.
+    fn settle(&mut self) -> bool {
         if self.nobody {
             self.rows.values_mut().for_each(|row| row.counter += 1);
-            self.nobody = false;
         }
+        core::mem::take(&mut self.nobody)
     }
 
     fn count_wanted(&mut self) {
@@ -223,6 +223,10 @@ mod tests {
         right.merge(left.rows());
         assert_eq!(left, right);
         assert_eq!(left.wanted().count(), 2);
+        // An operator's act on top of that is told to the others, even where it seems to change nothing.
+        assert!(left.add(&address(2)) && left != right);
+        right.merge(left.rows());
+        assert_eq!(left, right);
     }
 
     #[test]

@@ -196,13 +196,15 @@ impl<R: Rules> Replica<R> {
 
     fn observe(&mut self, now: Now) {
         assert!(now.monotonic >= self.now.monotonic, "time went back from {:?} to {now:?}", self.now);
+        // What lies before the last input was counted then: a backlog after one stall is not a stall each.
+        let from = self.timeout.max(self.now.monotonic);
         self.now = now;
-        let late = now.monotonic.since(self.timeout);
+        let late = now.monotonic.since(from);
         if late <= STALL_MIN {
             return;
         }
         // Nobody ran this process when it should have been: others' silence in that time means nothing.
-        self.stalls.add(self.timeout, now.monotonic);
+        self.stalls.add(from, now.monotonic);
         self.peers.iter_mut().for_each(|peer| peer.detector.forgive(late, now.monotonic));
         if let Some(joining) = &mut self.joining {
             joining.forgive(late);

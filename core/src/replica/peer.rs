@@ -44,6 +44,8 @@ pub(super) struct Peer {
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
     pub(super) serving: Option<Serving>,
+    /// The greatest pull of its life that was ever served: a duplicate must not begin a second supply under its name.
+    pub(super) served: u64,
     /// When a pull from it was last begun, to take turns.
     pub(super) pulled_at: Time,
     /// Others were asked whether they hear it, at that time.
@@ -144,6 +146,7 @@ impl Peer {
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             serving: None,
+            served: 0,
             pulled_at: Time::default(),
             probed_at: None,
             vouched_at: None,
@@ -167,6 +170,7 @@ impl Peer {
         self.told = Time::default();
         self.acknowledged = Arc::default();
         self.offsets = Offsets::default();
+        self.served = 0;
         self.walls = None;
     }
 

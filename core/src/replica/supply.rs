@@ -23,9 +23,10 @@ const SCAN_MAX: usize = 1_024;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_pull(&mut self, id: PeerId, pull: u64, vector: Arc<VersionVector>) {
-        if self.peers[id.0].serving.as_ref().is_some_and(|serving| serving.id >= pull) {
+        if self.peers[id.0].served >= pull {
             return self.drop_from(id, DropReason::OtherPull);
         }
+        self.peer(id).served = pull;
         let source = if self.log.reaches(&vector, &self.covered) {
             let (next, end) = self.log.range();
             Source::Log { next, end }

@@ -317,3 +317,38 @@ fn a_one_way_cut_does_not_make_the_view_flap() {
     assert_eq!(suspected, 0);
     assert!((1..=3).all(|n| world.replica(n).status().listed.len() == 3));
 }
+
+/// A duplicated pull used to begin a second supply under the same name; frames of both mixed in one install.
+#[test]
+fn a_duplicated_pull_is_served_once() {
+    let mut world = World::new(2);
+    world.run(100);
+    world.put(1, "x", "1", &VersionVector::new());
+    world.run(1_000);
+    let (from, replica) = (address(2), world.replica(2));
+    let peer = &replica.peers[0];
+    let body = Body::Pull { id: 1_000, vector: Arc::default() };
+    let message = Message { from: replica.me, number: peer.link.number, echo: peer.link.echo, body };
+    let before = world.sent;
+    for _ in 0..3 {
+        world.handle(&address(1), Input::Message { from: from.clone(), message: message.clone() });
+    }
+    assert_eq!(world.sent - before, 1);
+}
+
+/// One stall used to be forgiven once per message of the backlog.
+#[test]
+fn a_backlog_after_a_stall_is_one_stall() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    world.now += 6_000_000;
+    let now = world.now();
+    let to = address(1);
+    world.events.clear();
+    for _ in 0..40 {
+        world.handle(&to, Input::Connected { to: address(2) });
+    }
+    assert_eq!(now, world.now());
+    let stalls = world.events.iter().filter(|(_, event)| matches!(event, Event::Stalled(_))).count();
+    assert_eq!(stalls, 1);
+}
