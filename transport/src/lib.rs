@@ -5,7 +5,24 @@
 //!
 //! A transport may lose, delay, duplicate and reorder messages. It must not corrupt, invent or block:
 //! [`Transport::send`] is synchronous and lossy, a full queue is a loss, and loss is legal. Waiting is real
-//! only in [`Transport::receive`]. Every transport passes `laws`, a public suite of tests.
+//! only in [`Transport::receive`]. Every transport passes [`laws`], a public suite of tests.
+//!
+//! Without the feature `hyper` this crate reaches no runtime, no sockets and no threads: the seam, the
+//! [`codec`], the [`memory`] transport, the [`faulty`] one and the laws. `docs/transport.md` tells how to write
+//! a transport of another kind, and does.
+
+pub mod codec;
+mod counters;
+pub mod faulty;
+#[cfg(feature = "hyper")]
+mod hyper_transport;
+pub mod laws;
+pub mod memory;
+mod shared;
+
+pub use counters::TransportCounters;
+#[cfg(feature = "hyper")]
+pub use hyper_transport::{HyperSettings, HyperTransport, LINK_PATH, PROTOCOL};
 
 use async_trait::async_trait;
 use hence_core::{Address, Event, Input, Message, Output, Replica, Reply, RequestId, Rules};
@@ -76,3 +93,8 @@ pub trait Transport {
     /// Cancelling the wait loses nothing.
     async fn receive(&self, into: &mut Vec<Incoming>);
 }
+
+/// The page about transports, whose example is a test.
+#[cfg(all(doctest, unix))]
+#[doc = include_str!("../../docs/transport.md")]
+pub struct TransportPage;

@@ -80,11 +80,24 @@ impl<R: Rules> Replica<R> {
         self.hear(id, hello.sent, hello.wall, &hello.vector);
         let link = self.peers[id.0].link;
         if link.established {
-            return;
-        }
-        if echo == link.number && echo != 0 {
+            if echo != 0 && echo != link.number {
+                self.contradict(id); // it holds another number of ours than we do
+            }
+        } else if echo == link.number && echo != 0 {
             self.establish(id);
         } else {
+            self.answer_hello(id);
+        }
+    }
+
+    /// Says a hello to an end that speaks under other numbers than those that hold here, but not to each message.
+    ///
+    /// Two ends may each be established under numbers that the other has left behind; without an answer they would drop
+    /// each other's messages until one of them grows suspicious.
+    fn contradict(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        if now.since(self.peers[id.0].contradicted_at) >= ANSWER_PAUSE {
+            self.peer(id).contradicted_at = now;
             self.answer_hello(id);
         }
     }
@@ -118,7 +131,9 @@ impl<R: Rules> Replica<R> {
         let accepted = present && echo != 0 || !self.rules.only_present_link() && peer.incarnation.is_some();
         if !accepted {
             self.drop_message(from, DropReason::OtherLink);
-            if !link.established && self.peers[id.0].next_hello > now + ANSWER_PAUSE {
+            if link.established && self.peers[id.0].incarnation == Some(life) {
+                self.contradict(id);
+            } else if !link.established && self.peers[id.0].next_hello > now + ANSWER_PAUSE {
                 self.peer(id).next_hello = now + ANSWER_PAUSE;
             }
             return None;

@@ -35,6 +35,8 @@ pub(super) struct Peer {
     /// When the search for it began: a minute later it slows down.
     pub(super) searched_since: Time,
     pub(super) next_hello: Time,
+    /// When it was last told that it speaks under other numbers than those that hold here.
+    pub(super) contradicted_at: Time,
     /// It accepted a connection since the last hello.
     pub(super) connected: bool,
     /// Its wall clock and ours at the same moment, when it last told.
@@ -139,6 +141,7 @@ impl Peer {
             wanted: false,
             searched_since: now,
             next_hello: now,
+            contradicted_at: Time::default(),
             connected: false,
             walls: None,
             view_hash: None,

@@ -1,0 +1,357 @@
+//! Bytes into messages, strictly: what is accepted is exactly what an encoder writes.
+//!
+//! Invariants kept here: every count is checked against the bytes that are left, so the memory taken is
+//! bounded by a small multiple of the frame; nothing panics whatever the bytes are.
+
+use super::table::Table;
+use super::{Damage, Previous, SIBLINGS_MAX, differing, kind, shape};
+use hence_core::{
+    Address, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Row, Sibling,
+    Siblings, Status, Supply, Time, Value, VersionVector, Wall,
+};
+use std::sync::Arc;
+
+/// The fewest bytes that each of these takes, to check counts with.
+const ENTRY_BYTES_MIN: usize = 2;
+const ROW_BYTES_MIN: usize = 6;
+const OP_BYTES_MIN: usize = 5;
+const VERSIONED_KEY_BYTES_MIN: usize = 3;
+const SIBLING_BYTES_MIN: usize = 4;
+
+/// Room made before the things that a count announces have been seen.
+const ROOM_MAX: usize = 1_024;
+
+type Result<T> = core::result::Result<T, Damage>;
+
+/// Reads one body.
+pub(super) struct BodyReader<'a> {
+    left: &'a [u8],
+    length: usize,
+    table: Table,
+    previous: Previous,
+}
+
+/// What a body says once for all its messages.
+struct Speaker {
+    from: Incarnation,
+    number: u64,
+    echo: u64,
+}
+
+impl<'a> BodyReader<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self { left: body, length: body.len(), table: Table::default(), previous: Previous::default() }
+    }
+
+    /// How many bytes have been read.
+    pub(super) fn at(&self) -> usize {
+        self.length - self.left.len()
+    }
+
+    /// The sender's address and its messages. `known` is a guess at the address that saves making it anew.
+    pub(super) fn messages(&mut self, known: Option<&Address>) -> Result<(Address, Vec<Message>)> {
+        let text = self.blob()?;
+        let address = match known {
+            Some(known) if known.as_str().as_bytes() == text => known.clone(),
+            Some(_) | None => address(text)?,
+        };
+        let speaker = Speaker { from: self.incarnation()?, number: self.varint()?, echo: self.varint()? };
+        self.previous.incarnation = speaker.from.0;
+        if self.left.is_empty() {
+            return Err(Damage::Empty);
+        }
+        let mut messages = Vec::new();
+        while !self.left.is_empty() {
+            let body = self.body()?;
+            messages.push(Message { from: speaker.from, number: speaker.number, echo: speaker.echo, body });
+        }
+        Ok((address, messages))
+    }
+
+    fn body(&mut self) -> Result<Body> {
+        let lead = self.byte()?;
+        let marks = lead & !kind::MASK;
+        let marks_of = |allowed: u8| if marks & !allowed == 0 { Ok(()) } else { Err(Damage::Kind(lead)) };
+        match lead & kind::MASK {
+            kind::PUSH => marks_of(kind::NEXT).and_then(|()| self.push(marks == kind::NEXT)),
+            kind::STATUS => marks_of(0).and_then(|()| self.status()),
+            kind::HELLO => marks_of(0).and_then(|()| self.hello()),
+            kind::VIEW => marks_of(0).and_then(|()| Ok(Body::View(self.rows()?))),
+            kind::PULL => {
+                marks_of(0)?;
+                Ok(Body::Pull { id: self.varint()?, vector: Arc::new(self.vector()?) })
+            }
+            kind::SUPPLY => marks_of(kind::LAST | kind::KEYS | kind::STATE).and_then(|()| self.supply(lead)),
+            kind::TAKEN => {
+                marks_of(0)?;
+                Ok(Body::Taken { id: self.varint()?, frame: self.small()? })
+            }
+            _ => Err(Damage::Kind(lead)),
+        }
+    }
+
+    fn push(&mut self, next: bool) -> Result<Body> {
+        let made = differing(self.previous.made, self.varint()?);
+        self.previous.made = made;
+        Ok(Body::Push { op: self.op(next)?, made: Time(made) })
+    }
+
+    fn hello(&mut self) -> Result<Body> {
+        Ok(Body::Hello(Box::new(Hello {
+            sent: Time(self.varint()?),
+            wall: Wall(self.varint()?),
+            vector: Arc::new(self.vector()?),
+            view: self.rows()?,
+        })))
+    }
+
+    fn status(&mut self) -> Result<Body> {
+        Ok(Body::Status(Box::new(Status {
+            sent: Time(self.varint()?),
+            wall: Wall(self.varint()?),
+            vector: Arc::new(self.vector()?),
+            received: self.varint()?,
+            view_hash: u64::from_be_bytes(self.array()?),
+            digest: u64::from_be_bytes(self.array()?),
+        })))
+    }
+
+    fn supply(&mut self, lead: u8) -> Result<Body> {
+        let (id, frame) = (self.varint()?, self.small()?);
+        let content = match lead & (kind::KEYS | kind::STATE) {
+            kind::OPS => Content::Ops(self.list(OP_BYTES_MIN, Self::supplied)?),
+            kind::KEYS => Content::Keys(self.list(VERSIONED_KEY_BYTES_MIN, Self::versioned_key)?),
+            kind::STATE => Content::State(Box::new(Coverage {
+                vector: self.vector()?,
+                deletes: self.vector()?,
+                clock: self.stamp()?,
+            })),
+            _ => return Err(Damage::Kind(lead)),
+        };
+        Ok(Body::Supply(Box::new(Supply { id, frame, content, last: lead & kind::LAST != 0 })))
+    }
+
+    fn supplied(&mut self) -> Result<Arc<Op>> {
+        match self.byte()? {
+            0 => self.op(false),
+            1 => self.op(true),
+            other => Err(Damage::Choice(other)),
+        }
+    }
+
+    fn op(&mut self, next: bool) -> Result<Arc<Op>> {
+        let dot = self.op_dot(next)?;
+        let hlc = self.stamp()?;
+        let shape = self.byte()?;
+        let mut superseded_count = usize::from((shape & !shape::DELETE) >> shape::SUPERSEDED_SHIFT);
+        let mut deps_count = usize::from(shape) & shape::DEPS_MAX;
+        if superseded_count == shape::SUPERSEDED_MAX {
+            superseded_count = superseded_count.saturating_add(self.size()?);
+        }
+        if deps_count == shape::DEPS_MAX {
+            deps_count = deps_count.saturating_add(self.size()?);
+        }
+        let key = self.key()?;
+        let effect = if shape & shape::DELETE != 0 { Effect::Delete } else { Effect::Put(self.value()?) };
+        self.check_count(superseded_count.saturating_add(deps_count), ENTRY_BYTES_MIN)?;
+        let mut superseded = Vec::with_capacity(superseded_count.min(ROOM_MAX));
+        for _ in 0..superseded_count {
+            let (incarnation, counter) = self.related(dot)?;
+            superseded.push(Dot { incarnation, counter });
+        }
+        let deps = self.entries(deps_count, |reader| reader.related(dot))?;
+        Ok(Arc::new(Op { dot, hlc, key, effect, superseded, deps }))
+    }
+
+    fn op_dot(&mut self, next: bool) -> Result<Dot> {
+        let Previous { incarnation, counter, .. } = self.previous;
+        let following = counter.checked_add(1).map(|counter| Dot { incarnation: Incarnation(incarnation), counter });
+        let dot = if next {
+            following.ok_or(Damage::Counter)?
+        } else {
+            let dot = Dot { incarnation: self.incarnation()?, counter: self.counter()? };
+            if Some(dot) == following {
+                return Err(Damage::Dot);
+            }
+            dot
+        };
+        self.previous.incarnation = dot.incarnation.0;
+        self.previous.counter = dot.counter;
+        Ok(dot)
+    }
+
+    /// A dot that an operation supersedes or depends on.
+    fn related(&mut self, own: Dot) -> Result<(Incarnation, u64)> {
+        let incarnation = self.incarnation()?;
+        let number = self.varint()?;
+        // The distance was taken from the related dot to the own one; backwards its sign is the other.
+        let counter =
+            if incarnation == own.incarnation { own.counter.wrapping_sub(differing(0, number)) } else { number };
+        if counter == 0 { Err(Damage::Counter) } else { Ok((incarnation, counter)) }
+    }
+
+    fn versioned_key(&mut self) -> Result<(Key, Siblings)> {
+        let key = self.key()?;
+        let count = self.size()?;
+        self.check_count(count, SIBLING_BYTES_MIN)?;
+        if count > SIBLINGS_MAX {
+            return Err(Damage::Order);
+        }
+        let mut siblings = Siblings::new();
+        let mut least = None;
+        for _ in 0..count {
+            let dot = Dot { incarnation: self.incarnation()?, counter: self.counter()? };
+            let sibling = Sibling { dot, hlc: self.stamp()?, value: self.value()? };
+            let rank = sibling.rank();
+            if least.is_some_and(|least| least <= rank) || siblings.contains(dot) {
+                return Err(Damage::Order);
+            }
+            least = Some(rank);
+            siblings.insert(sibling);
+        }
+        Ok((key, siblings))
+    }
+
+    fn vector(&mut self) -> Result<VersionVector> {
+        let count = self.size()?;
+        self.check_count(count, ENTRY_BYTES_MIN)?;
+        self.entries(count, |reader| Ok((reader.incarnation()?, reader.counter()?)))
+    }
+
+    /// A vector of so many entries, which must come sorted.
+    fn entries(
+        &mut self,
+        count: usize,
+        entry: impl Fn(&mut Self) -> Result<(Incarnation, u64)>,
+    ) -> Result<VersionVector> {
+        let mut vector = VersionVector::new();
+        let mut last = None;
+        for _ in 0..count {
+            let (incarnation, counter) = entry(self)?;
+            if last.is_some_and(|last| last >= incarnation) {
+                return Err(Damage::Order);
+            }
+            last = Some(incarnation);
+            vector.raise(incarnation, counter);
+        }
+        Ok(vector)
+    }
+
+    fn rows(&mut self) -> Result<Arc<[Row]>> {
+        Ok(self.list(ROW_BYTES_MIN, Self::row)?.into())
+    }
+
+    fn row(&mut self) -> Result<Row> {
+        let address = address(self.blob()?)?;
+        let counter = self.varint()?;
+        let life = match self.byte()? {
+            0 => None,
+            choice @ (1 | 2) => Some(Life { incarnation: self.incarnation()?, up: choice == 2 }),
+            other => return Err(Damage::Choice(other)),
+        };
+        Ok(Row { address, counter, life })
+    }
+
+    fn list<T>(&mut self, bytes_min: usize, item: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        let count = self.size()?;
+        self.check_count(count, bytes_min)?;
+        let mut items = Vec::with_capacity(count.min(ROOM_MAX));
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn check_count(&self, count: usize, bytes_min: usize) -> Result<()> {
+        if count > self.left.len() / bytes_min { Err(Damage::Short) } else { Ok(()) }
+    }
+
+    fn incarnation(&mut self) -> Result<Incarnation> {
+        let place = self.size()?;
+        if let Some(incarnation) = self.table.at(place) {
+            return Ok(incarnation);
+        }
+        let incarnation = Incarnation(u64::from_be_bytes(self.array()?));
+        if place != self.table.len() || self.table.find(incarnation).is_some() {
+            return Err(Damage::Incarnation);
+        }
+        self.table.push(incarnation);
+        Ok(incarnation)
+    }
+
+    fn counter(&mut self) -> Result<u64> {
+        match self.varint()? {
+            0 => Err(Damage::Counter),
+            counter => Ok(counter),
+        }
+    }
+
+    fn stamp(&mut self) -> Result<Hlc> {
+        let hlc = Hlc(differing(self.previous.hlc, self.varint()?));
+        if hlc >= Hlc::LIMIT {
+            return Err(Damage::Stamp(hlc));
+        }
+        self.previous.hlc = hlc.0;
+        Ok(hlc)
+    }
+
+    fn key(&mut self) -> Result<Key> {
+        let text = core::str::from_utf8(self.blob()?).map_err(|_| Damage::Key)?;
+        Key::new(text).map_err(|_| Damage::Key)
+    }
+
+    fn value(&mut self) -> Result<Value> {
+        Ok(Value::new(self.blob()?))
+    }
+
+    fn blob(&mut self) -> Result<&'a [u8]> {
+        let length = self.size()?;
+        let (head, rest) = self.left.split_at_checked(length).ok_or(Damage::Short)?;
+        self.left = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (head, rest) = self.left.split_first_chunk::<N>().ok_or(Damage::Short)?;
+        self.left = rest;
+        Ok(*head)
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        let (&head, rest) = self.left.split_first().ok_or(Damage::Short)?;
+        self.left = rest;
+        Ok(head)
+    }
+
+    /// A number of bytes or things. What does not fit the machine is more than there can be.
+    fn size(&mut self) -> Result<usize> {
+        usize::try_from(self.varint()?).map_err(|_| Damage::Short)
+    }
+
+    fn small(&mut self) -> Result<u32> {
+        u32::try_from(self.varint()?).map_err(|_| Damage::Number)
+    }
+
+    fn varint(&mut self) -> Result<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 || shift > 0 && byte == 0 {
+                return Err(Damage::Number); // does not fit 64 bits, or could have been shorter
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Damage::Number)
+    }
+}
+
+/// An address in the one form that an [`Address`] prints.
+fn address(text: &[u8]) -> Result<Address> {
+    let text = core::str::from_utf8(text).map_err(|_| Damage::Address)?;
+    let address = Address::parse(text).map_err(|_| Damage::Address)?;
+    if address.as_str() == text { Ok(address) } else { Err(Damage::Address) }
+}

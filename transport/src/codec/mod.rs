@@ -1,0 +1,258 @@
+//! The wire codec: versioned, checksummed binary frames that hold many messages each.
+//!
+//! # Layout
+//!
+//! A frame is a head of [`HEAD_BYTES`] bytes and a body. Fixed numbers are big-endian.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 2 | magic, `cb 68` |
+//! | 1 | format version, [`VERSION`] |
+//! | 1 | check of the length: its four bytes and `a5`, exclusive-or |
+//! | 4 | tag of the cluster |
+//! | 4 | length of the body in bytes |
+//! | 4 | CRC-32 (IEEE) of the twelve bytes before it and the body |
+//!
+//! The body says once who speaks: the sender's address, its incarnation and the two numbers of the link.
+//! Messages follow until the body ends, at least one. Numbers are varints (seven bits a byte, lowest first,
+//! shortest form only). An incarnation is a reference into a table that the frame builds as it goes: the
+//! sender's is 0, and a reference to the next free place is followed by the eight bytes of a new one.
+//! Stamps and times are differences to those before them in the frame, and the dot of the sender's next
+//! operation in a run takes no bytes at all.
+//!
+//! What an operation holds beside its dot and stamps is encoded the same whatever frame it goes into, but
+//! for the references. So [`OpMemo`] keeps it ready for all peers, and a push copies it with the references
+//! of its frame put in between: one encoding and one copy per peer.
+//!
+//! # What it keeps
+//!
+//! - Decoding is strict: the bytes of a frame are the only ones that mean what it says, any changed bit is
+//!   an error, and an error surfaces nothing of its frame.
+//! - Lengths and counts are checked against what is there before anything is allocated for them.
+//! - A message is never split. One whose frame would pass the limit is refused by [`FrameWriter::push`],
+//!   which a transport counts as a loss. The core bounds what it sends (a pull's frame holds 64 KiB, or one
+//!   operation of the size that the HTTP side admits, 8 MiB), so [`FRAME_BYTES_MAX`] always suffices.
+
+mod decode;
+mod encode;
+mod frame;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use encode::OpMemo;
+pub use frame::{Frame, FrameReader, FrameWriter, Oversize, Pending};
+
+use core::fmt;
+use hence_core::{ClusterTag, Hlc};
+
+/// The version of the format. Whoever speaks another one is refused, never guessed at.
+pub const VERSION: u8 = 1;
+
+/// The bytes of a frame before its body.
+pub const HEAD_BYTES: usize = 16;
+
+/// The default for the longest body: one operation with a value of 16 MiB and some slack.
+pub const FRAME_BYTES_MAX: usize = (16 << 20) + (64 << 10);
+
+/// A frame that reached so many bytes takes no further message, so that a receiver, who takes a frame in as
+/// a whole, need not wait for long.
+pub(crate) const FRAME_BYTES_FULL: usize = 64 << 10;
+
+const MAGIC: [u8; 2] = [0xcb, b'h'];
+const LENGTH_CHECK: u8 = 0xa5;
+
+/// The versions of one key that a frame may hold. A replica replaces all that it shows, so there are never
+/// more than lives that wrote at the same time; the limit only bounds the work that damage can cause.
+const SIBLINGS_MAX: usize = 1_024;
+
+/// Why bytes are not a frame of this cluster. A stream is of no use after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodecError {
+    /// They do not begin as a frame does.
+    Magic {
+        /// The first byte that is wrong.
+        byte: u8,
+    },
+    /// A frame of another version of the format.
+    Version(u8),
+    /// A frame of another cluster.
+    Foreign(ClusterTag),
+    /// A frame whose body is longer than the reader takes.
+    Oversize {
+        /// The length of its body.
+        bytes: usize,
+        /// The longest that is taken.
+        bytes_max: usize,
+    },
+    /// The length does not agree with its check.
+    Length(u32),
+    /// The checksum is that of other bytes.
+    Checksum {
+        /// The one in the frame.
+        told: u32,
+        /// The one of the bytes that came.
+        found: u32,
+    },
+    /// The checksum is right, but the body is not one that an encoder writes.
+    Body {
+        /// How many bytes of the body had been read.
+        at: usize,
+        /// What is wrong there.
+        damage: Damage,
+    },
+}
+
+impl CodecError {
+    /// How many reasons [`Self::name`] tells apart.
+    pub const REASONS: usize = 6;
+
+    /// Every reason's name, in the order of [`Self::reason`].
+    pub const NAMES: [&'static str; Self::REASONS] = ["magic", "version", "foreign", "oversize", "checksum", "body"];
+
+    /// The reason's place in [`Self::NAMES`], for tables of counts.
+    #[must_use]
+    pub const fn reason(&self) -> usize {
+        match self {
+            Self::Magic { .. } => 0,
+            Self::Version(_) => 1,
+            Self::Foreign(_) => 2,
+            Self::Oversize { .. } => 3,
+            Self::Length(_) | Self::Checksum { .. } => 4,
+            Self::Body { .. } => 5,
+        }
+    }
+
+    /// A short name for metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        Self::NAMES[self.reason()]
+    }
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic { byte } => write!(f, "byte {byte:#04x} does not begin a frame"),
+            Self::Version(version) => write!(f, "frame has format version {version}; this side speaks {VERSION}"),
+            Self::Foreign(tag) => write!(f, "frame comes from the cluster with tag {:#010x}", tag.0),
+            Self::Oversize { bytes, bytes_max } => {
+                write!(f, "frame has a body of {bytes} bytes; at most {bytes_max} are taken")
+            }
+            Self::Length(length) => write!(f, "frame length {length} does not agree with its check"),
+            Self::Checksum { told, found } => write!(f, "frame says checksum {told:#010x} but has {found:#010x}"),
+            Self::Body { at, damage } => write!(f, "frame body is damaged at byte {at}: {damage}"),
+        }
+    }
+}
+
+impl core::error::Error for CodecError {}
+
+/// What is wrong in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// It ends too early, or a length or count in it says more than is left.
+    Short,
+    /// A number is not in its shortest form, or does not fit 64 bits.
+    Number,
+    /// Not a kind of message, or marks that this kind does not have.
+    Kind(u8),
+    /// Not an address, or not in lower case.
+    Address,
+    /// A reference to a place of the table that is not there, or a second place for the same incarnation.
+    Incarnation,
+    /// A dot or an entry of a vector has counter 0.
+    Counter,
+    /// A dot that should have been left out because it is the next one.
+    Dot,
+    /// A stamp that no honest replica issues: [`Hlc::LIMIT`] or more.
+    Stamp(Hlc),
+    /// A key is empty, too long, or not UTF-8.
+    Key,
+    /// A vector that is not sorted, or versions of a key that are not, or hold one twice, or are too many.
+    Order,
+    /// A value out of the few that its place has.
+    Choice(u8),
+    /// No message in it.
+    Empty,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short => f.write_str("it ends too early"),
+            Self::Number => f.write_str("a number is not in its shortest form"),
+            Self::Kind(kind) => write!(f, "{kind:#04x} begins no message"),
+            Self::Address => f.write_str("an address is none"),
+            Self::Incarnation => f.write_str("a reference to an incarnation is wrong"),
+            Self::Counter => f.write_str("a counter is 0"),
+            Self::Dot => f.write_str("a dot is spelled out that is the next one"),
+            Self::Stamp(stamp) => write!(f, "stamp {stamp:?} is beyond all clocks"),
+            Self::Key => f.write_str("a key is none"),
+            Self::Order => f.write_str("entries are out of order"),
+            Self::Choice(choice) => write!(f, "{choice} is not a choice"),
+            Self::Empty => f.write_str("it holds no message"),
+        }
+    }
+}
+
+/// Seven bits a byte, lowest first, the high bit says that more follow.
+fn push_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// The difference `to - from`, wrapped, as a number that is small where the difference is, either way.
+const fn difference(from: u64, to: u64) -> u64 {
+    let signed = to.wrapping_sub(from) as i64;
+    ((signed << 1) ^ (signed >> 63)) as u64
+}
+
+/// What [`difference`] was taken to.
+const fn differing(from: u64, difference: u64) -> u64 {
+    let signed = ((difference >> 1) as i64) ^ -((difference & 1) as i64);
+    from.wrapping_add(signed as u64)
+}
+
+/// What the next message of a frame is told as a difference to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Previous {
+    /// The dot of the operation before. At the beginning 0 of the sender, so its first write is the next.
+    incarnation: u64,
+    counter: u64,
+    hlc: u64,
+    made: u64,
+}
+
+/// The kinds of message, in the low bits of the byte that begins one.
+mod kind {
+    pub(super) const MASK: u8 = 0b111;
+    pub(super) const HELLO: u8 = 0;
+    pub(super) const STATUS: u8 = 1;
+    pub(super) const PUSH: u8 = 2;
+    pub(super) const VIEW: u8 = 3;
+    pub(super) const PULL: u8 = 4;
+    pub(super) const SUPPLY: u8 = 5;
+    pub(super) const TAKEN: u8 = 6;
+
+    /// Of a push: its dot is the next one and left out.
+    pub(super) const NEXT: u8 = 0x08;
+    /// Of a supply: nothing comes after it.
+    pub(super) const LAST: u8 = 0x08;
+    /// Of a supply, what it holds.
+    pub(super) const OPS: u8 = 0x00;
+    pub(super) const KEYS: u8 = 0x10;
+    pub(super) const STATE: u8 = 0x20;
+}
+
+/// An operation's shape in one byte: a delete or not, how many dots it supersedes, how many it depends on.
+/// The greatest number of either says that a varint with the rest follows.
+mod shape {
+    pub(super) const DELETE: u8 = 0x80;
+    pub(super) const SUPERSEDED_SHIFT: u32 = 4;
+    pub(super) const SUPERSEDED_MAX: usize = 7;
+    pub(super) const DEPS_MAX: usize = 15;
+}

@@ -1,0 +1,198 @@
+//! The transport of production: frames over HTTP connections that were upgraded, on tokio and hyper.
+//!
+//! Each ordered pair of replicas has a connection of its own, which carries frames one way. The sender dials
+//! the peer's HTTP port, asks `GET /replica/link` with `Upgrade: hence-replica`, gets 101 and writes
+//! frames until one side closes. The receiver's HTTP service hands such requests to
+//! [`HyperTransport::accept`]. One port serves clients and peers, and a firewall that passes one passes both.
+//!
+//! Sending encodes at once into the peer's queue. The peer's task writes whatever the queue holds as soon as
+//! the socket takes it: one message goes out alone and at once, many together, with no timer involved.
+//!
+//! Everything lives in one thread, in a tokio runtime of the kind `current_thread`, inside a `LocalSet` or a
+//! `LocalRuntime`: tasks are spawned with `spawn_local`. Only the lookup of host names uses tokio's own threads.
+//!
+//! Invariants kept here: no borrow of a cell is held across an await; what waits, either way, is bounded by
+//! [`HyperSettings`]; a frame surfaces whole or not at all, and one that is refused ends its connection; when
+//! a transport is dropped, all its tasks end and its sockets close.
+
+mod incoming;
+mod listener;
+mod outgoing;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use incoming::LINK_PATH;
+pub use settings::HyperSettings;
+
+use crate::codec::OpMemo;
+use crate::{Incoming, Transport, TransportCounters};
+use async_trait::async_trait;
+use core::cell::RefCell;
+use core::future::poll_fn;
+use core::net::{IpAddr, SocketAddr};
+use core::task::{Poll, Waker};
+use hence_core::{Address, Message};
+use incoming::Links;
+use outgoing::Peer;
+use std::collections::HashMap;
+use std::rc::Rc;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// The protocol that connections between replicas are upgraded to.
+pub const PROTOCOL: &str = "hence-replica";
+
+/// Notices of accepted connections that may wait to be received.
+const NOTICES_MAX: usize = 4_096;
+
+/// See the module.
+#[derive(Debug)]
+pub struct HyperTransport {
+    inner: Rc<Inner>,
+    listener: Option<AbortHandle>,
+}
+
+/// What the tasks of a transport share.
+#[derive(Debug)]
+struct Inner {
+    settings: HyperSettings,
+    own_ip: Option<IpAddr>,
+    peers: RefCell<HashMap<Address, Rc<Peer>>>,
+    links: RefCell<Links>,
+    arrivals: RefCell<Arrivals>,
+    /// Somebody took the arrivals, so there is room again.
+    taken: Notify,
+    memo: RefCell<OpMemo>,
+    counters: RefCell<TransportCounters>,
+}
+
+#[derive(Debug, Default)]
+struct Arrivals {
+    queue: Vec<Incoming>,
+    bytes: usize,
+    waker: Option<Waker>,
+}
+
+impl HyperTransport {
+    /// A transport that listens nowhere itself: somebody's HTTP service has to pass requests to
+    /// [`Self::accept`]. Connections to peers are made when there is something to send.
+    #[must_use]
+    pub fn new(settings: HyperSettings) -> Self {
+        let own_ip = settings.address.as_str().parse::<SocketAddr>().ok().map(|socket| socket.ip());
+        let inner = Inner {
+            settings,
+            own_ip,
+            peers: RefCell::default(),
+            links: RefCell::default(),
+            arrivals: RefCell::default(),
+            taken: Notify::new(),
+            memo: RefCell::default(),
+            counters: RefCell::default(),
+        };
+        Self { inner: Rc::new(inner), listener: None }
+    }
+
+    /// The totals since it was made.
+    #[must_use]
+    pub fn counters(&self) -> TransportCounters {
+        *self.inner.counters.borrow()
+    }
+
+    /// The settings that it runs with.
+    #[must_use]
+    pub fn settings(&self) -> &HyperSettings {
+        &self.inner.settings
+    }
+}
+
+impl Drop for HyperTransport {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+        self.inner.peers.borrow_mut().drain().for_each(|(_, peer)| peer.close());
+        self.inner.links.borrow().close_all();
+    }
+}
+
+#[async_trait(?Send)]
+impl Transport for HyperTransport {
+    fn send(&self, to: &Address, message: Message) {
+        outgoing::send(&self.inner, to, &message);
+    }
+
+    async fn receive(&self, into: &mut Vec<Incoming>) {
+        poll_fn(|context| {
+            let mut arrivals = self.inner.arrivals.borrow_mut();
+            if arrivals.queue.is_empty() {
+                arrivals.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            if into.is_empty() {
+                core::mem::swap(into, &mut arrivals.queue);
+            } else {
+                into.append(&mut arrivals.queue);
+            }
+            arrivals.bytes = 0;
+            Poll::Ready(())
+        })
+        .await;
+        self.inner.taken.notify_waiters();
+    }
+}
+
+impl Inner {
+    fn count(&self, change: impl FnOnce(&mut TransportCounters)) {
+        change(&mut self.counters.borrow_mut());
+    }
+
+    /// Something arrived that takes so many bytes.
+    fn arrived(&self, incoming: impl IntoIterator<Item = Incoming>, bytes: usize) {
+        let mut arrivals = self.arrivals.borrow_mut();
+        arrivals.queue.extend(incoming);
+        arrivals.bytes += bytes;
+        if let Some(waker) = arrivals.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// An address accepted a connection. If nobody listens, a notice more or less does not matter.
+    fn connected(&self, to: &Address) {
+        if self.arrivals.borrow().queue.len() < NOTICES_MAX {
+            self.arrived([Incoming::Connected { to: to.clone() }], 0);
+        }
+    }
+
+    /// Waits until what arrived has been taken, if it is much.
+    async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.arrivals.borrow().bytes < self.settings.receive_bytes_max {
+                return;
+            }
+            taken.await;
+        }
+    }
+}
+
+/// Counts an open connection for as long as it lives.
+#[derive(Debug)]
+struct Counted {
+    inner: Rc<Inner>,
+    field: fn(&mut TransportCounters) -> &mut u64,
+}
+
+impl Counted {
+    fn new(inner: &Rc<Inner>, field: fn(&mut TransportCounters) -> &mut u64) -> Self {
+        inner.count(|counters| *field(counters) += 1);
+        Self { inner: Rc::clone(inner), field }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let field = self.field;
+        self.inner.count(|counters| *field(counters) -= 1);
+    }
+}

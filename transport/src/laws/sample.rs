@@ -1,0 +1,175 @@
+//! Messages of every kind, each a little different from all before it.
+
+use hence_core::{
+    Address, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Row, Sibling,
+    Siblings, Status, Supply, Time, Value, VersionVector, Wall,
+};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::sync::Arc;
+
+/// See the module. The same seed gives the same messages.
+#[derive(Debug)]
+pub(super) struct Samples {
+    random: ChaCha8Rng,
+    serial: u64,
+}
+
+impl Samples {
+    /// Kinds of message that [`Self::of_kind`] tells apart; beyond, they repeat.
+    pub(super) const KINDS: usize = 10;
+
+    pub(super) fn new(seed: u64) -> Self {
+        Self { random: ChaCha8Rng::seed_from_u64(seed), serial: 0 }
+    }
+
+    /// A hello that opens a link.
+    pub(super) fn opening(&mut self) -> Message {
+        let body = self.hello();
+        Message { echo: 0, ..self.message(body) }
+    }
+
+    /// A push of a value of about so many bytes.
+    pub(super) fn push(&mut self, value_bytes: usize) -> Message {
+        let body = Body::Push { op: self.op(value_bytes), made: Time(self.number()) };
+        self.message(body)
+    }
+
+    /// A message that does not open a link, of any kind.
+    pub(super) fn any(&mut self, value_bytes: usize) -> Message {
+        let kind = 1 + self.below(Self::KINDS as u64 - 1) as usize;
+        self.of_kind(kind, value_bytes)
+    }
+
+    /// A message of this kind. Kind 0 opens a link.
+    pub(super) fn of_kind(&mut self, kind: usize, value_bytes: usize) -> Message {
+        let body = match kind % Self::KINDS {
+            0 => return self.opening(),
+            1 => self.hello(),
+            2 => self.status(),
+            3 => Body::View(self.rows()),
+            4 => Body::Pull { id: self.number(), vector: Arc::new(self.vector()) },
+            5 => {
+                let count = self.below(5);
+                let ops = (0..count).map(|_| self.op(value_bytes)).collect();
+                self.supply(Content::Ops(ops))
+            }
+            6 => {
+                let count = self.below(5);
+                let keys = (0..count).map(|_| (self.key(), self.siblings(value_bytes))).collect();
+                self.supply(Content::Keys(keys))
+            }
+            7 => {
+                let (vector, deletes, clock) = (self.vector(), self.vector(), self.hlc());
+                self.supply(Content::State(Box::new(Coverage { vector, deletes, clock })))
+            }
+            8 => Body::Taken { id: self.number(), frame: self.below(1 << 32) as u32 },
+            _ => return self.push(value_bytes),
+        };
+        self.message(body)
+    }
+
+    /// So many random bytes.
+    pub(super) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.random.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    fn message(&mut self, body: Body) -> Message {
+        // A few neighbours share their numbers, as the messages of one link do.
+        self.serial += 1;
+        let link = 1 + self.serial / 8;
+        Message { from: Incarnation(link), number: link, echo: 1 + link % 3, body }
+    }
+
+    fn hello(&mut self) -> Body {
+        let (sent, wall) = (Time(self.number()), Wall(self.number()));
+        Body::Hello(Box::new(Hello { sent, wall, vector: Arc::new(self.vector()), view: self.rows() }))
+    }
+
+    fn status(&mut self) -> Body {
+        Body::Status(Box::new(Status {
+            sent: Time(self.number()),
+            wall: Wall(self.number()),
+            vector: Arc::new(self.vector()),
+            received: self.number(),
+            view_hash: self.number(),
+            digest: self.number(),
+        }))
+    }
+
+    fn supply(&mut self, content: Content) -> Body {
+        let (id, frame, last) = (self.number(), self.below(1 << 20) as u32, self.below(2) == 0);
+        Body::Supply(Box::new(Supply { id, frame, content, last }))
+    }
+
+    fn op(&mut self, value_bytes: usize) -> Arc<Op> {
+        let effect = if self.below(5) == 0 && value_bytes < 1_000 {
+            Effect::Delete
+        } else {
+            Effect::Put(self.value(value_bytes))
+        };
+        let count = self.below(4);
+        let superseded = (0..count).map(|_| self.dot()).collect();
+        Arc::new(Op { dot: self.dot(), hlc: self.hlc(), key: self.key(), effect, superseded, deps: self.vector() })
+    }
+
+    fn siblings(&mut self, value_bytes: usize) -> Siblings {
+        let count = 1 + self.below(3);
+        (0..count).map(|_| Sibling { dot: self.dot(), hlc: self.hlc(), value: self.value(value_bytes) }).collect()
+    }
+
+    fn rows(&mut self) -> Arc<[Row]> {
+        let count = 1 + self.below(4);
+        (0..count)
+            .map(|n| {
+                let text = format!("10.{}.{n}.1:{}", self.below(256), 1 + self.below(65_535));
+                let address = Address::parse(&text).expect("an IPv4 address and a port");
+                let life =
+                    (self.below(3) > 0).then(|| Life { incarnation: self.incarnation(), up: self.below(2) == 0 });
+                Row { address, counter: self.below(5), life }
+            })
+            .collect()
+    }
+
+    fn vector(&mut self) -> VersionVector {
+        let count = self.below(5);
+        VersionVector::from_entries((0..count).map(|_| (self.incarnation(), 1 + self.number() / 2)))
+    }
+
+    fn dot(&mut self) -> Dot {
+        Dot { incarnation: self.incarnation(), counter: 1 + self.number() / 2 }
+    }
+
+    fn incarnation(&mut self) -> Incarnation {
+        Incarnation(self.below(6) << 40 | 7)
+    }
+
+    fn hlc(&mut self) -> Hlc {
+        Hlc(self.number() % Hlc::LIMIT.0)
+    }
+
+    fn key(&mut self) -> Key {
+        let chars = ["a", "ö", "語", "🦀", "/", " "];
+        let count = 1 + self.below(Key::CHARS_MAX as u64);
+        let text: String = (0..count).map(|_| chars[self.below(chars.len() as u64) as usize]).collect();
+        Key::new(&text).expect("1 to 50 characters")
+    }
+
+    /// About so many bytes; exactly, where they are many.
+    fn value(&mut self, bytes: usize) -> Value {
+        let count = if bytes < 1_000 { self.below(bytes as u64 + 1) as usize } else { bytes };
+        Value::new(&self.bytes(count))
+    }
+
+    /// Small ones and large ones.
+    fn number(&mut self) -> u64 {
+        let bits = self.below(64);
+        self.random.next_u64() >> bits
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.random.next_u64() % limit
+    }
+}
