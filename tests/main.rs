@@ -1,1 +1,5 @@
 //! Tests across the packages of hence.
+
+mod golden;
+mod sim;
+mod tidy;

@@ -1,1 +1,29 @@
-//! Server.
+//! A hence replica as a process: HTTP API, driver, configuration, command line.
+//!
+//! One replica is one thread with one single-threaded runtime: its driver, its peers' connections and its
+//! clients' connections are tasks of that thread and touch the replica without a lock. [`Server`] starts one,
+//! [`Cluster`] several in one process, [`cli`] is the command `hence`.
+
+pub mod cli;
+mod clock;
+mod cluster;
+mod connections;
+mod descriptors;
+mod driver;
+mod events;
+mod exposition;
+mod http;
+mod listener;
+mod logging;
+mod metrics;
+mod node;
+mod server;
+mod settings;
+mod signals;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use cluster::{Cluster, ClusterError, Member, REPLICAS_MAX};
+pub use server::{Server, StartError};
+pub use settings::{Limits, SettingError, Settings};

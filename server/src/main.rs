@@ -1,2 +1,7 @@
-//! The `hence` command.
-fn main() {}
+//! The `hence` command; see [`hence_server::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hence_server::cli::main()
+}

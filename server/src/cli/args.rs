@@ -1,0 +1,507 @@
+//! Arguments and environment. Every setting is a flag and a variable; a wrong one names itself.
+//!
+//! The defaults shown by `--help` are texts; a test holds them equal to the defaults of the types.
+
+use crate::settings::{
+    Limits, SettingError, Settings, parse_address, parse_addresses, parse_bytes, parse_number, parse_time,
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hence_core::{Address, Config, Micros};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const ABOUT: &str = "A replicated, causally consistent key-value store in memory";
+
+const EXAMPLES: &str = "\
+Examples:
+  Three replicas in one process, to try things out:
+    hence up
+  One replica of three:
+    SOCKET_ADDRESS=10.10.0.2:8090 VIEW=10.10.0.2:8090,10.10.0.3:8090,10.10.0.4:8090 hence serve
+  Write, then read with what the write returned:
+    curl -X PUT localhost:8082/kvs/x -d '{\"value\":1,\"causal-metadata\":null}'
+    curl localhost:8083/kvs/x -H 'Causal-Metadata: <what the write returned>'
+  Does a replica run?
+    hence health localhost:8082";
+
+/// The command line of `hence`.
+#[derive(Debug, Parser)]
+#[command(name = "hence", version, about = ABOUT, after_help = EXAMPLES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one replica
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<ServeArgs>),
+    /// Run a whole cluster in this process, on loopback, and play with it
+    #[command(after_help = UP_EXAMPLES)]
+    Up(Box<UpArgs>),
+    /// Ask a replica whether it runs; exit code 0 if so, 1 if not
+    Health(HealthArgs),
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  SOCKET_ADDRESS=10.10.0.2:8090 VIEW=10.10.0.2:8090,10.10.0.3:8090 hence serve
+  hence serve --socket-address alice:8090 --view alice:8090,bob:8090 --log debug
+
+Ends with exit code 0 on SIGTERM or Ctrl-C, after requests in flight are answered and peers have taken what
+only this replica holds (four seconds at most). A second signal ends it at once.";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  hence up             three replicas, a to c, at 127.0.0.1:8082 to 8084
+  hence up 5 --port 9000
+
+While it runs, type help, view, cut b, heal b, kill b, restart b or quit.";
+
+/// `hence serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// This replica's own address, IP:PORT or HOST:PORT, as peers and clients reach it. It listens there; with
+    /// a host name, at that port of all interfaces
+    #[arg(long, env = "SOCKET_ADDRESS", value_name = "SOCKET_ADDRESS", value_parser = address("SOCKET_ADDRESS"))]
+    pub(crate) socket_address: Address,
+    /// The cluster's members, separated by commas [default: only this replica]
+    #[arg(long, env = "VIEW", value_name = "VIEW", value_parser = addresses("VIEW"))]
+    pub(crate) view: Option<Addresses>,
+    /// The cluster's name; metadata and peers of a cluster of another name are refused
+    #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = "hence")]
+    pub(crate) cluster: String,
+    /// Listen here instead of at the own address
+    #[arg(long, env = "HENCE_BIND", value_name = "IP:PORT", value_parser = bind)]
+    pub(crate) bind: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) timings: TimingArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// `hence up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// How many replicas, 1 to 26
+    #[arg(value_name = "N", default_value = "3", value_parser = number("N", 1, 26))]
+    pub(crate) replicas: u64,
+    /// The first replica's port; the others follow
+    #[arg(long, env = "HENCE_UP_PORT", value_name = "PORT", default_value = "8082",
+          value_parser = number("HENCE_UP_PORT", 1, 65_510))]
+    pub(crate) port: u64,
+    /// The cluster's name
+    #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = "hence")]
+    pub(crate) cluster: String,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) timings: TimingArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// `hence health`.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// The replica: HOST:PORT, or http://HOST:PORT
+    #[arg(value_name = "ADDRESS", env = "SOCKET_ADDRESS")]
+    pub(crate) address: String,
+}
+
+/// How to log.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log, to standard error")]
+pub(crate) struct LogArgs {
+    /// Level: error, warn, info, debug or trace; also per module, as hence_server=debug,warn [default: info; for up: warn]
+    #[arg(long, env = "HENCE_LOG", value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// Form of a line
+    #[arg(long, env = "HENCE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For eyes.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A list of addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addresses(pub(crate) Vec<Address>);
+
+/// What clients may do, and what memory it may take.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Bytes of a request's line and headers; beyond, 431
+    #[arg(long, env = "HENCE_HEAD_BYTES_MAX", value_name = "BYTES", default_value = "16KiB",
+          value_parser = bytes("HENCE_HEAD_BYTES_MAX", 8 << 10, 1 << 20))]
+    head_bytes_max: u64,
+    /// Bytes of a request's body; beyond, 413
+    #[arg(long, env = "HENCE_BODY_BYTES_MAX", value_name = "BYTES", default_value = "8MiB",
+          value_parser = bytes("HENCE_BODY_BYTES_MAX", 1 << 10, 8 << 20))]
+    body_bytes_max: u64,
+    /// Bytes of all bodies that are being read at a time; beyond, 503
+    #[arg(long, env = "HENCE_BODIES_BYTES_MAX", value_name = "BYTES", default_value = "256MiB",
+          value_parser = bytes("HENCE_BODIES_BYTES_MAX", 1 << 10, u64::MAX))]
+    bodies_bytes_max: u64,
+    /// Levels of arrays and objects in a body; beyond, 400
+    #[arg(long, env = "HENCE_NESTING_MAX", value_name = "NUMBER", default_value = "128",
+          value_parser = number("HENCE_NESTING_MAX", 1, 100_000))]
+    nesting_max: u64,
+    /// Bytes of causal metadata; beyond, 400
+    #[arg(long, env = "HENCE_TOKEN_BYTES_MAX", value_name = "BYTES", default_value = "8KiB",
+          value_parser = bytes("HENCE_TOKEN_BYTES_MAX", 256, 1 << 20))]
+    token_bytes_max: u64,
+    /// Time for a request's head; beyond, the connection is closed
+    #[arg(long, env = "HENCE_HEAD_TIME_MAX", value_name = "TIME", default_value = "10s",
+          value_parser = time("HENCE_HEAD_TIME_MAX", 100, 3_600_000))]
+    head_time_max: Micros,
+    /// Time for a request's body; beyond, 408
+    #[arg(long, env = "HENCE_BODY_TIME_MAX", value_name = "TIME", default_value = "30s",
+          value_parser = time("HENCE_BODY_TIME_MAX", 100, 3_600_000))]
+    body_time_max: Micros,
+    /// Time between requests; beyond, the connection is closed
+    #[arg(long, env = "HENCE_IDLE_TIME_MAX", value_name = "TIME", default_value = "75s",
+          value_parser = time("HENCE_IDLE_TIME_MAX", 100, 86_400_000))]
+    idle_time_max: Micros,
+    /// Time for a client to take an answer, and a second more per 64 KiB of it
+    #[arg(long, env = "HENCE_ANSWER_TIME_MAX", value_name = "TIME", default_value = "30s",
+          value_parser = time("HENCE_ANSWER_TIME_MAX", 100, 3_600_000))]
+    answer_time_max: Micros,
+    /// Connections; beyond, the longest idle one makes room
+    #[arg(long, env = "HENCE_CONNECTIONS_MAX", value_name = "NUMBER", default_value = "4096",
+          value_parser = number("HENCE_CONNECTIONS_MAX", 1, 1_000_000))]
+    connections_max: u64,
+    /// Bytes of operations kept for repair; beyond, a peer that needs older ones gets the whole state
+    #[arg(long, env = "HENCE_LOG_BYTES_MAX", value_name = "BYTES", default_value = "64MiB",
+          value_parser = bytes("HENCE_LOG_BYTES_MAX", 0, u64::MAX))]
+    log_bytes_max: u64,
+    /// Operations that wait for causally earlier ones; beyond, they are fetched later
+    #[arg(long, env = "HENCE_PARKED_MAX", value_name = "NUMBER", default_value = "16384",
+          value_parser = number("HENCE_PARKED_MAX", 1, 1 << 30))]
+    parked_max: u64,
+    /// Requests that wait for their dependencies; beyond, they are refused at once
+    #[arg(long, env = "HENCE_WAITING_MAX", value_name = "NUMBER", default_value = "4096",
+          value_parser = number("HENCE_WAITING_MAX", 0, 1 << 30))]
+    waiting_max: u64,
+    /// Operations on their way to a peer; beyond, it gets them later
+    #[arg(long, env = "HENCE_CREDIT_OPS_MAX", value_name = "NUMBER", default_value = "4096",
+          value_parser = number("HENCE_CREDIT_OPS_MAX", 1, 1 << 30))]
+    credit_ops_max: u64,
+    /// Bytes on their way to a peer
+    #[arg(long, env = "HENCE_CREDIT_BYTES_MAX", value_name = "BYTES", default_value = "4MiB",
+          value_parser = bytes("HENCE_CREDIT_BYTES_MAX", 1, 1 << 40))]
+    credit_bytes_max: u64,
+    /// Operations in one frame of a fetch
+    #[arg(long, env = "HENCE_FRAME_OPS_MAX", value_name = "NUMBER", default_value = "256",
+          value_parser = number("HENCE_FRAME_OPS_MAX", 1, 1 << 20))]
+    frame_ops_max: u64,
+    /// Bytes in one frame of a fetch
+    #[arg(long, env = "HENCE_FRAME_BYTES_MAX", value_name = "BYTES", default_value = "64KiB",
+          value_parser = bytes("HENCE_FRAME_BYTES_MAX", 1, 4 << 20))]
+    frame_bytes_max: u64,
+    /// Frames of a fetch on their way at a time
+    #[arg(long, env = "HENCE_FRAMES_AHEAD_MAX", value_name = "NUMBER", default_value = "8",
+          value_parser = number("HENCE_FRAMES_AHEAD_MAX", 1, 1 << 20))]
+    frames_ahead_max: u64,
+    /// Bytes of keys and values; beyond, writes get 503 and reads go on [default: no limit]
+    #[arg(long, env = "HENCE_STORE_BYTES_MAX", value_name = "BYTES",
+          value_parser = bytes("HENCE_STORE_BYTES_MAX", 0, u64::MAX))]
+    store_bytes_max: Option<u64>,
+}
+
+/// When things happen.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Timings")]
+pub(crate) struct TimingArgs {
+    /// A peer that heard nothing for so long gets a sign of life
+    #[arg(long, env = "HENCE_HEARTBEAT_INTERVAL", value_name = "TIME", default_value = "200ms",
+          value_parser = time("HENCE_HEARTBEAT_INTERVAL", 10, 10_000))]
+    heartbeat_interval: Micros,
+    /// A write that came from a peer is acknowledged after this at the latest
+    #[arg(long, env = "HENCE_ACK_DELAY", value_name = "TIME", default_value = "10ms",
+          value_parser = time("HENCE_ACK_DELAY", 0, 1_000))]
+    ack_delay: Micros,
+    /// A peer that does not answer is tried again after this; suspected, after twice this
+    #[arg(long, env = "HENCE_HELLO_INTERVAL", value_name = "TIME", default_value = "250ms",
+          value_parser = time("HENCE_HELLO_INTERVAL", 10, 60_000))]
+    hello_interval: Micros,
+    /// A peer that has been gone for a minute is tried this often
+    #[arg(long, env = "HENCE_PROBE_INTERVAL_MAX", value_name = "TIME", default_value = "2s",
+          value_parser = time("HENCE_PROBE_INTERVAL_MAX", 10, 600_000))]
+    probe_interval_max: Micros,
+    /// A write that comes later than this is discarded and repaired
+    #[arg(long, env = "HENCE_LATE_MAX", value_name = "TIME", default_value = "500ms",
+          value_parser = time("HENCE_LATE_MAX", 1, 600_000))]
+    late_max: Micros,
+    /// A gap is repaired when it has stood for so long
+    #[arg(long, env = "HENCE_REPAIR_DELAY", value_name = "TIME", default_value = "2500ms",
+          value_parser = time("HENCE_REPAIR_DELAY", 0, 600_000))]
+    repair_delay: Micros,
+    /// A fetch without progress for so long is tried elsewhere
+    #[arg(long, env = "HENCE_PULL_TIMEOUT", value_name = "TIME", default_value = "1s",
+          value_parser = time("HENCE_PULL_TIMEOUT", 10, 600_000))]
+    pull_timeout: Micros,
+    /// The shortest silence after which a peer is suspected
+    #[arg(long, env = "HENCE_SUSPECT_AFTER_MIN", value_name = "TIME", default_value = "3s",
+          value_parser = time("HENCE_SUSPECT_AFTER_MIN", 10, 600_000))]
+    suspect_after_min: Micros,
+    /// The longest silence before a peer is suspected
+    #[arg(long, env = "HENCE_SUSPECT_AFTER_MAX", value_name = "TIME", default_value = "4500ms",
+          value_parser = time("HENCE_SUSPECT_AFTER_MAX", 10, 600_000))]
+    suspect_after_max: Micros,
+    /// A replica that no member answers starts alone after this
+    #[arg(long, env = "HENCE_JOIN_ALONE_AFTER", value_name = "TIME", default_value = "1s",
+          value_parser = time("HENCE_JOIN_ALONE_AFTER", 0, 600_000))]
+    join_alone_after: Micros,
+    /// The same while some address accepts connections but does not answer yet
+    #[arg(long, env = "HENCE_JOIN_ALONE_AFTER_CONTACT", value_name = "TIME", default_value = "3s",
+          value_parser = time("HENCE_JOIN_ALONE_AFTER_CONTACT", 0, 600_000))]
+    join_alone_after_contact: Micros,
+    /// A wall clock that is ahead of all peers' by more than this is not used
+    #[arg(long, env = "HENCE_WALL_AHEAD_MAX", value_name = "TIME", default_value = "60s",
+          value_parser = time("HENCE_WALL_AHEAD_MAX", 1, 86_400_000))]
+    wall_ahead_max: Micros,
+    /// The longest that a request may wait for its dependencies
+    #[arg(long, env = "HENCE_WAIT_MAX", value_name = "TIME", default_value = "30s",
+          value_parser = time("HENCE_WAIT_MAX", 0, 30_000))]
+    wait_max: Micros,
+}
+
+impl ServeArgs {
+    /// The settings of the replica, and whether its own address was missing from the view it was given.
+    pub(crate) fn settings(&self) -> (Settings, bool) {
+        let address = self.socket_address.clone();
+        let given = self.view.as_ref().map_or(&[][..], |view| &view.0);
+        let missing = !given.is_empty() && !given.contains(&address);
+        let mut view = given.to_vec();
+        if !view.contains(&address) {
+            view.push(address.clone());
+        }
+        let settings = Settings {
+            address,
+            view,
+            cluster: self.cluster.clone(),
+            bind: self.bind,
+            config: config(&self.limits, &self.timings),
+            limits: self.limits.limits(),
+        };
+        (settings, missing)
+    }
+}
+
+impl UpArgs {
+    /// How many connections each replica may have.
+    pub(crate) fn connections_max(&self) -> usize {
+        size(self.limits.connections_max)
+    }
+
+    /// The settings that all replicas share, with this address and view.
+    pub(crate) fn settings(&self, address: Address, view: Vec<Address>) -> Settings {
+        Settings {
+            address,
+            view,
+            cluster: self.cluster.clone(),
+            bind: None,
+            config: config(&self.limits, &self.timings),
+            limits: self.limits.limits(),
+        }
+    }
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        Limits {
+            head_bytes_max: size(self.head_bytes_max),
+            body_bytes_max: size(self.body_bytes_max),
+            bodies_bytes_max: size(self.bodies_bytes_max),
+            nesting_max: size(self.nesting_max),
+            token_bytes_max: size(self.token_bytes_max),
+            head_time_max: Duration::from_micros(self.head_time_max.0),
+            body_time_max: Duration::from_micros(self.body_time_max.0),
+            idle_time_max: Duration::from_micros(self.idle_time_max.0),
+            answer_time_max: Duration::from_micros(self.answer_time_max.0),
+            connections_max: size(self.connections_max),
+        }
+    }
+}
+
+fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
+    Config {
+        heartbeat_interval: timings.heartbeat_interval,
+        ack_delay: timings.ack_delay,
+        hello_interval: timings.hello_interval,
+        probe_interval_max: timings.probe_interval_max,
+        late_max: timings.late_max,
+        repair_delay: timings.repair_delay,
+        pull_timeout: timings.pull_timeout,
+        suspect_after_min: timings.suspect_after_min,
+        suspect_after_max: timings.suspect_after_max,
+        join_alone_after: timings.join_alone_after,
+        join_alone_after_contact: timings.join_alone_after_contact,
+        wall_ahead_max: timings.wall_ahead_max,
+        log_bytes_max: size(limits.log_bytes_max),
+        parked_max: size(limits.parked_max),
+        waiting_max: size(limits.waiting_max),
+        wait_max: timings.wait_max,
+        credit_ops_max: limits.credit_ops_max,
+        credit_bytes_max: size(limits.credit_bytes_max),
+        frame_ops_max: size(limits.frame_ops_max),
+        frame_bytes_max: size(limits.frame_bytes_max),
+        frames_ahead_max: u32::try_from(limits.frames_ahead_max).unwrap_or(u32::MAX),
+        store_bytes_max: limits.store_bytes_max.unwrap_or(u64::MAX),
+    }
+}
+
+/// A number of things in memory; what does not fit memory anyway is no limit.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn time(
+    name: &'static str,
+    least_millis: u64,
+    most_millis: u64,
+) -> impl Fn(&str) -> Result<Micros, SettingError> + Clone + Send + Sync + 'static {
+    move |text| {
+        let time = parse_time(name, text, Duration::from_millis(least_millis), Duration::from_millis(most_millis))?;
+        Ok(Micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+fn bytes(
+    name: &'static str,
+    least: u64,
+    most: u64,
+) -> impl Fn(&str) -> Result<u64, SettingError> + Clone + Send + Sync + 'static {
+    move |text| parse_bytes(name, text, least, most)
+}
+
+fn number(
+    name: &'static str,
+    least: u64,
+    most: u64,
+) -> impl Fn(&str) -> Result<u64, SettingError> + Clone + Send + Sync + 'static {
+    move |text| parse_number(name, text, least, most)
+}
+
+fn address(name: &'static str) -> impl Fn(&str) -> Result<Address, SettingError> + Clone + Send + Sync + 'static {
+    move |text| parse_address(name, text)
+}
+
+fn addresses(name: &'static str) -> impl Fn(&str) -> Result<Addresses, SettingError> + Clone + Send + Sync + 'static {
+    move |text| parse_addresses(name, text).map(Addresses)
+}
+
+fn bind(text: &str) -> Result<SocketAddr, SettingError> {
+    text.parse().map_err(|_| SettingError {
+        name: "HENCE_BIND".into(),
+        value: text.into(),
+        allowed: "IP:PORT, such as 0.0.0.0:8090".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// The variables that other tests' environment could set are cleared by name, in the parser itself.
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        let command = without_environment(Cli::command());
+        let matches = command.try_get_matches_from([&["hence"], arguments].concat())?;
+        <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
+    }
+
+    fn without_environment(command: clap::Command) -> clap::Command {
+        let command = command.mut_args(|argument| argument.env(None::<&str>));
+        let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_environment))
+    }
+
+    fn serve(arguments: &[&str]) -> ServeArgs {
+        match parse(&[&["serve"], arguments].concat()).unwrap().command {
+            Command::Serve(serve) => *serve,
+            other @ (Command::Up(_) | Command::Health(_)) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_help_shows_is_what_the_types_default_to() {
+        let (settings, missing) = serve(&["--socket-address", "127.0.0.2:8090"]).settings();
+        assert_eq!(settings, Settings::at(Address::parse("127.0.0.2:8090").unwrap()));
+        assert!(!missing);
+        assert_eq!(settings.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_own_address_joins_the_view() {
+        let (settings, missing) = serve(&["--socket-address", "a:1", "--view", "b:1, c:1"]).settings();
+        let texts: Vec<&str> = settings.view.iter().map(Address::as_str).collect();
+        assert_eq!((texts, missing), (vec!["b:1", "c:1", "a:1"], true));
+        let (settings, missing) = serve(&["--socket-address", "a:1", "--view", ""]).settings();
+        assert_eq!((settings.view.len(), missing), (1, false));
+    }
+
+    #[test]
+    fn every_setting_has_a_variable_of_its_name() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for argument in serve.get_arguments().filter(|argument| argument.get_long().is_some()) {
+            let long = argument.get_long().unwrap();
+            if matches!(long, "help" | "version") {
+                continue;
+            }
+            let variable = long.replace('-', "_").to_uppercase();
+            let expected = match long {
+                "socket-address" | "view" | "cluster" => variable,
+                _ => format!("HENCE_{variable}"),
+            };
+            assert_eq!(argument.get_env().unwrap().to_str().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn wrong_values_name_the_setting_and_the_range() {
+        for (flag, value, wanted) in [
+            ("--late-max", "5", "HENCE_LATE_MAX is \"5\"; it must be a time with its unit from 1ms to 10m"),
+            (
+                "--body-bytes-max",
+                "9MiB",
+                "HENCE_BODY_BYTES_MAX is \"9MiB\"; it must be a number of bytes, from 1KiB to 8MiB",
+            ),
+            ("--nesting-max", "0", "HENCE_NESTING_MAX is \"0\"; it must be a whole number from 1 to 100000"),
+            ("--socket-address", "x", "SOCKET_ADDRESS is \"x\"; it must be IP:PORT or HOST:PORT"),
+            ("--view", "a:1,b", "VIEW is \"b\"; it must be IP:PORT or HOST:PORT"),
+            ("--bind", "localhost:1", "HENCE_BIND is \"localhost:1\"; it must be IP:PORT"),
+        ] {
+            let own: &[&str] = if flag == "--socket-address" { &[] } else { &["--socket-address", "a:1"] };
+            let error = parse(&[&["serve", flag, value], own].concat()).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let text = error.to_string();
+            assert!(text.contains(wanted), "{text}");
+        }
+        assert_eq!(parse(&["serve"]).unwrap_err().exit_code(), 2);
+        assert!(
+            parse(&["up", "27"])
+                .unwrap_err()
+                .to_string()
+                .contains("N is \"27\"; it must be a whole number from 1 to 26")
+        );
+    }
+}

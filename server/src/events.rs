@@ -1,0 +1,39 @@
+//! Puts what a replica tells into the log, each event at the level that it deserves.
+//!
+//! Nothing here is told per request; what happens per message is told at `trace`.
+
+use hence_core::{Address, Event};
+use tracing::{debug, error, info, trace, warn};
+
+/// Writes one event to the log.
+pub(crate) fn tell(replica: &Address, event: &Event) {
+    match event {
+        Event::Applied(dot) => trace!(%replica, %dot, "applied an operation"),
+        Event::Installed { from, pull, vector } => {
+            info!(%replica, %from, pull, entries = vector.len(), "installed a whole state");
+        }
+        Event::Linked { address, incarnation } => info!(%replica, %address, %incarnation, "linked with a peer"),
+        Event::Suspected(address) => warn!(%replica, %address, "a member is silent and suspected to be down"),
+        Event::Recovered(address) => info!(%replica, %address, "a suspected member answered"),
+        Event::Up { alone: true } => info!(%replica, "up, alone: no member that is up answered"),
+        Event::Up { alone: false } => info!(%replica, "up: the data is loaded"),
+        Event::Reborn(incarnation) => {
+            warn!(%replica, %incarnation, "another life is newest at our address; a new one began")
+        }
+        Event::AddressContested { backoff } => {
+            error!(%replica, backoff_ms = backoff.0 / 1_000, "another live process uses our address; standing back");
+        }
+        Event::ViewChanged => info!(%replica, "the view changed"),
+        Event::PullStarted { from, pull } => debug!(%replica, %from, pull, "a fetch began"),
+        Event::PullEnded { from, pull, complete } => debug!(%replica, %from, pull, complete, "a fetch ended"),
+        Event::Stalled(length) => {
+            warn!(%replica, stalled_ms = length.0 / 1_000, "this process was not run for a while")
+        }
+        Event::ClockTrusted(true) => info!(%replica, "the wall clock agrees with the peers' again and is used"),
+        Event::ClockTrusted(false) => warn!(%replica, "the wall clock is ahead of all peers' and is not used"),
+        Event::Diverged(address) => {
+            error!(%replica, %address, "a peer covers the same writes and has other data: a bug")
+        }
+        Event::Dropped { from, reason } => debug!(%replica, %from, reason = reason.name(), "dropped a message"),
+    }
+}

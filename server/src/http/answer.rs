@@ -1,0 +1,460 @@
+//! Bodies and answers, to the byte.
+//!
+//! The one place where a [`Reply`] becomes a status, headers and JSON. A value goes out as the bytes that
+//! came in; a large one is shared with the store, not copied, so a slow reader holds no copy of it.
+
+use super::etag;
+use bytes::Bytes;
+use hence_core::{Address, ClusterTag, Refusal, Reply, Siblings, Token, Value, VersionVector, Written};
+use http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// An HTTP answer.
+pub(crate) type Answer = Response<AnswerBody>;
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const CAUSAL_METADATA: HeaderName = HeaderName::from_static("causal-metadata");
+const CAUSAL_SIBLINGS: HeaderName = HeaderName::from_static("causal-siblings");
+const CAUSAL_SUPERSEDED: HeaderName = HeaderName::from_static("causal-superseded");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Above this many bytes a value is sent from where it lies instead of being copied behind its JSON.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+
+/// A body of known length in few pieces, usually one.
+#[derive(Debug, Default)]
+pub(crate) struct AnswerBody {
+    /// The next piece; empty only when nothing is left.
+    next: Bytes,
+    rest: std::vec::IntoIter<Bytes>,
+    remaining: u64,
+}
+
+impl AnswerBody {
+    fn of(pieces: Vec<Bytes>) -> Self {
+        let remaining = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let mut rest = pieces.into_iter();
+        Self { next: rest.next().unwrap_or_default(), rest, remaining }
+    }
+
+    /// Bytes that are still to be sent.
+    pub(crate) const fn remaining(&self) -> u64 {
+        self.remaining
+    }
+}
+
+impl From<Bytes> for AnswerBody {
+    fn from(next: Bytes) -> Self {
+        Self { remaining: next.len() as u64, next, rest: Vec::new().into_iter() }
+    }
+}
+
+impl From<Full<Bytes>> for AnswerBody {
+    fn from(body: Full<Bytes>) -> Self {
+        body.into_inner().unwrap_or_default().into()
+    }
+}
+
+impl From<Vec<u8>> for AnswerBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.remaining == 0 {
+            return Poll::Ready(None);
+        }
+        let next = self.rest.next().unwrap_or_default();
+        let piece = std::mem::replace(&mut self.next, next);
+        self.remaining -= piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}
+
+/// A body under construction.
+struct Pieces {
+    done: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    fn new(bytes: usize) -> Self {
+        Self { done: Vec::new(), open: Vec::with_capacity(bytes) }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.open.extend_from_slice(text.as_bytes());
+    }
+
+    fn value(&mut self, value: &Value) {
+        if value.as_bytes().len() <= COPIED_BYTES_MAX {
+            self.open.extend_from_slice(value.as_bytes());
+        } else {
+            self.done.push(std::mem::take(&mut self.open).into());
+            self.done.push(Bytes::from_owner(SharedValue(value.clone())));
+        }
+    }
+
+    fn finish(mut self) -> AnswerBody {
+        if self.done.is_empty() {
+            return self.open.into();
+        }
+        self.done.push(self.open.into());
+        AnswerBody::of(self.done)
+    }
+}
+
+struct SharedValue(Value);
+
+impl AsRef<[u8]> for SharedValue {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// `{"error":"..."}`.
+pub(crate) fn error_body(text: &str) -> AnswerBody {
+    let mut body = b"{\"error\":".to_vec();
+    serde_json::to_writer(&mut body, text).expect("text is always JSON, and memory always takes it");
+    body.push(b'}');
+    body.into()
+}
+
+/// An answer with this status and JSON.
+pub(crate) fn json(status: StatusCode, body: impl Into<AnswerBody>) -> Answer {
+    let mut answer = Answer::new(body.into());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    answer
+}
+
+fn error(status: StatusCode, text: &str) -> Answer {
+    json(status, error_body(text))
+}
+
+fn fixed(status: StatusCode, body: &'static str) -> Answer {
+    json(status, Bytes::from_static(body.as_bytes()))
+}
+
+/// What a request for a key asks of the form of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// The cluster whose tokens these are.
+    pub(crate) cluster: ClusterTag,
+    /// `?siblings=true`.
+    pub(crate) siblings: bool,
+    /// `Prefer: wait` was taken up.
+    pub(crate) waited: bool,
+    /// It was a PUT; else GET or DELETE.
+    pub(crate) put: bool,
+}
+
+/// The answer to a request for a key whose client had this past.
+pub(crate) fn data(reply: Reply, past: impl FnOnce() -> VersionVector, form: Form) -> Answer {
+    let mut answer = match reply {
+        Reply::Found { siblings, token } => found(&siblings, token, form),
+        Reply::NotModified { siblings, token } => not_modified(&siblings, token, form),
+        Reply::Absent { token } => {
+            let answer = fixed(StatusCode::NOT_FOUND, "{\"error\":\"Key does not exist\"}");
+            with_token(answer, &encode(token, form))
+        }
+        Reply::Written(written) => self::written(written, form),
+        Reply::PreconditionFailed { siblings: _, token } => {
+            let answer = fixed(StatusCode::PRECONDITION_FAILED, "{\"error\":\"Precondition failed\"}");
+            with_token(answer, &encode(token, form))
+        }
+        Reply::Refused(refusal) => refused(refusal, past, form),
+        Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => {
+            unreachable!("the core answers a request for a key with a reply for a key")
+        }
+    };
+    if form.waited && answer.status() != StatusCode::BAD_REQUEST {
+        answer.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("wait"));
+    }
+    answer
+}
+
+fn encode(token: VersionVector, form: Form) -> String {
+    Token(token).encode(form.cluster)
+}
+
+fn with_token(mut answer: Answer, token: &str) -> Answer {
+    let value = HeaderValue::from_str(token).expect("a token is URL-safe text");
+    answer.headers_mut().insert(CAUSAL_METADATA, value);
+    answer
+}
+
+/// Every status and text of a refusal, in one place.
+fn refused(refusal: Refusal, past: impl FnOnce() -> VersionVector, form: Form) -> Answer {
+    let status = match refusal {
+        Refusal::Impossible => return error(StatusCode::BAD_REQUEST, &refusal.to_string()),
+        Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut answer = with_token(error(status, &refusal.to_string()), &encode(past(), form));
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+fn found(siblings: &Siblings, token: VersionVector, form: Form) -> Answer {
+    let winner = siblings.winner().expect("the core says found only where there is a version");
+    let token = encode(token, form);
+    let copied = |value: &Value| Some(value.as_bytes().len()).filter(|&bytes| bytes <= COPIED_BYTES_MAX).unwrap_or(0);
+    let (start, middle, end) = ("{\"result\":\"found\",\"value\":", ",\"causal-metadata\":\"", "\"}");
+    let mut body = Pieces::new(start.len() + copied(&winner.value) + middle.len() + token.len() + end.len());
+    body.text(start);
+    body.value(&winner.value);
+    body.text(middle);
+    body.text(&token);
+    if form.siblings {
+        body.text("\",\"siblings\":[");
+        for (at, sibling) in siblings.iter().enumerate() {
+            body.text(if at == 0 { "{\"value\":" } else { ",{\"value\":" });
+            body.value(&sibling.value);
+            body.text("}");
+        }
+        body.text("]}");
+    } else {
+        body.text(end);
+    }
+    let mut answer = with_token(json(StatusCode::OK, body.finish()), &token);
+    let headers = answer.headers_mut();
+    headers.insert(ETAG, tag_of(siblings));
+    if siblings.len() > 1 {
+        headers.insert(CAUSAL_SIBLINGS, HeaderValue::from(siblings.len()));
+    }
+    answer
+}
+
+fn not_modified(siblings: &Siblings, token: VersionVector, form: Form) -> Answer {
+    let mut answer = Answer::new(AnswerBody::default());
+    *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    answer.headers_mut().insert(ETAG, tag_of(siblings));
+    with_token(answer, &encode(token, form))
+}
+
+fn tag_of(siblings: &Siblings) -> HeaderValue {
+    if let [only] = siblings.as_slice() {
+        return etag::tag([&only.dot]);
+    }
+    let mut dots: Vec<_> = siblings.iter().map(|sibling| sibling.dot).collect();
+    dots.sort_unstable();
+    etag::tag(&dots)
+}
+
+fn written(written: Written, form: Form) -> Answer {
+    let Written { dot, superseded, token } = written;
+    let (status, result) = match (form.put, superseded.is_empty()) {
+        (true, true) => (StatusCode::CREATED, "created"),
+        (true, false) => (StatusCode::OK, "replaced"),
+        (false, _) => (StatusCode::OK, "deleted"),
+    };
+    let token = encode(token, form);
+    let (start, middle, end) = ("{\"result\":\"", "\",\"causal-metadata\":\"", "\"}");
+    let mut body = Vec::with_capacity(start.len() + result.len() + middle.len() + token.len() + end.len());
+    for text in [start, result, middle, &token, end] {
+        body.extend_from_slice(text.as_bytes());
+    }
+    let mut answer = with_token(json(status, body), &token);
+    let headers = answer.headers_mut();
+    if form.put {
+        headers.insert(ETAG, etag::tag([&dot]));
+    }
+    headers.insert(CAUSAL_SUPERSEDED, etag::tag(&superseded));
+    answer
+}
+
+/// The answer to a request about the view.
+pub(crate) fn view(reply: Reply) -> Answer {
+    match reply {
+        Reply::View(members) => json(StatusCode::OK, view_body(&members)),
+        Reply::ViewAdded { listed: false } => fixed(StatusCode::CREATED, "{\"result\":\"added\"}"),
+        Reply::ViewAdded { listed: true } => fixed(StatusCode::OK, "{\"result\":\"already present\"}"),
+        Reply::ViewRemoved => fixed(StatusCode::OK, "{\"result\":\"deleted\"}"),
+        Reply::ViewUnknown => fixed(StatusCode::NOT_FOUND, "{\"error\":\"View has no such replica\"}"),
+        Reply::ViewLast => fixed(StatusCode::CONFLICT, "{\"error\":\"View would be empty\"}"),
+        // Only a driver that is going away answers for the core.
+        Reply::Refused(refusal) => error(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
+        Reply::Found { .. }
+        | Reply::NotModified { .. }
+        | Reply::Absent { .. }
+        | Reply::Written(_)
+        | Reply::PreconditionFailed { .. } => {
+            unreachable!("the core answers a request about the view with a reply about the view")
+        }
+    }
+}
+
+/// `{"view":["IP:PORT",...]}`. An address never needs an escape.
+fn view_body(members: &[Address]) -> Vec<u8> {
+    let members: Vec<String> = members.iter().map(|member| format!("\"{member}\"")).collect();
+    format!("{{\"view\":[{}]}}", members.join(",")).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hence_core::{Dot, Hlc, Incarnation, Sibling};
+
+    const FORM: Form = Form { cluster: ClusterTag(7), siblings: false, waited: false, put: false };
+
+    fn dot(counter: u64) -> Dot {
+        Dot { incarnation: Incarnation(0xa), counter }
+    }
+
+    fn past() -> VersionVector {
+        VersionVector::from_entries([(Incarnation(0xa), 3)])
+    }
+
+    fn versions(values: &[&[u8]]) -> Siblings {
+        let version = |(at, value): (usize, &&[u8])| {
+            let at = at as u64;
+            Sibling { dot: dot(at + 1), hlc: Hlc(100 - at), value: Value::new(value) }
+        };
+        values.iter().enumerate().map(version).collect()
+    }
+
+    /// Status, headers in order of name, body.
+    fn show(answer: Answer) -> (u16, Vec<String>, String) {
+        let (parts, mut body) = answer.into_parts();
+        let show = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+        let mut headers: Vec<String> = parts.headers.iter().map(show).collect();
+        headers.sort();
+        let announced = body.size_hint().exact().unwrap();
+        let mut bytes = Vec::new();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
+            let piece = frame.into_data().unwrap();
+            assert!(!piece.is_empty() && body.is_end_stream() == (body.remaining() == 0));
+            bytes.extend_from_slice(&piece);
+        }
+        assert_eq!(announced, bytes.len() as u64);
+        (parts.status.as_u16(), headers, String::from_utf8(bytes).unwrap())
+    }
+
+    fn token() -> String {
+        Token(past()).encode(FORM.cluster)
+    }
+
+    fn with(token: &str, others: &[&str]) -> Vec<String> {
+        let mut headers = vec![format!("causal-metadata: {token}")];
+        headers.extend(others.iter().map(|&other| other.to_owned()));
+        headers.sort();
+        headers
+    }
+
+    #[test]
+    fn reads() {
+        let t = token();
+        let json = "content-type: application/json";
+        let reply = Reply::Found { siblings: versions(&[b"1.50"]), token: past() };
+        let body = format!("{{\"result\":\"found\",\"value\":1.50,\"causal-metadata\":\"{t}\"}}");
+        let one = "etag: \"000000000000000a-1\"";
+        assert_eq!(show(data(reply, past, FORM)), (200, with(&t, &[json, one]), body));
+
+        let two = "etag: \"000000000000000a-1+000000000000000a-2\"";
+        let reply = || Reply::Found { siblings: versions(&[b"\"x\"", b"{}"]), token: past() };
+        let body = format!("{{\"result\":\"found\",\"value\":\"x\",\"causal-metadata\":\"{t}\"}}");
+        let headers = with(&t, &[json, two, "causal-siblings: 2"]);
+        assert_eq!(show(data(reply(), past, FORM)), (200, headers.clone(), body));
+        let form = Form { siblings: true, ..FORM };
+        let body = format!(
+            "{{\"result\":\"found\",\"value\":\"x\",\"causal-metadata\":\"{t}\",\
+             \"siblings\":[{{\"value\":\"x\"}},{{\"value\":{{}}}}]}}"
+        );
+        assert_eq!(show(data(reply(), past, form)), (200, headers, body));
+
+        let reply = Reply::NotModified { siblings: versions(&[b"1"]), token: past() };
+        assert_eq!(show(data(reply, past, FORM)), (304, with(&t, &[one]), String::new()));
+        let absent = show(data(Reply::Absent { token: past() }, past, FORM));
+        assert_eq!(absent, (404, with(&t, &[json]), "{\"error\":\"Key does not exist\"}".into()));
+    }
+
+    #[test]
+    fn large_values_are_shared() {
+        let large = vec![b'7'; COPIED_BYTES_MAX + 1];
+        for siblings in [false, true] {
+            let reply = Reply::Found { siblings: versions(&[&large, b"1"]), token: past() };
+            let answer = data(reply, past, Form { siblings, ..FORM });
+            let (_, _, body) = show(answer);
+            let text = String::from_utf8(large.clone()).unwrap();
+            let list = format!(",\"siblings\":[{{\"value\":{text}}},{{\"value\":1}}]");
+            let list = if siblings { list.as_str() } else { "" };
+            let t = token();
+            assert_eq!(body, format!("{{\"result\":\"found\",\"value\":{text},\"causal-metadata\":\"{t}\"{list}}}"));
+        }
+    }
+
+    #[test]
+    fn writes() {
+        let t = token();
+        let json = "content-type: application/json";
+        let reply = |superseded: Vec<Dot>| Reply::Written(Written { dot: dot(3), superseded, token: past() });
+        let put = Form { put: true, ..FORM };
+        let new = "etag: \"000000000000000a-3\"";
+        let body = |result: &str| format!("{{\"result\":\"{result}\",\"causal-metadata\":\"{t}\"}}");
+        let headers = with(&t, &[json, new, "causal-superseded: \"\""]);
+        assert_eq!(show(data(reply(vec![]), past, put)), (201, headers, body("created")));
+        let both = "causal-superseded: \"000000000000000a-1+000000000000000a-2\"";
+        let replaced = show(data(reply(vec![dot(1), dot(2)]), past, put));
+        assert_eq!(replaced, (200, with(&t, &[json, new, both]), body("replaced")));
+        let deleted = show(data(reply(vec![dot(1), dot(2)]), past, FORM));
+        assert_eq!(deleted, (200, with(&t, &[json, both]), body("deleted")));
+    }
+
+    #[test]
+    fn refusals() {
+        let t = token();
+        let form = Form { waited: true, ..FORM };
+        let json = "content-type: application/json";
+        for (refusal, text) in [
+            (Refusal::NotReady, "Replica is not ready"),
+            (Refusal::NotCovered, "Causal dependencies not satisfied; try again later"),
+            (Refusal::WriteLimit, "Write limit reached; try again later"),
+        ] {
+            let headers = with(&t, &[json, "preference-applied: wait", "retry-after: 1"]);
+            let expected = (503, headers, format!("{{\"error\":\"{text}\"}}"));
+            assert_eq!(show(data(Reply::Refused(refusal), past, form)), expected);
+        }
+        let (status, headers, body) = show(data(Reply::Refused(Refusal::Impossible), past, form));
+        assert_eq!((status, headers), (400, vec![json.to_owned()]));
+        assert_eq!(body, "{\"error\":\"causal-metadata names a write that this replica never made\"}");
+        let reply = Reply::PreconditionFailed { siblings: versions(&[b"1"]), token: past() };
+        let expected = (412, with(&t, &[json]), "{\"error\":\"Precondition failed\"}".into());
+        assert_eq!(show(data(reply, past, FORM)), expected);
+    }
+
+    #[test]
+    fn the_view() {
+        let members = ["127.0.0.1:1", "alice:2"].map(|text| Address::parse(text).unwrap());
+        let body = |reply| {
+            let (status, headers, body) = show(view(reply));
+            assert_eq!(headers, ["content-type: application/json"]);
+            (status, body)
+        };
+        assert_eq!(body(Reply::View(members.into())), (200, "{\"view\":[\"127.0.0.1:1\",\"alice:2\"]}".into()));
+        assert_eq!(body(Reply::View(vec![])), (200, "{\"view\":[]}".into()));
+        assert_eq!(body(Reply::ViewAdded { listed: false }), (201, "{\"result\":\"added\"}".into()));
+        assert_eq!(body(Reply::ViewAdded { listed: true }), (200, "{\"result\":\"already present\"}".into()));
+        assert_eq!(body(Reply::ViewRemoved), (200, "{\"result\":\"deleted\"}".into()));
+        assert_eq!(body(Reply::ViewUnknown), (404, "{\"error\":\"View has no such replica\"}".into()));
+        assert_eq!(body(Reply::ViewLast), (409, "{\"error\":\"View would be empty\"}".into()));
+    }
+}

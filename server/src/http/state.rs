@@ -1,0 +1,56 @@
+//! `GET /replica/state`: the replica's state as JSON, for diagnosis and tests.
+
+use hence_core::{LinkState, PeerStatus, ReplicaStatus, Row, VersionVector};
+use serde_json::{Map, Value, json};
+
+/// The state as JSON. Two replicas with equal `vector` must have an equal `digest`.
+pub(crate) fn show(status: &ReplicaStatus) -> Vec<u8> {
+    let state = json!({
+        "address": status.address.as_str(),
+        "incarnation": status.incarnation.to_string(),
+        "ready": status.ready,
+        "up": status.up,
+        "wanted": status.wanted,
+        "vector": vector(&status.vector),
+        "digest": format!("{:016x}", status.digest),
+        "keys": status.keys,
+        "store-bytes": status.store_bytes,
+        "log-ops": status.log_ops,
+        "log-bytes": status.log_bytes,
+        "parked": status.parked,
+        "waiting": status.waiting,
+        "pulling": status.pulling,
+        "listed": status.listed.iter().map(|address| address.as_str()).collect::<Vec<_>>(),
+        "view": status.view.iter().map(row).collect::<Vec<_>>(),
+        "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),
+    });
+    state.to_string().into_bytes()
+}
+
+fn vector(vector: &VersionVector) -> Value {
+    let entry = |(incarnation, counter): (hence_core::Incarnation, u64)| (incarnation.to_string(), counter.into());
+    Value::Object(vector.entries().map(entry).collect::<Map<_, _>>())
+}
+
+fn row(row: &Row) -> Value {
+    json!({
+        "address": row.address.as_str(),
+        "counter": row.counter,
+        "incarnation": row.life.map(|life| life.incarnation.to_string()),
+        "up": row.life.is_some_and(|life| life.up),
+    })
+}
+
+fn peer(peer: &PeerStatus) -> Value {
+    let link = match peer.link {
+        LinkState::Opening => "opening",
+        LinkState::Established => "established",
+        LinkState::Resting => "resting",
+    };
+    json!({
+        "address": peer.address.as_str(),
+        "link": link,
+        "suspected": peer.suspected,
+        "vector": vector(&peer.vector),
+    })
+}

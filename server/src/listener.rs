@@ -1,0 +1,142 @@
+//! Accepts connections and serves each in a task of its own, on the replica's thread.
+
+use crate::connections::{Registered, TICK, Watched};
+use crate::http::Service;
+use crate::wire::Wire;
+use hence_core::Address;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, warn};
+
+/// Connections that the kernel completes before they are accepted here.
+const BACKLOG: u32 = 4_096;
+
+/// hyper reads bodies in pieces of up to so many bytes.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// Where a replica with this address listens: there, or at all interfaces if its host is a name.
+pub(crate) fn candidates(address: &Address, bind: Option<SocketAddr>) -> Vec<SocketAddr> {
+    if let Some(bind) = bind {
+        return vec![bind];
+    }
+    if let Ok(exact) = address.as_str().parse() {
+        return vec![exact];
+    }
+    let port = address.as_str().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let port = port.expect("an address ends in a port");
+    // The IPv6 wildcard takes IPv4 in, too; the other is for kernels without IPv6.
+    let wildcards = [IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::UNSPECIFIED)];
+    wildcards.map(|ip| SocketAddr::new(ip, port)).into()
+}
+
+/// Listens at the first of these that works.
+///
+/// # Errors
+/// The last one's, where none works.
+pub(crate) fn listen(candidates: &[SocketAddr]) -> io::Result<TcpListener> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for &candidate in candidates {
+        match listen_at(candidate) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted replica must not wait for its predecessor's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts for ever. Dropping the future stops that; accepted connections live on.
+pub(crate) async fn accept<T: Wire + 'static>(listener: TcpListener, service: Rc<Service<T>>) {
+    let builder = builder(&service);
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => admit(stream, &service, &builder),
+            Err(error) => {
+                // Out of descriptors, most likely: make room instead of turning in circles.
+                warn!(%error, "cannot accept a connection");
+                service.connections.evict(service.node.metrics());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+fn builder<T>(service: &Service<T>) -> Rc<http1::Builder> {
+    let mut builder = http1::Builder::new();
+    let head_bytes_max = service.limits.head_bytes_max;
+    builder
+        .max_header_size(head_bytes_max)
+        .max_buf_size(head_bytes_max.max(READ_BYTES_MAX))
+        // The sweep of connections does that, and tells idle ones from slow ones.
+        .header_read_timeout(None);
+    Rc::new(builder)
+}
+
+fn admit<T: Wire + 'static>(stream: TcpStream, service: &Rc<Service<T>>, builder: &Rc<http1::Builder>) {
+    let Some(registered) = service.connections.admit(service.node.metrics()) else { return };
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "a connection ended before it began");
+        return;
+    }
+    let id = registered.id();
+    let task = tokio::task::spawn_local(serve(stream, registered, service.clone(), builder.clone()));
+    service.connections.bind(id, task.abort_handle());
+}
+
+async fn serve<T: Wire + 'static>(
+    stream: TcpStream,
+    registered: Registered,
+    service: Rc<Service<T>>,
+    builder: Rc<http1::Builder>,
+) {
+    let stream = Watched::new(stream, registered.connection());
+    let connection = registered.connection().clone();
+    let handler = service_fn(move |request| {
+        let (service, connection) = (service.clone(), connection.clone());
+        async move { Ok::<_, Infallible>(service.serve(request, &connection).await) }
+    });
+    if let Err(error) = builder.serve_connection(stream, handler).with_upgrades().await {
+        debug!(%error, "a client's connection failed");
+    }
+    drop(registered);
+}
+
+/// Looks at all connections once per tick, for ever.
+pub(crate) async fn sweep<T: Wire>(service: Rc<Service<T>>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        service.connections.sweep(service.node.metrics());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_to_listen() {
+        let at = |text: &str| candidates(&Address::parse(text).unwrap(), None);
+        assert_eq!(at("127.0.0.2:8090"), ["127.0.0.2:8090".parse().unwrap()]);
+        assert_eq!(at("[::1]:8090"), ["[::1]:8090".parse().unwrap()]);
+        assert_eq!(at("alice:8090"), ["[::]:8090".parse().unwrap(), "0.0.0.0:8090".parse().unwrap()]);
+        let bind = "0.0.0.0:9".parse().unwrap();
+        assert_eq!(candidates(&Address::parse("alice:8090").unwrap(), Some(bind)), [bind]);
+    }
+}

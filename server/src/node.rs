@@ -1,0 +1,197 @@
+//! One replica with its clock, its transport and the clients that wait: everything that one thread owns.
+//!
+//! Requests call the replica directly, on the thread that runs it: no lock, no channel and no task switch
+//! lie between a parsed request and its answer, unless the client asked to wait. No borrow of the replica
+//! lives across an await, since every method that borrows it is synchronous.
+
+use crate::clock::Clock;
+use crate::events;
+use crate::metrics::Metrics;
+use hence_core::{
+    Address, Event, Input, Message, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound, Time,
+};
+use hence_transport::{Outbox, Transport, drain};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::sync::{Notify, oneshot};
+
+/// A replica and what drives it. Lives on one thread, behind an [`Rc`].
+pub(crate) struct Node<T> {
+    /// Its address, for the log.
+    address: Address,
+    replica: RefCell<Replica<Sound>>,
+    transport: T,
+    clock: Clock,
+    next_id: Cell<u64>,
+    waiting: RefCell<HashMap<RequestId, oneshot::Sender<Reply>>>,
+    /// When the driver wakes by itself; requests that move the replica's timeout before it call `wake`.
+    wakes_at: Cell<Time>,
+    wake: Notify,
+    metrics: Metrics,
+}
+
+/// What [`Node::ask`] gives: the reply, or the wait for it.
+pub(crate) enum Asked<T: Transport> {
+    /// Answered at once.
+    Answered(Reply),
+    /// The replica parked the request.
+    Waiting(Waiting<T>),
+}
+
+impl<T: Transport> Node<T> {
+    /// Puts the parts together. The replica must be new or drained.
+    pub(crate) fn new(replica: Replica<Sound>, transport: T, clock: Clock) -> Rc<Self> {
+        Rc::new(Self {
+            address: replica.address().clone(),
+            replica: RefCell::new(replica),
+            transport,
+            clock,
+            next_id: Cell::new(1),
+            waiting: RefCell::default(),
+            wakes_at: Cell::new(Time::default()),
+            wake: Notify::new(),
+            metrics: Metrics::new(),
+        })
+    }
+
+    /// Asks the replica, now.
+    pub(crate) fn ask(self: &Rc<Self>, request: Request) -> Asked<T> {
+        let id = RequestId(self.next_id.get());
+        self.next_id.set(id.0 + 1);
+        if let Some(reply) = self.step(Input::Request { id, request }, Some(id)) {
+            return Asked::Answered(reply);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().insert(id, sender);
+        Asked::Waiting(Waiting { node: self.clone(), id, receiver })
+    }
+
+    /// Hands one input in and everything that comes out on. Returns the reply to `wanted`, if it came.
+    pub(crate) fn step(&self, input: Input, wanted: Option<RequestId>) -> Option<Reply> {
+        let mut replica = self.replica.borrow_mut();
+        replica.handle(self.clock.now(), input);
+        let mut outlet = Outlet { node: self, wanted, reply: None };
+        drain(&mut replica, &mut outlet);
+        let reply = outlet.reply;
+        if replica.poll_timeout().is_some_and(|next| next < self.wakes_at.get()) {
+            self.wakes_at.set(Time::default());
+            self.wake.notify_one();
+        }
+        reply
+    }
+
+    /// Hands on what waits in the replica, without an input.
+    pub(crate) fn flush(&self) {
+        drain(&mut self.replica.borrow_mut(), &mut Outlet { node: self, wanted: None, reply: None });
+    }
+
+    /// Refuses every request that waits, because the replica is going away.
+    pub(crate) fn refuse_waiting(&self) {
+        for (id, sender) in self.waiting.take() {
+            self.step(Input::Cancel { id }, None);
+            // A client that went away a moment ago does not need its answer.
+            let _ = sender.send(Reply::Refused(Refusal::NotReady));
+        }
+    }
+
+    /// When the replica wants [`Input::Timeout`].
+    pub(crate) fn timeout(&self) -> Option<Time> {
+        self.replica.borrow().poll_timeout()
+    }
+
+    /// The driver sleeps until then; whoever needs it earlier wakes it.
+    pub(crate) fn sleeps_until(&self, time: Time) {
+        self.wakes_at.set(time);
+    }
+
+    /// The driver is awake and will ask for the timeout itself before it sleeps again.
+    pub(crate) fn is_awake(&self) {
+        self.wakes_at.set(Time::default());
+    }
+
+    /// Waits until a request moved the timeout before what [`Self::sleeps_until`] was told.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// What carries messages.
+    pub(crate) const fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    /// The clock that the replica lives by.
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What was counted.
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Does the replica serve data requests?
+    pub(crate) fn is_ready(&self) -> bool {
+        self.replica.borrow().is_ready()
+    }
+
+    /// The replica's state in numbers.
+    pub(crate) fn status(&self) -> ReplicaStatus {
+        self.replica.borrow().status()
+    }
+}
+
+/// Where the replica's outputs go in production.
+struct Outlet<'a, T> {
+    node: &'a Node<T>,
+    wanted: Option<RequestId>,
+    reply: Option<Reply>,
+}
+
+impl<T: Transport> Outbox for Outlet<'_, T> {
+    fn send(&mut self, to: &Address, message: Message) {
+        self.node.transport.send(to, message);
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Reply) {
+        if self.wanted == Some(id) {
+            self.reply = Some(reply);
+        } else if let Some(sender) = self.node.waiting.borrow_mut().remove(&id) {
+            // A client that went away a moment ago does not need its answer.
+            let _ = sender.send(reply);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        events::tell(&self.node.address, &event);
+        self.node.metrics.count_event(&event);
+    }
+}
+
+/// A request that waits at the replica. Dropping it tells the replica that the client went away.
+pub(crate) struct Waiting<T: Transport> {
+    node: Rc<Node<T>>,
+    id: RequestId,
+    receiver: oneshot::Receiver<Reply>,
+}
+
+impl<T: Transport> Future for Waiting<T> {
+    type Output = Reply;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
+        // The sender goes without a word only together with the node.
+        let refused = |_| Reply::Refused(Refusal::NotReady);
+        Pin::new(&mut self.receiver).poll(context).map(|reply| reply.unwrap_or_else(refused))
+    }
+}
+
+impl<T: Transport> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        let waits = self.node.waiting.borrow_mut().remove(&self.id).is_some();
+        if waits {
+            self.node.step(Input::Cancel { id: self.id }, None);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Starts a replica on a thread of its own, and ends it.
+
+use crate::clock::Clock;
+use crate::connections::Connections;
+use crate::driver;
+use crate::http::Service;
+use crate::listener;
+use crate::node::Node;
+use crate::settings::{SettingError, Settings};
+use crate::wire::{self, Wire};
+use hence_core::{Address, ClusterTag, Identity, LinkState, Replica, ReplicaStatus, Seed, Sound};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::mpsc as blocking;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+use tracing::{info, warn};
+
+/// So long requests in flight, and then data that peers lack, may hold up the end of a replica, each.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// So long the refusals of requests that would have waited on may take to go out.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(200);
+
+/// A replica that runs on a thread of its own. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    address: Address,
+    local_address: SocketAddr,
+    commands: mpsc::UnboundedSender<Command>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Why a replica did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A setting is wrong.
+    Setting(SettingError),
+    /// It cannot listen.
+    Listen {
+        /// Where.
+        at: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The operating system refused a thread, an event queue or randomness.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting(error) => error.fmt(f),
+            Self::Listen { at, error } => write!(f, "cannot listen at {at}: {error}"),
+            Self::System(error) => write!(f, "the operating system refused what a replica needs: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+#[derive(Debug)]
+enum Command {
+    /// Finish what is in flight, then end.
+    Shutdown,
+    /// End now, as if the process died.
+    Kill,
+    /// Tell the state.
+    Status(blocking::Sender<ReplicaStatus>),
+}
+
+impl Server {
+    /// Starts a replica.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing runs.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, wire::hyper)
+    }
+
+    /// Starts a replica whose transport `make` makes, on the new thread.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing runs.
+    pub(crate) fn start_with<T, F>(settings: Settings, make: F) -> Result<Self, StartError>
+    where
+        T: Wire + 'static,
+        F: FnOnce(&Settings) -> T + Send + 'static,
+    {
+        settings.check().map_err(StartError::Setting)?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| StartError::System(io::Error::other(error)))?;
+        let address = settings.address.clone();
+        let (commands, orders) = mpsc::unbounded_channel();
+        let (report, started) = blocking::channel();
+        let run = move || run(settings, Seed(seed), make, orders, &report);
+        let name = format!("hence {address}");
+        let thread = thread::Builder::new().name(name).spawn(run).map_err(StartError::System)?;
+        let gone = || StartError::System(io::Error::other("its thread ended at once"));
+        let local_address = started.recv().map_err(|_| gone())??;
+        Ok(Self { address, local_address, commands, thread: Some(thread) })
+    }
+
+    /// The replica's own address.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Where it really listens.
+    #[must_use]
+    pub const fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// The replica's state; `None` if it runs no more.
+    #[must_use]
+    pub fn status(&self) -> Option<ReplicaStatus> {
+        let (answer, status) = blocking::channel();
+        self.commands.send(Command::Status(answer)).ok()?;
+        status.recv().ok()
+    }
+
+    /// Stops accepting, finishes requests in flight, hands on what peers lack, and ends; about four seconds
+    /// at most.
+    pub fn shutdown(self) {
+        self.end(Command::Shutdown);
+    }
+
+    /// Ends it at once, with nothing handed on: as if its process had been killed.
+    pub fn kill(self) {
+        self.end(Command::Kill);
+    }
+
+    fn end(mut self, command: Command) {
+        // Where nobody listens any more, it has ended already.
+        let _ = self.commands.send(command);
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread was told by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Kill);
+        self.join();
+    }
+}
+
+type Report = blocking::Sender<Result<SocketAddr, StartError>>;
+
+/// The whole life of a replica's thread.
+fn run<T, F>(settings: Settings, seed: Seed, make: F, orders: mpsc::UnboundedReceiver<Command>, report: &Report)
+where
+    T: Wire + 'static,
+    F: FnOnce(&Settings) -> T,
+{
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Without a receiver nobody wants to know.
+            let _ = report.send(Err(StartError::System(error)));
+            return;
+        }
+    };
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, live(settings, seed, make, orders, report));
+}
+
+async fn live<T, F>(
+    settings: Settings,
+    seed: Seed,
+    make: F,
+    mut orders: mpsc::UnboundedReceiver<Command>,
+    report: &Report,
+) where
+    T: Wire + 'static,
+    F: FnOnce(&Settings) -> T,
+{
+    let candidates = listener::candidates(&settings.address, settings.bind);
+    let listener = match listener::listen(&candidates) {
+        Ok(listener) => listener,
+        Err(error) => {
+            let _ = report.send(Err(StartError::Listen { at: candidates[0], error }));
+            return;
+        }
+    };
+    let local_address = listener.local_addr().unwrap_or(candidates[0]);
+    let service = assemble(&settings, seed, make);
+    info!(replica = %settings.address, %local_address, cluster = settings.cluster, "replica started");
+    spawn_local(driver::drive(service.node.clone()));
+    spawn_local(listener::sweep(service.clone()));
+    let accepting = spawn_local(listener::accept(listener, service.clone()));
+    let _ = report.send(Ok(local_address));
+    loop {
+        match orders.recv().await {
+            Some(Command::Status(answer)) => _ = answer.send(service.node.status()),
+            Some(Command::Shutdown) => break,
+            Some(Command::Kill) | None => return,
+        }
+    }
+    accepting.abort();
+    info!(replica = %settings.address, "shutting down");
+    tokio::select! {
+        () = finish(&service) => info!(replica = %settings.address, "replica ended"),
+        () = killed(&mut orders) => {}
+    }
+}
+
+fn assemble<T: Wire>(settings: &Settings, seed: Seed, make: impl FnOnce(&Settings) -> T) -> Rc<Service<T>> {
+    let clock = Clock::start();
+    let mut view = settings.view.clone();
+    if !view.contains(&settings.address) {
+        view.push(settings.address.clone());
+    }
+    let identity = Identity { address: settings.address.clone(), view };
+    let replica = Replica::new(Sound, settings.config.clone(), identity, seed, clock.now());
+    let node = Node::new(replica, make(settings), clock);
+    // A new replica may have something to say before anything happens.
+    node.flush();
+    Rc::new(Service {
+        node,
+        connections: Connections::new(&settings.limits),
+        limits: settings.limits.clone(),
+        cluster: ClusterTag::of(&settings.cluster),
+    })
+}
+
+async fn killed(orders: &mut mpsc::UnboundedReceiver<Command>) {
+    while let Some(Command::Status(_) | Command::Shutdown) = orders.recv().await {}
+}
+
+/// Lets requests in flight finish, then lets peers take what only this replica has.
+async fn finish<T: Wire>(service: &Service<T>) {
+    service.connections.stop();
+    let answered = || service.connections.len() == 0;
+    if !holds_within(SHUTDOWN_PATIENCE, answered).await {
+        service.node.refuse_waiting();
+    }
+    if !holds_within(REFUSAL_PATIENCE, answered).await {
+        warn!(connections = service.connections.len(), "requests in flight were cut off");
+    }
+    if !holds_within(SHUTDOWN_PATIENCE, || peers_have_all(&service.node.status())).await {
+        warn!("a peer did not take everything in time");
+    }
+}
+
+/// Does every peer that answers cover all that is covered here?
+fn peers_have_all(status: &ReplicaStatus) -> bool {
+    let mut answering = status.peers.iter().filter(|peer| peer.link == LinkState::Established && !peer.suspected);
+    answering.all(|peer| peer.vector.dominates(&status.vector))
+}
+
+async fn holds_within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !holds() {
+        if start.elapsed() >= patience {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    true
+}

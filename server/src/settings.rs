@@ -1,0 +1,259 @@
+//! Everything that can be set on a replica's process, with its default, and what a wrong setting is told.
+
+use hence_core::{Address, Config};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How one replica is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Its own address, as peers and clients reach it.
+    pub address: Address,
+    /// The members it is told of. Its own address is one of them, listed or not.
+    pub view: Vec<Address>,
+    /// The cluster's name. Tokens and frames of a cluster of another name are refused.
+    pub cluster: String,
+    /// Where to listen, if not at `address`: behind a port mapping, for example.
+    pub bind: Option<SocketAddr>,
+    /// The replica's own knobs.
+    pub config: Config,
+    /// What clients may do.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// A replica at this address, alone, with every default.
+    #[must_use]
+    pub fn at(address: Address) -> Self {
+        Self {
+            view: vec![address.clone()],
+            address,
+            cluster: "hence".into(),
+            bind: None,
+            config: Config::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks what one setting alone cannot tell.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the setting, its value and what is allowed.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let (least, most) = (self.config.suspect_after_min, self.config.suspect_after_max);
+        if least > most {
+            let micros = |length: hence_core::Micros| show_time(Duration::from_micros(length.0));
+            return Err(SettingError {
+                name: "HENCE_SUSPECT_AFTER_MIN".into(),
+                value: micros(least),
+                allowed: format!("at most HENCE_SUSPECT_AFTER_MAX, which is {}", micros(most)),
+            });
+        }
+        let bodies = self.limits.bodies_bytes_max;
+        if bodies < self.limits.body_bytes_max {
+            return Err(SettingError {
+                name: "HENCE_BODIES_BYTES_MAX".into(),
+                value: bodies.to_string(),
+                allowed: format!("at least HENCE_BODY_BYTES_MAX, which is {}", self.limits.body_bytes_max),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What clients may do. Beyond each limit stands what happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's line and headers; beyond, 431 and a closed connection. Default 16 KiB; 8 KiB to 1 MiB.
+    pub head_bytes_max: usize,
+    /// Bytes of a request's body; beyond, 413. Default 8 MiB; 1 KiB to 64 MiB.
+    pub body_bytes_max: usize,
+    /// Bytes of bodies of all connections that are being read; beyond, 503. Default 256 MiB.
+    pub bodies_bytes_max: usize,
+    /// Levels of arrays and objects in a body, the body's own object included; beyond, 400. Default 128.
+    pub nesting_max: usize,
+    /// Bytes of a token; beyond, 400. Default 8 KiB.
+    pub token_bytes_max: usize,
+    /// Time from a head's first byte to its last; beyond, the connection is closed. Default 10 s.
+    pub head_time_max: Duration,
+    /// Time from a head's end to its body's end; beyond, 408. Default 30 s.
+    pub body_time_max: Duration,
+    /// Time without a request; beyond, the connection is closed. Default 75 s.
+    pub idle_time_max: Duration,
+    /// Time for the client to take an answer, and a second more per 64 KiB of it; beyond, the connection is
+    /// closed. Default 30 s.
+    pub answer_time_max: Duration,
+    /// Connections of clients; beyond, the one that has been idle longest is closed for a new one, and the
+    /// new one is refused where none is idle. Default 4,096.
+    pub connections_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 16 << 10,
+            body_bytes_max: 8 << 20,
+            bodies_bytes_max: 256 << 20,
+            nesting_max: 128,
+            token_bytes_max: 8 << 10,
+            head_time_max: Duration::from_secs(10),
+            body_time_max: Duration::from_secs(30),
+            idle_time_max: Duration::from_secs(75),
+            answer_time_max: Duration::from_secs(30),
+            connections_max: 4_096,
+        }
+    }
+}
+
+/// A setting with a value that it cannot have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// The setting, by the name of its environment variable.
+    pub name: String,
+    /// The value that was given.
+    pub value: String,
+    /// What would have been allowed.
+    pub allowed: String,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is \"{}\"; it must be {}", self.name, self.value, self.allowed)
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+/// Reads a time such as `200ms`, `2s` or `1m 30s`, from `least` to `most`.
+///
+/// # Errors
+/// [`SettingError`] for what is no time or not in that range.
+pub(crate) fn parse_time(name: &str, text: &str, least: Duration, most: Duration) -> Result<Duration, SettingError> {
+    let time = if text == "0" { Some(Duration::ZERO) } else { humantime::parse_duration(text).ok() };
+    time.filter(|time| (least..=most).contains(time)).ok_or_else(|| SettingError {
+        name: name.into(),
+        value: text.into(),
+        allowed: format!("a time with its unit from {} to {}, such as 1500ms", show_time(least), show_time(most)),
+    })
+}
+
+/// Reads a number of bytes such as `65536`, `64KiB` or `8MiB`, from `least` to `most`.
+///
+/// # Errors
+/// [`SettingError`] for what is no such number or not in that range.
+pub(crate) fn parse_bytes(name: &str, text: &str, least: u64, most: u64) -> Result<u64, SettingError> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
+    let split =
+        units.iter().find_map(|&(unit, shift)| text.strip_suffix(unit).map(|digits| (digits.trim_end(), shift)));
+    let bytes = split.and_then(|(digits, shift)| parse_digits(digits)?.checked_mul(1 << shift));
+    let least_shown = show_bytes(least);
+    let range = match most {
+        u64::MAX => format!("{least_shown} or more"),
+        _ => format!("from {least_shown} to {}", show_bytes(most)),
+    };
+    bytes.filter(|bytes| (least..=most).contains(bytes)).ok_or_else(|| SettingError {
+        name: name.into(),
+        value: text.into(),
+        allowed: format!("a number of bytes, {range}, such as 64KiB"),
+    })
+}
+
+/// Reads a whole number from `least` to `most`.
+///
+/// # Errors
+/// [`SettingError`] for what is no such number or not in that range.
+pub(crate) fn parse_number(name: &str, text: &str, least: u64, most: u64) -> Result<u64, SettingError> {
+    parse_digits(text).filter(|number| (least..=most).contains(number)).ok_or_else(|| SettingError {
+        name: name.into(),
+        value: text.into(),
+        allowed: format!("a whole number from {least} to {most}"),
+    })
+}
+
+fn parse_digits(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// Reads one address.
+///
+/// # Errors
+/// [`SettingError`] for what is none.
+pub(crate) fn parse_address(name: &str, text: &str) -> Result<Address, SettingError> {
+    Address::parse(text.trim()).map_err(|error| SettingError {
+        name: name.into(),
+        value: text.into(),
+        allowed: format!("IP:PORT or HOST:PORT, such as 10.10.0.2:8090 ({error})"),
+    })
+}
+
+/// Reads a list of addresses, separated by commas. Empty places are skipped.
+///
+/// # Errors
+/// [`SettingError`] for a list with something else in it; it names that part.
+pub(crate) fn parse_addresses(name: &str, text: &str) -> Result<Vec<Address>, SettingError> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| parse_address(name, part)).collect()
+}
+
+fn show_time(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
+fn show_bytes(bytes: u64) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    bytes.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_settings_name_themselves() {
+        let second = Duration::from_secs(1);
+        let time = |text: &str| parse_time("HENCE_X", text, Duration::from_millis(10), second);
+        assert_eq!(time("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(time("1s"), Ok(second));
+        for text in ["", "5", "abc", "1", "2s", "9ms", "-1s", "0"] {
+            let error = time(text).unwrap_err();
+            let expected =
+                format!("HENCE_X is \"{text}\"; it must be a time with its unit from 10ms to 1s, such as 1500ms");
+            assert_eq!(error.to_string(), expected);
+        }
+        let bytes = |text: &str| parse_bytes("HENCE_Y", text, 1 << 10, 8 << 20);
+        assert_eq!(bytes("8MiB"), Ok(8 << 20));
+        assert_eq!(bytes("64 KiB"), Ok(64 << 10));
+        assert_eq!(bytes("2000"), Ok(2_000));
+        for text in ["", "KiB", "1023", "9MiB", "1.5MiB", "+5000", "8mb", "99999999999999999999", "99999999999999GiB"] {
+            let expected =
+                format!("HENCE_Y is \"{text}\"; it must be a number of bytes, from 1KiB to 8MiB, such as 64KiB");
+            assert_eq!(bytes(text).unwrap_err().to_string(), expected);
+        }
+        let error = parse_number("HENCE_Z", "7", 1, 6).unwrap_err();
+        assert_eq!(error.to_string(), "HENCE_Z is \"7\"; it must be a whole number from 1 to 6");
+        let error = parse_addresses("VIEW", "a:1, b").unwrap_err();
+        assert!(error.to_string().starts_with("VIEW is \"b\"; it must be IP:PORT or HOST:PORT"), "{error}");
+        assert_eq!(parse_addresses("VIEW", " a:1 ,,b:2,").map(|list| list.len()), Ok(2));
+        assert_eq!(parse_addresses("VIEW", ""), Ok(vec![]));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other() {
+        let settings = Settings::at(Address::parse("a:1").unwrap());
+        assert_eq!(settings.check(), Ok(()));
+        let mut wrong = settings.clone();
+        wrong.config.suspect_after_min = hence_core::Micros::from_seconds(9);
+        let expected =
+            "HENCE_SUSPECT_AFTER_MIN is \"9s\"; it must be at most HENCE_SUSPECT_AFTER_MAX, which is 4s 500ms";
+        assert_eq!(wrong.check().unwrap_err().to_string(), expected);
+        let mut wrong = settings;
+        wrong.limits.bodies_bytes_max = 1;
+        assert_eq!(wrong.check().unwrap_err().name, "HENCE_BODIES_BYTES_MAX");
+    }
+}

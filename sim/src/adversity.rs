@@ -1,0 +1,141 @@
+//! Adversity: what really happened in a run, so that a simulator that tests nothing cannot look green.
+//!
+//! A campaign adds the counts up and compares them with floors: so many of each kind per 1,000 schedules.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $floor:literal;)*) => {
+        /// What is counted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// A short name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+
+            /// How many 1,000 schedules must have at least.
+            #[must_use]
+            pub const fn floor(self) -> u64 {
+                match self { $(Self::$kind => $floor,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A process lost its memory.
+    Crash "crashes" 100;
+    /// It held a write that nobody else had.
+    CrashUnspread "crashes_with_unspread_writes" 20;
+    /// A process was not run for a while.
+    Pause "pauses" 100;
+    /// A cut began.
+    Cut "cuts" 100;
+    /// A frame met a cut and was lost.
+    FrameCut "frames_cut" 1_000;
+    /// A frame met a cut and was kept.
+    FrameHeld "frames_held" 1_000;
+    /// A kept frame was released.
+    FrameReleased "frames_released" 1_000;
+    /// A frame was lost without a cut.
+    FrameLost "frames_lost" 1_000;
+    /// A frame arrived twice.
+    FrameTwice "frames_twice" 1_000;
+    /// A frame arrived before one that was sent earlier.
+    FrameOvertook "frames_overtook" 1_000;
+    /// A pushed operation arrived before its causes.
+    CauseLate "causes_late" 300;
+    /// A pushed operation arrived again while it was not applied yet.
+    DuplicateEarly "duplicates_before_apply" 50;
+    /// An answer was given while links of that replica were cut.
+    ServedCut "answers_during_cuts" 1_000;
+    /// A request was refused because its past was not there.
+    NotCovered "refused_not_covered" 300;
+    /// A request waited and was served.
+    WaitServed "waits_served" 30;
+    /// A client gave up.
+    Abandoned "abandoned" 20;
+    /// A client tried again.
+    Retried "retried" 300;
+    /// A token was merged, taken over, dropped or recalled.
+    TokenMoved "tokens_moved" 1_000;
+    /// A whole state was installed.
+    Installed "installs" 300;
+    /// A fetch began.
+    Pull "pulls" 1_000;
+    /// A fetch failed.
+    PullFailed "pulls_failed" 50;
+    /// A push was too late to be news.
+    PushLate "pushes_late" 100;
+    /// A frame of another link arrived.
+    OtherLink "frames_of_other_links" 100;
+    /// There was no room to park.
+    ParkedFull "parked_full" 20;
+    /// A member was suspected.
+    Suspected "suspected" 300;
+    /// An answer showed several versions.
+    Concurrent "answers_with_siblings" 300;
+    /// Clock skew made an older write win.
+    SkewWon "winners_by_skew" 50;
+    /// A delete hid a key from a reader.
+    DeleteHid "absent_by_delete" 300;
+    /// A precondition failed.
+    Precondition "preconditions_failed" 100;
+    /// A wall clock jumped.
+    Jump "wall_jumps" 50;
+    /// A wall clock was found out and not used.
+    ClockDistrusted "clocks_distrusted" 5;
+    /// A replica started alone.
+    Alone "started_alone" 50;
+    /// A replica learned that it was not the newest life at its address.
+    Reborn "reborn" 0;
+    /// An operator removed an address.
+    Unwanted "unwanted" 50;
+    /// A write died with its only holder.
+    LostWrite "writes_lost" 20;
+}
+
+/// How often each kind happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts(Vec<u64>);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self(vec![0; Kind::ALL.len()])
+    }
+}
+
+impl Counts {
+    /// Once more.
+    pub fn add(&mut self, kind: Kind) {
+        self.0[kind as usize] += 1;
+    }
+
+    /// So often.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    /// Adds another run's counts.
+    pub fn join(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, more)| *mine += more);
+    }
+
+    /// The kinds that happened less often than their floors ask of so many schedules.
+    #[must_use]
+    pub fn below_floor(&self, schedules: u64) -> Vec<Kind> {
+        let low =
+            |kind: &Kind| u128::from(self.count(*kind)) * 1_000 < u128::from(kind.floor()) * u128::from(schedules);
+        Kind::ALL.iter().copied().filter(low).collect()
+    }
+}

@@ -1,0 +1,93 @@
+//! Campaigns: many seeds, one summary. Adding summaries up is commutative, so the result does not depend on
+//! how the seeds were spread over threads or machines.
+
+use crate::adversity::{Counts, Kind};
+use crate::draw::{self, Profile};
+use crate::random::mix;
+use crate::run::{Setting, run};
+use crate::verdict::{Verdict, Violation};
+use std::collections::BTreeMap;
+
+/// A failure of a campaign: the lowest seed that shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// That seed.
+    pub seed: u64,
+    /// What it showed.
+    pub violation: Violation,
+    /// How many seeds showed it.
+    pub times: u64,
+}
+
+/// What a campaign found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Runs.
+    pub schedules: u64,
+    /// Inputs handed to replicas and answers handed to clients.
+    pub events: u64,
+    /// How many of those were idle chatter or its timers.
+    pub idle_events: u64,
+    /// What really struck.
+    pub counts: Counts,
+    /// Failures by fingerprint.
+    pub failures: BTreeMap<String, Failure>,
+    /// A hash over all trace hashes, whatever their order.
+    pub hash: u64,
+}
+
+impl Summary {
+    /// Adds one run.
+    pub fn add(&mut self, seed: u64, verdict: &Verdict) {
+        self.schedules += 1;
+        self.events += verdict.events;
+        self.idle_events += verdict.idle_events;
+        self.counts.join(&verdict.counts);
+        self.hash = self.hash.wrapping_add(mix(seed, verdict.hash));
+        if let Some(violation) = &verdict.violation {
+            let failure = Failure { seed, violation: violation.clone(), times: 1 };
+            self.fail(violation.fingerprint(), failure);
+        }
+    }
+
+    fn fail(&mut self, fingerprint: String, failure: Failure) {
+        match self.failures.get_mut(&fingerprint) {
+            None => _ = self.failures.insert(fingerprint, failure),
+            Some(known) => {
+                let times = known.times + failure.times;
+                if failure.seed < known.seed {
+                    *known = failure;
+                }
+                known.times = times;
+            }
+        }
+    }
+
+    /// Adds another part of the same campaign.
+    pub fn join(&mut self, other: Self) {
+        self.schedules += other.schedules;
+        self.events += other.events;
+        self.idle_events += other.idle_events;
+        self.counts.join(&other.counts);
+        self.hash = self.hash.wrapping_add(other.hash);
+        for (fingerprint, failure) in other.failures {
+            self.fail(fingerprint, failure);
+        }
+    }
+
+    /// The kinds of adversity that happened less often than they must.
+    #[must_use]
+    pub fn below_floor(&self) -> Vec<Kind> {
+        self.counts.below_floor(self.schedules)
+    }
+}
+
+/// Runs these seeds one after another.
+#[must_use]
+pub fn campaign(seeds: impl IntoIterator<Item = u64>, profile: Profile, setting: Setting) -> Summary {
+    let mut summary = Summary::default();
+    for seed in seeds {
+        summary.add(seed, &run(&draw::plan(seed, profile), setting));
+    }
+    summary
+}

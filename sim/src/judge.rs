@@ -1,0 +1,458 @@
+//! The oracles: the protocol's invariants, judged online from ground truth.
+//!
+//! They look into a replica only to compare what is there with what must be there; what must be there comes
+//! from [`Truth`] alone. Each costs at most a few words per replica and event; the whole store is compared
+//! every [`FULL_EVERY`]th step and at the end.
+
+use crate::adversity::{Counts, Kind};
+use crate::bits;
+use crate::subject::{Part, Probe};
+use crate::truth::{Number, Truth, Write};
+use crate::verdict::{Invariant, Violation};
+use hence_core::{
+    Action, Condition, Config, Dot, Hlc, Incarnation, Key, Match, Refusal, Reply, Siblings, Value, VersionVector,
+    Written,
+};
+
+/// Every so many steps of a run everything is compared, not only what changed.
+pub const FULL_EVERY: u64 = 32;
+
+/// A data request as the oracles remember it.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Which key.
+    pub key: u8,
+    /// What to do with it.
+    pub action: Action,
+    /// When to go ahead.
+    pub condition: Condition,
+    /// The token that was sent.
+    pub token: VersionVector,
+    /// The client's true causal past.
+    pub past: Vec<u64>,
+}
+
+/// What a supplier truly had when it began to supply a whole state.
+#[derive(Debug)]
+struct Snapshot {
+    supplier: Incarnation,
+    receiver: usize,
+    pull: u64,
+    included: Vec<u64>,
+}
+
+/// All oracles of one run.
+#[derive(Debug)]
+pub struct Judge {
+    /// What the simulator knows.
+    pub truth: Truth,
+    /// The first broken promise.
+    pub violation: Option<Violation>,
+    /// What really happened.
+    pub counts: Counts,
+    /// The invariant that is not looked at: a mutant of the oracles.
+    pub blind: Option<Invariant>,
+    /// Simulated time.
+    pub now: u64,
+    /// Compare everything after every step.
+    pub thorough: bool,
+    snapshots: Vec<Snapshot>,
+    keys: Vec<Key>,
+    steps: u64,
+    /// Pushed operations that arrived here and are not applied yet, one set per replica.
+    early: Vec<Vec<u64>>,
+}
+
+impl Judge {
+    /// Oracles for a run with these keys and at most so many writes.
+    #[must_use]
+    pub fn new(replicas: usize, keys: Vec<Key>, writes_max: usize) -> Self {
+        let truth = Truth::new(replicas, keys.len(), writes_max);
+        let early = (0..replicas).map(|_| truth.closures.empty()).collect();
+        Self {
+            truth,
+            violation: None,
+            counts: Counts::default(),
+            blind: None,
+            now: 0,
+            thorough: false,
+            snapshots: Vec::new(),
+            keys,
+            steps: 0,
+            early,
+        }
+    }
+
+    /// A promise was broken. The first one counts.
+    pub fn fail(&mut self, invariant: Invariant, sign: &str, replica: Option<usize>, detail: impl FnOnce() -> String) {
+        if self.violation.is_none() && self.blind != Some(invariant) {
+            let detail = detail();
+            self.violation = Some(Violation { invariant, sign: sign.into(), at: self.now, replica, detail });
+        }
+    }
+
+    /// A process started at this replica, with empty memory.
+    pub fn on_start(&mut self, replica: usize, incarnation: Option<Incarnation>) {
+        self.truth.forget(replica);
+        self.early[replica].fill(0);
+        if let Some(incarnation) = incarnation {
+            self.on_life(replica, incarnation);
+        }
+    }
+
+    /// A new life began; the memory is kept.
+    pub fn on_life(&mut self, replica: usize, incarnation: Incarnation) {
+        if !self.truth.begin_life(replica, incarnation) {
+            self.fail(Invariant::Dots, "life_twice", Some(replica), || {
+                format!("incarnation {incarnation} began again")
+            });
+        }
+    }
+
+    /// A process died: how much of what it had was nowhere else?
+    pub fn on_crash(&mut self, replica: usize, alive: impl Fn(usize) -> bool) {
+        let mut others = self.truth.closures.empty();
+        for (other, holding) in self.truth.holdings.iter().enumerate() {
+            if other != replica && alive(other) {
+                bits::join(&mut others, &holding.included);
+            }
+        }
+        self.counts.add(Kind::Crash);
+        if !bits::within(&self.truth.holdings[replica].included, &others) {
+            self.counts.add(Kind::CrashUnspread);
+        }
+        self.truth.forget(replica);
+    }
+
+    /// A replica applied an operation that another had accepted.
+    pub fn on_apply(&mut self, replica: usize, dot: Dot) {
+        let Some(number) = self.truth.number(dot) else {
+            return self
+                .fail(Invariant::Dots, "invented", Some(replica), || format!("applied {dot}, which nobody wrote"));
+        };
+        if bits::has(&self.truth.holdings[replica].included, number as usize) {
+            self.fail(Invariant::Causes, "applied_twice", Some(replica), || format!("applied {dot} again"));
+        } else if !self.truth.is_next(replica, number) {
+            self.fail(Invariant::Causes, "out_of_turn", Some(replica), || format!("applied {dot} out of its turn"));
+        } else if !self.truth.causes_included(replica, number) {
+            let missing = self.missing_causes(replica, number);
+            self.fail(Invariant::Causes, "cause_missing", Some(replica), || format!("applied {dot} without {missing}"));
+        }
+        self.truth.include(replica, number);
+    }
+
+    fn missing_causes(&self, replica: usize, number: Number) -> String {
+        let included = &self.truth.holdings[replica].included;
+        let missing = bits::lacking(included, self.truth.closures.row(number as usize));
+        let names = missing.into_iter().filter(|&n| n != number as usize).map(|n| self.truth.writes[n].dot.to_string());
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    /// A supplier sent a part of what a pull asked for. A whole state is taken when its first part is sent.
+    pub fn on_supply(&mut self, replica: usize, receiver: usize, part: Part) {
+        let Part { supplier, pull, first, state } = part;
+        let same = |old: &Snapshot| old.supplier == supplier && old.receiver == receiver && old.pull == pull;
+        if first {
+            self.snapshots.retain(|old| !same(old));
+        }
+        if state && !self.snapshots.iter().any(same) {
+            let included = self.truth.holdings[replica].included.clone();
+            self.snapshots.push(Snapshot { supplier, receiver, pull, included });
+        }
+    }
+
+    /// A replica installed a whole state in one step.
+    pub fn on_install(&mut self, receiver: usize, from: Incarnation, pull: u64) {
+        self.counts.add(Kind::Installed);
+        let same = |old: &Snapshot| old.supplier == from && old.receiver == receiver && old.pull == pull;
+        let Some(included) = self.snapshots.iter().find(|old| same(old)).map(|old| old.included.clone()) else {
+            return self.fail(Invariant::Causes, "unknown_state", Some(receiver), || {
+                format!("installed pull {pull} from {from}, which never supplied it")
+            });
+        };
+        for number in bits::lacking(&self.truth.holdings[receiver].included, &included) {
+            self.truth.include(receiver, number as Number);
+        }
+    }
+
+    /// A pushed operation reached a replica.
+    pub fn on_pushed(&mut self, replica: usize, dot: Dot) {
+        let Some(number) = self.truth.number(dot) else { return };
+        if bits::has(&self.truth.holdings[replica].included, number as usize) {
+            return;
+        }
+        let early = bits::has(&self.early[replica], number as usize);
+        self.counts.add(if early { Kind::DuplicateEarly } else { Kind::CauseLate });
+        bits::put(&mut self.early[replica], number as usize);
+    }
+
+    /// A replica accepted a client's write. `asked.past` becomes the client's past after it.
+    pub fn on_write(&mut self, replica: usize, asked: &mut Asked, written: &Written, probe: &dyn Probe) {
+        let shown = self.truth.shown(replica, asked.key);
+        self.check_served(replica, asked);
+        self.check_condition(replica, asked, &shown, Went::Ahead);
+        if matches!(asked.action, Action::Delete) && shown.is_empty() || matches!(asked.action, Action::Get) {
+            let dot = written.dot;
+            self.fail(Invariant::Answers, "wrote_nothing", Some(replica), || {
+                format!("{dot} was written for a key without versions")
+            });
+        }
+        let mut replaced: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+        replaced.sort_unstable();
+        if replaced != written.superseded {
+            self.fail(Invariant::Answers, "replaced", Some(replica), || {
+                format!("{} says that it replaced {:?}; it truly met {replaced:?}", written.dot, written.superseded)
+            });
+        }
+        self.accept(replica, asked, written.dot, probe);
+    }
+
+    fn accept(&mut self, replica: usize, asked: &mut Asked, dot: Dot, probe: &dyn Probe) {
+        let value = match &asked.action {
+            Action::Put(value) => Some(value.clone()),
+            Action::Get | Action::Delete => None,
+        };
+        let write = Write { dot, stamp: None, key: asked.key, value, replaced: Vec::new(), replaced_by: Vec::new() };
+        let Some(number) = self.truth.accept(replica, write, &asked.past) else {
+            return self.fail(Invariant::Dots, "not_next", Some(replica), || {
+                format!("issued {dot}, which is not the next of a life of this replica")
+            });
+        };
+        bits::join(&mut asked.past, self.truth.closures.row(number as usize));
+        self.truth.include(replica, number);
+        let siblings = probe.store().siblings(&self.keys[usize::from(asked.key)]);
+        if let Some(sibling) = siblings.iter().find(|sibling| sibling.dot == dot) {
+            self.on_stamp(dot, sibling.hlc);
+        }
+    }
+
+    /// A stamp was seen for the first time, or again.
+    pub fn on_stamp(&mut self, dot: Dot, stamp: Hlc) {
+        let Some(number) = self.truth.number(dot) else { return };
+        match self.truth.writes[number as usize].stamp {
+            Some(known) if known == stamp => return,
+            Some(known) => {
+                return self
+                    .fail(Invariant::Stamps, "changed", None, || format!("{dot} is stamped {known:?} and {stamp:?}"));
+            }
+            None => self.truth.writes[number as usize].stamp = Some(stamp),
+        }
+        let closure = self.truth.closures.row(number as usize);
+        let late = bits::numbers(closure)
+            .filter(|&cause| cause != number as usize)
+            .map(|cause| &self.truth.writes[cause])
+            .find(|cause| cause.stamp.is_some_and(|known| known >= stamp))
+            .map(|cause| (cause.dot, cause.stamp));
+        if let Some((cause, known)) = late {
+            self.fail(Invariant::Stamps, "behind_cause", None, || {
+                format!("{dot} is stamped {stamp:?}, its cause {cause} {:?}", known.unwrap_or_default())
+            });
+        }
+    }
+
+    /// A replica answered a data request with anything but a write. `asked.past` becomes the client's past.
+    pub fn on_answer(&mut self, replica: usize, asked: &mut Asked, reply: &Reply, ready: bool) {
+        match reply {
+            Reply::Refused(refusal) => return self.check_refusal(replica, asked, *refusal, ready),
+            Reply::Found { siblings, .. } => {
+                self.check_shown(replica, asked, siblings, Went::Ahead);
+                if !matches!(asked.action, Action::Get) || siblings.is_empty() {
+                    self.fail(Invariant::Answers, "wrong_kind", Some(replica), || format!("{reply:?}"));
+                }
+            }
+            Reply::NotModified { siblings, .. } => self.check_shown(replica, asked, siblings, Went::NotModified),
+            Reply::PreconditionFailed { siblings, .. } => {
+                self.counts.add(Kind::Precondition);
+                self.check_shown(replica, asked, siblings, Went::Failed);
+            }
+            Reply::Absent { .. } => {
+                self.check_shown(replica, asked, &Siblings::new(), Went::Ahead);
+                if matches!(asked.action, Action::Put(_)) {
+                    self.fail(Invariant::Answers, "wrong_kind", Some(replica), || format!("{reply:?}"));
+                }
+                if !self.truth.holdings[replica].deletes[usize::from(asked.key)].is_empty() {
+                    self.counts.add(Kind::DeleteHid);
+                }
+            }
+            Reply::Written(written) => {
+                let dot = written.dot;
+                self.fail(Invariant::Dots, "unapplied", Some(replica), || {
+                    format!("{dot} is acknowledged and not applied")
+                });
+            }
+            Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => {
+                self.fail(Invariant::Answers, "wrong_kind", Some(replica), || format!("{reply:?}"));
+            }
+        }
+        self.truth.bind(replica, asked.key, &mut asked.past);
+    }
+
+    fn check_refusal(&mut self, replica: usize, asked: &Asked, refusal: Refusal, ready: bool) {
+        let token = &asked.token;
+        match refusal {
+            Refusal::NotCovered => {
+                self.counts.add(Kind::NotCovered);
+                if self.truth.covers(replica, token) {
+                    self.fail(Invariant::Refusals, "covered", Some(replica), || {
+                        format!("refused {token:?}, which is applied")
+                    });
+                }
+            }
+            Refusal::NotReady if ready => {
+                self.fail(Invariant::Refusals, "ready", Some(replica), || "said not ready, and is".into());
+            }
+            Refusal::Impossible => {
+                self.fail(Invariant::Refusals, "impossible", Some(replica), || {
+                    format!("took {token:?} for impossible")
+                });
+            }
+            Refusal::NotReady | Refusal::WriteLimit => {}
+        }
+    }
+
+    fn check_served(&mut self, replica: usize, asked: &Asked) {
+        let included = &self.truth.holdings[replica].included;
+        if !bits::within(&asked.past, included) {
+            let names = bits::lacking(included, &asked.past).into_iter().map(|n| self.truth.writes[n].dot.to_string());
+            let missing = names.collect::<Vec<_>>().join(", ");
+            self.fail(Invariant::Sessions, "past_missing", Some(replica), || {
+                format!("served a client without its past: {missing}")
+            });
+        }
+    }
+
+    fn check_shown(&mut self, replica: usize, asked: &Asked, siblings: &Siblings, went: Went) {
+        self.check_served(replica, asked);
+        self.learn_stamps(siblings);
+        let shown = self.truth.shown(replica, asked.key);
+        self.check_condition(replica, asked, &shown, went);
+        if shown.len() > 1 {
+            self.counts.add(Kind::Concurrent);
+            if shown.iter().any(|&other| other > shown[0]) {
+                self.counts.add(Kind::SkewWon);
+            }
+        }
+        if !self.same(&shown, siblings) {
+            let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+            let sign = if siblings.len() < truly.len() { "version_hidden" } else { "version_wrong" };
+            let answered: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
+            self.fail(Invariant::Answers, sign, Some(replica), || {
+                format!("key {} shows {answered:?} instead of {truly:?}", asked.key)
+            });
+        }
+    }
+
+    /// A write that was replaced in the step that accepted it, before any peer was linked, is stamped unseen.
+    fn learn_stamps(&mut self, siblings: &Siblings) {
+        for sibling in siblings.iter().filter(|_| siblings.len() > 1) {
+            self.on_stamp(sibling.dot, sibling.hlc);
+        }
+    }
+
+    fn same(&self, shown: &[Number], siblings: &Siblings) -> bool {
+        shown.len() == siblings.len()
+            && shown.iter().zip(siblings).all(|(&number, sibling)| {
+                let write = &self.truth.writes[number as usize];
+                let stamped = write.stamp.is_none_or(|stamp| stamp == sibling.hlc);
+                write.dot == sibling.dot && stamped && write.value.as_ref() == Some(&sibling.value)
+            })
+    }
+
+    fn check_condition(&mut self, replica: usize, asked: &Asked, shown: &[Number], went: Went) {
+        let matches = |wanted: &Match| match wanted {
+            Match::Any => !shown.is_empty(),
+            Match::OneOf(sets) => sets.iter().any(|set| {
+                let named = |number: &Number| set.contains(&self.truth.writes[*number as usize].dot);
+                !shown.is_empty() && set.len() == shown.len() && shown.iter().all(named)
+            }),
+        };
+        let expected = if asked.condition.if_match.as_ref().is_some_and(|wanted| !matches(wanted)) {
+            Went::Failed
+        } else if asked.condition.if_none_match.as_ref().is_some_and(matches) {
+            if matches!(asked.action, Action::Get) { Went::NotModified } else { Went::Failed }
+        } else {
+            Went::Ahead
+        };
+        if went != expected {
+            self.fail(Invariant::Answers, "condition", Some(replica), || {
+                format!("condition {:?} went {went:?} instead of {expected:?}", asked.condition)
+            });
+        }
+    }
+
+    /// One step of a replica is over.
+    pub fn after_step(&mut self, replica: usize, probe: &dyn Probe) {
+        self.steps += 1;
+        let changed = std::mem::take(&mut self.truth.holdings[replica].changed);
+        for &key in &changed {
+            self.check_key(replica, key, probe);
+        }
+        if self.thorough || self.steps.is_multiple_of(FULL_EVERY) {
+            self.check_all(replica, probe);
+        } else if !changed.is_empty() {
+            self.check_vector(replica, probe);
+        }
+        let (held, truly) = (probe.store().len(), self.truth.present(replica));
+        if held != truly {
+            self.fail(Invariant::Store, "keys", Some(replica), || format!("holds {held} keys instead of {truly}"));
+        }
+        self.truth.holdings[replica].changed = changed;
+        self.truth.holdings[replica].changed.clear();
+    }
+
+    /// Compares all of a replica with the replay of exactly what is truly included in it.
+    pub fn check_all(&mut self, replica: usize, probe: &dyn Probe) {
+        for key in 0..self.keys.len() {
+            self.check_key(replica, key as u8, probe);
+        }
+        self.check_vector(replica, probe);
+        probe.check_invariants();
+    }
+
+    /// Compares what a replica holds besides its store with its limits.
+    pub fn check_load(&mut self, replica: usize, probe: &dyn Probe, config: &Config) {
+        let load = probe.load();
+        if load.parked > config.parked_max || load.waiting > config.waiting_max {
+            self.fail(Invariant::Bounds, "load", Some(replica), || format!("{load:?}"));
+        }
+    }
+
+    fn check_vector(&mut self, replica: usize, probe: &dyn Probe) {
+        if !self.truth.is_exactly(replica, probe.vector()) {
+            let (vector, included) = (probe.vector(), &self.truth.holdings[replica].included);
+            let truly: Vec<Dot> = bits::numbers(included).map(|n| self.truth.writes[n].dot).collect();
+            let detail = format!("says that it covers {vector:?}; truly included are {truly:?}");
+            self.fail(Invariant::Store, "vector", Some(replica), || detail);
+        }
+    }
+
+    fn check_key(&mut self, replica: usize, key: u8, probe: &dyn Probe) {
+        let siblings = probe.store().siblings(&self.keys[usize::from(key)]);
+        self.learn_stamps(siblings);
+        let shown = self.truth.shown(replica, key);
+        if !self.same(&shown, siblings) {
+            let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+            let held: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
+            let sign = if held.iter().any(|dot| !truly.contains(dot)) { "resurrected" } else { "lost" };
+            self.fail(Invariant::Store, sign, Some(replica), || {
+                format!("key {key} holds {held:?} instead of {truly:?}")
+            });
+        }
+    }
+
+    /// The value of the n-th attempt at an operation: unique in a run.
+    #[must_use]
+    pub fn value(operation: u32, attempt: u8, bytes: u32) -> Value {
+        let mut text = format!("\"{operation}.{attempt}\"").into_bytes();
+        text.resize(text.len().max(bytes as usize), b' ');
+        Value::new(&text)
+    }
+}
+
+/// How a request went on after its precondition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Went {
+    Ahead,
+    NotModified,
+    Failed,
+}

@@ -1,0 +1,143 @@
+//! The command `hence-sim`: runs schedules, replays and shrinks failures, shows them, measures mutants.
+//!
+//! Exit codes: 0 clean, 1 a violation, 2 usage or a broken file, 3 the simulator itself failed.
+
+mod command;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "hence-sim", version, about = "Seeded simulator of the hence replica")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run schedules drawn from seeds
+    Run(Run),
+    /// Run a case file again
+    Replay {
+        /// The case file
+        case: PathBuf,
+    },
+    /// Make a case as small as it goes
+    Shrink {
+        /// The case file
+        case: PathBuf,
+        /// Where to write the smaller one; beside the case by default
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+    /// Show what happens in a case
+    Show(Show),
+    /// Measure how soon each planted bug is found
+    Mutants {
+        /// Seeds to try for each mutant
+        #[arg(long, default_value_t = 20_000)]
+        seeds: u64,
+        /// Independent kills to measure for each
+        #[arg(long, default_value_t = 30)]
+        kills: usize,
+        /// Only this one
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Print the trace hashes of seeds, as the committed table holds them
+    Hashes {
+        /// First seed
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        count: u64,
+    },
+    /// Measure speed on one core: medians of several rounds
+    Bench {
+        /// Schedules in a round
+        #[arg(long, default_value_t = 500)]
+        schedules: u64,
+        /// Rounds
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+    },
+}
+
+#[derive(Args)]
+struct Run {
+    /// One seed
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Seeds from a up to but not b, written a..b
+    #[arg(long, value_parser = command::seed_range)]
+    seeds: Option<(u64, u64)>,
+    /// Threads; all cores by default. The result does not depend on it
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Only the i-th of n parts of the seeds, written i/n with i from 0
+    #[arg(long, value_parser = command::shard)]
+    shard: Option<(u64, u64)>,
+    /// Stop handing out seeds after this, such as 60s, 10m or 2h
+    #[arg(long, value_parser = command::duration)]
+    time: Option<std::time::Duration>,
+    /// Append one JSON line for each failure and one for the summary
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Plant this bug in the core
+    #[arg(long)]
+    mutant: Option<String>,
+    /// What plans to draw: mixed or speed
+    #[arg(long, default_value = "mixed")]
+    profile: String,
+    /// Where case files of failures go
+    #[arg(long, default_value = "hence-cases")]
+    cases: PathBuf,
+    /// Fail when a kind of adversity stays below its floor
+    #[arg(long)]
+    floors: bool,
+}
+
+#[derive(Args)]
+struct Show {
+    /// The case file
+    case: PathBuf,
+    /// Idle chatter, too
+    #[arg(long)]
+    idle: bool,
+    /// JSON lines instead of text
+    #[arg(long, conflicts_with = "shiviz")]
+    json: bool,
+    /// Write a log for ShiViz
+    #[arg(long)]
+    shiviz: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    // A panic of the subject is a violation and is reported as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    let cli = Cli::parse();
+    let done = std::panic::catch_unwind(|| match cli.command {
+        Command::Run(run) => command::campaign::run(&run),
+        Command::Replay { case } => command::cases::replay(&case),
+        Command::Shrink { case, output } => command::cases::shrink(&case, output.as_deref()),
+        Command::Show(show) => command::cases::show(&show),
+        Command::Mutants { seeds, kills, only } => command::mutants::run(seeds, kills, only.as_deref()),
+        Command::Hashes { from, count } => command::campaign::hashes(from, count),
+        Command::Bench { schedules, rounds } => command::campaign::bench(schedules, rounds),
+    });
+    match done {
+        Ok(Ok(end)) => ExitCode::from(end as u8),
+        Ok(Err(problem)) => {
+            eprintln!("hence-sim: {problem}");
+            ExitCode::from(2)
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+            eprintln!("hence-sim: the simulator itself failed: {text}");
+            ExitCode::from(3)
+        }
+    }
+}

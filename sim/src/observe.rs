@@ -1,0 +1,227 @@
+//! What happens in a run, for people and tools: an aligned text trace, JSON lines, and a log for ShiViz.
+
+use crate::network::Fate;
+use crate::plan::{Fault, Plan};
+use hence_core::{Dot, Event};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum Note {
+    /// A process started.
+    Started {
+        /// Which life at its address, from 0.
+        life: u32,
+    },
+    /// A message left.
+    Sent {
+        /// Its number in the run.
+        id: u64,
+        /// To whom.
+        to: usize,
+        /// What kind.
+        name: &'static str,
+        /// All of it.
+        content: String,
+        /// What the network does with it.
+        fate: Fate,
+        /// It is idle chatter.
+        idle: bool,
+    },
+    /// A message was handed in.
+    Received {
+        /// Its number in the run.
+        id: u64,
+        /// From whom.
+        from: usize,
+        /// What kind.
+        name: &'static str,
+        /// It is idle chatter.
+        idle: bool,
+    },
+    /// An operation was applied.
+    Applied {
+        /// Which.
+        dot: Dot,
+        /// It was accepted here.
+        own: bool,
+    },
+    /// The replica told something.
+    Event(Event),
+    /// A client sent a request.
+    Asked {
+        /// Which client.
+        client: usize,
+        /// To which replica.
+        replica: usize,
+        /// What.
+        what: String,
+    },
+    /// A client got its answer.
+    Answered {
+        /// Which client.
+        client: usize,
+        /// What.
+        what: String,
+    },
+    /// A fault struck.
+    Strikes {
+        /// Which.
+        fault: Fault,
+    },
+    /// A fault ended.
+    Ends {
+        /// Which.
+        fault: Fault,
+    },
+}
+
+impl Note {
+    fn text(&self) -> String {
+        match self {
+            Self::Started { life } => format!("starts, life {life}"),
+            Self::Sent { id, to, name, fate, .. } => {
+                let lost = if fate.lost { ", lost" } else { "" };
+                format!("-> {}  {name} #{id} takes {} us{lost}", Plan::name(*to), fate.delay)
+            }
+            Self::Received { id, from, name, .. } => format!("<- {}  {name} #{id}", Plan::name(*from)),
+            Self::Applied { dot, own: true } => format!("accepts {dot}"),
+            Self::Applied { dot, own: false } => format!("applies {dot}"),
+            Self::Event(event) => format!("{event:?}"),
+            Self::Asked { client, what, .. } => format!("c{client} asks {what}"),
+            Self::Answered { client, what } => format!("c{client} gets {what}"),
+            Self::Strikes { fault } => format!("fault{} strikes: {:?}", fault.id, fault.kind),
+            Self::Ends { fault } => format!("fault{} ends: {:?}", fault.id, fault.kind),
+        }
+    }
+
+    const fn is_idle(&self) -> bool {
+        matches!(self, Self::Sent { idle: true, .. } | Self::Received { idle: true, .. })
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::Sent { .. } => "sent",
+            Self::Received { .. } => "received",
+            Self::Applied { .. } => "applied",
+            Self::Event(_) => "event",
+            Self::Asked { .. } => "asked",
+            Self::Answered { .. } => "answered",
+            Self::Strikes { .. } => "strikes",
+            Self::Ends { .. } => "ends",
+        }
+    }
+}
+
+/// Somebody who watches a run.
+pub trait Observer: std::fmt::Debug {
+    /// Something happened, at this time, at a replica or outside.
+    fn note(&mut self, at: u64, replica: Option<usize>, note: Note);
+}
+
+/// Where an observer writes to.
+pub type Sink = std::rc::Rc<std::cell::RefCell<String>>;
+
+/// One line for each thing that happened, in columns.
+#[derive(Debug)]
+pub struct TextTrace {
+    sink: Sink,
+    idle: bool,
+}
+
+impl TextTrace {
+    /// Writes into this sink; idle chatter only if asked for.
+    #[must_use]
+    pub const fn new(sink: Sink, idle: bool) -> Self {
+        Self { sink, idle }
+    }
+}
+
+impl Observer for TextTrace {
+    fn note(&mut self, at: u64, replica: Option<usize>, note: Note) {
+        if note.is_idle() && !self.idle {
+            return;
+        }
+        let who = replica.map_or(' ', Plan::name);
+        let (seconds, micros) = (at / 1_000_000, at % 1_000_000);
+        _ = writeln!(self.sink.borrow_mut(), "{seconds:>4}.{micros:06}  {who}  {}", note.text());
+    }
+}
+
+/// One JSON object on a line for each thing that happened.
+#[derive(Debug)]
+pub struct JsonLines {
+    sink: Sink,
+}
+
+impl JsonLines {
+    /// Writes into this sink.
+    #[must_use]
+    pub const fn new(sink: Sink) -> Self {
+        Self { sink }
+    }
+}
+
+impl Observer for JsonLines {
+    fn note(&mut self, at: u64, replica: Option<usize>, note: Note) {
+        let mut line = serde_json::json!({ "at": at, "kind": note.kind(), "text": note.text() });
+        if let Some(replica) = replica {
+            line["replica"] = Plan::name(replica).to_string().into();
+        }
+        if let Note::Sent { id, to, name, content, fate, .. } = &note {
+            line["message"] = serde_json::json!({ "id": id, "to": Plan::name(*to).to_string(), "name": name,
+                "content": content, "delay": fate.delay, "lost": fate.lost });
+        }
+        if let Note::Received { id, from, name, .. } = &note {
+            line["message"] = serde_json::json!({ "id": id, "from": Plan::name(*from).to_string(), "name": name });
+        }
+        _ = writeln!(self.sink.borrow_mut(), "{line}");
+    }
+}
+
+/// A log that ShiViz draws: each event with a vector clock over hosts, which are replicas and clients.
+#[derive(Debug)]
+pub struct ShiViz {
+    sink: Sink,
+    clocks: BTreeMap<String, BTreeMap<String, u64>>,
+    sent: BTreeMap<u64, BTreeMap<String, u64>>,
+}
+
+impl ShiViz {
+    /// Writes into this sink, header first.
+    #[must_use]
+    pub fn new(sink: Sink) -> Self {
+        // The parser's pattern, then the delimiter of executions, of which there is one.
+        sink.borrow_mut().push_str("(?<event>.*)\\n(?<host>\\S*) (?<clock>{.*})\n\n");
+        Self { sink, clocks: BTreeMap::new(), sent: BTreeMap::new() }
+    }
+}
+
+impl Observer for ShiViz {
+    fn note(&mut self, at: u64, replica: Option<usize>, note: Note) {
+        let host = match (&note, replica) {
+            (Note::Asked { client, .. } | Note::Answered { client, .. }, _) => format!("c{client}"),
+            (_, Some(replica)) => Plan::name(replica).to_string(),
+            (_, None) => return,
+        };
+        if note.is_idle() {
+            return;
+        }
+        let clock = self.clocks.entry(host.clone()).or_default();
+        if let Note::Received { id, .. } = &note {
+            for (other, &count) in self.sent.get(id).into_iter().flatten() {
+                let known = clock.entry(other.clone()).or_default();
+                *known = (*known).max(count);
+            }
+        }
+        *clock.entry(host.clone()).or_default() += 1;
+        if let Note::Sent { id, .. } = &note {
+            self.sent.insert(*id, clock.clone());
+        }
+        let clock = serde_json::to_string(clock).unwrap_or_default();
+        let (seconds, micros) = (at / 1_000_000, at % 1_000_000);
+        _ = writeln!(self.sink.borrow_mut(), "{seconds}.{micros:06} {}\n{host} {clock}", note.text());
+    }
+}

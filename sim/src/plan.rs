@@ -1,0 +1,386 @@
+//! A plan: everything that a run will be told, as data. It is a file that replays without the generator.
+//!
+//! Invariant kept here: a plan that passed [`Plan::check`] refers only to things that exist and stays within
+//! [`limits`], so a run of it can neither panic on an index nor work for hours.
+
+use crate::network::NetworkPlan;
+use crate::settings::Settings;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a plan may ask for at most.
+pub mod limits {
+    /// Replicas in one plan.
+    pub const REPLICAS_MAX: usize = 16;
+    /// Clients in one plan.
+    pub const CLIENTS_MAX: u8 = 64;
+    /// Keys in one plan.
+    pub const KEYS_MAX: u8 = 250;
+    /// Client operations in one plan.
+    pub const OPERATIONS_MAX: usize = 20_000;
+    /// Faults in one plan.
+    pub const FAULTS_MAX: usize = 10_000;
+    /// Any time in a plan, in microseconds: an hour.
+    pub const TIME_MAX: u64 = 3_600_000_000;
+    /// Bytes of one value.
+    pub const VALUE_BYTES_MAX: u32 = 1 << 20;
+    /// Times that a refused operation is tried again.
+    pub const RETRIES_MAX: u8 = 20;
+    /// How far a wall clock may be off, in microseconds: ten years.
+    pub const WALL_MAX: i64 = 315_360_000_000_000;
+    /// How fast or slow a monotonic clock may run, in parts per million.
+    pub const DRIFT_MAX: i32 = 200_000;
+}
+
+/// The format of plans and case files that this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// One run, before it happened. All times are microseconds of simulated time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Decides what is not written here: ties, births, and what the network does with each message.
+    pub seed: u64,
+    /// The replicas; a number elsewhere in the plan is a place in this list.
+    pub replicas: Vec<ReplicaPlan>,
+    /// How many clients there are.
+    pub clients: u8,
+    /// How many keys there are.
+    pub keys: u8,
+    /// The replicas' settings.
+    pub settings: Settings,
+    /// What the network is like when no fault strikes.
+    pub network: NetworkPlan,
+    /// When everything is healed.
+    pub heal_at: u64,
+    /// Watch the idle traffic after the run has settled, too.
+    pub watch_idle: bool,
+    /// What clients do, in any order.
+    pub operations: Vec<Operation>,
+    /// What strikes, in any order.
+    pub faults: Vec<Fault>,
+}
+
+/// One replica of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaPlan {
+    /// When its process starts first.
+    pub start_at: u64,
+    /// What its wall clock is ahead of simulated time; negative for behind.
+    pub wall_ahead: i64,
+    /// How much faster its monotonic clock runs, in parts per million; negative for slower.
+    pub drift: i32,
+}
+
+/// One client operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// Its name in traces and choices; unique in a plan.
+    pub id: u32,
+    /// When the client sends it.
+    pub at: u64,
+    /// Which client.
+    pub client: u8,
+    /// To which replica.
+    pub replica: u8,
+    /// For which key.
+    pub key: u8,
+    /// What it does.
+    pub act: Act,
+    /// Which causal past the client sends.
+    pub token: TokenUse,
+    /// When the replica is to go ahead.
+    pub condition: ConditionUse,
+    /// How long the replica may wait for missing dependencies.
+    pub wait: u64,
+    /// How long the client waits before it gives up; 0 for ever.
+    pub patience: u64,
+    /// How often it tries again when refused.
+    pub retries: u8,
+    /// How long it waits before that.
+    pub retry_after: u64,
+    /// It tries again at the next replica rather than the same.
+    pub hop: bool,
+}
+
+/// What a client operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// Reads the key.
+    Get,
+    /// Writes the key: a unique value of at least so many bytes.
+    Put(u32),
+    /// Deletes the key.
+    Delete,
+    /// Reads the view.
+    View,
+}
+
+/// Which causal past a client sends with an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenUse {
+    /// Its own.
+    Keep,
+    /// None: it starts over.
+    Drop,
+    /// Its own joined with another client's.
+    Merge(u8),
+    /// Another client's instead of its own.
+    Take(u8),
+    /// Its own, which it also puts aside.
+    Save,
+    /// The one it had put aside.
+    Recall,
+}
+
+/// Which precondition a client sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionUse {
+    /// None.
+    Always,
+    /// `If-None-Match: *`.
+    IfAbsent,
+    /// `If-Match: *`.
+    IfPresent,
+    /// `If-Match` with the versions that the client saw last.
+    IfSeen,
+    /// `If-None-Match` with the versions that the client saw last.
+    IfChanged,
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Its name in traces and choices; unique in a plan.
+    pub id: u32,
+    /// When it strikes.
+    pub at: u64,
+    /// When it ends, at the latest when everything is healed.
+    pub until: u64,
+    /// What it is.
+    pub kind: FaultKind,
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The process dies with its memory and starts again under the same address at the end.
+    Crash {
+        /// Whose.
+        replica: u8,
+    },
+    /// The process is not run; what arrives waits for it.
+    Pause {
+        /// Whose.
+        replica: u8,
+    },
+    /// All links of one replica are cut.
+    Isolate {
+        /// Whose.
+        replica: u8,
+        /// Frames are kept and delivered after the end, as TCP does; otherwise they are lost.
+        hold: bool,
+    },
+    /// Both links between two replicas are cut.
+    Pair {
+        /// One.
+        a: u8,
+        /// The other.
+        b: u8,
+        /// As in [`FaultKind::Isolate`].
+        hold: bool,
+    },
+    /// One link is cut.
+    OneWay {
+        /// From this one.
+        from: u8,
+        /// To that one.
+        to: u8,
+        /// As in [`FaultKind::Isolate`].
+        hold: bool,
+    },
+    /// All links between two groups are cut.
+    Split {
+        /// Bit n says which group replica n is in.
+        mask: u16,
+        /// As in [`FaultKind::Isolate`].
+        hold: bool,
+    },
+    /// A wall clock jumps; at the end it jumps back.
+    Jump {
+        /// Whose.
+        replica: u8,
+        /// By how much, in microseconds.
+        by: i64,
+    },
+    /// An operator removes an address from the view and adds it again at the end.
+    Unwant {
+        /// Which address.
+        replica: u8,
+        /// At which replica the operator says so.
+        via: u8,
+    },
+}
+
+impl FaultKind {
+    /// A short name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::Pause { .. } => "pause",
+            Self::Isolate { .. } => "isolate",
+            Self::Pair { .. } => "pair",
+            Self::OneWay { .. } => "one_way",
+            Self::Split { .. } => "split",
+            Self::Jump { .. } => "jump",
+            Self::Unwant { .. } => "unwant",
+        }
+    }
+}
+
+/// What is wrong with a plan, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanError {
+    /// The place in the file, such as `operations[3].replica`.
+    pub place: String,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+fn at_most(place: impl FnOnce() -> String, value: u64, max: u64) -> Result<(), PlanError> {
+    if value <= max {
+        return Ok(());
+    }
+    Err(PlanError { place: place(), problem: format!("{value} is beyond {max}") })
+}
+
+fn below(place: impl FnOnce() -> String, value: u64, count: u64) -> Result<(), PlanError> {
+    if value < count {
+        return Ok(());
+    }
+    Err(PlanError { place: place(), problem: format!("{value} does not exist; there are {count}") })
+}
+
+impl Plan {
+    /// Can this be run? Everything that is referred to exists and every number is within [`limits`].
+    ///
+    /// # Errors
+    /// Names the first place that is wrong.
+    pub fn check(&self) -> Result<(), PlanError> {
+        if self.format != FORMAT {
+            let problem = format!("{} is not the format {FORMAT} that this version reads", self.format);
+            return Err(PlanError { place: "format".into(), problem });
+        }
+        let replicas = self.replicas.len() as u64;
+        if replicas == 0 {
+            return Err(PlanError { place: "replicas".into(), problem: "there must be one at least".into() });
+        }
+        at_most(|| "replicas".into(), replicas, limits::REPLICAS_MAX as u64)?;
+        at_most(|| "clients".into(), self.clients.into(), limits::CLIENTS_MAX.into())?;
+        at_most(|| "keys".into(), self.keys.into(), limits::KEYS_MAX.into())?;
+        at_most(|| "operations".into(), self.operations.len() as u64, limits::OPERATIONS_MAX as u64)?;
+        at_most(|| "faults".into(), self.faults.len() as u64, limits::FAULTS_MAX as u64)?;
+        at_most(|| "heal_at".into(), self.heal_at, limits::TIME_MAX)?;
+        for (n, replica) in self.replicas.iter().enumerate() {
+            let place = |field: &str| format!("replicas[{n}].{field}");
+            at_most(|| place("start_at"), replica.start_at, self.heal_at)?;
+            at_most(|| place("wall_ahead"), replica.wall_ahead.unsigned_abs(), limits::WALL_MAX.unsigned_abs())?;
+            at_most(|| place("drift"), replica.drift.unsigned_abs().into(), limits::DRIFT_MAX.unsigned_abs().into())?;
+        }
+        self.settings.check()?;
+        self.network.check()?;
+        self.check_operations(replicas)?;
+        self.check_faults(replicas)
+    }
+
+    fn check_operations(&self, replicas: u64) -> Result<(), PlanError> {
+        let mut ids = std::collections::BTreeSet::new();
+        for (n, operation) in self.operations.iter().enumerate() {
+            let place = |field: &'static str| move || format!("operations[{n}].{field}");
+            if !ids.insert(operation.id) {
+                return Err(PlanError { place: place("id")(), problem: format!("{} is there twice", operation.id) });
+            }
+            at_most(place("at"), operation.at, limits::TIME_MAX)?;
+            below(place("client"), operation.client.into(), self.clients.into())?;
+            below(place("replica"), operation.replica.into(), replicas)?;
+            below(place("key"), operation.key.into(), self.keys.into())?;
+            at_most(place("wait"), operation.wait, limits::TIME_MAX)?;
+            at_most(place("patience"), operation.patience, limits::TIME_MAX)?;
+            at_most(place("retries"), operation.retries.into(), limits::RETRIES_MAX.into())?;
+            at_most(place("retry_after"), operation.retry_after, limits::TIME_MAX)?;
+            match operation.act {
+                Act::Put(bytes) => at_most(place("act.put"), bytes.into(), limits::VALUE_BYTES_MAX.into())?,
+                Act::Get | Act::Delete | Act::View => {}
+            }
+            match operation.token {
+                TokenUse::Merge(other) | TokenUse::Take(other) => {
+                    below(place("token"), other.into(), self.clients.into())?;
+                }
+                TokenUse::Keep | TokenUse::Drop | TokenUse::Save | TokenUse::Recall => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_faults(&self, replicas: u64) -> Result<(), PlanError> {
+        let mut ids = std::collections::BTreeSet::new();
+        for (n, fault) in self.faults.iter().enumerate() {
+            let place = |field: &'static str| move || format!("faults[{n}].{field}");
+            if !ids.insert(fault.id) {
+                return Err(PlanError { place: place("id")(), problem: format!("{} is there twice", fault.id) });
+            }
+            at_most(place("at"), fault.at, fault.until)?;
+            at_most(place("until"), fault.until, limits::TIME_MAX)?;
+            let replica = |n: u8| below(place("kind"), n.into(), replicas);
+            match fault.kind {
+                FaultKind::Crash { replica: n } | FaultKind::Pause { replica: n } => replica(n)?,
+                FaultKind::Isolate { replica: n, .. } => replica(n)?,
+                FaultKind::Pair { a, b, .. } => replica(a).and(replica(b))?,
+                FaultKind::OneWay { from, to, .. } => replica(from).and(replica(to))?,
+                FaultKind::Split { .. } => {}
+                FaultKind::Jump { replica: n, by } => {
+                    replica(n)?;
+                    at_most(place("kind.by"), by.unsigned_abs(), limits::WALL_MAX.unsigned_abs())?;
+                }
+                FaultKind::Unwant { replica: n, via } => replica(n).and(replica(via))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The address of the n-th replica.
+    #[must_use]
+    pub fn address(n: usize) -> String {
+        format!("10.0.0.{}:8090", n + 1)
+    }
+
+    /// The name of the n-th replica in traces: A, B, C, ...
+    #[must_use]
+    pub fn name(n: usize) -> char {
+        char::from(b'A' + (n % 26) as u8)
+    }
+
+    /// Operations and faults together: what shrinking makes smaller.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.operations.len() + self.faults.len()
+    }
+}

@@ -1,0 +1,97 @@
+//! One run as a function: a plan goes in, a verdict comes out, whatever the subject does.
+
+use crate::mutants::{Mutant, Mutated};
+use crate::observe::Observer;
+use crate::plan::Plan;
+use crate::recording::Recording;
+use crate::subject::Subject;
+use crate::tampering::Tampering;
+use crate::verdict::{Invariant, Verdict, Violation};
+use crate::world::World;
+use hence_core::{Replica, Sound};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What is run: the subject, and what is wrong with it or with the simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Setting {
+    /// The core's rules with one sentence replaced; none for the sound ones.
+    pub mutant: Option<Mutant>,
+    /// What is wrong with the simulator; none for nothing.
+    pub tampering: Option<Tampering>,
+    /// Compare everything after every step.
+    pub thorough: bool,
+}
+
+/// How a run is watched.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// Takes and records choices by name.
+    pub recording: Option<Recording>,
+    /// Sees everything that happens.
+    pub observer: Option<Box<dyn Observer>>,
+}
+
+/// Runs a plan.
+///
+/// # Panics
+/// If the plan does not pass [`Plan::check`].
+#[must_use]
+pub fn run(plan: &Plan, setting: Setting) -> Verdict {
+    run_watched(plan, setting, Watch::default()).0
+}
+
+/// Runs a plan and returns the choices that were made, if they were recorded.
+///
+/// # Panics
+/// If the plan does not pass [`Plan::check`].
+#[must_use]
+pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Option<Recording>) {
+    match setting.mutant {
+        None => run_subject::<Replica<Sound>>(plan, Sound, setting, watch),
+        Some(mutant) => run_subject::<Replica<Mutated>>(plan, Mutated(mutant), setting, watch),
+    }
+}
+
+/// Runs a plan over any subject. A panic of the subject is a violation.
+///
+/// # Panics
+/// If the plan does not pass [`Plan::check`].
+pub fn run_subject<S: Subject>(
+    plan: &Plan,
+    setup: S::Setup,
+    setting: Setting,
+    watch: Watch,
+) -> (Verdict, Option<Recording>) {
+    let mut world = World::<S>::new(plan, setup);
+    world.tamper(setting.tampering);
+    world.judge.thorough = setting.thorough;
+    if let Some(recording) = watch.recording {
+        world.record(recording);
+    }
+    if let Some(observer) = watch.observer {
+        world.observe(observer);
+    }
+    let verdict = match catch_unwind(AssertUnwindSafe(|| world.run())) {
+        Ok(verdict) => verdict,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let detail = text.unwrap_or_else(|| "a panic without a message".into());
+            let violation = Violation {
+                invariant: Invariant::Panic,
+                sign: sign_of(&detail),
+                at: world.now(),
+                replica: None,
+                detail,
+            };
+            Verdict { violation: Some(violation), ..world.verdict() }
+        }
+    };
+    (verdict, world.take_recording())
+}
+
+/// A panic's message without its numbers: it stays the same while a case shrinks.
+fn sign_of(detail: &str) -> String {
+    let words: Vec<&str> = detail.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic)).collect();
+    words.into_iter().take(8).collect::<Vec<_>>().join("_")
+}

@@ -1,0 +1,289 @@
+//! What is simulated: any state machine that takes messages and client requests.
+//!
+//! The product's replica is one subject ([`hence_core::Replica`] under any [`Rules`]); `baseline` is another.
+//! Requests and replies are those of hence-core, whose tokens are version vectors; a subject with another kind
+//! of causal metadata maps it onto one. A subject without a [`Probe`] is judged by what clients see alone.
+
+use hence_core::{
+    Address, Body, Config, Content, Dot, Event, Hlc, Identity, Incarnation, Input, LinkState, Message, Now, Replica,
+    Reply, Request, RequestId, Rules, Seed, Store, Time, VersionVector, View,
+};
+use hence_transport::{Outbox, drain};
+
+/// What can happen to a subject.
+#[derive(Debug, Clone)]
+pub enum Stimulus<M> {
+    /// Time has passed.
+    Timeout,
+    /// A message arrived.
+    Message {
+        /// From where.
+        from: Address,
+        /// The message.
+        message: M,
+    },
+    /// An address accepted a connection.
+    Connected {
+        /// Which.
+        to: Address,
+    },
+    /// A client asks.
+    Request {
+        /// Its name, never used twice.
+        id: RequestId,
+        /// What it asks.
+        request: Request,
+    },
+    /// A client went away.
+    Cancel {
+        /// The request.
+        id: RequestId,
+    },
+}
+
+/// What a subject wants done.
+#[derive(Debug)]
+pub enum Out<M> {
+    /// Send this to the replica with that number.
+    Send {
+        /// To which replica of the plan.
+        to: usize,
+        /// What.
+        message: M,
+    },
+    /// Answer a request.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Something worth telling.
+    Event(Event),
+}
+
+/// What the simulator needs to know of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// A short name.
+    pub name: &'static str,
+    /// A number below 8 for the kind.
+    pub kind: u8,
+    /// A hash of what tells it from others of its kind.
+    pub digest: u64,
+    /// It opens a connection.
+    pub opening: bool,
+    /// It is idle chatter: sent for ever when nothing happens.
+    pub idle: bool,
+    /// The operation that it carries, if one, and its stamp.
+    pub op: Option<(Dot, Hlc)>,
+    /// It is a part of what is supplied for a pull.
+    pub supply: Option<Part>,
+}
+
+/// A part of what is supplied for a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The supplier's life.
+    pub supplier: Incarnation,
+    /// The receiver's name for the pull.
+    pub pull: u64,
+    /// Nothing came before it.
+    pub first: bool,
+    /// It is of a whole state, taken when the first such part was sent.
+    pub state: bool,
+}
+
+/// Where a subject's outputs go.
+#[derive(Debug)]
+pub struct Exit<'a, M> {
+    /// What came out, in order.
+    pub outs: &'a mut Vec<Out<M>>,
+    /// The addresses of the plan's replicas.
+    pub addresses: &'a [Address],
+}
+
+impl<M> Exit<'_, M> {
+    /// Sends a message to an address of the plan; to others it is lost.
+    pub fn send_to(&mut self, to: &Address, message: M) {
+        if let Some(to) = self.addresses.iter().position(|address| address == to) {
+            self.outs.push(Out::Send { to, message });
+        }
+    }
+}
+
+impl Outbox for Exit<'_, Message> {
+    fn send(&mut self, to: &Address, message: Message) {
+        self.send_to(to, message);
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Reply) {
+        self.outs.push(Out::Reply { id, reply });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outs.push(Out::Event(event));
+    }
+}
+
+/// One replica under simulation.
+pub trait Subject: Sized {
+    /// What replicas say to each other.
+    type Message: Clone + std::fmt::Debug;
+    /// What every replica is started with besides its settings: rules, for instance.
+    type Setup: Clone;
+
+    /// A process starts.
+    fn start(setup: &Self::Setup, config: Config, identity: Identity, seed: Seed, now: Now) -> Self;
+    /// Takes one input.
+    fn handle(&mut self, now: Now, input: Stimulus<Self::Message>);
+    /// Hands out everything that waits.
+    fn drain(&mut self, exit: &mut Exit<'_, Self::Message>);
+    /// When to hand in a timeout.
+    fn poll_timeout(&self) -> Option<Time>;
+    /// What kind of message is this?
+    fn traits(message: &Self::Message) -> Traits;
+    /// A look inside, for the oracles that need one.
+    fn probe(&self) -> Option<&dyn Probe>;
+}
+
+/// A look inside a subject.
+pub trait Probe {
+    /// The present life.
+    fn incarnation(&self) -> Incarnation;
+    /// What it says it covers.
+    fn vector(&self) -> &VersionVector;
+    /// What it holds.
+    fn store(&self) -> &Store;
+    /// Its view.
+    fn view(&self) -> &View;
+    /// Serves data requests.
+    fn is_ready(&self) -> bool;
+    /// Operations parked, requests waiting, operations and bytes in the log.
+    fn load(&self) -> Load;
+    /// Is every other wanted member linked and listed?
+    fn is_settled(&self) -> bool;
+    /// The subject's own list of invariants; panics where one does not hold.
+    fn check_invariants(&self);
+}
+
+/// What a replica holds besides its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Operations parked.
+    pub parked: usize,
+    /// Requests waiting.
+    pub waiting: usize,
+    /// Bytes in the log.
+    pub log_bytes: usize,
+    /// A fetch is under way.
+    pub pulling: bool,
+}
+
+impl<R: Rules> Probe for Replica<R> {
+    fn incarnation(&self) -> Incarnation {
+        Self::incarnation(self)
+    }
+
+    fn vector(&self) -> &VersionVector {
+        Self::vector(self)
+    }
+
+    fn store(&self) -> &Store {
+        Self::store(self)
+    }
+
+    fn view(&self) -> &View {
+        Self::view(self)
+    }
+
+    fn is_ready(&self) -> bool {
+        Self::is_ready(self)
+    }
+
+    fn load(&self) -> Load {
+        let status = self.status();
+        Load { parked: status.parked, waiting: status.waiting, log_bytes: status.log_bytes, pulling: status.pulling }
+    }
+
+    fn is_settled(&self) -> bool {
+        let status = self.status();
+        let linked = |address: &Address| {
+            status
+                .peers
+                .iter()
+                .any(|peer| &peer.address == address && peer.link == LinkState::Established && !peer.suspected)
+        };
+        let wanted = |address: &&Address| self.view().is_wanted(address) && *address != &status.address;
+        self.view().rows().map(|row| &row.address).filter(wanted).all(linked)
+    }
+
+    fn check_invariants(&self) {
+        Self::check_invariants(self);
+    }
+}
+
+impl<R: Rules + Clone> Subject for Replica<R> {
+    type Message = Message;
+    type Setup = R;
+
+    fn start(setup: &R, config: Config, identity: Identity, seed: Seed, now: Now) -> Self {
+        Self::new(setup.clone(), config, identity, seed, now)
+    }
+
+    fn handle(&mut self, now: Now, input: Stimulus<Message>) {
+        let input = match input {
+            Stimulus::Timeout => Input::Timeout,
+            Stimulus::Message { from, message } => Input::Message { from, message },
+            Stimulus::Connected { to } => Input::Connected { to },
+            Stimulus::Request { id, request } => Input::Request { id, request },
+            Stimulus::Cancel { id } => Input::Cancel { id },
+        };
+        Self::handle(self, now, input);
+    }
+
+    fn drain(&mut self, exit: &mut Exit<'_, Message>) {
+        drain(self, exit);
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        Self::poll_timeout(self)
+    }
+
+    fn traits(message: &Message) -> Traits {
+        let mut traits = Traits {
+            name: message.body.name(),
+            kind: 0,
+            digest: message.number ^ message.echo.rotate_left(32),
+            opening: message.is_opening(),
+            idle: false,
+            op: None,
+            supply: None,
+        };
+        (traits.kind, traits.digest) = match &message.body {
+            Body::Hello(hello) => (0, traits.digest ^ hello.vector.len() as u64),
+            Body::Status(status) => {
+                traits.idle = true;
+                (1, status.digest ^ status.view_hash ^ status.received)
+            }
+            Body::Push { op, made } => {
+                traits.op = Some((op.dot, op.hlc));
+                (2, op.dot.incarnation.0 ^ op.dot.counter.rotate_left(48) ^ made.0)
+            }
+            Body::View(rows) => (3, rows.len() as u64),
+            Body::Pull { id, vector } => (4, id ^ (vector.len() as u64) << 32),
+            Body::Supply(supply) => {
+                let state = matches!(supply.content, Content::Keys(_) | Content::State(_));
+                let first = supply.frame == 0;
+                traits.supply = Some(Part { supplier: message.from, pull: supply.id, first, state });
+                (5, supply.id ^ u64::from(supply.frame) << 32 ^ u64::from(supply.last) << 63)
+            }
+            Body::Taken { id, frame } => (6, id ^ u64::from(*frame) << 32),
+        };
+        traits
+    }
+
+    fn probe(&self) -> Option<&dyn Probe> {
+        Some(self)
+    }
+}

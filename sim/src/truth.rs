@@ -1,0 +1,239 @@
+//! Ground truth: what the simulator itself knows of every write, without looking at a vector, a token or a
+//! merge of the system under test.
+//!
+//! A write gets a number when a replica accepts it, with the set of its true causal past: what its client truly
+//! knew, the versions it truly replaced, the deletes of its key that its replica truly had. A replica is the
+//! set of writes truly included in it, from which [`Holding`] keeps the live versions of every key up to date.
+
+use crate::bits::{self, Table};
+use hence_core::{Dot, Hlc, Incarnation, Value, VersionVector};
+
+/// The number of a write in a run.
+pub type Number = u32;
+
+/// One accepted write.
+#[derive(Debug)]
+pub struct Write {
+    /// Its name in the system under test.
+    pub dot: Dot,
+    /// Its stamp, once the simulator saw it.
+    pub stamp: Option<Hlc>,
+    /// Which key.
+    pub key: u8,
+    /// What was written; none for a delete.
+    pub value: Option<Value>,
+    /// The versions that its replica truly showed then.
+    pub replaced: Vec<Number>,
+    /// The writes that replaced it.
+    pub replaced_by: Vec<Number>,
+}
+
+/// One life of a replica.
+#[derive(Debug)]
+struct Life {
+    incarnation: Incarnation,
+    replica: usize,
+    writes: Vec<Number>,
+}
+
+/// What is truly included in one replica.
+#[derive(Debug)]
+pub struct Holding {
+    /// The set.
+    pub included: Vec<u64>,
+    /// Per key, the live versions, in no order.
+    pub live: Vec<Vec<Number>>,
+    /// Per key, the deletes.
+    pub deletes: Vec<Vec<Number>>,
+    /// Keys whose live versions changed in this step.
+    pub changed: Vec<u8>,
+    /// Per life, how many of its writes.
+    counts: Vec<u32>,
+    present: usize,
+}
+
+/// Everything known.
+#[derive(Debug)]
+pub struct Truth {
+    /// Every write, by number.
+    pub writes: Vec<Write>,
+    /// Row n: the causal past of write n, itself included.
+    pub closures: Table,
+    /// One for each replica.
+    pub holdings: Vec<Holding>,
+    lives: Vec<Life>,
+}
+
+impl Truth {
+    /// Nothing written yet; at most so many writes will be.
+    #[must_use]
+    pub fn new(replicas: usize, keys: usize, writes_max: usize) -> Self {
+        let closures = Table::new(writes_max);
+        let holding = || Holding {
+            included: closures.empty(),
+            live: vec![Vec::new(); keys],
+            deletes: vec![Vec::new(); keys],
+            changed: Vec::new(),
+            counts: Vec::new(),
+            present: 0,
+        };
+        let holdings = (0..replicas).map(|_| holding()).collect();
+        Self { writes: Vec::new(), closures, holdings, lives: Vec::new() }
+    }
+
+    /// A replica lost its memory.
+    pub fn forget(&mut self, replica: usize) {
+        let holding = &mut self.holdings[replica];
+        holding.included.fill(0);
+        holding.counts.fill(0);
+        holding.live.iter_mut().chain(&mut holding.deletes).for_each(Vec::clear);
+        holding.present = 0;
+    }
+
+    /// A life began at this replica. Says whether that incarnation is new.
+    pub fn begin_life(&mut self, replica: usize, incarnation: Incarnation) -> bool {
+        if self.life(incarnation).is_some() {
+            return false;
+        }
+        self.lives.push(Life { incarnation, replica, writes: Vec::new() });
+        self.holdings.iter_mut().for_each(|holding| holding.counts.push(0));
+        true
+    }
+
+    fn life(&self, incarnation: Incarnation) -> Option<usize> {
+        self.lives.iter().rposition(|life| life.incarnation == incarnation)
+    }
+
+    /// Every life with its short name: `a1` for the first at replica A, then `a2`, `b1`, ...
+    pub fn life_names(&self) -> impl Iterator<Item = (Incarnation, String)> + '_ {
+        self.lives.iter().enumerate().map(|(at, life)| {
+            let before = self.lives[..at].iter().filter(|other| other.replica == life.replica).count();
+            let letter = crate::plan::Plan::name(life.replica).to_ascii_lowercase();
+            (life.incarnation, format!("{letter}{}", before + 1))
+        })
+    }
+
+    /// The number of the write with this name.
+    #[must_use]
+    pub fn number(&self, dot: Dot) -> Option<Number> {
+        let life = &self.lives[self.life(dot.incarnation)?];
+        life.writes.get(usize::try_from(dot.counter).ok()?.checked_sub(1)?).copied()
+    }
+
+    /// Registers a write that a replica accepted with this causal past. None if its dot is not the next of a
+    /// life of that replica.
+    pub fn accept(&mut self, replica: usize, mut write: Write, past: &[u64]) -> Option<Number> {
+        let life = self.life(write.dot.incarnation)?;
+        if self.lives[life].replica != replica || write.dot.counter != self.lives[life].writes.len() as u64 + 1 {
+            return None;
+        }
+        let number = self.writes.len() as Number;
+        let row = self.closures.push_copy(past);
+        write.replaced.clone_from(&self.holdings[replica].live[usize::from(write.key)]);
+        for &more in write.replaced.iter().chain(&self.holdings[replica].deletes[usize::from(write.key)]) {
+            let closure = self.closures.row(more as usize).to_vec();
+            bits::join(self.closures.row_mut(row), &closure);
+        }
+        bits::put(self.closures.row_mut(row), number as usize);
+        for &replaced in &write.replaced {
+            self.writes[replaced as usize].replaced_by.push(number);
+        }
+        self.lives[life].writes.push(number);
+        self.writes.push(write);
+        Some(number)
+    }
+
+    /// Is everything that this write follows, itself aside, included in the replica?
+    #[must_use]
+    pub fn causes_included(&self, replica: usize, number: Number) -> bool {
+        let included = &self.holdings[replica].included;
+        let closure = self.closures.row(number as usize);
+        let own = number as usize;
+        closure.iter().zip(included).enumerate().all(|(at, (&closure, &included))| {
+            let own = if own / 64 == at { 1 << (own % 64) } else { 0 };
+            closure & !included & !own == 0
+        })
+    }
+
+    /// Is this write the next of its life here?
+    #[must_use]
+    pub fn is_next(&self, replica: usize, number: Number) -> bool {
+        let dot = self.writes[number as usize].dot;
+        let life = self.life(dot.incarnation);
+        life.is_some_and(|life| u64::from(self.holdings[replica].counts[life]) + 1 == dot.counter)
+    }
+
+    /// Includes a write in a replica.
+    pub fn include(&mut self, replica: usize, number: Number) {
+        let life = self.life(self.writes[number as usize].dot.incarnation);
+        let write = &self.writes[number as usize];
+        let holding = &mut self.holdings[replica];
+        if bits::has(&holding.included, number as usize) {
+            return;
+        }
+        bits::put(&mut holding.included, number as usize);
+        if let Some(life) = life {
+            holding.counts[life] += 1;
+        }
+        let live = &mut holding.live[usize::from(write.key)];
+        let before = live.is_empty();
+        if !write.replaced.is_empty() {
+            live.retain(|version| !write.replaced.contains(version));
+        }
+        let dead = write.replaced_by.iter().any(|&by| bits::has(&holding.included, by as usize));
+        if write.value.is_none() {
+            holding.deletes[usize::from(write.key)].push(number);
+        } else if !dead {
+            live.push(number);
+        }
+        holding.present = holding.present + usize::from(before) - usize::from(live.is_empty());
+        if !holding.changed.contains(&write.key) {
+            holding.changed.push(write.key);
+        }
+    }
+
+    /// How many keys are present in a replica.
+    #[must_use]
+    pub fn present(&self, replica: usize) -> usize {
+        self.holdings[replica].present
+    }
+
+    /// Are all events that this vector names included in the replica?
+    #[must_use]
+    pub fn covers(&self, replica: usize, vector: &VersionVector) -> bool {
+        vector.entries().all(|(incarnation, counter)| {
+            let held = self.life(incarnation).map_or(0, |life| self.holdings[replica].counts[life]);
+            u64::from(held) >= counter
+        })
+    }
+
+    /// Is this vector exactly what is included in the replica?
+    #[must_use]
+    pub fn is_exactly(&self, replica: usize, vector: &VersionVector) -> bool {
+        let counts = &self.holdings[replica].counts;
+        let lives = counts.iter().filter(|&&count| count > 0).count();
+        lives == vector.len()
+            && vector.entries().all(|(incarnation, counter)| {
+                self.life(incarnation).is_some_and(|life| u64::from(counts[life]) == counter)
+            })
+    }
+
+    /// The live versions of a key in a replica, winner first.
+    #[must_use]
+    pub fn shown(&self, replica: usize, key: u8) -> Vec<Number> {
+        let mut live = self.holdings[replica].live[usize::from(key)].clone();
+        if live.len() > 1 {
+            let rank = |number: &Number| (self.writes[*number as usize].stamp, self.writes[*number as usize].dot);
+            live.sort_unstable_by_key(|number| std::cmp::Reverse(rank(number)));
+        }
+        live
+    }
+
+    /// Adds to `past` what an answer about this key binds its reader to.
+    pub fn bind(&self, replica: usize, key: u8, past: &mut [u64]) {
+        let holding = &self.holdings[replica];
+        for &number in holding.live[usize::from(key)].iter().chain(&holding.deletes[usize::from(key)]) {
+            bits::join(past, self.closures.row(number as usize));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a run ends in.
+
+use crate::adversity::Counts;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Which promise was broken. The numbers are those of the protocol's list of invariants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invariant {
+    /// 1: no dot is issued twice.
+    Dots,
+    /// 2: every operation applied has its true causal past applied.
+    Causes,
+    /// 3: an answer includes the client's true causal past.
+    Sessions,
+    /// 4: an answer is exactly what the promise says for the operations truly included.
+    Answers,
+    /// 5: a replica's store is the replay of exactly the operations truly included.
+    Store,
+    /// 6: a refusal has its reason.
+    Refusals,
+    /// 7: after heal and quiet, all replicas are equal and up.
+    Convergence,
+    /// 8: stamps grow along true causality.
+    Stamps,
+    /// 10: memory stays within its limits.
+    Bounds,
+    /// 15: every request is answered once, and idle traffic returns.
+    Liveness,
+    /// The subject's own assertion failed.
+    Panic,
+    /// What clients saw has no causal explanation.
+    History,
+}
+
+impl Invariant {
+    /// Every invariant.
+    pub const ALL: [Self; 12] = [
+        Self::Dots,
+        Self::Causes,
+        Self::Sessions,
+        Self::Answers,
+        Self::Store,
+        Self::Refusals,
+        Self::Convergence,
+        Self::Stamps,
+        Self::Bounds,
+        Self::Liveness,
+        Self::Panic,
+        Self::History,
+    ];
+
+    /// A short name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dots => "dots",
+            Self::Causes => "causes",
+            Self::Sessions => "sessions",
+            Self::Answers => "answers",
+            Self::Store => "store",
+            Self::Refusals => "refusals",
+            Self::Convergence => "convergence",
+            Self::Stamps => "stamps",
+            Self::Bounds => "bounds",
+            Self::Liveness => "liveness",
+            Self::Panic => "panic",
+            Self::History => "history",
+        }
+    }
+}
+
+/// One broken promise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// How it showed: one word that stays the same while a case shrinks.
+    pub sign: String,
+    /// When, in microseconds of simulated time.
+    pub at: u64,
+    /// At which replica, if at one.
+    pub replica: Option<usize>,
+    /// The particulars.
+    pub detail: String,
+}
+
+impl Violation {
+    /// What counts as the same failure.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        format!("{}/{}", self.invariant.name(), self.sign)
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}.{:06} s", self.fingerprint(), self.at / 1_000_000, self.at % 1_000_000)?;
+        if let Some(replica) = self.replica {
+            write!(f, ", replica {}", crate::plan::Plan::name(replica))?;
+        }
+        write!(f, ": {}", self.detail)
+    }
+}
+
+/// The end of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The first broken promise, if any.
+    pub violation: Option<Violation>,
+    /// The running hash over every event.
+    pub hash: u64,
+    /// Inputs handed to replicas and answers handed to clients.
+    pub events: u64,
+    /// How many of those were idle chatter or its timers.
+    pub idle_events: u64,
+    /// When it ended, in microseconds of simulated time.
+    pub ended_at: u64,
+    /// What really struck.
+    pub counts: Counts,
+}

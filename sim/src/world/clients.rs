@@ -1,0 +1,396 @@
+//! Clients: they send operations with the causal past they carry, take answers in, give up and try again.
+
+use super::{Attempt, Happening, Kept, Stage, World};
+use crate::adversity::Kind;
+use crate::bits;
+use crate::judge::{Asked, Judge};
+use crate::observe::Note;
+use crate::plan::{Act, ConditionUse, Operation, Plan, TokenUse};
+use crate::random::{Domain, mix, scale};
+use crate::subject::{Stimulus, Subject};
+use crate::verdict::Invariant;
+use hence_core::{
+    Action, ClusterTag, Condition, DataRequest, Match, Micros, Refusal, Reply, Request, RequestId, Siblings, Token,
+    VersionVector,
+};
+
+/// Every so many attempts the token travels as text.
+const ENCODE_EVERY: usize = 16;
+
+impl<S: Subject> World<S> {
+    /// Adds an operation to the plan and schedules it.
+    pub fn add_operation(&mut self, operation: Operation) {
+        self.plan.operations.push(operation);
+        self.schedule_operation(self.plan.operations.len() - 1);
+    }
+
+    pub(super) fn schedule_operation(&mut self, index: usize) {
+        let operation = &self.plan.operations[index];
+        let (at, key) = (operation.at, mix(Domain::Operation as u64, operation.id.into()));
+        self.open += 1;
+        self.push(at, key, Happening::Operation { index, attempt: 0 });
+    }
+
+    pub(super) fn begin_operation(&mut self, index: usize, attempt: u8) {
+        let operation = self.plan.operations[index].clone();
+        let client = usize::from(operation.client);
+        if attempt == 0 {
+            self.use_token(&operation);
+        }
+        let hops = if operation.hop { usize::from(attempt) } else { 0 };
+        let replica = (usize::from(operation.replica) + hops) % self.nodes.len();
+        let (request, asked) = match operation.act {
+            Act::View => (Request::View, None),
+            Act::Get | Act::Put(_) | Act::Delete => {
+                let request = self.data_request(&operation, attempt);
+                let (action, condition) = (request.action.clone(), request.condition.clone());
+                let (token, past) = (request.past.clone(), self.clients[client].past.clone());
+                (Request::Data(request), Some(Asked { key: operation.key, action, condition, token, past }))
+            }
+        };
+        let cause = mix(mix(Domain::Operation as u64, operation.id.into()), attempt.into());
+        let tries = if attempt > 0 { format!(".{attempt}") } else { String::new() };
+        self.name(cause, || format!("op{}{tries}", operation.id));
+        self.note(None, || Note::Asked { client, replica, what: describe(&operation) });
+        self.open -= 1;
+        let number = self.send_request(Some((index, attempt)), Some(client), replica, request, asked, cause);
+        if operation.patience > 0 {
+            self.push(self.now + operation.patience, mix(cause, 3), Happening::Impatient { attempt: number });
+        }
+    }
+
+    fn use_token(&mut self, operation: &Operation) {
+        let client = usize::from(operation.client);
+        match operation.token {
+            TokenUse::Keep => return,
+            TokenUse::Save => {
+                let own = &mut self.clients[client];
+                own.saved = Some((own.token.clone(), own.past.clone()));
+                return;
+            }
+            TokenUse::Drop => {
+                self.clients[client].token = VersionVector::new();
+                self.clients[client].past.fill(0);
+            }
+            TokenUse::Recall => {
+                if let Some((token, past)) = self.clients[client].saved.clone() {
+                    (self.clients[client].token, self.clients[client].past) = (token, past);
+                }
+            }
+            TokenUse::Take(from) => {
+                let other = &self.clients[usize::from(from)];
+                let (token, past) = (other.token.clone(), other.past.clone());
+                (self.clients[client].token, self.clients[client].past) = (token, past);
+            }
+            TokenUse::Merge(from) => {
+                let other = self.clients[usize::from(from)].clone();
+                self.clients[client].token.join(&other.token);
+                bits::join(&mut self.clients[client].past, &other.past);
+            }
+        }
+        self.clients[client].turns += 1;
+        self.count(Kind::TokenMoved);
+    }
+
+    fn data_request(&mut self, operation: &Operation, attempt: u8) -> DataRequest {
+        let client = &self.clients[usize::from(operation.client)];
+        let seen = &client.seen[usize::from(operation.key)];
+        let seen = || if seen.is_empty() { Match::Any } else { Match::OneOf(vec![seen.clone()]) };
+        let (if_match, if_none_match) = match operation.condition {
+            ConditionUse::Always => (None, None),
+            ConditionUse::IfAbsent => (None, Some(Match::Any)),
+            ConditionUse::IfPresent => (Some(Match::Any), None),
+            ConditionUse::IfSeen => (Some(seen()), None),
+            ConditionUse::IfChanged => (None, Some(seen())),
+        };
+        let action = match operation.act {
+            Act::Put(bytes) => Action::Put(Judge::value(operation.id, attempt, bytes)),
+            Act::Delete => Action::Delete,
+            Act::Get | Act::View => Action::Get,
+        };
+        let mut past = client.token.clone();
+        if self.attempts.len().is_multiple_of(ENCODE_EVERY) {
+            past = self.through_text(&past);
+        }
+        DataRequest {
+            key: self.keys[usize::from(operation.key)].clone(),
+            action,
+            past,
+            wait: Micros(operation.wait),
+            condition: Condition { if_match, if_none_match },
+        }
+    }
+
+    fn through_text(&mut self, past: &VersionVector) -> VersionVector {
+        let cluster = ClusterTag::of("hence");
+        let text = Token(past.clone()).encode(cluster);
+        match Token::decode(&text, cluster, 8_192) {
+            Ok(token) if token.0 == *past => {}
+            other => self.judge.fail(Invariant::Sessions, "token_text", None, || format!("{text} reads as {other:?}")),
+        }
+        past.clone()
+    }
+
+    pub(super) fn send_request(
+        &mut self,
+        operation: Option<(usize, u8)>,
+        client: Option<usize>,
+        replica: usize,
+        request: Request,
+        asked: Option<Asked>,
+        cause: u64,
+    ) -> usize {
+        let attempt = self.attempts.len();
+        let request = Some(request);
+        let stage = Stage::Sent;
+        let turn = client.map_or(0, |client| self.clients[client].turns);
+        self.attempts.push(Attempt { operation, client, replica, stage, request, asked, arrived_at: 0, turn, cause });
+        self.open += 1;
+        let delay =
+            scale(self.source.words(mix(cause, Domain::Client as u64))[0], self.plan.network.client_delay_max + 1);
+        self.push(self.now + delay, cause, Happening::Arrive { attempt });
+        attempt
+    }
+
+    pub(super) fn arrive(&mut self, number: usize) {
+        let attempt = &mut self.attempts[number];
+        if attempt.stage != Stage::Sent {
+            return;
+        }
+        let (replica, cause) = (attempt.replica, attempt.cause);
+        if self.nodes[replica].subject.is_none() {
+            return self.lose_attempt(number);
+        }
+        if self.nodes[replica].pauses > 0 {
+            return self.nodes[replica].backlog.push(Happening::Arrive { attempt: number });
+        }
+        attempt.stage = Stage::Arrived;
+        attempt.arrived_at = self.now;
+        let Some(request) = attempt.request.take() else { return };
+        let waits = matches!(&request, Request::Data(request) if request.wait > Micros::ZERO);
+        self.step(replica, Stimulus::Request { id: RequestId(number as u64), request }, cause);
+        if !waits && self.attempts[number].stage == Stage::Arrived {
+            self.judge.fail(Invariant::Liveness, "kept_waiting", Some(replica), || {
+                "a request that did not want to wait got no answer in its step".into()
+            });
+        }
+    }
+
+    /// The connection is lost: the client learns nothing.
+    pub(super) fn lose_attempt(&mut self, attempt: usize) {
+        if self.attempts[attempt].stage == Stage::Abandoned {
+            return;
+        }
+        self.attempts[attempt].stage = Stage::Replied;
+        let cause = mix(self.attempts[attempt].cause, 5);
+        self.push(self.now + 1, cause, Happening::Answer { attempt, reply: None });
+    }
+
+    /// All requests that a process which died had not answered.
+    pub(super) fn lose_attempts_at(&mut self, replica: usize) {
+        let open = |attempt: &Attempt| attempt.replica == replica && attempt.stage == Stage::Arrived;
+        let lost: Vec<usize> = (0..self.attempts.len()).filter(|&n| open(&self.attempts[n])).collect();
+        lost.into_iter().for_each(|attempt| self.lose_attempt(attempt));
+    }
+
+    pub(super) fn on_reply(&mut self, replica: usize, id: RequestId, reply: Reply) {
+        let number = id.0 as usize;
+        self.hash = mix(self.hash, id.0 ^ digest(&reply));
+        let stage = self.attempts.get(number).map(|attempt| (attempt.stage, attempt.replica));
+        if stage != Some((Stage::Arrived, replica)) {
+            return self.judge.fail(Invariant::Liveness, "answered_twice", Some(replica), || {
+                format!("request {number} is {stage:?} and gets {reply:?}")
+            });
+        }
+        let cut = self.cut_at(replica);
+        let ready = self.nodes[replica].subject.as_ref().and_then(S::probe).is_none_or(|probe| probe.is_ready());
+        let attempt = &mut self.attempts[number];
+        attempt.stage = Stage::Replied;
+        let late = attempt.arrived_at < self.now;
+        let (cause, white) = (attempt.cause, self.nodes[replica].subject.as_ref().and_then(S::probe).is_some());
+        let written = matches!(reply, Reply::Written(_));
+        if let Some(asked) = attempt.asked.as_mut().filter(|_| white) {
+            let known = matches!(&reply, Reply::Written(written) if self.judge.truth.number(written.dot).is_some());
+            if !(written && known) {
+                self.judge.on_answer(replica, asked, &reply, ready);
+            }
+            let served = !matches!(reply, Reply::Refused(_));
+            if cut && served {
+                self.judge.counts.add(Kind::ServedCut);
+            }
+            if late && served {
+                self.judge.counts.add(Kind::WaitServed);
+            }
+        }
+        let delay =
+            scale(self.source.words(mix(cause, Domain::Client as u64))[1], self.plan.network.client_delay_max + 1);
+        self.push(self.now + delay, mix(cause, 4), Happening::Answer { attempt: number, reply: Some(Box::new(reply)) });
+    }
+
+    pub(super) fn answer(&mut self, number: usize, reply: Option<Reply>) {
+        if self.attempts[number].stage != Stage::Replied {
+            return; // the client gave up meanwhile
+        }
+        self.events += 1;
+        self.attempts[number].stage = Stage::Done;
+        self.open -= 1;
+        let (client, operation) = (self.attempts[number].client, self.attempts[number].operation);
+        if let Some(client) = client {
+            self.note(None, || Note::Answered { client, what: reply.as_ref().map_or("connection lost".into(), summary) });
+        }
+        if let (Some(kept), Some((index, _))) = (&mut self.kept, operation) {
+            let operation = self.plan.operations[index].id;
+            kept.push(Kept { operation, at: self.now, reply: reply.clone() });
+        }
+        let refused = match &reply {
+            None | Some(Reply::Refused(Refusal::NotReady | Refusal::NotCovered)) => true,
+            Some(reply) => {
+                self.take_in(number, reply);
+                false
+            }
+        };
+        if refused {
+            self.retry(number);
+        }
+    }
+
+    fn take_in(&mut self, number: usize, reply: &Reply) {
+        let (token, seen) = match reply {
+            Reply::Found { siblings, token }
+            | Reply::NotModified { siblings, token }
+            | Reply::PreconditionFailed { siblings, token } => (token, dots(siblings)),
+            Reply::Absent { token } => (token, Vec::new()),
+            Reply::Written(written) => (&written.token, vec![written.dot]),
+            Reply::Refused(_)
+            | Reply::View(_)
+            | Reply::ViewAdded { .. }
+            | Reply::ViewRemoved
+            | Reply::ViewUnknown
+            | Reply::ViewLast => return,
+        };
+        let attempt = &self.attempts[number];
+        let (Some(client), Some(asked)) = (attempt.client, &attempt.asked) else { return };
+        let client = &mut self.clients[client];
+        if client.turns == attempt.turn {
+            // The contract: a client sends the last value that it received.
+            client.token.clone_from(token);
+            client.past.clone_from(&asked.past);
+        } else {
+            client.token.join(token);
+            bits::join(&mut client.past, &asked.past);
+        }
+        client.turns += 1;
+        client.seen[usize::from(asked.key)] = seen;
+    }
+
+    fn retry(&mut self, number: usize) {
+        let Some((index, attempt)) = self.attempts[number].operation else { return };
+        let operation = &self.plan.operations[index];
+        if attempt < operation.retries {
+            let (id, after) = (operation.id, operation.retry_after);
+            self.count(Kind::Retried);
+            self.open += 1;
+            let key = mix(mix(Domain::Operation as u64, id.into()), u64::from(attempt) + 1);
+            self.push(self.now + after, key, Happening::Operation { index, attempt: attempt + 1 });
+        }
+    }
+
+    pub(super) fn give_up(&mut self, number: usize) {
+        let attempt = &mut self.attempts[number];
+        if matches!(attempt.stage, Stage::Done | Stage::Abandoned) {
+            return;
+        }
+        if attempt.stage == Stage::Arrived && self.nodes[attempt.replica].pauses > 0 {
+            // The socket closes while the process is not run; it sees that when it is.
+            return self.nodes[attempt.replica].backlog.push(Happening::Impatient { attempt: number });
+        }
+        let (stage, replica, cause) = (attempt.stage, attempt.replica, attempt.cause);
+        attempt.stage = Stage::Abandoned;
+        self.open -= 1;
+        self.count(Kind::Abandoned);
+        self.retry(number);
+        if stage == Stage::Arrived {
+            self.step(replica, Stimulus::Cancel { id: RequestId(number as u64) }, mix(cause, 6));
+        }
+    }
+}
+
+fn dots(siblings: &Siblings) -> Vec<hence_core::Dot> {
+    let mut dots: Vec<_> = siblings.iter().map(|sibling| sibling.dot).collect();
+    dots.sort_unstable();
+    dots
+}
+
+fn digest(reply: &Reply) -> u64 {
+    let of = |kind: u64, token: &VersionVector| {
+        token.entries().fold(kind, |hash, (incarnation, counter)| mix(hash, incarnation.0 ^ counter))
+    };
+    let shown = |siblings: &Siblings| siblings.iter().fold(0, |hash, s| mix(hash, s.dot.incarnation.0 ^ s.dot.counter));
+    match reply {
+        Reply::Found { siblings, token } => of(1 ^ shown(siblings), token),
+        Reply::NotModified { siblings, token } => of(2 ^ shown(siblings), token),
+        Reply::Absent { token } => of(3, token),
+        Reply::Written(written) => of(4 ^ written.superseded.len() as u64, &written.token),
+        Reply::PreconditionFailed { siblings, token } => of(5 ^ shown(siblings), token),
+        Reply::Refused(refusal) => 6 + *refusal as u64,
+        Reply::View(addresses) => 20 + addresses.len() as u64,
+        Reply::ViewAdded { listed } => 40 + u64::from(*listed),
+        Reply::ViewRemoved => 42,
+        Reply::ViewUnknown => 43,
+        Reply::ViewLast => 44,
+    }
+}
+
+/// An operation in words.
+#[must_use]
+pub(super) fn describe(operation: &Operation) -> String {
+    let act = match operation.act {
+        Act::Get => format!("get k{}", operation.key),
+        Act::Put(_) => format!("put k{}=\"{}.n\"", operation.key, operation.id),
+        Act::Delete => format!("delete k{}", operation.key),
+        Act::View => "view".into(),
+    };
+    let mut text = format!("op{} {act} at {}", operation.id, Plan::name(operation.replica.into()));
+    if operation.token != TokenUse::Keep {
+        text += &format!(", token {:?}", operation.token);
+    }
+    if operation.condition != ConditionUse::Always {
+        text += &format!(", {:?}", operation.condition);
+    }
+    if operation.wait > 0 {
+        text += &format!(", wait {} ms", operation.wait / 1_000);
+    }
+    text
+}
+
+/// An answer in words.
+#[must_use]
+pub(crate) fn summary(reply: &Reply) -> String {
+    let values = |siblings: &Siblings| {
+        let each = siblings.iter().map(|s| String::from_utf8_lossy(s.value.as_bytes()).trim_end().to_owned());
+        each.collect::<Vec<_>>().join(" | ")
+    };
+    match reply {
+        Reply::Found { siblings, .. } => format!("200 found {}", values(siblings)),
+        Reply::NotModified { siblings, .. } => format!("304 {}", values(siblings)),
+        Reply::Absent { .. } => "404 absent".into(),
+        Reply::Written(written) if written.superseded.is_empty() => "201 created".into(),
+        Reply::Written(written) => format!("200 replaced {}", written.superseded.len()),
+        Reply::PreconditionFailed { siblings, .. } => format!("412 {}", values(siblings)),
+        Reply::Refused(refusal) => match refusal {
+            Refusal::NotReady => "503 not ready".into(),
+            Refusal::NotCovered => "503 not covered".into(),
+            Refusal::Impossible => "400 impossible token".into(),
+            Refusal::WriteLimit => "503 write limit".into(),
+        },
+        Reply::View(addresses) => {
+            let names: Vec<_> = addresses.iter().map(hence_core::Address::as_str).collect();
+            format!("200 view {}", names.join(" "))
+        }
+        Reply::ViewAdded { listed: true } => "200 already present".into(),
+        Reply::ViewAdded { listed: false } => "201 added".into(),
+        Reply::ViewRemoved => "200 removed".into(),
+        Reply::ViewUnknown => "404 no such replica".into(),
+        Reply::ViewLast => "409 view would be empty".into(),
+    }
+}

@@ -1,0 +1,233 @@
+//! What comes out of a replica: messages go to the network, answers to clients, events to the oracles.
+
+use super::{Frame, Happening, World};
+use crate::adversity::Kind;
+use crate::network::{Fate, Link};
+use crate::observe::Note;
+use crate::random::{Domain, mix};
+use crate::subject::{Out, Stimulus, Subject, Traits};
+use crate::tampering::Tampering;
+use crate::verdict::Invariant;
+use hence_core::{Dot, DropReason, Event, Reply, RequestId};
+
+/// How long after the heal a frame from before may still be on its way, in microseconds.
+const STUCK_MAX: u64 = 100_000;
+
+impl<S: Subject> World<S> {
+    pub(super) fn put_out(&mut self, replica: usize, cause: u64) {
+        let mut outs = std::mem::take(&mut self.outs);
+        if !outs.is_empty() {
+            self.sent.iter_mut().for_each(|sent| *sent = [0; 8]);
+        }
+        let mut rest = outs.drain(..);
+        while let Some(out) = rest.next() {
+            match out {
+                Out::Send { to, message } => self.transmit(replica, to, message, cause),
+                Out::Reply { id, reply } => self.on_reply(replica, id, reply),
+                Out::Event(Event::Applied(dot)) => {
+                    let written = rest.as_slice().iter().find_map(|out| written(out, dot));
+                    self.on_applied(replica, dot, written);
+                }
+                Out::Event(event) => self.on_event(replica, event),
+            }
+        }
+        drop(rest);
+        self.outs = outs;
+    }
+
+    fn on_applied(&mut self, replica: usize, dot: Dot, written: Option<(RequestId, &Reply)>) {
+        self.hash = mix(self.hash, dot.incarnation.0 ^ dot.counter);
+        self.note(Some(replica), || Note::Applied { dot, own: written.is_some() });
+        let Some((id, Reply::Written(written))) = written else { return self.judge.on_apply(replica, dot) };
+        let attempt = self.attempts.get_mut(id.0 as usize);
+        let asked = attempt.and_then(|attempt| attempt.asked.as_mut());
+        let probe = self.nodes[replica].subject.as_ref().and_then(S::probe);
+        if let (Some(asked), Some(probe)) = (asked, probe) {
+            self.judge.on_write(replica, asked, written, probe);
+        }
+    }
+
+    fn on_event(&mut self, replica: usize, event: Event) {
+        self.note(Some(replica), || Note::Event(event.clone()));
+        let kind = match event {
+            Event::Installed { from, pull, vector } => {
+                self.hash = mix(self.hash, pull ^ (vector.len() as u64) << 32);
+                return self.judge.on_install(replica, from, pull);
+            }
+            Event::Reborn(incarnation) => {
+                self.judge.on_life(replica, incarnation);
+                Kind::Reborn
+            }
+            Event::Diverged(peer) => {
+                return self.judge.fail(Invariant::Convergence, "noticed", Some(replica), || {
+                    format!("it and {peer} say they cover the same and hold something else")
+                });
+            }
+            Event::Dropped { reason: DropReason::Invalid, from } => {
+                return self.judge.fail(Invariant::Liveness, "refused_honest", Some(replica), || {
+                    format!("took a message of {from} for one that no honest replica sends")
+                });
+            }
+            Event::Dropped { reason: DropReason::Late, .. } => Kind::PushLate,
+            Event::Dropped { reason: DropReason::OtherLink, .. } => Kind::OtherLink,
+            Event::Dropped { reason: DropReason::ParkedFull, .. } => Kind::ParkedFull,
+            Event::Up { alone: true } => Kind::Alone,
+            Event::Suspected(_) => Kind::Suspected,
+            Event::PullStarted { .. } => Kind::Pull,
+            Event::PullEnded { complete: false, .. } => Kind::PullFailed,
+            Event::ClockTrusted(false) => Kind::ClockDistrusted,
+            Event::Applied(_)
+            | Event::Linked { .. }
+            | Event::Recovered(_)
+            | Event::Up { alone: false }
+            | Event::AddressContested { .. }
+            | Event::ViewChanged
+            | Event::PullEnded { complete: true, .. }
+            | Event::Stalled(_)
+            | Event::ClockTrusted(true)
+            | Event::Dropped { .. } => return,
+        };
+        self.count(kind);
+    }
+
+    fn transmit(&mut self, from: usize, to: usize, message: S::Message, step: u64) {
+        let traits = S::traits(&message);
+        self.hash = mix(self.hash, traits.digest ^ (to as u64) << 56 ^ u64::from(traits.kind) << 48);
+        if traits.idle {
+            self.idle_messages += 1;
+        } else {
+            self.busy_messages += 1;
+        }
+        if let Some(part) = traits.supply {
+            self.judge.on_supply(from, to, part);
+        }
+        if let Some((dot, stamp)) = traits.op {
+            self.judge.on_stamp(dot, stamp);
+        }
+        let sent = &mut self.sent[to][usize::from(traits.kind % 8)];
+        let ordinal = *sent;
+        *sent += 1;
+        let key =
+            mix(step ^ Domain::Network as u64, (from as u64) << 40 | u64::from(traits.kind) << 32 | u64::from(ordinal));
+        let key = if to < 8 { key } else { mix(key, (to / 8) as u64) };
+        let cause = mix(key, to as u64);
+        let fate = self.fate(key, cause, (from, to), &traits, ordinal, step);
+        self.frames += 1;
+        let id = self.frames;
+        if self.observer.is_some() {
+            let content = format!("{message:?}");
+            self.note(Some(from), || Note::Sent { id, to, name: traits.name, content, fate, idle: traits.idle });
+        }
+        self.send_frame(Frame { from, to, message, cause, id }, fate, &traits);
+    }
+
+    fn fate(&mut self, key: u64, cause: u64, ends: (usize, usize), traits: &Traits, ordinal: u16, step: u64) -> Fate {
+        let (from, to) = ends;
+        let mut fate = self.plan.network.fate(self.source.words(key), to);
+        match self.tampering {
+            Some(Tampering::NoDuplicates) => fate.copy = None,
+            Some(Tampering::NoLoss) => fate.lost = false,
+            Some(Tampering::NoOvertaking) => fate.overtakes = false,
+            Some(
+                Tampering::CutsDoNothing | Tampering::SameBirth | Tampering::CrashKeepsMemory | Tampering::Blind(_),
+            )
+            | None => {}
+        }
+        if self.healed {
+            fate = Fate { delay: fate.delay.min(2_000), lost: false, overtakes: false, copy: None };
+        }
+        match &mut self.recording {
+            Some(recording) => recording.choose(cause, (from, to), traits.name, ordinal, step, fate),
+            None => fate,
+        }
+    }
+
+    fn send_frame(&mut self, frame: Frame<S::Message>, fate: Fate, traits: &Traits) {
+        let (from, to) = (frame.from, frame.to);
+        let link = from * self.nodes.len() + to;
+        let Some(frame) = self.pass_cut(link, frame) else { return };
+        if fate.lost {
+            return self.count(Kind::FrameLost);
+        }
+        if traits.opening {
+            self.links[link].last_arrival = 0; // a new connection does not wait behind the old one
+        }
+        // The heal frees what is stuck: nothing sent before it arrives long after it.
+        let latest = if self.healed { u64::MAX } else { self.plan.heal_at + STUCK_MAX };
+        let mut arrival = (self.now + fate.delay).min(latest);
+        let last = self.links[link].last_arrival;
+        if !fate.overtakes {
+            arrival = arrival.max(last + 1);
+            self.links[link].last_arrival = arrival;
+        } else if arrival < last {
+            self.count(Kind::FrameOvertook);
+        }
+        if traits.opening && self.plan.network.connects && self.is_alive(to) {
+            let cause = mix(frame.cause, 1);
+            self.name(cause, || "connected".into());
+            self.push(arrival + fate.delay, cause, Happening::Connected { replica: from, to, cause });
+        }
+        if let Some(copy) = fate.copy {
+            self.count(Kind::FrameTwice);
+            let twin = Frame { message: frame.message.clone(), cause: mix(frame.cause, 2), ..frame };
+            self.name(twin.cause, || "copy".into());
+            self.push((self.now + copy).min(latest), twin.cause, Happening::Deliver(twin));
+        }
+        self.push(arrival, frame.cause, Happening::Deliver(frame));
+    }
+
+    /// A frame meets the cuts of its link: none, or it is lost or kept.
+    fn pass_cut(&mut self, link: usize, frame: Frame<S::Message>) -> Option<Frame<S::Message>> {
+        let present: &mut Link<_> = &mut self.links[link];
+        if present.losing > 0 {
+            self.count(Kind::FrameCut);
+            return None;
+        }
+        if present.holding > 0 {
+            present.held.push(frame);
+            self.count(Kind::FrameHeld);
+            return None;
+        }
+        Some(frame)
+    }
+
+    pub(super) fn deliver(&mut self, frame: Frame<S::Message>) {
+        let link = frame.from * self.nodes.len() + frame.to;
+        let Some(frame) = self.pass_cut(link, frame) else { return };
+        let Frame { from, to, message, cause, id } = frame;
+        if !self.is_alive(to) {
+            return;
+        }
+        if self.nodes[to].pauses > 0 {
+            return self.nodes[to].backlog.push(Happening::Deliver(Frame { from, to, message, cause, id }));
+        }
+        let traits = S::traits(&message);
+        self.idle_events += u64::from(traits.idle);
+        self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
+        let from = self.addresses[from].clone();
+        self.step(to, Stimulus::Message { from, message }, cause);
+        if let Some((dot, _)) = traits.op {
+            self.judge.on_pushed(to, dot);
+        }
+    }
+}
+
+fn written<M>(out: &Out<M>, wanted: Dot) -> Option<(RequestId, &Reply)> {
+    match out {
+        Out::Reply { id, reply } => match reply {
+            Reply::Written(written) if written.dot == wanted => Some((*id, reply)),
+            Reply::Written(_)
+            | Reply::Found { .. }
+            | Reply::NotModified { .. }
+            | Reply::Absent { .. }
+            | Reply::PreconditionFailed { .. }
+            | Reply::Refused(_)
+            | Reply::View(_)
+            | Reply::ViewAdded { .. }
+            | Reply::ViewRemoved
+            | Reply::ViewUnknown
+            | Reply::ViewLast => None,
+        },
+        Out::Send { .. } | Out::Event(_) => None,
+    }
+}

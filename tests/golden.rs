@@ -1,0 +1,69 @@
+//! Golden transcripts: the scenarios that broke earlier wordings of the protocol, as text.
+//!
+//! `HENCE_RECORD=1 cargo test -p hence-tests golden` writes them again. The `=>` and `expect` lines in them are
+//! never written: what must not happen cannot slip in that way.
+
+use hence_sim::mutants::Mutant;
+use hence_sim::run::Setting;
+use hence_sim::transcript;
+use std::path::PathBuf;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+fn files() -> Vec<(String, String)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder())
+        .expect("tests/golden is there")
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "txt"))
+        .map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(entry.path()).expect("a transcript is text"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn transcripts_are_as_recorded() {
+    let record = std::env::var_os("HENCE_RECORD").is_some();
+    let files = files();
+    assert!(files.len() >= 15, "{} transcripts", files.len());
+    let mut wrong = Vec::new();
+    for (name, text) in files {
+        assert!(text.starts_with("# "), "{name} begins with the sentence that says what must not happen");
+        assert!(text.contains("=>") || text.contains("expect"), "{name} asserts nothing");
+        match transcript::run(&text, Setting::default()) {
+            Err(error) => wrong.push(format!("{name}: {error}")),
+            Ok(now) if now == text => {}
+            Ok(now) if record => std::fs::write(folder().join(&name), now).expect("a transcript can be written"),
+            Ok(now) => {
+                let mut pairs = now.lines().zip(text.lines()).enumerate();
+                let (line, pair) = pairs.find(|(_, (now, then))| now != then).unwrap_or_default();
+                wrong.push(format!("{name} line {}: now \"{}\", recorded \"{}\"", line + 1, pair.0, pair.1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "record again only if this is meant:\n{}", wrong.join("\n"));
+}
+
+/// A transcript that could not fail would prove nothing: each rule named here breaks the one beside it.
+#[test]
+fn transcripts_convict_the_shortcut_that_they_are_about() {
+    let pairs = [
+        ("01", Mutant::AnswerWithoutDeletes),
+        ("03", Mutant::DependWithoutDeletes),
+        ("15", Mutant::StampByWall),
+        ("17", Mutant::InstallWithAsked),
+        ("20", Mutant::AcceptLate),
+    ];
+    let files = files();
+    for (number, mutant) in pairs {
+        let (name, text) = files.iter().find(|(name, _)| name.starts_with(number)).expect("the scenario is there");
+        let setting = Setting { mutant: Some(mutant), ..Setting::default() };
+        let end = std::panic::catch_unwind(|| transcript::run(text, setting));
+        assert!(!matches!(end, Ok(Ok(_))), "{name} passes with {}", mutant.name());
+    }
+}

@@ -1,0 +1,80 @@
+//! Proof on real processes: `hence serve` under kill -9, restarts, pauses, cuts and bad input.
+//!
+//! Every test runs in a child of this binary with a network namespace of its own, so each has the addresses
+//! 127.0.0.2, .3, .4 port 8090 to itself, packet filters cut links for real, and nothing outlives the child.
+//! Where a namespace cannot be had, the tests that need one are reported as ignored and the rest runs one at
+//! a time on the plain loopback. `process/driver.rs` says who runs when.
+
+#[path = "process/bad_input.rs"]
+mod bad_input;
+#[path = "process/bad_metadata.rs"]
+mod bad_metadata;
+#[path = "process/budgets.rs"]
+mod budgets;
+#[path = "process/chaos.rs"]
+mod chaos;
+#[path = "process/client.rs"]
+mod client;
+#[path = "process/cluster.rs"]
+mod cluster;
+#[path = "process/command.rs"]
+mod command;
+#[path = "process/contract.rs"]
+mod contract;
+#[path = "process/cuts.rs"]
+mod cuts;
+#[path = "process/driver.rs"]
+mod driver;
+#[path = "process/frames.rs"]
+mod frames;
+#[path = "process/membership.rs"]
+mod membership;
+#[path = "process/network.rs"]
+mod network;
+#[path = "process/pauses.rs"]
+mod pauses;
+#[path = "process/slow_clients.rs"]
+mod slow_clients;
+#[path = "process/starvation.rs"]
+mod starvation;
+#[path = "process/up.rs"]
+mod up;
+
+use driver::{Needs, Pace, Test};
+use std::process::ExitCode;
+
+/// Every test: the busy ones first, then the timed ones, which are nearly idle and share the machine.
+const TESTS: &[Test] = &[
+    Test::new("command_line_and_settings", Pace::Busy, Needs::Nothing, command::settings),
+    Test::new("terminate_ends_with_zero", Pace::Busy, Needs::Nothing, command::terminate),
+    Test::new("health_command", Pace::Busy, Needs::Nothing, command::health),
+    Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
+    Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
+    Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),
+    Test::new("bad_requests_change_nothing", Pace::Busy, Needs::Nothing, bad_input::requests),
+    Test::new("bad_metadata_changes_nothing", Pace::Busy, Needs::Nothing, bad_metadata::requests),
+    Test::new("bad_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::bad_frames),
+    Test::new("replayed_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::replayed_frames),
+    Test::new("slow_clients_are_ended", Pace::Busy, Needs::Nothing, slow_clients::slow),
+    Test::new("ten_thousand_idle_connections", Pace::Busy, Needs::Nothing, slow_clients::idle),
+    Test::new("cut_refused_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::refused),
+    Test::new("cut_silent_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::silent),
+    Test::new("cut_longer_than_suspicion", Pace::Timed, Needs::PacketFilter, cuts::long),
+    Test::new("cut_then_prefer_wait", Pace::Timed, Needs::PacketFilter, cuts::prefer_wait),
+    Test::new("budget_first_data", Pace::Timed, Needs::Nothing, budgets::first_data),
+    Test::new("budget_visible", Pace::Timed, Needs::Nothing, budgets::visible),
+    Test::new("budget_killed_and_restarted", Pace::Timed, Needs::Nothing, budgets::killed_and_restarted),
+    Test::new("budget_only_one_connected", Pace::Timed, Needs::PacketFilter, budgets::only_one_connected),
+    Test::new("pause_two_seconds", Pace::Timed, Needs::Nothing, pauses::two_seconds),
+    Test::new("pause_eight_seconds", Pace::Timed, Needs::Nothing, pauses::eight_seconds),
+    Test::new("all_isolated_and_healed", Pace::Timed, Needs::PacketFilter, membership::all_isolated),
+    Test::new("operator_removes_and_adds", Pace::Timed, Needs::Nothing, membership::operator),
+    Test::new("restart_under_the_same_address", Pace::Timed, Needs::Nothing, membership::restarts),
+    Test::new("fourth_replica_lists_itself", Pace::Timed, Needs::Nothing, membership::fourth),
+    Test::new("sessions_under_faults", Pace::Timed, Needs::PacketFilter, chaos::sessions),
+    Test::new("start_in_any_order", Pace::Timed, Needs::Nothing, membership::any_order),
+];
+
+fn main() -> ExitCode {
+    driver::main(TESTS)
+}

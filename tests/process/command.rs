@@ -1,0 +1,137 @@
+//! The command line: wrong settings name themselves, help helps, signals end a replica in good order.
+
+use crate::client;
+use crate::cluster::{Cluster, HENCE, signal};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn hence(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(HENCE);
+    command.args(arguments).env_clear().envs(environment.iter().copied()).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built");
+    let start = Instant::now();
+    while child.try_wait().expect("it is our child").is_none() && start.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // Where it has ended, this does nothing.
+    let _ = child.kill();
+    let output = child.wait_with_output().expect("it has ended");
+    assert!(output.status.code().is_some(), "{arguments:?} {environment:?} goes on and on");
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Setting, wrong value, and what the complaint must name: the setting, the value and what is allowed.
+const WRONG: &[(&str, &str, &[&str])] = &[
+    ("SOCKET_ADDRESS", "nonsense", &["SOCKET_ADDRESS", "nonsense", "IP:PORT"]),
+    ("SOCKET_ADDRESS", "127.0.0.2:0", &["SOCKET_ADDRESS", "127.0.0.2:0", "65535"]),
+    ("SOCKET_ADDRESS", "127.0.0.2:70000", &["SOCKET_ADDRESS", "127.0.0.2:70000", "65535"]),
+    ("VIEW", "127.0.0.2:8090,nonsense", &["VIEW", "nonsense", "IP:PORT"]),
+    ("HENCE_BIND", "everywhere", &["HENCE_BIND", "everywhere"]),
+    ("HENCE_HEAD_BYTES_MAX", "7KiB", &["HENCE_HEAD_BYTES_MAX", "7KiB", "8KiB", "1MiB"]),
+    ("HENCE_BODY_BYTES_MAX", "1TB", &["HENCE_BODY_BYTES_MAX", "1TB", "1KiB"]),
+    ("HENCE_NESTING_MAX", "0", &["HENCE_NESTING_MAX", "0", "1"]),
+    ("HENCE_CONNECTIONS_MAX", "many", &["HENCE_CONNECTIONS_MAX", "many", "1000000"]),
+    ("HENCE_HEAD_TIME_MAX", "10", &["HENCE_HEAD_TIME_MAX", "\"10\"", "100ms"]),
+    ("HENCE_HEARTBEAT_INTERVAL", "1ms", &["HENCE_HEARTBEAT_INTERVAL", "1ms", "10ms", "10s"]),
+    ("HENCE_REPAIR_DELAY", "-1s", &["HENCE_REPAIR_DELAY", "-1s", "0"]),
+    ("HENCE_LATE_MAX", "0", &["HENCE_LATE_MAX", "1ms"]),
+    ("HENCE_SUSPECT_AFTER_MIN", "9s", &["HENCE_SUSPECT_AFTER_MIN", "9s", "4s 500ms"]),
+    ("HENCE_LOG", "loud", &["HENCE_LOG", "loud", "error, warn, info, debug"]),
+    ("HENCE_LOG_FORMAT", "xml", &["log-format", "xml", "json"]),
+];
+
+/// Help for newcomers, and exit code 2 with the setting's name for whatever is wrong.
+pub(crate) fn settings() {
+    for arguments in [&["--help"] as &[&str], &["serve", "--help"], &["up", "--help"], &["health", "--help"]] {
+        let output = hence(arguments, &[]);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        let help = text(&output.stdout);
+        assert!(help.contains("Usage: hence") && help.len() > 200, "{arguments:?}: {help}");
+    }
+    let help = text(&hence(&["serve", "--help"], &[]).stdout);
+    for name in ["SOCKET_ADDRESS", "VIEW", "CLUSTER", "HENCE_LOG", "HENCE_REPAIR_DELAY", "HENCE_BODY_BYTES_MAX"] {
+        assert!(help.contains(name), "help does not mention {name}");
+    }
+    for &(name, value, named) in WRONG {
+        let mut environment = vec![("SOCKET_ADDRESS", "127.0.0.2:8090"), ("VIEW", "127.0.0.2:8090")];
+        environment.retain(|(other, _)| *other != name);
+        environment.push((name, value));
+        let output = hence(&["serve"], &environment);
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name}={value}: {complaint}");
+        for word in named {
+            assert!(complaint.contains(word), "{name}={value}: no {word} in {complaint}");
+        }
+    }
+    for arguments in [&[] as &[&str], &["serve"], &["dance"], &["serve", "--color", "red"], &["up", "0"], &["up", "27"]]
+    {
+        let output = hence(arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    }
+    let missing = text(&hence(&["serve"], &[]).stderr);
+    assert!(missing.contains("socket-address"), "{missing}");
+    let version = text(&hence(&["--version"], &[]).stdout);
+    assert!(version.starts_with("hence "), "{version}");
+    occupied();
+}
+
+/// An address that is taken is named, and the exit code is not that of a wrong setting.
+fn occupied() {
+    let _taken = std::net::TcpListener::bind("127.0.0.2:8091").expect("nobody else is in this namespace");
+    let output = hence(&["serve"], &[("SOCKET_ADDRESS", "127.0.0.2:8091")]);
+    let complaint = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("127.0.0.2:8091"), "{complaint}");
+}
+
+/// SIGTERM and SIGINT end a replica with 0, after the request in flight; a waiting one ends in time, too.
+pub(crate) fn terminate() {
+    for name in ["TERM", "INT"] {
+        let mut cluster = Cluster::running(&format!("terminate_{name}"), 1);
+        let id = cluster.id(0);
+        let start = Instant::now();
+        signal(id, name);
+        let status = cluster.ended(0, Duration::from_secs(5));
+        assert_eq!(status.code(), Some(0), "SIG{name}");
+        println!("note: SIG{name} alone: ended after {:?}", start.elapsed());
+    }
+    let mut cluster = Cluster::running("terminate_cluster", 3);
+    cluster.put(2, "k", "1", None, 201);
+    let start = Instant::now();
+    assert_eq!(cluster.terminate(2).code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(4), "SIGTERM took {:?}", start.elapsed());
+    println!("note: SIGTERM among three: ended after {:?}", start.elapsed());
+    let address = cluster.address(0);
+    let unknown = hence_core::VersionVector::from_entries([(hence_core::Incarnation(9 << 40), 1)]);
+    let token = hence_core::Token(unknown).encode(hence_core::ClusterTag::of("hence"));
+    let waiting = std::thread::spawn(move || {
+        let headers = [("Prefer", "wait=30"), ("Causal-Metadata", token.as_str())];
+        client::try_request(&address, "GET", "/kvs/k", &headers, None, Duration::from_secs(20))
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(cluster.terminate(0).code(), Some(0), "with a waiting request");
+    let answer = waiting.join().expect("the thread only asks");
+    println!("note: a request that waited through SIGTERM got {:?}", answer.map(|answer| answer.status));
+}
+
+/// `hence health` says by its exit code whether a replica runs.
+pub(crate) fn health() {
+    let mut cluster = Cluster::running("health", 1);
+    let address = cluster.address(0);
+    let output = hence(&["health", &address], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = hence(&["health"], &[("SOCKET_ADDRESS", &address)]);
+    assert_eq!(output.status.code(), Some(0), "as in a container: {}", text(&output.stderr));
+    cluster.signal(0, "STOP");
+    let output = hence(&["health", &address], &[]);
+    assert_eq!(output.status.code(), Some(1), "a stopped process: {}", text(&output.stderr));
+    cluster.signal(0, "CONT");
+    cluster.kill(0);
+    let output = hence(&["health", &address], &[]);
+    assert_eq!(output.status.code(), Some(1), "nobody there: {}", text(&output.stderr));
+    assert_ne!(hence(&["health", "nonsense"], &[]).status.code(), Some(0));
+}

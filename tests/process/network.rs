@@ -1,0 +1,120 @@
+//! Network namespaces and the packet filters that cut links inside them.
+//!
+//! A replica's outgoing connections come from its own address and the test's own client from 127.0.0.1, so a
+//! filter on addresses cuts replicas from each other and never the test from a replica.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// How a worker is kept apart from the rest of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Isolation {
+    /// Not at all.
+    None,
+    /// A network and a process namespace, made as root.
+    Root,
+    /// The same inside a user namespace.
+    User,
+}
+
+const ALL: [Isolation; 3] = [Isolation::Root, Isolation::User, Isolation::None];
+
+impl Isolation {
+    /// The strongest kind that works here.
+    pub(crate) fn probe() -> Self {
+        let script = "ip link set lo up && nft add table inet probe";
+        let works = |kind: &Self| {
+            let mut command = kind.shell(script);
+            *kind == Self::None || command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        };
+        ALL.into_iter().find(works).unwrap_or(Self::None)
+    }
+
+    /// Its name, for handing it to a worker.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Root => "root",
+            Self::User => "user",
+        }
+    }
+
+    /// The kind of that name.
+    pub(crate) fn from_name(name: &str) -> Self {
+        ALL.into_iter().find(|kind| kind.name() == name).expect("the driver names a kind that exists")
+    }
+
+    /// A command that runs this program in isolation, with as many open files as are allowed.
+    pub(crate) fn command(self, program: &Path) -> Command {
+        let mut command = self.shell("ulimit -n \"$(ulimit -Hn)\"; exec \"$0\"");
+        command.arg(program);
+        command
+    }
+
+    fn shell(self, script: &str) -> Command {
+        let namespaces: &[&str] = match self {
+            Self::None => &[],
+            Self::Root => &["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
+            Self::User => &["unshare", "-rn", "--pid", "--fork", "--kill-child", "--mount-proc"],
+        };
+        let mut words = namespaces.iter().chain(&["sh", "-c"]);
+        let mut command = Command::new(words.next().expect("at least the shell"));
+        command.args(words).arg(script);
+        command
+    }
+
+    /// Makes the namespace usable; called by the worker inside it.
+    pub(crate) fn enter(self) {
+        if self != Self::None {
+            run("ip", &["link", "set", "lo", "up"]);
+        }
+    }
+}
+
+/// What a cut link does with packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cut {
+    /// Answers each with a reset: connections break and new ones are refused at once.
+    Refused,
+    /// Loses them: the kernels on both sides hold what was sent and send it again after the heal.
+    Silent,
+}
+
+/// Cuts all links between this IP address and other replicas, in both directions, open connections included.
+pub(crate) fn cut(ip: &str, how: Cut) {
+    let verdict = match how {
+        Cut::Refused => "meta l4proto tcp reject with tcp reset",
+        Cut::Silent => "drop",
+    };
+    // Input, not output: a packet refused on its way out would be an error to its sender, not a loss.
+    let rules = format!(
+        "add table inet cut\n\
+         add chain inet cut {chain} {{ type filter hook input priority 0; }}\n\
+         add rule inet cut {chain} ip saddr {ip} ip daddr != {{ 127.0.0.1, {ip} }} {verdict}\n\
+         add rule inet cut {chain} ip daddr {ip} ip saddr != {{ 127.0.0.1, {ip} }} {verdict}\n",
+        chain = chain(ip),
+    );
+    nft(&rules);
+}
+
+/// Undoes [`cut`].
+pub(crate) fn heal(ip: &str) {
+    nft(&format!("delete chain inet cut {}\n", chain(ip)));
+}
+
+fn chain(ip: &str) -> String {
+    format!("of_{}", ip.replace('.', "_"))
+}
+
+/// One transaction: all rules at once or none.
+fn nft(rules: &str) {
+    use std::io::Write as _;
+    let mut child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft was probed");
+    child.stdin.take().expect("it is piped").write_all(rules.as_bytes()).expect("nft reads its rules");
+    assert!(child.wait().expect("nft ends").success(), "nft refused:\n{rules}");
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).status();
+    assert!(status.as_ref().is_ok_and(|status| status.success()), "{program} {arguments:?}: {status:?}");
+}
