@@ -108,6 +108,9 @@ impl<R: Rules> Replica<R> {
     pub fn new(rules: R, config: Config, identity: Identity, seed: Seed, now: Now) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed.0);
         let me = Incarnation::new(1, random.next_u64());
+        // A message names the life that sends it and, by its echo, the link; from a random number on, the echo tells
+        // lives at the receiving address apart as well. The same goes for the answers to pulls.
+        let fresh = u64::from(random.next_u32()) + 1;
         let own = core::iter::once(identity.address.clone());
         let view = View::of(own.chain(identity.view));
         let mut replica = Self {
@@ -138,8 +141,8 @@ impl<R: Rules> Replica<R> {
             pull: None,
             pull_not_before: Time::default(),
             waiting: Waiting::default(),
-            next_link: 1,
-            next_pull: 1,
+            next_link: fresh,
+            next_pull: fresh,
             backlog: false,
             timeout: now.monotonic,
             outputs: VecDeque::new(),
