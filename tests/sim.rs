@@ -216,7 +216,8 @@ fn a_failure_shrinks_to_one_minimal() {
     let seed = first_failure(setting, 0..1_000).expect("this one is found soon");
     let case = Case::of(&draw::plan(seed, Profile::Mixed), setting).expect("it just failed");
     let mut trial = |plans: &[Plan]| {
-        let same = |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
+        let same =
+            |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
         plans.iter().position(same)
     };
     let small = shrink(&case.plan, &mut trial, &mut |_, _| {});

@@ -31,6 +31,8 @@ pub enum Input {
         /// What it asks.
         request: Request,
     },
+    /// The process is about to end: peers that lack something of what is here fetch it at once.
+    Leave,
     /// A client went away; its request gets no reply. What it did is done.
     Cancel {
         /// The request.

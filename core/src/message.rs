@@ -137,6 +137,8 @@ pub struct Status {
     /// The greatest counter that arrived in a push of this link, applied, parked or refused: so much
     /// credit returns.
     pub received: u64,
+    /// The sender is about to end: who lacks something that it covers fetches it now.
+    pub leaving: bool,
     /// A hash of the sender's view rows; who has another hash sends its rows.
     pub view_hash: u64,
     /// The digest of the sender's store, unless a state is being folded in there. Equal vectors must come with equal

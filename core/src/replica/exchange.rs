@@ -14,6 +14,7 @@ use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Operations that leave the log in one call.
 const TRIM_MAX: usize = 256;
@@ -44,7 +45,9 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_status(&mut self, id: PeerId, status: &Status) {
         self.hear(id, status.sent, status.wall, &status.vector);
         self.return_credit(id, status.received);
-        self.peer(id).view_hash = Some(status.view_hash);
+        let peer = self.peer(id);
+        peer.view_hash = Some(status.view_hash);
+        peer.leaving = status.leaving;
         if status.view_hash != self.view_hash {
             let rows = self.rows.clone();
             self.send(id, Body::View(rows));
@@ -75,10 +78,19 @@ impl<R: Rules> Replica<R> {
             wall: now.wall,
             vector,
             received,
+            leaving: self.leaving,
             view_hash: self.view_hash,
             digest: self.store.digest(),
         };
         self.send(id, Body::Status(Box::new(status)));
+    }
+
+    /// The process is about to end: who lacks something is told to fetch it without patience.
+    pub(super) fn on_leave(&mut self) {
+        self.leaving = true;
+        for id in self.peer_ids().filter(|id| self.peers[id.0].link.established).collect::<Vec<_>>() {
+            self.send_status(id);
+        }
     }
 
     /// Where pushing begins on a new link: after what the peer covers, and with what is still fresh.

@@ -131,7 +131,7 @@ impl<R: Rules> Replica<R> {
         let accepted = present && echo != 0 || !self.rules.only_present_link() && peer.incarnation.is_some();
         if !accepted {
             self.drop_message(from, DropReason::OtherLink);
-            if link.established && self.peers[id.0].incarnation == Some(life) {
+            if link.established {
                 self.contradict(id);
             } else if !link.established && self.peers[id.0].next_hello > now + ANSWER_PAUSE {
                 self.peer(id).next_hello = now + ANSWER_PAUSE;

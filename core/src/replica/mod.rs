@@ -108,6 +108,8 @@ pub struct Replica<R: Rules = Sound> {
 
     /// Something was left for the next call, because one call does bounded work.
     backlog: bool,
+    /// The process is about to end.
+    leaving: bool,
     work: u32,
     timeout: Time,
     outputs: VecDeque<Output>,
@@ -119,6 +121,9 @@ impl<R: Rules> Replica<R> {
     pub fn new(rules: R, config: Config, identity: Identity, seed: Seed, now: Now) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed.0);
         let me = Incarnation::new(1, random.next_u64());
+        // A message names the life that sends it and, by its echo, the link; from a random number on, the echo tells
+        // lives at the receiving address apart as well. The same goes for the answers to pulls.
+        let fresh = u64::from(random.next_u32()) + 1;
         let own = core::iter::once(identity.address.clone());
         let view = View::of(own.chain(identity.view));
         let mut replica = Self {
@@ -151,9 +156,10 @@ impl<R: Rules> Replica<R> {
             waiting: Waiting::default(),
             rounds: Rounds::default(),
             retire_at: now.monotonic,
-            next_link: 1,
-            next_pull: 1,
+            next_link: fresh,
+            next_pull: fresh,
             backlog: false,
+            leaving: false,
             work: 0,
             timeout: now.monotonic,
             outputs: VecDeque::new(),
@@ -179,6 +185,7 @@ impl<R: Rules> Replica<R> {
             Input::Connected { to } => self.on_connected(&to),
             Input::Request { id, request } => self.on_request(id, request),
             Input::Cancel { id } => _ = self.waiting.remove(id),
+            Input::Leave => self.on_leave(),
         }
         self.timeout = self.next_timeout();
     }

@@ -9,9 +9,8 @@ use crate::identity::{Address, Incarnation};
 use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 /// An index into the table of peers. Peers are never removed from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +49,8 @@ pub(super) struct Peer {
     pub(super) served: u64,
     /// When a pull from it was last begun, to take turns.
     pub(super) pulled_at: Time,
+    /// It said that it is about to end.
+    pub(super) leaving: bool,
     /// Others were asked whether they hear it, at that time.
     pub(super) probed_at: Option<Time>,
     /// Somebody heard it, at that time.
@@ -124,7 +125,7 @@ pub(super) struct Pass {
     /// Keys that went out and changed since.
     pub(super) changed: BTreeSet<Key>,
     /// Lives that were retired since the pass began.
-    pub(super) retired: Vec<(Incarnation, Retirement)>,
+    pub(super) retired: BTreeMap<Incarnation, Retirement>,
 }
 
 impl Peer {
@@ -151,6 +152,7 @@ impl Peer {
             serving: None,
             served: 0,
             pulled_at: Time::default(),
+            leaving: false,
             probed_at: None,
             vouched_at: None,
             farewell: false,
@@ -161,6 +163,7 @@ impl Peer {
     pub(super) fn close(&mut self) {
         self.link = Link::default();
         self.view_hash = None;
+        self.leaving = false;
         self.next_status = Time::NEVER;
         self.inbound = Inbound::default();
         self.outbound = Outbound::default();

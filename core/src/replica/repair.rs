@@ -71,7 +71,12 @@ impl<R: Rules> Replica<R> {
         {
             return Some(id);
         }
+        // Who was removed, or is about to end, is not there for long: what it has is fetched without patience.
+        let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].wanted;
         let has_missing = |id: PeerId| self.covered.missing(&self.peers[id.0].acknowledged).next().is_some();
+        if let Some(id) = self.turn(|id| going(id) && has_missing(id)) {
+            return Some(id);
+        }
         if !self.waiting.is_empty() {
             // What a request waits for may be anywhere: who has news first, then everybody in turn.
             let rested = |id: PeerId| now.since(self.peers[id.0].pulled_at) >= RETRY_PAUSE;
@@ -188,7 +193,7 @@ impl<R: Rules> Replica<R> {
                 self.work += rows.len() as u32;
                 self.hear_retired(&rows);
                 let Some(pull) = &mut self.pull else { return false };
-                pull.aside.retired.extend(rows);
+                rows.into_iter().for_each(|(life, row)| keep_greater(&mut pull.aside.retired, life, row));
                 true
             }
             Content::State(coverage) => {
@@ -244,7 +249,7 @@ impl<R: Rules> Replica<R> {
     /// To every reader the state is in force at once; keys are merged when they are touched, or by later slices.
     fn install(&mut self, aside: Aside, asked: &VersionVector, coverage: Coverage) {
         let Aside { keys, mut retired } = aside;
-        retired.extend(coverage.retired);
+        coverage.retired.into_iter().for_each(|(life, row)| keep_greater(&mut retired, life, row));
         let my_past = if self.rules.merges_with_present() {
             self.covered.clone()
         } else {
@@ -263,4 +268,10 @@ impl<R: Rules> Replica<R> {
         self.clock = self.rules.follow(self.clock, coverage.clock);
         self.backlog = true;
     }
+}
+
+/// Of two rows for one life the greater stays, as everywhere.
+pub(super) fn keep_greater(rows: &mut BTreeMap<Incarnation, Retirement>, life: Incarnation, row: Retirement) {
+    let known = rows.entry(life).or_insert(row);
+    *known = (*known).max(row);
 }

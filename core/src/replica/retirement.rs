@@ -7,6 +7,7 @@
 
 use super::Replica;
 use super::peer::Source;
+use super::repair::keep_greater;
 use crate::covered::Retirement;
 use crate::identity::Incarnation;
 use crate::op::Effect;
@@ -27,7 +28,7 @@ impl<R: Rules> Replica<R> {
             if let Some(serving) = &mut peer.serving
                 && let Source::State(pass) = &mut serving.source
             {
-                pass.retired.push((incarnation, row));
+                keep_greater(&mut pass.retired, incarnation, row);
             }
         }
     }

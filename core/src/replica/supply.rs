@@ -138,7 +138,7 @@ impl<R: Rules> Replica<R> {
         let coverage = Coverage {
             vector: self.covered.vector().clone(),
             deletes: self.log.all_deletes(),
-            retired: core::mem::take(&mut pass.retired),
+            retired: core::mem::take(&mut pass.retired).into_iter().collect(),
             clock: self.clock,
         };
         (Content::State(Box::new(coverage)), true)

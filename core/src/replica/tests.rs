@@ -327,7 +327,7 @@ fn a_duplicated_pull_is_served_once() {
     world.run(1_000);
     let (from, replica) = (address(2), world.replica(2));
     let peer = &replica.peers[0];
-    let body = Body::Pull { id: 1_000, vector: Arc::default() };
+    let body = Body::Pull { id: 1 << 40, vector: Arc::default() };
     let message = Message { from: replica.me, number: peer.link.number, echo: peer.link.echo, body };
     let before = world.sent;
     for _ in 0..3 {
@@ -351,4 +351,32 @@ fn a_backlog_after_a_stall_is_one_stall() {
     assert_eq!(now, world.now());
     let stalls = world.events.iter().filter(|(_, event)| matches!(event, Event::Stalled(_))).count();
     assert_eq!(stalls, 1);
+}
+
+/// Links and pulls of every life used to be numbered from 1, so what was sent to an old life was taken in by the new one.
+#[test]
+fn a_life_does_not_take_what_was_sent_to_the_life_before_it() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    let numbers = |world: &World| (world.replica(1).next_link, world.replica(1).next_pull);
+    let before = numbers(&world);
+    world.start(1, 2, 77);
+    assert!(before.0.abs_diff(numbers(&world).0) > 1_000 && before.1.abs_diff(numbers(&world).1) > 1_000);
+}
+
+/// A replica that leaves soon after a healed cut used to take its writes along: repair is patient, the end is not.
+#[test]
+fn what_a_leaving_replica_has_is_fetched_at_once() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    world.cut.insert(address(2));
+    let token = world.put(2, "x", "1", &VersionVector::new());
+    world.run(1_300);
+    world.cut.clear();
+    world.run(300);
+    assert_eq!(world.get(1, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
+    world.handle(&address(2), Input::Leave);
+    world.run(50);
+    assert_eq!(world.get(1, "x", &token), Ok("1".into()));
+    assert_eq!(world.get(3, "x", &token), Ok("1".into()));
 }

@@ -48,7 +48,12 @@ pub(crate) fn run(asked: &Run) -> Done {
     }
     let low = if asked.floors { summary.below_floor() } else { Vec::new() };
     for kind in &low {
-        println!("too little adversity: {} {} of at least {} per 1,000", summary.counts.count(*kind), kind.name(), kind.floor());
+        println!(
+            "too little adversity: {} {} of at least {} per 1,000",
+            summary.counts.count(*kind),
+            kind.name(),
+            kind.floor()
+        );
     }
     Ok(if summary.failures.is_empty() && low.is_empty() { End::Clean } else { End::Violation })
 }
@@ -104,7 +109,13 @@ fn spread_seeds(
 }
 
 /// One line of verdict, the path of the case, the command that replays it.
-fn report(fingerprint: &str, failure: &Failure, profile: Profile, setting: Setting, cases: &Path) -> Result<(), String> {
+fn report(
+    fingerprint: &str,
+    failure: &Failure,
+    profile: Profile,
+    setting: Setting,
+    cases: &Path,
+) -> Result<(), String> {
     println!("seed {} (and {} more): {}", failure.seed, failure.times - 1, failure.violation);
     let Some(mut case) = Case::of(&draw::plan(failure.seed, profile), setting) else {
         return Err(format!("seed {} failed and then passed: the simulator is not deterministic", failure.seed));

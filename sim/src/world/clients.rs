@@ -236,7 +236,10 @@ impl<S: Subject> World<S> {
         self.open -= 1;
         let (client, operation) = (self.attempts[number].client, self.attempts[number].operation);
         if let Some(client) = client {
-            self.note(None, || Note::Answered { client, what: reply.as_ref().map_or("connection lost".into(), summary) });
+            self.note(None, || Note::Answered {
+                client,
+                what: reply.as_ref().map_or("connection lost".into(), summary),
+            });
         }
         if let (Some(kept), Some((index, _))) = (&mut self.kept, operation) {
             let operation = self.plan.operations[index].id;
