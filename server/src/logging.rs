@@ -23,7 +23,7 @@ pub(crate) fn start(level: &str, json: bool) -> Result<(), SettingError> {
 
 fn filter(level: &str) -> Result<EnvFilter, SettingError> {
     // A lone word that is no level would be taken for a module's name, and silence everything else.
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let words_are_levels = level.split(',').all(|part| part.contains('=') || is_level(part.trim()));
     let wrong = || SettingError {
         name: "HENCE_LOG".into(),
