@@ -82,9 +82,9 @@ impl Observer for Narrator {
             }
             Note::Applied { dot, own: true } => format!("accepts {dot}"),
             Note::Applied { dot, own: false } => format!("applies {dot}"),
+            Note::Event(Event::Installed { from, vector, .. }) => format!("installs a state of {from}: {vector:?}"),
             Note::Event(
-                event @ (Event::Installed { .. }
-                | Event::Linked { .. }
+                event @ (Event::Linked { .. }
                 | Event::Suspected(_)
                 | Event::Recovered(_)
                 | Event::Up { .. }

@@ -21,7 +21,7 @@ pub(crate) fn run(asked: &Run) -> Done {
         (None, Some(seeds)) => seeds,
         (None, None) => return Err("say --seed N or --seeds a..b".into()),
     };
-    let setting = setting(asked.mutant.as_deref())?;
+    let setting = Setting { baseline: asked.baseline, ..setting(asked.mutant.as_deref())? };
     let profile = profile(&asked.profile)?;
     let (part, parts) = asked.shard.unwrap_or((0, 1));
     let (summary, passed) = spread_seeds(asked, (from, to), (part, parts), profile, setting);
