@@ -63,6 +63,16 @@ settings! {
     join_alone_after_contact: u64 = Micros, micros;
     /// Microseconds.
     wall_ahead_max: u64 = Micros, micros;
+    /// Microseconds.
+    retire_patience: u64 = Micros, micros;
+    /// Microseconds.
+    retire_interval: u64 = Micros, micros;
+    /// Microseconds.
+    round_timeout: u64 = Micros, micros;
+    /// Rounds.
+    rounds_max: usize = same, same;
+    /// Microseconds.
+    vouch_max: u64 = Micros, micros;
     /// Bytes.
     log_bytes_max: usize = same, same;
     /// Operations.
@@ -112,6 +122,10 @@ impl Settings {
         self.join_alone_after = draw.sized(100 * MS, 800 * MS);
         self.join_alone_after_contact = self.join_alone_after + draw.below(1_500 * MS);
         self.wall_ahead_max = draw.sized(500 * MS, 60_000 * MS);
+        self.retire_patience = draw.sized(500 * MS, 20_000 * MS);
+        self.retire_interval = draw.sized(20 * MS, 1_000 * MS);
+        self.round_timeout = draw.sized(200 * MS, 1_000 * MS);
+        self.vouch_max = self.heartbeat_interval * draw.between(2, 5);
     }
 
     fn draw_limits(&mut self, draw: &mut Draw) {
