@@ -1,5 +1,6 @@
 //! Tests across the packages of hence.
 
+mod budgets;
 mod golden;
 mod sim;
 mod tidy;

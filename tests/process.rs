@@ -45,6 +45,7 @@ use std::process::ExitCode;
 
 /// Every test: the busy ones first, then the timed ones, which are nearly idle and share the machine.
 const TESTS: &[Test] = &[
+    Test::new("sessions_under_faults", Pace::Busy, Needs::PacketFilter, chaos::sessions),
     Test::new("command_line_and_settings", Pace::Busy, Needs::Nothing, command::settings),
     Test::new("terminate_ends_with_zero", Pace::Busy, Needs::Nothing, command::terminate),
     Test::new("health_command", Pace::Busy, Needs::Nothing, command::health),
@@ -71,7 +72,6 @@ const TESTS: &[Test] = &[
     Test::new("operator_removes_and_adds", Pace::Timed, Needs::Nothing, membership::operator),
     Test::new("restart_under_the_same_address", Pace::Timed, Needs::Nothing, membership::restarts),
     Test::new("fourth_replica_lists_itself", Pace::Timed, Needs::Nothing, membership::fourth),
-    Test::new("sessions_under_faults", Pace::Timed, Needs::PacketFilter, chaos::sessions),
     Test::new("start_in_any_order", Pace::Timed, Needs::Nothing, membership::any_order),
 ];
 

@@ -82,7 +82,7 @@ fn committed_cases() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases");
     for entry in std::fs::read_dir(&folder).expect("tests/cases is there").flatten() {
         let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
+        if path.extension().is_none_or(|extension| extension != "json") || path.ends_with("schema.json") {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("a case is text");
@@ -100,23 +100,25 @@ fn first_failure(setting: Setting, seeds: std::ops::Range<u64>) -> Option<u64> {
     seeds.into_iter().find(|&seed| run(&draw::plan(seed, Profile::Mixed), setting).violation.is_some())
 }
 
-/// Every planted bug of the core is found. `accept-late` breaks a rule about time that no drawn schedule can tell
-/// from a fast network: the twentieth scenario's transcript convicts it, and exactly.
+/// Every planted bug of the core is found, but for two that break no promise which a drawn schedule can see:
+/// `accept-late` is convicted, and exactly, by the twentieth scenario's transcript; `trim-early` costs transfers.
 #[test]
 fn planted_bugs_are_found() {
-    let limit = |mutant: Mutant| match mutant {
-        Mutant::AcceptLate => 0,
-        Mutant::TrimEarly => 6_000,
-        Mutant::InstallWithAsked | Mutant::AnyLink => 3_000,
-        _ => 1_000,
+    let rare = [Mutant::InstallWithAsked, Mutant::AnyLink, Mutant::DependWithoutDeletes];
+    let limit = |mutant: Mutant| {
+        if mutant.is_harmless() {
+            0
+        } else if rare.contains(&mutant) {
+            3_000
+        } else {
+            1_000
+        }
     };
-    std::panic::set_hook(Box::new(|_| {}));
     let hunt = |mutant: Mutant| {
         let setting = Setting { mutant: Some(mutant), ..Setting::default() };
         (mutant, first_failure(setting, 0..limit(mutant)))
     };
     let found: Vec<_> = Mutant::ALL.iter().filter(|&&mutant| limit(mutant) > 0).map(|&mutant| hunt(mutant)).collect();
-    _ = std::panic::take_hook();
     for (mutant, seed) in &found {
         println!("{:<24} {seed:?}", mutant.name());
     }
@@ -183,7 +185,7 @@ fn first_difference(plan: &Plan) -> String {
     let trace = || {
         let sink = Sink::default();
         let observer = Some(Box::new(TextTrace::new(sink.clone(), true)) as _);
-        run_watched(plan, Setting::default(), Watch { recording: None, observer });
+        _ = run_watched(plan, Setting::default(), Watch { recording: None, observer });
         sink.take()
     };
     let (first, second) = (trace(), trace());
@@ -216,7 +218,8 @@ fn a_failure_shrinks_to_one_minimal() {
     let seed = first_failure(setting, 0..1_000).expect("this one is found soon");
     let case = Case::of(&draw::plan(seed, Profile::Mixed), setting).expect("it just failed");
     let mut trial = |plans: &[Plan]| {
-        let same = |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
+        let same =
+            |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
         plans.iter().position(same)
     };
     let small = shrink(&case.plan, &mut trial, &mut |_, _| {});
@@ -279,5 +282,70 @@ fn broken_cases_name_the_place() {
     assert!(Case::read(&unknown.to_string()).is_err_and(|error| error.to_string().contains("surprise")));
     for text in ["", "{", "[]", "null", "{\"format\":1}", "\u{0}", &"[".repeat(100_000)] {
         assert!(Case::read(text).is_err());
+    }
+}
+
+/// The simulator is not bound to our own replica: the scheme of small stores runs under the same plans, and what
+/// is wrong with it shows, each in its own way.
+#[test]
+fn the_naive_scheme_is_convicted() {
+    let setting = Setting { baseline: true, ..Setting::default() };
+    let summary = spread(0..1_000, setting);
+    for sign in ["history/diverged", "history/stale", "history/lost", "history/refused_for_ever"] {
+        let failure = summary.failures.get(sign).unwrap_or_else(|| panic!("{sign} was not found"));
+        println!("{sign}: {} of {}, first at seed {}", failure.times, summary.schedules, failure.seed);
+    }
+}
+
+/// The schema of case files is committed, and what is written fits it.
+#[test]
+fn every_case_is_written_in_the_published_schema() {
+    let schema = include_str!("cases/schema.json");
+    let schema: serde_json::Value = serde_json::from_str(schema).expect("the schema is JSON");
+    let setting = Setting { mutant: Some(Mutant::ServeUncovered), ..Setting::default() };
+    let seed = first_failure(setting, 0..1_000).expect("this one is found soon");
+    let case = Case::of(&draw::plan(seed, Profile::Mixed), setting).expect("it just failed");
+    let case: serde_json::Value = serde_json::from_str(&case.write()).expect("a case is JSON");
+    check_schema(&schema, &schema, &case, "case");
+}
+
+/// As much of JSON Schema as ours uses: type, properties, required, additionalProperties, items, `$ref`.
+fn check_schema(root: &serde_json::Value, schema: &serde_json::Value, value: &serde_json::Value, place: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let target = root.pointer(&name[1..]).unwrap_or_else(|| panic!("{name} is in the schema"));
+        return check_schema(root, target, value, place);
+    }
+    let fits = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("{other} is not a type"),
+    };
+    let one = std::slice::from_ref(&schema["type"]);
+    let kinds = schema["type"].as_array().map_or(one, Vec::as_slice);
+    let mut kinds = kinds.iter().filter_map(serde_json::Value::as_str).peekable();
+    assert!(kinds.peek().is_none() || kinds.any(fits), "{place} is no {}: {value}", schema["type"]);
+    for required in schema["required"].as_array().into_iter().flatten() {
+        let name = required.as_str().expect("a name");
+        assert!(value.get(name).is_some(), "{place}.{name} is missing");
+    }
+    for (name, part) in value.as_object().into_iter().flatten() {
+        let known = &schema["properties"][name];
+        if !known.is_null() {
+            check_schema(root, known, part, &format!("{place}.{name}"));
+        } else if schema["additionalProperties"].is_object() {
+            check_schema(root, &schema["additionalProperties"], part, &format!("{place}.{name}"));
+        } else {
+            assert!(
+                schema["additionalProperties"] != serde_json::Value::Bool(false),
+                "{place}.{name} is not in the schema"
+            );
+        }
+    }
+    for (at, part) in value.as_array().into_iter().flatten().enumerate() {
+        check_schema(root, &schema["items"], part, &format!("{place}[{at}]"));
     }
 }

@@ -50,7 +50,7 @@ kinds! {
     FrameLost "frames_lost" 1_000;
     /// A frame arrived twice.
     FrameTwice "frames_twice" 1_000;
-    /// A frame arrived before one that was sent earlier.
+    /// A frame arrived after one that was sent later.
     FrameOvertook "frames_overtook" 1_000;
     /// A pushed operation arrived before its causes.
     CauseLate "causes_late" 300;

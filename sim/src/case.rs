@@ -29,6 +29,9 @@ pub struct Case {
     /// The mutant that it convicts; none for the sound rules.
     #[serde(default)]
     pub mutant: Option<String>,
+    /// It convicts the naive scheme of `baseline`, not the product's replica.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub baseline: bool,
     /// What counts as the same failure.
     pub fingerprint: String,
     /// The violation as it was found.
@@ -111,6 +114,7 @@ impl Case {
             about: String::new(),
             revision: String::new(),
             mutant: setting.mutant.map(|mutant| mutant.name().into()),
+            baseline: setting.baseline,
             fingerprint: violation.fingerprint(),
             violation,
             hash: format!("{:016x}", verdict.hash),
@@ -160,7 +164,7 @@ impl Case {
             None => None,
             Some(name) => Some(Mutant::named(name).ok_or_else(|| CaseError::Mutant(name.clone()))?),
         };
-        Ok(Setting { mutant, ..Setting::default() })
+        Ok(Setting { mutant, baseline: self.baseline, ..Setting::default() })
     }
 
     /// Runs it again.

@@ -51,7 +51,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     let network = NetworkPlan::draw(draw);
     let operations = match profile {
         Profile::Mixed => draw.sized(8, 160),
-        Profile::Speed => draw.between(70, 110),
+        Profile::Speed => draw.between(120, 180),
     };
     let shape = Shape {
         replicas,

@@ -6,11 +6,13 @@
 //! plan: the same plan gives the same trace hash on every machine.
 
 pub mod adversity;
+pub mod baseline;
 pub mod bits;
 pub mod campaign;
 pub mod case;
 pub mod clock;
 pub mod draw;
+pub mod history;
 pub mod judge;
 pub mod mutants;
 pub mod network;

@@ -89,6 +89,9 @@ struct Run {
     /// Plant this bug in the core
     #[arg(long)]
     mutant: Option<String>,
+    /// Run the naive scheme with a version number per key instead of hence's replica
+    #[arg(long, conflicts_with = "mutant")]
+    baseline: bool,
     /// What plans to draw: mixed or speed
     #[arg(long, default_value = "mixed")]
     profile: String,

@@ -81,6 +81,15 @@ mutants! {
     SupplyByOrigin "supply-by-origin";
 }
 
+impl Mutant {
+    /// Does it break no promise that a drawn schedule can see? Late pushes taken in look like a fast network, and
+    /// what leaves the log early is repaired by a transfer of the whole state.
+    #[must_use]
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::AcceptLate | Self::TrimEarly)
+    }
+}
+
 /// The rules with one sentence replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mutated(pub Mutant);

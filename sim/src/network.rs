@@ -154,13 +154,15 @@ pub struct Link<E> {
     pub holding: u16,
     /// When the last frame that keeps its place arrives.
     pub last_arrival: u64,
+    /// The greatest number of a frame that arrived.
+    pub newest: u64,
     /// Frames that a cut keeps, in order.
     pub held: Vec<E>,
 }
 
 impl<E> Default for Link<E> {
     fn default() -> Self {
-        Self { losing: 0, holding: 0, last_arrival: 0, held: Vec::new() }
+        Self { losing: 0, holding: 0, last_arrival: 0, newest: 0, held: Vec::new() }
     }
 }
 

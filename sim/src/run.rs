@@ -1,5 +1,6 @@
 //! One run as a function: a plan goes in, a verdict comes out, whatever the subject does.
 
+use crate::baseline::Baseline;
 use crate::mutants::{Mutant, Mutated};
 use crate::observe::Observer;
 use crate::plan::Plan;
@@ -20,6 +21,8 @@ pub struct Setting {
     pub tampering: Option<Tampering>,
     /// Compare everything after every step.
     pub thorough: bool,
+    /// Run the naive scheme of `baseline` instead of the product's replica.
+    pub baseline: bool,
 }
 
 /// How a run is watched.
@@ -46,6 +49,9 @@ pub fn run(plan: &Plan, setting: Setting) -> Verdict {
 /// If the plan does not pass [`Plan::check`].
 #[must_use]
 pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Option<Recording>) {
+    if setting.baseline {
+        return run_subject::<Baseline>(plan, (), setting, watch);
+    }
     match setting.mutant {
         None => run_subject::<Replica<Sound>>(plan, Sound, setting, watch),
         Some(mutant) => run_subject::<Replica<Mutated>>(plan, Mutated(mutant), setting, watch),

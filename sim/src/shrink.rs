@@ -81,7 +81,8 @@ fn remove_items(best: &mut Plan, trial: &mut Trial<'_>) {
 /// Takes candidates one by one while any of them still fails.
 fn settle(best: &mut Plan, trial: &mut Trial<'_>, candidates: impl Fn(&Plan) -> Vec<Plan>) {
     loop {
-        let next: Vec<Plan> = candidates(best).into_iter().filter(|plan| plan != best && plan.check().is_ok()).collect();
+        let next: Vec<Plan> =
+            candidates(best).into_iter().filter(|plan| plan != best && plan.check().is_ok()).collect();
         match (!next.is_empty()).then(|| trial(&next)).flatten() {
             Some(at) => *best = next[at].clone(),
             None => return,

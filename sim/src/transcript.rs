@@ -82,9 +82,9 @@ impl Observer for Narrator {
             }
             Note::Applied { dot, own: true } => format!("accepts {dot}"),
             Note::Applied { dot, own: false } => format!("applies {dot}"),
+            Note::Event(Event::Installed { from, vector, .. }) => format!("installs a state of {from}: {vector:?}"),
             Note::Event(
-                event @ (Event::Installed { .. }
-                | Event::Linked { .. }
+                event @ (Event::Linked { .. }
                 | Event::Suspected(_)
                 | Event::Recovered(_)
                 | Event::Up { .. }
@@ -211,7 +211,8 @@ impl<S: Subject> Interpreter<S> {
 
     fn replicas(&mut self, count: &str, options: &[&str]) -> Result<(), String> {
         let count: usize = count.parse().map_err(|_| format!("{count} is not a number"))?;
-        let mut settings = serde_json::to_value(Settings::from(&Config::default())).map_err(|error| error.to_string())?;
+        let mut settings =
+            serde_json::to_value(Settings::from(&Config::default())).map_err(|error| error.to_string())?;
         let mut later = "";
         for option in options {
             let (name, value) = option.split_once('=').ok_or_else(|| format!("{option} is not NAME=VALUE"))?;
@@ -293,7 +294,8 @@ impl<S: Subject> Interpreter<S> {
         let now = world.now();
         world.run_until(now);
         let answer = world.answers().iter().rev().find(|kept| kept.operation == id);
-        let answer = answer.map(|kept| kept.reply.as_ref().map_or("connection lost".into(), |reply| plain(&summary(reply))));
+        let answer =
+            answer.map(|kept| kept.reply.as_ref().map_or("connection lost".into(), |reply| plain(&summary(reply))));
         match (answer, expected) {
             (Some(answer), Some(expected)) if !answer.starts_with(expected) => {
                 Err(format!("the answer is \"{answer}\", not \"{expected}\""))
@@ -377,7 +379,9 @@ impl<S: Subject> Interpreter<S> {
             ["equal", names @ ..] => self.expect_equal(names),
             [name, "up"] => self.probe(name)?.is_ready().then_some(()).ok_or_else(|| format!("{name} is not up")),
             [name, "joining"] => (!self.probe(name)?.is_ready()).then_some(()).ok_or_else(|| format!("{name} is up")),
-            [name, "unlinked"] => (!self.probe(name)?.is_settled()).then_some(()).ok_or_else(|| format!("{name} is linked")),
+            [name, "unlinked"] => {
+                (!self.probe(name)?.is_settled()).then_some(()).ok_or_else(|| format!("{name} is linked"))
+            }
             [name, "parked", count] => {
                 let parked = self.probe(name)?.load().parked;
                 (parked.to_string() == *count).then_some(()).ok_or_else(|| format!("{name} parks {parked}"))
@@ -385,7 +389,8 @@ impl<S: Subject> Interpreter<S> {
             [name, versions] => {
                 let held = self.held(name)?;
                 let (key, wanted) = versions.split_once('=').ok_or("write KEY=VALUES or KEY=")?;
-                let found = held.iter().find(|(known, _)| known == key).map_or(String::new(), |(_, values)| values.clone());
+                let found =
+                    held.iter().find(|(known, _)| known == key).map_or(String::new(), |(_, values)| values.clone());
                 (found == wanted).then_some(()).ok_or_else(|| format!("{name} holds {key}={found}"))
             }
             _ => Err(format!("cannot expect {words:?}")),

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const CLIENTS: u64 = 6;
-const LENGTH: Duration = Duration::from_secs(30);
+const LENGTH: Duration = Duration::from_secs(20);
 
 /// A fixed sequence of choices: xorshift, since nothing here needs more.
 struct Choices(u64);
@@ -44,7 +44,7 @@ fn seed() -> u64 {
     std::env::var("HENCE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
-/// Thirty seconds of cuts, pauses and orderly restarts under six clients.
+/// Twenty seconds of cuts, pauses and orderly restarts under six clients.
 pub(crate) fn sessions() {
     let mut cluster = Cluster::running("sessions", 3);
     let board = Board::default();
@@ -110,8 +110,10 @@ fn strike(cluster: &mut Cluster) {
                 heal(&cluster.ip(victim));
             }
             _ => {
-                // What it acknowledged is with the others before it ends, so nothing may be lost; that needs links.
+                // What it acknowledged is with the others before it ends, so nothing may be lost. That needs links, and
+                // what an earlier cut kept back must have been repaired.
                 cluster.await_settled_links(&[0, 1, 2], Duration::from_secs(10));
+                std::thread::sleep(Duration::from_secs(4));
                 assert_eq!(cluster.terminate(victim).code(), Some(0));
                 std::thread::sleep(length / 4);
                 cluster.start(victim);
@@ -124,21 +126,24 @@ fn strike(cluster: &mut Cluster) {
 /// One client: writes its own key, reads anybody's with what it was told, at any replica.
 fn work(name: u64, addresses: &[String], board: &Board, ended: &AtomicBool) {
     let mut choices = Choices(name + 1);
-    let own = format!("own{name}");
-    let mut last = 0;
+    let (mut own, mut last) = (format!("c{name}"), 0);
     let mut token: Option<String> = None;
     while !ended.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(choices.below(20)));
         let address = &addresses[choices.below(3) as usize];
         if choices.below(3) == 0 {
-            // A write whose answer is lost may have happened, so the value is used up either way.
             last += 1;
             let body = body(Some(last), token.as_deref());
             let path = format!("/kvs/{own}");
-            if let Some(response) = ask(address, "PUT", &path, &body, board) {
-                assert!(response.status == 200 || response.status == 201, "{response:?}");
-                token = Some(response.token());
-                tell(board, &own, last, response.token());
+            match ask(address, "PUT", &path, &body, board) {
+                Answer::Served(response) => {
+                    assert!(response.status == 200 || response.status == 201, "{response:?}");
+                    token = Some(response.token());
+                    tell(board, &own, last, response.token());
+                }
+                Answer::Refused => {}
+                // It may happen yet, after later writes of ours. So this was the last one of this key.
+                Answer::None => (own, last) = (format!("c{name}-{}", choices.below(1 << 40)), 0),
             }
             continue;
         }
@@ -146,9 +151,8 @@ fn work(name: u64, addresses: &[String], board: &Board, ended: &AtomicBool) {
         // What one was told becomes one's own past, together with what one knew.
         let path = format!("/kvs/{key}");
         let headers = [("Causal-Metadata", told.as_str())];
-        let Some(response) = ask_with(address, "GET", &path, &headers, &body(None, token.as_deref()), board) else {
-            continue;
-        };
+        let body = body(None, token.as_deref());
+        let Answer::Served(response) = ask_with(address, "GET", &path, &headers, &body, board) else { continue };
         assert_eq!(response.status, 200, "{key} at {address}, told of {least}: {response:?}");
         let value = number(&response);
         assert!(value >= least, "{key} at {address}: told of {least}, shown {value}");
@@ -165,32 +169,32 @@ fn body(value: Option<u64>, token: Option<&str>) -> String {
     }
 }
 
-fn ask(address: &str, method: &str, path: &str, body: &str, board: &Board) -> Option<Response> {
+/// How a question ended.
+enum Answer {
+    Served(Response),
+    /// 503: not ready for this past; nothing happened.
+    Refused,
+    /// Nobody answered in time; what was asked may have happened, or may happen later.
+    None,
+}
+
+fn ask(address: &str, method: &str, path: &str, body: &str, board: &Board) -> Answer {
     ask_with(address, method, path, &[], body, board)
 }
 
-/// The answer, unless nobody answered or the replica is not ready for this past.
-fn ask_with(
-    address: &str,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-    board: &Board,
-) -> Option<Response> {
-    let patience = Duration::from_secs(1);
-    match client::try_request(address, method, path, headers, Some(body), patience) {
+fn ask_with(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str, board: &Board) -> Answer {
+    match client::try_request(address, method, path, headers, Some(body), Duration::from_secs(1)) {
         Ok(response) if response.status == 503 => {
             board.refused.fetch_add(1, Ordering::Relaxed);
-            None
+            Answer::Refused
         }
         Ok(response) => {
             board.served.fetch_add(1, Ordering::Relaxed);
-            Some(response)
+            Answer::Served(response)
         }
         Err(_) => {
             board.unreachable.fetch_add(1, Ordering::Relaxed);
-            None
+            Answer::None
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn run(asked: &Run) -> Done {
         (None, Some(seeds)) => seeds,
         (None, None) => return Err("say --seed N or --seeds a..b".into()),
     };
-    let setting = setting(asked.mutant.as_deref())?;
+    let setting = Setting { baseline: asked.baseline, ..setting(asked.mutant.as_deref())? };
     let profile = profile(&asked.profile)?;
     let (part, parts) = asked.shard.unwrap_or((0, 1));
     let (summary, passed) = spread_seeds(asked, (from, to), (part, parts), profile, setting);
@@ -48,7 +48,12 @@ pub(crate) fn run(asked: &Run) -> Done {
     }
     let low = if asked.floors { summary.below_floor() } else { Vec::new() };
     for kind in &low {
-        println!("too little adversity: {} {} of at least {} per 1,000", summary.counts.count(*kind), kind.name(), kind.floor());
+        println!(
+            "too little adversity: {} {} of at least {} per 1,000",
+            summary.counts.count(*kind),
+            kind.name(),
+            kind.floor()
+        );
     }
     Ok(if summary.failures.is_empty() && low.is_empty() { End::Clean } else { End::Violation })
 }
@@ -104,7 +109,13 @@ fn spread_seeds(
 }
 
 /// One line of verdict, the path of the case, the command that replays it.
-fn report(fingerprint: &str, failure: &Failure, profile: Profile, setting: Setting, cases: &Path) -> Result<(), String> {
+fn report(
+    fingerprint: &str,
+    failure: &Failure,
+    profile: Profile,
+    setting: Setting,
+    cases: &Path,
+) -> Result<(), String> {
     println!("seed {} (and {} more): {}", failure.seed, failure.times - 1, failure.violation);
     let Some(mut case) = Case::of(&draw::plan(failure.seed, profile), setting) else {
         return Err(format!("seed {} failed and then passed: the simulator is not deterministic", failure.seed));

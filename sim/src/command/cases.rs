@@ -36,7 +36,11 @@ pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
     let setting = case.setting().map_err(|error| error.to_string())?;
     let fails = |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
     if !fails(&case.plan) {
-        return Err(format!("{}: does not fail as {} from its seed, so it cannot shrink", path.display(), case.fingerprint));
+        return Err(format!(
+            "{}: does not fail as {} from its seed, so it cannot shrink",
+            path.display(),
+            case.fingerprint
+        ));
     }
     let mut trial = |plans: &[Plan]| first(plans, &fails);
     let mut progress = ProgressLine::new();
@@ -71,12 +75,17 @@ pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
 /// The first plan in order that fails, tried on all cores.
 fn first(plans: &[Plan], fails: &(impl Fn(&Plan) -> bool + Sync)) -> Option<usize> {
     let mut found: Option<usize> = None;
-    spread(cores(), plans.len(), |at| fails(&plans[at]), |at, failed| {
-        if failed {
-            found = Some(found.map_or(at, |known| known.min(at)));
-        }
-        found.is_none()
-    });
+    spread(
+        cores(),
+        plans.len(),
+        |at| fails(&plans[at]),
+        |at, failed| {
+            if failed {
+                found = Some(found.map_or(at, |known| known.min(at)));
+            }
+            found.is_none()
+        },
+    );
     found
 }
 

@@ -31,7 +31,11 @@ pub(crate) fn shard(text: &str) -> Result<(u64, u64), String> {
     let (part, parts) = text.split_once('/').ok_or("write it as i/n")?;
     let number = |part: &str| part.parse::<u64>().map_err(|error| format!("\"{part}\": {error}"));
     let (part, parts) = (number(part)?, number(parts)?);
-    if part < parts { Ok((part, parts)) } else { Err(format!("part {part} of {parts} does not exist; parts count from 0")) }
+    if part < parts {
+        Ok((part, parts))
+    } else {
+        Err(format!("part {part} of {parts} does not exist; parts count from 0"))
+    }
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -222,9 +222,25 @@ impl<S: Subject> World<S> {
                 self.judge.counts.add(Kind::WaitServed);
             }
         }
+        if !white {
+            self.judge_history(replica, number, &reply);
+        }
         let delay =
             scale(self.source.words(mix(cause, Domain::Client as u64))[1], self.plan.network.client_delay_max + 1);
         self.push(self.now + delay, mix(cause, 4), Happening::Answer { attempt: number, reply: Some(Box::new(reply)) });
+    }
+
+    /// A subject without a probe is judged by what its clients see alone.
+    fn judge_history(&mut self, replica: usize, number: usize, reply: &Reply) {
+        let attempt = &mut self.attempts[number];
+        let Some(asked) = &mut attempt.asked else { return };
+        let mut wrong = self.history.see(asked, reply);
+        if attempt.operation.is_none() {
+            wrong = wrong.and_then(|()| self.history.close(asked, reply, attempt.client.is_none()));
+        }
+        if let Err((invariant, sign, detail)) = wrong {
+            self.judge.fail(invariant, sign, Some(replica), || detail);
+        }
     }
 
     pub(super) fn answer(&mut self, number: usize, reply: Option<Reply>) {
@@ -236,7 +252,10 @@ impl<S: Subject> World<S> {
         self.open -= 1;
         let (client, operation) = (self.attempts[number].client, self.attempts[number].operation);
         if let Some(client) = client {
-            self.note(None, || Note::Answered { client, what: reply.as_ref().map_or("connection lost".into(), summary) });
+            self.note(None, || Note::Answered {
+                client,
+                what: reply.as_ref().map_or("connection lost".into(), summary),
+            });
         }
         if let (Some(kept), Some((index, _))) = (&mut self.kept, operation) {
             let operation = self.plan.operations[index].id;

@@ -10,6 +10,7 @@ mod settle;
 
 use crate::adversity::Kind;
 use crate::clock::Clock;
+use crate::history::History;
 use crate::judge::{Asked, Judge};
 use crate::network::Link;
 use crate::observe::{Note, Observer};
@@ -52,6 +53,8 @@ struct Frame<M> {
     cause: u64,
     /// Its number in traces.
     id: u64,
+    /// It need not keep its place behind earlier ones.
+    free: bool,
 }
 
 /// One address and the process that may live there.
@@ -125,6 +128,7 @@ pub struct World<S: Subject> {
     open: usize,
     /// The oracles and what they know.
     pub judge: Judge,
+    history: History,
     addresses: Vec<Address>,
     keys: Vec<Key>,
     outs: Vec<Out<S::Message>>,
@@ -175,6 +179,7 @@ impl<S: Subject> World<S> {
         let keys: Vec<Key> = (0..plan.keys).map(|n| Key::new(&format!("k{n}")).expect("a short key")).collect();
         let address = |n: usize| Address::parse(&Plan::address(n)).expect("a valid address");
         let judge = Judge::new(replicas, keys.clone(), writes_max);
+        let history = History::new(keys.len(), writes_max);
         let client =
             || Client { past: judge.truth.closures.empty(), seen: vec![Vec::new(); keys.len()], ..Client::default() };
         let clients = (0..plan.clients).map(|_| client()).collect();
@@ -203,6 +208,7 @@ impl<S: Subject> World<S> {
             addresses: (0..replicas).map(address).collect(),
             keys,
             judge,
+            history,
             outs: Vec::new(),
             sent: vec![[0; 8]; replicas],
             busy_messages: 0,

@@ -118,7 +118,7 @@ impl<S: Subject> World<S> {
             let content = format!("{message:?}");
             self.note(Some(from), || Note::Sent { id, to, name: traits.name, content, fate, idle: traits.idle });
         }
-        self.send_frame(Frame { from, to, message, cause, id }, fate, &traits);
+        self.send_frame(Frame { from, to, message, cause, id, free: fate.overtakes }, fate, &traits);
     }
 
     fn fate(&mut self, key: u64, cause: u64, ends: (usize, usize), traits: &Traits, ordinal: u16, step: u64) -> Fate {
@@ -159,8 +159,6 @@ impl<S: Subject> World<S> {
         if !fate.overtakes {
             arrival = arrival.max(last + 1);
             self.links[link].last_arrival = arrival;
-        } else if arrival < last {
-            self.count(Kind::FrameOvertook);
         }
         if traits.opening && self.plan.network.connects && self.is_alive(to) {
             let cause = mix(frame.cause, 1);
@@ -169,7 +167,7 @@ impl<S: Subject> World<S> {
         }
         if let Some(copy) = fate.copy {
             self.count(Kind::FrameTwice);
-            let twin = Frame { message: frame.message.clone(), cause: mix(frame.cause, 2), ..frame };
+            let twin = Frame { message: frame.message.clone(), cause: mix(frame.cause, 2), free: false, ..frame };
             self.name(twin.cause, || "copy".into());
             self.push((self.now + copy).min(latest), twin.cause, Happening::Deliver(twin));
         }
@@ -194,12 +192,17 @@ impl<S: Subject> World<S> {
     pub(super) fn deliver(&mut self, frame: Frame<S::Message>) {
         let link = frame.from * self.nodes.len() + frame.to;
         let Some(frame) = self.pass_cut(link, frame) else { return };
-        let Frame { from, to, message, cause, id } = frame;
+        let Frame { from, to, message, cause, id, free } = frame;
         if !self.is_alive(to) {
             return;
         }
+        let newest = &mut self.links[link].newest;
+        if free && id < *newest {
+            self.judge.counts.add(Kind::FrameOvertook);
+        }
+        *newest = id.max(*newest);
         if self.nodes[to].pauses > 0 {
-            return self.nodes[to].backlog.push(Happening::Deliver(Frame { from, to, message, cause, id }));
+            return self.nodes[to].backlog.push(Happening::Deliver(Frame { from, to, message, cause, id, free }));
         }
         let traits = S::traits(&message);
         self.idle_events += u64::from(traits.idle);

@@ -7,7 +7,7 @@ use crate::judge::Asked;
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
 use crate::verdict::{Invariant, Verdict};
-use hence_core::{Action, Condition, DataRequest, Micros, Request};
+use hence_core::{Action, Condition, DataRequest, Micros, Request, VersionVector};
 
 /// How often it is looked whether the run has settled, in microseconds.
 const LOOK_EVERY: u64 = 50_000;
@@ -42,6 +42,10 @@ impl<S: Subject> World<S> {
     }
 
     fn settle(&mut self) {
+        if self.nodes.iter().all(|node| node.subject.as_ref().is_some_and(|subject| subject.probe().is_none())) {
+            // Nobody can look inside, so it gets all the time that there is.
+            return self.run_until(self.now + self.plan.settings.settle_max());
+        }
         let deadline = self.now + self.plan.settings.settle_max();
         while self.judge.violation.is_none() {
             self.run_until(self.now + LOOK_EVERY);
@@ -116,19 +120,20 @@ impl<S: Subject> World<S> {
         None
     }
 
-    /// Every client reads once more, with its token, somewhere: what is included must be served.
+    /// Every client reads once more, with its token, somewhere: what is included must be served. Where nobody can
+    /// look inside, every key is read at every replica, too.
     fn close(&mut self) {
+        let (count, keys) = (self.nodes.len(), self.keys.len());
+        if keys == 0 {
+            return;
+        }
         for client in 0..self.clients.len() {
-            let replica = client % self.nodes.len();
-            let key = (client % self.keys.len().max(1)) as u8;
-            let Some(name) = self.keys.get(usize::from(key)).cloned() else { return };
-            let (token, past) = (self.clients[client].token.clone(), self.clients[client].past.clone());
-            let (action, condition) = (Action::Get, Condition::default());
-            let asked = Asked { key, action: Action::Get, condition: Condition::default(), token: token.clone(), past };
-            let request = DataRequest { key: name, action, past: token, wait: Micros::ZERO, condition };
-            let cause = mix(mix(Domain::Client as u64, 1), client as u64);
-            self.name(cause, || format!("closing{client}"));
-            self.send_request(None, Some(client), replica, Request::Data(request), Some(asked), cause);
+            self.closing_read(Some(client), client % count, client % keys);
+        }
+        for replica in 0..count {
+            if self.subject(replica).is_some_and(|subject| subject.probe().is_none()) {
+                (0..keys).for_each(|key| self.closing_read(None, replica, key));
+            }
         }
         self.run_until(self.now + 2 * self.plan.network.client_delay_max + 10);
         if self.open > 0 && self.judge.violation.is_none() {
@@ -136,6 +141,19 @@ impl<S: Subject> World<S> {
             let count = open.count();
             self.judge.fail(Invariant::Liveness, "unanswered", None, || format!("{count} closing reads are open"));
         }
+    }
+
+    fn closing_read(&mut self, client: Option<usize>, replica: usize, key: usize) {
+        let known = client.map(|client| (self.clients[client].token.clone(), self.clients[client].past.clone()));
+        let (token, past) = known.unwrap_or_else(|| (VersionVector::new(), self.judge.truth.closures.empty()));
+        let (action, condition) = (Action::Get, Condition::default());
+        let asked =
+            Asked { key: key as u8, action: Action::Get, condition: condition.clone(), token: token.clone(), past };
+        let request = DataRequest { key: self.keys[key].clone(), action, past: token, wait: Micros::ZERO, condition };
+        let place = (replica as u64) << 32 | (key as u64) << 16 | client.map_or(0, |client| client as u64 + 1);
+        let cause = mix(mix(Domain::Client as u64, 1), place);
+        self.name(cause, || format!("closing{place:x}"));
+        self.send_request(None, client, replica, Request::Data(request), Some(asked), cause);
     }
 
     /// Nothing happens any more: only idle chatter, at its rate.

@@ -1,0 +1,120 @@
+//! The command `hence-sim` as a process: exit codes, determinism across processes, jobs and shards, bad input.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn sim(arguments: &[&str]) -> Output {
+    let binary = env!("CARGO_BIN_EXE_hence-sim");
+    Command::new(binary).args(arguments).current_dir(folder()).output().expect("the binary starts")
+}
+
+fn folder() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("sim-command");
+    std::fs::create_dir_all(&folder).expect("a folder for cases");
+    folder
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The lines that speak of results and not of speed.
+fn results(output: &Output) -> Vec<String> {
+    text(output).lines().filter(|line| !line.contains("/s")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_clean_campaign_ends_with_0_whatever_the_jobs() {
+    let one = sim(&["run", "--seeds", "0..300", "--jobs", "1"]);
+    let many = sim(&["run", "--seeds", "0..300", "--jobs", "7"]);
+    assert_eq!(one.status.code(), Some(0), "{}", text(&one));
+    assert!(text(&one).contains("hash of all traces"));
+    assert_eq!(results(&one), results(&many));
+}
+
+#[test]
+fn shards_add_up() {
+    let path = folder().join("shards.jsonl");
+    _ = std::fs::remove_file(&path);
+    let json = path.to_str().expect("a plain path");
+    for part in ["0/3", "1/3", "2/3"] {
+        assert_eq!(sim(&["run", "--seeds", "0..300", "--shard", part, "--json", json]).status.code(), Some(0));
+    }
+    let lines = std::fs::read_to_string(&path).expect("the lines");
+    let parts: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let sum = |name: &str| parts.iter().filter_map(|part| part[name].as_u64()).sum::<u64>();
+    assert_eq!((parts.len(), sum("schedules")), (3, 300));
+    let whole = text(&sim(&["run", "--seeds", "0..300"]));
+    assert!(whole.contains(&format!("300 schedules, {} events", sum("events"))), "{whole}");
+    let hash = |part: &serde_json::Value| u64::from_str_radix(part["hash"].as_str().expect("a hash"), 16).expect("hex");
+    let hash = parts.iter().map(hash).fold(0, u64::wrapping_add);
+    assert!(whole.contains(&format!("hash of all traces {hash:016x}")), "{whole}");
+}
+
+#[test]
+fn two_processes_print_the_same_hashes() {
+    let hashes = || text(&sim(&["hashes", "--count", "40"]));
+    assert_eq!(hashes(), hashes());
+}
+
+#[test]
+fn a_planted_bug_ends_with_1_and_replays_shrinks_and_shows() {
+    let run = sim(&["run", "--seeds", "0..200", "--mutant", "apply-without-causes", "--cases", "cases"]);
+    assert_eq!(run.status.code(), Some(1), "{}", text(&run));
+    let printed = text(&run);
+    let case = printed.lines().find_map(|line| line.strip_prefix("  replay hence-sim replay ")).expect("a replay line");
+    let replay = sim(&["replay", case]);
+    assert_eq!(replay.status.code(), Some(1));
+    assert!(text(&replay).starts_with("same failure"), "{}", text(&replay));
+    let shrink = sim(&["shrink", case, "-o", "small.json"]);
+    assert!(text(&shrink).contains("taking any one away makes it pass"), "{}", text(&shrink));
+    assert!(text(&sim(&["replay", "small.json"])).starts_with("same failure"));
+    let show = text(&sim(&["show", "small.json"]));
+    assert!(show.contains(" asks ") && show.contains(" applies "), "{show}");
+    for line in text(&sim(&["show", "small.json", "--json"])).lines().filter(|line| line.starts_with('{')) {
+        serde_json::from_str::<serde_json::Value>(line).expect("each line is JSON");
+    }
+    sim(&["show", "small.json", "--shiviz", "small.shiviz"]);
+    check_shiviz(&std::fs::read_to_string(folder().join("small.shiviz")).expect("the log"));
+}
+
+/// ShiViz's rules: an event, then `host {clock}`; a host's own entry counts its events from 1.
+fn check_shiviz(log: &str) {
+    let mut lines = log.lines();
+    assert_eq!(lines.next(), Some("(?<event>.*)\\n(?<host>\\S*) (?<clock>{.*})"));
+    assert_eq!(lines.next(), Some(""));
+    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    while let (Some(_event), Some(line)) = (lines.next(), lines.next()) {
+        let (host, clock) = line.split_once(' ').expect("host and clock");
+        let clock: serde_json::Value = serde_json::from_str(clock).expect("a JSON clock");
+        let count = counts.entry(host.to_owned()).or_default();
+        *count += 1;
+        assert_eq!(clock[host].as_u64(), Some(*count), "{line}");
+    }
+    assert!(counts.len() >= 2, "{counts:?}");
+}
+
+#[test]
+fn bad_input_ends_with_2_and_one_line() {
+    std::fs::write(folder().join("broken.json"), "{\"format\": 1, \"surprise\": 2}").expect("a file");
+    std::fs::write(folder().join("binary.json"), [0xff, 0xfe, 0]).expect("a file");
+    let bad: [&[&str]; 9] = [
+        &["replay", "no-such-file.json"],
+        &["replay", "broken.json"],
+        &["replay", "binary.json"],
+        &["shrink", "broken.json"],
+        &["show", "broken.json"],
+        &["run", "--seeds", "0..10", "--mutant", "no-such-mutant"],
+        &["run", "--seeds", "0..10", "--profile", "no-such-profile"],
+        &["run"],
+        &["mutants", "--only", "no-such-mutant"],
+    ];
+    for arguments in bad {
+        let output = sim(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
+        assert_eq!(text(&output).lines().count(), 1, "{arguments:?}: {}", text(&output));
+    }
+    for arguments in [&["run", "--seeds", "9..3"][..], &["run", "--shard", "3/3"], &["fly"], &["run", "--time", "5x"]] {
+        assert_eq!(sim(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
