@@ -61,6 +61,8 @@ pub struct Judge {
     snapshots: Vec<Snapshot>,
     keys: Vec<Key>,
     steps: u64,
+    /// What lost-write rounds of each replica found.
+    lost: Vec<Vec<Dot>>,
     /// Pushed operations that arrived here and are not applied yet, one set per replica.
     early: Vec<Vec<u64>>,
 }
@@ -79,6 +81,7 @@ impl Judge {
             now: 0,
             thorough: false,
             over: false,
+            lost: vec![Vec::new(); replicas],
             snapshots: Vec::new(),
             keys,
             steps: 0,
@@ -317,24 +320,36 @@ impl Judge {
         }
     }
 
-    /// Writes are lost only when no running replica holds them; from then on the client's past is what is left.
+    /// A lost-write round ended: nobody at a wanted address holds what is above its outcome, unless it came back just
+    /// now from a replica that an operator had removed.
+    pub fn on_round(&mut self, replica: usize, events: &VersionVector, held: &VersionVector, wanted: &[bool]) {
+        let above = events.entries().flat_map(|(incarnation, counter)| {
+            (held.counter(incarnation) + 1..=counter).map(move |counter| Dot { incarnation, counter })
+        });
+        let lost: Vec<Dot> = above.filter(|&dot| self.truth.number(dot).is_some()).collect();
+        for &dot in &lost {
+            let number = self.truth.number(dot).unwrap_or_default();
+            let holds = |holder: &usize| bits::has(&self.truth.holdings[*holder].included, number as usize);
+            let removed = (0..self.truth.holdings.len()).filter(|&holder| !wanted[holder]).any(|holder| holds(&holder));
+            let holder = (0..self.truth.holdings.len()).filter(|&holder| wanted[holder] && !removed).find(holds);
+            if let Some(holder) = holder {
+                self.fail(Invariant::Refusals, "not_lost", Some(replica), || {
+                    format!("found that {dot} is lost, which replica {holder} holds")
+                });
+            }
+        }
+        self.lost[replica].extend(lost);
+    }
+
+    /// A client is told of losses only after a round that found them; from then on its past is what is left.
     fn check_lost(&mut self, replica: usize, asked: &mut Asked, left: &VersionVector) {
         self.counts.add(Kind::Lost);
         let cut = self.truth.cut(&asked.token, left);
-        if cut.is_empty() {
-            self.fail(Invariant::Refusals, "nothing_lost", Some(replica), || {
-                format!("said lost, and cut nothing of {left:?}")
+        let dots: Vec<Dot> = cut.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+        if dots.is_empty() || dots.iter().any(|dot| !self.lost[replica].contains(dot)) {
+            self.fail(Invariant::Refusals, "not_found_lost", Some(replica), || {
+                format!("said that {dots:?} are lost, which no round of it found")
             });
-        }
-        for number in cut {
-            let holder = (0..self.truth.holdings.len())
-                .find(|&holder| bits::has(&self.truth.holdings[holder].included, number as usize));
-            if let Some(holder) = holder {
-                let dot = self.truth.writes[number as usize].dot;
-                self.fail(Invariant::Refusals, "not_lost", Some(replica), || {
-                    format!("said that {dot} is lost, which replica {holder} holds")
-                });
-            }
         }
         let left = self.truth.closure_of(left);
         asked.past.iter_mut().zip(&left).for_each(|(past, left)| *past &= left);

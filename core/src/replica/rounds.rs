@@ -67,11 +67,11 @@ impl<R: Rules> Replica<R> {
 
     fn is_doubtful(&mut self, incarnation: Incarnation, counter: u64) -> bool {
         let now = self.now.monotonic;
-        let linked = || self.peers.iter().filter(|peer| peer.link.established);
-        if linked().any(|peer| self.covered.counter_in(&peer.acknowledged, incarnation) >= counter) {
+        if self.somebody_covers(incarnation, counter) {
             return false; // repair brings it
         }
-        if !linked().any(|peer| peer.incarnation == Some(incarnation)) {
+        let mut linked = self.peers.iter().filter(|peer| peer.link.established);
+        if !linked.any(|peer| peer.incarnation == Some(incarnation)) {
             return true;
         }
         let young = &mut self.rounds.young;
@@ -83,6 +83,12 @@ impl<R: Rules> Replica<R> {
             (*known, *since) = (counter, now);
         }
         now.since(*since) >= YOUNG
+    }
+
+    /// Does a linked peer say that it covers this?
+    fn somebody_covers(&self, incarnation: Incarnation, counter: u64) -> bool {
+        let mut linked = self.peers.iter().filter(|peer| peer.link.established);
+        linked.any(|peer| self.covered.counter_in(&peer.acknowledged, incarnation) >= counter)
     }
 
     /// Begins a round if there is something to ask and everybody who could hold it is linked.
@@ -156,7 +162,8 @@ impl<R: Rules> Replica<R> {
 
     fn end_round_if_answered(&mut self) {
         let Some(round) = self.rounds.current.take_if(|round| round.unanswered.is_empty()) else { return };
-        let Round { events, held, .. } = round;
+        let Round { events, mut held, .. } = round;
+        held.join(&self.held_of(&events)); // what came here while the round was under way is not lost
         self.rounds.not_before = self.now.monotonic + PAUSE;
         self.emit(Event::RoundEnded { events: Box::new(events.clone()), held: Box::new(held.clone()) });
         while self.rounds.outcomes.len() >= self.config.rounds_max.max(1) {
@@ -200,6 +207,11 @@ impl<R: Rules> Replica<R> {
                 && missing().any(|(life, counter)| counter > outcome.held.counter(life))
         };
         let outcome = self.rounds.outcomes.iter().rev().find(judges)?;
+        // A removed replica, or a cluster met later, may have brought back what a round found lost.
+        let back = |(life, counter)| counter > outcome.held.counter(life) && self.somebody_covers(life, counter);
+        if missing().any(back) {
+            return None;
+        }
         let cut = |(life, counter): (Incarnation, u64)| {
             let covered = self.covered.counter(life) >= counter;
             let held = outcome.held.counter(life);

@@ -58,7 +58,14 @@ impl<S: Subject> World<S> {
                 self.judge.on_retired(replica, dot, incarnation, through);
                 Kind::Retired
             }
-            Event::RoundEnded { .. } => Kind::Round,
+            Event::RoundEnded { events, held } => {
+                if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
+                    let wanted: Vec<bool> =
+                        self.addresses.iter().map(|address| probe.view().is_wanted(address)).collect();
+                    self.judge.on_round(replica, &events, &held, &wanted);
+                }
+                Kind::Round
+            }
             Event::Reborn(incarnation) => {
                 self.judge.on_life(replica, incarnation);
                 Kind::Reborn
