@@ -104,9 +104,9 @@ pub trait Rules {
         false
     }
 
-    /// A life is retired when every member reported the same coverage of it.
-    fn may_retire(&self, everybody_agrees: bool) -> bool {
-        everybody_agrees
+    /// A retire operation depends on all that its dot stands for.
+    fn retirement_depends(&self) -> bool {
+        true
     }
 
     /// A silence beyond the threshold is a reason to doubt a peer; nothing else is.

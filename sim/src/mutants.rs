@@ -81,8 +81,8 @@ mutants! {
     HeardRetirementCovers "heard-retirement-covers";
     /// A token's entry of a retired life is dropped instead of replaced.
     DropRetiredEntries "drop-retired-entries";
-    /// A life is retired whatever members have of it.
-    RetireEarly "retire-early";
+    /// A retire operation does not depend on what its dot stands for.
+    RetireWithoutCauses "retire-without-causes";
     /// A lost-write round leaves links to lives outside it open.
     AskOverOpenLinks "ask-over-open-links";
     /// A lost entry is dropped from the token instead of cut to what is held.
@@ -200,8 +200,8 @@ impl Rules for Mutated {
         self.is(Mutant::DropRetiredEntries)
     }
 
-    fn may_retire(&self, everybody_agrees: bool) -> bool {
-        self.is(Mutant::RetireEarly) || SOUND.may_retire(everybody_agrees)
+    fn retirement_depends(&self) -> bool {
+        !self.is(Mutant::RetireWithoutCauses)
     }
 
     fn closes_links_for_round(&self) -> bool {

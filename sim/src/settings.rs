@@ -9,7 +9,7 @@ macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $to:expr, $from:expr;)*) => {
         /// See `hence_core::Config`, field by field.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(default, deny_unknown_fields)]
         pub struct Settings {
             $($(#[$doc])* pub $name: $kind,)*
         }
@@ -19,6 +19,13 @@ macro_rules! settings {
             #[must_use]
             pub fn to_config(&self) -> Config {
                 Config { $($name: $to(self.$name),)* }
+            }
+        }
+
+        /// What a case file of an earlier version does not say is as in production.
+        impl Default for Settings {
+            fn default() -> Self {
+                Self::from(&Config::default())
             }
         }
 

@@ -243,6 +243,18 @@ impl Truth {
         whole.entries().filter_map(last).filter(|&number| !bits::has(&left, number as usize)).collect()
     }
 
+    /// The writes that the entries of `whole` name themselves and `left` no longer covers.
+    #[must_use]
+    pub fn dropped(&self, whole: &VersionVector, left: &VersionVector) -> Vec<Dot> {
+        let left = self.closure_of(left);
+        let named = |(incarnation, counter)| {
+            let writes = self.life(incarnation).map(|life| self.lives[life].writes.as_slice()).unwrap_or_default();
+            writes.iter().take(usize::try_from(counter).unwrap_or(usize::MAX))
+        };
+        let gone = whole.entries().flat_map(named).filter(|&&number| !bits::has(&left, number as usize));
+        gone.map(|&number| self.writes[number as usize].dot).collect()
+    }
+
     /// Registers that a life is over: an operation of no key, which all of that life up to there precedes.
     pub fn accept_retirement(&mut self, replica: usize, dot: Dot, incarnation: Incarnation, through: u64) -> bool {
         let past = self.closure_of(&VersionVector::from_entries([(incarnation, through)]));

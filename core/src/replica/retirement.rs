@@ -54,11 +54,12 @@ impl<R: Rules> Replica<R> {
         }
         let gone = |&(incarnation, through): &(Incarnation, u64)| {
             let present = self.view.lives_wanted().any(|life| life.incarnation == incarnation);
-            !present && incarnation != self.me && self.rules.may_retire(self.everybody_covers(incarnation, through))
+            !present && incarnation != self.me && self.everybody_covers(incarnation, through)
         };
         let gone: Vec<_> = self.covered.vector().entries().filter(gone).take(RETIRE_MAX).collect();
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
+            let needs = if self.rules.retirement_depends() { needs } else { VersionVector::new() };
             self.make(Effect::Retire { incarnation, through }, Vec::new(), &needs);
         }
     }

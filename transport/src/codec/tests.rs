@@ -476,82 +476,80 @@ fn what_is_refused_says_why() {
     assert_eq!(read(&bytes[..3]), Ok(Vec::new()));
 }
 
+/// What follows a sender in a body that no encoder writes, where it is refused and why.
+const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
+    (b"", 0, Damage::Empty),
+    (b"\x27", 1, Damage::Kind(0x27)),
+    (b"\x47", 1, Damage::Kind(0x47)),
+    (b"\xff", 1, Damage::Kind(0xff)),
+    (b"\x21", 1, Damage::Kind(0x21)),
+    (b"\x0e\x01\x01", 1, Damage::Kind(0x0e)),
+    (b"\x45\x01\x01", 1, Damage::Kind(0x45)),
+    (b"\x06\x81\x00\x01", 3, Damage::Number),
+    (b"\x06\x01\x80\x80\x80\x80\x10", 7, Damage::Number),
+    (b"\x06\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\x01", 11, Damage::Number),
+    (b"\x06\x01", 2, Damage::Short),
+    (b"\x04\x01\x7f", 3, Damage::Short),
+    (b"\x04\x01\x02\x00\x01\x00\x02", 7, Damage::Order),
+    (b"\x04\x01\x01\x00\x00", 5, Damage::Counter),
+    (b"\x04\x01\x01\x02\0\0\0\0\0\0\0\x09\x01", 12, Damage::Incarnation),
+    (b"\x04\x01\x01\x01\0\0\0\0\0\0\0\x07\x01", 12, Damage::Incarnation),
+    // A push: the next dot spelled out, counter 0, a stamp beyond all, a key too long, a dot before 1.
+    (b"\x02\x00\x00\x01\x00\x00\x01x\x00", 4, Damage::Dot),
+    (b"\x02\x00\x00\x00\x00\x00\x01x\x00", 4, Damage::Counter),
+    (b"\x0a\x00\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x00\x01x\x00", 12, Damage::Stamp(Hlc(1 << 62))),
+    (b"\x0a\x00\x00\x00\x01\xff\x00", 6, Damage::Key),
+    (b"\x0a\x00\x00\x00\x00\x00", 5, Damage::Key),
+    (b"\x0a\x00\x00\x08\x01x\x00\x00\x02", 9, Damage::Counter),
+    (b"\x0a\x00\x00\x38\x7f\x01x\x00\x00\x00", 8, Damage::Short),
+    (b"\x0a\x00\x00\x07\x7f\x01x\x00\x00\x00", 8, Damage::Short),
+    (b"\x0a\x00\x00\x38\x80\x00\x01x\x00\x00\x00", 6, Damage::Number),
+    // No such effect; a delete without a key; a life that is over before its first write.
+    (b"\x0a\x00\x00\xc0\x01x\x00", 4, Damage::Choice(0xc0)),
+    (b"\x0a\x00\x00\x40\x00", 5, Damage::Key),
+    (b"\x0a\x00\x00\x80\x00\x00", 6, Damage::Counter),
+    (b"\x0a\x00\x00\x80\x02\0\0\0\0\0\0\0\x09\x01", 13, Damage::Incarnation),
+    // A row of the view: no address, upper case, no such state of life.
+    (b"\x03\x01\x04nope\x00\x00", 7, Damage::Address),
+    (b"\x03\x01\x05A.b:1\x00\x00", 8, Damage::Address),
+    (b"\x03\x01\x05a.b:1\x00\x03", 10, Damage::Choice(3)),
+    // Versions: neither known nor whole, no such mark, no key, counter 0, a stamp beyond all, cut off.
+    (b"\x15\x01\x00\x01\x03\x01x\x00\x01", 7, Damage::Choice(3)),
+    (b"\x15\x01\x00\x01\x08\x01x\x00\x01", 7, Damage::Choice(8)),
+    (b"\x15\x01\x00\x01\x04\x00\x00", 6, Damage::Key),
+    (b"\x15\x01\x00\x01\x01\x01x\x00\x00", 9, Damage::Counter),
+    (b"\x15\x01\x00\x01\x02\x01x\x00\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x00", 19, Damage::Stamp(Hlc(1 << 62))),
+    (b"\x15\x01\x00\x01\x02\x01x\x00\x01\x00", 10, Damage::Short),
+    (b"\x15\x01\x00\x02\x00\x01x\x00\x01", 4, Damage::Short),
+    // Retired lives: one twice, not sorted, through 0, by a dot 0, more than there can be.
+    (b"\x35\x01\x00\x02\x00\x05\x00\x01\x00\x05\x00\x02", 9, Damage::Order),
+    (b"\x35\x01\x00\x02\x00\x05\x00\x01\x01\0\0\0\0\0\0\0\x06\x05\x00\x02", 17, Damage::Order),
+    (b"\x35\x01\x00\x01\x00\x00\x00\x01", 6, Damage::Counter),
+    (b"\x35\x01\x00\x01\x00\x05\x00\x00", 8, Damage::Counter),
+    (b"\x35\x01\x00\x02\x00\x05\x00\x01\x00\x05\x00", 4, Damage::Short),
+    (b"\x25\x01\x00\x00\x00\x02\x00\x05\x00\x01\x00\x05\x00\x02\x00", 11, Damage::Order),
+    (b"\x25\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00", 8, Damage::Counter),
+    // A question that asks nobody, or about an event 0; an answer that is not sorted.
+    (b"\x07\x01\x00\x00", 3, Damage::Nobody),
+    (b"\x07\x01\x02\x00", 3, Damage::Short),
+    (b"\x07\x01\x01\x00\x01\x00\x00", 7, Damage::Counter),
+    (b"\x0f\x01\x01\x00\x00", 5, Damage::Counter),
+    (b"\x0f\x01\x02\x00\x01\x00\x02", 7, Damage::Order),
+    // Whose address is none, or is not written as an address prints.
+    (b"\x17\x04nope", 6, Damage::Address),
+    (b"\x17\x05A.b:1", 7, Damage::Address),
+    (b"\x1f\x05A.b:1", 7, Damage::Address),
+    (b"\x1f\x06a.b:01", 8, Damage::Address),
+    (b"\x1f\x00", 2, Damage::Address),
+    (b"\x05\x01\x00\x01\x02\x00\x00\x01x\x00", 5, Damage::Choice(2)),
+];
+
 /// Bodies that have a right checksum and a wrong content.
 #[test]
 fn bodies_that_no_encoder_writes() {
     const SENDER: &[u8] = b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02";
     let empty_head = SENDER.len();
-    let cases: &[(&[u8], usize, Damage)] = &[
-        (b"", 0, Damage::Empty),
-        (b"\x27", 1, Damage::Kind(0x27)),
-        (b"\x47", 1, Damage::Kind(0x47)),
-        (b"\xff", 1, Damage::Kind(0xff)),
-        (b"\x21", 1, Damage::Kind(0x21)),
-        (b"\x0e\x01\x01", 1, Damage::Kind(0x0e)),
-        (b"\x45\x01\x01", 1, Damage::Kind(0x45)),
-        (b"\x06\x81\x00\x01", 3, Damage::Number),
-        (b"\x06\x01\x80\x80\x80\x80\x10", 7, Damage::Number),
-        (b"\x06\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\x01", 11, Damage::Number),
-        (b"\x06\x01", 2, Damage::Short),
-        (b"\x04\x01\x7f", 3, Damage::Short),
-        (b"\x04\x01\x02\x00\x01\x00\x02", 7, Damage::Order),
-        (b"\x04\x01\x01\x00\x00", 5, Damage::Counter),
-        (b"\x04\x01\x01\x02\0\0\0\0\0\0\0\x09\x01", 12, Damage::Incarnation),
-        (b"\x04\x01\x01\x01\0\0\0\0\0\0\0\x07\x01", 12, Damage::Incarnation),
-        // A push: the next dot spelled out, counter 0, a stamp beyond all, a key too long, a dot before 1.
-        (b"\x02\x00\x00\x01\x00\x00\x01x\x00", 4, Damage::Dot),
-        (b"\x02\x00\x00\x00\x00\x00\x01x\x00", 4, Damage::Counter),
-        (b"\x0a\x00\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x00\x01x\x00", 12, Damage::Stamp(Hlc(1 << 62))),
-        (b"\x0a\x00\x00\x00\x01\xff\x00", 6, Damage::Key),
-        (b"\x0a\x00\x00\x00\x00\x00", 5, Damage::Key),
-        (b"\x0a\x00\x00\x08\x01x\x00\x00\x02", 9, Damage::Counter),
-        (b"\x0a\x00\x00\x38\x7f\x01x\x00\x00\x00", 8, Damage::Short),
-        (b"\x0a\x00\x00\x07\x7f\x01x\x00\x00\x00", 8, Damage::Short),
-        (b"\x0a\x00\x00\x38\x80\x00\x01x\x00\x00\x00", 6, Damage::Number),
-        // No such effect; a delete without a key; a life that is over before its first write.
-        (b"\x0a\x00\x00\xc0\x01x\x00", 4, Damage::Choice(0xc0)),
-        (b"\x0a\x00\x00\x40\x00", 5, Damage::Key),
-        (b"\x0a\x00\x00\x80\x00\x00", 6, Damage::Counter),
-        (b"\x0a\x00\x00\x80\x02\0\0\0\0\0\0\0\x09\x01", 13, Damage::Incarnation),
-        // A row of the view: no address, upper case, no such state of life.
-        (b"\x03\x01\x04nope\x00\x00", 7, Damage::Address),
-        (b"\x03\x01\x05A.b:1\x00\x00", 8, Damage::Address),
-        (b"\x03\x01\x05a.b:1\x00\x03", 10, Damage::Choice(3)),
-        // Versions: neither known nor whole, no such mark, no key, counter 0, a stamp beyond all, cut off.
-        (b"\x15\x01\x00\x01\x03\x01x\x00\x01", 7, Damage::Choice(3)),
-        (b"\x15\x01\x00\x01\x08\x01x\x00\x01", 7, Damage::Choice(8)),
-        (b"\x15\x01\x00\x01\x04\x00\x00", 6, Damage::Key),
-        (b"\x15\x01\x00\x01\x01\x01x\x00\x00", 9, Damage::Counter),
-        (
-            b"\x15\x01\x00\x01\x02\x01x\x00\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x00",
-            19,
-            Damage::Stamp(Hlc(1 << 62)),
-        ),
-        (b"\x15\x01\x00\x01\x02\x01x\x00\x01\x00", 10, Damage::Short),
-        (b"\x15\x01\x00\x02\x00\x01x\x00\x01", 4, Damage::Short),
-        // Retired lives: one twice, not sorted, through 0, by a dot 0, more than there can be.
-        (b"\x35\x01\x00\x02\x00\x05\x00\x01\x00\x05\x00\x02", 9, Damage::Order),
-        (b"\x35\x01\x00\x02\x00\x05\x00\x01\x01\0\0\0\0\0\0\0\x06\x05\x00\x02", 17, Damage::Order),
-        (b"\x35\x01\x00\x01\x00\x00\x00\x01", 6, Damage::Counter),
-        (b"\x35\x01\x00\x01\x00\x05\x00\x00", 8, Damage::Counter),
-        (b"\x35\x01\x00\x02\x00\x05\x00\x01\x00\x05\x00", 4, Damage::Short),
-        (b"\x25\x01\x00\x00\x00\x02\x00\x05\x00\x01\x00\x05\x00\x02\x00", 11, Damage::Order),
-        (b"\x25\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00", 8, Damage::Counter),
-        // A question that asks nobody, or about an event 0; an answer that is not sorted.
-        (b"\x07\x01\x00\x00", 3, Damage::Nobody),
-        (b"\x07\x01\x02\x00", 3, Damage::Short),
-        (b"\x07\x01\x01\x00\x01\x00\x00", 7, Damage::Counter),
-        (b"\x0f\x01\x01\x00\x00", 5, Damage::Counter),
-        (b"\x0f\x01\x02\x00\x01\x00\x02", 7, Damage::Order),
-        // Whose address is none, or is not written as an address prints.
-        (b"\x17\x04nope", 6, Damage::Address),
-        (b"\x17\x05A.b:1", 7, Damage::Address),
-        (b"\x1f\x05A.b:1", 7, Damage::Address),
-        (b"\x1f\x06a.b:01", 8, Damage::Address),
-        (b"\x1f\x00", 2, Damage::Address),
-        (b"\x05\x01\x00\x01\x02\x00\x00\x01x\x00", 5, Damage::Choice(2)),
-    ];
-    for &(rest, at, damage) in cases {
+    for &(rest, at, damage) in WRONG_BODIES {
         let found = read(&framed(&[SENDER, rest].concat()));
         let at = at + empty_head;
         assert_eq!(found, Err(CodecError::Body { at, damage }), "{}", hex(rest));
