@@ -28,7 +28,7 @@ pub struct Config {
     /// The shortest silence after which a peer is suspected, whatever its rhythm. Default 3 s. Less
     /// notices crashes sooner and takes paused processes for dead.
     pub suspect_after_min: Micros,
-    /// The longest silence before a peer is suspected, whatever its rhythm. Default 4.5 s.
+    /// The longest silence before a peer is suspected, whatever its rhythm. Default 4 s.
     pub suspect_after_max: Micros,
     /// A joining replica that no member which is up answers starts alone after this. Default 1 s.
     pub join_alone_after: Micros,
@@ -36,6 +36,17 @@ pub struct Config {
     pub join_alone_after_contact: Micros,
     /// A wall clock that is ahead of all peers' by more than this is not used. Default 60 s.
     pub wall_ahead_max: Micros,
+    /// A member that has been suspected for so long no longer delays the retirement of lives that are over.
+    /// Default 10 min. Less frees vectors sooner; a token that such a member has not caught up with waits there.
+    pub retire_patience: Micros,
+    /// How often is looked for lives that are over. Default 1 s.
+    pub retire_interval: Micros,
+    /// A lost-write round without all its answers ends after this. Default 1 s.
+    pub round_timeout: Micros,
+    /// Rounds whose outcome is remembered, so that a client that asks again is told at once. Default 64.
+    pub rounds_max: usize,
+    /// How recently a peer must have heard from a silent member to vouch for it. Default 1 s.
+    pub vouch_max: Micros,
     /// Bytes of operations in the log ([`crate::Op::bytes`]); beyond it the oldest are cut, and a peer that
     /// still needs them gets the whole state instead. Default 64 MiB. 0 keeps none.
     pub log_bytes_max: usize,
@@ -73,10 +84,15 @@ impl Default for Config {
             repair_delay: Micros::from_millis(2_500),
             pull_timeout: Micros::from_seconds(1),
             suspect_after_min: Micros::from_millis(3_000),
-            suspect_after_max: Micros::from_millis(4_500),
+            suspect_after_max: Micros::from_millis(4_000),
             join_alone_after: Micros::from_seconds(1),
             join_alone_after_contact: Micros::from_seconds(3),
             wall_ahead_max: Micros::from_seconds(60),
+            retire_patience: Micros::from_seconds(600),
+            retire_interval: Micros::from_seconds(1),
+            round_timeout: Micros::from_seconds(1),
+            rounds_max: 64,
+            vouch_max: Micros::from_seconds(1),
             log_bytes_max: 64 << 20,
             parked_max: 16_384,
             waiting_max: 4_096,

@@ -30,6 +30,11 @@ impl Detector {
         self.deviation_4 = self.deviation_4 - self.deviation_4 / 4 + error;
     }
 
+    /// When the last frame arrived.
+    pub(crate) const fn heard(&self) -> Time {
+        self.heard
+    }
+
     /// The own process did not run for so long: that much silence does not count.
     pub(crate) fn forgive(&mut self, stalled: Micros, now: Time) {
         self.heard = (self.heard + stalled).min(now);

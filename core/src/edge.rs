@@ -31,6 +31,8 @@ pub enum Input {
         /// What it asks.
         request: Request,
     },
+    /// The process is about to end: peers that lack something of what is here fetch it at once.
+    Leave,
     /// A client went away; its request gets no reply. What it did is done.
     Cancel {
         /// The request.
@@ -72,6 +74,22 @@ pub enum Event {
         pull: u64,
         /// What that state covered.
         vector: Box<VersionVector>,
+    },
+    /// A retire operation was applied: this life's entry is from now on implied by the dot of the operation.
+    Retired {
+        /// The operation.
+        dot: Dot,
+        /// The life.
+        incarnation: Incarnation,
+        /// Its last counter that is implied.
+        through: u64,
+    },
+    /// A lost-write round ended with every answer in.
+    RoundEnded {
+        /// The events in question.
+        events: Box<VersionVector>,
+        /// The greatest counters that anybody holds of them.
+        held: Box<VersionVector>,
     },
     /// A link was established.
     Linked {

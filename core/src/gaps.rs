@@ -3,6 +3,7 @@
 //! "Push is fresh or not at all, repair is patient": a gap is repaired when it has stood for the repair delay.
 //! The delay runs from the moment when the gap was noticed, whatever links do meanwhile.
 
+use crate::covered::Covered;
 use crate::identity::Incarnation;
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
@@ -21,7 +22,7 @@ pub(crate) struct Gaps {
 
 impl Gaps {
     /// Somebody covers `heard`.
-    pub(crate) fn hear(&mut self, heard: &VersionVector, covered: &VersionVector, now: Time) {
+    pub(crate) fn hear(&mut self, heard: &VersionVector, covered: &Covered, now: Time) {
         for (incarnation, counter) in covered.missing(heard) {
             self.hear_counter(incarnation, counter, now);
         }
@@ -39,7 +40,7 @@ impl Gaps {
     }
 
     /// Forgets what is covered by now.
-    pub(crate) fn cover(&mut self, covered: &VersionVector) {
+    pub(crate) fn cover(&mut self, covered: &Covered) {
         if self.marks.is_empty() {
             return;
         }
@@ -65,12 +66,17 @@ mod tests {
     #[test]
     fn a_gap_keeps_its_time_until_it_is_covered() {
         let origin = Incarnation(1);
-        let covers = |n| VersionVector::from_entries([(origin, n)]);
+        let heard = |n| VersionVector::from_entries([(origin, n)]);
+        let covers = |n| {
+            let mut covered = Covered::default();
+            covered.join(&heard(n));
+            covered
+        };
         let mut gaps = Gaps::default();
-        gaps.hear(&covers(3), &covers(3), Time(5));
+        gaps.hear(&heard(3), &covers(3), Time(5));
         assert_eq!(gaps.oldest(), None);
-        gaps.hear(&covers(4), &covers(3), Time(1_000_000));
-        gaps.hear(&covers(9), &covers(3), Time(2_000_000));
+        gaps.hear(&heard(4), &covers(3), Time(1_000_000));
+        gaps.hear(&heard(9), &covers(3), Time(2_000_000));
         assert_eq!(gaps.oldest(), Some(Time(1_000_000)));
         gaps.cover(&covers(4));
         assert_eq!(gaps.oldest(), Some(Time(2_000_000)));

@@ -25,6 +25,7 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod covered;
 mod data;
 mod detector;
 mod edge;
@@ -47,11 +48,12 @@ mod vector;
 mod view;
 
 pub use config::Config;
+pub use covered::{Covered, Retirement};
 pub use data::{Key, KeyError, Value};
 pub use edge::{DropReason, Event, Input, Output};
 pub use hlc::Hlc;
 pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, Seed};
-pub use message::{Body, Content, Coverage, Hello, Message, Status, Supply};
+pub use message::{Ask, Body, Content, Coverage, Hello, Message, Shown, Status, Supply, Version};
 pub use op::{Effect, Op};
 pub use replica::{LinkState, PeerStatus, Replica, ReplicaStatus};
 pub use request::{Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written};

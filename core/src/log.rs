@@ -5,8 +5,10 @@
 //! `deletes_floor`, so that a client that met an answer which a delete shaped stays bound to that delete
 //! (protocol, section Requests, rule D(k)).
 
+use crate::covered::{Covered, Retirement};
 use crate::data::Key;
-use crate::op::Op;
+use crate::identity::Incarnation;
+use crate::op::{Effect, Op};
 use crate::time::Time;
 use crate::vector::{Dot, VersionVector};
 use alloc::borrow::Cow;
@@ -32,6 +34,8 @@ pub(crate) struct Log {
     floor: VersionVector,
     deletes: BTreeMap<Key, Vec<Dot>>,
     deletes_floor: VersionVector,
+    /// `deletes_floor` joined with every delete in the log.
+    deletes_all: VersionVector,
     own: VecDeque<Own>,
     own_bytes: u64,
 }
@@ -39,8 +43,9 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn append(&mut self, op: Arc<Op>) {
         self.bytes += op.bytes();
-        if op.is_delete() {
-            self.deletes.entry(op.key.clone()).or_default().push(op.dot);
+        if let Effect::Delete { key } = &op.effect {
+            self.deletes.entry(key.clone()).or_default().push(op.dot);
+            self.deletes_all.join_dot(op.dot);
         }
         self.ops.push_back(op);
     }
@@ -72,17 +77,22 @@ impl Log {
         self.first += 1;
         self.bytes -= op.bytes();
         self.floor.join_dot(op.dot);
+        if let Effect::Retire { incarnation, through } = op.effect
+            && self.floor.counter(incarnation) <= through
+        {
+            self.floor.remove(incarnation); // whoever covers the retire operation covers what it stands for
+        }
         if self.own.front().is_some_and(|own| own.op.dot == op.dot) {
             self.own.pop_front();
         }
-        if op.is_delete() {
+        if let Effect::Delete { key } = &op.effect {
             if remember_delete {
                 self.deletes_floor.join_dot(op.dot);
             }
-            if let Some(dots) = self.deletes.get_mut(&op.key) {
+            if let Some(dots) = self.deletes.get_mut(key) {
                 dots.retain(|&dot| dot != op.dot);
                 if dots.is_empty() {
-                    self.deletes.remove(&op.key);
+                    self.deletes.remove(key);
                 }
             }
         }
@@ -102,20 +112,32 @@ impl Log {
 
     /// The highest delete per incarnation of all that were applied here.
     pub(crate) fn all_deletes(&self) -> VersionVector {
-        let mut vector = self.deletes_floor.clone();
-        self.deletes.values().flatten().for_each(|&dot| _ = vector.join_dot(dot));
-        vector
+        self.deletes_all.clone()
     }
 
     /// A state was installed: what it brought is not here, and so are its deletes.
-    pub(crate) fn raise_floor(&mut self, floor: &VersionVector, deletes: &VersionVector) {
+    pub(crate) fn raise_floor(&mut self, floor: &VersionVector, deletes: &VersionVector, covered: &Covered) {
         self.floor.join(floor);
         self.deletes_floor.join(deletes);
+        self.deletes_all.join(deletes);
+        self.deletes_all = covered.compact(&self.deletes_all).into_owned();
+        self.floor = covered.compact(&self.floor).into_owned();
+        self.deletes_floor = covered.compact(&self.deletes_floor).into_owned();
     }
 
-    /// Can it supply everything that this vector does not cover?
-    pub(crate) fn reaches(&self, vector: &VersionVector) -> bool {
-        vector.dominates(&self.floor)
+    /// Can it supply everything that somebody lacks who covers this vector?
+    pub(crate) fn reaches(&self, vector: &VersionVector, covered: &Covered) -> bool {
+        covered.dominates_in(vector, &self.floor)
+    }
+
+    /// A life is over: from now on its entries are said by the dot that implies them.
+    pub(crate) fn retire(&mut self, incarnation: Incarnation, row: Retirement) {
+        for vector in [&mut self.deletes_floor, &mut self.deletes_all] {
+            if (1..=row.through).contains(&vector.counter(incarnation)) {
+                vector.remove(incarnation);
+                vector.join_dot(row.dot);
+            }
+        }
     }
 
     /// The number of the first operation here, and of the one that comes next.
@@ -138,7 +160,7 @@ impl Log {
 
     /// # Panics
     /// If an invariant of this module does not hold.
-    pub(crate) fn check_invariants(&self, covered: &VersionVector) {
+    pub(crate) fn check_invariants(&self, covered: &Covered) {
         assert!(covered.dominates(&self.floor), "the floor {:?} is not covered by {covered:?}", self.floor);
         assert!(covered.dominates(&self.deletes_floor), "deletes that left are not covered");
         assert_eq!(self.bytes, self.ops.iter().map(|op| op.bytes()).sum::<usize>(), "log bytes");

@@ -4,13 +4,14 @@
 //! number in its hello and echoes the other's. A message whose numbers are not those of the present link
 //! changes nothing (protocol, section Replication).
 
+use crate::covered::Retirement;
 use crate::data::Key;
 use crate::hlc::Hlc;
-use crate::identity::Incarnation;
+use crate::identity::{Address, Incarnation};
 use crate::op::Op;
-use crate::siblings::Siblings;
+use crate::siblings::Sibling;
 use crate::time::{Time, Wall};
-use crate::vector::VersionVector;
+use crate::vector::{Dot, VersionVector};
 use crate::view::Row;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -63,6 +64,25 @@ pub enum Body {
     },
     /// One frame of the answer to a pull.
     Supply(Box<Supply>),
+    /// Part of a lost-write round: does anybody hold this?
+    Ask(Box<Ask>),
+    /// What the sender holds of what it was asked about.
+    Answer {
+        /// The round.
+        round: u64,
+        /// What it covers of the incarnations asked about; an incarnation that is missing stands for 0.
+        held: Box<VersionVector>,
+    },
+    /// Is that address alive, as far as the receiver knows?
+    Probe {
+        /// The address.
+        address: Address,
+    },
+    /// The sender has heard from that address just now.
+    Vouch {
+        /// The address.
+        address: Address,
+    },
     /// A frame of a pull arrived and was taken in, so one more may be sent.
     Taken {
         /// The pull.
@@ -83,6 +103,10 @@ impl Body {
             Self::View(_) => "view",
             Self::Pull { .. } => "pull",
             Self::Supply(_) => "supply",
+            Self::Ask(_) => "ask",
+            Self::Answer { .. } => "answer",
+            Self::Probe { .. } => "probe",
+            Self::Vouch { .. } => "vouch",
             Self::Taken { .. } => "taken",
         }
     }
@@ -113,10 +137,24 @@ pub struct Status {
     /// The greatest counter that arrived in a push of this link, applied, parked or refused: so much
     /// credit returns.
     pub received: u64,
+    /// The sender is about to end: who lacks something that it covers fetches it now.
+    pub leaving: bool,
     /// A hash of the sender's view rows; who has another hash sends its rows.
     pub view_hash: u64,
-    /// The digest of the sender's store; equal vectors must come with equal digests.
-    pub digest: u64,
+    /// The digest of the sender's store, unless a state is being folded in there. Equal vectors must come with equal
+    /// digests.
+    pub digest: Option<u64>,
+}
+
+/// The question of a lost-write round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Names the round; greater for a later one of the same incarnation.
+    pub round: u64,
+    /// Exactly the lives that are asked. Links to any other end before the answer.
+    pub lives: Vec<Incarnation>,
+    /// The events in question.
+    pub events: VersionVector,
 }
 
 /// One frame of the answer to a pull. Frames count from 0 and arrive in order or the pull has failed.
@@ -137,10 +175,43 @@ pub struct Supply {
 pub enum Content {
     /// Operations in the supplier's own apply order: every prefix is causally closed.
     Ops(Vec<Arc<Op>>),
-    /// Keys of the supplier's state with their versions, to be kept aside until the whole is there.
-    Keys(Vec<(Key, Siblings)>),
+    /// Versions of the supplier's state, to be kept aside until the whole is there.
+    Versions(Vec<Shown>),
+    /// Retired incarnations that the supplier knows.
+    Retired(Vec<(Incarnation, Retirement)>),
     /// The end of a state: what it covers. Installing it is one step.
     State(Box<Coverage>),
+}
+
+/// Part of what the supplier shows for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The key.
+    pub key: Key,
+    /// Forget what came for this key before: it has changed since.
+    pub fresh: bool,
+    /// A version; none says only that the key changed.
+    pub version: Option<Version>,
+}
+
+/// One version in a transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    /// The receiver lacks it, or is not known to have it.
+    Whole(Sibling),
+    /// The receiver covers it, so it has it or has seen it replaced.
+    Known(Dot),
+}
+
+impl Version {
+    /// The write that made it.
+    #[must_use]
+    pub const fn dot(&self) -> Dot {
+        match self {
+            Self::Whole(sibling) => sibling.dot,
+            Self::Known(dot) => *dot,
+        }
+    }
 }
 
 /// What a whole state covers.
@@ -150,6 +221,8 @@ pub struct Coverage {
     pub vector: VersionVector,
     /// The highest delete per incarnation among those.
     pub deletes: VersionVector,
+    /// Lives that were retired while the state was sent.
+    pub retired: Vec<(Incarnation, Retirement)>,
     /// The supplier's clock: at least the stamp of every event in it.
     pub clock: Hlc,
 }

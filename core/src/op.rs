@@ -2,16 +2,32 @@
 
 use crate::data::{Key, Value};
 use crate::hlc::Hlc;
+use crate::identity::Incarnation;
 use crate::vector::{Dot, VersionVector};
 use alloc::vec::Vec;
 
-/// What an operation does to its key, besides removing the versions it supersedes.
+/// What an operation does, besides removing the versions it supersedes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Adds a version with this value.
-    Put(Value),
+    /// Adds a version of a key.
+    Put {
+        /// The key.
+        key: Key,
+        /// What is written.
+        value: Value,
+    },
     /// Adds nothing: an observed-remove delete.
-    Delete,
+    Delete {
+        /// The key.
+        key: Key,
+    },
+    /// Touches no key: a life is over, and this operation's dot stands for all of it. See [`crate::Covered`].
+    Retire {
+        /// The life.
+        incarnation: Incarnation,
+        /// Its last counter that everybody covered; the operation depends on that.
+        through: u64,
+    },
 }
 
 /// One write event.
@@ -21,9 +37,7 @@ pub struct Op {
     pub dot: Dot,
     /// Its stamp, above those of all its causes.
     pub hlc: Hlc,
-    /// The key it writes.
-    pub key: Key,
-    /// What it does there.
+    /// What it does.
     pub effect: Effect,
     /// The versions it removes: all that its replica showed.
     pub superseded: Vec<Dot>,
@@ -36,16 +50,26 @@ impl Op {
     /// Is it a delete?
     #[must_use]
     pub const fn is_delete(&self) -> bool {
-        matches!(self.effect, Effect::Delete)
+        matches!(self.effect, Effect::Delete { .. })
+    }
+
+    /// The key it writes; a retire operation writes none.
+    #[must_use]
+    pub const fn key(&self) -> Option<&Key> {
+        match &self.effect {
+            Effect::Put { key, .. } | Effect::Delete { key } => Some(key),
+            Effect::Retire { .. } => None,
+        }
     }
 
     /// What it counts for against limits that are given in bytes: its data and 64 bytes of bookkeeping.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let value = match &self.effect {
-            Effect::Put(value) => value.as_bytes().len(),
-            Effect::Delete => 0,
+        let data = match &self.effect {
+            Effect::Put { key, value } => key.as_str().len() + value.as_bytes().len(),
+            Effect::Delete { key } => key.as_str().len(),
+            Effect::Retire { .. } => 16,
         };
-        64 + self.key.as_str().len() + value + 16 * (self.superseded.len() + self.deps.len())
+        64 + data + 16 * (self.superseded.len() + self.deps.len())
     }
 }

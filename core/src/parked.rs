@@ -3,9 +3,9 @@
 //! May be dropped at any time: repair brings what was here. Invariant kept here: a duplicate of a parked
 //! operation is one operation, and what is applied by another way does not stay.
 
+use crate::covered::Covered;
 use crate::identity::Incarnation;
 use crate::op::Op;
-use crate::vector::VersionVector;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -45,7 +45,7 @@ impl Parked {
     }
 
     /// Drops what is covered by now.
-    pub(crate) fn drop_covered(&mut self, covered: &VersionVector) {
+    pub(crate) fn drop_covered(&mut self, covered: &Covered) {
         if self.len == 0 {
             return;
         }
@@ -72,7 +72,7 @@ impl Parked {
 
     /// # Panics
     /// If an invariant of this module does not hold.
-    pub(crate) fn check_invariants(&self, covered: &VersionVector) {
+    pub(crate) fn check_invariants(&self, covered: &Covered) {
         let dots: Vec<_> = self.origins.values().flat_map(|ops| ops.values().map(|op| op.dot)).collect();
         assert_eq!(dots.len(), self.len, "count of parked operations");
         assert!(!dots.iter().any(|&dot| covered.covers(dot)), "an applied operation is still parked");

@@ -115,6 +115,11 @@ pub enum Reply {
         /// The client's causal past from now on.
         token: VersionVector,
     },
+    /// Writes that the token names died with their only holders; nothing changed.
+    Lost {
+        /// The client's causal past, cut to what somebody still holds.
+        token: VersionVector,
+    },
     /// Refused; nothing changed.
     Refused(Refusal),
     /// The members that are wanted and not known to be down, in order of address.

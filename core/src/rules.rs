@@ -1,6 +1,7 @@
 //! What the protocol decides, one method per sentence, so that a researcher can swap a sentence and see what
 //! breaks. [`Sound`] keeps every default; a mutant lives in the simulator and the product cannot name it.
 
+use crate::covered::Covered;
 use crate::hlc::Hlc;
 use crate::op::Op;
 use crate::siblings::{Sibling, Siblings};
@@ -11,12 +12,12 @@ use alloc::vec::Vec;
 /// The decisions of the protocol. The default bodies are the sound ones.
 pub trait Rules {
     /// A request is served when all of the client's causal past is applied here.
-    fn may_serve(&self, covered: &VersionVector, past: &VersionVector) -> bool {
+    fn may_serve(&self, covered: &Covered, past: &VersionVector) -> bool {
         covered.dominates(past)
     }
 
     /// An operation is applied when it is the next of its incarnation and everything it depends on is applied.
-    fn may_apply(&self, covered: &VersionVector, op: &Op) -> bool {
+    fn may_apply(&self, covered: &Covered, op: &Op) -> bool {
         covered.counter(op.dot.incarnation) + 1 == op.dot.counter && covered.dominates(&op.deps)
     }
 
@@ -69,13 +70,13 @@ pub trait Rules {
     }
 
     /// On install a version stays if both sides have it, or if the side that lacks it has not seen it.
-    fn survives(&self, sibling: &Sibling, other_has_it: bool, other_covers: &VersionVector) -> bool {
-        other_has_it || !other_covers.covers(sibling.dot)
+    fn survives(&self, sibling: &Sibling, other_has_it: bool, other: &Covered) -> bool {
+        other_has_it || !other.covers(sibling.dot)
     }
 
     /// An installed state is merged with what is covered at that moment, not with what was when it was asked for.
-    fn vector_at_install<'a>(&self, present: &'a VersionVector, _asked: &'a VersionVector) -> &'a VersionVector {
-        present
+    fn merges_with_present(&self) -> bool {
+        true
     }
 
     /// Keys of a state stay aside until the whole is there.
@@ -90,6 +91,46 @@ pub trait Rules {
 
     /// A message of another link changes nothing.
     fn only_present_link(&self) -> bool {
+        true
+    }
+
+    /// A row of a retired life raises coverage only where its dot is covered; heard of alone it says nothing.
+    fn heard_retirement_covers(&self) -> bool {
+        false
+    }
+
+    /// A token's entry of a retired life is replaced by the dot that implies it, never dropped.
+    fn drops_retired_entries(&self) -> bool {
+        false
+    }
+
+    /// A retire operation depends on all that its dot stands for.
+    fn retirement_depends(&self) -> bool {
+        true
+    }
+
+    /// A silence beyond the threshold is a reason to doubt a peer; nothing else is.
+    fn doubts(&self, silent: bool) -> bool {
+        silent
+    }
+
+    /// Before a round judges a token, links to lives outside the round end.
+    fn closes_links_for_round(&self) -> bool {
+        true
+    }
+
+    /// A lost entry is cut to what somebody still holds.
+    fn cut_lost(&self, held: u64) -> u64 {
+        held
+    }
+
+    /// A write is reported lost only when everybody who could hold it was asked, not because its address lives on.
+    fn asks_everybody(&self) -> bool {
+        true
+    }
+
+    /// A removed replica stays connected until every member covers what it has.
+    fn removed_stays_as_source(&self) -> bool {
         true
     }
 

@@ -152,6 +152,13 @@ impl VersionVector {
         changed
     }
 
+    /// Covers nothing of this incarnation any more.
+    pub(crate) fn remove(&mut self, incarnation: Incarnation) {
+        if let Ok(at) = self.position(incarnation) {
+            self.0.remove(at);
+        }
+    }
+
     /// The entries, sorted by incarnation; no counter is 0.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (Incarnation, u64)> + '_ {
         self.0.iter().copied()

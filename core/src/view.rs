@@ -77,6 +77,11 @@ impl View {
         self.rows.values().filter(|row| row.is_odd() || self.nobody).map(|row| &row.address)
     }
 
+    /// The newest lives at the wanted addresses.
+    pub fn lives_wanted(&self) -> impl Iterator<Item = Life> {
+        self.rows.values().filter(|row| row.is_odd() || self.nobody).filter_map(|row| row.life)
+    }
+
     /// Is this address wanted?
     #[must_use]
     pub fn is_wanted(&self, address: &Address) -> bool {

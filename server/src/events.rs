@@ -23,6 +23,12 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
         Event::AddressContested { backoff } => {
             error!(%replica, backoff_ms = backoff.0 / 1_000, "another live process uses our address; standing back");
         }
+        Event::Retired { incarnation, through, .. } => {
+            debug!(%replica, %incarnation, through, "a life that is over was retired");
+        }
+        Event::RoundEnded { events, held } => {
+            info!(%replica, ?events, ?held, "asked every member about missing writes")
+        }
         Event::ViewChanged => info!(%replica, "the view changed"),
         Event::PullStarted { from, pull } => debug!(%replica, %from, pull, "a fetch began"),
         Event::PullEnded { from, pull, complete } => debug!(%replica, %from, pull, complete, "a fetch ended"),

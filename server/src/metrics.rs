@@ -103,6 +103,8 @@ pub(crate) struct Metrics {
     stalled_micros: Cell<u64>,
     diverged: Cell<u64>,
     reborn: Cell<u64>,
+    retired: Cell<u64>,
+    rounds: Cell<u64>,
     wall_clock_untrusted: Cell<bool>,
     pub(crate) connections_accepted: Cell<u64>,
     pub(crate) connections_evicted: Cell<u64>,
@@ -133,6 +135,8 @@ impl Metrics {
             stalled_micros: Cell::default(),
             diverged: Cell::default(),
             reborn: Cell::default(),
+            retired: Cell::default(),
+            rounds: Cell::default(),
             wall_clock_untrusted: Cell::default(),
             connections_accepted: Cell::default(),
             connections_evicted: Cell::default(),
@@ -175,6 +179,8 @@ impl Metrics {
                     count(&self.dropped[at]);
                 }
             }
+            Event::Retired { .. } => count(&self.retired),
+            Event::RoundEnded { .. } => count(&self.rounds),
             Event::Up { .. } | Event::AddressContested { .. } | Event::ViewChanged => {}
         }
     }
@@ -229,6 +235,8 @@ impl Metrics {
         into.counter("hence_links_total", "Links established.", self.linked.get());
         into.counter("hence_suspicions_total", "Times a member was suspected.", self.suspicions.get());
         into.counter("hence_recoveries_total", "Times a suspected member answered.", self.recoveries.get());
+        into.counter("hence_retirements_total", "Lives that are over and were folded away.", self.retired.get());
+        into.counter("hence_rounds_total", "Times every member was asked about missing writes.", self.rounds.get());
         into.counter("hence_rebirths_total", "Times this process took a new incarnation.", self.reborn.get());
         into.counter(
             "hence_divergences_total",

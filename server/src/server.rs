@@ -8,7 +8,7 @@ use crate::listener;
 use crate::node::Node;
 use crate::settings::{SettingError, Settings};
 use crate::wire::{self, Wire};
-use hence_core::{Address, ClusterTag, Identity, LinkState, Replica, ReplicaStatus, Seed, Sound};
+use hence_core::{Address, ClusterTag, Identity, Input, LinkState, Replica, ReplicaStatus, Seed, Sound};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -250,6 +250,8 @@ async fn finish<T: Wire>(service: &Service<T>) {
     if !holds_within(REFUSAL_PATIENCE, answered).await {
         warn!(connections = service.connections.len(), "requests in flight were cut off");
     }
+    // Peers fetch at once what they lack, instead of waiting until a gap has stood for a while.
+    service.node.step(Input::Leave, None);
     if !holds_within(SHUTDOWN_PATIENCE, || peers_have_all(&service.node.status())).await {
         warn!("a peer did not take everything in time");
     }

@@ -102,6 +102,12 @@ kinds! {
     Unwanted "unwanted" 50;
     /// A write died with its only holder.
     LostWrite "writes_lost" 20;
+    /// A life that was over was folded away at a replica.
+    Retired "retirements" 100;
+    /// Every member was asked about missing writes.
+    Round "lost_write_rounds" 10;
+    /// A client was told that writes are lost.
+    Lost "told_lost" 10;
 }
 
 /// How often each kind happened.

@@ -58,6 +58,7 @@ impl History {
             Reply::Absent { .. } => self.see_nothing(asked),
             Reply::NotModified { .. }
             | Reply::PreconditionFailed { .. }
+            | Reply::Lost { .. }
             | Reply::Refused(_)
             | Reply::View(_)
             | Reply::ViewAdded { .. }
@@ -119,6 +120,7 @@ impl History {
             | Reply::Written(_)
             | Reply::NotModified { .. }
             | Reply::PreconditionFailed { .. }
+            | Reply::Lost { .. }
             | Reply::View(_)
             | Reply::ViewAdded { .. }
             | Reply::ViewRemoved

@@ -4,6 +4,8 @@
 //! from [`Truth`] alone. Each costs at most a few words per replica and event; the whole store is compared
 //! every [`FULL_EVERY`]th step and at the end.
 
+mod lost;
+
 use crate::adversity::{Counts, Kind};
 use crate::bits;
 use crate::subject::{Part, Probe};
@@ -56,9 +58,13 @@ pub struct Judge {
     pub now: u64,
     /// Compare everything after every step.
     pub thorough: bool,
+    /// All is said: from now on every token must be served, or be told what is lost.
+    pub over: bool,
     snapshots: Vec<Snapshot>,
     keys: Vec<Key>,
     steps: u64,
+    /// What lost-write rounds of each replica found.
+    lost: Vec<Vec<Dot>>,
     /// Pushed operations that arrived here and are not applied yet, one set per replica.
     early: Vec<Vec<u64>>,
 }
@@ -76,6 +82,8 @@ impl Judge {
             blind: None,
             now: 0,
             thorough: false,
+            over: false,
+            lost: vec![Vec::new(); replicas],
             snapshots: Vec::new(),
             keys,
             steps: 0,
@@ -148,14 +156,12 @@ impl Judge {
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// A supplier sent a part of what a pull asked for. A whole state is taken when its first part is sent.
+    /// A supplier sent a part of what a pull asked for. A whole state is that of the moment when its last part is sent.
     pub fn on_supply(&mut self, replica: usize, receiver: usize, part: Part) {
-        let Part { supplier, pull, first, state } = part;
+        let Part { supplier, pull, state } = part;
         let same = |old: &Snapshot| old.supplier == supplier && old.receiver == receiver && old.pull == pull;
-        if first {
+        if state {
             self.snapshots.retain(|old| !same(old));
-        }
-        if state && !self.snapshots.iter().any(same) {
             let included = self.truth.holdings[replica].included.clone();
             self.snapshots.push(Snapshot { supplier, receiver, pull, included });
         }
@@ -220,7 +226,7 @@ impl Judge {
         };
         bits::join(&mut asked.past, self.truth.closures.row(number as usize));
         self.truth.include(replica, number);
-        let siblings = probe.store().siblings(&self.keys[usize::from(asked.key)]);
+        let siblings = probe.shown(&self.keys[usize::from(asked.key)]).into_owned();
         if let Some(sibling) = siblings.iter().find(|sibling| sibling.dot == dot) {
             self.on_stamp(dot, sibling.hlc);
         }
@@ -254,6 +260,7 @@ impl Judge {
     pub fn on_answer(&mut self, replica: usize, asked: &mut Asked, reply: &Reply, ready: bool) {
         match reply {
             Reply::Refused(refusal) => return self.check_refusal(replica, asked, *refusal, ready),
+            Reply::Lost { token } => return self.check_lost(replica, asked, token),
             Reply::Found { siblings, .. } => {
                 self.check_shown(replica, asked, siblings, Went::Ahead);
                 if !matches!(asked.action, Action::Get) || siblings.is_empty() {
@@ -292,6 +299,11 @@ impl Judge {
         match refusal {
             Refusal::NotCovered => {
                 self.counts.add(Kind::NotCovered);
+                if self.over {
+                    self.fail(Invariant::Liveness, "token_endless", Some(replica), || {
+                        format!("still refuses {token:?} when everything is over")
+                    });
+                }
                 if self.truth.covers(replica, token) {
                     self.fail(Invariant::Refusals, "covered", Some(replica), || {
                         format!("refused {token:?}, which is applied")
@@ -392,7 +404,7 @@ impl Judge {
         } else if !changed.is_empty() {
             self.check_vector(replica, probe);
         }
-        let (held, truly) = (probe.store().len(), self.truth.present(replica));
+        let (held, truly) = (probe.keys(), self.truth.present(replica));
         if held != truly {
             self.fail(Invariant::Store, "keys", Some(replica), || format!("holds {held} keys instead of {truly}"));
         }
@@ -418,7 +430,7 @@ impl Judge {
     }
 
     fn check_vector(&mut self, replica: usize, probe: &dyn Probe) {
-        if !self.truth.is_exactly(replica, probe.vector()) {
+        if !self.truth.is_exactly(replica, |life| probe.counter(life)) {
             let (vector, included) = (probe.vector(), &self.truth.holdings[replica].included);
             let truly: Vec<Dot> = bits::numbers(included).map(|n| self.truth.writes[n].dot).collect();
             let detail = format!("says that it covers {vector:?}; truly included are {truly:?}");
@@ -427,7 +439,7 @@ impl Judge {
     }
 
     fn check_key(&mut self, replica: usize, key: u8, probe: &dyn Probe) {
-        let siblings = probe.store().siblings(&self.keys[usize::from(key)]);
+        let siblings = &*probe.shown(&self.keys[usize::from(key)]);
         self.learn_stamps(siblings);
         let shown = self.truth.shown(replica, key);
         if !self.same(&shown, siblings) {

@@ -1,7 +1,7 @@
 //! Mutants of the core: one sentence of the protocol each, replaced by a tempting shortcut. The product cannot
 //! name them; the simulator must find every one.
 
-use hence_core::{Dot, Hlc, Micros, Op, Rules, Sibling, Siblings, VersionVector, Wall};
+use hence_core::{Covered, Dot, Hlc, Micros, Op, Rules, Sibling, Siblings, VersionVector, Wall};
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $kind:ident $name:literal;)*) => {
@@ -77,6 +77,20 @@ mutants! {
     HearingCovers "hearing-covers";
     /// Messages of other links are taken in.
     AnyLink "any-link";
+    /// A row of a retired life that was only heard of covers that life.
+    HeardRetirementCovers "heard-retirement-covers";
+    /// A token's entry of a retired life is dropped instead of replaced.
+    DropRetiredEntries "drop-retired-entries";
+    /// A retire operation does not depend on what its dot stands for.
+    RetireWithoutCauses "retire-without-causes";
+    /// A lost-write round leaves links to lives outside it open.
+    AskOverOpenLinks "ask-over-open-links";
+    /// A lost entry is dropped from the token instead of cut to what is held.
+    DropLostEntries "drop-lost-entries";
+    /// One member's word is enough to call a write lost.
+    AskOnlyOne "ask-only-one";
+    /// A removed replica goes silent before others cover what it has.
+    RemovedGoesSilent "removed-goes-silent";
     /// Operations are supplied sorted by origin.
     SupplyByOrigin "supply-by-origin";
 }
@@ -104,12 +118,12 @@ impl Mutated {
 }
 
 impl Rules for Mutated {
-    fn may_serve(&self, covered: &VersionVector, past: &VersionVector) -> bool {
+    fn may_serve(&self, covered: &Covered, past: &VersionVector) -> bool {
         let some = || past.is_empty() || past.entries().any(|(life, counter)| covered.counter(life) >= counter);
         self.is(Mutant::ServeUncovered) || self.is(Mutant::ServePartly) && some() || SOUND.may_serve(covered, past)
     }
 
-    fn may_apply(&self, covered: &VersionVector, op: &Op) -> bool {
+    fn may_apply(&self, covered: &Covered, op: &Op) -> bool {
         let next = covered.counter(op.dot.incarnation) + 1 == op.dot.counter;
         let caused = covered.dominates(&op.deps);
         self.is(Mutant::ApplyWithoutCauses) && next
@@ -166,16 +180,44 @@ impl Rules for Mutated {
         !self.is(Mutant::ForgetTrimmedDeletes)
     }
 
-    fn survives(&self, sibling: &Sibling, other_has_it: bool, other_covers: &VersionVector) -> bool {
+    fn survives(&self, sibling: &Sibling, other_has_it: bool, other: &Covered) -> bool {
         if self.is(Mutant::SurviveAlways) {
             return true;
         }
-        let sound = SOUND.survives(sibling, other_has_it, other_covers);
+        let sound = SOUND.survives(sibling, other_has_it, other);
         if self.is(Mutant::SurviveNever) { other_has_it } else { sound }
     }
 
-    fn vector_at_install<'a>(&self, present: &'a VersionVector, asked: &'a VersionVector) -> &'a VersionVector {
-        if self.is(Mutant::InstallWithAsked) { asked } else { present }
+    fn merges_with_present(&self) -> bool {
+        !self.is(Mutant::InstallWithAsked)
+    }
+
+    fn heard_retirement_covers(&self) -> bool {
+        self.is(Mutant::HeardRetirementCovers)
+    }
+
+    fn drops_retired_entries(&self) -> bool {
+        self.is(Mutant::DropRetiredEntries)
+    }
+
+    fn retirement_depends(&self) -> bool {
+        !self.is(Mutant::RetireWithoutCauses)
+    }
+
+    fn closes_links_for_round(&self) -> bool {
+        !self.is(Mutant::AskOverOpenLinks)
+    }
+
+    fn cut_lost(&self, held: u64) -> u64 {
+        if self.is(Mutant::DropLostEntries) { 0 } else { held }
+    }
+
+    fn asks_everybody(&self) -> bool {
+        !self.is(Mutant::AskOnlyOne)
+    }
+
+    fn removed_stays_as_source(&self) -> bool {
+        !self.is(Mutant::RemovedGoesSilent)
     }
 
     fn install_only_whole(&self) -> bool {

@@ -9,7 +9,7 @@ macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $to:expr, $from:expr;)*) => {
         /// See `hence_core::Config`, field by field.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(default, deny_unknown_fields)]
         pub struct Settings {
             $($(#[$doc])* pub $name: $kind,)*
         }
@@ -19,6 +19,13 @@ macro_rules! settings {
             #[must_use]
             pub fn to_config(&self) -> Config {
                 Config { $($name: $to(self.$name),)* }
+            }
+        }
+
+        /// What a case file of an earlier version does not say is as in production.
+        impl Default for Settings {
+            fn default() -> Self {
+                Self::from(&Config::default())
             }
         }
 
@@ -63,6 +70,16 @@ settings! {
     join_alone_after_contact: u64 = Micros, micros;
     /// Microseconds.
     wall_ahead_max: u64 = Micros, micros;
+    /// Microseconds.
+    retire_patience: u64 = Micros, micros;
+    /// Microseconds.
+    retire_interval: u64 = Micros, micros;
+    /// Microseconds.
+    round_timeout: u64 = Micros, micros;
+    /// Rounds.
+    rounds_max: usize = same, same;
+    /// Microseconds.
+    vouch_max: u64 = Micros, micros;
     /// Bytes.
     log_bytes_max: usize = same, same;
     /// Operations.
@@ -112,6 +129,10 @@ impl Settings {
         self.join_alone_after = draw.sized(100 * MS, 800 * MS);
         self.join_alone_after_contact = self.join_alone_after + draw.below(1_500 * MS);
         self.wall_ahead_max = draw.sized(500 * MS, 60_000 * MS);
+        self.retire_patience = draw.sized(500 * MS, 20_000 * MS);
+        self.retire_interval = draw.sized(20 * MS, 1_000 * MS);
+        self.round_timeout = draw.sized(200 * MS, 1_000 * MS);
+        self.vouch_max = self.heartbeat_interval * draw.between(2, 5);
     }
 
     fn draw_limits(&mut self, draw: &mut Draw) {

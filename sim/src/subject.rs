@@ -5,10 +5,11 @@
 //! of causal metadata maps it onto one. A subject without a [`Probe`] is judged by what clients see alone.
 
 use hence_core::{
-    Address, Body, Config, Content, Dot, Event, Hlc, Identity, Incarnation, Input, LinkState, Message, Now, Replica,
-    Reply, Request, RequestId, Rules, Seed, Store, Time, VersionVector, View,
+    Address, Body, Config, Content, Dot, Event, Hlc, Identity, Incarnation, Input, Key, LinkState, Message, Now,
+    Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View,
 };
 use hence_transport::{Outbox, drain};
+use std::borrow::Cow;
 
 /// What can happen to a subject.
 #[derive(Debug, Clone)]
@@ -88,9 +89,7 @@ pub struct Part {
     pub supplier: Incarnation,
     /// The receiver's name for the pull.
     pub pull: u64,
-    /// Nothing came before it.
-    pub first: bool,
-    /// It is of a whole state, taken when the first such part was sent.
+    /// It ends a whole state: what came before it is the supplier's state of this moment.
     pub state: bool,
 }
 
@@ -156,8 +155,16 @@ pub trait Probe {
     fn incarnation(&self) -> Incarnation;
     /// What it says it covers.
     fn vector(&self) -> &VersionVector;
-    /// What it holds.
-    fn store(&self) -> &Store;
+    /// The highest counter that it covers of this life.
+    fn counter(&self, life: Incarnation) -> u64;
+    /// The versions of this key, winner first.
+    fn shown(&self, key: &Key) -> Cow<'_, Siblings>;
+    /// How many keys are present.
+    fn keys(&self) -> usize;
+    /// Every present key with its versions, by key.
+    fn all(&self) -> Vec<(Key, Siblings)>;
+    /// The digest of its store, unless a state is being folded in.
+    fn digest(&self) -> Option<u64>;
     /// Its view.
     fn view(&self) -> &View;
     /// Serves data requests.
@@ -192,8 +199,24 @@ impl<R: Rules> Probe for Replica<R> {
         Self::vector(self)
     }
 
-    fn store(&self) -> &Store {
-        Self::store(self)
+    fn counter(&self, life: Incarnation) -> u64 {
+        self.covered().counter(life)
+    }
+
+    fn shown(&self, key: &Key) -> Cow<'_, Siblings> {
+        self.shown_of(key)
+    }
+
+    fn keys(&self) -> usize {
+        if self.store().digest().is_some() { self.store().len() } else { Self::shown(self).count() }
+    }
+
+    fn all(&self) -> Vec<(Key, Siblings)> {
+        Self::shown(self).map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect()
+    }
+
+    fn digest(&self) -> Option<u64> {
+        self.store().digest()
     }
 
     fn view(&self) -> &View {
@@ -267,7 +290,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
             Body::Hello(hello) => (0, traits.digest ^ hello.vector.len() as u64),
             Body::Status(status) => {
                 traits.idle = true;
-                (1, status.digest ^ status.view_hash ^ status.received)
+                (1, status.digest.unwrap_or_default() ^ status.view_hash ^ status.received)
             }
             Body::Push { op, made } => {
                 traits.op = Some((op.dot, op.hlc));
@@ -276,12 +299,21 @@ impl<R: Rules + Clone> Subject for Replica<R> {
             Body::View(rows) => (3, rows.len() as u64),
             Body::Pull { id, vector } => (4, id ^ (vector.len() as u64) << 32),
             Body::Supply(supply) => {
-                let state = matches!(supply.content, Content::Keys(_) | Content::State(_));
-                let first = supply.frame == 0;
-                traits.supply = Some(Part { supplier: message.from, pull: supply.id, first, state });
+                let state = matches!(supply.content, Content::State(_));
+                traits.supply = Some(Part { supplier: message.from, pull: supply.id, state });
                 (5, supply.id ^ u64::from(supply.frame) << 32 ^ u64::from(supply.last) << 63)
             }
             Body::Taken { id, frame } => (6, id ^ u64::from(*frame) << 32),
+            Body::Ask(ask) => (7, ask.round ^ (ask.events.len() as u64) << 32),
+            Body::Answer { round, held } => (7, round ^ (held.len() as u64) << 40),
+            Body::Probe { .. } => {
+                traits.idle = true;
+                (7, 1)
+            }
+            Body::Vouch { .. } => {
+                traits.idle = true;
+                (7, 2)
+            }
         };
         traits
     }

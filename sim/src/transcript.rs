@@ -406,7 +406,7 @@ impl<S: Subject> Interpreter<S> {
 
     /// Present keys with the values of their versions, winner first.
     fn held(&mut self, name: &str) -> Result<Vec<(String, String)>, String> {
-        let store = self.probe(name)?.store();
+        let store = self.probe(name)?.all();
         let values = |siblings: &hence_core::Siblings| {
             let each = siblings.iter().map(|s| plain(&String::from_utf8_lossy(s.value.as_bytes())));
             each.collect::<Vec<_>>().join("|")
@@ -415,7 +415,7 @@ impl<S: Subject> Interpreter<S> {
             let place = key.as_str()[1..].parse::<usize>().ok().and_then(|n| KEYS.get(n));
             place.map_or_else(|| key.as_str().to_owned(), |name| (*name).to_owned())
         };
-        Ok(store.iter().map(|(name, siblings)| (key(name), values(siblings))).collect())
+        Ok(store.into_iter().map(|(name, siblings)| (key(&name), values(&siblings))).collect())
     }
 
     fn state(&mut self, name: &str) -> Result<(), String> {

@@ -8,6 +8,9 @@
 use crate::bits::{self, Table};
 use hence_core::{Dot, Hlc, Incarnation, Value, VersionVector};
 
+/// The key of an operation that writes none.
+pub const NO_KEY: u8 = u8::MAX;
+
 /// The number of a write in a run.
 pub type Number = u32;
 
@@ -129,10 +132,12 @@ impl Truth {
         }
         let number = self.writes.len() as Number;
         let row = self.closures.push_copy(past);
-        write.replaced.clone_from(&self.holdings[replica].live[usize::from(write.key)]);
-        for &more in write.replaced.iter().chain(&self.holdings[replica].deletes[usize::from(write.key)]) {
-            let closure = self.closures.row(more as usize).to_vec();
-            bits::join(self.closures.row_mut(row), &closure);
+        if write.key != NO_KEY {
+            write.replaced.clone_from(&self.holdings[replica].live[usize::from(write.key)]);
+            for &more in write.replaced.iter().chain(&self.holdings[replica].deletes[usize::from(write.key)]) {
+                let closure = self.closures.row(more as usize).to_vec();
+                bits::join(self.closures.row_mut(row), &closure);
+            }
         }
         bits::put(self.closures.row_mut(row), number as usize);
         for &replaced in &write.replaced {
@@ -175,6 +180,9 @@ impl Truth {
         if let Some(life) = life {
             holding.counts[life] += 1;
         }
+        if write.key == NO_KEY {
+            return;
+        }
         let live = &mut holding.live[usize::from(write.key)];
         let before = live.is_empty();
         if !write.replaced.is_empty() {
@@ -207,15 +215,51 @@ impl Truth {
         })
     }
 
-    /// Is this vector exactly what is included in the replica?
+    /// Is what somebody covers, given life by life, exactly what is included in the replica?
     #[must_use]
-    pub fn is_exactly(&self, replica: usize, vector: &VersionVector) -> bool {
+    pub fn is_exactly(&self, replica: usize, counter: impl Fn(Incarnation) -> u64) -> bool {
         let counts = &self.holdings[replica].counts;
-        let lives = counts.iter().filter(|&&count| count > 0).count();
-        lives == vector.len()
-            && vector.entries().all(|(incarnation, counter)| {
-                self.life(incarnation).is_some_and(|life| u64::from(counts[life]) == counter)
-            })
+        self.lives.iter().zip(counts).all(|(life, &count)| counter(life.incarnation) == u64::from(count))
+    }
+
+    /// Everything that a vector covers, with its causes.
+    #[must_use]
+    pub fn closure_of(&self, vector: &VersionVector) -> Vec<u64> {
+        let mut closure = self.closures.empty();
+        for (incarnation, counter) in vector.entries() {
+            let Some(life) = self.life(incarnation) else { continue };
+            for &number in self.lives[life].writes.iter().take(usize::try_from(counter).unwrap_or(usize::MAX)) {
+                bits::join(&mut closure, self.closures.row(number as usize));
+            }
+        }
+        closure
+    }
+
+    /// The last write of each entry of `whole` that `left` covers less of.
+    #[must_use]
+    pub fn cut(&self, whole: &VersionVector, left: &VersionVector) -> Vec<Number> {
+        let left = self.closure_of(left);
+        let last = |(incarnation, counter)| self.number(Dot { incarnation, counter });
+        whole.entries().filter_map(last).filter(|&number| !bits::has(&left, number as usize)).collect()
+    }
+
+    /// The writes that the entries of `whole` name themselves and `left` no longer covers.
+    #[must_use]
+    pub fn dropped(&self, whole: &VersionVector, left: &VersionVector) -> Vec<Dot> {
+        let left = self.closure_of(left);
+        let named = |(incarnation, counter)| {
+            let writes = self.life(incarnation).map(|life| self.lives[life].writes.as_slice()).unwrap_or_default();
+            writes.iter().take(usize::try_from(counter).unwrap_or(usize::MAX))
+        };
+        let gone = whole.entries().flat_map(named).filter(|&&number| !bits::has(&left, number as usize));
+        gone.map(|&number| self.writes[number as usize].dot).collect()
+    }
+
+    /// Registers that a life is over: an operation of no key, which all of that life up to there precedes.
+    pub fn accept_retirement(&mut self, replica: usize, dot: Dot, incarnation: Incarnation, through: u64) -> bool {
+        let past = self.closure_of(&VersionVector::from_entries([(incarnation, through)]));
+        let write = Write { dot, stamp: None, key: NO_KEY, value: None, replaced: Vec::new(), replaced_by: Vec::new() };
+        self.accept(replica, write, &past).is_some()
     }
 
     /// The live versions of a key in a replica, winner first.

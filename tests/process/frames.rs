@@ -222,8 +222,15 @@ fn frame_of(cluster: ClusterTag, address: &str, message: &Message) -> Vec<u8> {
 }
 
 fn a_status(vector: VersionVector) -> Message {
-    let status =
-        Status { sent: Time(1), wall: Wall(1), vector: Arc::new(vector), received: 0, view_hash: 1, digest: 1 };
+    let status = Status {
+        sent: Time(1),
+        wall: Wall(1),
+        vector: Arc::new(vector),
+        received: 0,
+        leaving: false,
+        view_hash: 1,
+        digest: Some(1),
+    };
     Message { from: Incarnation(1 << 40 | 7), number: 1, echo: 1, body: Body::Status(Box::new(status)) }
 }
 

@@ -29,8 +29,10 @@ fn push(n: u64) -> Message {
     let op = Op {
         dot: Dot { incarnation: ME, counter },
         hlc: Hlc(((1_700_000_000_000 + n / 10) << 16) | (n % 10)),
-        key: Key::new(&format!("key-{:05}", n * 7_919 % 100_000)).expect("a key"),
-        effect: Effect::Put(Value::new(b"\"a value of 20 byte\"")),
+        effect: Effect::Put {
+            key: Key::new(&format!("key-{:05}", n * 7_919 % 100_000)).expect("a key"),
+            value: Value::new(b"\"a value of 20 byte\""),
+        },
         superseded,
         deps,
     };

@@ -15,8 +15,10 @@ fn push(counter: u64) -> Message {
     let op = Op {
         dot: Dot { incarnation: me, counter },
         hlc: Hlc(((1_700_000_000_000 + counter / 10) << 16) | (counter % 10)),
-        key: Key::new(&format!("key-{:05}", counter * 7_919 % 100_000)).expect("a key"),
-        effect: Effect::Put(Value::new(b"\"a value of 20 byte\"")),
+        effect: Effect::Put {
+            key: Key::new(&format!("key-{:05}", counter * 7_919 % 100_000)).expect("a key"),
+            value: Value::new(b"\"a value of 20 byte\""),
+        },
         superseded: Vec::new(),
         deps: VersionVector::new(),
     };

@@ -14,6 +14,7 @@ use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Operations that leave the log in one call.
 const TRIM_MAX: usize = 256;
@@ -28,10 +29,15 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         let peer = &mut self.peers[id.0];
         peer.offsets.observe(now, sent);
-        peer.walls = Some((wall, now));
-        peer.acknowledge(vector);
-        self.gaps.hear(vector, &self.vector, now);
-        if self.rules.hearing_covers() && self.vector.join(vector) {
+        if sent >= peer.told {
+            // Reordered news take nothing back.
+            peer.told = sent;
+            peer.walls = Some((wall, now));
+            peer.acknowledged = vector.clone();
+        }
+        self.gaps.hear(vector, &self.covered, now);
+        if self.rules.hearing_covers() {
+            self.covered.join(vector);
             self.shared = None;
         }
     }
@@ -39,18 +45,23 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_status(&mut self, id: PeerId, status: &Status) {
         self.hear(id, status.sent, status.wall, &status.vector);
         self.return_credit(id, status.received);
-        self.peer(id).view_hash = Some(status.view_hash);
+        let peer = self.peer(id);
+        peer.view_hash = Some(status.view_hash);
+        peer.leaving = status.leaving;
         if status.view_hash != self.view_hash {
             let rows = self.rows.clone();
             self.send(id, Body::View(rows));
         }
-        if *status.vector == self.vector && status.digest != self.store.digest() {
+        let digests = status.digest.zip(self.store.digest());
+        if digests.is_some_and(|(theirs, ours)| theirs != ours) && *status.vector == *self.covered.vector() {
             let address = self.peers[id.0].address.clone();
             self.emit(Event::Diverged(address));
         }
         self.trim_log();
         self.push(id);
         self.maybe_pull();
+        self.maybe_retire();
+        self.maybe_ask();
         self.consider_farewell(id);
     }
 
@@ -67,16 +78,25 @@ impl<R: Rules> Replica<R> {
             wall: now.wall,
             vector,
             received,
+            leaving: self.leaving,
             view_hash: self.view_hash,
             digest: self.store.digest(),
         };
         self.send(id, Body::Status(Box::new(status)));
     }
 
+    /// The process is about to end: who lacks something is told to fetch it without patience.
+    pub(super) fn on_leave(&mut self) {
+        self.leaving = true;
+        for id in self.peer_ids().filter(|id| self.peers[id.0].link.established).collect::<Vec<_>>() {
+            self.send_status(id);
+        }
+    }
+
     /// Where pushing begins on a new link: after what the peer covers, and with what is still fresh.
     pub(super) fn begin_pushing(&mut self, id: PeerId, covered: u64) {
         let now = self.now.monotonic;
-        let own = self.vector.counter(self.me);
+        let own = self.covered.counter(self.me);
         let mut from = own;
         while from > covered && own - from < self.config.credit_ops_max {
             match self.log.own(from) {
@@ -107,7 +127,7 @@ impl<R: Rules> Replica<R> {
         if !peer.link.established || !peer.wanted {
             return;
         }
-        let own = self.vector.counter(self.me);
+        let own = self.covered.counter(self.me);
         for _ in 0..PUSH_MAX {
             let Some(outbound) = self.with_credit(id, now) else { return };
             let next = outbound + 1;
@@ -171,19 +191,19 @@ impl<R: Rules> Replica<R> {
         let peer = &mut self.peers[id.0];
         let lateness = peer.offsets.lateness(now, made, &self.stalls);
         peer.offsets.observe(now, made);
-        if self.vector.covers(op.dot) {
+        if self.covered.covers(op.dot) {
             return;
         }
         if !self.rules.is_fresh(lateness, self.config.late_max) {
             self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
             return self.drop_from(id, DropReason::Late);
         }
-        if self.rules.may_apply(&self.vector, &op) {
+        if self.rules.may_apply(&self.covered, &op) {
             self.apply_foreign(&op);
             return self.progress();
         }
         self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
-        self.gaps.hear(&op.deps, &self.vector, now);
+        self.gaps.hear(&op.deps, &self.covered, now);
         if !self.parked.park(op, self.config.parked_max) {
             self.drop_from(id, DropReason::ParkedFull);
         }
@@ -210,7 +230,7 @@ impl<R: Rules> Replica<R> {
             let dot = front.dot;
             let has_it = |id: &PeerId| {
                 let peer = &self.peers[id.0];
-                peer.incarnation.is_some() && peer.acknowledged.covers(dot)
+                peer.incarnation.is_some() && self.covered.covers_in(&peer.acknowledged, dot)
             };
             let everybody = self.members.iter().all(has_it);
             if !self.rules.may_trim(everybody) && self.log.bytes() <= self.config.log_bytes_max {

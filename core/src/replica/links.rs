@@ -147,12 +147,13 @@ impl<R: Rules> Replica<R> {
 
     fn establish(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        let own = self.vector.counter(self.me);
+        let own = self.covered.counter(self.me);
         let me = self.me;
         let peer = self.peer(id);
         peer.link.established = true;
         peer.detector.hear(now);
         peer.connected = false;
+        peer.probed_at = None;
         let recovered = core::mem::take(&mut peer.suspected);
         let address = peer.address.clone();
         let incarnation = peer.incarnation.expect("a hello named the life before the link was established");
@@ -175,18 +176,9 @@ impl<R: Rules> Replica<R> {
         self.peer(id).close();
         self.fail_pull_from(id);
         self.on_unlinked(id);
-    }
-
-    /// A member has been silent for too long.
-    pub(super) fn suspect(&mut self, id: PeerId) {
-        let now = self.now.monotonic;
-        let peer = self.peer(id);
-        peer.suspected = true;
-        peer.searched_since = now;
-        peer.next_hello = now;
-        let address = peer.address.clone();
-        self.emit(Event::Suspected(address));
-        self.close_link(id);
+        if self.peers[id.0].wanted {
+            self.abort_round();
+        }
     }
 
     /// An address accepted a connection.
@@ -205,7 +197,7 @@ impl<R: Rules> Replica<R> {
     /// When this peer needs attention next.
     pub(super) fn link_timeout(&self, id: PeerId) -> Time {
         let peer = &self.peers[id.0];
-        let doubt = if peer.suspected { Time::NEVER } else { peer.detector.doubt_at(&self.config) };
+        let doubt = self.doubt_timeout(id);
         if peer.link.established {
             doubt.min(peer.next_status)
         } else if self.seeks(id) {

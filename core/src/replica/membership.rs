@@ -71,6 +71,8 @@ impl<R: Rules> Replica<R> {
     /// The view changed: what is derived from it follows, and the others hear of it.
     fn refresh_view(&mut self) {
         self.rows = self.view.to_rows().into();
+        self.abort_round();
+        self.forget_outcomes();
         self.view_hash = self.view.hash();
         let now = self.now.monotonic;
         for row in self.rows.clone().iter().filter(|row| row.address != self.address) {
@@ -187,7 +189,7 @@ impl<R: Rules> Replica<R> {
             None => joining.goal = None,
         }
         match &joining.goal {
-            Some((_, goal)) if self.vector.dominates(goal) => self.become_up(false),
+            Some((_, goal)) if self.covered.dominates(goal) => self.become_up(false),
             Some(_) => {}
             None if alone => self.become_up(true),
             None => {}
@@ -258,6 +260,7 @@ impl<R: Rules> Replica<R> {
         let epochs = self.view.rows().filter_map(|row| row.life).map(|life| life.incarnation.epoch());
         let epoch = epochs.max().unwrap_or(0).saturating_add(1);
         self.me = Incarnation::new(epoch, self.random.next_u64());
+        self.abort_round();
         self.implied = VersionVector::new();
         self.log.forget_own();
         for id in self.peer_ids() {
@@ -278,8 +281,10 @@ impl<R: Rules> Replica<R> {
     pub(super) fn consider_farewell(&mut self, id: PeerId) {
         let peer = &self.peers[id.0];
         let same_view = peer.view_hash == Some(self.view_hash);
-        let theirs_here = peer.wanted || self.vector.dominates(&peer.acknowledged);
-        let mine_there = self.wanted || peer.acknowledged.dominates(&self.vector);
+        let theirs_here = peer.wanted || self.covered.dominates(&peer.acknowledged);
+        let mine_there = self.wanted
+            || !self.rules.removed_stays_as_source()
+            || self.covered.dominates_in(&peer.acknowledged, self.covered.vector());
         if (peer.wanted && self.wanted) || !peer.link.established || !(same_view && theirs_here && mine_there) {
             return;
         }

@@ -1,18 +1,23 @@
 //! The replica: one input at a time goes in, outputs come out, nothing else happens.
 //!
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
-//! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and supplies,
-//! `membership` keeps the view and joins, `timers` says when to wake up.
+//! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and installs, `supply` answers
+//! pulls, `membership` keeps the view and joins, `doubts` suspects, `retirement` folds away lives that are over,
+//! `rounds` finds out what is lost, `timers` says when to wake up.
 //!
-//! Coverage (`vector`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
+//! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
+mod doubts;
 mod exchange;
 mod links;
 mod membership;
 mod peer;
 mod repair;
 mod requests;
+mod retirement;
+mod rounds;
 mod status;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -21,6 +26,8 @@ mod waiting;
 pub use status::{LinkState, PeerStatus, ReplicaStatus};
 
 use crate::config::Config;
+use crate::covered::{Covered, Retirement};
+use crate::data::Key;
 use crate::edge::{DropReason, Event, Input, Output};
 use crate::freshness::Stalls;
 use crate::gaps::Gaps;
@@ -35,7 +42,7 @@ use crate::rules::{Rules, Sound};
 use crate::siblings::Sibling;
 use crate::store::Store;
 use crate::time::{Micros, Now, Time};
-use crate::vector::VersionVector;
+use crate::vector::{Dot, VersionVector};
 use crate::view::{Row, View};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -45,13 +52,14 @@ use peer::{Peer, PeerId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use repair::Pull;
+use rounds::Rounds;
 use waiting::Waiting;
 
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
 
-/// Parked operations applied in one call.
-const PROGRESS_MAX: usize = 256;
+/// Units of work in one call: keys touched, and blocks of 256 bytes copied. What is left waits for the next call.
+const WORK_MAX: u32 = 256;
 
 /// One replica. See the crate's documentation for how to drive it.
 #[derive(Debug)]
@@ -76,8 +84,8 @@ pub struct Replica<R: Rules = Sound> {
     rebirths: Rebirths,
 
     store: Store,
-    vector: VersionVector,
-    /// `vector` as messages carry it, until it moves.
+    covered: Covered,
+    /// Its vector as messages carry it, until it moves.
     shared: Option<Arc<VersionVector>>,
     clock: Hlc,
     wall_trusted: bool,
@@ -93,11 +101,16 @@ pub struct Replica<R: Rules = Sound> {
     /// After a failure no new pull begins before this.
     pull_not_before: Time,
     waiting: Waiting,
+    rounds: Rounds,
+    retire_at: Time,
     next_link: u64,
     next_pull: u64,
 
     /// Something was left for the next call, because one call does bounded work.
     backlog: bool,
+    /// The process is about to end.
+    leaving: bool,
+    work: u32,
     timeout: Time,
     outputs: VecDeque<Output>,
 }
@@ -128,7 +141,7 @@ impl<R: Rules> Replica<R> {
             hungry: false,
             rebirths: Rebirths::default(),
             store: Store::default(),
-            vector: VersionVector::new(),
+            covered: Covered::default(),
             shared: None,
             clock: Hlc::default(),
             wall_trusted: true,
@@ -141,9 +154,13 @@ impl<R: Rules> Replica<R> {
             pull: None,
             pull_not_before: Time::default(),
             waiting: Waiting::default(),
+            rounds: Rounds::default(),
+            retire_at: now.monotonic,
             next_link: fresh,
             next_pull: fresh,
             backlog: false,
+            leaving: false,
+            work: 0,
             timeout: now.monotonic,
             outputs: VecDeque::new(),
             config,
@@ -161,12 +178,14 @@ impl<R: Rules> Replica<R> {
     pub fn handle(&mut self, now: Now, input: Input) {
         assert!(self.outputs.is_empty(), "outputs must be drained before the next input");
         self.observe(now);
+        self.work = 0;
         match input {
             Input::Timeout => self.on_timeout(),
             Input::Message { from, message } => self.on_message(&from, message),
             Input::Connected { to } => self.on_connected(&to),
             Input::Request { id, request } => self.on_request(id, request),
             Input::Cancel { id } => _ = self.waiting.remove(id),
+            Input::Leave => self.on_leave(),
         }
         self.timeout = self.next_timeout();
     }
@@ -219,28 +238,47 @@ impl<R: Rules> Replica<R> {
             Body::View(rows) => self.on_view(&rows),
             Body::Pull { id: pull, vector } => self.on_pull(id, pull, vector),
             Body::Supply(supply) => self.on_supply(id, *supply),
+            Body::Ask(ask) => self.on_ask(id, &ask),
+            Body::Answer { round, held } => self.on_answer(id, round, *held),
+            Body::Probe { address } => self.on_probe(id, &address),
+            Body::Vouch { address } => self.on_vouch(&address),
             Body::Taken { id: pull, frame } => self.on_taken(id, pull, frame),
         }
     }
 
     /// Applies one operation in one step: one of the two places where coverage moves.
     fn apply(&mut self, op: &Arc<Op>) {
-        let add = match &op.effect {
-            Effect::Put(value) => Some(Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() }),
-            Effect::Delete => None,
-        };
-        self.store.write(&op.key, &op.superseded, add);
-        self.vector.join_dot(op.dot);
+        match &op.effect {
+            Effect::Put { key, value } => {
+                let sibling = Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() };
+                self.change_key(key, &op.superseded, Some(sibling));
+            }
+            Effect::Delete { key } => self.change_key(key, &op.superseded, None),
+            Effect::Retire { incarnation, through } => {
+                let (dot, incarnation, through) = (op.dot, *incarnation, *through);
+                self.covered.join_dot(dot);
+                self.retire(incarnation, Retirement { through, dot });
+                self.emit(Event::Retired { dot, incarnation, through });
+            }
+        }
+        self.covered.join_dot(op.dot);
         self.shared = None;
         self.clock = self.rules.follow(self.clock, op.hlc);
         self.emit(Event::Applied(op.dot));
     }
 
+    fn change_key(&mut self, key: &Key, superseded: &[Dot], add: Option<Sibling>) {
+        self.work += 1;
+        self.store.touch(&self.rules, key);
+        self.store.write(key, superseded, add);
+        self.mark_changed(key);
+    }
+
     /// Coverage moved: what waited for that goes on. Bounded; the rest is left to the next call.
     fn progress(&mut self) {
-        for _ in 0..PROGRESS_MAX {
-            let (rules, vector) = (&self.rules, &self.vector);
-            let Some(op) = self.parked.take_ready(|op| rules.may_apply(vector, op)) else {
+        while self.work < WORK_MAX {
+            let (rules, covered) = (&self.rules, &self.covered);
+            let Some(op) = self.parked.take_ready(|op| rules.may_apply(covered, op)) else {
                 return self.settle();
             };
             self.apply_foreign(&op);
@@ -255,8 +293,8 @@ impl<R: Rules> Replica<R> {
     }
 
     fn settle(&mut self) {
-        self.parked.drop_covered(&self.vector);
-        self.gaps.cover(&self.vector);
+        self.parked.drop_covered(&self.covered);
+        self.gaps.cover(&self.covered);
         self.wake_waiting();
         if self.members.is_empty() || self.log.bytes() > self.config.log_bytes_max {
             self.trim_log();
@@ -265,7 +303,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn shared_vector(&mut self) -> Arc<VersionVector> {
-        self.shared.get_or_insert_with(|| Arc::new(self.vector.clone())).clone()
+        self.shared.get_or_insert_with(|| Arc::new(self.covered.vector().clone())).clone()
     }
 
     fn peer(&mut self, id: PeerId) -> &mut Peer {

@@ -1,16 +1,15 @@
 //! One other address: the link to it, what it covers, and what is under way to it.
 
 use crate::config::Config;
+use crate::covered::Retirement;
 use crate::data::Key;
 use crate::detector::Detector;
 use crate::freshness::Offsets;
 use crate::identity::{Address, Incarnation};
-use crate::message::Coverage;
-use crate::siblings::Sibling;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 /// An index into the table of peers. Peers are never removed from it.
@@ -23,7 +22,9 @@ pub(super) struct Peer {
     pub(super) link: Link,
     /// The life at the other end of the link, or of the last one.
     pub(super) incarnation: Option<Incarnation>,
-    /// What that life said it covers.
+    /// When that life last told, on its own clock.
+    pub(super) told: Time,
+    /// What it covers, as it said then.
     pub(super) acknowledged: Arc<VersionVector>,
     pub(super) offsets: Offsets,
     pub(super) detector: Detector,
@@ -48,6 +49,12 @@ pub(super) struct Peer {
     pub(super) served: u64,
     /// When a pull from it was last begun, to take turns.
     pub(super) pulled_at: Time,
+    /// It said that it is about to end.
+    pub(super) leaving: bool,
+    /// Others were asked whether they hear it, at that time.
+    pub(super) probed_at: Option<Time>,
+    /// Somebody heard it, at that time.
+    pub(super) vouched_at: Option<Time>,
     /// One side was removed and neither has anything left to tell the other.
     pub(super) farewell: bool,
 }
@@ -100,8 +107,25 @@ pub(super) struct Serving {
 pub(super) enum Source {
     /// The log, from this number to that one.
     Log { next: u64, end: u64 },
-    /// The whole state as it was when the pull came, and what it covers.
-    State { versions: VecDeque<(Key, Sibling)>, coverage: Box<Coverage> },
+    /// The whole state, as it changes under way.
+    State(Box<Pass>),
+}
+
+/// How far a whole state has been sent.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// The last row of a retired life that went out.
+    pub(super) row: Option<Incarnation>,
+    pub(super) rows_done: bool,
+    /// The last key that went out whole.
+    pub(super) key: Option<Key>,
+    /// A key of which some versions went out, and how many.
+    pub(super) partial: Option<(Key, usize)>,
+    pub(super) keys_done: bool,
+    /// Keys that went out and changed since.
+    pub(super) changed: BTreeSet<Key>,
+    /// Lives that were retired since the pass began.
+    pub(super) retired: BTreeMap<Incarnation, Retirement>,
 }
 
 impl Peer {
@@ -110,6 +134,7 @@ impl Peer {
             address,
             link: Link::default(),
             incarnation: None,
+            told: Time::default(),
             acknowledged: Arc::default(),
             offsets: Offsets::default(),
             detector: Detector::new(now),
@@ -127,6 +152,9 @@ impl Peer {
             serving: None,
             served: 0,
             pulled_at: Time::default(),
+            leaving: false,
+            probed_at: None,
+            vouched_at: None,
             farewell: false,
         }
     }
@@ -135,6 +163,7 @@ impl Peer {
     pub(super) fn close(&mut self) {
         self.link = Link::default();
         self.view_hash = None;
+        self.leaving = false;
         self.next_status = Time::NEVER;
         self.inbound = Inbound::default();
         self.outbound = Outbound::default();
@@ -144,6 +173,7 @@ impl Peer {
     /// Another life answers here.
     pub(super) fn reset_life(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
+        self.told = Time::default();
         self.acknowledged = Arc::default();
         self.offsets = Offsets::default();
         self.served = 0;
@@ -158,15 +188,6 @@ impl Peer {
             config.hello_interval.times(2)
         } else {
             config.probe_interval_max
-        }
-    }
-
-    /// What it covers, with what it said now. Reordered news do not take anything back.
-    pub(super) fn acknowledge(&mut self, vector: &Arc<VersionVector>) {
-        if vector.dominates(&self.acknowledged) {
-            self.acknowledged = vector.clone();
-        } else {
-            Arc::make_mut(&mut self.acknowledged).join(vector);
         }
     }
 }

@@ -1,21 +1,22 @@
-//! The pull lane: fetching what is missing, and supplying it (protocol, section Replication).
+//! The pull lane: fetching what is missing (protocol, section Replication).
 //!
-//! A supplier streams every operation of its log that the asker does not cover, in its own apply order, so every
-//! prefix is causally closed and needs no parking. Where its log does not reach back it streams its whole state,
-//! which the asker keeps aside and installs in one step, merged with what it covers itself *at that moment*.
+//! Operations come in the supplier's own apply order, so every prefix is causally closed and needs no parking. Where
+//! the supplier's log does not reach back its whole state comes, which is kept aside and installed in one step, merged
+//! with what is covered here *at that moment*.
 
 use super::Replica;
-use super::peer::{PeerId, Serving, Source};
+use super::peer::PeerId;
+use crate::covered::{Covered, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
-use crate::message::{Body, Content, Coverage, Supply};
+use crate::identity::Incarnation;
+use crate::message::{Body, Content, Coverage, Shown, Supply, Version};
 use crate::op::Op;
 use crate::rules::Rules;
-use crate::siblings::{Sibling, Siblings};
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -32,8 +33,14 @@ pub(super) struct Pull {
     /// The number of the frame that comes next.
     frame: u32,
     deadline: Time,
-    /// Keys of a state that is not whole yet.
-    aside: BTreeMap<Key, Siblings>,
+    aside: Aside,
+}
+
+/// A state that is not whole yet.
+#[derive(Debug, Default)]
+struct Aside {
+    keys: BTreeMap<Key, Vec<Version>>,
+    retired: BTreeMap<Incarnation, Retirement>,
 }
 
 impl Pull {
@@ -47,7 +54,7 @@ impl<R: Rules> Replica<R> {
     /// Begins a pull if there is a reason to and somebody to ask.
     pub(super) fn maybe_pull(&mut self) {
         let now = self.now.monotonic;
-        if self.pull.is_some() || now < self.pull_not_before || !self.wanted {
+        if self.pull.is_some() || now < self.pull_not_before || !self.wanted || self.store.is_folding() {
             return;
         }
         if let Some(id) = self.pull_source(now) {
@@ -64,7 +71,12 @@ impl<R: Rules> Replica<R> {
         {
             return Some(id);
         }
-        let has_missing = |id: PeerId| self.vector.missing(&self.peers[id.0].acknowledged).next().is_some();
+        // Who was removed, or is about to end, is not there for long: what it has is fetched without patience.
+        let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].wanted;
+        let has_missing = |id: PeerId| self.covered.missing(&self.peers[id.0].acknowledged).next().is_some();
+        if let Some(id) = self.turn(|id| going(id) && has_missing(id)) {
+            return Some(id);
+        }
         if !self.waiting.is_empty() {
             // What a request waits for may be anywhere: who has news first, then everybody in turn.
             let rested = |id: PeerId| now.since(self.peers[id.0].pulled_at) >= RETRY_PAUSE;
@@ -85,7 +97,8 @@ impl<R: Rules> Replica<R> {
         let (name, asked) = (self.next_pull, self.shared_vector());
         self.next_pull += 1;
         let deadline = now + self.config.pull_timeout;
-        self.pull = Some(Pull { id: name, peer: id, asked: asked.clone(), frame: 0, deadline, aside: BTreeMap::new() });
+        self.pull =
+            Some(Pull { id: name, peer: id, asked: asked.clone(), frame: 0, deadline, aside: Aside::default() });
         self.peer(id).pulled_at = now;
         let from = self.peers[id.0].address.clone();
         self.emit(Event::PullStarted { from, pull: name });
@@ -133,115 +146,6 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    pub(super) fn on_pull(&mut self, id: PeerId, pull: u64, vector: Arc<VersionVector>) {
-        if self.peers[id.0].served >= pull {
-            return self.drop_from(id, DropReason::OtherPull);
-        }
-        self.peer(id).served = pull;
-        let source = if self.log.reaches(&vector) {
-            let (next, end) = self.log.range();
-            Source::Log { next, end }
-        } else {
-            self.whole_state()
-        };
-        self.peer(id).serving = Some(Serving { id: pull, vector, frame: 0, taken: 0, source });
-        self.supply(id);
-    }
-
-    fn whole_state(&self) -> Source {
-        let each = |(key, siblings): (&Key, &Siblings)| {
-            let key = key.clone();
-            siblings.clone().into_iter().map(move |sibling| (key.clone(), sibling))
-        };
-        let versions = self.store.iter().flat_map(each).collect();
-        let deletes = self.log.all_deletes();
-        let coverage = Box::new(Coverage { vector: self.vector.clone(), deletes, clock: self.clock });
-        Source::State { versions, coverage }
-    }
-
-    pub(super) fn on_taken(&mut self, id: PeerId, pull: u64, frame: u32) {
-        let Some(serving) = &mut self.peers[id.0].serving else { return };
-        if serving.id == pull && frame < serving.frame {
-            serving.taken = serving.taken.max(frame + 1);
-            self.supply(id);
-        }
-    }
-
-    /// Sends one frame, if the asker has taken enough of those before; more is left to the next call.
-    pub(super) fn supply(&mut self, id: PeerId) {
-        let Some(mut serving) = self.peer(id).serving.take() else { return };
-        if serving.frame - serving.taken >= self.config.frames_ahead_max.max(1) {
-            self.peer(id).serving = Some(serving);
-            return;
-        }
-        if matches!(serving.source, Source::Log { next, .. } if next < self.log.range().0) {
-            // The log was cut under the cursor, so the rest comes as a whole state.
-            serving.source = self.whole_state();
-        }
-        let (content, last) = self.next_frame(&mut serving);
-        let supply = Supply { id: serving.id, frame: serving.frame, content, last };
-        serving.frame += 1;
-        if !last {
-            self.backlog |= serving.frame - serving.taken < self.config.frames_ahead_max.max(1);
-            self.peer(id).serving = Some(serving);
-        }
-        self.send(id, Body::Supply(Box::new(supply)));
-    }
-
-    pub(super) fn supply_all(&mut self) {
-        for id in self.peer_ids() {
-            self.supply(id);
-        }
-    }
-
-    fn next_frame(&self, serving: &mut Serving) -> (Content, bool) {
-        match &mut serving.source {
-            Source::Log { next, end } => {
-                let ops = self.frame_of_ops(next, *end, &serving.vector);
-                (Content::Ops(ops), next == end)
-            }
-            Source::State { versions, coverage } if versions.is_empty() => (Content::State(coverage.clone()), true),
-            Source::State { versions, .. } => (Content::Keys(self.frame_of_versions(versions)), false),
-        }
-    }
-
-    /// Versions of one key may fall into several frames: together they could exceed any frame.
-    fn frame_of_versions(&self, versions: &mut VecDeque<(Key, Sibling)>) -> Vec<(Key, Siblings)> {
-        let mut frame: Vec<(Key, Siblings)> = Vec::new();
-        let mut bytes = 0;
-        for _ in 0..self.config.frame_ops_max.max(1) {
-            if bytes >= self.config.frame_bytes_max.max(1) {
-                break;
-            }
-            let Some((key, sibling)) = versions.pop_front() else { break };
-            bytes += 64 + key.as_str().len() + sibling.value.as_bytes().len();
-            match frame.last_mut() {
-                Some((last, siblings)) if *last == key => siblings.insert(sibling),
-                Some(_) | None => frame.push((key, Siblings::from_iter([sibling]))),
-            }
-        }
-        frame
-    }
-
-    fn frame_of_ops(&self, next: &mut u64, end: u64, covered: &VersionVector) -> Vec<Arc<Op>> {
-        let mut ops: Vec<Arc<Op>> = Vec::new();
-        let mut bytes = 0;
-        let ops_max = self.config.frame_ops_max.max(1);
-        let bytes_max = self.config.frame_bytes_max.max(1);
-        while *next < end && ops.len() < ops_max && bytes < bytes_max {
-            let Some(op) = self.log.op(*next) else { break };
-            *next += 1;
-            if !covered.covers(op.dot) {
-                bytes += op.bytes();
-                ops.push(op.clone());
-            }
-        }
-        if !self.rules.supply_in_apply_order() {
-            ops.sort_by_key(|op| op.dot);
-        }
-        ops
-    }
-
     pub(super) fn on_supply(&mut self, id: PeerId, supply: Supply) {
         let Some(pull) = &mut self.pull else { return self.drop_from(id, DropReason::OtherPull) };
         if pull.peer != id || pull.id != supply.id {
@@ -279,67 +183,95 @@ impl<R: Rules> Replica<R> {
     /// Takes in one frame. Says whether it was what an honest supplier sends.
     fn take_in(&mut self, id: PeerId, content: Content) -> bool {
         match content {
-            Content::Ops(ops) => {
-                for op in ops {
-                    if self.vector.covers(op.dot) {
-                        continue;
-                    }
-                    if !self.rules.may_apply(&self.vector, &op) {
-                        return false;
-                    }
-                    self.apply_foreign(&op);
-                }
+            Content::Ops(ops) => self.take_in_ops(&ops),
+            Content::Versions(versions) => {
+                self.work += versions.len() as u32;
+                versions.into_iter().for_each(|shown| self.put_aside(shown));
                 true
             }
-            Content::Keys(keys) => {
+            Content::Retired(rows) => {
+                self.work += rows.len() as u32;
+                self.hear_retired(&rows);
                 let Some(pull) = &mut self.pull else { return false };
-                for (key, siblings) in keys {
-                    let aside = pull.aside.entry(key).or_default();
-                    siblings.into_iter().for_each(|sibling| aside.insert(sibling));
-                }
-                if !self.rules.install_only_whole() {
-                    let aside = core::mem::take(&mut pull.aside);
-                    aside.into_iter().for_each(|(key, siblings)| self.store.set(&key, siblings));
-                }
+                rows.into_iter().for_each(|(life, row)| keep_greater(&mut pull.aside.retired, life, row));
                 true
             }
             Content::State(coverage) => {
                 let Some(pull) = &mut self.pull else { return false };
-                let (aside, asked) = (core::mem::take(&mut pull.aside), pull.asked.clone());
-                let name = pull.id;
-                self.install(aside, &asked, &coverage);
+                let (aside, asked, name) = (core::mem::take(&mut pull.aside), pull.asked.clone(), pull.id);
+                let vector = Box::new(coverage.vector.clone());
+                self.install(aside, &asked, *coverage);
                 let from = self.peers[id.0].incarnation.expect("a linked peer has a life");
-                self.emit(Event::Installed { from, pull: name, vector: Box::new(coverage.vector) });
+                self.emit(Event::Installed { from, pull: name, vector });
                 true
             }
+        }
+    }
+
+    fn take_in_ops(&mut self, ops: &[Arc<Op>]) -> bool {
+        for op in ops {
+            if self.covered.covers(op.dot) {
+                continue;
+            }
+            if !self.rules.may_apply(&self.covered, op) {
+                return false;
+            }
+            self.apply_foreign(op);
+        }
+        true
+    }
+
+    fn put_aside(&mut self, shown: Shown) {
+        if !self.rules.install_only_whole()
+            && let Some(Version::Whole(sibling)) = &shown.version
+        {
+            self.change_key(&shown.key, &[], Some(sibling.clone()));
+        }
+        let Some(pull) = &mut self.pull else { return };
+        let versions = pull.aside.keys.entry(shown.key).or_default();
+        if shown.fresh {
+            versions.clear();
+        }
+        versions.extend(shown.version);
+    }
+
+    /// Only for the mutant that takes a row that it heard of for coverage.
+    fn hear_retired(&mut self, rows: &[(Incarnation, Retirement)]) {
+        if self.rules.heard_retirement_covers() {
+            let heard = VersionVector::from_entries(rows.iter().map(|&(life, row)| (life, row.through)));
+            self.covered.join(&heard);
+            self.shared = None;
         }
     }
 
     /// Merges a whole state in one step: the other of the two places where coverage moves.
     ///
-    /// A version stays if both sides have it, or if the side that lacks it does not cover it: absent and covered
-    /// means deleted.
-    fn install(&mut self, theirs: BTreeMap<Key, Siblings>, asked: &VersionVector, coverage: &Coverage) {
-        let mine = self.rules.vector_at_install(&self.vector, asked).clone();
-        let keys: Vec<Key> = self.store.iter().map(|(key, _)| key.clone()).collect();
-        for key in keys.into_iter().filter(|key| !theirs.contains_key(key)) {
-            let merged = self.merged(self.store.siblings(&key), &Siblings::new(), &mine, &coverage.vector);
-            self.store.set(&key, merged);
+    /// To every reader the state is in force at once; keys are merged when they are touched, or by later slices.
+    fn install(&mut self, aside: Aside, asked: &VersionVector, coverage: Coverage) {
+        let Aside { keys, mut retired } = aside;
+        coverage.retired.into_iter().for_each(|(life, row)| keep_greater(&mut retired, life, row));
+        let my_past = if self.rules.merges_with_present() {
+            self.covered.clone()
+        } else {
+            Covered::of(asked.clone(), self.covered.rows().collect())
+        };
+        let news = VersionVector::from_entries(self.covered.missing(&coverage.vector));
+        for (&life, &row) in &retired {
+            self.forget_implied(life, row);
         }
-        for (key, siblings) in theirs {
-            let merged = self.merged(self.store.siblings(&key), &siblings, &mine, &coverage.vector);
-            self.store.set(&key, merged);
-        }
-        let news = VersionVector::from_entries(self.vector.missing(&coverage.vector));
-        self.log.raise_floor(&news, &coverage.deletes);
-        self.vector.join(&coverage.vector);
+        self.covered.learn_all(retired.iter().map(|(&life, &row)| (life, row)));
+        self.covered.join(&coverage.vector);
         self.shared = None;
+        self.log.raise_floor(&news, &coverage.deletes, &self.covered);
+        self.store.install(keys, my_past, Covered::of(coverage.vector, retired));
+        self.stop_supplying_state();
         self.clock = self.rules.follow(self.clock, coverage.clock);
+        self.backlog = true;
     }
+}
 
-    fn merged(&self, mine: &Siblings, theirs: &Siblings, my: &VersionVector, their: &VersionVector) -> Siblings {
-        let kept = mine.iter().filter(|s| self.rules.survives(s, theirs.contains(s.dot), their));
-        let taken = theirs.iter().filter(|s| self.rules.survives(s, mine.contains(s.dot), my));
-        kept.chain(taken).cloned().collect()
-    }
+/// Of two rows for one life the greater stays, as everywhere.
+pub(super) fn keep_greater(rows: &mut BTreeMap<Incarnation, Retirement>, life: Incarnation, row: Retirement) {
+    let known = rows.entry(life).or_insert(row);
+    *known = (*known).max(row);
 }

@@ -3,16 +3,18 @@
 //! Every request gets exactly one reply, unless it is cancelled. No client waits for a peer unless it asked to.
 
 use super::Replica;
-use crate::data::Key;
 use crate::edge::Event;
 use crate::hlc::Hlc;
+use crate::identity::Incarnation;
 use crate::op::{Effect, Op};
 use crate::request::{Action, Condition, DataRequest, Refusal, Reply, Request, RequestId, Written};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::{Dot, VersionVector};
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request) {
@@ -31,29 +33,57 @@ impl<R: Rules> Replica<R> {
         self.joining.is_none() && self.wanted
     }
 
-    fn on_data(&mut self, id: RequestId, request: DataRequest) {
+    fn on_data(&mut self, id: RequestId, mut request: DataRequest) {
+        if let Some(past) = self.compacted(&request.past) {
+            request.past = past;
+        }
         match self.gate(&request) {
             None => {
                 let reply = self.serve(request);
                 self.reply(id, reply);
             }
-            Some(Refusal::NotCovered)
-                if request.wait > Micros::ZERO && self.waiting.len() < self.config.waiting_max =>
-            {
-                let deadline = self.now.monotonic + request.wait.min(self.config.wait_max);
-                self.park_request(id, request, deadline);
-                self.maybe_pull();
-            }
+            Some(Refusal::NotCovered) => self.on_not_covered(id, request),
             Some(refusal) => self.reply(id, Reply::Refused(refusal)),
         }
     }
 
+    fn on_not_covered(&mut self, id: RequestId, request: DataRequest) {
+        self.doubt(&request.past);
+        self.maybe_ask();
+        if let Some(token) = self.lost(&request.past) {
+            self.reply(id, Reply::Lost { token });
+        } else if request.wait > Micros::ZERO && self.waiting.len() < self.config.waiting_max {
+            let deadline = self.now.monotonic + request.wait.min(self.config.wait_max);
+            self.park_request(id, request, deadline);
+            self.maybe_pull();
+        } else {
+            self.reply(id, Reply::Refused(Refusal::NotCovered));
+        }
+    }
+
+    /// The same past without retired lives, if it names any.
+    fn compacted(&self, past: &VersionVector) -> Option<VersionVector> {
+        match self.covered.compact(past) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(_) if self.rules.drops_retired_entries() => {
+                let retired = |i: &Incarnation| self.covered.rows().any(|(retired, _)| retired == *i);
+                Some(VersionVector::from_entries(past.entries().filter(|(i, _)| !retired(i))))
+            }
+            Cow::Owned(compact) => Some(compact),
+        }
+    }
+
+    fn answer(&self, past: &VersionVector, shown: &Siblings, deletes: &VersionVector) -> VersionVector {
+        let token = self.rules.answer(past, shown, deletes);
+        self.compacted(&token).unwrap_or(token)
+    }
+
     fn gate(&self, request: &DataRequest) -> Option<Refusal> {
-        if request.past.counter(self.me) > self.vector.counter(self.me) {
+        if request.past.counter(self.me) > self.covered.counter(self.me) {
             Some(Refusal::Impossible)
         } else if !self.is_ready() {
             Some(Refusal::NotReady)
-        } else if !self.rules.may_serve(&self.vector, &request.past) {
+        } else if !self.rules.may_serve(&self.covered, &request.past) {
             Some(Refusal::NotCovered)
         } else {
             None
@@ -61,7 +91,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn park_request(&mut self, id: RequestId, request: DataRequest, deadline: Time) {
-        let missing = self.vector.missing(&request.past).next();
+        let missing = self.covered.missing(&request.past).next();
         match missing {
             Some(dot) => self.waiting.insert(id, request, dot, deadline),
             None => self.reply(id, Reply::Refused(Refusal::NotCovered)),
@@ -70,7 +100,7 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: serves the waiting requests whose turn has come, moves others to what they still miss.
     pub(super) fn wake_waiting(&mut self) {
-        for id in self.waiting.covered(&self.vector) {
+        for id in self.waiting.covered(&self.covered) {
             let Some((request, deadline)) = self.waiting.remove(id) else { continue };
             match self.gate(&request) {
                 None => {
@@ -92,10 +122,12 @@ impl<R: Rules> Replica<R> {
     }
 
     fn serve(&mut self, request: DataRequest) -> Reply {
+        self.work += 1;
+        self.store.touch(&self.rules, &request.key);
         let shown = self.store.siblings(&request.key);
         let deletes = self.log.deletes_of(&request.key);
         if let Some(unmet) = unmet(&request.condition, shown) {
-            let token = self.rules.answer(&request.past, shown, &deletes);
+            let token = self.answer(&request.past, shown, &deletes);
             let siblings = shown.clone();
             return match (&request.action, unmet) {
                 (Action::Get, Unmet::NoneMatch) => Reply::NotModified { siblings, token },
@@ -104,10 +136,10 @@ impl<R: Rules> Replica<R> {
         }
         match request.action {
             Action::Get | Action::Delete if shown.is_empty() => {
-                Reply::Absent { token: self.rules.answer(&request.past, shown, &deletes) }
+                Reply::Absent { token: self.answer(&request.past, shown, &deletes) }
             }
             Action::Get => {
-                let token = self.rules.answer(&request.past, shown, &deletes);
+                let token = self.answer(&request.past, shown, &deletes);
                 Reply::Found { siblings: shown.clone(), token }
             }
             Action::Put(value) => {
@@ -116,31 +148,39 @@ impl<R: Rules> Replica<R> {
                 if self.store.bytes().saturating_add(bytes) > self.config.store_bytes_max {
                     return Reply::Refused(Refusal::WriteLimit);
                 }
-                self.write(request.key, Effect::Put(value), &request.past)
+                self.write(Effect::Put { key: request.key, value }, &request.past)
             }
             Action::Delete => {
                 drop(deletes);
-                self.write(request.key, Effect::Delete, &request.past)
+                self.write(Effect::Delete { key: request.key }, &request.past)
             }
         }
     }
 
-    /// Makes an operation, applies it, logs it and pushes it, in one step.
-    fn write(&mut self, key: Key, effect: Effect, past: &VersionVector) -> Reply {
-        let superseded = self.rules.supersedes(self.store.siblings(&key));
-        let mut token = self.rules.dependencies(past, &superseded, &self.log.deletes_of(&key));
-        let own = self.vector.counter(self.me);
-        let deps = VersionVector::from_entries(self.implied.missing(&token).filter(|&(i, _)| i != self.me));
+    fn write(&mut self, effect: Effect, past: &VersionVector) -> Reply {
+        let (Effect::Put { key, .. } | Effect::Delete { key }) = &effect else {
+            unreachable!("clients write keys");
+        };
+        let superseded = self.rules.supersedes(self.store.siblings(key));
+        let token = self.rules.dependencies(past, &superseded, &self.log.deletes_of(key));
+        let mut token = self.compacted(&token).unwrap_or(token);
+        let op = self.make(effect, superseded, &token);
+        token.join_dot(op.dot);
+        Reply::Written(Written { dot: op.dot, superseded: op.superseded.clone(), token })
+    }
+
+    /// Makes an operation of this life, applies it, logs it and pushes it, in one step.
+    pub(super) fn make(&mut self, effect: Effect, superseded: Vec<Dot>, needs: &VersionVector) -> Arc<Op> {
+        let deps = VersionVector::from_entries(self.implied.missing(needs).filter(|&(i, _)| i != self.me));
         self.implied.join(&deps);
-        let dot = Dot { incarnation: self.me, counter: own + 1 };
+        let dot = Dot { incarnation: self.me, counter: self.covered.counter(self.me) + 1 };
         let hlc = self.stamp();
-        let op = Arc::new(Op { dot, hlc, key, effect, superseded, deps });
+        let op = Arc::new(Op { dot, hlc, effect, superseded, deps });
         self.apply(&op);
         self.log.append_own(op.clone(), self.now.monotonic);
         self.push_own();
         self.trim_log();
-        token.join_dot(dot);
-        Reply::Written(Written { dot, superseded: op.superseded.clone(), token })
+        op
     }
 
     fn stamp(&mut self) -> Hlc {

@@ -1,11 +1,15 @@
 //! What a replica tells about itself: for metrics, diagnostics, oracles.
 
 use super::Replica;
+use crate::covered::Covered;
+use crate::data::Key;
 use crate::identity::{Address, Incarnation};
 use crate::rules::Rules;
+use crate::siblings::Siblings;
 use crate::store::Store;
 use crate::vector::VersionVector;
 use crate::view::{Row, View};
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 /// A replica's state in numbers; see [`Replica::status`].
@@ -21,10 +25,12 @@ pub struct ReplicaStatus {
     pub up: bool,
     /// Is a member, as far as operators are concerned.
     pub wanted: bool,
-    /// What is covered.
+    /// What is covered; retired lives are folded away.
     pub vector: VersionVector,
+    /// Retired lives remembered.
+    pub retired: usize,
     /// The digest of the store; see [`Store::digest`].
-    pub digest: u64,
+    pub digest: Option<u64>,
     /// Keys present.
     pub keys: usize,
     /// Bytes of all live versions; see [`Store::bytes`].
@@ -87,7 +93,30 @@ impl<R: Rules> Replica<R> {
     /// What is covered: applied or installed.
     #[must_use]
     pub const fn vector(&self) -> &VersionVector {
-        &self.vector
+        self.covered.vector()
+    }
+
+    /// What is covered, with the lives that are over.
+    #[must_use]
+    pub const fn covered(&self) -> &Covered {
+        &self.covered
+    }
+
+    /// Every present key with its versions, by key.
+    pub fn shown(&self) -> impl Iterator<Item = (&Key, Cow<'_, Siblings>)> {
+        self.store.shown(&self.rules)
+    }
+
+    /// The versions of this key, winner first.
+    #[must_use]
+    pub fn shown_of(&self, key: &Key) -> Cow<'_, Siblings> {
+        self.store.shown_of(&self.rules, key)
+    }
+
+    /// What the last input cost: keys touched and 256-byte blocks copied, an upper bound.
+    #[must_use]
+    pub const fn work(&self) -> u32 {
+        self.work
     }
 
     /// The live versions of every key.
@@ -111,7 +140,8 @@ impl<R: Rules> Replica<R> {
             ready: self.is_ready(),
             up: self.joining.is_none(),
             wanted: self.wanted,
-            vector: self.vector.clone(),
+            vector: self.covered.vector().clone(),
+            retired: self.covered.rows().len(),
             digest: self.store.digest(),
             keys: self.store.len(),
             store_bytes: self.store.bytes(),
@@ -132,14 +162,14 @@ impl<R: Rules> Replica<R> {
     /// If one does not hold: a mistake of ours.
     pub fn check_invariants(&self) {
         self.store.check_invariants();
-        self.log.check_invariants(&self.vector);
-        self.parked.check_invariants(&self.vector);
-        self.waiting.check_invariants(&self.vector);
+        self.log.check_invariants(&self.covered);
+        self.parked.check_invariants(&self.covered);
+        self.waiting.check_invariants(&self.covered);
         assert!(self.parked.len() <= self.config.parked_max, "parked beyond its limit");
         assert!(self.waiting.len() <= self.config.waiting_max, "waiting beyond its limit");
-        for (key, siblings) in self.store.iter() {
-            for sibling in siblings {
-                assert!(self.vector.covers(sibling.dot), "a version of {key:?} is not covered");
+        for (key, siblings) in self.store.shown(&self.rules) {
+            for sibling in siblings.iter() {
+                assert!(self.covered.covers(sibling.dot), "a version of {key:?} is not covered");
                 assert!(sibling.hlc <= self.clock, "the clock is behind a version of {key:?}");
             }
         }

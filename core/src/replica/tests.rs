@@ -14,6 +14,7 @@ struct World {
     wire: BTreeMap<(u64, u64), (Address, Address, Message)>,
     sent: u64,
     cut: BTreeSet<Address>,
+    cut_one_way: BTreeSet<(Address, Address)>,
     replies: BTreeMap<RequestId, Reply>,
     events: Vec<(Address, Event)>,
 }
@@ -30,6 +31,7 @@ impl World {
             wire: BTreeMap::new(),
             sent: 0,
             cut: BTreeSet::new(),
+            cut_one_way: BTreeSet::new(),
             replies: BTreeMap::new(),
             events: Vec::new(),
         };
@@ -55,7 +57,8 @@ impl World {
         while let Some(output) = replica.poll_output() {
             match output {
                 Output::Send { to, message } => {
-                    if !self.cut.contains(&to) && !self.cut.contains(at) {
+                    let one_way = self.cut_one_way.contains(&(at.clone(), to.clone()));
+                    if !one_way && !self.cut.contains(&to) && !self.cut.contains(at) {
                         self.sent += 1;
                         self.wire.insert((self.now + 1_000, self.sent), (at.clone(), to, message));
                     }
@@ -219,6 +222,102 @@ fn an_old_life_learns_of_its_successor_without_a_storm() {
     assert!(world.replica(3).is_ready() && world.events.iter().any(|(_, event)| matches!(event, Event::Reborn(_))));
 }
 
+#[test]
+fn vectors_and_tokens_stay_as_short_as_the_membership() {
+    let mut world = World::new(3);
+    world.run(100);
+    let mut token = VersionVector::new();
+    let mut old = Vec::new();
+    for life in 0..60_u8 {
+        let n = 1 + life % 3;
+        token = world.put(n, "x", &format!("{life}"), &token);
+        old.push(token.clone());
+        world.run(500);
+        world.replicas.remove(&address(n));
+        world.run(200);
+        world.start(n, 3, 50 + life);
+        world.run(6_000);
+    }
+    for n in 1..=3 {
+        assert!(world.replica(n).vector().len() <= 3, "{:?}", world.replica(n).status());
+        let Some(Reply::Found { token, .. }) = world.ask(n, Action::Get, "x", &token, 0) else { panic!() };
+        assert!(token.len() <= 3, "{token:?}");
+        for past in &old {
+            let reply = world.ask(n, Action::Get, "x", past, 0);
+            assert!(matches!(reply, Some(Reply::Found { .. })), "{reply:?}");
+        }
+    }
+}
+
+#[test]
+fn a_write_that_died_with_its_only_holder_is_reported_lost() {
+    let mut world = World::new(3);
+    world.run(100);
+    let first = world.put(1, "y", "0", &VersionVector::new());
+    world.run(300);
+    world.cut.insert(address(2));
+    let token = world.put(2, "x", "1", &first);
+    world.replicas.remove(&address(2));
+    world.run(500);
+    world.cut.clear();
+    assert_eq!(world.get(1, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
+    world.run(6_000);
+    // The address is wanted and nobody answers there: it may still hold the write.
+    assert_eq!(world.get(1, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
+    world.start(2, 3, 77);
+    world.run(3_000);
+    _ = world.get(1, "x", &token);
+    world.run(1_000);
+    let Err(Reply::Lost { token: rest }) = world.get(1, "x", &token) else { panic!("{:?}", world.get(1, "x", &token)) };
+    assert!(matches!(world.get(1, "x", &rest), Err(Reply::Absent { .. })));
+    assert_eq!(world.get(1, "y", &rest), Ok("0".into()));
+    let waited = world.ask(3, Action::Get, "x", &token, 2_000);
+    assert!(matches!(waited, Some(Reply::Lost { .. })), "{waited:?}");
+}
+
+#[test]
+fn a_newcomer_gets_the_whole_state_while_writes_go_on() {
+    let mut world = World::new(2);
+    world.run(100);
+    let mut token = VersionVector::new();
+    for n in 0..3_000 {
+        token = world.put(1, &format!("k{n}"), "0", &token);
+        if n % 16 == 0 {
+            world.run(2);
+        }
+    }
+    world.run(1_000);
+    assert_eq!(world.replica(1).status().log_ops, 0);
+    world.handle(&address(1), Input::Request { id: RequestId(1), request: Request::ViewAdd(address(3)) });
+    world.start(3, 3, 9);
+    for n in 0..300 {
+        let key = format!("k{}", (n * 37) % 3_000);
+        if n % 3 == 0 {
+            world.ask(1, Action::Delete, &key, &token, 0);
+        } else {
+            token = world.put(1, &key, "1", &token);
+        }
+        world.run(1);
+        assert!(world.replicas.values().all(|replica| replica.work() <= 512));
+    }
+    world.run(3_000);
+    assert!(world.replica(3).is_ready());
+    assert_eq!(world.replica(3).store().digest(), world.replica(1).store().digest());
+    assert!(world.replica(3).store().digest().is_some());
+    assert!(world.events.iter().any(|(_, event)| matches!(event, Event::Installed { .. })));
+}
+
+#[test]
+fn a_one_way_cut_does_not_make_the_view_flap() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    world.cut_one_way.insert((address(1), address(2)));
+    world.run(60_000);
+    let suspected = world.events.iter().filter(|(_, event)| matches!(event, Event::Suspected(_))).count();
+    assert_eq!(suspected, 0);
+    assert!((1..=3).all(|n| world.replica(n).status().listed.len() == 3));
+}
+
 /// A duplicated pull used to begin a second supply under the same name; frames of both mixed in one install.
 #[test]
 fn a_duplicated_pull_is_served_once() {
@@ -263,4 +362,21 @@ fn a_life_does_not_take_what_was_sent_to_the_life_before_it() {
     let before = numbers(&world);
     world.start(1, 2, 77);
     assert!(before.0.abs_diff(numbers(&world).0) > 1_000 && before.1.abs_diff(numbers(&world).1) > 1_000);
+}
+
+/// A replica that leaves soon after a healed cut used to take its writes along: repair is patient, the end is not.
+#[test]
+fn what_a_leaving_replica_has_is_fetched_at_once() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    world.cut.insert(address(2));
+    let token = world.put(2, "x", "1", &VersionVector::new());
+    world.run(1_300);
+    world.cut.clear();
+    world.run(300);
+    assert_eq!(world.get(1, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
+    world.handle(&address(2), Input::Leave);
+    world.run(50);
+    assert_eq!(world.get(1, "x", &token), Ok("1".into()));
+    assert_eq!(world.get(3, "x", &token), Ok("1".into()));
 }

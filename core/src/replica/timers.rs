@@ -10,18 +10,24 @@ impl<R: Rules> Replica<R> {
         for id in self.peer_ids() {
             self.tend_link(id);
         }
+        self.end_late_round();
+        self.maybe_retire();
         if self.rebirth_timeout() <= self.now.monotonic {
             self.consider_rebirth();
         }
         self.fail_late_pull();
         self.try_become_up();
         self.maybe_pull();
+        self.maybe_ask();
         self.refuse_expired();
     }
 
     /// What earlier calls left, because one call does bounded work.
     fn work_off_backlog(&mut self) {
         if core::mem::take(&mut self.backlog) {
+            let room = super::WORK_MAX.saturating_sub(self.work) as usize;
+            self.work += self.store.fold(&self.rules, room) as u32;
+            self.backlog = self.store.is_folding();
             self.progress();
             self.push_own();
             self.supply_all();
@@ -31,13 +37,10 @@ impl<R: Rules> Replica<R> {
 
     fn tend_link(&mut self, id: super::peer::PeerId) {
         let now = self.now.monotonic;
-        let peer = &self.peers[id.0];
-        if !peer.link.established && peer.farewell {
+        if !self.peers[id.0].link.established && self.peers[id.0].farewell {
             return;
         }
-        if !peer.suspected && peer.detector.doubt_at(&self.config) <= now {
-            self.suspect(id);
-        }
+        self.tend_doubt(id);
         let peer = &self.peers[id.0];
         if peer.link.established {
             if peer.next_status <= now {
@@ -54,7 +57,12 @@ impl<R: Rules> Replica<R> {
             return self.now.monotonic;
         }
         let waiting = self.waiting.next_deadline().unwrap_or(Time::NEVER);
-        let rest = self.pull_timeout().min(self.join_timeout()).min(self.rebirth_timeout()).min(waiting);
+        let rest = self
+            .pull_timeout()
+            .min(self.round_timeout())
+            .min(self.join_timeout())
+            .min(self.rebirth_timeout())
+            .min(waiting);
         self.peer_ids().map(|id| self.link_timeout(id)).fold(rest, Time::min)
     }
 }

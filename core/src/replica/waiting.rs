@@ -3,12 +3,16 @@
 //! Invariant kept here: every waiting request hangs at exactly one dot that is not covered, so a wake-up costs
 //! what it wakes and no more.
 
+use crate::covered::Covered;
 use crate::identity::Incarnation;
 use crate::request::{DataRequest, RequestId};
 use crate::time::Time;
 use crate::vector::VersionVector;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+
+/// Requests woken or refused in one call.
+pub(super) const WAKE_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
@@ -39,24 +43,32 @@ impl Waiting {
     }
 
     /// The requests whose dot is covered by now.
-    pub(super) fn covered(&self, covered: &VersionVector) -> Vec<RequestId> {
+    pub(super) fn covered(&self, covered: &Covered) -> Vec<RequestId> {
         if self.by_dot.is_empty() {
             return Vec::new();
         }
-        let reached = |(incarnation, counter)| {
-            let (from, to) = (RequestId(0), RequestId(u64::MAX));
-            self.by_dot.range((incarnation, 0, from)..=(incarnation, counter, to))
-        };
-        covered.entries().flat_map(reached).map(|&(.., id)| id).collect()
+        let (mut reached, mut next) = (Vec::new(), self.by_dot.first());
+        while let Some(&(incarnation, ..)) = next {
+            let end = (incarnation, covered.counter(incarnation), RequestId(u64::MAX));
+            let room = WAKE_MAX - reached.len();
+            reached.extend(self.by_dot.range((incarnation, 0, RequestId(0))..=end).take(room).map(|&(.., id)| id));
+            next = self.by_dot.range((incarnation, u64::MAX, RequestId(u64::MAX))..).next();
+        }
+        reached
     }
 
     /// The requests whose time is over.
     pub(super) fn expired(&self, now: Time) -> Vec<RequestId> {
-        self.by_deadline.range(..=(now, RequestId(u64::MAX))).map(|&(_, id)| id).collect()
+        self.by_deadline.range(..=(now, RequestId(u64::MAX))).map(|&(_, id)| id).take(WAKE_MAX).collect()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.by_deadline.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// Every waiting request with the past that it waits for.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &VersionVector)> {
+        self.requests.iter().map(|(&id, waiter)| (id, &waiter.request.past))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -69,7 +81,7 @@ impl Waiting {
 
     /// # Panics
     /// If an invariant of this module does not hold.
-    pub(super) fn check_invariants(&self, covered: &VersionVector) {
+    pub(super) fn check_invariants(&self, covered: &Covered) {
         assert_eq!(self.requests.len(), self.by_dot.len(), "index by dot");
         assert_eq!(self.requests.len(), self.by_deadline.len(), "index by deadline");
         for waiter in self.requests.values() {

@@ -257,7 +257,7 @@ pub(crate) struct TimingArgs {
           value_parser = time("HENCE_SUSPECT_AFTER_MIN", 10, 600_000))]
     suspect_after_min: Micros,
     /// The longest silence before a peer is suspected
-    #[arg(long, env = "HENCE_SUSPECT_AFTER_MAX", value_name = "TIME", default_value = "4500ms",
+    #[arg(long, env = "HENCE_SUSPECT_AFTER_MAX", value_name = "TIME", default_value = "4s",
           value_parser = time("HENCE_SUSPECT_AFTER_MAX", 10, 600_000))]
     suspect_after_max: Micros,
     /// A replica that no member answers starts alone after this
@@ -272,6 +272,10 @@ pub(crate) struct TimingArgs {
     #[arg(long, env = "HENCE_WALL_AHEAD_MAX", value_name = "TIME", default_value = "60s",
           value_parser = time("HENCE_WALL_AHEAD_MAX", 1, 86_400_000))]
     wall_ahead_max: Micros,
+    /// A member that was silent for so long no longer delays the retirement of lives that are over
+    #[arg(long, env = "HENCE_RETIRE_PATIENCE", value_name = "TIME", default_value = "10m",
+          value_parser = time("HENCE_RETIRE_PATIENCE", 0, 86_400_000))]
+    retire_patience: Micros,
     /// The longest that a request may wait for its dependencies
     #[arg(long, env = "HENCE_WAIT_MAX", value_name = "TIME", default_value = "30s",
           value_parser = time("HENCE_WAIT_MAX", 0, 30_000))]
@@ -350,6 +354,7 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         join_alone_after: timings.join_alone_after,
         join_alone_after_contact: timings.join_alone_after_contact,
         wall_ahead_max: timings.wall_ahead_max,
+        retire_patience: timings.retire_patience,
         log_bytes_max: size(limits.log_bytes_max),
         parked_max: size(limits.parked_max),
         waiting_max: size(limits.waiting_max),
@@ -360,6 +365,7 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         frame_bytes_max: size(limits.frame_bytes_max),
         frames_ahead_max: u32::try_from(limits.frames_ahead_max).unwrap_or(u32::MAX),
         store_bytes_max: limits.store_bytes_max.unwrap_or(u64::MAX),
+        ..Config::default()
     }
 }
 

@@ -181,6 +181,11 @@ pub(crate) fn data(reply: Reply, past: impl FnOnce() -> VersionVector, form: For
             let answer = fixed(StatusCode::PRECONDITION_FAILED, "{\"error\":\"Precondition failed\"}");
             with_token(answer, &encode(token, form))
         }
+        Reply::Lost { token } => {
+            let token = encode(token, form);
+            let body = format!("{{\"error\":\"Causal dependencies lost\",\"causal-metadata\":\"{token}\"}}");
+            with_token(json(StatusCode::FAILED_DEPENDENCY, body.into_bytes()), &token)
+        }
         Reply::Refused(refusal) => refused(refusal, past, form),
         Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => {
             unreachable!("the core answers a request for a key with a reply for a key")
@@ -296,6 +301,7 @@ pub(crate) fn view(reply: Reply) -> Answer {
         | Reply::NotModified { .. }
         | Reply::Absent { .. }
         | Reply::Written(_)
+        | Reply::Lost { .. }
         | Reply::PreconditionFailed { .. } => {
             unreachable!("the core answers a request about the view with a reply about the view")
         }

@@ -278,7 +278,7 @@ impl<S: Subject> World<S> {
             Reply::Found { siblings, token }
             | Reply::NotModified { siblings, token }
             | Reply::PreconditionFailed { siblings, token } => (token, dots(siblings)),
-            Reply::Absent { token } => (token, Vec::new()),
+            Reply::Absent { token } | Reply::Lost { token } => (token, Vec::new()),
             Reply::Written(written) => (&written.token, vec![written.dot]),
             Reply::Refused(_)
             | Reply::View(_)
@@ -357,6 +357,7 @@ fn digest(reply: &Reply) -> u64 {
         Reply::ViewRemoved => 42,
         Reply::ViewUnknown => 43,
         Reply::ViewLast => 44,
+        Reply::Lost { token } => of(45, token),
     }
 }
 
@@ -393,6 +394,7 @@ pub(crate) fn summary(reply: &Reply) -> String {
         Reply::Found { siblings, .. } => format!("200 found {}", values(siblings)),
         Reply::NotModified { siblings, .. } => format!("304 {}", values(siblings)),
         Reply::Absent { .. } => "404 absent".into(),
+        Reply::Lost { .. } => "424 lost".into(),
         Reply::Written(written) if written.superseded.is_empty() => "201 created".into(),
         Reply::Written(written) => format!("200 replaced {}", written.superseded.len()),
         Reply::PreconditionFailed { siblings, .. } => format!("412 {}", values(siblings)),

@@ -233,7 +233,9 @@ impl<S: Subject> World<S> {
             Act::Put(_) | Act::Delete => usize::from(retries) + 1,
             Act::Get | Act::View => 0,
         };
-        plan.operations.iter().map(|operation| tries(operation.act, operation.retries)).sum()
+        let clients: usize = plan.operations.iter().map(|operation| tries(operation.act, operation.retries)).sum();
+        // Lives that are over are retired by operations as well, now and then by several members at once.
+        clients + 4 * plan.faults.len() + 32
     }
 
     /// Tampers with the simulator: its mutants.

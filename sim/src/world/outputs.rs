@@ -54,6 +54,18 @@ impl<S: Subject> World<S> {
                 self.hash = mix(self.hash, pull ^ (vector.len() as u64) << 32);
                 return self.judge.on_install(replica, from, pull);
             }
+            Event::Retired { dot, incarnation, through } => {
+                self.judge.on_retired(replica, dot, incarnation, through);
+                Kind::Retired
+            }
+            Event::RoundEnded { events, held } => {
+                if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
+                    let wanted: Vec<bool> =
+                        self.addresses.iter().map(|address| probe.view().is_wanted(address)).collect();
+                    self.judge.on_round(replica, &events, &held, &wanted);
+                }
+                Kind::Round
+            }
             Event::Reborn(incarnation) => {
                 self.judge.on_life(replica, incarnation);
                 Kind::Reborn
@@ -224,6 +236,7 @@ fn written<M>(out: &Out<M>, wanted: Dot) -> Option<(RequestId, &Reply)> {
             | Reply::NotModified { .. }
             | Reply::Absent { .. }
             | Reply::PreconditionFailed { .. }
+            | Reply::Lost { .. }
             | Reply::Refused(_)
             | Reply::View(_)
             | Reply::ViewAdded { .. }

@@ -86,9 +86,12 @@ impl<S: Subject> World<S> {
             };
             let Some(probe) = subject.probe() else { continue };
             let (_, vector, digest, view) =
-                *first.get_or_insert((replica, probe.vector(), probe.store().digest(), probe.view()));
+                *first.get_or_insert((replica, probe.vector(), probe.digest(), probe.view()));
             if let Some(address) = self.addresses.iter().find(|address| !probe.view().is_wanted(address)) {
                 return because("unwanted", Some(replica), format!("{address} is not wanted"));
+            }
+            if probe.vector().len() > self.addresses.len() {
+                return because("lives", Some(replica), format!("still names lives that are over: {vector:?}"));
             }
             if !probe.is_ready() {
                 return because("not_up", Some(replica), "it is not up".into());
@@ -96,7 +99,7 @@ impl<S: Subject> World<S> {
             if probe.vector() != vector {
                 return because("vectors", Some(replica), format!("covers {:?}, another {vector:?}", probe.vector()));
             }
-            if probe.store().digest() != digest {
+            if probe.digest() != digest {
                 return because("stores", Some(replica), "stores differ and vectors do not".into());
             }
             if probe.view() != view {
@@ -127,12 +130,18 @@ impl<S: Subject> World<S> {
         if keys == 0 {
             return;
         }
+        // A token whose writes died with their holder is found out by a round, and then every token ends.
         for client in 0..self.clients.len() {
-            self.closing_read(Some(client), client % count, client % keys);
+            self.closing_read(Some(client), client % count, client % keys, 0);
+        }
+        self.run_until(self.now + 2_500_000 + 4 * self.plan.settings.round_timeout);
+        self.judge.over = true;
+        for client in 0..self.clients.len() {
+            self.closing_read(Some(client), client % count, client % keys, 1);
         }
         for replica in 0..count {
             if self.subject(replica).is_some_and(|subject| subject.probe().is_none()) {
-                (0..keys).for_each(|key| self.closing_read(None, replica, key));
+                (0..keys).for_each(|key| self.closing_read(None, replica, key, 0));
             }
         }
         self.run_until(self.now + 2 * self.plan.network.client_delay_max + 10);
@@ -143,7 +152,7 @@ impl<S: Subject> World<S> {
         }
     }
 
-    fn closing_read(&mut self, client: Option<usize>, replica: usize, key: usize) {
+    fn closing_read(&mut self, client: Option<usize>, replica: usize, key: usize, time: u64) {
         let known = client.map(|client| (self.clients[client].token.clone(), self.clients[client].past.clone()));
         let (token, past) = known.unwrap_or_else(|| (VersionVector::new(), self.judge.truth.closures.empty()));
         let (action, condition) = (Action::Get, Condition::default());
@@ -151,8 +160,8 @@ impl<S: Subject> World<S> {
             Asked { key: key as u8, action: Action::Get, condition: condition.clone(), token: token.clone(), past };
         let request = DataRequest { key: self.keys[key].clone(), action, past: token, wait: Micros::ZERO, condition };
         let place = (replica as u64) << 32 | (key as u64) << 16 | client.map_or(0, |client| client as u64 + 1);
-        let cause = mix(mix(Domain::Client as u64, 1), place);
-        self.name(cause, || format!("closing{place:x}"));
+        let cause = mix(mix(Domain::Client as u64, 1 + time), place);
+        self.name(cause, || format!("closing{time}-{place:x}"));
         self.send_request(None, client, replica, Request::Data(request), Some(asked), cause);
     }
 

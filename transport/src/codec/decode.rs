@@ -4,10 +4,10 @@
 //! bounded by a small multiple of the frame; nothing panics whatever the bytes are.
 
 use super::table::Table;
-use super::{Damage, Previous, SIBLINGS_MAX, differing, kind, shape};
+use super::{Damage, Previous, differing, kind, shape, shown};
 use hence_core::{
-    Address, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Row, Sibling,
-    Siblings, Status, Supply, Time, Value, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Retirement,
+    Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ use std::sync::Arc;
 const ENTRY_BYTES_MIN: usize = 2;
 const ROW_BYTES_MIN: usize = 6;
 const OP_BYTES_MIN: usize = 5;
-const VERSIONED_KEY_BYTES_MIN: usize = 3;
-const SIBLING_BYTES_MIN: usize = 4;
+const SHOWN_BYTES_MIN: usize = 3;
+const RETIRED_BYTES_MIN: usize = 4;
+const LIFE_BYTES_MIN: usize = 1;
 
 /// Room made before the things that a count announces have been seen.
 const ROOM_MAX: usize = 1_024;
@@ -74,20 +75,40 @@ impl<'a> BodyReader<'a> {
         let marks_of = |allowed: u8| if marks & !allowed == 0 { Ok(()) } else { Err(Damage::Kind(lead)) };
         match lead & kind::MASK {
             kind::PUSH => marks_of(kind::NEXT).and_then(|()| self.push(marks == kind::NEXT)),
-            kind::STATUS => marks_of(0).and_then(|()| self.status()),
+            kind::STATUS => marks_of(kind::DIGEST | kind::LEAVING).and_then(|()| self.status(marks)),
             kind::HELLO => marks_of(0).and_then(|()| self.hello()),
             kind::VIEW => marks_of(0).and_then(|()| Ok(Body::View(self.rows()?))),
             kind::PULL => {
                 marks_of(0)?;
                 Ok(Body::Pull { id: self.varint()?, vector: Arc::new(self.vector()?) })
             }
-            kind::SUPPLY => marks_of(kind::LAST | kind::KEYS | kind::STATE).and_then(|()| self.supply(lead)),
+            kind::SUPPLY => marks_of(kind::LAST | kind::CONTENT_MASK).and_then(|()| self.supply(lead)),
             kind::TAKEN => {
                 marks_of(0)?;
                 Ok(Body::Taken { id: self.varint()?, frame: self.small()? })
             }
+            _ => self.seldom(lead),
+        }
+    }
+
+    /// A message of the kind whose marks tell which it is.
+    fn seldom(&mut self, lead: u8) -> Result<Body> {
+        match lead {
+            kind::ASK => self.ask(),
+            kind::ANSWER => Ok(Body::Answer { round: self.varint()?, held: Box::new(self.vector()?) }),
+            kind::PROBE => Ok(Body::Probe { address: address(self.blob()?)? }),
+            kind::VOUCH => Ok(Body::Vouch { address: address(self.blob()?)? }),
             _ => Err(Damage::Kind(lead)),
         }
+    }
+
+    fn ask(&mut self) -> Result<Body> {
+        let round = self.varint()?;
+        let lives = self.list(LIFE_BYTES_MIN, Self::incarnation)?;
+        if lives.is_empty() {
+            return Err(Damage::Nobody);
+        }
+        Ok(Body::Ask(Box::new(Ask { round, lives, events: self.vector()? })))
     }
 
     fn push(&mut self, next: bool) -> Result<Body> {
@@ -105,25 +126,28 @@ impl<'a> BodyReader<'a> {
         })))
     }
 
-    fn status(&mut self) -> Result<Body> {
+    fn status(&mut self, marks: u8) -> Result<Body> {
         Ok(Body::Status(Box::new(Status {
             sent: Time(self.varint()?),
             wall: Wall(self.varint()?),
             vector: Arc::new(self.vector()?),
             received: self.varint()?,
             view_hash: u64::from_be_bytes(self.array()?),
-            digest: u64::from_be_bytes(self.array()?),
+            leaving: marks & kind::LEAVING != 0,
+            digest: if marks & kind::DIGEST != 0 { Some(u64::from_be_bytes(self.array()?)) } else { None },
         })))
     }
 
     fn supply(&mut self, lead: u8) -> Result<Body> {
         let (id, frame) = (self.varint()?, self.small()?);
-        let content = match lead & (kind::KEYS | kind::STATE) {
+        let content = match lead & kind::CONTENT_MASK {
             kind::OPS => Content::Ops(self.list(OP_BYTES_MIN, Self::supplied)?),
-            kind::KEYS => Content::Keys(self.list(VERSIONED_KEY_BYTES_MIN, Self::versioned_key)?),
+            kind::VERSIONS => Content::Versions(self.list(SHOWN_BYTES_MIN, Self::shown)?),
+            kind::RETIRED => Content::Retired(self.retired()?),
             kind::STATE => Content::State(Box::new(Coverage {
                 vector: self.vector()?,
                 deletes: self.vector()?,
+                retired: self.retired()?,
                 clock: self.stamp()?,
             })),
             _ => return Err(Damage::Kind(lead)),
@@ -143,16 +167,9 @@ impl<'a> BodyReader<'a> {
         let dot = self.op_dot(next)?;
         let hlc = self.stamp()?;
         let shape = self.byte()?;
-        let mut superseded_count = usize::from((shape & !shape::DELETE) >> shape::SUPERSEDED_SHIFT);
-        let mut deps_count = usize::from(shape) & shape::DEPS_MAX;
-        if superseded_count == shape::SUPERSEDED_MAX {
-            superseded_count = superseded_count.saturating_add(self.size()?);
-        }
-        if deps_count == shape::DEPS_MAX {
-            deps_count = deps_count.saturating_add(self.size()?);
-        }
-        let key = self.key()?;
-        let effect = if shape & shape::DELETE != 0 { Effect::Delete } else { Effect::Put(self.value()?) };
+        let superseded_count = self.shape_count(shape >> shape::SUPERSEDED_SHIFT)?;
+        let deps_count = self.shape_count(shape)?;
+        let effect = self.effect(shape)?;
         self.check_count(superseded_count.saturating_add(deps_count), ENTRY_BYTES_MIN)?;
         let mut superseded = Vec::with_capacity(superseded_count.min(ROOM_MAX));
         for _ in 0..superseded_count {
@@ -160,7 +177,23 @@ impl<'a> BodyReader<'a> {
             superseded.push(Dot { incarnation, counter });
         }
         let deps = self.entries(deps_count, |reader| reader.related(dot))?;
-        Ok(Arc::new(Op { dot, hlc, key, effect, superseded, deps }))
+        Ok(Arc::new(Op { dot, hlc, effect, superseded, deps }))
+    }
+
+    /// One of a shape's two counts, from the low bits of `bits`.
+    fn shape_count(&mut self, bits: u8) -> Result<usize> {
+        let count = bits & shape::COUNT_MAX;
+        let more = if count == shape::COUNT_MAX { self.size()? } else { 0 };
+        Ok(more.saturating_add(usize::from(count)))
+    }
+
+    fn effect(&mut self, shape: u8) -> Result<Effect> {
+        match shape & shape::EFFECT_MASK {
+            shape::PUT => Ok(Effect::Put { key: self.key()?, value: self.value()? }),
+            shape::DELETE => Ok(Effect::Delete { key: self.key()? }),
+            shape::RETIRE => Ok(Effect::Retire { incarnation: self.incarnation()?, through: self.counter()? }),
+            _ => Err(Damage::Choice(shape)),
+        }
     }
 
     fn op_dot(&mut self, next: bool) -> Result<Dot> {
@@ -169,7 +202,7 @@ impl<'a> BodyReader<'a> {
         let dot = if next {
             following.ok_or(Damage::Counter)?
         } else {
-            let dot = Dot { incarnation: self.incarnation()?, counter: self.counter()? };
+            let dot = self.dot()?;
             if Some(dot) == following {
                 return Err(Damage::Dot);
             }
@@ -190,26 +223,31 @@ impl<'a> BodyReader<'a> {
         if counter == 0 { Err(Damage::Counter) } else { Ok((incarnation, counter)) }
     }
 
-    fn versioned_key(&mut self) -> Result<(Key, Siblings)> {
+    fn shown(&mut self) -> Result<Shown> {
+        let choice = self.byte()?;
         let key = self.key()?;
-        let count = self.size()?;
-        self.check_count(count, SIBLING_BYTES_MIN)?;
-        if count > SIBLINGS_MAX {
-            return Err(Damage::Order);
-        }
-        let mut siblings = Siblings::new();
-        let mut least = None;
-        for _ in 0..count {
-            let dot = Dot { incarnation: self.incarnation()?, counter: self.counter()? };
-            let sibling = Sibling { dot, hlc: self.stamp()?, value: self.value()? };
-            let rank = sibling.rank();
-            if least.is_some_and(|least| least <= rank) || siblings.contains(dot) {
+        let version = match choice & !shown::FRESH {
+            shown::NONE => None,
+            shown::KNOWN => Some(Version::Known(self.dot()?)),
+            shown::WHOLE => {
+                Some(Version::Whole(Sibling { dot: self.dot()?, hlc: self.stamp()?, value: self.value()? }))
+            }
+            _ => return Err(Damage::Choice(choice)),
+        };
+        Ok(Shown { key, fresh: choice & shown::FRESH != 0, version })
+    }
+
+    /// Rows of retired lives, which must come sorted.
+    fn retired(&mut self) -> Result<Vec<(Incarnation, Retirement)>> {
+        let mut last = None;
+        self.list(RETIRED_BYTES_MIN, |reader| {
+            let incarnation = reader.incarnation()?;
+            if last.is_some_and(|last| last >= incarnation) {
                 return Err(Damage::Order);
             }
-            least = Some(rank);
-            siblings.insert(sibling);
-        }
-        Ok((key, siblings))
+            last = Some(incarnation);
+            Ok((incarnation, Retirement { through: reader.counter()?, dot: reader.dot()? }))
+        })
     }
 
     fn vector(&mut self) -> Result<VersionVector> {
@@ -252,7 +290,7 @@ impl<'a> BodyReader<'a> {
         Ok(Row { address, counter, life })
     }
 
-    fn list<T>(&mut self, bytes_min: usize, item: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+    fn list<T>(&mut self, bytes_min: usize, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         let count = self.size()?;
         self.check_count(count, bytes_min)?;
         let mut items = Vec::with_capacity(count.min(ROOM_MAX));
@@ -277,6 +315,10 @@ impl<'a> BodyReader<'a> {
         }
         self.table.push(incarnation);
         Ok(incarnation)
+    }
+
+    fn dot(&mut self) -> Result<Dot> {
+        Ok(Dot { incarnation: self.incarnation()?, counter: self.counter()? })
     }
 
     fn counter(&mut self) -> Result<u64> {

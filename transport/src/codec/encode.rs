@@ -1,8 +1,11 @@
 //! Messages into bytes. Encoding is total and does not judge: whoever decodes does.
 
 use super::table::Table;
-use super::{Previous, difference, kind, push_varint, shape};
-use hence_core::{Body, Content, Dot, Effect, Hello, Incarnation, Message, Op, Row, Status, Supply, VersionVector};
+use super::{Previous, difference, kind, push_varint, shape, shown};
+use hence_core::{
+    Ask, Body, Content, Dot, Effect, Hello, Incarnation, Message, Op, Retirement, Row, Shown, Status, Supply, Version,
+    VersionVector,
+};
 use std::sync::Arc;
 
 /// Where bytes go. Incarnations are apart, because what stands for one depends on the frame.
@@ -77,6 +80,20 @@ impl BodyWriter<'_> {
                 self.vector(vector);
             }
             Body::Supply(supply) => self.supply(supply),
+            Body::Ask(ask) => self.ask(ask),
+            Body::Answer { round, held } => {
+                self.byte(kind::ANSWER);
+                self.varint(*round);
+                self.vector(held);
+            }
+            Body::Probe { address } => {
+                self.byte(kind::PROBE);
+                self.text(address.as_str());
+            }
+            Body::Vouch { address } => {
+                self.byte(kind::VOUCH);
+                self.text(address.as_str());
+            }
             Body::Taken { id, frame } => {
                 self.byte(kind::TAKEN);
                 self.varint(*id);
@@ -94,19 +111,31 @@ impl BodyWriter<'_> {
     }
 
     fn status(&mut self, status: &Status) {
-        self.byte(kind::STATUS);
+        let digest = if status.digest.is_some() { kind::DIGEST } else { 0 };
+        self.byte(kind::STATUS | digest | if status.leaving { kind::LEAVING } else { 0 });
         self.varint(status.sent.0);
         self.varint(status.wall.0);
         self.vector(&status.vector);
         self.varint(status.received);
         self.bytes(&status.view_hash.to_be_bytes());
-        self.bytes(&status.digest.to_be_bytes());
+        if let Some(digest) = status.digest {
+            self.bytes(&digest.to_be_bytes());
+        }
+    }
+
+    fn ask(&mut self, ask: &Ask) {
+        self.byte(kind::ASK);
+        self.varint(ask.round);
+        self.varint(ask.lives.len() as u64);
+        ask.lives.iter().for_each(|&life| self.incarnation(life));
+        self.vector(&ask.events);
     }
 
     fn supply(&mut self, supply: &Supply) {
         let content = match &supply.content {
             Content::Ops(_) => kind::OPS,
-            Content::Keys(_) => kind::KEYS,
+            Content::Versions(_) => kind::VERSIONS,
+            Content::Retired(_) => kind::RETIRED,
             Content::State(_) => kind::STATE,
         };
         self.byte(kind::SUPPLY | content | if supply.last { kind::LAST } else { 0 });
@@ -117,22 +146,15 @@ impl BodyWriter<'_> {
                 self.varint(ops.len() as u64);
                 ops.iter().for_each(|op| self.supplied(op));
             }
-            Content::Keys(keys) => {
-                self.varint(keys.len() as u64);
-                for (key, siblings) in keys {
-                    self.text(key.as_str());
-                    self.varint(siblings.len() as u64);
-                    for sibling in siblings {
-                        self.incarnation(sibling.dot.incarnation);
-                        self.varint(sibling.dot.counter);
-                        self.stamp(sibling.hlc.0);
-                        self.blob(sibling.value.as_bytes());
-                    }
-                }
+            Content::Versions(versions) => {
+                self.varint(versions.len() as u64);
+                versions.iter().for_each(|shown| self.shown(shown));
             }
+            Content::Retired(rows) => self.retired(rows),
             Content::State(coverage) => {
                 self.vector(&coverage.vector);
                 self.vector(&coverage.deletes);
+                self.retired(&coverage.retired);
                 self.stamp(coverage.clock.0);
             }
         }
@@ -145,6 +167,31 @@ impl BodyWriter<'_> {
         put_content(op, self);
     }
 
+    fn shown(&mut self, shown: &Shown) {
+        let version = match &shown.version {
+            None => shown::NONE,
+            Some(Version::Known(_)) => shown::KNOWN,
+            Some(Version::Whole(_)) => shown::WHOLE,
+        };
+        self.byte(version | if shown.fresh { shown::FRESH } else { 0 });
+        self.text(shown.key.as_str());
+        let Some(version) = &shown.version else { return };
+        self.dot(version.dot());
+        if let Version::Whole(sibling) = version {
+            self.stamp(sibling.hlc.0);
+            self.blob(sibling.value.as_bytes());
+        }
+    }
+
+    fn retired(&mut self, rows: &[(Incarnation, Retirement)]) {
+        self.varint(rows.len() as u64);
+        for &(incarnation, row) in rows {
+            self.incarnation(incarnation);
+            self.varint(row.through);
+            self.dot(row.dot);
+        }
+    }
+
     fn is_next(&self, dot: Dot) -> bool {
         let Previous { incarnation, counter, .. } = *self.previous;
         dot.incarnation.0 == incarnation && Some(dot.counter) == counter.checked_add(1)
@@ -153,12 +200,16 @@ impl BodyWriter<'_> {
     /// The part of an operation that is told as a difference to what the frame holds before it.
     fn stamped(&mut self, op: &Op, next: bool) {
         if !next {
-            self.incarnation(op.dot.incarnation);
-            self.varint(op.dot.counter);
+            self.dot(op.dot);
         }
         self.previous.incarnation = op.dot.incarnation.0;
         self.previous.counter = op.dot.counter;
         self.stamp(op.hlc.0);
+    }
+
+    fn dot(&mut self, dot: Dot) {
+        self.incarnation(dot.incarnation);
+        self.varint(dot.counter);
     }
 
     fn stamp(&mut self, hlc: u64) {
@@ -194,31 +245,35 @@ impl BodyWriter<'_> {
     }
 
     fn blob(&mut self, bytes: &[u8]) {
-        self.varint(bytes.len() as u64);
-        self.bytes(bytes);
+        put_blob(bytes, self);
     }
 }
 
 /// What an operation holds beside its dot and stamp. It depends on nothing but the operation.
 fn put_content(op: &Op, sink: &mut impl Sink) {
-    let superseded = op.superseded.len().min(shape::SUPERSEDED_MAX);
-    let deps = op.deps.len().min(shape::DEPS_MAX);
-    let delete = if op.is_delete() { shape::DELETE } else { 0 };
-    sink.byte(delete | ((superseded as u8) << shape::SUPERSEDED_SHIFT) | deps as u8);
-    if superseded == shape::SUPERSEDED_MAX {
-        sink.varint((op.superseded.len() - superseded) as u64);
-    }
-    if deps == shape::DEPS_MAX {
-        sink.varint((op.deps.len() - deps) as u64);
-    }
-    sink.varint(op.key.as_str().len() as u64);
-    sink.bytes(op.key.as_str().as_bytes());
-    match &op.effect {
-        Effect::Put(value) => {
-            sink.varint(value.as_bytes().len() as u64);
-            sink.bytes(value.as_bytes());
+    let count_max = usize::from(shape::COUNT_MAX);
+    let [superseded, deps] = [op.superseded.len(), op.deps.len()].map(|count| count.min(count_max) as u8);
+    let effect = match &op.effect {
+        Effect::Put { .. } => shape::PUT,
+        Effect::Delete { .. } => shape::DELETE,
+        Effect::Retire { .. } => shape::RETIRE,
+    };
+    sink.byte(effect | superseded << shape::SUPERSEDED_SHIFT | deps);
+    for count in [op.superseded.len(), op.deps.len()] {
+        if let Some(more) = count.checked_sub(count_max) {
+            sink.varint(more as u64);
         }
-        Effect::Delete => {}
+    }
+    match &op.effect {
+        Effect::Put { key, value } => {
+            put_blob(key.as_str().as_bytes(), sink);
+            put_blob(value.as_bytes(), sink);
+        }
+        Effect::Delete { key } => put_blob(key.as_str().as_bytes(), sink),
+        Effect::Retire { incarnation, through } => {
+            sink.incarnation(*incarnation);
+            sink.varint(*through);
+        }
     }
     let dots = op.superseded.iter().map(|dot| (dot.incarnation, dot.counter));
     for (incarnation, counter) in dots.chain(op.deps.entries()) {
@@ -227,6 +282,11 @@ fn put_content(op: &Op, sink: &mut impl Sink) {
         let own = incarnation == op.dot.incarnation;
         sink.varint(if own { difference(counter, op.dot.counter) } else { counter });
     }
+}
+
+fn put_blob(bytes: &[u8], sink: &mut impl Sink) {
+    sink.varint(bytes.len() as u64);
+    sink.bytes(bytes);
 }
 
 /// The encodings of the operations that were pushed last, ready to be copied for the next peer.
@@ -297,7 +357,7 @@ impl OpMemo {
     }
 
     fn copy(&mut self, op: &Arc<Op>, sink: &mut impl Sink) {
-        if matches!(&op.effect, Effect::Put(value) if value.as_bytes().len() > Self::VALUE_BYTES_MAX) {
+        if matches!(&op.effect, Effect::Put { value, .. } if value.as_bytes().len() > Self::VALUE_BYTES_MAX) {
             self.encoded += 1;
             return put_content(op, sink);
         }

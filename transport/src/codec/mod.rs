@@ -20,6 +20,44 @@
 //! Stamps and times are differences to those before them in the frame, and the dot of the sender's next
 //! operation in a run takes no bytes at all.
 //!
+//! # Messages
+//!
+//! A byte begins each message. Its low three bits are the kind, the others are marks of that kind; a mark that
+//! is not listed is damage.
+//!
+//! | kind | marks | message | fields |
+//! |---|---|---|---|
+//! | 0 | | hello | sent, wall, vector, rows of the view |
+//! | 1 | `08` it has a digest, `10` the sender is about to end | status | sent, wall, vector, received, hash of the view (8 bytes), digest (8 bytes, or none) |
+//! | 2 | `08` the dot is the next one | push | made, operation |
+//! | 3 | | view | rows |
+//! | 4 | | pull | id, vector |
+//! | 5 | `08` the last one; `30` the content | supply | id, frame, content |
+//! | 6 | | taken | id, frame |
+//! | 7 | `00` | ask | round, lives (at least one, in any order), vector of events |
+//! | 7 | `08` | answer | round, vector of what is held |
+//! | 7 | `10` | probe | address |
+//! | 7 | `18` | vouch | address |
+//!
+//! Kind 7 is for what is seldom said, so that all others keep their marks. A supply's content, each list after
+//! its count:
+//!
+//! | mark | content | of each |
+//! |---|---|---|
+//! | `00` | operations | 1 if the dot is the next one, else 0; operation |
+//! | `10` | versions | a byte with 0 for no version, 1 for one that is known, 2 for a whole one, and `04` for a fresh key; key; dot; and of a whole one stamp and value |
+//! | `20` | a state, no list | vector, vector of deletes, count and retired lives as below, clock |
+//! | `30` | retired lives, sorted by incarnation, none twice | incarnation, through, dot |
+//!
+//! # Operations
+//!
+//! An operation is its dot (unless it is the next one), its stamp, and its content. The content begins with one
+//! byte for its shape: two bits for the effect (0 a put, 1 a delete, 2 a retirement, 3 is damage), three for how
+//! many dots it supersedes and three for how many entries it depends on. Seven of either says that a varint
+//! follows with how many more than seven there are, so up to six take no byte of their own. Then come what the
+//! effect needs (key and value; key; incarnation and through), the superseded dots, and the dependencies. The
+//! counter of a related dot of the operation's own life is told as the distance to it.
+//!
 //! What an operation holds beside its dot and stamps is encoded the same whatever frame it goes into, but
 //! for the references. So [`OpMemo`] keeps it ready for all peers, and a push copies it with the references
 //! of its frame put in between: one encoding and one copy per peer.
@@ -61,10 +99,6 @@ pub(crate) const FRAME_BYTES_FULL: usize = 64 << 10;
 
 const MAGIC: [u8; 2] = [0xcb, b'h'];
 const LENGTH_CHECK: u8 = 0xa5;
-
-/// The versions of one key that a frame may hold. A replica replaces all that it shows, so there are never
-/// more than lives that wrote at the same time; the limit only bounds the work that damage can cause.
-const SIBLINGS_MAX: usize = 1_024;
 
 /// Why bytes are not a frame of this cluster. A stream is of no use after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +195,7 @@ pub enum Damage {
     Address,
     /// A reference to a place of the table that is not there, or a second place for the same incarnation.
     Incarnation,
-    /// A dot or an entry of a vector has counter 0.
+    /// A dot, an entry of a vector or the end of a retired life has counter 0.
     Counter,
     /// A dot that should have been left out because it is the next one.
     Dot,
@@ -169,12 +203,14 @@ pub enum Damage {
     Stamp(Hlc),
     /// A key is empty, too long, or not UTF-8.
     Key,
-    /// A vector that is not sorted, or versions of a key that are not, or hold one twice, or are too many.
+    /// A vector or retired lives that are not sorted by incarnation, or hold one twice.
     Order,
     /// A value out of the few that its place has.
     Choice(u8),
     /// No message in it.
     Empty,
+    /// A question that asks no life.
+    Nobody,
 }
 
 impl fmt::Display for Damage {
@@ -192,6 +228,7 @@ impl fmt::Display for Damage {
             Self::Order => f.write_str("entries are out of order"),
             Self::Choice(choice) => write!(f, "{choice} is not a choice"),
             Self::Empty => f.write_str("it holds no message"),
+            Self::Nobody => f.write_str("a question asks nobody"),
         }
     }
 }
@@ -237,22 +274,45 @@ mod kind {
     pub(super) const PULL: u8 = 4;
     pub(super) const SUPPLY: u8 = 5;
     pub(super) const TAKEN: u8 = 6;
+    /// The kind of what is seldom said; its marks tell which.
+    const SELDOM: u8 = 7;
+    pub(super) const ASK: u8 = SELDOM;
+    pub(super) const ANSWER: u8 = SELDOM | 0x08;
+    pub(super) const PROBE: u8 = SELDOM | 0x10;
+    pub(super) const VOUCH: u8 = SELDOM | 0x18;
 
+    /// Of a status: it has a digest.
+    pub(super) const DIGEST: u8 = 0x08;
+    /// Of a status: the sender is about to end.
+    pub(super) const LEAVING: u8 = 0x10;
     /// Of a push: its dot is the next one and left out.
     pub(super) const NEXT: u8 = 0x08;
     /// Of a supply: nothing comes after it.
     pub(super) const LAST: u8 = 0x08;
     /// Of a supply, what it holds.
+    pub(super) const CONTENT_MASK: u8 = 0x30;
     pub(super) const OPS: u8 = 0x00;
-    pub(super) const KEYS: u8 = 0x10;
+    pub(super) const VERSIONS: u8 = 0x10;
     pub(super) const STATE: u8 = 0x20;
+    pub(super) const RETIRED: u8 = 0x30;
 }
 
-/// An operation's shape in one byte: a delete or not, how many dots it supersedes, how many it depends on.
+/// An operation's shape in one byte: what it does, how many dots it supersedes, how many it depends on.
 /// The greatest number of either says that a varint with the rest follows.
 mod shape {
-    pub(super) const DELETE: u8 = 0x80;
-    pub(super) const SUPERSEDED_SHIFT: u32 = 4;
-    pub(super) const SUPERSEDED_MAX: usize = 7;
-    pub(super) const DEPS_MAX: usize = 15;
+    pub(super) const EFFECT_MASK: u8 = 0xc0;
+    pub(super) const PUT: u8 = 0x00;
+    pub(super) const DELETE: u8 = 0x40;
+    pub(super) const RETIRE: u8 = 0x80;
+    pub(super) const SUPERSEDED_SHIFT: u32 = 3;
+    /// The greatest count of either, and the mask of its bits.
+    pub(super) const COUNT_MAX: u8 = 7;
+}
+
+/// The byte that begins one of a supply's versions: what is told of it, and whether its key is fresh.
+mod shown {
+    pub(super) const NONE: u8 = 0;
+    pub(super) const KNOWN: u8 = 1;
+    pub(super) const WHOLE: u8 = 2;
+    pub(super) const FRESH: u8 = 0x04;
 }

@@ -149,8 +149,7 @@ fn push(counter: u64, value_bytes: usize) -> Message {
     let op = Op {
         dot: Dot { incarnation: Incarnation(1), counter },
         hlc: Hlc(counter),
-        key: Key::new("key").expect("a key"),
-        effect: Effect::Put(Value::new(&vec![7; value_bytes])),
+        effect: Effect::Put { key: Key::new("key").expect("a key"), value: Value::new(&vec![7; value_bytes]) },
         superseded: Vec::new(),
         deps: VersionVector::new(),
     };

@@ -1,11 +1,12 @@
 //! Messages of every kind, each a little different from all before it.
 
 use hence_core::{
-    Address, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Row, Sibling,
-    Siblings, Status, Supply, Time, Value, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Retirement,
+    Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// See the module. The same seed gives the same messages.
@@ -17,7 +18,7 @@ pub(super) struct Samples {
 
 impl Samples {
     /// Kinds of message that [`Self::of_kind`] tells apart; beyond, they repeat.
-    pub(super) const KINDS: usize = 10;
+    pub(super) const KINDS: usize = 15;
 
     pub(super) fn new(seed: u64) -> Self {
         Self { random: ChaCha8Rng::seed_from_u64(seed), serial: 0 }
@@ -56,14 +57,22 @@ impl Samples {
             }
             6 => {
                 let count = self.below(5);
-                let keys = (0..count).map(|_| (self.key(), self.siblings(value_bytes))).collect();
-                self.supply(Content::Keys(keys))
+                let versions = (0..count).map(|_| self.shown(value_bytes)).collect();
+                self.supply(Content::Versions(versions))
             }
             7 => {
-                let (vector, deletes, clock) = (self.vector(), self.vector(), self.hlc());
-                self.supply(Content::State(Box::new(Coverage { vector, deletes, clock })))
+                let (vector, deletes, retired, clock) = (self.vector(), self.vector(), self.retired(), self.hlc());
+                self.supply(Content::State(Box::new(Coverage { vector, deletes, retired, clock })))
             }
-            8 => Body::Taken { id: self.number(), frame: self.below(1 << 32) as u32 },
+            8 => {
+                let rows = self.retired();
+                self.supply(Content::Retired(rows))
+            }
+            9 => self.ask(),
+            10 => Body::Answer { round: self.number(), held: Box::new(self.vector()) },
+            11 => Body::Probe { address: self.address() },
+            12 => Body::Vouch { address: self.address() },
+            13 => Body::Taken { id: self.number(), frame: self.below(1 << 32) as u32 },
             _ => return self.push(value_bytes),
         };
         self.message(body)
@@ -94,9 +103,16 @@ impl Samples {
             wall: Wall(self.number()),
             vector: Arc::new(self.vector()),
             received: self.number(),
+            leaving: self.below(2) == 0,
             view_hash: self.number(),
-            digest: self.number(),
+            digest: (self.below(4) > 0).then(|| self.number()),
         }))
+    }
+
+    fn ask(&mut self) -> Body {
+        let count = 1 + self.below(4);
+        let lives = (0..count).map(|_| self.incarnation()).collect();
+        Body::Ask(Box::new(Ask { round: self.number(), lives, events: self.vector() }))
     }
 
     fn supply(&mut self, content: Content) -> Body {
@@ -105,27 +121,39 @@ impl Samples {
     }
 
     fn op(&mut self, value_bytes: usize) -> Arc<Op> {
-        let effect = if self.below(5) == 0 && value_bytes < 1_000 {
-            Effect::Delete
-        } else {
-            Effect::Put(self.value(value_bytes))
+        // Who asks for a large value gets one.
+        let choice = if value_bytes < 1_000 { self.below(6) } else { 2 };
+        let effect = match choice {
+            0 => Effect::Delete { key: self.key() },
+            1 => Effect::Retire { incarnation: self.incarnation(), through: self.counter() },
+            _ => Effect::Put { key: self.key(), value: self.value(value_bytes) },
         };
         let count = self.below(4);
         let superseded = (0..count).map(|_| self.dot()).collect();
-        Arc::new(Op { dot: self.dot(), hlc: self.hlc(), key: self.key(), effect, superseded, deps: self.vector() })
+        Arc::new(Op { dot: self.dot(), hlc: self.hlc(), effect, superseded, deps: self.vector() })
     }
 
-    fn siblings(&mut self, value_bytes: usize) -> Siblings {
-        let count = 1 + self.below(3);
-        (0..count).map(|_| Sibling { dot: self.dot(), hlc: self.hlc(), value: self.value(value_bytes) }).collect()
+    fn shown(&mut self, value_bytes: usize) -> Shown {
+        let version = match self.below(4) {
+            0 => None,
+            1 => Some(Version::Known(self.dot())),
+            _ => Some(Version::Whole(Sibling { dot: self.dot(), hlc: self.hlc(), value: self.value(value_bytes) })),
+        };
+        Shown { key: self.key(), fresh: self.below(2) == 0, version }
+    }
+
+    /// Sorted, no life twice: what every honest replica says.
+    fn retired(&mut self) -> Vec<(Incarnation, Retirement)> {
+        let count = self.below(4);
+        let row = |_| (self.incarnation(), Retirement { through: self.counter(), dot: self.dot() });
+        (0..count).map(row).collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
     fn rows(&mut self) -> Arc<[Row]> {
         let count = 1 + self.below(4);
         (0..count)
-            .map(|n| {
-                let text = format!("10.{}.{n}.1:{}", self.below(256), 1 + self.below(65_535));
-                let address = Address::parse(&text).expect("an IPv4 address and a port");
+            .map(|_| {
+                let address = self.address();
                 let life =
                     (self.below(3) > 0).then(|| Life { incarnation: self.incarnation(), up: self.below(2) == 0 });
                 Row { address, counter: self.below(5), life }
@@ -133,13 +161,22 @@ impl Samples {
             .collect()
     }
 
+    fn address(&mut self) -> Address {
+        let text = format!("10.{}.{}.1:{}", self.below(256), self.below(256), 1 + self.below(65_535));
+        Address::parse(&text).expect("an IPv4 address and a port")
+    }
+
     fn vector(&mut self) -> VersionVector {
         let count = self.below(5);
-        VersionVector::from_entries((0..count).map(|_| (self.incarnation(), 1 + self.number() / 2)))
+        VersionVector::from_entries((0..count).map(|_| (self.incarnation(), self.counter())))
     }
 
     fn dot(&mut self) -> Dot {
-        Dot { incarnation: self.incarnation(), counter: 1 + self.number() / 2 }
+        Dot { incarnation: self.incarnation(), counter: self.counter() }
+    }
+
+    fn counter(&mut self) -> u64 {
+        1 + self.number() / 2
     }
 
     fn incarnation(&mut self) -> Incarnation {

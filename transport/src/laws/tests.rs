@@ -141,11 +141,12 @@ impl Drop for Planted {
 
 fn with_flipped_bit(message: Message) -> Message {
     let Body::Push { op, made } = &message.body else { return message };
-    let Effect::Put(value) = &op.effect else { return message };
+    let Effect::Put { key, value } = &op.effect else { return message };
     let mut bytes = value.as_bytes().to_vec();
     let Some(last) = bytes.last_mut() else { return message };
     *last ^= 4;
-    let op = Arc::new(hence_core::Op { effect: Effect::Put(Value::new(&bytes)), ..(**op).clone() });
+    let effect = Effect::Put { key: key.clone(), value: Value::new(&bytes) };
+    let op = Arc::new(hence_core::Op { effect, ..(**op).clone() });
     Message { body: Body::Push { op, made: *made }, ..message }
 }
 

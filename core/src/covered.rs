@@ -1,0 +1,173 @@
+//! What a replica covers, with the lives that are over folded away.
+//!
+//! An incarnation is retired by an ordinary operation whose dependency is `i: through`. So whoever has applied that
+//! operation has applied all of `i` up to there, and one dot stands for the whole entry: in coverage, in tokens, in
+//! dependencies (protocol, section Membership, Retirement). Vectors and tokens stay as short as the membership.
+//!
+//! Invariant kept here: a row is an implication that holds everywhere; it raises coverage only where its dot is
+//! covered. `vector` holds no entry that a row with a covered dot implies.
+
+use crate::identity::Incarnation;
+use crate::vector::{Dot, VersionVector};
+use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+/// "Whoever covers `dot` covers the incarnation up to `through`."
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Retirement {
+    /// The last counter that the row speaks of.
+    pub through: u64,
+    /// The retire operation.
+    pub dot: Dot,
+}
+
+/// Everything applied or installed: a vector, and the rows of retired incarnations.
+#[derive(Debug, Clone, Default)]
+pub struct Covered {
+    vector: VersionVector,
+    /// Shared, because an installed state is merged against what was covered at that moment for a while.
+    rows: Arc<BTreeMap<Incarnation, Retirement>>,
+}
+
+/// A chain of retirements is followed this far; beyond it the answer is the cautious one.
+const CHAIN_MAX: usize = 1 << 16;
+
+impl Covered {
+    /// The vector without the entries that rows imply: what travels in messages.
+    #[must_use]
+    pub const fn vector(&self) -> &VersionVector {
+        &self.vector
+    }
+
+    /// The rows of retired incarnations.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = (Incarnation, Retirement)> + '_ {
+        self.rows.iter().map(|(&incarnation, &row)| (incarnation, row))
+    }
+
+    /// The highest counter covered of this incarnation.
+    #[must_use]
+    pub fn counter(&self, incarnation: Incarnation) -> u64 {
+        self.counter_in(&self.vector, incarnation)
+    }
+
+    /// Is that event applied or installed?
+    #[must_use]
+    pub fn covers(&self, dot: Dot) -> bool {
+        self.counter(dot.incarnation) >= dot.counter
+    }
+
+    /// Is all of that applied or installed?
+    #[must_use]
+    pub fn dominates(&self, other: &VersionVector) -> bool {
+        self.missing(other).next().is_none()
+    }
+
+    /// The entries of `other` that are not covered.
+    pub fn missing<'a>(&'a self, other: &'a VersionVector) -> impl Iterator<Item = (Incarnation, u64)> + 'a {
+        self.vector.missing(other).filter(|&(incarnation, counter)| self.counter(incarnation) < counter)
+    }
+
+    /// The highest counter of this incarnation that somebody covers who covers `vector`. Cautious: too low where
+    /// the other side knows rows that are not known here.
+    #[must_use]
+    pub fn counter_in(&self, vector: &VersionVector, incarnation: Incarnation) -> u64 {
+        let explicit = vector.counter(incarnation);
+        match self.rows.get(&incarnation) {
+            Some(row) if explicit < row.through && self.implied_by(vector, row.dot) => row.through,
+            Some(_) | None => explicit,
+        }
+    }
+
+    /// Does somebody cover this dot who covers `vector`?
+    #[must_use]
+    pub fn covers_in(&self, vector: &VersionVector, dot: Dot) -> bool {
+        self.implied_by(vector, dot)
+    }
+
+    /// Does somebody cover all of `other` who covers `vector`?
+    #[must_use]
+    pub fn dominates_in(&self, vector: &VersionVector, other: &VersionVector) -> bool {
+        other.entries().all(|(incarnation, counter)| self.counter_in(vector, incarnation) >= counter)
+    }
+
+    fn implied_by(&self, vector: &VersionVector, mut dot: Dot) -> bool {
+        for _ in 0..CHAIN_MAX {
+            if vector.covers(dot) {
+                return true;
+            }
+            match self.rows.get(&dot.incarnation) {
+                Some(row) if row.through >= dot.counter => dot = row.dot,
+                Some(_) | None => return false,
+            }
+        }
+        false
+    }
+
+    /// What somebody covers who sent this vector and these rows.
+    pub(crate) fn of(vector: VersionVector, rows: BTreeMap<Incarnation, Retirement>) -> Self {
+        Self { vector, rows: Arc::new(rows) }
+    }
+
+    /// Covers this dot from now on.
+    pub(crate) fn join_dot(&mut self, dot: Dot) {
+        self.vector.join_dot(dot);
+    }
+
+    /// Covers all of that from now on.
+    pub(crate) fn join(&mut self, vector: &VersionVector) {
+        self.vector.join(vector);
+        self.fold();
+    }
+
+    /// Learns a row. Of two for one incarnation the greater stays.
+    pub(crate) fn learn(&mut self, incarnation: Incarnation, row: Retirement) {
+        self.learn_all([(incarnation, row)]);
+    }
+
+    /// Learns many rows at once.
+    pub(crate) fn learn_all(&mut self, rows: impl IntoIterator<Item = (Incarnation, Retirement)>) {
+        let known = Arc::make_mut(&mut self.rows);
+        for (incarnation, row) in rows {
+            let known = known.entry(incarnation).or_insert(row);
+            *known = (*known).max(row);
+        }
+        self.fold();
+    }
+
+    /// Drops the entries that rows imply.
+    fn fold(&mut self) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let implied = |&(incarnation, counter): &(Incarnation, u64)| {
+            let row = self.rows.get(&incarnation);
+            row.is_some_and(|row| row.through >= counter && self.implied_by(&self.vector, row.dot))
+        };
+        if self.vector.entries().any(|entry| implied(&entry)) {
+            self.vector = VersionVector::from_entries(self.vector.entries().filter(|entry| !implied(entry)));
+        }
+    }
+
+    /// The same past with every entry of a retired incarnation replaced, never dropped, by the dot that implies it.
+    #[must_use]
+    pub fn compact<'a>(&self, past: &'a VersionVector) -> Cow<'a, VersionVector> {
+        if self.rows.is_empty() || !past.entries().any(|(i, n)| self.replacement(i, n).is_some()) {
+            return Cow::Borrowed(past);
+        }
+        let mut compact = VersionVector::new();
+        for (incarnation, counter) in past.entries() {
+            let mut dot = Dot { incarnation, counter };
+            for _ in 0..CHAIN_MAX {
+                let Some(next) = self.replacement(dot.incarnation, dot.counter) else { break };
+                dot = next;
+            }
+            compact.join_dot(dot);
+        }
+        Cow::Owned(compact)
+    }
+
+    fn replacement(&self, incarnation: Incarnation, counter: u64) -> Option<Dot> {
+        self.rows.get(&incarnation).filter(|row| row.through >= counter).map(|row| row.dot)
+    }
+}

@@ -1,0 +1,97 @@
+//! Doubt about a silent member (protocol, section Membership, Failure detection).
+//!
+//! A silence beyond the threshold ends the link, and two others are asked whether they hear the member. Nobody who
+//! does: it is suspected and left out of the view until it answers. Suspicion is local and removes nobody.
+
+use super::Replica;
+use super::peer::PeerId;
+use crate::edge::Event;
+use crate::identity::Address;
+use crate::message::Body;
+use crate::rules::Rules;
+use crate::time::{Micros, Time};
+
+/// How long others have to vouch for a silent member.
+const VOUCH_WAIT: Micros = Micros::from_millis(500);
+/// How many others are asked.
+const ASKED_MAX: usize = 2;
+
+impl<R: Rules> Replica<R> {
+    /// Looks whether this peer has been silent for too long.
+    pub(super) fn tend_doubt(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        let peer = &self.peers[id.0];
+        if peer.suspected {
+            return;
+        }
+        match peer.probed_at {
+            None if self.rules.doubts(peer.detector.doubt_at(&self.config) <= now) => self.ask_around(id),
+            Some(at) if now >= at + VOUCH_WAIT => {
+                if self.peers[id.0].vouched_at.is_some_and(|vouched| vouched >= at) {
+                    self.ask_around(id);
+                } else {
+                    self.suspect(id);
+                }
+            }
+            None | Some(_) => {}
+        }
+    }
+
+    /// Ends the silent link and asks others whether they hear the peer.
+    fn ask_around(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        if self.peers[id.0].link.established {
+            self.peer(id).next_hello = now;
+            self.close_link(id);
+        }
+        let address = self.peers[id.0].address.clone();
+        let linked = self.peer_ids().filter(|other| self.peers[other.0].link.established);
+        let asked: alloc::vec::Vec<_> = linked.take(ASKED_MAX).collect();
+        if asked.is_empty() {
+            return self.suspect(id);
+        }
+        self.peer(id).probed_at = Some(now);
+        for other in asked {
+            self.send(other, Body::Probe { address: address.clone() });
+        }
+    }
+
+    fn suspect(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        let peer = self.peer(id);
+        peer.suspected = true;
+        peer.probed_at = None;
+        peer.searched_since = now;
+        peer.next_hello = now;
+        let address = peer.address.clone();
+        self.emit(Event::Suspected(address));
+        self.close_link(id);
+    }
+
+    pub(super) fn on_probe(&mut self, id: PeerId, address: &Address) {
+        let now = self.now.monotonic;
+        let hears = self.find_peer(address).is_some_and(|about| {
+            let peer = &self.peers[about.0];
+            peer.link.established && now.since(peer.detector.heard()) <= self.config.vouch_max
+        });
+        if hears {
+            self.send(id, Body::Vouch { address: address.clone() });
+        }
+    }
+
+    pub(super) fn on_vouch(&mut self, address: &Address) {
+        if let Some(id) = self.find_peer(address) {
+            self.peer(id).vouched_at = Some(self.now.monotonic);
+        }
+    }
+
+    /// When doubt needs attention next.
+    pub(super) fn doubt_timeout(&self, id: PeerId) -> Time {
+        let peer = &self.peers[id.0];
+        match peer.probed_at {
+            _ if peer.suspected => Time::NEVER,
+            Some(at) => at + VOUCH_WAIT,
+            None => peer.detector.doubt_at(&self.config),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Lost writes: a token whose entry nobody holds must end, honestly (protocol, section Membership, Lost writes).
+//!
+//! One round judges all entries that a token has and this replica lacks. It asks exactly the present lives at all
+//! wanted addresses; asker and answerers first end every link to a life outside, so that nothing that was asked about
+//! can still arrive. What is above all answers is lost. Any change of membership or links begins the round again.
+
+use super::Replica;
+use super::peer::PeerId;
+use super::waiting::WAKE_MAX;
+use crate::edge::{DropReason, Event};
+use crate::identity::{Address, Incarnation};
+use crate::message::{Ask, Body};
+use crate::request::Reply;
+use crate::rules::Rules;
+use crate::time::{Micros, Time};
+use crate::vector::VersionVector;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+/// A write of a life that is linked is normally just on its way; it is asked about only when it was missed so long ago.
+const YOUNG: Micros = Micros::from_seconds(1);
+/// Lives asked about in one round; what a token names beyond that waits for the next round.
+const EVENTS_MAX: usize = 1_024;
+/// Between two rounds.
+const PAUSE: Micros = Micros::from_millis(100);
+
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    /// Events to ask about.
+    doubts: VersionVector,
+    /// Missing writes of lives that are linked, and since when.
+    young: BTreeMap<Incarnation, (u64, Time)>,
+    current: Option<Round>,
+    last: u64,
+    not_before: Time,
+    outcomes: VecDeque<Outcome>,
+}
+
+#[derive(Debug)]
+struct Round {
+    events: VersionVector,
+    held: VersionVector,
+    unanswered: BTreeSet<PeerId>,
+    deadline: Time,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    events: VersionVector,
+    held: VersionVector,
+    addresses: Vec<Address>,
+}
+
+impl<R: Rules> Replica<R> {
+    /// Somebody's past is not covered here: is there a reason to think that nobody covers it?
+    pub(super) fn doubt(&mut self, past: &VersionVector) {
+        let missing: Vec<_> = self.covered.missing(past).collect();
+        if missing.iter().any(|&(incarnation, counter)| self.is_doubtful(incarnation, counter)) {
+            for (incarnation, counter) in missing {
+                if self.rounds.doubts.len() < EVENTS_MAX || self.rounds.doubts.counter(incarnation) > 0 {
+                    self.rounds.doubts.raise(incarnation, counter);
+                }
+            }
+        }
+    }
+
+    fn is_doubtful(&mut self, incarnation: Incarnation, counter: u64) -> bool {
+        let now = self.now.monotonic;
+        if self.somebody_covers(incarnation, counter) {
+            return false; // repair brings it
+        }
+        let mut linked = self.peers.iter().filter(|peer| peer.link.established);
+        if !linked.any(|peer| peer.incarnation == Some(incarnation)) {
+            return true;
+        }
+        let young = &mut self.rounds.young;
+        if young.len() >= EVENTS_MAX && !young.contains_key(&incarnation) {
+            young.clear(); // only delays a round
+        }
+        let (known, since) = young.entry(incarnation).or_insert((counter, now));
+        if *known < counter && self.covered.counter(incarnation) >= *known {
+            (*known, *since) = (counter, now);
+        }
+        now.since(*since) >= YOUNG
+    }
+
+    /// Does a linked peer say that it covers this?
+    fn somebody_covers(&self, incarnation: Incarnation, counter: u64) -> bool {
+        let mut linked = self.peers.iter().filter(|peer| peer.link.established);
+        linked.any(|peer| self.covered.counter_in(&peer.acknowledged, incarnation) >= counter)
+    }
+
+    /// Begins a round if there is something to ask and everybody who could hold it is linked.
+    pub(super) fn maybe_ask(&mut self) {
+        let now = self.now.monotonic;
+        if !self.waiting.is_empty() {
+            let pasts: Vec<_> = self.waiting.iter().take(16).map(|(_, past)| past.clone()).collect();
+            pasts.iter().for_each(|past| self.doubt(past));
+        }
+        if self.rounds.current.is_some() || self.rounds.doubts.is_empty() || now < self.rounds.not_before {
+            return;
+        }
+        if !self.members.iter().all(|id| self.peers[id.0].link.established) || !self.is_ready() {
+            return;
+        }
+        let mut asked = self.members.clone();
+        if !self.rules.asks_everybody() {
+            asked.truncate(1);
+        }
+        let mut lives: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
+        lives.push(self.me);
+        self.close_links_outside(&lives);
+        let events = core::mem::take(&mut self.rounds.doubts);
+        let held = self.held_of(&events);
+        self.rounds.last += 1;
+        let (round, deadline) = (self.rounds.last, now + self.config.round_timeout);
+        let unanswered = asked.iter().copied().collect();
+        self.rounds.current = Some(Round { events: events.clone(), held, unanswered, deadline });
+        for id in asked {
+            self.send(id, Body::Ask(Box::new(Ask { round, lives: lives.clone(), events: events.clone() })));
+        }
+        self.end_round_if_answered();
+    }
+
+    /// What this replica covers of the lives asked about.
+    fn held_of(&self, events: &VersionVector) -> VersionVector {
+        VersionVector::from_entries(events.entries().map(|(life, _)| (life, self.covered.counter(life))))
+    }
+
+    fn close_links_outside(&mut self, lives: &[Incarnation]) {
+        if !self.rules.closes_links_for_round() {
+            return;
+        }
+        for id in self.peer_ids() {
+            let peer = &self.peers[id.0];
+            if peer.link.echo != 0 && !peer.incarnation.is_some_and(|life| lives.contains(&life)) {
+                self.close_link(id);
+                self.peer(id).next_hello = self.now.monotonic;
+            }
+        }
+    }
+
+    pub(super) fn on_ask(&mut self, id: PeerId, ask: &Ask) {
+        let asker = self.peers[id.0].incarnation;
+        if !ask.lives.contains(&self.me) || !asker.is_some_and(|life| ask.lives.contains(&life)) {
+            return self.drop_from(id, DropReason::Invalid);
+        }
+        self.close_links_outside(&ask.lives);
+        let held = Box::new(self.held_of(&ask.events));
+        self.send(id, Body::Answer { round: ask.round, held });
+    }
+
+    pub(super) fn on_answer(&mut self, id: PeerId, number: u64, held: VersionVector) {
+        let last = self.rounds.last;
+        let Some(round) = &mut self.rounds.current else { return };
+        if number == last && round.unanswered.remove(&id) {
+            round.held.join(&held);
+            self.end_round_if_answered();
+        }
+    }
+
+    fn end_round_if_answered(&mut self) {
+        let Some(round) = self.rounds.current.take_if(|round| round.unanswered.is_empty()) else { return };
+        let Round { events, mut held, .. } = round;
+        held.join(&self.held_of(&events)); // what came here while the round was under way is not lost
+        self.rounds.not_before = self.now.monotonic + PAUSE;
+        self.emit(Event::RoundEnded { events: Box::new(events.clone()), held: Box::new(held.clone()) });
+        while self.rounds.outcomes.len() >= self.config.rounds_max.max(1) {
+            self.rounds.outcomes.pop_front();
+        }
+        let addresses = self.view.wanted().cloned().collect();
+        self.rounds.outcomes.push_back(Outcome { events, held, addresses });
+        self.tell_lost();
+    }
+
+    /// Membership or a link changed: what is under way begins again, and outcomes end where a new address is wanted.
+    pub(super) fn abort_round(&mut self) {
+        if let Some(round) = self.rounds.current.take() {
+            self.rounds.doubts.join(&round.events);
+        }
+    }
+
+    pub(super) fn forget_outcomes(&mut self) {
+        let view = &self.view;
+        let known = |outcome: &Outcome| view.wanted().all(|address| outcome.addresses.contains(address));
+        self.rounds.outcomes.retain(known);
+    }
+
+    pub(super) fn end_late_round(&mut self) {
+        if self.round_timeout() <= self.now.monotonic {
+            self.abort_round();
+            self.rounds.not_before = self.now.monotonic + PAUSE;
+        }
+    }
+
+    /// When the round under way has taken too long.
+    pub(super) fn round_timeout(&self) -> Time {
+        self.rounds.current.as_ref().map_or(Time::NEVER, |round| round.deadline)
+    }
+
+    /// The past without what is lost, if a round found that some of it is.
+    pub(super) fn lost(&self, past: &VersionVector) -> Option<VersionVector> {
+        let missing = || self.covered.missing(past);
+        let judges = |outcome: &&Outcome| {
+            missing().all(|(life, counter)| counter <= outcome.events.counter(life))
+                && missing().any(|(life, counter)| counter > outcome.held.counter(life))
+        };
+        let outcome = self.rounds.outcomes.iter().rev().find(judges)?;
+        // A removed replica, or a cluster met later, may have brought back what a round found lost.
+        let back = |(life, counter)| counter > outcome.held.counter(life) && self.somebody_covers(life, counter);
+        if missing().any(back) {
+            return None;
+        }
+        let cut = |(life, counter): (Incarnation, u64)| {
+            let covered = self.covered.counter(life) >= counter;
+            let held = outcome.held.counter(life);
+            (life, if covered || counter <= held { counter } else { self.rules.cut_lost(held) })
+        };
+        let token = VersionVector::from_entries(past.entries().map(cut));
+        Some(self.covered.compact(&token).into_owned())
+    }
+
+    /// Waiting requests whose past turned out to be lost get their answer.
+    fn tell_lost(&mut self) {
+        let lost = self.waiting.iter().filter_map(|(id, past)| Some((id, self.lost(past)?)));
+        for (id, token) in lost.take(WAKE_MAX).collect::<Vec<_>>() {
+            self.waiting.remove(id);
+            self.reply(id, Reply::Lost { token });
+        }
+    }
+}

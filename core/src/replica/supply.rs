@@ -1,0 +1,247 @@
+//! Answers pulls: from the log in apply order, or with the whole state (protocol, section Replication).
+//!
+//! A whole state is sent key by key while the supplier goes on. What changes behind the cursor is noted and sent again;
+//! when nothing is left, the last frame says what the whole covers, in the same step. So the asker's copy is exactly
+//! the supplier's state of that moment, and neither the log nor its limit plays a part.
+
+use super::Replica;
+use super::peer::{Pass, PeerId, Serving, Source};
+use crate::data::Key;
+use crate::edge::DropReason;
+use crate::message::{Body, Content, Coverage, Shown, Supply, Version};
+use crate::op::Op;
+use crate::rules::Rules;
+use crate::siblings::Siblings;
+use crate::vector::VersionVector;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+/// Log entries looked at for one frame.
+const SCAN_MAX: usize = 1_024;
+
+impl<R: Rules> Replica<R> {
+    pub(super) fn on_pull(&mut self, id: PeerId, pull: u64, vector: Arc<VersionVector>) {
+        if self.peers[id.0].served >= pull {
+            return self.drop_from(id, DropReason::OtherPull);
+        }
+        self.peer(id).served = pull;
+        let source = if self.log.reaches(&vector, &self.covered) {
+            let (next, end) = self.log.range();
+            Source::Log { next, end }
+        } else {
+            Source::State(Box::default())
+        };
+        self.peer(id).serving = Some(Serving { id: pull, vector, frame: 0, taken: 0, source });
+        self.supply(id);
+    }
+
+    pub(super) fn on_taken(&mut self, id: PeerId, pull: u64, frame: u32) {
+        let Some(serving) = &mut self.peers[id.0].serving else { return };
+        if serving.id == pull && frame < serving.frame {
+            serving.taken = serving.taken.max(frame + 1);
+            self.supply(id);
+        }
+    }
+
+    pub(super) fn supply_all(&mut self) {
+        for id in self.peer_ids() {
+            if self.work >= super::WORK_MAX {
+                self.backlog = true;
+                return;
+            }
+            self.supply(id);
+        }
+    }
+
+    /// Sends one frame, if the asker has taken enough of those before; more is left to the next call.
+    fn supply(&mut self, id: PeerId) {
+        let ahead_max = self.config.frames_ahead_max.max(1);
+        let Some(mut serving) = self.peer(id).serving.take_if(|serving| serving.frame - serving.taken < ahead_max)
+        else {
+            return;
+        };
+        if matches!(serving.source, Source::Log { next, .. } if next < self.log.range().0) {
+            // The log was cut under the cursor, so the rest comes as a whole state.
+            serving.source = Source::State(Box::default());
+        }
+        let Some((content, last)) = self.next_frame(&mut serving) else {
+            self.backlog = true;
+            self.peer(id).serving = Some(serving);
+            return;
+        };
+        let supply = Supply { id: serving.id, frame: serving.frame, content, last };
+        serving.frame += 1;
+        if !last {
+            self.backlog |= serving.frame - serving.taken < ahead_max;
+            self.peer(id).serving = Some(serving);
+        }
+        self.send(id, Body::Supply(Box::new(supply)));
+    }
+
+    /// What comes next and whether it is the last; none when that takes another call.
+    fn next_frame(&mut self, serving: &mut Serving) -> Option<(Content, bool)> {
+        match &mut serving.source {
+            Source::Log { next, end } => {
+                let ops = self.frame_of_ops(next, *end, &serving.vector);
+                (!ops.is_empty() || next == end).then(|| (Content::Ops(ops), next == end))
+            }
+            Source::State(_) if self.store.is_folding() => None,
+            Source::State(pass) => Some(self.frame_of_state(pass, &serving.vector)),
+        }
+    }
+
+    fn frame_of_ops(&mut self, next: &mut u64, end: u64, vector: &VersionVector) -> Vec<Arc<Op>> {
+        let mut ops: Vec<Arc<Op>> = Vec::new();
+        let mut bytes = 0;
+        let (ops_max, bytes_max) = (self.config.frame_ops_max.max(1), self.config.frame_bytes_max.max(1));
+        for _ in 0..SCAN_MAX {
+            if *next >= end || ops.len() >= ops_max || bytes >= bytes_max {
+                break;
+            }
+            let Some(op) = self.log.op(*next) else { break };
+            *next += 1;
+            if !self.covered.covers_in(vector, op.dot) {
+                bytes += op.bytes();
+                ops.push(op.clone());
+            }
+        }
+        self.work += ops.len() as u32;
+        if !self.rules.supply_in_apply_order() {
+            ops.sort_by_key(|op| op.dot);
+        }
+        ops
+    }
+
+    fn frame_of_state(&mut self, pass: &mut Pass, vector: &VersionVector) -> (Content, bool) {
+        if !pass.rows_done {
+            let after = |&(life, _): &(_, _)| pass.row.is_none_or(|row| row < life);
+            let rows: Vec<_> = self.covered.rows().filter(after).take(self.config.frame_ops_max.max(1)).collect();
+            if let Some(&(last, _)) = rows.last() {
+                pass.row = Some(last);
+                return (Content::Retired(rows), false);
+            }
+            pass.rows_done = true;
+        }
+        let mut frame = Frame::new(self.config.frame_ops_max, self.config.frame_bytes_max);
+        if !pass.keys_done {
+            self.add_keys(pass, vector, &mut frame);
+        }
+        if pass.keys_done && frame.versions.is_empty() {
+            self.add_changed(pass, vector, &mut frame);
+        }
+        self.work += frame.versions.len() as u32;
+        if !frame.versions.is_empty() {
+            return (Content::Versions(frame.versions), false);
+        }
+        let coverage = Coverage {
+            vector: self.covered.vector().clone(),
+            deletes: self.log.all_deletes(),
+            retired: core::mem::take(&mut pass.retired).into_iter().collect(),
+            clock: self.clock,
+        };
+        (Content::State(Box::new(coverage)), true)
+    }
+
+    fn add_keys(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {
+        let after = pass.key.clone();
+        for (key, siblings) in self.store.after(after.as_ref()) {
+            let from = match pass.partial.take() {
+                Some((partial, within)) if partial == *key => within,
+                Some(_) | None => 0,
+            };
+            let known = |dot| self.covered.covers_in(vector, dot);
+            if let ControlFlow::Break(within) = frame.add(key, siblings, from, known) {
+                pass.partial = Some((key.clone(), within));
+                return;
+            }
+            pass.key = Some(key.clone());
+        }
+        pass.keys_done = true;
+    }
+
+    fn add_changed(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {
+        while let Some(key) = pass.changed.first().cloned() {
+            let known = |dot| self.covered.covers_in(vector, dot);
+            let from = match pass.partial.take() {
+                Some((partial, within)) if partial == key => within,
+                Some(_) | None => 0,
+            };
+            if let ControlFlow::Break(within) = frame.add(&key, self.store.siblings(&key), from, known) {
+                pass.partial = Some((key, within));
+                return;
+            }
+            pass.changed.remove(&key);
+        }
+    }
+
+    /// A key changed: who has been sent it already is sent it again.
+    pub(super) fn mark_changed(&mut self, key: &Key) {
+        for peer in &mut self.peers {
+            let Some(Serving { source: Source::State(pass), .. }) = &mut peer.serving else { continue };
+            let partly = pass.partial.take_if(|(partial, _)| partial == key).is_some();
+            if partly || pass.keys_done || pass.key.as_ref().is_some_and(|sent| key <= sent) {
+                pass.changed.insert(key.clone());
+            }
+        }
+    }
+
+    /// The whole state changed at once: who was being sent it begins again after its timeout.
+    pub(super) fn stop_supplying_state(&mut self) {
+        for peer in &mut self.peers {
+            peer.serving.take_if(|serving| matches!(serving.source, Source::State(_)));
+        }
+    }
+}
+
+/// A frame of versions being filled.
+struct Frame {
+    versions: Vec<Shown>,
+    bytes: usize,
+    versions_max: usize,
+    bytes_max: usize,
+}
+
+impl Frame {
+    fn new(versions_max: usize, bytes_max: usize) -> Self {
+        Self { versions: Vec::new(), bytes: 0, versions_max: versions_max.max(1), bytes_max: bytes_max.max(1) }
+    }
+
+    /// Adds the versions of a key from the `from`-th on; breaks with how many are in when the frame is full.
+    ///
+    /// The versions of one key may fall into several frames: together they could exceed any frame.
+    fn add(
+        &mut self,
+        key: &Key,
+        siblings: &Siblings,
+        from: usize,
+        known: impl Fn(crate::vector::Dot) -> bool,
+    ) -> ControlFlow<usize> {
+        if siblings.is_empty() {
+            if self.is_full() {
+                return ControlFlow::Break(0);
+            }
+            self.bytes += key.as_str().len();
+            self.versions.push(Shown { key: key.clone(), fresh: true, version: None });
+        }
+        for (at, sibling) in siblings.iter().enumerate().skip(from) {
+            if self.is_full() {
+                return ControlFlow::Break(at);
+            }
+            let version = if known(sibling.dot) {
+                Version::Known(sibling.dot)
+            } else {
+                self.bytes += sibling.value.as_bytes().len();
+                Version::Whole(sibling.clone())
+            };
+            self.bytes += 32 + key.as_str().len();
+            self.versions.push(Shown { key: key.clone(), fresh: at == 0, version: Some(version) });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.versions.len() >= self.versions_max || self.bytes >= self.bytes_max
+    }
+}
