@@ -10,6 +10,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn start(limits: Limits) -> Server {
     let mut settings = Settings::at(Address::parse("127.0.0.1:9").unwrap());
+    // A member that is not there: alone, a replica would know at once that an unknown write is lost.
+    settings.view.push(Address::parse("127.0.0.1:8").unwrap());
     settings.bind = Some("127.0.0.1:0".parse().unwrap());
     settings.limits = limits;
     let server = Server::start(settings).unwrap();
