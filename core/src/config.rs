@@ -53,6 +53,11 @@ pub struct Config {
     /// Pushed operations waiting for their causes, all origins together; beyond it they are discarded and
     /// come by repair. Default 16,384.
     pub parked_max: usize,
+    /// Bytes of those operations ([`crate::Op::bytes`]); beyond it they are discarded and come by repair. Default
+    /// 64 MiB.
+    pub parked_bytes_max: usize,
+    /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB.
+    pub waiting_bytes_max: usize,
     /// Requests waiting for their dependencies; beyond it a request gets its refusal at once. Default 4,096.
     pub waiting_max: usize,
     /// The longest a request may wait. Default 30 s; longer wishes are cut to it.
@@ -95,6 +100,8 @@ impl Default for Config {
             vouch_max: Micros::from_seconds(1),
             log_bytes_max: 64 << 20,
             parked_max: 16_384,
+            parked_bytes_max: 64 << 20,
+            waiting_bytes_max: 64 << 20,
             waiting_max: 4_096,
             wait_max: Micros::from_seconds(30),
             credit_ops_max: 4_096,

@@ -12,6 +12,7 @@ use crate::vector::{Dot, VersionVector};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// "Whoever covers `dot` covers the incarnation up to `through`."
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,8 +31,8 @@ pub struct Covered {
     rows: Arc<BTreeMap<Incarnation, Retirement>>,
 }
 
-/// A chain of retirements is followed this far; beyond it the answer is the cautious one.
-const CHAIN_MAX: usize = 1 << 16;
+/// A chain of retirements is followed this far; beyond it the answer is the cautious one. Chains are kept flat.
+const CHAIN_MAX: usize = 64;
 
 impl Covered {
     /// The vector without the entries that rows imply: what travels in messages.
@@ -105,7 +106,8 @@ impl Covered {
     }
 
     /// What somebody covers who sent this vector and these rows.
-    pub(crate) fn of(vector: VersionVector, rows: BTreeMap<Incarnation, Retirement>) -> Self {
+    pub(crate) fn of(vector: VersionVector, mut rows: BTreeMap<Incarnation, Retirement>) -> Self {
+        flatten(&mut rows);
         Self { vector, rows: Arc::new(rows) }
     }
 
@@ -132,6 +134,7 @@ impl Covered {
             let known = known.entry(incarnation).or_insert(row);
             *known = (*known).max(row);
         }
+        flatten(known);
         self.fold();
     }
 
@@ -157,17 +160,66 @@ impl Covered {
         }
         let mut compact = VersionVector::new();
         for (incarnation, counter) in past.entries() {
-            let mut dot = Dot { incarnation, counter };
-            for _ in 0..CHAIN_MAX {
-                let Some(next) = self.replacement(dot.incarnation, dot.counter) else { break };
-                dot = next;
-            }
-            compact.join_dot(dot);
+            compact.join_dot(self.resolve(Dot { incarnation, counter }));
         }
         Cow::Owned(compact)
     }
 
+    /// This dot, or the one that implies it where its life is retired.
+    #[must_use]
+    pub fn resolve(&self, mut dot: Dot) -> Dot {
+        for _ in 0..CHAIN_MAX {
+            let Some(next) = self.replacement(dot.incarnation, dot.counter) else { break };
+            dot = next;
+        }
+        dot
+    }
+
     fn replacement(&self, incarnation: Incarnation, counter: u64) -> Option<Dot> {
         self.rows.get(&incarnation).filter(|row| row.through >= counter).map(|row| row.dot)
+    }
+}
+
+/// Lets every row name the last dot of its chain: the life that retired another is itself retired one day, and without
+/// this a token of an old life would cost a step per restart since.
+fn flatten(rows: &mut BTreeMap<Incarnation, Retirement>) {
+    for _ in 0..CHAIN_MAX {
+        let next = |row: &Retirement| {
+            let next = rows.get(&row.dot.incarnation).filter(|next| next.through >= row.dot.counter);
+            next.map(|next| next.dot).filter(|&dot| dot != row.dot)
+        };
+        let longer: Vec<_> = rows.iter().filter_map(|(&life, row)| Some((life, next(row)?))).collect();
+        if longer.is_empty() {
+            return;
+        }
+        for (life, dot) in longer {
+            if let Some(row) = rows.get_mut(&life) {
+                row.dot = dot;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dot(life: u64, counter: u64) -> Dot {
+        Dot { incarnation: Incarnation(life), counter }
+    }
+
+    #[test]
+    fn a_chain_of_ten_thousand_retirements_is_one_step_long() {
+        let mut covered = Covered::default();
+        let rows = (1..10_000_u64).map(|n| (Incarnation(n), Retirement { through: 3, dot: dot(n + 1, 2) }));
+        covered.learn_all(rows);
+        assert_eq!(covered.counter(Incarnation(1)), 0, "a row alone covers nothing");
+        covered.join_dot(dot(10_000, 2));
+        assert_eq!(covered.counter(Incarnation(1)), 3);
+        assert!(covered.rows().all(|(_, row)| row.dot == dot(10_000, 2)));
+        let past = VersionVector::from_entries([(Incarnation(5), 3), (Incarnation(7), 4)]);
+        let compact = covered.compact(&past).into_owned();
+        let expected = VersionVector::from_entries([(Incarnation(7), 4), (Incarnation(10_000), 2)]);
+        assert_eq!(compact, expected, "replaced, never dropped; what is above the row stays");
     }
 }

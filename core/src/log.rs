@@ -72,7 +72,7 @@ impl Log {
     }
 
     /// Cuts the oldest operation. `remember_delete` is false only for a mutant.
-    pub(crate) fn cut_front(&mut self, remember_delete: bool) {
+    pub(crate) fn cut_front(&mut self, remember_delete: bool, covered: &Covered) {
         let Some(op) = self.ops.pop_front() else { return };
         self.first += 1;
         self.bytes -= op.bytes();
@@ -87,7 +87,7 @@ impl Log {
         }
         if let Effect::Delete { key } = &op.effect {
             if remember_delete {
-                self.deletes_floor.join_dot(op.dot);
+                self.deletes_floor.join_dot(covered.resolve(op.dot));
             }
             if let Some(dots) = self.deletes.get_mut(key) {
                 dots.retain(|&dot| dot != op.dot);

@@ -14,18 +14,20 @@ use alloc::vec::Vec;
 pub(crate) struct Parked {
     origins: BTreeMap<Incarnation, BTreeMap<u64, Arc<Op>>>,
     len: usize,
+    bytes: usize,
 }
 
 impl Parked {
-    /// Keeps this operation, unless there are `len_max` already. Says whether it is here now.
-    pub(crate) fn park(&mut self, op: Arc<Op>, len_max: usize) -> bool {
+    /// Keeps this operation, unless there are too many already, or too large ones. Says whether it is here now.
+    pub(crate) fn park(&mut self, op: Arc<Op>, len_max: usize, bytes_max: usize) -> bool {
         let dot = op.dot;
         if self.origins.get(&dot.incarnation).is_some_and(|ops| ops.contains_key(&dot.counter)) {
             return true;
         }
-        if self.len >= len_max {
+        if self.len >= len_max || self.bytes + op.bytes() > bytes_max {
             return false;
         }
+        self.bytes += op.bytes();
         self.origins.entry(dot.incarnation).or_default().insert(dot.counter, op);
         self.len += 1;
         true
@@ -41,6 +43,7 @@ impl Parked {
             self.origins.remove(&origin);
         }
         self.len -= 1;
+        self.bytes -= op.bytes();
         Some(op)
     }
 
@@ -52,7 +55,7 @@ impl Parked {
         self.origins.retain(|&origin, ops| {
             let counter = covered.counter(origin);
             while ops.first_key_value().is_some_and(|(&first, _)| first <= counter) {
-                ops.pop_first();
+                self.bytes -= ops.pop_first().map_or(0, |(_, op)| op.bytes());
             }
             !ops.is_empty()
         });
@@ -63,6 +66,7 @@ impl Parked {
     pub(crate) fn drop_origin(&mut self, origin: Incarnation) {
         if let Some(ops) = self.origins.remove(&origin) {
             self.len -= ops.len();
+            self.bytes -= ops.values().map(|op| op.bytes()).sum::<usize>();
         }
     }
 
@@ -75,6 +79,8 @@ impl Parked {
     pub(crate) fn check_invariants(&self, covered: &Covered) {
         let dots: Vec<_> = self.origins.values().flat_map(|ops| ops.values().map(|op| op.dot)).collect();
         assert_eq!(dots.len(), self.len, "count of parked operations");
+        let bytes: usize = self.origins.values().flat_map(BTreeMap::values).map(|op| op.bytes()).sum();
+        assert_eq!(bytes, self.bytes, "bytes of parked operations");
         assert!(!dots.iter().any(|&dot| covered.covers(dot)), "an applied operation is still parked");
     }
 }

@@ -29,6 +29,9 @@ pub struct Life {
 }
 
 impl Row {
+    /// No honest row has a counter from here on: four thousand million acts of operators.
+    pub const COUNTER_LIMIT: u64 = 1 << 32;
+
     const fn is_odd(&self) -> bool {
         self.counter % 2 == 1
     }

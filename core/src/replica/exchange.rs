@@ -12,6 +12,7 @@ use crate::op::Op;
 use crate::rules::Rules;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
+use crate::view::Row;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -42,7 +43,16 @@ impl<R: Rules> Replica<R> {
         }
     }
 
+    /// Could an honest peer say this? Nobody covers more of this very life than it wrote.
+    pub(super) fn is_honest(&self, view: &[Row], vector: &VersionVector) -> bool {
+        view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
+            && vector.counter(self.me) <= self.covered.counter(self.me)
+    }
+
     pub(super) fn on_status(&mut self, id: PeerId, status: &Status) {
+        if !self.is_honest(&[], &status.vector) {
+            return self.drop_from(id, DropReason::Invalid);
+        }
         self.hear(id, status.sent, status.wall, &status.vector);
         self.return_credit(id, status.received);
         let peer = self.peer(id);
@@ -204,7 +214,7 @@ impl<R: Rules> Replica<R> {
         }
         self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
         self.gaps.hear(&op.deps, &self.covered, now);
-        if !self.parked.park(op, self.config.parked_max) {
+        if !self.parked.park(op, self.config.parked_max, self.config.parked_bytes_max) {
             self.drop_from(id, DropReason::ParkedFull);
         }
     }
@@ -236,7 +246,7 @@ impl<R: Rules> Replica<R> {
             if !self.rules.may_trim(everybody) && self.log.bytes() <= self.config.log_bytes_max {
                 return;
             }
-            self.log.cut_front(remember);
+            self.log.cut_front(remember, &self.covered);
         }
         self.backlog = true;
     }

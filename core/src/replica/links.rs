@@ -51,7 +51,8 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn on_hello(&mut self, from: &Address, life: Incarnation, number: u64, echo: u64, hello: &Hello) {
         let told = hello.view.iter().find(|row| row.address == *from).and_then(|row| row.life);
-        if told.is_none_or(|told| told.incarnation < life) || number == 0 {
+        if told.is_none_or(|told| told.incarnation < life) || number == 0 || !self.is_honest(&hello.view, &hello.vector)
+        {
             return self.drop_message(from, DropReason::Invalid);
         }
         let me = self.me;

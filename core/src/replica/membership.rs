@@ -6,7 +6,7 @@
 use super::Replica;
 use super::peer::{Peer, PeerId};
 use crate::config::Config;
-use crate::edge::Event;
+use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
 use crate::message::Body;
 use crate::request::Reply;
@@ -103,7 +103,10 @@ impl<R: Rules> Replica<R> {
         self.emit(Event::ViewChanged);
     }
 
-    pub(super) fn on_view(&mut self, rows: &[Row]) {
+    pub(super) fn on_view(&mut self, id: PeerId, rows: &[Row]) {
+        if !self.is_honest(rows, &VersionVector::new()) {
+            return self.drop_from(id, DropReason::Invalid);
+        }
         self.merge_view(rows.iter());
     }
 

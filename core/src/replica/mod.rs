@@ -235,7 +235,7 @@ impl<R: Rules> Replica<R> {
             Body::Hello(_) => unreachable!("taken above"),
             Body::Status(status) => self.on_status(id, &status),
             Body::Push { op, made } => self.on_push(id, op, made),
-            Body::View(rows) => self.on_view(&rows),
+            Body::View(rows) => self.on_view(id, &rows),
             Body::Pull { id: pull, vector } => self.on_pull(id, pull, vector),
             Body::Supply(supply) => self.on_supply(id, *supply),
             Body::Ask(ask) => self.on_ask(id, &ask),

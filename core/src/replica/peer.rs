@@ -100,6 +100,8 @@ pub(super) struct Serving {
     pub(super) frame: u32,
     /// How many frames the peer has taken.
     pub(super) taken: u32,
+    /// When the peer last took something.
+    pub(super) moved: Time,
     pub(super) source: Source,
 }
 

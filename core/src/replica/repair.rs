@@ -166,7 +166,12 @@ impl<R: Rules> Replica<R> {
             return self.end_pull(false);
         }
         let (name, frame, last) = (supply.id, supply.frame, supply.last);
-        let sound = self.take_in(id, supply.content);
+        let ends = match supply.content {
+            Content::Ops(_) => last,
+            Content::Versions(_) | Content::Retired(_) => false,
+            Content::State(_) => true,
+        };
+        let sound = last == ends && self.take_in(id, supply.content);
         if !sound {
             self.drop_from(id, DropReason::Invalid);
             return self.end_pull(false);
@@ -197,6 +202,9 @@ impl<R: Rules> Replica<R> {
                 true
             }
             Content::State(coverage) => {
+                if !self.is_honest(&[], &coverage.vector) {
+                    return false;
+                }
                 let Some(pull) = &mut self.pull else { return false };
                 let (aside, asked, name) = (core::mem::take(&mut pull.aside), pull.asked.clone(), pull.id);
                 let vector = Box::new(coverage.vector.clone());
@@ -213,7 +221,7 @@ impl<R: Rules> Replica<R> {
             if self.covered.covers(op.dot) {
                 continue;
             }
-            if !self.rules.may_apply(&self.covered, op) {
+            if op.dot.incarnation == self.me || !self.rules.may_apply(&self.covered, op) {
                 return false;
             }
             self.apply_foreign(op);

@@ -3,6 +3,7 @@
 //! Every request gets exactly one reply, unless it is cancelled. No client waits for a peer unless it asked to.
 
 use super::Replica;
+use super::waiting::WAKE_MAX;
 use crate::edge::Event;
 use crate::hlc::Hlc;
 use crate::identity::Incarnation;
@@ -52,13 +53,18 @@ impl<R: Rules> Replica<R> {
         self.maybe_ask();
         if let Some(token) = self.lost(&request.past) {
             self.reply(id, Reply::Lost { token });
-        } else if request.wait > Micros::ZERO && self.waiting.len() < self.config.waiting_max {
+        } else if request.wait > Micros::ZERO && self.may_wait(&request) {
             let deadline = self.now.monotonic + request.wait.min(self.config.wait_max);
             self.park_request(id, request, deadline);
             self.maybe_pull();
         } else {
             self.reply(id, Reply::Refused(Refusal::NotCovered));
         }
+    }
+
+    fn may_wait(&self, request: &DataRequest) -> bool {
+        let bytes = self.waiting.bytes() + super::waiting::value_bytes(request);
+        self.waiting.len() < self.config.waiting_max && bytes <= self.config.waiting_bytes_max
     }
 
     /// The same past without retired lives, if it names any.
@@ -100,7 +106,10 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: serves the waiting requests whose turn has come, moves others to what they still miss.
     pub(super) fn wake_waiting(&mut self) {
-        for id in self.waiting.covered(&self.covered) {
+        let woken = self.waiting.covered(&self.covered);
+        self.backlog |= woken.len() >= WAKE_MAX;
+        self.work += woken.len() as u32;
+        for id in woken {
             let Some((request, deadline)) = self.waiting.remove(id) else { continue };
             match self.gate(&request) {
                 None => {
@@ -114,7 +123,9 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn refuse_expired(&mut self) {
-        for id in self.waiting.expired(self.now.monotonic) {
+        let expired = self.waiting.expired(self.now.monotonic);
+        self.backlog |= expired.len() >= WAKE_MAX;
+        for id in expired {
             self.waiting.remove(id);
             let refusal = if self.is_ready() { Refusal::NotCovered } else { Refusal::NotReady };
             self.reply(id, Reply::Refused(refusal));

@@ -15,11 +15,9 @@ use crate::rules::Rules;
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-/// A write of a life that is linked is normally just on its way; it is asked about only when it was missed so long ago.
-const YOUNG: Micros = Micros::from_seconds(1);
 /// Lives asked about in one round; what a token names beyond that waits for the next round.
 const EVENTS_MAX: usize = 1_024;
 /// Between two rounds.
@@ -29,8 +27,6 @@ const PAUSE: Micros = Micros::from_millis(100);
 pub(super) struct Rounds {
     /// Events to ask about.
     doubts: VersionVector,
-    /// Missing writes of lives that are linked, and since when.
-    young: BTreeMap<Incarnation, (u64, Time)>,
     current: Option<Round>,
     last: u64,
     not_before: Time,
@@ -53,36 +49,23 @@ struct Outcome {
 }
 
 impl<R: Rules> Replica<R> {
-    /// Somebody's past is not covered here: is there a reason to think that nobody covers it?
+    /// Somebody's past is not covered here. If no linked peer covers it either, everybody is asked.
     pub(super) fn doubt(&mut self, past: &VersionVector) {
-        let missing: Vec<_> = self.covered.missing(past).collect();
-        if missing.iter().any(|&(incarnation, counter)| self.is_doubtful(incarnation, counter)) {
-            for (incarnation, counter) in missing {
-                if self.rounds.doubts.len() < EVENTS_MAX || self.rounds.doubts.counter(incarnation) > 0 {
-                    self.rounds.doubts.raise(incarnation, counter);
+        let missing = self.covered.missing(past).filter(|&(life, _)| !self.is_linked(life));
+        let missing: Vec<_> = missing.collect();
+        if missing.iter().any(|&(life, counter)| !self.somebody_covers(life, counter)) {
+            for (life, counter) in missing {
+                if self.rounds.doubts.len() < EVENTS_MAX || self.rounds.doubts.counter(life) > 0 {
+                    self.rounds.doubts.raise(life, counter);
                 }
             }
         }
     }
 
-    fn is_doubtful(&mut self, incarnation: Incarnation, counter: u64) -> bool {
-        let now = self.now.monotonic;
-        if self.somebody_covers(incarnation, counter) {
-            return false; // repair brings it
-        }
-        let mut linked = self.peers.iter().filter(|peer| peer.link.established);
-        if !linked.any(|peer| peer.incarnation == Some(incarnation)) {
-            return true;
-        }
-        let young = &mut self.rounds.young;
-        if young.len() >= EVENTS_MAX && !young.contains_key(&incarnation) {
-            young.clear(); // only delays a round
-        }
-        let (known, since) = young.entry(incarnation).or_insert((counter, now));
-        if *known < counter && self.covered.counter(incarnation) >= *known {
-            (*known, *since) = (counter, now);
-        }
-        now.since(*since) >= YOUNG
+    /// A life that is linked is not asked about: it holds what it wrote, and what it has yet to write must never be
+    /// judged by what it answers now.
+    fn is_linked(&self, life: Incarnation) -> bool {
+        self.peers.iter().any(|peer| peer.link.established && peer.incarnation == Some(life))
     }
 
     /// Does a linked peer say that it covers this?
@@ -111,7 +94,11 @@ impl<R: Rules> Replica<R> {
         let mut lives: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
         lives.push(self.me);
         self.close_links_outside(&lives);
-        let events = core::mem::take(&mut self.rounds.doubts);
+        let doubts = core::mem::take(&mut self.rounds.doubts);
+        let events = VersionVector::from_entries(doubts.entries().filter(|(life, _)| !lives.contains(life)));
+        if events.is_empty() {
+            return;
+        }
         let held = self.held_of(&events);
         self.rounds.last += 1;
         let (round, deadline) = (self.rounds.last, now + self.config.round_timeout);
@@ -222,9 +209,11 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Waiting requests whose past turned out to be lost get their answer.
-    fn tell_lost(&mut self) {
+    pub(super) fn tell_lost(&mut self) {
         let lost = self.waiting.iter().filter_map(|(id, past)| Some((id, self.lost(past)?)));
-        for (id, token) in lost.take(WAKE_MAX).collect::<Vec<_>>() {
+        let lost: Vec<_> = lost.take(WAKE_MAX).collect();
+        self.backlog |= lost.len() >= WAKE_MAX;
+        for (id, token) in lost {
             self.waiting.remove(id);
             self.reply(id, Reply::Lost { token });
         }

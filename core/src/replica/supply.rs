@@ -18,6 +18,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
+/// A supply ends when nothing was taken for so many times the asker's own patience.
+const SUPPLY_PATIENCE: u64 = 4;
 /// Log entries looked at for one frame.
 const SCAN_MAX: usize = 1_024;
 
@@ -33,13 +35,16 @@ impl<R: Rules> Replica<R> {
         } else {
             Source::State(Box::default())
         };
-        self.peer(id).serving = Some(Serving { id: pull, vector, frame: 0, taken: 0, source });
+        self.peer(id).serving =
+            Some(Serving { id: pull, vector, frame: 0, taken: 0, moved: self.now.monotonic, source });
         self.supply(id);
     }
 
     pub(super) fn on_taken(&mut self, id: PeerId, pull: u64, frame: u32) {
+        let now = self.now.monotonic;
         let Some(serving) = &mut self.peers[id.0].serving else { return };
         if serving.id == pull && frame < serving.frame {
+            serving.moved = now;
             serving.taken = serving.taken.max(frame + 1);
             self.supply(id);
         }
@@ -185,6 +190,13 @@ impl<R: Rules> Replica<R> {
                 pass.changed.insert(key.clone());
             }
         }
+    }
+
+    /// A peer that has taken nothing for long has given its pull up, without a word; noting changes for it ends.
+    pub(super) fn end_abandoned_supply(&mut self, id: PeerId) {
+        let (now, patience) = (self.now.monotonic, self.config.pull_timeout.times(SUPPLY_PATIENCE));
+        let folding = self.store.is_folding();
+        self.peer(id).serving.take_if(|serving| !folding && now.since(serving.moved) > patience);
     }
 
     /// The whole state changed at once: who was being sent it begins again after its timeout.

@@ -380,3 +380,64 @@ fn what_a_leaving_replica_has_is_fetched_at_once() {
     assert_eq!(world.get(1, "x", &token), Ok("1".into()));
     assert_eq!(world.get(3, "x", &token), Ok("1".into()));
 }
+
+/// A token from the future of a living replica used to be judged by a round, and then honest tokens up to its counter.
+#[test]
+fn what_a_living_replica_has_yet_to_write_is_never_called_lost() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    let token = world.put(1, "x", "0", &VersionVector::new());
+    world.run(300);
+    let life = world.replica(1).incarnation();
+    let forged = VersionVector::from_entries([(life, token.counter(life) + 1_000)]);
+    for _ in 0..20 {
+        assert_eq!(world.get(2, "x", &forged), Err(Reply::Refused(Refusal::NotCovered)));
+        world.run(300);
+    }
+    world.cut.insert(address(2));
+    let token = world.put(1, "x", "1", &token);
+    assert_eq!(world.get(2, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
+}
+
+/// A supply that nobody took any more used to note every changed key for ever.
+#[test]
+fn an_abandoned_supply_ends() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    for n in 0..600 {
+        world.put(1, &format!("k{n}"), "0", &VersionVector::new());
+        world.run(1);
+    }
+    world.run(1_000);
+    let replica = world.replica(2);
+    let peer = &replica.peers[0];
+    let body = Body::Pull { id: 1 << 40, vector: Arc::default() };
+    let message = Message { from: replica.me, number: peer.link.number, echo: peer.link.echo, body };
+    world.handle(&address(1), Input::Message { from: address(2), message });
+    assert!(world.replica(1).peers[0].serving.is_some());
+    world.run(6_000);
+    assert!(world.replica(1).peers[0].serving.is_none());
+}
+
+/// Of more waiting requests than one call serves, the rest used to wait for the next operation.
+#[test]
+fn many_waiting_requests_are_all_served() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    world.cut.insert(address(2));
+    let token = world.put(1, "x", "1", &VersionVector::new());
+    for n in 0..1_000 {
+        let request = DataRequest {
+            key: Key::new("x").expect("a key"),
+            action: Action::Get,
+            past: token.clone(),
+            wait: Micros::from_seconds(20),
+            condition: Condition::default(),
+        };
+        world.handle(&address(2), Input::Request { id: RequestId(1 << 50 | n), request: Request::Data(request) });
+    }
+    world.cut.clear();
+    world.run(1_500);
+    assert_eq!(world.replica(2).status().waiting, 0);
+    assert!(world.replies.values().filter(|reply| matches!(reply, Reply::Found { .. })).count() == 1_000);
+}

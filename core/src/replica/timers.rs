@@ -29,6 +29,7 @@ impl<R: Rules> Replica<R> {
             self.work += self.store.fold(&self.rules, room) as u32;
             self.backlog = self.store.is_folding();
             self.progress();
+            self.tell_lost();
             self.push_own();
             self.supply_all();
             self.trim_log();
@@ -44,6 +45,7 @@ impl<R: Rules> Replica<R> {
         let peer = &self.peers[id.0];
         if peer.link.established {
             if peer.next_status <= now {
+                self.end_abandoned_supply(id);
                 self.send_status(id);
                 self.push(id);
             }

@@ -5,7 +5,7 @@
 
 use crate::covered::Covered;
 use crate::identity::Incarnation;
-use crate::request::{DataRequest, RequestId};
+use crate::request::{Action, DataRequest, RequestId};
 use crate::time::Time;
 use crate::vector::VersionVector;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,15 @@ pub(super) struct Waiting {
     requests: BTreeMap<RequestId, Waiter>,
     by_dot: BTreeSet<(Incarnation, u64, RequestId)>,
     by_deadline: BTreeSet<(Time, RequestId)>,
+    bytes: usize,
+}
+
+/// Bytes of the value that a request holds.
+pub(super) fn value_bytes(request: &DataRequest) -> usize {
+    match &request.action {
+        Action::Put(value) => value.as_bytes().len(),
+        Action::Get | Action::Delete => 0,
+    }
 }
 
 #[derive(Debug)]
@@ -32,6 +41,7 @@ impl Waiting {
     pub(super) fn insert(&mut self, id: RequestId, request: DataRequest, dot: (Incarnation, u64), deadline: Time) {
         self.by_dot.insert((dot.0, dot.1, id));
         self.by_deadline.insert((deadline, id));
+        self.bytes += value_bytes(&request);
         self.requests.insert(id, Waiter { request, deadline, dot });
     }
 
@@ -39,6 +49,7 @@ impl Waiting {
         let waiter = self.requests.remove(&id)?;
         self.by_dot.remove(&(waiter.dot.0, waiter.dot.1, id));
         self.by_deadline.remove(&(waiter.deadline, id));
+        self.bytes -= value_bytes(&waiter.request);
         Some((waiter.request, waiter.deadline))
     }
 
@@ -69,6 +80,10 @@ impl Waiting {
     /// Every waiting request with the past that it waits for.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &VersionVector)> {
         self.requests.iter().map(|(&id, waiter)| (id, &waiter.request.past))
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn len(&self) -> usize {

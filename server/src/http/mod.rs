@@ -84,7 +84,7 @@ impl<T: Wire> Service<T> {
 
     async fn answer(&self, route: &Route<'_>, parts: &Parts, body: Bytes) -> Answer {
         match route {
-            Route::Key(key) => self.key(key, parts, &body).await,
+            Route::Key(key) => self.key(key, parts, body).await,
             Route::View => self.view(&parts.method, &body),
             Route::Health => answer::json(StatusCode::OK, Bytes::from_static(b"{\"result\":\"healthy\"}")),
             Route::Ready => self.ready(),
@@ -94,11 +94,12 @@ impl<T: Wire> Service<T> {
         }
     }
 
-    async fn key(&self, key: &str, parts: &Parts, body: &[u8]) -> Answer {
-        let parsed = match kvs::parse(key, parts, body, &self.limits, self.cluster) {
+    async fn key(&self, key: &str, parts: &Parts, body: Bytes) -> Answer {
+        let parsed = match kvs::parse(key, parts, &body, &self.limits, self.cluster) {
             Ok(parsed) => parsed,
             Err(bad) => return Failure::from(bad).answer(),
         };
+        drop(body); // a waiting request holds its value, which is counted, and not the body a second time
         let past = parsed.request.past.clone();
         let reply = match self.node.ask(Request::Data(parsed.request)) {
             Asked::Answered(reply) => reply,
