@@ -2,5 +2,6 @@
 
 mod budgets;
 mod golden;
+mod naive;
 mod sim;
 mod tidy;

@@ -27,6 +27,8 @@ mod cuts;
 mod driver;
 #[path = "process/frames.rs"]
 mod frames;
+#[path = "process/lost_writes.rs"]
+mod lost_writes;
 #[path = "process/membership.rs"]
 mod membership;
 #[path = "process/network.rs"]
@@ -72,6 +74,9 @@ const TESTS: &[Test] = &[
     Test::new("operator_removes_and_adds", Pace::Timed, Needs::Nothing, membership::operator),
     Test::new("restart_under_the_same_address", Pace::Timed, Needs::Nothing, membership::restarts),
     Test::new("fourth_replica_lists_itself", Pace::Timed, Needs::Nothing, membership::fourth),
+    Test::new("lost_with_its_only_holder", Pace::Timed, Needs::PacketFilter, lost_writes::with_its_only_holder),
+    Test::new("lost_with_the_whole_cluster", Pace::Timed, Needs::Nothing, lost_writes::with_the_whole_cluster),
+    Test::new("leaving_loses_nothing", Pace::Timed, Needs::PacketFilter, lost_writes::not_with_one_that_leaves),
     Test::new("start_in_any_order", Pace::Timed, Needs::Nothing, membership::any_order),
 ];
 

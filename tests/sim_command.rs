@@ -1,5 +1,7 @@
 //! The command `hence-sim` as a process: exit codes, determinism across processes, jobs and shards, bad input.
 
+use hence_sim::mutants::Mutant;
+use hence_sim::tampering::Tampering;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -54,7 +56,40 @@ fn shards_add_up() {
 #[test]
 fn two_processes_print_the_same_hashes() {
     let hashes = || text(&sim(&["hashes", "--count", "40"]));
-    assert_eq!(hashes(), hashes());
+    let (first, second) = (hashes(), hashes());
+    let pair = first.lines().zip(second.lines()).find(|(first, second)| first != second);
+    if let Some(seed) = pair.and_then(|(line, _)| line.split(' ').next()) {
+        std::fs::write(folder().join("first.trace"), sim(&["hashes", "--explain", seed]).stdout).expect("a file");
+        panic!("{pair:?}\n{}", text(&sim(&["hashes", "--explain", seed, "--against", "first.trace"])));
+    }
+    assert_eq!(first.lines().count(), 40);
+}
+
+/// On a mismatch the first different event is printed, from here and from there.
+#[test]
+fn the_first_different_event_is_explained() {
+    let trace = text(&sim(&["hashes", "--explain", "3"]));
+    std::fs::write(folder().join("same.trace"), &trace).expect("a file");
+    let same = sim(&["hashes", "--explain", "3", "--against", "same.trace"]);
+    assert_eq!(same.status.code(), Some(0), "{}", text(&same));
+    let mut lines: Vec<&str> = trace.lines().collect();
+    let was = std::mem::replace(&mut lines[7], "something else happens");
+    std::fs::write(folder().join("other.trace"), lines.join("\n")).expect("a file");
+    let other = sim(&["hashes", "--explain", "3", "--against", "other.trace"]);
+    assert_eq!(other.status.code(), Some(1));
+    let says = text(&other);
+    assert!(says.contains("line 8 ") && says.contains(was) && says.contains("something else happens"), "{says}");
+}
+
+/// The simulator knows the planted bugs by name. That the product cannot is the other half, in `names.rs`.
+#[test]
+fn the_binary_names_every_mutant() {
+    let bytes = std::fs::read(env!("CARGO_BIN_EXE_hence-sim")).expect("the binary");
+    let occurs = |name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
+    let core = Mutant::ALL.iter().chain(Mutant::HARMLESS).map(|mutant| mutant.name());
+    let missing: Vec<_> = core.chain(Tampering::ALL.iter().map(|it| it.name())).filter(|name| !occurs(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(!occurs(&["no", "such", "mutant", "anywhere"].join("-")));
 }
 
 #[test]

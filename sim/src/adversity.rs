@@ -46,6 +46,12 @@ kinds! {
     FrameHeld "frames_held" 1_000;
     /// A kept frame was released.
     FrameReleased "frames_released" 1_000;
+    /// A link was cut again less than 200 ms after its last cut had ended.
+    Flap "flaps" 100;
+    /// A frame was lost, or damaged and thrown away, in a burst.
+    FrameBurst "frames_lost_in_bursts" 300;
+    /// A frame reached a slow process late.
+    Slow "frames_delayed_by_slowness" 1_000;
     /// A frame was lost without a cut.
     FrameLost "frames_lost" 1_000;
     /// A frame arrived twice.

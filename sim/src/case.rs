@@ -32,6 +32,9 @@ pub struct Case {
     /// It convicts the naive scheme of `baseline`, not the product's replica.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub baseline: bool,
+    /// The detector doubted at random.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspicious: bool,
     /// What counts as the same failure.
     pub fingerprint: String,
     /// The violation as it was found.
@@ -115,6 +118,7 @@ impl Case {
             revision: String::new(),
             mutant: setting.mutant.map(|mutant| mutant.name().into()),
             baseline: setting.baseline,
+            suspicious: setting.suspicious,
             fingerprint: violation.fingerprint(),
             violation,
             hash: format!("{:016x}", verdict.hash),
@@ -164,7 +168,7 @@ impl Case {
             None => None,
             Some(name) => Some(Mutant::named(name).ok_or_else(|| CaseError::Mutant(name.clone()))?),
         };
-        Ok(Setting { mutant, baseline: self.baseline, ..Setting::default() })
+        Ok(Setting { mutant, baseline: self.baseline, suspicious: self.suspicious, ..Setting::default() })
     }
 
     /// Runs it again.

@@ -137,16 +137,17 @@ fn operation(source: &Source, id: u32, shape: &Shape) -> Operation {
 }
 
 fn faults(source: &Source, draw: &mut Draw, shape: &Shape) -> Vec<Fault> {
-    let classes = ["crash", "pause", "isolate", "pair", "one_way", "split", "jump", "unwant"];
+    let classes = ["crash", "pause", "isolate", "pair", "one_way", "split", "jump", "unwant", "flap", "burst", "slow"];
     let counts = classes.map(|_| if draw.coin() { draw.sized(1, 4) } else { 0 });
     let mut faults = Vec::new();
     for (class, count) in classes.iter().zip(counts) {
         for _ in 0..count {
             let id = faults.len() as u32;
             let mut draw = source.draw(Domain::Fault, id.into());
-            if let Some(fault) = fault(id, class, &mut draw, shape) {
-                faults.push(fault);
-            }
+            let first = fault(id, class, &mut draw, shape);
+            let again = if *class == "flap" { draw.between(2, 6) } else { 0 };
+            faults.extend(first.iter().cloned());
+            faults.extend(first.iter().flat_map(|first| flaps(first, again, &mut draw)));
         }
     }
     faults
@@ -165,12 +166,30 @@ fn fault(id: u32, class: &str, draw: &mut Draw, shape: &Shape) -> Option<Fault> 
         "pair" => FaultKind::Pair { a: replica, b: other, hold },
         "one_way" => FaultKind::OneWay { from: replica, to: other, hold },
         "split" => FaultKind::Split { mask: draw.below(1 << shape.replicas) as u16, hold },
+        "flap" => FaultKind::Pair { a: replica, b: other, hold },
+        "burst" => FaultKind::Burst { from: replica, to: other, loss: draw.between(300_000, 1_000_000) as u32 },
+        "slow" => FaultKind::Slow { replica, by: draw.sized(MS, 500 * MS) },
         "jump" => FaultKind::Jump { replica, by: signed(draw, 1_000 * SECOND) },
         _ => FaultKind::Unwant { replica, via: other },
     };
+    let until = if class == "flap" { at + draw.sized(MS, 300 * MS) } else { until };
     let alone = shape.replicas == 1;
-    let needs_two = !matches!(kind, FaultKind::Crash { .. } | FaultKind::Pause { .. } | FaultKind::Jump { .. });
+    let needs_two = !matches!(
+        kind,
+        FaultKind::Crash { .. } | FaultKind::Pause { .. } | FaultKind::Jump { .. } | FaultKind::Slow { .. }
+    );
     (!(alone && needs_two)).then_some(Fault { id, at, until, kind })
+}
+
+/// The same cut again and again, soon after each end.
+fn flaps(first: &Fault, again: u64, draw: &mut Draw) -> Vec<Fault> {
+    let mut last = first.clone();
+    let mut next = || {
+        let at = last.until + draw.sized(MS, 150 * MS);
+        last = Fault { id: last.id + 1, at, until: at + draw.sized(MS, 300 * MS), kind: last.kind };
+        last.clone()
+    };
+    (0..again).map(|_| next()).collect()
 }
 
 #[cfg(test)]

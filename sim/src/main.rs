@@ -46,6 +46,15 @@ enum Command {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Let one cluster live for simulated weeks and see that nothing grows
+    Soak {
+        /// Simulated days
+        #[arg(long, default_value_t = 30)]
+        days: u64,
+        /// The seed of everything in it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Print the trace hashes of seeds, as the committed table holds them
     Hashes {
         /// First seed
@@ -54,6 +63,12 @@ enum Command {
         /// How many
         #[arg(long, default_value_t = 100)]
         count: u64,
+        /// Print every event of this seed instead
+        #[arg(long)]
+        explain: Option<u64>,
+        /// Compare with the events that another process printed, and print the first that differs
+        #[arg(long, requires = "explain")]
+        against: Option<PathBuf>,
     },
     /// Measure speed on one core: medians of several rounds
     Bench {
@@ -92,6 +107,9 @@ struct Run {
     /// Run the naive scheme with a version number per key instead of hence's replica
     #[arg(long, conflicts_with = "mutant")]
     baseline: bool,
+    /// A failure detector that doubts peers at random
+    #[arg(long, conflicts_with_all = ["mutant", "baseline"])]
+    suspicious: bool,
     /// What plans to draw: mixed or speed
     #[arg(long, default_value = "mixed")]
     profile: String,
@@ -128,7 +146,9 @@ fn main() -> ExitCode {
         Command::Shrink { case, output } => command::cases::shrink(&case, output.as_deref()),
         Command::Show(show) => command::cases::show(&show),
         Command::Mutants { seeds, kills, only } => command::mutants::run(seeds, kills, only.as_deref()),
-        Command::Hashes { from, count } => command::campaign::hashes(from, count),
+        Command::Soak { days, seed } => command::soak::run(seed, days),
+        Command::Hashes { explain: Some(seed), against, .. } => command::hashes::explain(seed, against.as_deref()),
+        Command::Hashes { from, count, .. } => command::hashes::hashes(from, count),
         Command::Bench { schedules, rounds } => command::campaign::bench(schedules, rounds),
     });
     match done {

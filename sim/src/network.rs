@@ -152,6 +152,10 @@ pub struct Link<E> {
     pub losing: u16,
     /// Cuts in force that keep them.
     pub holding: u16,
+    /// What each burst in force loses, in parts per million.
+    pub bursts: Vec<u32>,
+    /// When the last cut ended, if one did.
+    pub mended_at: Option<u64>,
     /// When the last frame that keeps its place arrives.
     pub last_arrival: u64,
     /// The greatest number of a frame that arrived.
@@ -162,7 +166,15 @@ pub struct Link<E> {
 
 impl<E> Default for Link<E> {
     fn default() -> Self {
-        Self { losing: 0, holding: 0, last_arrival: 0, newest: 0, held: Vec::new() }
+        Self {
+            losing: 0,
+            holding: 0,
+            bursts: Vec::new(),
+            mended_at: None,
+            last_arrival: 0,
+            newest: 0,
+            held: Vec::new(),
+        }
     }
 }
 

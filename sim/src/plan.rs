@@ -4,6 +4,7 @@
 //! [`limits`], so a run of it can neither panic on an index nor work for hours.
 
 use crate::network::NetworkPlan;
+use crate::random::MILLION;
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -229,6 +230,23 @@ pub enum FaultKind {
         /// At which replica the operator says so.
         via: u8,
     },
+    /// One link loses frames, more than the network does otherwise; what is damaged counts as lost, since a frame
+    /// whose checksum is wrong is thrown away.
+    Burst {
+        /// From this one.
+        from: u8,
+        /// To that one.
+        to: u8,
+        /// How many, in parts per million.
+        loss: u32,
+    },
+    /// Every frame and every timer of a process reaches it late.
+    Slow {
+        /// Which.
+        replica: u8,
+        /// By how much, in microseconds.
+        by: u64,
+    },
 }
 
 impl FaultKind {
@@ -244,6 +262,8 @@ impl FaultKind {
             Self::Split { .. } => "split",
             Self::Jump { .. } => "jump",
             Self::Unwant { .. } => "unwant",
+            Self::Burst { .. } => "burst",
+            Self::Slow { .. } => "slow",
         }
     }
 }
@@ -361,6 +381,14 @@ impl Plan {
                     at_most(place("kind.by"), by.unsigned_abs(), limits::WALL_MAX.unsigned_abs())?;
                 }
                 FaultKind::Unwant { replica: n, via } => replica(n).and(replica(via))?,
+                FaultKind::Burst { from, to, loss } => {
+                    replica(from).and(replica(to))?;
+                    at_most(place("kind.loss"), loss.into(), MILLION.into())?;
+                }
+                FaultKind::Slow { replica: n, by } => {
+                    replica(n)?;
+                    at_most(place("kind.by"), by, limits::TIME_MAX / 1_000)?;
+                }
             }
         }
         Ok(())

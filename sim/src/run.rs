@@ -6,6 +6,7 @@ use crate::observe::Observer;
 use crate::plan::Plan;
 use crate::recording::Recording;
 use crate::subject::Subject;
+use crate::suspicious::Suspicious;
 use crate::tampering::Tampering;
 use crate::verdict::{Invariant, Verdict, Violation};
 use crate::world::World;
@@ -23,6 +24,8 @@ pub struct Setting {
     pub thorough: bool,
     /// Run the naive scheme of `baseline` instead of the product's replica.
     pub baseline: bool,
+    /// Sound rules with a detector that doubts at random; a mutant has none.
+    pub suspicious: bool,
 }
 
 /// How a run is watched.
@@ -53,6 +56,11 @@ pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Opt
         return run_subject::<Baseline>(plan, (), setting, watch);
     }
     match setting.mutant {
+        None if setting.suspicious => {
+            // Doubts go on in the quiet after a run, so it is not measured.
+            let plan = Plan { watch_idle: false, ..plan.clone() };
+            run_subject::<Replica<Suspicious>>(&plan, Suspicious::new(plan.seed), setting, watch)
+        }
         None => run_subject::<Replica<Sound>>(plan, Sound, setting, watch),
         Some(mutant) => run_subject::<Replica<Mutated>>(plan, Mutated(mutant), setting, watch),
     }

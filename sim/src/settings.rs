@@ -84,6 +84,10 @@ settings! {
     log_bytes_max: usize = same, same;
     /// Operations.
     parked_max: usize = same, same;
+    /// Bytes.
+    parked_bytes_max: usize = same, same;
+    /// Bytes.
+    waiting_bytes_max: usize = same, same;
     /// Requests.
     waiting_max: usize = same, same;
     /// Microseconds.

@@ -118,6 +118,8 @@ fn without_replica(plan: &Plan, gone: usize) -> Option<Plan> {
             }
             FaultKind::Jump { replica, by } => FaultKind::Jump { replica: moved(replica)?, by },
             FaultKind::Unwant { replica, via } => FaultKind::Unwant { replica: moved(replica)?, via: moved(via)? },
+            FaultKind::Burst { from, to, loss } => FaultKind::Burst { from: moved(from)?, to: moved(to)?, loss },
+            FaultKind::Slow { replica, by } => FaultKind::Slow { replica: moved(replica)?, by },
         };
     }
     Some(less)

@@ -1,5 +1,6 @@
 //! Mutants of the simulator and of its oracles: a simulator that tests nothing must not look green.
 
+use crate::mutants::Mutant;
 use crate::verdict::Invariant;
 
 /// What is wrong with the simulator.
@@ -21,7 +22,42 @@ pub enum Tampering {
     Blind(Invariant),
 }
 
+/// An oracle and a bug of the core that it convicts in schedules where no other oracle does: with the oracle blind,
+/// the pair survives them.
+pub const PAIRS: &[(Invariant, Mutant)] = &[
+    (Invariant::Causes, Mutant::DependWithoutDeletes),
+    (Invariant::Sessions, Mutant::AnswerWithoutDeletes),
+    (Invariant::Store, Mutant::InstallPiecemeal),
+    (Invariant::Refusals, Mutant::AskOnlyOne),
+    (Invariant::Stamps, Mutant::StampByWall),
+    (Invariant::Liveness, Mutant::AnyLink),
+];
+
 impl Tampering {
+    /// Every mutant of the simulator.
+    pub const ALL: &[Self] = &[
+        Self::CutsDoNothing,
+        Self::NoDuplicates,
+        Self::NoLoss,
+        Self::NoOvertaking,
+        Self::CrashKeepsMemory,
+        Self::SameBirth,
+    ];
+
+    /// Its name in the kill matrix.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CutsDoNothing => "cuts-do-nothing",
+            Self::NoDuplicates => "no-duplicates",
+            Self::NoLoss => "no-loss",
+            Self::NoOvertaking => "no-overtaking",
+            Self::CrashKeepsMemory => "crash-keeps-memory",
+            Self::SameBirth => "same-birth",
+            Self::Blind(_) => "blind",
+        }
+    }
+
     /// The invariant that is not looked at.
     #[must_use]
     pub const fn blind(self) -> Option<Invariant> {

@@ -91,6 +91,8 @@ impl Observer for Narrator {
                 | Event::Reborn(_)
                 | Event::AddressContested { .. }
                 | Event::ClockTrusted(_)
+                | Event::Retired { .. }
+                | Event::RoundEnded { .. }
                 | Event::Dropped { .. }),
             ) => format!("{event:?}"),
             Note::Answered { client, what } => format!("c{client}: {}", plain(&what)),
@@ -381,6 +383,10 @@ impl<S: Subject> Interpreter<S> {
             [name, "joining"] => (!self.probe(name)?.is_ready()).then_some(()).ok_or_else(|| format!("{name} is up")),
             [name, "unlinked"] => {
                 (!self.probe(name)?.is_settled()).then_some(()).ok_or_else(|| format!("{name} is linked"))
+            }
+            [name, "entries", count] => {
+                let entries = self.probe(name)?.vector().len();
+                (entries.to_string() == *count).then_some(()).ok_or_else(|| format!("{name} has {entries} entries"))
             }
             [name, "parked", count] => {
                 let parked = self.probe(name)?.load().parked;

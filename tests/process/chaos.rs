@@ -110,10 +110,9 @@ fn strike(cluster: &mut Cluster) {
                 heal(&cluster.ip(victim));
             }
             _ => {
-                // What it acknowledged is with the others before it ends, so nothing may be lost. That needs links, and
-                // what an earlier cut kept back must have been repaired.
+                // What it acknowledged is with the others before it ends, so nothing may be lost. That needs links;
+                // what an earlier cut kept back they fetch at once from one that leaves.
                 cluster.await_settled_links(&[0, 1, 2], Duration::from_secs(10));
-                std::thread::sleep(Duration::from_secs(4));
                 assert_eq!(cluster.terminate(victim).code(), Some(0));
                 std::thread::sleep(length / 4);
                 cluster.start(victim);

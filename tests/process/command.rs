@@ -39,7 +39,7 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("HENCE_HEARTBEAT_INTERVAL", "1ms", &["HENCE_HEARTBEAT_INTERVAL", "1ms", "10ms", "10s"]),
     ("HENCE_REPAIR_DELAY", "-1s", &["HENCE_REPAIR_DELAY", "-1s", "0"]),
     ("HENCE_LATE_MAX", "0", &["HENCE_LATE_MAX", "1ms"]),
-    ("HENCE_SUSPECT_AFTER_MIN", "9s", &["HENCE_SUSPECT_AFTER_MIN", "9s", "4s 500ms"]),
+    ("HENCE_SUSPECT_AFTER_MIN", "9s", &["HENCE_SUSPECT_AFTER_MIN", "9s", "4s"]),
     ("HENCE_LOG", "loud", &["HENCE_LOG", "loud", "error, warn, info, debug"]),
     ("HENCE_LOG_FORMAT", "xml", &["log-format", "xml", "json"]),
 ];

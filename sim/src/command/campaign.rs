@@ -1,4 +1,4 @@
-//! `run`, `hashes` and `bench`.
+//! `run` and `bench`.
 
 use super::{Done, End, ProgressLine, bar, clock, cores, revision, spread};
 use crate::Run;
@@ -7,7 +7,7 @@ use hence_sim::campaign::{Failure, Summary, campaign};
 use hence_sim::case::Case;
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
-use hence_sim::run::{Setting, run as run_plan};
+use hence_sim::run::Setting;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +21,8 @@ pub(crate) fn run(asked: &Run) -> Done {
         (None, Some(seeds)) => seeds,
         (None, None) => return Err("say --seed N or --seeds a..b".into()),
     };
-    let setting = Setting { baseline: asked.baseline, ..setting(asked.mutant.as_deref())? };
+    let setting =
+        Setting { baseline: asked.baseline, suspicious: asked.suspicious, ..setting(asked.mutant.as_deref())? };
     let profile = profile(&asked.profile)?;
     let (part, parts) = asked.shard.unwrap_or((0, 1));
     let (summary, passed) = spread_seeds(asked, (from, to), (part, parts), profile, setting);
@@ -150,14 +151,6 @@ fn append_json(path: &Path, summary: &Summary) -> std::io::Result<()> {
     let line = serde_json::json!({ "kind": "summary", "schedules": summary.schedules, "events": summary.events,
         "idle_events": summary.idle_events, "adversity": counts, "hash": format!("{:016x}", summary.hash) });
     writeln!(file, "{line}")
-}
-
-pub(crate) fn hashes(from: u64, count: u64) -> Done {
-    for seed in from..from.saturating_add(count) {
-        let verdict = run_plan(&draw::plan(seed, Profile::Mixed), Setting::default());
-        println!("{seed} {:016x} {}", verdict.hash, verdict.events);
-    }
-    Ok(End::Clean)
 }
 
 pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {

@@ -3,7 +3,9 @@
 
 pub(crate) mod campaign;
 pub(crate) mod cases;
+pub(crate) mod hashes;
 pub(crate) mod mutants;
+pub(crate) mod soak;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};

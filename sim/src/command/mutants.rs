@@ -1,61 +1,164 @@
-//! `mutants`: how many schedules until each planted bug is found.
+//! `mutants`: how many schedules until each planted bug is found, in the core, in the simulator, in the oracles.
 
 use super::{Done, End, ProgressLine, cores, spread};
+use hence_sim::campaign::Summary;
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::run::{Setting, run as run_plan};
+use hence_sim::tampering::{PAIRS, Tampering};
+use hence_sim::verdict::{Invariant, Verdict};
 use std::collections::BTreeMap;
 
 /// Seeds that a thread tries at a time.
 const BATCH: u64 = 32;
 
-pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>) -> Done {
-    if let Some(name) = only.filter(|name| Mutant::named(name).is_none()) {
-        return Err(format!("there is no mutant \"{name}\""));
-    }
-    println!("| mutant | kills | median | 95 % | mostly convicted by |");
-    println!("|---|---|---|---|---|");
-    let mut survived = 0;
-    for &mutant in Mutant::ALL.iter().filter(|mutant| only.is_none_or(|name| mutant.name() == name)) {
-        let (mut gaps, signs) = measure(mutant, seeds, kills);
-        survived += usize::from(gaps.is_empty() && !mutant.is_harmless());
-        gaps.sort_unstable();
-        let at = |parts: usize| gaps.get((gaps.len() * parts / 100).min(gaps.len().saturating_sub(1)));
-        let text = |gap: Option<&u64>| gap.map_or_else(|| "-".into(), ToString::to_string);
-        if gaps.is_empty() && mutant.is_harmless() {
-            println!("| {} | 0 | - | - | nobody: it breaks no promise that a schedule can see |", mutant.name());
-            continue;
-        }
-        let mostly = signs.iter().max_by_key(|(_, times)| **times).map_or("nobody", |(sign, _)| sign);
-        println!("| {} | {} | {} | {} | {mostly} |", mutant.name(), gaps.len(), text(at(50)), text(at(95)));
-    }
-    println!("{survived} survived");
-    Ok(if survived == 0 { End::Clean } else { End::Violation })
+/// A campaign of so many schedules that a mutant of the simulator passes has not found it.
+const CAMPAIGN_MAX: u64 = 1_000;
+
+/// Schedules until found, for each kill, and how it was found.
+struct Row {
+    name: String,
+    kills: Vec<u64>,
+    by: String,
 }
 
-/// Schedules from one kill to the next, and who convicted.
-fn measure(mutant: Mutant, seeds: u64, kills: usize) -> (Vec<u64>, BTreeMap<String, u64>) {
-    let setting = Setting { mutant: Some(mutant), ..Setting::default() };
+impl Row {
+    fn print(mut self) -> bool {
+        self.kills.sort_unstable();
+        let last = self.kills.len().saturating_sub(1);
+        let at = |parts: usize| self.kills.get((self.kills.len() * parts / 100).min(last));
+        let text = |kill: Option<&u64>| kill.map_or_else(|| "-".into(), ToString::to_string);
+        println!("| {} | {} | {} | {} | {} |", self.name, self.kills.len(), text(at(50)), text(at(95)), self.by);
+        !self.kills.is_empty()
+    }
+}
+
+fn header(title: &str) {
+    println!("\n{title}\n\n| mutant | kills | median | 95 % | mostly found by |\n|---|---|---|---|---|");
+}
+
+pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>) -> Done {
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
+    let pairs = || PAIRS.iter().map(|&(oracle, mutant)| pair_name(oracle, mutant));
+    let names = Mutant::ALL.iter().map(|it| it.name()).chain(Tampering::ALL.iter().map(|it| it.name()));
+    if let Some(name) = only.filter(|only| !names.map(str::to_owned).chain(pairs()).any(|name| name == **only)) {
+        return Err(format!("there is no mutant \"{name}\" in the matrix"));
+    }
+    let mut survivors = Vec::new();
+    let mut rows = 0;
+    let mut keep = |row: Row| {
+        rows += 1;
+        let name = row.name.clone();
+        if !row.print() {
+            survivors.push(name);
+        }
+    };
+    header("Core");
+    Mutant::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| keep(of_core(it, seeds, kills)));
+    header("Simulator");
+    Tampering::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| keep(of_simulator(it, kills)));
+    header("Oracles");
+    let pairs = PAIRS.iter().filter(|&&(oracle, mutant)| wanted(&pair_name(oracle, mutant)));
+    pairs.for_each(|&(oracle, mutant)| keep(of_oracle(oracle, mutant, seeds, kills)));
+    println!("\n{} of {rows} survived: {}", survivors.len(), survivors.join(", "));
+    Ok(if survivors.is_empty() { End::Clean } else { End::Violation })
+}
+
+/// The seeds whose schedules a hunt finds worth a word, in order, until enough of the words count.
+fn hunt<T: Send>(
+    name: &str,
+    seeds: u64,
+    enough: usize,
+    find: impl Fn(u64) -> Option<T> + Sync,
+    counts: impl Fn(&T) -> bool,
+) -> BTreeMap<u64, T> {
     let job = |batch: usize| {
         let from = batch as u64 * BATCH;
-        let sign = |seed| run_plan(&draw::plan(seed, Profile::Mixed), setting).violation.map(|v| v.fingerprint());
-        (from..(from + BATCH).min(seeds)).filter_map(|seed| Some((seed, sign(seed)?))).collect::<Vec<_>>()
+        (from..(from + BATCH).min(seeds)).filter_map(|seed| Some((seed, find(seed)?))).collect::<Vec<_>>()
     };
     let mut found = BTreeMap::new();
     let mut progress = ProgressLine::new();
     spread(cores(), seeds.div_ceil(BATCH) as usize, job, |_, some| {
         found.extend(some);
-        progress.show(|_| format!("{}: {} kills", mutant.name(), found.len()));
-        found.len() < kills
+        let kills = found.values().filter(|word| counts(word)).count();
+        progress.show(|_| format!("{name}: {kills} kills"));
+        kills < enough
     });
     progress.clear();
-    let mut signs = BTreeMap::new();
-    let mut last = None;
-    let mut gaps = Vec::new();
-    for (seed, sign) in found.into_iter().take(kills) {
-        gaps.push(last.map_or(seed + 1, |last: u64| seed - last));
-        last = Some(seed);
-        *signs.entry(sign).or_default() += 1;
+    found
+}
+
+/// From one kill to the next.
+fn gaps(seeds: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut next = 0;
+    let gap = |seed: u64| seed + 1 - std::mem::replace(&mut next, seed + 1);
+    seeds.map(gap).collect()
+}
+
+fn of_core(mutant: Mutant, seeds: u64, kills: usize) -> Row {
+    let setting = Setting { mutant: Some(mutant), ..Setting::default() };
+    let sign = |seed| run_plan(&draw::plan(seed, Profile::Mixed), setting).violation.map(|found| found.fingerprint());
+    let found = hunt(mutant.name(), seeds, kills, sign, |_| true);
+    let mut signs = BTreeMap::<&str, u64>::new();
+    found.values().take(kills).for_each(|sign| *signs.entry(sign).or_default() += 1);
+    let by = signs.iter().max_by_key(|(_, times)| **times).map_or("nobody", |(sign, _)| sign).to_owned();
+    Row { name: mutant.name().into(), kills: gaps(found.keys().copied().take(kills)), by }
+}
+
+/// A mutant of the simulator is found by the smallest campaign that an oracle or a floor fails while the sound
+/// simulator passes the same seeds, floors included. Each kill has seeds of its own.
+fn of_simulator(tampering: Tampering, kills: usize) -> Row {
+    let mut found = Vec::new();
+    let mut signs = BTreeMap::<String, u64>::new();
+    let job = |block: usize| smallest_campaign(tampering, block as u64 * CAMPAIGN_MAX);
+    spread(cores(), kills, job, |_, kill| {
+        if let Some((schedules, sign)) = kill {
+            found.push(schedules);
+            *signs.entry(sign).or_default() += 1;
+        }
+        true
+    });
+    let by = signs.into_iter().max_by_key(|&(_, times)| times).map_or("nobody".into(), |(sign, _)| sign);
+    Row { name: tampering.name().into(), kills: found, by }
+}
+
+fn smallest_campaign(tampering: Tampering, from: u64) -> Option<(u64, String)> {
+    let tampered = Setting { tampering: Some(tampering), ..Setting::default() };
+    let (mut sound, mut tame) = (Summary::default(), Summary::default());
+    for seed in from..from + CAMPAIGN_MAX {
+        let plan = draw::plan(seed, Profile::Mixed);
+        let verdict = |setting| -> Verdict { run_plan(&plan, setting) };
+        tame.add(seed, &verdict(tampered));
+        if let Some(sign) = tame.failures.keys().next() {
+            return Some((tame.schedules, sign.clone()));
+        }
+        sound.add(seed, &verdict(Setting::default()));
+        if let (Some(kind), true) = (tame.below_floor().first(), sound.below_floor().is_empty()) {
+            return Some((tame.schedules, format!("the floor of {}", kind.name())));
+        }
     }
-    (gaps, signs)
+    None
+}
+
+fn pair_name(oracle: Invariant, mutant: Mutant) -> String {
+    format!("blind-{}+{}", oracle.name(), mutant.name())
+}
+
+/// A mutant of an oracle is found by a schedule that the oracle convicts and that passes when it is blind: the
+/// pair survives, so nobody but this oracle stood in its way.
+fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row {
+    let name = pair_name(oracle, mutant);
+    let found = hunt(&name, seeds, kills, |seed| survives_blind(oracle, mutant, seed), |&survives| survives);
+    let survived = found.iter().filter(|&(_, &survives)| survives).map(|(&seed, _)| seed);
+    let passes = survived.clone().count();
+    let by = format!("survives {passes} of {} schedules that {} convicts", found.len(), oracle.name());
+    Row { name, kills: gaps(survived.take(kills)), by }
+}
+
+/// None where this oracle does not convict; else whether the schedule passes without it.
+fn survives_blind(oracle: Invariant, mutant: Mutant, seed: u64) -> Option<bool> {
+    let plan = draw::plan(seed, Profile::Mixed);
+    let with = |tampering| run_plan(&plan, Setting { mutant: Some(mutant), tampering, ..Setting::default() }).violation;
+    with(None).filter(|found| found.invariant == oracle)?;
+    Some(with(Some(Tampering::Blind(oracle))).is_none())
 }

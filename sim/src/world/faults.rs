@@ -1,13 +1,17 @@
 //! Faults: they strike, they end, and at the end everything is healed.
 
-use super::{Happening, World};
+use super::{Frame, Happening, World};
 use crate::adversity::Kind;
+use crate::network::Link;
 use crate::observe::Note;
 use crate::plan::{Fault, FaultKind};
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
 use crate::tampering::Tampering;
 use hence_core::Request;
+
+/// A link that is cut again within this time flaps, in microseconds.
+const FLAP_MAX: u64 = 200_000;
 
 impl<S: Subject> World<S> {
     /// Adds a fault to the plan and schedules it.
@@ -59,6 +63,8 @@ impl<S: Subject> World<S> {
                 self.count(Kind::Jump);
                 self.jump(replica.into(), by);
             }
+            FaultKind::Burst { from, to, loss } => self.link(from, to).bursts.push(loss),
+            FaultKind::Slow { replica, by } => self.nodes[usize::from(replica)].slow_by += by,
             FaultKind::Unwant { replica, via } => {
                 let (address, via) = (self.addresses[usize::from(replica)].clone(), usize::from(via));
                 if self.is_alive(via) && self.nodes[via].pauses == 0 {
@@ -86,6 +92,13 @@ impl<S: Subject> World<S> {
                 }
             }
             FaultKind::Jump { replica, by } => self.jump(replica.into(), by.saturating_neg()),
+            FaultKind::Burst { from, to, loss } => {
+                let bursts = &mut self.link(from, to).bursts;
+                if let Some(at) = bursts.iter().position(|&burst| burst == loss) {
+                    bursts.swap_remove(at);
+                }
+            }
+            FaultKind::Slow { replica, by } => self.nodes[usize::from(replica)].slow_by -= by,
             FaultKind::Unwant { replica, via } => {
                 let (address, via) = (self.addresses[usize::from(replica)].clone(), usize::from(via));
                 if self.is_alive(via) && self.nodes[via].pauses == 0 {
@@ -164,19 +177,34 @@ impl<S: Subject> World<S> {
                 (Box::new(move |from, to| (from, to) == pair), hold)
             }
             FaultKind::Split { mask, hold } => (Box::new(move |from, to| mask >> from & 1 != mask >> to & 1), hold),
-            FaultKind::Crash { .. } | FaultKind::Pause { .. } | FaultKind::Jump { .. } | FaultKind::Unwant { .. } => {
-                (Box::new(|_, _| false), false)
-            }
+            FaultKind::Crash { .. }
+            | FaultKind::Pause { .. }
+            | FaultKind::Jump { .. }
+            | FaultKind::Unwant { .. }
+            | FaultKind::Burst { .. }
+            | FaultKind::Slow { .. } => (Box::new(|_, _| false), false),
         };
         let links = (0..count * count).filter(|link| link / count != link % count && cuts(link / count, link % count));
         (links.collect(), hold)
+    }
+
+    fn link(&mut self, from: u8, to: u8) -> &mut Link<Frame<S::Message>> {
+        let count = self.nodes.len();
+        &mut self.links[usize::from(from) * count + usize::from(to)]
     }
 
     fn cut_links(&mut self, kind: FaultKind) {
         let (links, hold) = self.links_of(kind);
         for link in links {
             let link = &mut self.links[link];
-            if hold { link.holding += 1 } else { link.losing += 1 }
+            if hold {
+                link.holding += 1
+            } else {
+                link.losing += 1
+            }
+            if link.mended_at.is_some_and(|mended| self.now - mended < FLAP_MAX) {
+                self.judge.counts.add(Kind::Flap);
+            }
         }
     }
 
@@ -192,6 +220,7 @@ impl<S: Subject> World<S> {
             if link.is_cut() {
                 continue;
             }
+            link.mended_at = Some(self.now);
             for frame in std::mem::take(&mut self.links[at].held) {
                 // What a kernel retransmits comes in order, soon after the cut ends.
                 let link = &mut self.links[at];

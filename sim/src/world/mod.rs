@@ -68,6 +68,8 @@ struct Node<S: Subject> {
     timer_at: u64,
     /// The last timers' moment and how many fired in it: names them.
     timer_slot: (u64, u64),
+    /// How late everything reaches it.
+    slow_by: u64,
     pauses: u16,
     crashes: u16,
     backlog: Vec<Happening<S::Message>>,
@@ -190,6 +192,7 @@ impl<S: Subject> World<S> {
             wall_ahead: replica.wall_ahead,
             timer_at: u64::MAX,
             timer_slot: (0, 0),
+            slow_by: 0,
             pauses: 0,
             crashes: 0,
             backlog: Vec::new(),
@@ -436,7 +439,7 @@ impl<S: Subject> World<S> {
     fn reschedule(&mut self, replica: usize) {
         let node = &mut self.nodes[replica];
         let Some(time) = node.subject.as_ref().and_then(S::poll_timeout) else { return };
-        let at = node.clock.when(time).max(self.now);
+        let at = node.clock.when(time).max(self.now) + node.slow_by;
         if at < node.timer_at {
             node.timer_at = at;
             let life = node.life;

@@ -4,7 +4,7 @@ use super::{Frame, Happening, World};
 use crate::adversity::Kind;
 use crate::network::{Fate, Link};
 use crate::observe::Note;
-use crate::random::{Domain, mix};
+use crate::random::{Domain, WORDS, chance, mix};
 use crate::subject::{Out, Stimulus, Subject, Traits};
 use crate::tampering::Tampering;
 use crate::verdict::Invariant;
@@ -136,6 +136,7 @@ impl<S: Subject> World<S> {
     fn fate(&mut self, key: u64, cause: u64, ends: (usize, usize), traits: &Traits, ordinal: u16, step: u64) -> Fate {
         let (from, to) = ends;
         let mut fate = self.plan.network.fate(self.source.words(key), to);
+        fate.lost |= self.is_lost_in_burst(key, ends);
         match self.tampering {
             Some(Tampering::NoDuplicates) => fate.copy = None,
             Some(Tampering::NoLoss) => fate.lost = false,
@@ -154,6 +155,16 @@ impl<S: Subject> World<S> {
         }
     }
 
+    fn is_lost_in_burst(&mut self, key: u64, (from, to): (usize, usize)) -> bool {
+        let link = from * self.nodes.len() + to;
+        let Some(&loss) = self.links[link].bursts.iter().max() else { return false };
+        let lost = chance(self.source.words(mix(key, 3))[to % WORDS], loss);
+        if lost {
+            self.count(Kind::FrameBurst);
+        }
+        lost
+    }
+
     fn send_frame(&mut self, frame: Frame<S::Message>, fate: Fate, traits: &Traits) {
         let (from, to) = (frame.from, frame.to);
         let link = from * self.nodes.len() + to;
@@ -166,7 +177,11 @@ impl<S: Subject> World<S> {
         }
         // The heal frees what is stuck: nothing sent before it arrives long after it.
         let latest = if self.healed { u64::MAX } else { self.plan.heal_at + STUCK_MAX };
-        let mut arrival = (self.now + fate.delay).min(latest);
+        let slow_by = self.nodes[to].slow_by;
+        if slow_by > 0 {
+            self.count(Kind::Slow);
+        }
+        let mut arrival = (self.now + fate.delay + slow_by).min(latest);
         let last = self.links[link].last_arrival;
         if !fate.overtakes {
             arrival = arrival.max(last + 1);
