@@ -2,6 +2,7 @@
 
 mod budgets;
 mod golden;
+mod judge;
 mod naive;
 mod sim;
 mod tidy;

@@ -10,6 +10,7 @@ pub mod baseline;
 pub mod bits;
 pub mod campaign;
 pub mod case;
+pub mod check;
 pub mod clock;
 pub mod draw;
 pub mod history;

@@ -70,6 +70,8 @@ enum Command {
         #[arg(long, requires = "explain")]
         against: Option<PathBuf>,
     },
+    Check(command::check::Check),
+    CheckBench(command::check::Bench),
     /// Measure speed on one core: medians of several rounds
     Bench {
         /// Schedules in a round
@@ -149,6 +151,8 @@ fn main() -> ExitCode {
         Command::Soak { days, seed } => command::soak::run(seed, days),
         Command::Hashes { explain: Some(seed), against, .. } => command::hashes::explain(seed, against.as_deref()),
         Command::Hashes { from, count, .. } => command::hashes::hashes(from, count),
+        Command::Check(asked) => command::check::check(&asked),
+        Command::CheckBench(asked) => command::check::bench(&asked),
         Command::Bench { schedules, rounds } => command::campaign::bench(schedules, rounds),
     });
     match done {

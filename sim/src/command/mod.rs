@@ -3,6 +3,7 @@
 
 pub(crate) mod campaign;
 pub(crate) mod cases;
+pub(crate) mod check;
 pub(crate) mod hashes;
 pub(crate) mod mutants;
 pub(crate) mod soak;

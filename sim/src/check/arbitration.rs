@@ -1,0 +1,151 @@
+//! Whether one total order of all writes explains every winner: happens-before and forced pairs without a cycle.
+
+use super::order::{Successors, for_each_edge};
+use super::pass::Walk;
+use super::problem::{Edge, Node, Problem, WRITE};
+use super::rows::Cell;
+use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+/// How many nodes to start from when looking for a short cycle.
+const STARTS_MAX: usize = 64;
+
+/// A cycle of happens-before, these edges and what must be ahead of each winner; none if an order exists.
+pub(crate) fn cycle<T: Cell>(problem: &Problem, walk: &Walk<T>, extra: &[Edge], with_ahead: bool) -> Option<Vec<Node>> {
+    let mut kahn = Kahn::new(problem, walk, extra, with_ahead);
+    kahn.run();
+    let leftover: Vec<bool> = kahn.placed.iter().map(|&placed| !placed).collect();
+    leftover.contains(&true).then(|| kahn.shortest(&leftover))
+}
+
+/// Kahn's algorithm, in which a winner also waits until enough of each chain was placed.
+struct Kahn<'a, T> {
+    problem: &'a Problem,
+    walk: &'a Walk<T>,
+    with_ahead: bool,
+    extra: Vec<Edge>,
+    successors: Successors,
+    missing: Vec<u32>,
+    placed: Vec<bool>,
+    /// How much of each chain was placed.
+    done: Vec<u32>,
+    /// Who waits until so much of a chain was placed, and from which chain on it must look again.
+    waiting: Vec<BinaryHeap<Reverse<(u32, Node)>>>,
+    ready: VecDeque<(Node, u32)>,
+}
+
+impl<'a, T: Cell> Kahn<'a, T> {
+    fn new(problem: &'a Problem, walk: &'a Walk<T>, extra: &[Edge], with_ahead: bool) -> Self {
+        let mut missing = vec![0; problem.nodes()];
+        for_each_edge(problem, extra, |_, to| missing[to as usize] += 1);
+        let ready = (0..problem.nodes() as Node).filter(|&node| missing[node as usize] == 0).map(|node| (node, 0));
+        let chains = problem.chains();
+        Self {
+            problem,
+            walk,
+            with_ahead,
+            extra: extra.to_vec(),
+            successors: Successors::of(problem, extra),
+            ready: ready.collect(),
+            missing,
+            placed: vec![false; problem.nodes()],
+            done: vec![0; chains],
+            waiting: (0..chains).map(|_| BinaryHeap::new()).collect(),
+        }
+    }
+
+    fn run(&mut self) {
+        while let Some((node, from)) = self.ready.pop_front() {
+            if let Some((chain, count)) = self.not_yet(node, from) {
+                self.waiting[chain].push(Reverse((count, node)));
+                continue;
+            }
+            self.placed[node as usize] = true;
+            for &next in self.successors.of_node(node) {
+                self.missing[next as usize] -= 1;
+                if self.missing[next as usize] == 0 {
+                    self.ready.push_back((next, 0));
+                }
+            }
+            if !self.problem.is(node, WRITE) {
+                continue;
+            }
+            let chain = self.problem.chain[node as usize];
+            self.done[chain as usize] += 1;
+            let waiting = &mut self.waiting[chain as usize];
+            while waiting.peek().is_some_and(|Reverse((count, _))| *count <= self.done[chain as usize]) {
+                let Reverse((_, node)) = waiting.pop().expect("it was just seen");
+                self.ready.push_back((node, chain));
+            }
+        }
+    }
+
+    /// The first chain of which too little was placed, and how much it takes.
+    fn not_yet(&self, node: Node, from: u32) -> Option<(usize, u32)> {
+        let ahead = self.walk.ahead_of(self.problem, node).filter(|_| self.with_ahead)?;
+        let chains = ahead.iter().enumerate().skip(from as usize);
+        chains.map(|(chain, cell)| (chain, cell.count())).find(|&(chain, count)| self.done[chain] < count)
+    }
+
+    /// A shortest cycle among what could not be placed.
+    fn shortest(&self, leftover: &[bool]) -> Vec<Node> {
+        let mut into: BTreeMap<Node, Vec<Node>> = BTreeMap::new();
+        for &(from, to) in &self.extra {
+            into.entry(to).or_default().push(from);
+        }
+        let before = |node: Node| {
+            let problem = self.problem;
+            let mut before: Vec<Node> = problem.predecessors(node).collect();
+            before.extend(into.get(&node).into_iter().flatten());
+            for (chain, cell) in
+                self.walk.ahead_of(problem, node).filter(|_| self.with_ahead).into_iter().flatten().enumerate()
+            {
+                if cell.count() > 0 {
+                    before.push(problem.chain_nodes[(problem.chain_start[chain] + cell.count() - 1) as usize]);
+                }
+            }
+            before.retain(|&other| leftover[other as usize]);
+            before
+        };
+        let mut best = Vec::new();
+        let mut starts = 0;
+        for start in (0..self.problem.nodes() as Node).filter(|&node| leftover[node as usize]) {
+            if let Some(cycle) = around(start, before) {
+                starts += 1;
+                if best.is_empty() || cycle.len() < best.len() {
+                    best = cycle;
+                }
+            }
+            if best.len() == 2 || starts == STARTS_MAX {
+                break;
+            }
+        }
+        best
+    }
+}
+
+/// A shortest way around through what is before, from a node to itself, in forward order.
+fn around(start: Node, before: impl Fn(Node) -> Vec<Node>) -> Option<Vec<Node>> {
+    let mut leads_to = BTreeMap::new();
+    let mut queue = VecDeque::from([start]);
+    while let Some(node) = queue.pop_front() {
+        for other in before(node) {
+            if other == start {
+                let mut cycle = vec![start, node];
+                let mut at = node;
+                while at != start {
+                    at = leads_to[&at];
+                    cycle.push(at);
+                }
+                cycle.pop();
+                return Some(cycle);
+            }
+            if let Entry::Vacant(entry) = leads_to.entry(other) {
+                entry.insert(node);
+                queue.push_back(other);
+            }
+        }
+    }
+    None
+}

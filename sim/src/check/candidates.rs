@@ -1,0 +1,67 @@
+//! What may explain a debt: which writes may have removed a put before an event, which puts may have been alive.
+
+use super::pass::Debt;
+use super::problem::{DELETE, Edge, Node, PUT, Problem, View};
+use super::rows::{Cell, Rows};
+
+/// One way to explain a debt: edges that join the happens-before order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Explanation {
+    /// The write that removed the put, or the put that was alive.
+    pub(crate) write: Node,
+    pub(crate) edges: Vec<Edge>,
+}
+
+/// Everything that may explain a debt.
+pub(crate) fn explanations<T: Cell>(problem: &Problem, rows: &Rows<T>, debt: Debt) -> Vec<Explanation> {
+    match debt {
+        Debt::Removed { put, event } => removers(problem, rows, put, event),
+        Debt::Alive { event } => living(problem, rows, event),
+    }
+}
+
+/// The deletes and shown puts that may have removed the put before the event, each with the write that met the put
+/// itself: the remover, or one that the remover replaced, and so on.
+pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, event: Node) -> Vec<Explanation> {
+    let before = |a: Node, b: Node| rows.before(problem, a, b);
+    let shown = problem.shown(event);
+    let after = problem.first_writes(event);
+    let follows = |write: Node| after.iter().any(|&first| first == write || before(first, write));
+    let deletes = problem.index.writes(problem.key[event as usize]).iter().filter(|&&write| problem.is(write, DELETE));
+    let mut found = Vec::new();
+    for &write in deletes.chain(shown) {
+        let possible = write != event && write != put && !follows(write) && !before(write, put);
+        if !possible || shown.iter().any(|&shown| before(shown, write)) {
+            continue;
+        }
+        let mut open = vec![write];
+        let mut seen = Vec::new();
+        while let Some(first) = open.pop() {
+            if seen.contains(&first) || first == put || before(first, put) {
+                continue;
+            }
+            seen.push(first);
+            let members = problem.shown(first);
+            if problem.view(first) != View::Exact || members.contains(&put) {
+                let edges = [(put, first), (write, event)];
+                let news = |&(from, to): &Edge| !(problem.shown(to).contains(&from));
+                found.push(Explanation { write, edges: edges.into_iter().filter(news).collect() });
+            } else {
+                open.extend_from_slice(members);
+            }
+        }
+    }
+    found
+}
+
+/// The puts that may have been alive at a write that says that it replaced something.
+fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node) -> Vec<Explanation> {
+    let before = |a: Node, b: Node| rows.before(problem, a, b);
+    let writes = problem.index.writes(problem.key[event as usize]);
+    let past: Vec<Node> = writes.iter().copied().filter(|&write| before(write, event)).collect();
+    let possible = |&put: &Node| {
+        problem.is(put, PUT) && put != event && !before(event, put) && !past.iter().any(|&write| before(put, write))
+    };
+    let explain = |put: Node| Explanation { write: put, edges: vec![(put, event)] };
+    writes.iter().copied().filter(possible).map(explain).collect()
+}

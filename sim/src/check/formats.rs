@@ -1,0 +1,106 @@
+//! Which format a history is in, and reading and writing any of them.
+
+use super::history::History;
+use super::json::ReadError;
+use super::plume::WriteError;
+use super::{edn, hist, json, plume, shiviz};
+use std::io::{BufRead, Write};
+
+/// A format of histories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Our own: JSON lines.
+    Json,
+    /// Plume text.
+    Plume,
+    /// Jepsen's EDN.
+    Edn,
+    /// dbcop's `.hist`; only written.
+    Hist,
+    /// A log for ShiViz; only written.
+    ShiViz,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 5] = [Self::Json, Self::Plume, Self::Edn, Self::Hist, Self::ShiViz];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Plume => "plume",
+            Self::Edn => "edn",
+            Self::Hist => "hist",
+            Self::ShiViz => "shiviz",
+        }
+    }
+
+    /// The format of this name.
+    ///
+    /// # Errors
+    ///
+    /// Lists the names there are.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let names = Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|format| format.name() == name).ok_or(format!("\"{name}\" is none of {names}"))
+    }
+
+    /// What the beginning of a file looks like.
+    #[must_use]
+    pub fn guess(start: &[u8]) -> Option<Self> {
+        let text = start.trim_ascii_start();
+        let then = |skip: usize| text.get(skip..).map(<[u8]>::trim_ascii_start).and_then(|rest| rest.first());
+        match (text.first()?, then(1)) {
+            (b'{', None | Some(b'"' | b'}')) => Some(Self::Json),
+            (b'{', Some(b':')) | (b'[' | b'(' | b'#' | b';', _) => Some(Self::Edn),
+            (b'r' | b'w', Some(b'(')) => Some(Self::Plume),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a history; without a format, in the one that its beginning looks like.
+///
+/// # Errors
+///
+/// What is wrong, and on which line.
+pub fn read(mut input: impl BufRead, format: Option<Format>) -> Result<History, ReadError> {
+    let start = input.fill_buf()?;
+    if start.trim_ascii().is_empty() {
+        return Err(ReadError::Empty);
+    }
+    let unknown = || {
+        let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        ReadError::UnknownFormat { start: String::from_utf8_lossy(&line[..line.len().min(40)]).into_owned() }
+    };
+    match format.or_else(|| Format::guess(start)).ok_or_else(unknown)? {
+        Format::Json => json::read(input),
+        Format::Plume => plume::read(input),
+        Format::Edn => edn::read(input),
+        format @ (Format::Hist | Format::ShiViz) => {
+            Err(ReadError::Line { line: 1, problem: format!("{} is only written, not read", format.name()) })
+        }
+    }
+}
+
+/// Writes a history.
+///
+/// # Errors
+///
+/// When the format has no word for something in it, or the output fails.
+pub fn write(history: &History, format: Format, output: &mut impl Write) -> Result<(), WriteError> {
+    match format {
+        Format::Json => {
+            for operation in history.operations() {
+                json::write(&operation, output)?;
+            }
+            Ok(())
+        }
+        Format::Plume => plume::write(history, output),
+        Format::Edn => edn::write(history, output),
+        Format::Hist => hist::write(history, output),
+        Format::ShiViz => shiviz::write(history, output),
+    }
+}

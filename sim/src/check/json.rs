@@ -1,0 +1,307 @@
+//! Our own format: one JSON object on a line for each operation, read as a stream.
+//!
+//! A line is bounded, and every error names its line. A last line without its end that does not parse is a cut-off
+//! tail: the verdict is about what is whole, with a warning. Lines with only a `note` are the recorder's remarks.
+
+use super::history::{Action, History, Malformed, Operation, Outcome, Record};
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{BufRead, Read as _, Write};
+
+/// The longest line, in bytes. A value is at most 8 MiB and may come back several times as siblings.
+pub const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// Why a history cannot be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// A line does not follow the format.
+    Line {
+        /// Which, from 1.
+        line: u32,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file cannot be read.
+    Io(std::io::Error),
+    /// The first line belongs to no format that is known.
+    UnknownFormat {
+        /// How it begins.
+        start: String,
+    },
+    /// Nothing is in it.
+    Empty,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { line, problem } => write!(f, "line {line}: {problem}"),
+            Self::Io(error) => write!(f, "{error}"),
+            Self::UnknownFormat { start } => {
+                write!(f, "line 1: no known format begins with {start:?}; say which it is with --format")
+            }
+            Self::Empty => f.write_str("line 1: the history is empty"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<std::io::Error> for ReadError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+pub(crate) fn at_line(line: u32, malformed: &Malformed) -> ReadError {
+    ReadError::Line { line, problem: malformed.to_string() }
+}
+
+/// One line at a time, bounded.
+pub(crate) struct Lines<R> {
+    input: R,
+    pub(crate) buffer: Vec<u8>,
+    /// The number of the line in the buffer.
+    pub(crate) line: u32,
+    /// The line in the buffer had no end.
+    pub(crate) is_open: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(crate) const fn new(input: R) -> Self {
+        Self { input, buffer: Vec::new(), line: 0, is_open: false }
+    }
+
+    /// Reads the next line without its end; false at the end of the input.
+    pub(crate) fn advance(&mut self) -> Result<bool, ReadError> {
+        self.buffer.clear();
+        self.line += 1;
+        let limit = LINE_BYTES_MAX as u64 + 1;
+        let count = self.input.by_ref().take(limit).read_until(b'\n', &mut self.buffer)?;
+        if count == 0 {
+            return Ok(false);
+        }
+        self.is_open = self.buffer.last() != Some(&b'\n');
+        if self.is_open && count as u64 == limit {
+            return Err(self.error(format!("longer than {LINE_BYTES_MAX} bytes")));
+        }
+        while self.buffer.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            self.buffer.pop();
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn error(&self, problem: impl Into<String>) -> ReadError {
+        ReadError::Line { line: self.line, problem: problem.into() }
+    }
+}
+
+/// A text, or a number that stands for one.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a non-negative integer")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(number.to_string())))
+            }
+        }
+        deserializer.deserialize_any(Texts)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    id: Option<u64>,
+    #[serde(borrow)]
+    client: Option<Text<'a>>,
+    #[serde(borrow)]
+    replica: Option<Text<'a>>,
+    op: Option<&'a str>,
+    #[serde(borrow)]
+    key: Option<Text<'a>>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    siblings: Option<Vec<&'a RawValue>>,
+    status: Option<u16>,
+    #[serde(borrow)]
+    token_in: Option<Text<'a>>,
+    #[serde(borrow)]
+    token_out: Option<Text<'a>>,
+    #[serde(borrow)]
+    merged_from: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    shown: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    superseded: Option<Vec<Text<'a>>>,
+    call_ns: Option<u64>,
+    return_ns: Option<u64>,
+    outcome: Option<&'a str>,
+    #[serde(borrow)]
+    note: Option<&'a RawValue>,
+}
+
+/// Reads a history.
+///
+/// # Errors
+///
+/// The first line that does not follow the format, or that cannot stand in a history with those before it.
+pub fn read(input: impl BufRead) -> Result<History, ReadError> {
+    let mut lines = Lines::new(input);
+    let mut history = History::default();
+    let mut notes = 0_u64;
+    while lines.advance()? {
+        if lines.buffer.is_empty() && lines.is_open {
+            break;
+        }
+        let parsed = serde_json::from_slice::<Line<'_>>(&lines.buffer);
+        match parsed {
+            Ok(line) if line.note.is_some() && line.op.is_none() => notes += 1,
+            Ok(line) => push(&mut history, lines.line, &line)?,
+            Err(_) if lines.is_open => {
+                history.truncated = true;
+                let line = lines.line;
+                history.warnings.push(format!("line {line} is cut off; the verdict is about the lines before it"));
+            }
+            Err(error) => return Err(lines.error(unlocated(&error))),
+        }
+    }
+    if notes > 0 {
+        history.warnings.push(format!("{notes} lines are notes and were not judged"));
+    }
+    Ok(history)
+}
+
+/// What the parser says, with its column; its line is always the first, because it saw one line only.
+fn unlocated(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
+    format!("column {}: {problem}", error.column())
+}
+
+fn push(history: &mut History, number: u32, line: &Line<'_>) -> Result<(), ReadError> {
+    let missing = |field: &str| ReadError::Line { line: number, problem: format!("the field \"{field}\" is missing") };
+    let action = match line.op.ok_or_else(|| missing("op"))? {
+        "get" => Action::Get,
+        "put" => Action::Put,
+        "delete" => Action::Delete,
+        other => return Err(ReadError::Line { line: number, problem: format!("\"{other}\" is not an op") }),
+    };
+    let outcome = match line.outcome.ok_or_else(|| missing("outcome"))? {
+        "ok" => Outcome::Ok,
+        "fail" => Outcome::Fail,
+        "unknown" => Outcome::Unknown,
+        other => return Err(ReadError::Line { line: number, problem: format!("\"{other}\" is not an outcome") }),
+    };
+    let texts = |list: &'_ Option<Vec<Text<'_>>>| -> Option<Vec<String>> {
+        list.as_ref().map(|list| list.iter().map(|text| text.0.to_string()).collect())
+    };
+    let (merged, shown, superseded) = (texts(&line.merged_from), texts(&line.shown), texts(&line.superseded));
+    let (has_shown, has_superseded) = (shown.is_some(), superseded.is_some());
+    let merged: Vec<&str> = merged.iter().flatten().map(String::as_str).collect();
+    let shown: Vec<&str> = shown.iter().flatten().map(String::as_str).collect();
+    let superseded: Vec<&str> = superseded.iter().flatten().map(String::as_str).collect();
+    let siblings: Option<Vec<&str>> = line.siblings.as_ref().map(|list| list.iter().map(|value| value.get()).collect());
+    fn text<'a>(text: &'a Option<Text<'_>>) -> Option<&'a str> {
+        text.as_ref().map(|text| &*text.0)
+    }
+    let record = Record {
+        id: line.id.ok_or_else(|| missing("id"))?,
+        client: text(&line.client).ok_or_else(|| missing("client"))?,
+        replica: text(&line.replica).unwrap_or_default(),
+        action,
+        key: text(&line.key).ok_or_else(|| missing("key"))?,
+        value: line.value.map(RawValue::get),
+        siblings: siblings.as_deref(),
+        status: line.status.unwrap_or(0),
+        token_in: text(&line.token_in),
+        merged_from: &merged,
+        token_out: text(&line.token_out),
+        shown: has_shown.then_some(&shown),
+        superseded: has_superseded.then_some(&superseded),
+        call_ns: line.call_ns,
+        return_ns: line.return_ns,
+        outcome,
+    };
+    history.push_record(number, &record).map_err(|malformed| at_line(number, &malformed))
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    id: u64,
+    client: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    replica: &'a str,
+    op: &'a str,
+    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    siblings: Option<Vec<&'a RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_in: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    merged_from: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_out: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_ns: Option<u64>,
+    outcome: &'a str,
+}
+
+/// Writes one operation on a line.
+///
+/// # Errors
+///
+/// What the output says; a value that is no JSON text is invalid data.
+pub fn write(operation: &Operation, output: &mut impl Write) -> std::io::Result<()> {
+    fn raw(text: &str) -> std::io::Result<&RawValue> {
+        serde_json::from_str(text).map_err(std::io::Error::from)
+    }
+    let siblings =
+        operation.siblings.as_ref().map(|list| list.iter().map(|value| raw(value)).collect::<Result<_, _>>());
+    let written = Written {
+        id: operation.id,
+        client: &operation.client,
+        replica: &operation.replica,
+        op: operation.action.name(),
+        key: &operation.key,
+        value: operation.value.as_deref().map(raw).transpose()?,
+        siblings: siblings.transpose()?,
+        status: (operation.status != 0).then_some(operation.status),
+        token_in: operation.token_in.as_deref(),
+        merged_from: &operation.merged_from,
+        token_out: operation.token_out.as_deref(),
+        shown: operation.shown.as_deref(),
+        superseded: operation.superseded.as_deref(),
+        call_ns: operation.call_ns,
+        return_ns: operation.return_ns,
+        outcome: operation.outcome.name(),
+    };
+    serde_json::to_writer(&mut *output, &written)?;
+    output.write_all(b"\n")
+}

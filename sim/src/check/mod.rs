@@ -1,0 +1,38 @@
+//! The history checker: judges what clients saw, and nothing else.
+//!
+//! It never trusts a token's content, a vector or a log of the system under test. A history is fine if a strict order
+//! of visibility that contains happens-before, and for convergence a total order of writes that contains visibility,
+//! explain what each event showed. Levels and bad patterns follow Bouajjani, Enea, Guerraoui and Hamza, "On verifying
+//! causal consistency", POPL 2017, extended by deletes, exact sets of siblings, and lineage by tokens.
+
+mod arbitration;
+mod candidates;
+mod convergence;
+pub mod generate;
+mod guarantees;
+pub mod history;
+pub mod intern;
+pub mod json;
+mod lineage;
+mod operation;
+mod order;
+mod pass;
+mod problem;
+mod report;
+mod rows;
+mod search;
+pub mod slow;
+mod writers;
+
+pub use problem::Unreadable;
+pub use report::{Options, Report, Verdict, judge};
+pub use search::{Budget, Level};
+mod counterexample;
+pub mod edn;
+pub mod formats;
+pub mod hist;
+mod picture;
+pub mod plume;
+mod prose;
+pub mod shiviz;
+pub use counterexample::Counterexample;

@@ -1,0 +1,175 @@
+//! Orders of the happens-before graph: a topological one, a cover by chains, and shortest cycles.
+//!
+//! No recursion: a session of ten million operations is one path of ten million nodes.
+
+use super::history::NONE;
+use super::problem::{Edge, Node, Problem, WRITE};
+
+/// How many nodes to start from when looking for a short cycle.
+const STARTS_MAX: usize = 256;
+
+/// Successors of each node, in one array.
+#[derive(Debug)]
+pub(crate) struct Successors {
+    start: Vec<u32>,
+    nodes: Vec<Node>,
+}
+
+impl Successors {
+    pub(crate) fn of(problem: &Problem, extra: &[Edge]) -> Self {
+        let nodes = problem.nodes();
+        let mut start = vec![0_u32; nodes + 1];
+        for_each_edge(problem, extra, |from, _| start[from as usize + 1] += 1);
+        for node in 0..nodes {
+            start[node + 1] += start[node];
+        }
+        let mut next = start.clone();
+        let mut all = vec![0; start[nodes] as usize];
+        for_each_edge(problem, extra, |from, to| {
+            all[next[from as usize] as usize] = to;
+            next[from as usize] += 1;
+        });
+        Self { start, nodes: all }
+    }
+
+    pub(crate) fn of_node(&self, node: Node) -> &[Node] {
+        &self.nodes[self.start[node as usize] as usize..self.start[node as usize + 1] as usize]
+    }
+}
+
+pub(crate) fn for_each_edge(problem: &Problem, extra: &[Edge], mut edge: impl FnMut(Node, Node)) {
+    for node in 0..problem.nodes() as Node {
+        for before in problem.predecessors(node) {
+            edge(before, node);
+        }
+    }
+    for &(from, to) in extra {
+        edge(from, to);
+    }
+}
+
+/// A topological order: empty when the nodes' numbers are one, or the nodes on and behind cycles.
+pub(crate) fn sorted(problem: &Problem, extra: &[Edge]) -> Result<Vec<Node>, Vec<bool>> {
+    let mut ascending = true;
+    for_each_edge(problem, extra, |from, to| ascending &= from < to);
+    if ascending {
+        return Ok(Vec::new());
+    }
+    let nodes = problem.nodes();
+    let successors = Successors::of(problem, extra);
+    let mut missing = vec![0_u32; nodes];
+    for_each_edge(problem, extra, |_, to| missing[to as usize] += 1);
+    let mut order: Vec<Node> = (0..nodes as Node).filter(|&node| missing[node as usize] == 0).collect();
+    let mut at = 0;
+    while let Some(&node) = order.get(at) {
+        at += 1;
+        for &next in successors.of_node(node) {
+            missing[next as usize] -= 1;
+            if missing[next as usize] == 0 {
+                order.push(next);
+            }
+        }
+    }
+    if order.len() == nodes { Ok(order) } else { Err(missing.iter().map(|&count| count > 0).collect()) }
+}
+
+/// A shortest cycle among the nodes that no order could take.
+pub(crate) fn shortest_cycle(problem: &Problem, extra: &[Edge], leftover: &[bool]) -> Vec<Node> {
+    let successors = Successors::of(problem, extra);
+    let mut best: Vec<Node> = Vec::new();
+    let mut starts = 0;
+    // Starting nodes may lie behind a cycle and not on one; those cost little and do not count.
+    for start in (0..problem.nodes() as Node).filter(|&node| leftover[node as usize]) {
+        if let Some(cycle) = path(&successors, start, start, |node| leftover[node as usize]) {
+            if best.is_empty() || cycle.len() < best.len() {
+                best = cycle;
+            }
+            starts += 1;
+        }
+        if best.len() == 2 || starts == STARTS_MAX {
+            break;
+        }
+    }
+    best
+}
+
+/// A shortest path of at least one edge, with its first node and without its last.
+pub(crate) fn path(successors: &Successors, from: Node, to: Node, within: impl Fn(Node) -> bool) -> Option<Vec<Node>> {
+    let mut came_from = std::collections::BTreeMap::new();
+    let mut queue = std::collections::VecDeque::from([from]);
+    while let Some(node) = queue.pop_front() {
+        for &next in successors.of_node(node) {
+            if next == to {
+                let mut path = vec![node];
+                let mut back = node;
+                while back != from {
+                    back = came_from[&back];
+                    path.push(back);
+                }
+                path.reverse();
+                return Some(path);
+            }
+            if within(next) && next != from && !came_from.contains_key(&next) {
+                came_from.insert(next, node);
+                queue.push_back(next);
+            }
+        }
+    }
+    None
+}
+
+/// How many ends of chains a node remembers.
+const CARRIED_MAX: usize = 6;
+
+/// Ends of chains in the past of a node: chain and position of the last write that it knows of.
+type Carried = [(u32, u32); CARRIED_MAX];
+
+/// Covers the writes with chains, greedily: a write continues a chain that ends in its past, its session's first. So
+/// sessions are chains, and clients that ask once, or drop their tokens, share them. Reads stand in no chain, because
+/// a chain that ended in a read could never be continued by anybody who had not been there.
+pub(crate) fn cover(problem: &mut Problem) {
+    let nodes = problem.nodes();
+    problem.chain = vec![NONE; nodes];
+    problem.position = vec![0; nodes];
+    let mut lengths: Vec<u32> = Vec::new();
+    let mut carried: Vec<Carried> = vec![[(NONE, 0); CARRIED_MAX]; nodes];
+    let order = std::mem::take(&mut problem.order);
+    let plain = if order.is_empty() { nodes as Node } else { 0 };
+    for node in (0..plain).chain(order.iter().copied()) {
+        let mut known = [(NONE, 0); CARRIED_MAX];
+        let mut count = 0;
+        for before in problem.predecessors(node) {
+            for &(chain, position) in carried[before as usize].iter().take_while(|&&(chain, _)| chain != NONE) {
+                // An end that was continued elsewhere is no end any more.
+                let is_end = lengths[chain as usize] == position + 1;
+                if is_end && count < CARRIED_MAX && !known[..count].contains(&(chain, position)) {
+                    known[count] = (chain, position);
+                    count += 1;
+                }
+            }
+        }
+        if problem.is(node, WRITE) {
+            let chain = match known[0] {
+                (NONE, _) => {
+                    lengths.push(0);
+                    lengths.len() as u32 - 1
+                }
+                (chain, _) => chain,
+            };
+            (problem.chain[node as usize], problem.position[node as usize]) = (chain, lengths[chain as usize]);
+            known[0] = (chain, lengths[chain as usize]);
+            lengths[chain as usize] += 1;
+        }
+        carried[node as usize] = known;
+    }
+    problem.order = order;
+    let mut start = vec![0_u32; lengths.len() + 1];
+    for (chain, &length) in lengths.iter().enumerate() {
+        start[chain + 1] = start[chain] + length;
+    }
+    let mut chain_nodes = vec![0; start[lengths.len()] as usize];
+    for node in (0..nodes).filter(|&node| problem.chain[node] != NONE) {
+        chain_nodes[(start[problem.chain[node] as usize] + problem.position[node]) as usize] = node as Node;
+    }
+    (problem.chain_start, problem.chain_nodes) = (start, chain_nodes);
+}

@@ -1,0 +1,285 @@
+//! One walk over the graph: what is certainly wrong, what needs an explanation, and what the arbitration must hold.
+//!
+//! The walk follows "What is right" of the design. In an event's past it looks, per chain, for the last write of the
+//! event's key; earlier writes of the chain are before it, so they need no look of their own.
+
+use super::history::NONE;
+use super::problem::{Edge, Node, PUT, Problem, View, WINNER};
+use super::rows::{Cell, Rows};
+
+/// Why a history cannot be right, given the happens-before order and what joined it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// Operations each of which follows the one before it, all around.
+    Cycle(Vec<Node>),
+    /// What the event says contradicts itself, or names what nobody wrote.
+    Nonsense(Node),
+    /// The event showed a put although a later write of its key was in its past.
+    Overwritten { event: Node, shown: Node, write: Node },
+    /// The event did not show a put of its past, and nothing can have removed it.
+    Missing { event: Node, put: Node },
+    /// The event says that the key had a value, and no put can have been alive.
+    NotAlive { event: Node },
+    /// No order of all writes explains which values won.
+    Arbitration(Vec<Node>),
+}
+
+/// Something that the happens-before order alone does not explain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Debt {
+    /// Something removed the put before the event.
+    Removed { put: Node, event: Node },
+    /// Some put was alive at the event.
+    Alive { event: Node },
+}
+
+/// A put that a read had in its past and did not return: it comes before the winner, unless a delete removed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Losing {
+    pub(crate) put: Node,
+    pub(crate) winner: Node,
+    pub(crate) event: Node,
+}
+
+/// What a walk found.
+#[derive(Debug)]
+pub(crate) struct Walk<T> {
+    pub(crate) rows: Rows<T>,
+    pub(crate) wrong: Option<Break>,
+    pub(crate) debts: Vec<Debt>,
+    /// For each winner, how far into each chain the writes before it reach; a slot of `ahead_cells`, or [`NONE`].
+    pub(crate) ahead: Vec<u32>,
+    pub(crate) ahead_cells: Vec<T>,
+    /// Pairs of writes in arbitration order, certain ones.
+    pub(crate) certain: Vec<Edge>,
+    /// Pairs that a delete may undo.
+    pub(crate) losing: Vec<Losing>,
+}
+
+/// Which writes each event must have in its past: for one session guarantee, or all of the past.
+pub(crate) type Must<'a> = Option<&'a [Vec<Node>]>;
+
+struct Walker<'a, T> {
+    problem: &'a Problem,
+    walk: Walk<T>,
+    arbitrate: bool,
+    must: Must<'a>,
+    /// The last writes, puts and deletes of the key at hand, one per chain.
+    writes: Vec<Node>,
+    puts: Vec<Node>,
+    deletes: Vec<Node>,
+}
+
+/// Walks the graph with these extra edges, which must be sorted by where they lead. The order must respect them all.
+pub(crate) fn walk<T: Cell>(
+    problem: &Problem,
+    order: &[Node],
+    extra: &[Edge],
+    arbitrate: bool,
+    must: Must<'_>,
+) -> Walk<T> {
+    let ahead = if arbitrate { vec![NONE; problem.nodes()] } else { Vec::new() };
+    let walk = Walk {
+        rows: Rows::new(problem, extra),
+        wrong: None,
+        debts: Vec::new(),
+        ahead,
+        ahead_cells: Vec::new(),
+        certain: Vec::new(),
+        losing: Vec::new(),
+    };
+    let (writes, puts, deletes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut walker = Walker { problem, walk, arbitrate, must, writes, puts, deletes };
+    let plain = if order.is_empty() { problem.nodes() as Node } else { 0 };
+    for node in (0..plain).chain(order.iter().copied()) {
+        let first = extra.partition_point(|&(_, to)| to < node);
+        let into = extra[first..].iter().take_while(|&&(_, to)| to == node).map(|&(from, _)| from);
+        walker.walk.rows.open(problem, node, into);
+        if problem.view(node) != View::Open {
+            walker.look(node);
+            if walker.walk.wrong.is_some() {
+                break;
+            }
+        }
+        walker.walk.rows.close(problem, node);
+    }
+    walker.walk
+}
+
+impl<T: Cell> Walker<'_, T> {
+    fn before(&self, a: Node, b: Node) -> bool {
+        self.walk.rows.before(self.problem, a, b)
+    }
+
+    fn look(&mut self, event: Node) {
+        let key = self.problem.key[event as usize];
+        let view = self.problem.view(event);
+        if self.must.is_none() && view == View::Found && !self.problem.index.has_deletes(key) {
+            return self.look_at_plain(event, key);
+        }
+        self.gather(event, key);
+        self.look_for_overwritten(event);
+        match view {
+            View::Open => {}
+            View::Found => self.note_losing(event),
+            View::Exact => {
+                self.note_missing(event);
+                self.note_winner(event);
+            }
+            View::Alive => self.note_alive(event),
+        }
+    }
+
+    /// A read of a key that nobody deletes.
+    fn look_at_plain(&mut self, event: Node, key: u32) {
+        let (problem, walk) = (self.problem, &mut self.walk);
+        let is_winner = self.arbitrate && problem.is(event, WINNER);
+        for (at, &put) in problem.shown(event).iter().enumerate() {
+            for segment in problem.index.segments(key) {
+                let chain = segment.chain as usize;
+                let (limit, settled) = (walk.rows.row(event)[chain], walk.rows.row(put)[chain]);
+                // What the put itself has in its past neither follows it nor competes with it.
+                if limit <= settled {
+                    continue;
+                }
+                let Some(entry) = problem.index.last_within(segment, limit.count()) else { continue };
+                let position = problem.index.position[entry];
+                if position < settled.count() {
+                    continue;
+                }
+                let write = problem.index.node[entry];
+                if walk.rows.before(problem, put, write) {
+                    walk.wrong = Some(Break::Overwritten { event, shown: put, write });
+                    return;
+                }
+                if is_winner && at == 0 {
+                    walk.put_ahead(problem, put, segment.chain, position + 1);
+                }
+            }
+        }
+    }
+
+    /// Collects, per chain, the last write, put and delete in the past of the event.
+    fn gather(&mut self, event: Node, key: u32) {
+        self.writes.clear();
+        self.puts.clear();
+        self.deletes.clear();
+        let (index, row) = (&self.problem.index, self.walk.rows.row(event));
+        let has_deletes = index.has_deletes(key);
+        for segment in index.segments(key) {
+            let limit = row[segment.chain as usize].count();
+            let Some(entry) = index.last_within(segment, limit) else { continue };
+            match self.must {
+                None => {
+                    self.writes.push(index.node[entry]);
+                    self.puts.extend(index.put_at(entry));
+                    self.deletes.extend(index.delete_at(entry).filter(|_| has_deletes));
+                }
+                // Which delete may excuse is not a matter of its chain here, so all of them count.
+                Some(_) => {
+                    let nodes = &index.node[segment.start..=entry];
+                    self.deletes.extend(nodes.iter().filter(|&&node| !self.problem.is(node, PUT)));
+                }
+            }
+        }
+        if let Some(must) = self.must {
+            self.writes.extend_from_slice(&must[event as usize]);
+            self.puts.extend(must[event as usize].iter().filter(|&&node| self.problem.is(node, PUT)));
+        }
+    }
+
+    fn look_for_overwritten(&mut self, event: Node) {
+        for &shown in self.problem.shown(event) {
+            if let Some(&write) = self.writes.iter().find(|&&write| self.before(shown, write)) {
+                self.walk.wrong = Some(Break::Overwritten { event, shown, write });
+                return;
+            }
+        }
+    }
+
+    fn was_removed(&self, put: Node, event: Node) -> bool {
+        let shown = self.problem.shown(event);
+        match self.must {
+            None => self.deletes.iter().chain(shown).any(|&write| self.before(put, write)),
+            Some(_) => {
+                let spares = |write: Node| !shown.iter().any(|&shown| self.before(shown, write));
+                let removed =
+                    |write: Node| self.before(put, write) && reached(self.problem, &self.walk.rows, put, write);
+                self.deletes.iter().any(|&delete| spares(delete) && removed(delete))
+                    || shown.iter().any(|&member| spares(member) && removed(member))
+            }
+        }
+    }
+
+    fn note_missing(&mut self, event: Node) {
+        for at in 0..self.puts.len() {
+            let put = self.puts[at];
+            if !self.problem.shown(event).contains(&put) && !self.was_removed(put, event) {
+                self.walk.debts.push(Debt::Removed { put, event });
+            }
+        }
+    }
+
+    fn note_winner(&mut self, event: Node) {
+        if let [winner, others @ ..] = self.problem.shown(event)
+            && self.arbitrate
+            && self.problem.is(event, WINNER)
+        {
+            self.walk.certain.extend(others.iter().map(|&other| (other, *winner)));
+        }
+    }
+
+    fn note_losing(&mut self, event: Node) {
+        if !self.arbitrate || !self.problem.is(event, WINNER) {
+            return;
+        }
+        let winner = self.problem.shown(event)[0];
+        for at in 0..self.puts.len() {
+            let put = self.puts[at];
+            if put != winner && !self.before(put, winner) && !self.was_removed(put, event) {
+                self.walk.losing.push(Losing { put, winner, event });
+            }
+        }
+    }
+
+    fn note_alive(&mut self, event: Node) {
+        let lives = |put: Node| !self.writes.iter().any(|&write| self.before(put, write));
+        if self.must.is_none() && !self.puts.iter().any(|&put| lives(put)) {
+            self.walk.debts.push(Debt::Alive { event });
+        }
+    }
+}
+
+impl<T: Cell> Walk<T> {
+    fn put_ahead(&mut self, problem: &Problem, winner: Node, chain: u32, count: u32) {
+        let width = problem.chains();
+        let slot = &mut self.ahead[winner as usize];
+        if *slot == NONE {
+            *slot = (self.ahead_cells.len() / width) as u32;
+            self.ahead_cells.resize(self.ahead_cells.len() + width, T::default());
+        }
+        let cell = &mut self.ahead_cells[*slot as usize * width + chain as usize];
+        *cell = (*cell).max(T::of(count));
+    }
+
+    /// How far into each chain the writes reach that must come before this winner.
+    pub(crate) fn ahead_of(&self, problem: &Problem, winner: Node) -> Option<&[T]> {
+        let width = problem.chains();
+        let slot = *self.ahead.get(winner as usize)?;
+        (slot != NONE).then(|| &self.ahead_cells[slot as usize * width..(slot as usize + 1) * width])
+    }
+}
+
+/// Whether `write` may have removed the put as far as its own exact set tells: it replaced the put itself, or a put
+/// that did, and so on.
+pub(crate) fn reached<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, write: Node) -> bool {
+    let mut open = vec![write];
+    while let Some(write) = open.pop() {
+        let shown = problem.shown(write);
+        if problem.view(write) != View::Exact || shown.contains(&put) {
+            return true;
+        }
+        open.extend(shown.iter().filter(|&&member| rows.before(problem, put, member)));
+    }
+    false
+}

@@ -1,0 +1,235 @@
+//! Plume text, read by Plume and AWDIT: `r(key,value,session,transaction)` or `w(...)`, one on a line.
+//!
+//! Numbers are non-negative; the value 0 is a key's initial one, and a transaction of -1 is an aborted write, which is
+//! left out. Sessions are program order, and that is the whole lineage. Operations of one transaction are judged one
+//! after another, with a warning.
+//!
+//! An export starts with a session that writes every key once, and lets each session read a marker from it, because
+//! AWDIT does not order initial values before the sessions. Lineage that is not the next step of a session becomes a
+//! key of its own, written once and read once.
+
+use super::history::{Action, History, NONE, Outcome};
+use super::intern::Names;
+use super::json::{Lines, ReadError};
+use super::problem::{Node, Problem, View, WRITE};
+use std::fmt;
+use std::io::{BufRead, Write};
+
+/// Reads a history.
+///
+/// # Errors
+///
+/// The first line that does not follow the format.
+pub fn read(input: impl BufRead) -> Result<History, ReadError> {
+    let mut lines = Lines::new(input);
+    let mut history = History::default();
+    let mut sessions = Names::default();
+    let mut last: Vec<(u32, i64)> = Vec::new();
+    let (mut aborted, mut joined) = (0_u64, 0_u64);
+    while lines.advance()? {
+        let event = match parse(&lines.buffer) {
+            Ok(event) => event,
+            Err(_) if lines.is_open => {
+                history.truncated = true;
+                let line = lines.line;
+                history.warnings.push(format!("line {line} is cut off; the verdict is about the lines before it"));
+                break;
+            }
+            Err(problem) => return Err(lines.error(problem)),
+        };
+        if event.transaction < 0 {
+            aborted += 1;
+            continue;
+        }
+        let session = sessions.number(event.session) as usize;
+        if session == last.len() {
+            last.push((NONE, -1));
+        }
+        joined += u64::from(last[session].1 == event.transaction);
+        let value = (event.value != "0").then_some(event.value);
+        let action = if event.is_write { Action::Put } else { Action::Get };
+        if event.is_write && value.is_none() {
+            return Err(lines.error("writes 0, which is the initial value"));
+        }
+        let token = history.push_plain(session as u32, action, event.key, value, last[session].0);
+        last[session] = (token, event.transaction);
+    }
+    if aborted > 0 {
+        history.warnings.push(format!("{aborted} events of aborted transactions were left out"));
+    }
+    if joined > 0 {
+        history.warnings.push(format!("{joined} operations share a transaction; they are judged one after another"));
+    }
+    Ok(history)
+}
+
+struct Event<'a> {
+    is_write: bool,
+    key: &'a str,
+    value: &'a str,
+    session: &'a str,
+    transaction: i64,
+}
+
+fn parse(line: &[u8]) -> Result<Event<'_>, &'static str> {
+    let form = "not of the form r(key,value,session,transaction) or w(...)";
+    let [kind @ (b'r' | b'w'), b'(', inner @ .., b')'] = line else { return Err(form) };
+    let inner = std::str::from_utf8(inner).map_err(|_| form)?;
+    let mut fields = inner.split(',');
+    let mut number = || {
+        let field = fields.next().ok_or(form)?;
+        let is_number = !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { Ok(field) } else { Err("key, value and session are non-negative integers") }
+    };
+    let (key, value, session) = (number()?, number()?, number()?);
+    let transaction = fields.next().ok_or(form)?.parse().map_err(|_| "the transaction is an integer")?;
+    if fields.next().is_some() {
+        return Err(form);
+    }
+    Ok(Event { is_write: *kind == b'w', key, value, session, transaction })
+}
+
+/// Why a history cannot be written in a format.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The format has no word for this operation.
+    Inexpressible {
+        /// The operation's id.
+        id: u64,
+        /// What the format lacks.
+        what: &'static str,
+    },
+    /// The history does not fit together.
+    Unreadable(super::Unreadable),
+    /// The output failed.
+    Io(std::io::Error),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inexpressible { id, what } => write!(f, "operation {id}: the format has no {what}"),
+            Self::Unreadable(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+impl From<std::io::Error> for WriteError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The read or write of a session in formats that know nothing else.
+pub(crate) struct Step {
+    pub(crate) node: Node,
+    /// Keys of lineage that are read before and written after it.
+    pub(crate) takes: Vec<usize>,
+    pub(crate) gives: Vec<usize>,
+}
+
+/// A history as sessions of reads and writes.
+pub(crate) struct Sessions {
+    pub(crate) sessions: Vec<Vec<Step>>,
+}
+
+impl Sessions {
+    pub(crate) fn of(history: &History) -> Result<Self, WriteError> {
+        let problem = Problem::of(history, false).map_err(WriteError::Unreadable)?;
+        let mut place: Vec<Option<(usize, usize)>> = vec![None; problem.nodes()];
+        let mut sessions: Vec<Vec<Step>> = Vec::new();
+        // What stands for a node that is left out: the kept ones before it.
+        let mut through: Vec<Vec<Node>> = vec![Vec::new(); problem.nodes()];
+        let mut auxiliary = 0;
+        for node in problem.in_order() {
+            let mut before: Vec<Node> = Vec::new();
+            for &other in problem.lineage.before(node) {
+                match place[other as usize] {
+                    Some(_) => before.push(other),
+                    None => before.extend_from_slice(&through[other as usize]),
+                }
+            }
+            before.sort_unstable();
+            before.dedup();
+            if !is_kept(history, &problem, node)? {
+                through[node as usize] = before;
+                continue;
+            }
+            let ends = |&&other: &&Node| {
+                let (session, at) = place[other as usize].expect("only kept nodes are gathered");
+                at + 1 == sessions[session].len()
+            };
+            let session = match before.iter().find(ends) {
+                Some(&other) => {
+                    before.retain(|&kept| kept != other);
+                    place[other as usize].expect("only kept nodes are gathered").0
+                }
+                None => {
+                    sessions.push(Vec::new());
+                    sessions.len() - 1
+                }
+            };
+            let mut step = Step { node, takes: Vec::new(), gives: Vec::new() };
+            for other in before {
+                let (session, at) = place[other as usize].expect("only kept nodes are gathered");
+                sessions[session][at].gives.push(auxiliary);
+                step.takes.push(auxiliary);
+                auxiliary += 1;
+            }
+            place[node as usize] = Some((session, sessions[session].len()));
+            sessions[session].push(step);
+        }
+        Ok(Self { sessions })
+    }
+}
+
+fn is_kept(history: &History, problem: &Problem, node: Node) -> Result<bool, WriteError> {
+    let at = node as usize;
+    if at >= problem.operations {
+        return Ok(false);
+    }
+    if history.action[at] == Action::Delete && problem.is(node, WRITE) {
+        return Err(WriteError::Inexpressible { id: history.id(at), what: "deletes" });
+    }
+    let is_read = history.action[at] == Action::Get && history.outcome[at] == Outcome::Ok;
+    Ok(problem.is(node, WRITE)
+        || is_read && matches!(history.status[at], 200 | 404) && problem.view(node) != View::Open)
+}
+
+/// Writes a history. Exact sets, statuses of writes and times have no place in it.
+///
+/// # Errors
+///
+/// When the history has deletes, does not fit together, or the output fails.
+pub fn write(history: &History, output: &mut impl Write) -> Result<(), WriteError> {
+    let sessions = Sessions::of(history)?;
+    let keys = history.keys.len();
+    // Keys come first, then the marker, then the keys of lineage; values are 1 for initial ones, then counted up.
+    let (marker, auxiliary) = (keys, keys + 1);
+    for key in 0..=keys {
+        writeln!(output, "w({key},1,0,0)")?;
+    }
+    let mut transaction = 0_u64;
+    for (session, steps) in sessions.sessions.iter().enumerate() {
+        let session = session + 1;
+        transaction += 1;
+        writeln!(output, "r({marker},1,{session},{transaction})")?;
+        for step in steps {
+            transaction += 1;
+            let at = step.node as usize;
+            for &taken in &step.takes {
+                writeln!(output, "r({},2,{session},{transaction})", auxiliary + taken)?;
+            }
+            let kind = if history.action[at] == Action::Put { 'w' } else { 'r' };
+            let value = if history.value[at] == NONE { 1 } else { u64::from(history.value[at]) + 2 };
+            writeln!(output, "{kind}({},{value},{session},{transaction})", history.key[at])?;
+            for &given in &step.gives {
+                writeln!(output, "w({},2,{session},{transaction})", auxiliary + given)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,360 @@
+//! The decision: saturate, then split cases within a budget.
+//!
+//! A case is a set of edges that join the happens-before order. Where one explanation alone is left for a debt, its
+//! edges join; where several are left, each is a case. First one dive takes the likeliest explanation of every debt at
+//! once, because a correct store's history nearly always survives it; only when that fails are cases split one by
+//! one. "Fine" is said with the edges in hand that explain every event, "broken" only when every case is.
+
+use super::arbitration;
+use super::candidates::{Explanation, explanations, removers};
+use super::guarantees;
+use super::order;
+use super::pass::{Break, Debt, Losing, Must, Walk, walk};
+use super::problem::{Edge, Node, Problem};
+use super::rows::Cell;
+
+/// What is asked of a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Your reads show your own earlier writes, or later ones.
+    ReadYourWrites,
+    /// Your reads never go back.
+    MonotonicReads,
+    /// Whoever sees a write sees what its session wrote before it.
+    MonotonicWrites,
+    /// Whoever sees a write sees what its session had read before it.
+    WritesFollowReads,
+    /// Causal consistency.
+    Causal,
+    /// Causal convergence, also called causal+.
+    Convergent,
+}
+
+impl Level {
+    /// All levels, weaker ones first.
+    pub const ALL: [Self; 6] = [
+        Self::ReadYourWrites,
+        Self::MonotonicReads,
+        Self::MonotonicWrites,
+        Self::WritesFollowReads,
+        Self::Causal,
+        Self::Convergent,
+    ];
+
+    /// Its short name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReadYourWrites => "RYW",
+            Self::MonotonicReads => "MR",
+            Self::MonotonicWrites => "MW",
+            Self::WritesFollowReads => "WFR",
+            Self::Causal => "CC",
+            Self::Convergent => "CCv",
+        }
+    }
+
+    /// What the short name stands for.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::ReadYourWrites => "read your writes",
+            Self::MonotonicReads => "monotonic reads",
+            Self::MonotonicWrites => "monotonic writes",
+            Self::WritesFollowReads => "writes follow reads",
+            Self::Causal => "causal consistency",
+            Self::Convergent => "causal convergence",
+        }
+    }
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// These edges, joined to happens-before, explain every event.
+    Fine(Vec<Edge>),
+    /// It cannot be explained: the first reason found, and the edges that had been forced by then.
+    Broken(Break, Vec<Forced>),
+    /// Neither within the budget.
+    Unknown,
+}
+
+/// An edge that joined happens-before because one explanation alone was left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Forced {
+    pub(crate) debt: Debt,
+    pub(crate) explanation: Explanation,
+}
+
+/// How much work to spend on splitting cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Walks over the whole history.
+    pub walks: u64,
+    /// Nodes visited, over all walks.
+    pub nodes: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { walks: 100_000, nodes: 200_000_000 }
+    }
+}
+
+/// The state of one case after saturation.
+enum Settled<T> {
+    Broken(Break, Vec<Forced>),
+    Open(Vec<(Debt, Vec<Explanation>)>, Box<Walk<T>>),
+    OutOfBudget,
+}
+
+/// Decides one level.
+pub(crate) fn decide(problem: &Problem, level: Level, budget: Budget) -> Decision {
+    let nonsense = problem.nonsense.as_ref().map(|nonsense| Break::Nonsense(nonsense.event));
+    if let Some(wrong) = nonsense.or_else(|| problem.cycle.clone().map(Break::Cycle)) {
+        // Without any order there is nothing to ask the guarantees about.
+        return match level {
+            Level::Causal | Level::Convergent => Decision::Broken(wrong, Vec::new()),
+            Level::ReadYourWrites | Level::MonotonicReads | Level::MonotonicWrites | Level::WritesFollowReads => {
+                Decision::Unknown
+            }
+        };
+    }
+    let longest = problem.chain_start.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+    let must = match level {
+        Level::Causal | Level::Convergent => None,
+        Level::ReadYourWrites | Level::MonotonicReads | Level::MonotonicWrites | Level::WritesFollowReads => {
+            match guarantees::must(problem, level) {
+                Some(must) => Some(must),
+                None => return Decision::Unknown,
+            }
+        }
+    };
+    let must = must.as_deref();
+    match longest {
+        0..=0xff => Search::<u8>::new(problem, level, must, budget).run(),
+        0x100..=0xffff => Search::<u16>::new(problem, level, must, budget).run(),
+        0x1_0000..=u32::MAX => Search::<u32>::new(problem, level, must, budget).run(),
+    }
+}
+
+/// A case: edges, and losing puts that are taken to come before the winner.
+#[derive(Debug, Clone, Default)]
+struct Case {
+    edges: Vec<Edge>,
+    before: Vec<Edge>,
+}
+
+impl Case {
+    fn with(&self, edges: &[Edge]) -> Self {
+        let mut case = self.clone();
+        case.edges.extend_from_slice(edges);
+        case.tidy();
+        case
+    }
+
+    fn tidy(&mut self) {
+        self.edges.sort_unstable_by_key(|&(from, to)| (to, from));
+        self.edges.dedup();
+    }
+}
+
+struct Search<'a, T> {
+    problem: &'a Problem,
+    level: Level,
+    must: Must<'a>,
+    budget: Budget,
+    marker: std::marker::PhantomData<T>,
+}
+
+impl<'a, T: Cell> Search<'a, T> {
+    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: Budget) -> Self {
+        Self { problem, level, must, budget, marker: std::marker::PhantomData }
+    }
+
+    fn run(&mut self) -> Decision {
+        let mut root = Case::default();
+        let first = self.settle(&mut root);
+        let (first_break, mut cases) = match first {
+            Settled::Broken(wrong, forced) => return Decision::Broken(wrong, forced),
+            Settled::OutOfBudget => return Decision::Unknown,
+            Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&root, &walk) {
+                Arbitrated::Fine => return Decision::Fine(root.edges),
+                Arbitrated::Broken(wrong) => return Decision::Broken(wrong, Vec::new()),
+                Arbitrated::Cases(wrong, cases) => (Some(wrong), cases),
+            },
+            Settled::Open(open, walk) => {
+                drop(walk);
+                if let Some(fine) = self.dive(root.clone(), &open) {
+                    return Decision::Fine(fine);
+                }
+                (None, split(&root, &open))
+            }
+        };
+        let mut first_break = first_break.map(|wrong| (wrong, Vec::new()));
+        while let Some(mut case) = cases.pop() {
+            match self.settle(&mut case) {
+                Settled::OutOfBudget => return Decision::Unknown,
+                Settled::Broken(wrong, forced) => _ = first_break.get_or_insert((wrong, forced)),
+                Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&case, &walk) {
+                    Arbitrated::Fine => return Decision::Fine(case.edges),
+                    Arbitrated::Broken(wrong) => _ = first_break.get_or_insert((wrong, Vec::new())),
+                    Arbitrated::Cases(_, more) => cases.extend(more),
+                },
+                Settled::Open(open, _) => cases.extend(split(&case, &open)),
+            }
+        }
+        let (wrong, forced) = first_break.expect("every case was broken, and there was one");
+        Decision::Broken(wrong, forced)
+    }
+
+    fn spend(&mut self) -> bool {
+        let nodes = self.problem.nodes() as u64;
+        if self.budget.walks == 0 || self.budget.nodes == 0 {
+            return false;
+        }
+        self.budget.walks -= 1;
+        self.budget.nodes = self.budget.nodes.saturating_sub(nodes);
+        true
+    }
+
+    /// Lets single explanations join until none is left.
+    fn settle(&mut self, case: &mut Case) -> Settled<T> {
+        let mut forced = Vec::new();
+        loop {
+            if !self.spend() {
+                return Settled::OutOfBudget;
+            }
+            // The order of the bare graph was computed once.
+            let sorted = if case.edges.is_empty() { None } else { Some(order::sorted(self.problem, &case.edges)) };
+            let walk = match &sorted {
+                None => self.walk(case, &self.problem.order),
+                Some(Ok(order)) => self.walk(case, order),
+                Some(Err(leftover)) => {
+                    let cycle = order::shortest_cycle(self.problem, &case.edges, leftover);
+                    return Settled::Broken(Break::Cycle(cycle), forced);
+                }
+            };
+            if let Some(wrong) = walk.wrong {
+                return Settled::Broken(wrong, forced);
+            }
+            let mut open = Vec::new();
+            let known = case.edges.len();
+            for &debt in &walk.debts {
+                let mut ways = explanations(self.problem, &walk.rows, debt);
+                match ways.len() {
+                    0 => return Settled::Broken(without(debt), forced),
+                    1 => {
+                        let explanation = ways.remove(0);
+                        case.edges.extend_from_slice(&explanation.edges);
+                        forced.push(Forced { debt, explanation });
+                    }
+                    _ => open.push((debt, ways)),
+                }
+            }
+            if case.edges.len() == known {
+                return Settled::Open(open, Box::new(walk));
+            }
+            case.tidy();
+        }
+    }
+
+    fn walk(&self, case: &Case, order: &[Node]) -> Walk<T> {
+        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must)
+    }
+
+    /// Takes the likeliest explanation of every debt at once, again and again.
+    fn dive(&mut self, mut case: Case, open: &[(Debt, Vec<Explanation>)]) -> Option<Vec<Edge>> {
+        let mut guesses: Vec<Explanation> = open.iter().map(|(debt, ways)| likeliest(*debt, ways).clone()).collect();
+        loop {
+            for guess in guesses.drain(..) {
+                case.edges.extend_from_slice(&guess.edges);
+            }
+            case.tidy();
+            match self.settle(&mut case) {
+                Settled::Broken(..) | Settled::OutOfBudget => return None,
+                Settled::Open(open, walk) if open.is_empty() => {
+                    return matches!(self.arbitrate(&case, &walk), Arbitrated::Fine).then_some(case.edges);
+                }
+                Settled::Open(open, _) => {
+                    guesses.extend(open.iter().map(|(debt, ways)| likeliest(*debt, ways).clone()))
+                }
+            }
+        }
+    }
+
+    /// Looks for an order of all writes, once everything else is explained.
+    fn arbitrate(&self, case: &Case, walk: &Walk<T>) -> Arbitrated {
+        if self.level != Level::Convergent {
+            return Arbitrated::Fine;
+        }
+        let mut certain = case.edges.clone();
+        certain.extend(case.before.iter().chain(&walk.certain));
+        let mut all = certain.clone();
+        all.extend(walk.losing.iter().map(|losing| (losing.put, losing.winner)));
+        let Some(cycle) = arbitration::cycle(self.problem, walk, &all, true) else {
+            return Arbitrated::Fine;
+        };
+        let mut ways: Vec<(Losing, Vec<Explanation>)> = walk
+            .losing
+            .iter()
+            .filter(|losing| !case.before.contains(&(losing.put, losing.winner)))
+            .map(|&losing| (losing, removers(self.problem, &walk.rows, losing.put, losing.event)))
+            .collect();
+        certain.extend(ways.iter().filter(|(_, ways)| ways.is_empty()).map(|(losing, _)| (losing.put, losing.winner)));
+        ways.retain(|(_, ways)| !ways.is_empty());
+        if let Some(cycle) = arbitration::cycle(self.problem, walk, &certain, true) {
+            return Arbitrated::Broken(Break::Arbitration(cycle));
+        }
+        // Some pair of the cycle can be undone: it is, or it stands.
+        let on_cycle = |losing: &Losing| {
+            let next = cycle.iter().cycle().skip(1);
+            cycle.iter().zip(next).any(|(&from, &to)| (from, to) == (losing.put, losing.winner))
+        };
+        let (losing, ways) = ways.iter().find(|(losing, _)| on_cycle(losing)).expect("the certain edges have no cycle");
+        let mut stands = case.clone();
+        stands.before.push((losing.put, losing.winner));
+        let mut cases = vec![stands];
+        let mut ways: Vec<&Explanation> = ways.iter().collect();
+        ways.sort_by_key(|way| likelihood(way, losing.event));
+        cases.extend(ways.into_iter().map(|way| case.with(&way.edges)));
+        Arbitrated::Cases(Break::Arbitration(cycle), cases)
+    }
+}
+
+enum Arbitrated {
+    Fine,
+    Broken(Break),
+    Cases(Break, Vec<Case>),
+}
+
+const fn without(debt: Debt) -> Break {
+    match debt {
+        Debt::Removed { put, event } => Break::Missing { event, put },
+        Debt::Alive { event } => Break::NotAlive { event },
+    }
+}
+
+/// How likely an explanation is: what stands before the event in the history, needs few edges, and stands late. The
+/// history is written in the order of time, more or less; the verdict does not depend on it.
+fn likelihood(way: &Explanation, event: Node) -> (bool, std::cmp::Reverse<usize>, Node) {
+    (way.write < event, std::cmp::Reverse(way.edges.len()), way.write)
+}
+
+const fn event_of(debt: Debt) -> Node {
+    match debt {
+        Debt::Removed { event, .. } | Debt::Alive { event } => event,
+    }
+}
+
+fn likeliest(debt: Debt, ways: &[Explanation]) -> &Explanation {
+    ways.iter().max_by_key(|way| likelihood(way, event_of(debt))).expect("an open debt has explanations")
+}
+
+/// One case for each explanation of the debt that has the fewest; the likeliest is taken first, from the end.
+fn split(case: &Case, open: &[(Debt, Vec<Explanation>)]) -> Vec<Case> {
+    let (debt, ways) = open.iter().min_by_key(|(_, ways)| ways.len()).expect("something is open");
+    let mut ways: Vec<&Explanation> = ways.iter().collect();
+    ways.sort_by_key(|way| likelihood(way, event_of(*debt)));
+    ways.into_iter().map(|way| case.with(&way.edges)).collect()
+}

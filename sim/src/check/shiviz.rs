@@ -1,0 +1,57 @@
+//! A log for ShiViz: each operation as an event of its client, with a vector clock over clients. Only written.
+//!
+//! A host's own entry starts at 1 and rises by one with each of its events, as ShiViz demands. A client that dropped
+//! its token keeps its place in its own line, so the picture shows a little more order than the tokens give.
+
+use super::history::{History, NONE};
+use super::plume::WriteError;
+use super::problem::{Node, Problem};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// Writes a history.
+///
+/// # Errors
+///
+/// When the history does not fit together, has a cycle, or the output fails.
+pub fn write(history: &History, output: &mut impl Write) -> Result<(), WriteError> {
+    let problem = Problem::of(history, true).map_err(WriteError::Unreadable)?;
+    if let Some(cycle) = &problem.cycle {
+        let id = history.id(cycle[0] as usize);
+        return Err(WriteError::Inexpressible { id, what: "events that precede themselves" });
+    }
+    // The parser's pattern, then the delimiter of executions, of which there is one.
+    writeln!(output, "(?<event>.*)\\n(?<host>\\S*) (?<clock>{{.*}})\n")?;
+    let mut clocks: Vec<BTreeMap<u32, u64>> = vec![BTreeMap::new(); problem.nodes()];
+    let mut own: BTreeMap<u32, u64> = BTreeMap::new();
+    for node in problem.in_order() {
+        let mut clock: BTreeMap<u32, u64> = BTreeMap::new();
+        for before in problem.predecessors(node) {
+            for (&host, &count) in &clocks[before as usize] {
+                let known = clock.entry(host).or_default();
+                *known = count.max(*known);
+            }
+        }
+        if let Some(&client) = history.client.get(node as usize) {
+            let count = own.entry(client).or_default();
+            *count += 1;
+            clock.insert(client, *count);
+            event(history, node, &clock, output)?;
+        }
+        clocks[node as usize] = clock;
+    }
+    Ok(())
+}
+
+fn event(history: &History, node: Node, clock: &BTreeMap<u32, u64>, output: &mut impl Write) -> Result<(), WriteError> {
+    let host = |client: u32| {
+        let plain = history.clients.is_empty() || client == NONE;
+        let name = if plain { format!("s{client}") } else { history.clients.text(client).to_owned() };
+        name.replace(char::is_whitespace, "_")
+    };
+    let clock: BTreeMap<String, u64> = clock.iter().map(|(&client, &count)| (host(client), count)).collect();
+    let text = super::prose::summary(history, node as usize).replace('\n', " ");
+    let clock = serde_json::to_string(&clock).map_err(std::io::Error::from)?;
+    writeln!(output, "{text}\n{} {clock}", host(history.client[node as usize]))?;
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! The slow judge: the definitions, word for word, by enumeration.
+//!
+//! It shares no code with the checker but the model of a history. It reads tokens, answers and sets on its own,
+//! enumerates every order of visibility between events of one key, and for each every order of writes. That takes
+//! exponential time; with up to seven operations it is the yardstick that the checker is held against.
+
+use super::Verdict;
+use super::history::{Action, Operation, Outcome};
+use super::search::Level;
+
+/// The most operations it takes.
+pub const OPERATIONS_MAX: usize = 12;
+
+/// What one operation means.
+struct Event {
+    key: String,
+    is_put: bool,
+    is_delete: bool,
+    /// These puts were shown.
+    shown: Vec<usize>,
+    /// Nothing else was.
+    exact: bool,
+    /// Something was.
+    alive: bool,
+    /// Which of the shown puts won.
+    winner: Option<usize>,
+}
+
+impl Event {
+    const fn is_write(&self) -> bool {
+        self.is_put || self.is_delete
+    }
+
+    const fn has_view(&self) -> bool {
+        self.exact || self.alive || !self.shown.is_empty()
+    }
+}
+
+type Matrix = Vec<Vec<bool>>;
+
+struct Slow {
+    events: Vec<Event>,
+    lineage: Matrix,
+    happens_before: Matrix,
+    /// For each level whether some order explains everything.
+    explained: [bool; 6],
+    /// The pairs of events whose visibility is to be decided.
+    pairs: Vec<(usize, usize)>,
+}
+
+/// Judges a history of at most [`OPERATIONS_MAX`] operations without times at every level of [`Level::ALL`].
+///
+/// # Panics
+///
+/// When the history is larger, or a token comes from nowhere.
+#[must_use]
+pub fn judge(history: &[Operation]) -> [Verdict; 6] {
+    let count = history.len();
+    assert!(count <= OPERATIONS_MAX, "{count} operations take too long");
+    let Some(events) = history.iter().map(|operation| event(history, operation)).collect::<Option<Vec<_>>>() else {
+        return impossible();
+    };
+    let mut lineage = vec![vec![false; count]; count];
+    for (at, operation) in history.iter().enumerate() {
+        for token in operation.token_in.iter().chain(&operation.merged_from) {
+            let carried =
+                |&before: &usize| goes_on(&history[before]) && history[before].token_out.as_ref() == Some(token);
+            let carriers: Vec<usize> = (0..at).filter(carried).collect();
+            assert!(!carriers.is_empty(), "token {token} comes from nowhere");
+            for before in carriers.into_iter().filter(|_| operation.status != 424) {
+                lineage[before][at] = true;
+            }
+        }
+    }
+    close(&mut lineage);
+    let mut happens_before = lineage.clone();
+    for (at, event) in events.iter().enumerate() {
+        for &shown in &event.shown {
+            happens_before[shown][at] = true;
+        }
+    }
+    close(&mut happens_before);
+    if (0..count).any(|at| happens_before[at][at]) {
+        return impossible();
+    }
+    let related = |a: usize, b: usize| events[a].key == events[b].key && (events[a].is_write() || events[b].is_write());
+    let pairs = (0..count).flat_map(|b| (0..b).map(move |a| (a, b))).filter(|&(a, b)| related(a, b)).collect();
+    let mut slow = Slow { events, lineage, happens_before, explained: [false; 6], pairs };
+    let visible = slow.happens_before.clone();
+    slow.enumerate(&visible, &vec![vec![false; count]; count], 0);
+    slow.explained.map(|explained| if explained { Verdict::Fine } else { Verdict::Broken })
+}
+
+/// The verdicts when no order can exist: the guarantees have nothing to be asked about.
+const fn impossible() -> [Verdict; 6] {
+    let (unknown, broken) = (Verdict::Unknown, Verdict::Broken);
+    [unknown, unknown, unknown, unknown, broken, broken]
+}
+
+fn goes_on(operation: &Operation) -> bool {
+    operation.outcome == Outcome::Ok
+}
+
+fn close(matrix: &mut Matrix) {
+    let count = matrix.len();
+    for middle in 0..count {
+        for from in 0..count {
+            for to in 0..count {
+                if matrix[from][middle] && matrix[middle][to] {
+                    matrix[from][to] = true;
+                }
+            }
+        }
+    }
+}
+
+/// Reads an operation; nothing if it names what nobody wrote, or contradicts itself.
+fn event(history: &[Operation], operation: &Operation) -> Option<Event> {
+    let mut event = Event {
+        key: operation.key.clone(),
+        is_put: false,
+        is_delete: false,
+        shown: Vec::new(),
+        exact: false,
+        alive: false,
+        winner: None,
+    };
+    let answered = operation.outcome == Outcome::Ok;
+    let written = match (operation.outcome, operation.status) {
+        (Outcome::Ok, status) => matches!(status, 200 | 201 | 204) || status >= 500 && status != 503,
+        (Outcome::Unknown, _) => true,
+        (Outcome::Fail, _) => false,
+    };
+    event.is_put = operation.action == Action::Put && written;
+    event.is_delete = operation.action == Action::Delete && written;
+    let put_of = |value: &String| {
+        let writes = |put: &Operation| {
+            put.action == Action::Put
+                && put.key == operation.key
+                && put.value.as_ref() == Some(value)
+                && put.outcome != Outcome::Fail
+                && (put.outcome == Outcome::Unknown || matches!(put.status, 200 | 201 | 204 | 500 | 502 | 504))
+        };
+        history.iter().position(writes)
+    };
+    let put_with = |version: &String| {
+        let made =
+            |put: &Operation| put.action == Action::Put && put.shown.as_deref() == Some(std::slice::from_ref(version));
+        history.iter().position(made)
+    };
+    match (operation.action, operation.status) {
+        _ if !answered => {}
+        (Action::Get, 200) => {
+            let values = operation.siblings.iter().flatten().chain(&operation.value);
+            for value in values {
+                let put = put_of(value)?;
+                if !event.shown.contains(&put) {
+                    event.shown.push(put);
+                }
+            }
+            event.winner = event.shown.first().copied();
+            event.exact = operation.siblings.is_some() || operation.shown.is_some();
+            if operation.siblings.is_none() {
+                for version in operation.shown.iter().flatten() {
+                    let put = put_with(version)?;
+                    if !event.shown.contains(&put) {
+                        event.shown.push(put);
+                    }
+                }
+            }
+        }
+        (Action::Get | Action::Delete, 404) | (Action::Put, 201) => event.exact = true,
+        (Action::Put | Action::Delete, 200) => {
+            event.alive = true;
+            if let Some(versions) = &operation.superseded {
+                event.shown = versions.iter().map(put_with).collect::<Option<_>>()?;
+                event.exact = true;
+            }
+        }
+        (Action::Get | Action::Put | Action::Delete, _) => {}
+    }
+    let wrong_key = event.shown.iter().any(|&put| history[put].key != operation.key);
+    let replaced_nothing = event.alive && event.exact && event.shown.is_empty();
+    (!wrong_key && !replaced_nothing).then_some(event)
+}
+
+impl Slow {
+    /// Every order that contains `visible`, decides all pairs, and leaves those apart that `apart` names.
+    fn enumerate(&mut self, visible: &Matrix, apart: &Matrix, next: usize) {
+        if self.explained == [true; 6] {
+            return;
+        }
+        let Some(&(a, b)) = self.pairs.get(next) else {
+            return self.examine(visible);
+        };
+        if visible[a][b] || visible[b][a] {
+            return self.enumerate(visible, apart, next + 1);
+        }
+        let mut also_apart = apart.clone();
+        also_apart[a][b] = true;
+        also_apart[b][a] = true;
+        self.enumerate(visible, &also_apart, next + 1);
+        for (from, to) in [(a, b), (b, a)] {
+            let mut more = visible.clone();
+            more[from][to] = true;
+            close(&mut more);
+            let count = more.len();
+            let contradicts = (0..count).any(|x| (0..count).any(|y| more[x][y] && (apart[x][y] || x == y)));
+            if !contradicts {
+                self.enumerate(&more, apart, next + 1);
+            }
+        }
+    }
+
+    fn examine(&mut self, visible: &Matrix) {
+        for (at, level) in Level::ALL.into_iter().enumerate() {
+            if !self.explained[at] {
+                self.explained[at] = match level {
+                    Level::Causal => self.shows_what_it_must(visible),
+                    Level::Convergent => {
+                        self.shows_what_it_must(visible) && self.can_arbitrate(visible, &mut Vec::new())
+                    }
+                    Level::ReadYourWrites
+                    | Level::MonotonicReads
+                    | Level::MonotonicWrites
+                    | Level::WritesFollowReads => self.guarantees(level, visible),
+                };
+            }
+        }
+    }
+
+    /// The puts among the visible-last writes of the event's key in its past.
+    fn alive_at(&self, visible: &Matrix, event: usize) -> Vec<usize> {
+        let same = |&write: &usize| {
+            self.events[write].is_write() && self.events[write].key == self.events[event].key && visible[write][event]
+        };
+        let past: Vec<usize> = (0..self.events.len()).filter(same).collect();
+        let last = |&&write: &&usize| !past.iter().any(|&later| visible[write][later]);
+        past.iter().filter(last).copied().filter(|&write| self.events[write].is_put).collect()
+    }
+
+    fn shows_what_it_must(&self, visible: &Matrix) -> bool {
+        (0..self.events.len()).all(|at| {
+            let (event, alive) = (&self.events[at], self.alive_at(visible, at));
+            let all_shown = event.shown.iter().all(|shown| alive.contains(shown));
+            let none_hidden = !event.exact || alive.iter().all(|put| event.shown.contains(put));
+            all_shown && none_hidden && (!event.alive || !alive.is_empty())
+        })
+    }
+
+    /// Whether some order of all writes, of which `placed` is the beginning, contains visibility and makes each
+    /// winner the last of what was alive.
+    fn can_arbitrate(&self, visible: &Matrix, placed: &mut Vec<usize>) -> bool {
+        let writes: Vec<usize> = (0..self.events.len()).filter(|&at| self.events[at].is_write()).collect();
+        if placed.len() == writes.len() {
+            return (0..self.events.len()).all(|at| {
+                let rank = |put: &usize| placed.iter().position(|placed| placed == put);
+                let last = self.alive_at(visible, at).into_iter().max_by_key(rank);
+                self.events[at].winner.is_none_or(|winner| last == Some(winner))
+            });
+        }
+        for &write in &writes {
+            let may_follow = writes.iter().all(|&other| placed.contains(&other) || !visible[other][write]);
+            if !placed.contains(&write) && may_follow {
+                placed.push(write);
+                if self.can_arbitrate(visible, placed) {
+                    return true;
+                }
+                placed.pop();
+            }
+        }
+        false
+    }
+
+    /// Whether the guarantee demands that the event has the write in its past.
+    fn demands(&self, level: Level, write: usize, event: usize) -> bool {
+        let shown = &self.events[event].shown;
+        // All that the session has seen so far.
+        let session = (0..self.events.len()).filter(|&other| other == event || self.lineage[other][event]);
+        let mut seen = session.flat_map(|other| self.events[other].shown.iter().copied());
+        let read_before = |write: usize, event: usize| {
+            (0..self.events.len())
+                .any(|reader| self.events[reader].shown.contains(&write) && self.lineage[reader][event])
+        };
+        let shows_both =
+            |first: &dyn Fn(usize) -> bool| shown.contains(&write) && shown.iter().any(|&other| first(other));
+        match level {
+            Level::ReadYourWrites => self.lineage[write][event],
+            Level::MonotonicReads => read_before(write, event),
+            Level::MonotonicWrites => {
+                seen.any(|seen| self.lineage[write][seen]) || shows_both(&|other| self.lineage[other][write])
+            }
+            Level::WritesFollowReads => {
+                seen.any(|seen| read_before(write, seen)) || shows_both(&|other| read_before(other, write))
+            }
+            Level::Causal | Level::Convergent => false,
+        }
+    }
+
+    fn guarantees(&self, level: Level, visible: &Matrix) -> bool {
+        let count = self.events.len();
+        let demanded = |write: usize, at: usize| {
+            let (written, event) = (&self.events[write], &self.events[at]);
+            written.is_write()
+                && event.has_view()
+                && written.key == event.key
+                && write != at
+                && self.demands(level, write, at)
+        };
+        let respected = |write: usize, at: usize| {
+            let event = &self.events[at];
+            let hides_none = !event.shown.iter().any(|&shown| visible[shown][write]);
+            let excused = || (0..count).any(|remover| self.removes(visible, remover, write, at));
+            let needs_excuse = event.exact && self.events[write].is_put && !event.shown.contains(&write);
+            hides_none && (!needs_excuse || excused())
+        };
+        (0..count).all(|write| (0..count).all(|at| !demanded(write, at) || respected(write, at)))
+    }
+
+    /// Whether this write removed the put before the event: as far as its own exact set tells, too.
+    fn removes(&self, visible: &Matrix, remover: usize, put: usize, at: usize) -> bool {
+        let (write, event) = (&self.events[remover], &self.events[at]);
+        let is_candidate = write.key == event.key && (write.is_delete || event.shown.contains(&remover));
+        let in_between = visible[put][remover] && visible[remover][at];
+        let hides_shown = event.shown.iter().any(|&shown| visible[shown][remover]);
+        is_candidate && in_between && !hides_shown && self.met(visible, remover, put)
+    }
+
+    fn met(&self, visible: &Matrix, write: usize, put: usize) -> bool {
+        let event = &self.events[write];
+        !event.exact
+            || event.shown.contains(&put)
+            || event.shown.iter().any(|&member| visible[put][member] && self.met(visible, member, put))
+    }
+}

@@ -1,0 +1,298 @@
+//! The judge of histories, judged: against enumeration, against a correct store, and against planted bugs.
+
+mod formats;
+mod litmus;
+
+use hence_sim::check::generate::{Bug, Generator, Shape};
+use hence_sim::check::history::{Action, History, Operation, Outcome};
+use hence_sim::check::{Level, Options, Report, Verdict, judge, slow};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::cell::RefCell;
+
+fn judged(operations: &[Operation]) -> Report {
+    let history = History::of(operations).expect("a history");
+    judge(&history, Options::default()).expect("a history that fits together")
+}
+
+/// What one random operation is made of; each number chooses among what is possible at its place.
+type Choices = (u8, u8, u8, u8, u8, u8);
+
+/// A random history: every operation sends earlier tokens and gets any answer that makes sense on its own.
+fn random_history(choices: &[Choices]) -> Vec<Operation> {
+    let mut history: Vec<Operation> = Vec::new();
+    let keys: Vec<&str> = choices.iter().map(|&(_, key, ..)| ["x", "x", "y"][key as usize % 3]).collect();
+    let action = |kind: u8| [Action::Get, Action::Get, Action::Put, Action::Put, Action::Delete][kind as usize % 5];
+    let puts: Vec<usize> = (0..choices.len()).filter(|&at| action(choices[at].0) == Action::Put).collect();
+    for (at, &(kind, _, token, answer, set, more)) in choices.iter().enumerate() {
+        let mut operation = Operation::new(at as u64, "c", action(kind), keys[at]);
+        let tokens: Vec<String> = history.iter().filter_map(|earlier| earlier.token_out.clone()).collect();
+        if !tokens.is_empty() && token % 4 != 0 {
+            // The latest token most often, so that sessions form.
+            let index = if token % 4 == 1 { token as usize / 4 % tokens.len() } else { tokens.len() - 1 };
+            operation.token_in = Some(tokens[index].clone());
+            if token % 16 == 5 {
+                operation.merged_from = vec![tokens[more as usize % tokens.len()].clone()];
+            }
+        }
+        operation.token_out = Some(match &operation.token_in {
+            Some(token) if more % 16 == 1 => token.clone(),
+            _ => format!("t{at}"),
+        });
+        // Earlier puts more often than later ones: those would all be cycles.
+        // Versions of puts whose answer was lost are known to nobody, so no write names them.
+        let nameless = |put: usize| action(kind) != Action::Get && loses_answer(choices[put].3);
+        let same = |&put: &usize| put != at && keys[put] == keys[at] && !nameless(put);
+        let known: Vec<usize> = puts.iter().copied().filter(same).collect();
+        let earlier: Vec<usize> = known.iter().copied().filter(|&put| put < at).collect();
+        let choosable = if set % 64 == 0 { &known } else { &earlier };
+        let mut chosen: Vec<usize> = choosable.iter().copied().filter(|&put| set >> (put % 8) & 1 == 1).collect();
+        if chosen.is_empty() {
+            chosen.extend(choosable.last());
+        }
+        let turn = more as usize % chosen.len().max(1);
+        chosen.rotate_left(turn);
+        give_answer(&mut operation, at, &chosen, answer);
+        history.push(operation);
+    }
+    history
+}
+
+const fn loses_answer(answer: u8) -> bool {
+    answer.is_multiple_of(11)
+}
+
+fn give_answer(operation: &mut Operation, at: usize, chosen: &[usize], answer: u8) {
+    let is_write = operation.action != Action::Get;
+    if is_write && loses_answer(answer) {
+        (operation.outcome, operation.token_out) = (Outcome::Unknown, None);
+    }
+    if operation.action == Action::Put {
+        operation.value = Some(at.to_string());
+        operation.shown = (operation.outcome == Outcome::Ok).then(|| vec![format!("v{at}")]);
+    }
+    if operation.outcome != Outcome::Ok {
+        return;
+    }
+    let nothing = chosen.is_empty() || answer.is_multiple_of(7);
+    operation.status = match operation.action {
+        Action::Get | Action::Delete if nothing => 404,
+        Action::Put if nothing => 201,
+        Action::Get | Action::Put | Action::Delete => 200,
+    };
+    if operation.status == 200 {
+        match operation.action {
+            Action::Get => {
+                operation.value = Some(chosen[0].to_string());
+                operation.siblings =
+                    answer.is_multiple_of(2).then(|| chosen.iter().map(|put| put.to_string()).collect());
+            }
+            Action::Put | Action::Delete => {
+                operation.superseded =
+                    answer.is_multiple_of(2).then(|| chosen.iter().map(|put| format!("v{put}")).collect());
+            }
+        }
+    }
+}
+
+/// Choices bent towards one key, sessions, and exact reads: sets that contradict a session are frequent there.
+fn bent((kind, _, token, answer, set, more): Choices) -> Choices {
+    let is_read = kind % 2 == 0;
+    let token = if token % 3 == 0 { 0 } else { 2 | token & 0xf0 };
+    let token = if token != 0 && more % 4 == 0 { 1 + 4 * (more / 4) } else { token };
+    let answer = if answer % 8 == 0 {
+        7
+    } else if is_read {
+        4
+    } else {
+        13
+    };
+    (if is_read { 0 } else { 2 }, 0, token, answer, if set == 0 { 1 } else { set }, more)
+}
+
+/// A story of the litmus suite in which some operations are answered or sent otherwise.
+fn retold(story: &[Operation], changes: &[(u8, u8, u8)]) -> Vec<Operation> {
+    let mut history = story.to_vec();
+    for &(at, what, more) in changes {
+        let at = at as usize % history.len();
+        let tokens: Vec<String> = history[..at].iter().filter_map(|earlier| earlier.token_out.clone()).collect();
+        let puts = history.iter().filter(|put| put.action == Action::Put && put.key == history[at].key);
+        let mut values: Vec<String> = puts.filter_map(|put| put.value.clone()).collect();
+        let operation = &mut history[at];
+        match (what % 3, operation.action) {
+            (0, _) => {
+                operation.token_in = tokens.get(more as usize % (tokens.len() + 1)).cloned();
+                operation.merged_from.clear();
+            }
+            (1, Action::Get) if !values.is_empty() => {
+                let count = values.len();
+                values.rotate_left(more as usize % count);
+                values.truncate(1 + more as usize / 8 % count);
+                (operation.status, operation.value, operation.siblings) = (200, None, Some(values));
+            }
+            (2, Action::Get) => (operation.status, operation.value, operation.siblings) = (404, None, None),
+            (_, Action::Get | Action::Put | Action::Delete) => {}
+        }
+    }
+    history
+}
+
+/// A history of seven operations at a store that is correct, or has a bug.
+fn stored_history(seed: u64) -> Vec<Operation> {
+    let bugs = [
+        None,
+        Some(Bug::LosesWrites),
+        Some(Bug::AppliesEarly),
+        Some(Bug::IgnoresTokens),
+        Some(Bug::DisagreesOnWinners),
+    ];
+    let shape = Shape {
+        seed,
+        operations: 7,
+        sessions: 2 + seed as usize % 2,
+        replicas: 2,
+        keys: 1 + seed as usize / 7 % 2,
+        reads: 550_000,
+        deletes: 100_000,
+        unknown: 0,
+        siblings: 400_000,
+        exact: (seed / 11).is_multiple_of(2),
+        spreading: 1 + seed / 13 % 2,
+        final_reads: false,
+        bug: bugs[seed as usize % bugs.len()],
+        ..Shape::default()
+    };
+    Generator::new(shape).collect()
+}
+
+#[test]
+fn both_judges_agree() {
+    let counts = RefCell::new([[0_u32; 3]; 6]);
+    let compared = RefCell::new(0);
+    let cases = std::env::var("HENCE_JUDGE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(6_000);
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let random = prop::collection::vec(any::<Choices>(), 1..=7).prop_map(|choices| random_history(&choices));
+    let bent =
+        prop::collection::vec(any::<Choices>().prop_map(bent), 4..=7).prop_map(|choices| random_history(&choices));
+    let stories: Vec<Vec<Operation>> = litmus::litmus().into_iter().flatten().map(|litmus| litmus.operations).collect();
+    let stories: Vec<Vec<Operation>> = stories.into_iter().filter(|story| story.len() <= 7).collect();
+    let changes = (any::<prop::sample::Index>(), prop::collection::vec(any::<(u8, u8, u8)>(), 0..=2));
+    let retold = changes.prop_map(move |(story, changes): (prop::sample::Index, Vec<_>)| {
+        retold(story.get(stories.as_slice()).as_slice(), &changes)
+    });
+    let histories = prop_oneof![random, bent, retold, any::<u64>().prop_map(stored_history)];
+    runner
+        .run(&histories, |history| {
+            compare(&history, &counts)?;
+            *compared.borrow_mut() += 1;
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{} random histories of up to 7 operations, judged by both:", compared.borrow());
+    let counts = counts.into_inner();
+    for (level, [fine, broken, unknown]) in Level::ALL.iter().zip(counts) {
+        println!("  {:>4}: {fine} fine, {broken} broken, {unknown} not asked", level.name());
+        assert!(fine.min(broken) * 100 >= cases, "{}: too few of one kind to mean anything", level.name());
+    }
+}
+
+fn compare(history: &[Operation], counts: &RefCell<[[u32; 3]; 6]>) -> Result<(), TestCaseError> {
+    let (quick, slow) = (judged(history), slow::judge(history));
+    for (at, level) in Level::ALL.into_iter().enumerate() {
+        prop_assert_eq!(quick.verdict(level), slow[at], "{} of {}", level.name(), written(history));
+        counts.borrow_mut()[at][slow[at] as usize] += 1;
+    }
+    Ok(())
+}
+
+fn written(history: &[Operation]) -> String {
+    let mut text = Vec::from(b"\n");
+    for operation in history {
+        hence_sim::check::json::write(operation, &mut text).expect("memory takes it");
+    }
+    String::from_utf8(text).expect("JSON is text")
+}
+
+#[test]
+fn a_correct_store_raises_no_alarm() {
+    let (mut operations, mut deletes, mut histories) = (0, 0, 0);
+    for seed in 0..1_500 {
+        let shape = Shape {
+            seed,
+            exact: seed % 3 != 0,
+            keys: 1 + seed as usize % 4,
+            sessions: 2 + seed as usize % 5,
+            spreading: 1 + seed % 4,
+            operations: 24 + seed as usize % 60,
+            unknown: if seed % 2 == 0 { 0 } else { 80_000 },
+            ..Shape::default()
+        };
+        let history: Vec<Operation> = Generator::new(shape).collect();
+        let report = judged(&history);
+        for level in Level::ALL {
+            assert_eq!(report.verdict(level), Verdict::Fine, "seed {seed}, {}{}", level.name(), written(&history));
+        }
+        assert_ne!(report.convergence, Some(Verdict::Broken), "seed {seed}{}", written(&history));
+        histories += 1;
+        operations += history.len();
+        deletes += history.iter().filter(|operation| operation.action == Action::Delete).count();
+    }
+    println!("{histories} histories of a correct store, {operations} operations, {deletes} deletes: no alarm");
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for bug in Bug::ALL {
+        let broken = |seed: u64| {
+            let shape = Shape { seed, bug: Some(bug), ..Shape::default() };
+            judged(&Generator::new(shape).collect::<Vec<_>>()).is_broken()
+        };
+        let found = (0..200).filter(|&seed| broken(seed)).count();
+        println!("{bug:?}: found in {found} of 200 histories of 48 operations");
+        assert!(found >= 20, "{bug:?} was found in {found} of 200 histories only");
+    }
+}
+
+#[test]
+fn counterexamples_are_minimal() {
+    let (mut count, mut operations) = (0, 0);
+    for seed in 0..40 {
+        for bug in Bug::ALL {
+            let history =
+                History::of(&Generator::new(Shape { seed, bug: Some(bug), ..Shape::default() }).collect::<Vec<_>>())
+                    .expect("a history");
+            let report = judge(&history, Options::default()).expect("it fits together");
+            let Some(level) = report.weakest_broken() else { continue };
+            let found = report.counterexample(&history, Options::default()).expect("it is broken");
+            let alone: Vec<Operation> = found.history().operations().collect();
+            assert_eq!(judged(&alone).verdict(level), Verdict::Broken, "{bug:?}, seed {seed}: not broken alone");
+            assert!(found.is_minimal(), "{bug:?}, seed {seed}");
+            assert!(alone.len() <= 16, "{bug:?}, seed {seed}: {} operations\n{}", alone.len(), found.prose());
+            if alone.len() <= 7 {
+                assert_eq!(
+                    slow::judge(&alone)[level as usize],
+                    Verdict::Broken,
+                    "{bug:?}, seed {seed}{}",
+                    written(&alone)
+                );
+            }
+            assert!(found.svg().ends_with("</svg>\n") && !found.diagram().is_empty());
+            count += 1;
+            operations += alone.len();
+        }
+    }
+    println!("{count} counterexamples, {:.1} operations each", f64::from(operations as u32) / f64::from(count));
+}
+
+#[test]
+fn a_counterexample_tells_its_story() {
+    let story =
+        litmus::litmus().into_iter().flatten().find(|story| story.name == "figure-3e").expect("it is in the suite");
+    let history = History::of(&story.operations).expect("a history");
+    let report = judge(&history, Options::default()).expect("it fits together");
+    let found = report.counterexample(&history, Options::default()).expect("it is broken");
+    let prose = found.prose();
+    println!("{prose}\n{}", found.diagram());
+    assert!(prose.contains("c2 (GET x: 1) showed x=1, written by a1."), "{prose}");
+    assert!(prose.contains("b1 returned what a2 wrote"), "{prose}");
+}

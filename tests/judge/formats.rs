@@ -1,0 +1,195 @@
+//! Histories in every format: there and back, from elsewhere, and broken in every way.
+
+use super::judged;
+use hence_sim::check::formats::{self, Format};
+use hence_sim::check::generate::{Bug, Generator, Shape};
+use hence_sim::check::history::{Action, History, Operation};
+use hence_sim::check::{Level, Options, Verdict, judge};
+
+fn plain(shape: Shape) -> Shape {
+    Shape { deletes: 0, exact: false, siblings: 0, unknown: 0, ..shape }
+}
+
+fn exported(history: &History, format: Format) -> String {
+    let mut text = Vec::new();
+    formats::write(history, format, &mut text).unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+    String::from_utf8(text).expect("formats are text")
+}
+
+fn imported(text: &str, format: Option<Format>) -> History {
+    formats::read(text.as_bytes(), format).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn json_and_edn_come_back_as_they_were() {
+    for seed in 0..60 {
+        let bug = (seed % 3 == 0).then_some(Bug::IgnoresTokens);
+        let operations: Vec<Operation> =
+            Generator::new(Shape { seed, bug, exact: seed % 2 == 0, ..Shape::default() }).collect();
+        let history = History::of(&operations).expect("a history");
+        for format in [Format::Json, Format::Edn] {
+            let back = imported(&exported(&history, format), None);
+            let mut read: Vec<Operation> = back.operations().collect();
+            // Jepsen's order is that of the answers.
+            read.sort_by_key(|operation| operation.id);
+            assert_eq!(read, operations, "seed {seed}, {}", format.name());
+        }
+    }
+}
+
+#[test]
+fn plume_text_keeps_the_verdict() {
+    let mut broken = 0;
+    for seed in 0..200 {
+        let bug =
+            [None, Some(Bug::IgnoresTokens), Some(Bug::LosesWrites), Some(Bug::DisagreesOnWinners)][seed as usize % 4];
+        let shape = plain(Shape { seed, bug, operations: 30, final_reads: false, ..Shape::default() });
+        // What Plume text cannot say is taken away first: whether a write met a value.
+        let mut operations: Vec<Operation> = Generator::new(shape).collect();
+        for put in operations.iter_mut().filter(|put| put.action == Action::Put && matches!(put.status, 200 | 201)) {
+            put.status = 204;
+        }
+        let history = History::of(&operations).expect("a history");
+        let report = judged(&operations);
+        let text = exported(&history, Format::Plume);
+        let back = imported(&text, None);
+        let again = judge(&back, Options::default()).expect("a history that fits together");
+        for level in [Level::Causal, Level::Convergent] {
+            assert_eq!(again.verdict(level), report.verdict(level), "seed {seed}, {}\n{text}", level.name());
+        }
+        broken += u32::from(report.is_broken());
+        let hist = exported(&history, Format::Hist);
+        assert!(
+            hist.lines()
+                .all(|line| line.starts_with("//") || line == "---" || line.starts_with('[') && line.ends_with(']'))
+        );
+    }
+    assert!((10..190).contains(&broken), "{broken} of 200 are broken");
+}
+
+#[test]
+fn shiviz_clocks_rise_by_one() {
+    let operations: Vec<Operation> = Generator::new(Shape { seed: 5, ..Shape::default() }).collect();
+    let log = exported(&History::of(&operations).expect("a history"), Format::ShiViz);
+    let (head, events) = log.split_once("\n\n").expect("a pattern and an empty delimiter");
+    assert_eq!(head, "(?<event>.*)\\n(?<host>\\S*) (?<clock>{.*})");
+    let lines: Vec<&str> = events.lines().collect();
+    let mut own: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+    for pair in lines.chunks(2) {
+        let (host, clock) = pair[1].split_once(' ').expect("a host and its clock");
+        let clock: serde_json::Value = serde_json::from_str(clock).expect("a clock is JSON");
+        let count = own.entry(host.to_owned()).or_default();
+        *count += 1;
+        assert_eq!(clock[host], *count, "{pair:?}");
+    }
+    assert_eq!(lines.len(), operations.len() * 2);
+}
+
+#[test]
+fn foreign_histories_are_read() {
+    let jepsen = "{:type :invoke, :f :write, :value [:x 1], :process 0, :time 1, :index 0}
+{:type :ok, :f :write, :value [:x 1], :process 0, :time 2, :index 1}
+{:type :info, :f :start, :process :nemesis, :time 3}
+{:type :invoke, :f :read, :value [:x nil], :process 0, :time 4, :index 2}
+{:type :ok, :f :read, :value [:x nil], :process 0, :time 5, :index 3}
+";
+    let report = judge(&imported(jepsen, None), Options::default()).expect("it fits together");
+    assert_eq!(report.weakest_broken(), Some(Level::ReadYourWrites));
+    let fine = jepsen.replace(":ok, :f :read, :value [:x nil]", ":ok, :f :read, :value [:x 1]");
+    assert!(!judge(&imported(&fine, None), Options::default()).expect("it fits together").is_broken());
+    let plume = "w(0,1,0,0)\nw(0,2,0,1)\nr(0,2,1,2)\nr(0,1,1,3)\n";
+    let report = judge(&imported(plume, None), Options::default()).expect("it fits together");
+    assert_eq!(report.weakest_broken(), Some(Level::MonotonicReads));
+}
+
+const GOOD: &str = "{\"id\":1,\"client\":\"a\",\"op\":\"put\",\"key\":\"x\",\"value\":1,\"status\":201,\"token_out\":\"t\",\"outcome\":\"ok\"}\n";
+
+fn complaint(text: &str) -> String {
+    match formats::read(text.as_bytes(), None) {
+        Err(error) => error.to_string(),
+        Ok(history) => match judge(&history, Options::default()) {
+            Err(error) => error.to_string(),
+            Ok(report) => format!("read, with warnings {:?}", report.warnings),
+        },
+    }
+}
+
+#[test]
+fn bad_input_is_named_with_its_line() {
+    let second = |line: &str| complaint(&format!("{GOOD}{line}\n"));
+    let get = "{\"id\":2,\"client\":\"a\",\"op\":\"get\",\"key\":\"x\",\"value\":1,\"status\":200,\"outcome\":\"ok\"";
+    let cases = [
+        (second(GOOD.trim_end()), "line 2: another operation has the id 1"),
+        (second(&GOOD.trim_end().replace("\"id\":1", "\"id\":9")), "line 2: writes x=1, which line 1 wrote already"),
+        (
+            second(&format!("{get},\"token_in\":\"u\"}}")),
+            "line 2: sends the token \"u\", which no earlier response carried",
+        ),
+        (
+            second(&format!("{get},\"call_ns\":9,\"return_ns\":3}}")),
+            "line 2: the times run backwards: it was called at 9",
+        ),
+        (second(&format!("{get},\"colour\":3}}")), "line 2: column 88: unknown field `colour`"),
+        (second("{\"id\":2"), "line 2: column 7: EOF"),
+        (
+            second("{\"id\":2,\"client\":\"a\",\"op\":\"get\",\"outcome\":\"ok\",\"status\":404}"),
+            "line 2: the field \"key\" is missing",
+        ),
+        (second(&format!("{get},\"superseded\":[]}}")), "line 2: the field \"superseded\" has no meaning here"),
+        (second(""), "line 2: column 0"),
+        (complaint("hello\n"), "line 1: no known format begins with \"hello\""),
+        (complaint(""), "line 1: the history is empty"),
+        (complaint("w(1,2,3,4)\nw(1,2,3)\n"), "line 2: not of the form"),
+        (complaint("w(1,2,3,4)\nw(1,2,5,6)\n"), "line 2: writes 1=2, which line 1 wrote already"),
+        (complaint("w(1,2,3,4)\nw(1,-2,5,6)\n"), "line 2: key, value and session are non-negative integers"),
+        (complaint("[{:process 1 :type :ok :f :read :value 3}]"), "line 1: :value is neither"),
+        (complaint("[{:process 1]"), "line 1: ']' closes nothing"),
+    ];
+    for (complaint, start) in cases {
+        assert!(complaint.starts_with(start), "{complaint:?} does not start with {start:?}");
+    }
+}
+
+#[test]
+fn a_cut_off_tail_is_a_warning() {
+    let tail = "{\"id\":2,\"client\":\"a\",\"op\":\"ge";
+    assert_eq!(
+        complaint(&format!("{GOOD}{tail}")),
+        "read, with warnings [\"line 2 is cut off; the verdict is about the lines before it\"]"
+    );
+    let read =
+        "{\"id\":2,\"client\":\"b\",\"op\":\"get\",\"key\":\"x\",\"value\":9,\"status\":200,\"outcome\":\"ok\"}\n";
+    let history = imported(&format!("{GOOD}{read}{tail}"), None);
+    let report = judge(&history, Options::default()).expect("it fits together");
+    assert!(!report.is_broken(), "the PUT of 9 may have been cut off");
+    assert_eq!(report.warnings.len(), 2, "{:?}", report.warnings);
+    // Every cut of a good file gives a verdict or an error, and no panic.
+    let whole = exported(
+        &History::of(&Generator::new(Shape::default()).take(12).collect::<Vec<_>>()).expect("a history"),
+        Format::Json,
+    );
+    for end in 0..whole.len() {
+        assert!(end == 0 || complaint(&whole[..end]).starts_with("read"), "{}", complaint(&whole[..end]));
+    }
+}
+
+#[test]
+fn an_endless_line_ends_the_reading() {
+    let mut text = String::from(GOOD);
+    text.push_str("{\"id\":2,\"client\":\"");
+    text.push_str(&"x".repeat(100_000_000));
+    assert_eq!(complaint(&text), "line 2: longer than 67108864 bytes");
+}
+
+#[test]
+fn a_long_session_needs_no_stack() {
+    let count = 300_000;
+    let text: String = (1..=count)
+        .map(|at| format!("w(0,{at},0,{at})\n"))
+        .chain([format!("r(0,{},0,{})\n", count - 1, count + 1)])
+        .collect();
+    let report = judge(&imported(&text, None), Options::default()).expect("it fits together");
+    assert_eq!(report.verdict(Level::Causal), Verdict::Broken);
+    let found = report.counterexample(&imported(&text, None), Options::default()).expect("it is broken");
+    assert_eq!(found.history().len(), 3);
+}
