@@ -165,10 +165,20 @@ impl<T: Cell> Walker<'_, T> {
         self.puts.clear();
         self.deletes.clear();
         let (index, row) = (&self.problem.index, self.walk.rows.row(event));
+        let shown = self.problem.shown(event);
         let has_deletes = index.has_deletes(key);
         for segment in index.segments(key) {
-            let limit = row[segment.chain as usize].count();
+            let chain = segment.chain as usize;
+            let limit = row[chain].count();
+            // What every shown put has in its past follows none of them, and each of them excuses its absence.
+            let settled = shown.iter().map(|&put| self.walk.rows.row(put)[chain].count()).min().unwrap_or(0);
+            if self.must.is_none() && limit <= settled {
+                continue;
+            }
             let Some(entry) = index.last_within(segment, limit) else { continue };
+            if self.must.is_none() && index.position[entry] < settled {
+                continue;
+            }
             match self.must {
                 None => {
                     self.writes.push(index.node[entry]);
