@@ -10,10 +10,13 @@ COPY transport/Cargo.toml transport/
 COPY sim/Cargo.toml sim/
 COPY server/Cargo.toml server/
 COPY tests/Cargo.toml tests/
+COPY bench/Cargo.toml bench/
 RUN sed -i '/^\[\[/,/^$/d' */Cargo.toml \
-    && mkdir -p core/src transport/src sim/src server/src \
-    && touch core/src/lib.rs transport/src/lib.rs sim/src/lib.rs server/src/lib.rs tests/lib.rs \
-    && echo 'fn main() {}' > server/src/main.rs
+    && for manifest in */Cargo.toml; do \
+           mkdir -p "${manifest%/*}/src" \
+           && touch "${manifest%/*}/src/lib.rs" "${manifest%/*}/lib.rs" \
+           && echo 'fn main() {}' > "${manifest%/*}/src/main.rs" || exit 1; \
+       done
 
 # A static binary needs its target named: without it, the flag would also reach procedural macros.
 ENV RUSTFLAGS="-C target-feature=+crt-static"

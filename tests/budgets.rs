@@ -2,6 +2,7 @@
 //! simulator, so these are not "usually"; the same rows run against real processes elsewhere, with slack.
 
 use hence_core::{Config, Refusal, Replica, Reply, Sound};
+use hence_sim::adversity::Kind;
 use hence_sim::network::NetworkPlan;
 use hence_sim::plan::{Act, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse, limits};
 use hence_sim::settings::Settings;
@@ -18,15 +19,20 @@ struct Cluster {
 impl Cluster {
     /// Replicas that start at these times, in a network in which a message takes half a millisecond.
     fn starting(at: &[u64]) -> Self {
+        Self::in_network(at, NetworkPlan::calm(MS / 2))
+    }
+
+    fn in_network(at: &[u64], network: NetworkPlan) -> Self {
         let plan = Plan {
             format: FORMAT,
             seed: 7,
-            replicas: at.iter().map(|&start_at| ReplicaPlan { start_at, wall_ahead: 0, drift: 0 }).collect(),
+            replicas: at.iter().map(|&start_at| ReplicaPlan { start_at, ..ReplicaPlan::PLAIN }).collect(),
             clients: 3,
             keys: 2,
             settings: Settings::from(&Config::default()),
-            network: NetworkPlan::calm(MS / 2),
+            network,
             heal_at: limits::TIME_MAX,
+            core: 0,
             watch_idle: false,
             operations: Vec::new(),
             faults: Vec::new(),
@@ -148,6 +154,44 @@ fn a_killed_replica_is_out_of_every_view_within_five_seconds() {
     cluster.strike(FaultKind::Crash { replica: 2 });
     let taken = cluster.until(5 * SECOND, |cluster| (0..2).all(|replica| cluster.listed(replica) == 2));
     assert!(taken >= 2_500 * MS, "suspected after only {taken} us");
+}
+
+/// One message in five is lost.
+fn lossy() -> NetworkPlan {
+    NetworkPlan { loss: 200_000, ..NetworkPlan::calm(MS) }
+}
+
+#[test]
+fn a_killed_replica_is_out_of_every_view_in_time_though_a_fifth_of_all_messages_is_lost() {
+    let mut cluster = Cluster::in_network(&[0; 4], lossy());
+    cluster.run(20 * SECOND);
+    cluster.strike(FaultKind::Crash { replica: 3 });
+    cluster.until(5 * SECOND, |cluster| (0..3).all(|replica| cluster.listed(replica) == 3));
+}
+
+/// Neither a link that carries nothing in one direction, nor pauses of two seconds, nor the loss of a fifth of all
+/// messages takes anybody out of a view, not even for a moment.
+#[test]
+fn views_do_not_flap() {
+    let suspected = |cluster: &Cluster| cluster.world.judge.counts.count(Kind::Suspected);
+    let mut one_way = Cluster::of(4);
+    one_way.strike(FaultKind::OneWay { from: 0, to: 1, hold: false });
+    one_way.run(120 * SECOND);
+    assert_eq!(suspected(&one_way), 0, "a link that carries nothing in one direction");
+    let mut pauses = Cluster::of(4);
+    for round in 0..12 {
+        let pause = pauses.strike(FaultKind::Pause { replica: round % 4 });
+        pauses.run(2 * SECOND);
+        pauses.heal(pause);
+        pauses.run(8 * SECOND);
+    }
+    assert_eq!(suspected(&pauses), 0, "pauses of two seconds");
+    let mut loss = Cluster::in_network(&[0; 4], lossy());
+    loss.run(120 * SECOND);
+    assert_eq!(suspected(&loss), 0, "a fifth of all messages lost");
+    for cluster in [&mut one_way, &mut pauses, &mut loss] {
+        assert!((0..4).all(|replica| cluster.listed(replica) == 4));
+    }
 }
 
 #[test]

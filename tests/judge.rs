@@ -5,7 +5,7 @@ mod litmus;
 
 use hence_sim::check::generate::{Bug, Generator, Shape};
 use hence_sim::check::history::{Action, History, Operation, Outcome};
-use hence_sim::check::{Level, Options, Report, Verdict, judge, slow};
+use hence_sim::check::{Level, Options, Report, Verdict, judge, proof, slow};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::RefCell;
@@ -198,6 +198,14 @@ fn both_judges_agree() {
 
 fn compare(history: &[Operation], counts: &RefCell<[[u32; 3]; 6]>) -> Result<(), TestCaseError> {
     let (quick, slow) = (judged(history), slow::judge(history));
+    // What is called fine has an explanation that holds, however it was found.
+    if let Some(explanation) = quick.proof.as_ref().filter(|_| quick.verdict(Level::Convergent) == Verdict::Fine) {
+        let verified = proof::verify(history, explanation);
+        prop_assert_eq!(verified, Ok(()), "{}", written(history));
+    }
+    let whole = History::of(history).expect("a history");
+    let searched = judge(&whole, Options { certificates: false, ..Options::default() }).expect("it fits together");
+    prop_assert_eq!(quick.verdicts, searched.verdicts, "by certificate and by search: {}", written(history));
     for (at, level) in Level::ALL.into_iter().enumerate() {
         prop_assert_eq!(quick.verdict(level), slow[at], "{} of {}", level.name(), written(history));
         counts.borrow_mut()[at][slow[at] as usize] += 1;
@@ -215,7 +223,7 @@ fn written(history: &[Operation]) -> String {
 
 #[test]
 fn a_correct_store_raises_no_alarm() {
-    let (mut operations, mut deletes, mut histories) = (0, 0, 0);
+    let (mut operations, mut deletes, mut histories, mut certified) = (0, 0, 0, 0);
     for seed in 0..1_500 {
         let shape = Shape {
             seed,
@@ -232,12 +240,17 @@ fn a_correct_store_raises_no_alarm() {
         for level in Level::ALL {
             assert_eq!(report.verdict(level), Verdict::Fine, "seed {seed}, {}{}", level.name(), written(&history));
         }
+        let explanation = report.proof.as_ref().expect("fine is said with a proof in hand");
+        assert_eq!(proof::verify(&history, explanation), Ok(()), "seed {seed}{}", written(&history));
+        certified += u32::from(report.certified);
         assert_ne!(report.convergence, Some(Verdict::Broken), "seed {seed}{}", written(&history));
         histories += 1;
         operations += history.len();
         deletes += history.iter().filter(|operation| operation.action == Action::Delete).count();
     }
     println!("{histories} histories of a correct store, {operations} operations, {deletes} deletes: no alarm");
+    println!("{certified} were explained by certificate");
+    assert!(certified * 4 >= histories as u32, "certificates explain {certified} only");
 }
 
 #[test]
@@ -282,6 +295,39 @@ fn counterexamples_are_minimal() {
         }
     }
     println!("{count} counterexamples, {:.1} operations each", f64::from(operations as u32) / f64::from(count));
+}
+
+/// A large history names its weakest broken level, too.
+#[test]
+fn large_histories_are_classified() {
+    let shape = Shape {
+        operations: 4_000,
+        keys: 40,
+        sessions: 6,
+        deletes: 0,
+        unknown: 0,
+        bug: Some(Bug::IgnoresTokens),
+        ..Shape::default()
+    };
+    let history = History::of(&Generator::new(shape).collect::<Vec<_>>()).expect("a history");
+    let report = judge(&history, Options::default()).expect("it fits together");
+    let weakest = report.weakest_broken().expect("the store ignores tokens");
+    assert!(weakest < Level::Causal, "{weakest:?}");
+    let found = report.counterexample(&history, Options::default()).expect("it is broken");
+    assert!(found.broken().contains(&weakest), "{}", found.prose());
+}
+
+/// A 304 whose version nobody answered for says that something was there.
+#[test]
+fn a_304_is_an_event() {
+    let mut put = Operation::new(0, "a", Action::Put, "x");
+    (put.value, put.outcome) = (Some("1".into()), Outcome::Unknown);
+    let mut read = Operation::new(1, "b", Action::Get, "x");
+    (read.status, read.shown, read.token_out) = (304, Some(vec!["v1".into()]), Some("t1".into()));
+    assert_eq!(judged(&[put.clone(), read.clone()]).verdict(Level::Convergent), Verdict::Fine);
+    // The only put there was came after the read.
+    put.token_in = Some("t1".into());
+    assert_eq!(judged(&[read, put]).verdict(Level::Causal), Verdict::Broken);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Tests across the packages of hence.
 
+mod agreement;
 mod budgets;
 mod golden;
 mod judge;
 mod naive;
 mod sim;
 mod tidy;
+mod transfer;

@@ -33,12 +33,18 @@ mod lost_writes;
 mod membership;
 #[path = "process/network.rs"]
 mod network;
+#[path = "process/newcomer.rs"]
+mod newcomer;
 #[path = "process/pauses.rs"]
 mod pauses;
+#[path = "process/replicas.rs"]
+mod replicas;
 #[path = "process/slow_clients.rs"]
 mod slow_clients;
 #[path = "process/starvation.rs"]
 mod starvation;
+#[path = "process/tables.rs"]
+mod tables;
 #[path = "process/up.rs"]
 mod up;
 
@@ -59,6 +65,7 @@ const TESTS: &[Test] = &[
     Test::new("bad_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::bad_frames),
     Test::new("replayed_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::replayed_frames),
     Test::new("slow_clients_are_ended", Pace::Busy, Needs::Nothing, slow_clients::slow),
+    Test::new("newcomer_under_load", Pace::Busy, Needs::Nothing, newcomer::under_load),
     Test::new("ten_thousand_idle_connections", Pace::Busy, Needs::Nothing, slow_clients::idle),
     Test::new("cut_refused_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::refused),
     Test::new("cut_silent_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::silent),

@@ -86,7 +86,7 @@ fn the_first_different_event_is_explained() {
 fn the_binary_names_every_mutant() {
     let bytes = std::fs::read(env!("CARGO_BIN_EXE_hence-sim")).expect("the binary");
     let occurs = |name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
-    let core = Mutant::ALL.iter().chain(Mutant::HARMLESS).map(|mutant| mutant.name());
+    let core = Mutant::ALL.iter().map(|mutant| mutant.name());
     let missing: Vec<_> = core.chain(Tampering::ALL.iter().map(|it| it.name())).filter(|name| !occurs(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     assert!(!occurs(&["no", "such", "mutant", "anywhere"].join("-")));
@@ -151,5 +151,57 @@ fn bad_input_ends_with_2_and_one_line() {
     }
     for arguments in [&["run", "--seeds", "9..3"][..], &["run", "--shard", "3/3"], &["fly"], &["run", "--time", "5x"]] {
         assert_eq!(sim(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+const PUT: &str = r#"{"id":1,"client":"a","op":"put","key":"x","value":1,"status":201,"token_out":"t","outcome":"ok"}"#;
+
+/// What is no history ends with 2 and names the line; a cut-off tail is a warning.
+#[test]
+fn bad_histories_name_their_line() {
+    let check = |name: &str, history: &str| {
+        std::fs::write(folder().join(name), history).expect("a file");
+        let output = sim(&["check", name]);
+        (output.status.code(), text(&output))
+    };
+    let second = |line: &str| format!("{PUT}\n{line}\n");
+    let get = r#"{"id":2,"client":"a","op":"get","key":"x","value":1,"status":200,"outcome":"ok""#;
+    let bad = [
+        (second(PUT), "line 2: another operation has the id 1"),
+        (second(&PUT.replace("\"id\":1", "\"id\":2")), "line 2: writes x=1, which line 1 wrote already"),
+        (second(&format!("{get},\"token_in\":\"u\"}}")), "line 2: sends the token \"u\""),
+        (second(&format!("{get},\"call_ns\":9,\"return_ns\":3}}")), "line 2: the times run backwards"),
+        (second("{\"id\":2"), "line 2: column"),
+        ("<xml/>\n".into(), "line 1: no known format begins with"),
+        (String::new(), "line 1: the history is empty"),
+        (format!("{PUT}\n{}", "x".repeat(100_000_000)), "line 2: longer than"),
+    ];
+    for (history, says) in bad {
+        let (code, printed) = check("bad.history", &history);
+        assert_eq!(code, Some(2), "{printed}");
+        assert!(printed.contains(says) && printed.lines().count() == 1, "{says}: {printed}");
+    }
+    let (code, printed) = check("cut.history", &format!("{PUT}\n{{\"id\":2,\"cli"));
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("warning: line 2 is cut off"), "{printed}");
+    std::fs::remove_file(folder().join("bad.history")).expect("it was there");
+}
+
+/// A broken history ends with 1, names the level, tells the story and draws it; its parts read back in every format.
+#[test]
+fn a_broken_history_is_shown() {
+    let stale =
+        r#"{"id":2,"client":"a","op":"get","key":"x","status":404,"token_in":"t","token_out":"u","outcome":"ok"}"#;
+    std::fs::write(folder().join("stale.history"), format!("{PUT}\n{stale}\n")).expect("a file");
+    let shown = sim(&["check", "stale.history", "--svg", "stale.svg", "--counterexample", "small.history"]);
+    assert_eq!(shown.status.code(), Some(1), "{}", text(&shown));
+    assert!(text(&shown).contains("the weakest broken level is RYW, read your writes"), "{}", text(&shown));
+    assert!(std::fs::read_to_string(folder().join("stale.svg")).expect("a picture").contains("<svg"));
+    for format in ["json", "plume", "edn"] {
+        let again = sim(&["check", "small.history", "--export", "again.history", "--to", format]);
+        assert_eq!(again.status.code(), Some(1), "{}", text(&again));
+        let read = sim(&["check", "again.history", "--format", format]);
+        assert_eq!(read.status.code(), Some(1), "{format}: {}", text(&read));
+        assert!(text(&read).contains("the weakest broken level is RYW"), "{format}: {}", text(&read));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 69;
-const CRATES: [&str; 5] = ["core", "transport", "sim", "server", "tests"];
+const CRATES: [&str; 6] = ["core", "transport", "sim", "server", "tests", "bench"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").to_owned()
@@ -192,6 +192,8 @@ fn dependencies_point_one_way() {
         ("transport", &["core"]),
         ("sim", &["core", "transport"]),
         ("server", &["core", "transport"]),
+        ("tests", &["core", "transport", "sim", "server"]),
+        ("bench", &["core", "transport", "sim"]),
     ]);
     for (name, allowed) in allowed {
         let allowed: BTreeSet<String> = allowed.iter().map(|&name| name.to_owned()).collect();
@@ -255,6 +257,22 @@ fn every_crate_takes_the_shared_lints() {
         complaints.extend(lines.map(|(number, line)| format!("{path}:{}: {}", number + 1, line.trim())));
     }
     report("a relaxed lint has its reason beside it", &complaints);
+}
+
+/// The classic builder knows no more, and a member that the image does not know of breaks its build.
+#[test]
+fn the_image_is_built_from_every_member_by_any_builder() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect("a file of ours");
+    let (workspace, image, toolchain) = (read("Cargo.toml"), read("Dockerfile"), read("rust-toolchain.toml"));
+    let members = workspace.lines().find_map(|line| line.strip_prefix("members = ")).expect("a workspace has members");
+    for member in members.split('"').skip(1).step_by(2) {
+        assert!(image.contains(&format!("COPY {member}/Cargo.toml {member}/\n")), "Dockerfile leaves out {member}");
+    }
+    let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).expect("the toolchain is pinned");
+    assert!(image.contains(&format!("FROM rust:{}-slim-bookworm AS build\n", channel.trim_matches('"'))));
+    for extension in ["syntax=", "--mount", "<<"] {
+        assert!(!image.contains(extension), "the classic builder does not know {extension}");
+    }
 }
 
 #[test]

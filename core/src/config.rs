@@ -23,55 +23,71 @@ pub struct Config {
     /// A gap is repaired when it has stood for so long. Default 2.5 s; 0 repairs at once. More costs
     /// staleness after losses, less costs double transfers when a push is merely slow.
     pub repair_delay: Micros,
-    /// A pull without progress for so long has failed and is tried at another peer. Default 1 s.
+    /// A pull without progress for so long has failed and is tried at another peer; each failure at a peer doubles it
+    /// there, up to sixteen times. Default 1 s. Less leaves a dead supplier sooner, more wastes fewer transfers on slow ones.
     pub pull_timeout: Micros,
     /// The shortest silence after which a peer is suspected, whatever its rhythm. Default 3 s. Less
     /// notices crashes sooner and takes paused processes for dead.
     pub suspect_after_min: Micros,
-    /// The longest silence before a peer is suspected, whatever its rhythm. Default 4 s.
+    /// The longest silence before a peer is suspected, whatever its rhythm. Default 4 s. Less notices the crash of a
+    /// peer with an uneven rhythm sooner; more spares peers on bad networks a false suspicion.
     pub suspect_after_max: Micros,
-    /// A joining replica that no member which is up answers starts alone after this. Default 1 s.
+    /// A joining replica that no member which is up answers starts alone after this. Default 1 s. Less serves sooner
+    /// after a start in a cut; more spares a newcomer that meets its cluster late from serving an empty store meanwhile.
     pub join_alone_after: Micros,
-    /// The same while an address has accepted a connection but not answered yet. Default 3 s.
+    /// The same while an address has accepted a connection but not answered yet. Default 3 s. Less does not wait for a
+    /// slow member, more is held up longer by an address where something else listens.
     pub join_alone_after_contact: Micros,
-    /// A wall clock that is ahead of all peers' by more than this is not used. Default 60 s.
+    /// A wall clock that is ahead of all peers' by more than this is not used. Default 60 s. Less lets a small error bias
+    /// fewer concurrent writes, and distrusts good clocks among bad ones; more lets a wrong clock win more of them.
     pub wall_ahead_max: Micros,
     /// A member that has been suspected for so long no longer delays the retirement of lives that are over.
     /// Default 10 min. Less frees vectors sooner; a token that such a member has not caught up with waits there.
     pub retire_patience: Micros,
-    /// How often is looked for lives that are over. Default 1 s.
+    /// How often is looked for lives that are over. Default 1 s. Less shortens tokens sooner after a restart and costs a
+    /// look at the vector each time; more leaves them longer by an entry for that time.
     pub retire_interval: Micros,
-    /// A lost-write round without all its answers ends after this. Default 1 s.
+    /// A lost-write round without all its answers ends after this, and begins again. Default 1 s. Less repeats rounds on
+    /// slow links, more makes a client wait longer for its 424 when an answer was lost.
     pub round_timeout: Micros,
-    /// Rounds whose outcome is remembered, so that a client that asks again is told at once. Default 64.
+    /// Rounds whose outcome is remembered, so that a client that asks again is told at once; the oldest is forgotten, and
+    /// its client costs another round. Default 64. Each costs two vectors.
     pub rounds_max: usize,
-    /// How recently a peer must have heard from a silent member to vouch for it. Default 1 s.
+    /// How recently a peer must have heard from a silent member to vouch for it. Default 1 s. Less suspects members that
+    /// only one link has lost, more keeps a dead member in views for that much longer.
     pub vouch_max: Micros,
     /// Bytes of operations in the log ([`crate::Op::bytes`]); beyond it the oldest are cut, and a peer that
-    /// still needs them gets the whole state instead. Default 64 MiB. 0 keeps none.
+    /// still needs them gets the whole state instead. Default 64 MiB. 0 keeps none. More memory lets members be away
+    /// longer for the price of what they missed; less makes them fetch everything.
     pub log_bytes_max: usize,
     /// Pushed operations waiting for their causes, all origins together; beyond it they are discarded and
-    /// come by repair. Default 16,384.
+    /// come by repair. Default 16,384. More costs memory while causes are late, less delays what overtook them by a repair.
     pub parked_max: usize,
     /// Bytes of those operations ([`crate::Op::bytes`]); beyond it they are discarded and come by repair. Default
     /// 64 MiB.
     pub parked_bytes_max: usize,
-    /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB.
+    /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB. More memory
+    /// lets more writers wait out a cut, less sends them away with 503.
     pub waiting_bytes_max: usize,
-    /// Requests waiting for their dependencies; beyond it a request gets its refusal at once. Default 4,096.
+    /// Requests waiting for their dependencies; beyond it a request gets its refusal at once. Default 4,096. More costs
+    /// memory and a longer burst when their turn comes, less sends clients away that a moment would have served.
     pub waiting_max: usize,
-    /// The longest a request may wait. Default 30 s; longer wishes are cut to it.
+    /// The longest a request may wait. Default 30 s; longer wishes are cut to it. More holds places and connections longer,
+    /// less returns 503 to clients that were ready to wait out a longer cut.
     pub wait_max: Micros,
     /// Pushed operations that a peer has not acknowledged; beyond it pushing pauses, and what grows stale
-    /// meanwhile comes by repair. Default 4,096.
+    /// meanwhile comes by repair. Default 4,096. More fills a slow peer's queues, less slows pushing on long ways.
     pub credit_ops_max: u64,
-    /// The same in bytes. Default 4 MiB; a single larger operation is still sent.
+    /// The same in bytes. Default 4 MiB; a single larger operation is still sent. Cost in both directions as above.
     pub credit_bytes_max: usize,
-    /// Operations in one frame of a pull. Default 256.
+    /// Operations or versions in one frame of a pull, at most [`crate::WORK_MAX`]. Default 256. Less gives requests their
+    /// turn more often meanwhile, more moves a state in fewer messages.
     pub frame_ops_max: usize,
-    /// Bytes in one frame of a pull. Default 64 KiB; a single larger operation is still sent.
+    /// Bytes in one frame of a pull. Default 64 KiB; a single larger operation is still sent. Less lets pushes between
+    /// frames sooner, more moves large values in fewer messages.
     pub frame_bytes_max: usize,
-    /// Frames of a pull that may be on their way at a time. Default 8.
+    /// Frames of a pull that may be on their way at a time. Default 8. More fills long ways better and queues before
+    /// pushes, less leaves a long way idle between frames.
     pub frames_ahead_max: u32,
     /// Bytes of keys and values held ([`crate::Op::bytes`] counts); beyond it writes that add are refused
     /// with [`crate::Refusal::WriteLimit`], reads, deletes and replication go on. Default: no limit.

@@ -46,6 +46,19 @@ impl Covered {
         self.rows.iter().map(|(&incarnation, &row)| (incarnation, row))
     }
 
+    /// The vector as somebody can read it who covers `known`: with the entries of retired lives whose retirement is
+    /// news there.
+    #[must_use]
+    pub(crate) fn spelled_out(&self, known: &VersionVector) -> VersionVector {
+        let mut vector = self.vector.clone();
+        for (&incarnation, row) in self.rows.iter() {
+            if self.covers(row.dot) && !self.covers_in(known, row.dot) {
+                vector.raise(incarnation, row.through);
+            }
+        }
+        vector
+    }
+
     /// The highest counter covered of this incarnation.
     #[must_use]
     pub fn counter(&self, incarnation: Incarnation) -> u64 {

@@ -1,13 +1,15 @@
-//! Keys and values: shared, immutable bytes. Cloning either copies a pointer, never the bytes.
+//! Keys and values: immutable bytes. Cloning a value copies a pointer, never the bytes; so does cloning a key, but for
+//! those of up to 15 bytes, which are their own pointer.
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::borrow::Borrow;
 use core::fmt;
+use ecow::EcoString;
 
 /// A key: text of 1 to [`Key::CHARS_MAX`] characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Arc<str>);
+pub struct Key(EcoString);
 
 /// Why a text is not a [`Key`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl Borrow<str> for Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", &*self.0)
+        f.write_str(&self.0)
     }
 }
 

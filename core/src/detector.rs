@@ -14,11 +14,13 @@ pub(crate) struct Detector {
     mean_8: u64,
     /// Mean deviation of gaps, times 4.
     deviation_4: u64,
+    /// How long a silence may be, as mean and deviation say: kept, because it is asked for far more often than it changes.
+    adapted: Micros,
 }
 
 impl Detector {
     pub(crate) const fn new(now: Time) -> Self {
-        Self { heard: now, mean_8: 0, deviation_4: 0 }
+        Self { heard: now, mean_8: 0, deviation_4: 0, adapted: Micros::ZERO }
     }
 
     /// A frame arrived.
@@ -28,6 +30,7 @@ impl Detector {
         let error = gap.abs_diff(self.mean_8 / 8);
         self.mean_8 = self.mean_8 - self.mean_8 / 8 + gap;
         self.deviation_4 = self.deviation_4 - self.deviation_4 / 4 + error;
+        self.adapted = Micros((self.mean_8 / 8).saturating_add(self.deviation_4.saturating_mul(4)));
     }
 
     /// When the last frame arrived.
@@ -42,9 +45,8 @@ impl Detector {
 
     /// The moment from which the peer is doubted if nothing more is heard.
     pub(crate) fn doubt_at(&self, config: &Config) -> Time {
-        let adapted = Micros((self.mean_8 / 8).saturating_add(self.deviation_4.saturating_mul(4)));
         let (min, max) = (config.suspect_after_min, config.suspect_after_max);
-        self.heard + adapted.max(min).min(max.max(min))
+        self.heard + self.adapted.max(min).min(max.max(min))
     }
 }
 

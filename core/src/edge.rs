@@ -136,6 +136,12 @@ pub enum Event {
     Stalled(Micros),
     /// The own wall clock is ahead of all peers' and not used any more, or is used again.
     ClockTrusted(bool),
+    /// A peer covers a write of our own life that was never made here: a copy of this process's memory runs, or ran,
+    /// somewhere else. It is reported and not masked: writes may bear the same name.
+    Impersonated {
+        /// The write's counter.
+        counter: u64,
+    },
     /// A peer with the same vector has another store: a mistake of ours, never of the network.
     Diverged(Address),
     /// A message was not taken in.

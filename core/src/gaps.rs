@@ -14,7 +14,7 @@ const COALESCE: Micros = Micros::from_millis(100);
 /// Marks per incarnation; beyond it the last one takes in what is newer.
 const MARKS_MAX: usize = 64;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Gaps {
     /// Per incarnation: up to this counter, noticed then. Counters and times rise.
     marks: BTreeMap<Incarnation, VecDeque<(u64, Time)>>,

@@ -29,9 +29,13 @@ impl Hlc {
 
     /// The stamp of a new write whose causes are stamped up to `self`: above `self`, and at `wall`
     /// where that is later or, without one, counted up.
+    ///
+    /// No honest clock comes near [`Self::LIMIT`]. Where a peer lied just below it, stamps stay there: then they no
+    /// longer grow, so the winner among concurrent writes is arbitrary, but writes go on and what replaces what still
+    /// holds, which rests on dots alone.
     #[must_use]
     pub fn next(self, wall: Option<Wall>) -> Self {
-        let counted = Self(self.0 + 1);
+        let counted = Self((self.0 + 1).min(Self::LIMIT.0 - 1));
         wall.map_or(counted, |wall| counted.max(Self::at_wall(wall)))
     }
 }
@@ -56,5 +60,13 @@ mod tests {
         }
         assert_eq!(clock, Hlc::at_wall(Wall(1_800_000_000_000_000)));
         assert_eq!(clock.next(None), Hlc(clock.0 + 1));
+    }
+
+    #[test]
+    fn a_lie_just_below_the_limit_stops_nobody_from_writing() {
+        let lie = Hlc(Hlc::LIMIT.0 - 2);
+        let next = lie.next(Some(Wall(1_700_000_000_000_000)));
+        assert_eq!(next, Hlc(Hlc::LIMIT.0 - 1));
+        assert_eq!(next.next(None), next, "peers would take the limit for damage, and every write after it");
     }
 }

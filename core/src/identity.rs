@@ -5,14 +5,41 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::cmp::Ordering;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 /// Where to send: `HOST:PORT`, as members write it in `SOCKET_ADDRESS` and `VIEW`.
 ///
 /// The host is an IPv4 address, an IPv6 address in brackets, or a host name; the port is 1 to 65535.
 /// Text is compared as it stands, in lower case.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Eq)]
 pub struct Address(Arc<str>);
+
+// Addresses are compared for every message, and most that are equal are the same piece of memory.
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other) || self.0 == other.0
+    }
+}
+
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.is(other) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 /// Why a text is not an [`Address`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +105,12 @@ impl Address {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Is it the same piece of memory, and so equal? It may be equal and be another.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

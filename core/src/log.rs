@@ -25,7 +25,7 @@ pub(crate) struct Own {
     pub(crate) bytes_through: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
     ops: VecDeque<Arc<Op>>,
     /// How many operations left at the front, ever: the number of the first that is still here.
@@ -74,6 +74,11 @@ impl Log {
     /// Cuts the oldest operation. `remember_delete` is false only for a mutant.
     pub(crate) fn cut_front(&mut self, remember_delete: bool, covered: &Covered) {
         let Some(op) = self.ops.pop_front() else { return };
+        if self.ops.capacity() > 1_024.max(8 * self.ops.len()) {
+            // What a long log left behind goes back.
+            self.ops.shrink_to(2 * self.ops.len());
+            self.own.shrink_to(2 * self.own.len());
+        }
         self.first += 1;
         self.bytes -= op.bytes();
         self.floor.join_dot(op.dot);

@@ -4,7 +4,10 @@ use crate::data::{Key, Value};
 use crate::hlc::Hlc;
 use crate::identity::Incarnation;
 use crate::vector::{Dot, VersionVector};
-use alloc::vec::Vec;
+use smallvec::SmallVec;
+
+/// Dots of one key. A write mostly supersedes one version, and then they take no allocation of their own.
+pub type Dots = SmallVec<[Dot; 1]>;
 
 /// What an operation does, besides removing the versions it supersedes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub struct Op {
     /// What it does.
     pub effect: Effect,
     /// The versions it removes: all that its replica showed.
-    pub superseded: Vec<Dot>,
+    pub superseded: Dots,
     /// What must be applied before it, as far as the previous operation of the same incarnation does not
     /// imply it. Since an operation is applied only right after that one, the rest needs no saying.
     pub deps: VersionVector,

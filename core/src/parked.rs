@@ -6,11 +6,12 @@
 use crate::covered::Covered;
 use crate::identity::Incarnation;
 use crate::op::Op;
+use crate::vector::Dot;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Parked {
     origins: BTreeMap<Incarnation, BTreeMap<u64, Arc<Op>>>,
     len: usize,
@@ -70,6 +71,16 @@ impl Parked {
         }
     }
 
+    /// Drops everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What is here.
+    pub(crate) fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.origins.values().flat_map(BTreeMap::values).map(|op| op.dot)
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
@@ -77,7 +88,7 @@ impl Parked {
     /// # Panics
     /// If an invariant of this module does not hold.
     pub(crate) fn check_invariants(&self, covered: &Covered) {
-        let dots: Vec<_> = self.origins.values().flat_map(|ops| ops.values().map(|op| op.dot)).collect();
+        let dots: Vec<_> = self.dots().collect();
         assert_eq!(dots.len(), self.len, "count of parked operations");
         let bytes: usize = self.origins.values().flat_map(BTreeMap::values).map(|op| op.bytes()).sum();
         assert_eq!(bytes, self.bytes, "bytes of parked operations");

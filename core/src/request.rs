@@ -2,6 +2,7 @@
 
 use crate::data::{Key, Value};
 use crate::identity::Address;
+use crate::op::Dots;
 use crate::siblings::Siblings;
 use crate::time::Micros;
 use crate::vector::{Dot, VersionVector};
@@ -143,7 +144,7 @@ pub struct Written {
     /// The write event.
     pub dot: Dot,
     /// The versions it replaced or removed, sorted by dot. A put is a creation when there are none.
-    pub superseded: Vec<Dot>,
+    pub superseded: Dots,
     /// The client's causal past from now on.
     pub token: VersionVector,
 }

@@ -3,14 +3,25 @@
 
 use crate::covered::Covered;
 use crate::hlc::Hlc;
-use crate::op::Op;
+use crate::identity::{Address, Incarnation};
+use crate::op::{Dots, Op};
+use crate::request::Match;
 use crate::siblings::{Sibling, Siblings};
 use crate::time::{Micros, Wall};
 use crate::vector::{Dot, VersionVector};
-use alloc::vec::Vec;
 
 /// The decisions of the protocol. The default bodies are the sound ones.
 pub trait Rules {
+    /// Every process start is a life of its own, with a name that nobody had before.
+    fn life(&self, drawn: Incarnation, _address: &Address) -> Incarnation {
+        drawn
+    }
+
+    /// Whoever learns that another life is the newest at the own address takes a new one.
+    fn takes_new_life(&self) -> bool {
+        true
+    }
+
     /// A request is served when all of the client's causal past is applied here.
     fn may_serve(&self, covered: &Covered, past: &VersionVector) -> bool {
         covered.dominates(past)
@@ -22,8 +33,8 @@ pub trait Rules {
     }
 
     /// A write replaces every version of the key that its replica shows.
-    fn supersedes(&self, shown: &Siblings) -> Vec<Dot> {
-        let mut dots: Vec<Dot> = shown.iter().map(|sibling| sibling.dot).collect();
+    fn supersedes(&self, shown: &Siblings) -> Dots {
+        let mut dots: Dots = shown.iter().map(|sibling| sibling.dot).collect();
         dots.sort_unstable();
         dots
     }
@@ -34,6 +45,21 @@ pub trait Rules {
         superseded.iter().for_each(|&dot| _ = deps.join_dot(dot));
         deps.join(deletes);
         deps
+    }
+
+    /// Whoever wrote carries what the write depends on, and nothing beyond.
+    fn carried_beyond(&self, _deletes: &VersionVector) -> VersionVector {
+        VersionVector::new()
+    }
+
+    /// What a write replaced goes wherever the write is applied.
+    fn removes<'a>(&self, superseded: &'a [Dot]) -> &'a [Dot] {
+        superseded
+    }
+
+    /// A precondition names exactly the versions that are there.
+    fn matches(&self, wanted: &Match, shown: &Siblings) -> bool {
+        wanted.matches(shown)
     }
 
     /// Whoever got an answer about a key carries the versions shown and the deletes that hid others.
@@ -49,14 +75,44 @@ pub trait Rules {
         clock.next(wall)
     }
 
-    /// Whoever applied a stamped write stamps above it from then on.
-    fn follow(&self, clock: Hlc, heard: Hlc) -> Hlc {
+    /// Whoever applied a stamped write stamps above it from then on, however far it is ahead of the own wall clock.
+    fn follow(&self, clock: Hlc, heard: Hlc, _wall: Wall) -> Hlc {
+        clock.max(heard)
+    }
+
+    /// Whoever installed a state stamps above everything that was ever in it.
+    fn follow_installed(&self, clock: Hlc, heard: Hlc) -> Hlc {
         clock.max(heard)
     }
 
     /// A push that arrives late is not news; repair brings it.
     fn is_fresh(&self, lateness: Micros, late_max: Micros) -> bool {
         lateness <= late_max
+    }
+
+    /// What is parked stays within its limits.
+    fn bounds_parked(&self) -> bool {
+        true
+    }
+
+    /// What is parked stays until its turn. It may be dropped at any time, and nothing is lost but time.
+    fn keeps_parked(&self) -> bool {
+        true
+    }
+
+    /// What is parked goes when the link to its origin ends.
+    fn drops_parked_with_link(&self) -> bool {
+        true
+    }
+
+    /// An acknowledgement counts applied operations only.
+    fn acknowledges_applied_only(&self) -> bool {
+        true
+    }
+
+    /// A request waits no longer than it asked to.
+    fn waits_end(&self) -> bool {
+        true
     }
 
     /// An operation leaves the log early only when every member has acknowledged it.
@@ -84,6 +140,36 @@ pub trait Rules {
         true
     }
 
+    /// A key that changes after it was sent is sent again before a state is whole.
+    fn supplies_changes(&self) -> bool {
+        true
+    }
+
+    /// Deletes in an installed state shape later answers like those that were applied one by one.
+    fn joins_installed_deletes(&self) -> bool {
+        true
+    }
+
+    /// What an installed state brought cannot be supplied from the log.
+    fn raises_floor_at_install(&self) -> bool {
+        true
+    }
+
+    /// Frames of another pull are not mixed into the present one.
+    fn only_present_pull(&self) -> bool {
+        true
+    }
+
+    /// A frame out of sequence ends the pull.
+    fn frames_in_order(&self) -> bool {
+        true
+    }
+
+    /// A pull goes on as long as its frames come. It may end at any frame, and nothing is lost but time.
+    fn goes_on_pulling(&self) -> bool {
+        true
+    }
+
     /// What a peer says it covers raises what is worth fetching, never what is covered here.
     fn hearing_covers(&self) -> bool {
         false
@@ -104,6 +190,11 @@ pub trait Rules {
         false
     }
 
+    /// Tokens name no retired lives where a dot implies them.
+    fn compacts_tokens(&self) -> bool {
+        true
+    }
+
     /// A retire operation depends on all that its dot stands for.
     fn retirement_depends(&self) -> bool {
         true
@@ -112,6 +203,46 @@ pub trait Rules {
     /// A silence beyond the threshold is a reason to doubt a peer; nothing else is.
     fn doubts(&self, silent: bool) -> bool {
         silent
+    }
+
+    /// Doubt is local: it moves no wanted counter.
+    fn suspicion_removes(&self) -> bool {
+        false
+    }
+
+    /// Of two wanted counters the greater stays, so an operator's act holds until the next.
+    fn merge_counter(&self, mine: u64, theirs: u64) -> u64 {
+        mine.max(theirs)
+    }
+
+    /// If nobody is left wanted, everybody is.
+    fn everybody_when_nobody(&self) -> bool {
+        true
+    }
+
+    /// A joining replica starts alone when all have answered, or when time is over, whoever else answers.
+    fn starts_alone(&self, all_answered: bool, time_over: bool, _some_answered: bool) -> bool {
+        all_answered || time_over
+    }
+
+    /// A joining replica catches up with another member when the one that it chose goes away.
+    fn goal_ends_with_its_source(&self) -> bool {
+        true
+    }
+
+    /// A round needs everybody: every wanted address linked.
+    fn round_needs_everybody(&self) -> bool {
+        true
+    }
+
+    /// A round begins again when membership or a link changes.
+    fn round_restarts(&self) -> bool {
+        true
+    }
+
+    /// What a round found holds until an address outside it becomes wanted.
+    fn outcomes_end(&self) -> bool {
+        true
     }
 
     /// Before a round judges a token, links to lives outside the round end.
@@ -125,8 +256,8 @@ pub trait Rules {
     }
 
     /// A write is reported lost only when everybody who could hold it was asked, not because its address lives on.
-    fn asks_everybody(&self) -> bool {
-        true
+    fn asked(&self, members: usize) -> usize {
+        members
     }
 
     /// A removed replica stays connected until every member covers what it has.

@@ -31,27 +31,31 @@ impl Sibling {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Siblings(Versions);
 
-/// One version is the rule, and then it takes no allocation of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// One version is the rule, and then it takes no allocation of its own. No version is an empty vector: a variant for
+/// it would cost eight bytes per key.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Versions {
-    #[default]
-    None,
     One(Sibling),
     Many(Vec<Sibling>),
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
 }
 
 impl Siblings {
     /// No version: what an absent key has.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Versions::None)
+        Self(Versions::Many(Vec::new()))
     }
 
     /// The versions, winner first.
     #[must_use]
     pub fn as_slice(&self) -> &[Sibling] {
         match &self.0 {
-            Versions::None => &[],
             Versions::One(sibling) => core::slice::from_ref(sibling),
             Versions::Many(siblings) => siblings,
         }
@@ -77,7 +81,7 @@ impl Siblings {
     /// Is the key absent?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        matches!(self.0, Versions::None)
+        self.as_slice().is_empty()
     }
 
     /// Is the version with this dot among them?
@@ -92,11 +96,11 @@ impl Siblings {
             return;
         }
         self.0 = match core::mem::take(&mut self.0) {
-            Versions::None => Versions::One(sibling),
             Versions::One(only) => {
                 let (first, second) = if only.rank() > sibling.rank() { (only, sibling) } else { (sibling, only) };
                 Versions::Many(alloc::vec![first, second])
             }
+            Versions::Many(siblings) if siblings.is_empty() => Versions::One(sibling),
             Versions::Many(mut siblings) => {
                 let at = siblings.partition_point(|other| other.rank() > sibling.rank());
                 siblings.insert(at, sibling);
@@ -108,16 +112,14 @@ impl Siblings {
     /// Keeps the versions for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&Sibling) -> bool) {
         self.0 = match core::mem::take(&mut self.0) {
-            Versions::None => Versions::None,
             Versions::One(only) if keep(&only) => Versions::One(only),
-            Versions::One(_) => Versions::None,
+            Versions::One(_) => Versions::default(),
             Versions::Many(mut siblings) => {
                 siblings.retain(keep);
-                match (siblings.pop(), siblings.is_empty()) {
-                    (None, _) => Versions::None,
-                    (Some(only), true) => Versions::One(only),
-                    (Some(last), false) => {
-                        siblings.push(last);
+                match (siblings.len(), siblings.pop()) {
+                    (1, Some(only)) => Versions::One(only),
+                    (_, last) => {
+                        siblings.extend(last);
                         Versions::Many(siblings)
                     }
                 }
@@ -139,7 +141,6 @@ impl IntoIterator for Siblings {
     type IntoIter = alloc::vec::IntoIter<Sibling>;
     fn into_iter(self) -> Self::IntoIter {
         match self.0 {
-            Versions::None => Vec::new(),
             Versions::One(only) => alloc::vec![only],
             Versions::Many(siblings) => siblings,
         }

@@ -4,65 +4,64 @@
 //! a sum over live versions, so equal stores have equal digests whatever the order of events.
 //!
 //! Installing a whole state flips one field. What came waits in a layer; whoever touches a key merges that key first,
-//! and the rest is folded in by later slices, so no step ever costs more than a bounded number of keys.
+//! and the rest is folded in by later slices, so no step ever costs more than a bounded number of keys. Until then the
+//! keys that are not merged yet stand in the first slots of the table.
 
 use crate::covered::Covered;
 use crate::data::Key;
 use crate::message::Version;
 use crate::rules::Rules;
 use crate::siblings::{Sibling, Siblings};
+use crate::table::{HashKey, Place, Table};
 use crate::vector::Dot;
 use alloc::borrow::Cow;
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
-use core::ops::Bound;
+use smallvec::SmallVec;
 
 /// Key to live versions.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Store {
-    keys: BTreeMap<Key, Siblings>,
+    keys: Table<Siblings>,
     digest: u64,
     bytes: u64,
     incoming: Option<Incoming>,
 }
 
+/// The versions of a key in a transfer: nearly always one.
+pub(crate) type Offered = SmallVec<[Version; 1]>;
+
 /// A state that was installed and is not folded in yet.
 #[derive(Debug, Clone)]
 struct Incoming {
-    theirs: BTreeMap<Key, Vec<Version>>,
+    /// What is not merged yet.
+    theirs: Table<Offered>,
+    /// The keys in the slots below this one are not merged yet.
+    layered: usize,
     /// What was covered here when it was installed.
     my_past: Covered,
     /// What that state covers.
     their_past: Covered,
-    /// The last key folded in by a slice; keys up to it are done.
-    folded: Option<Key>,
-    /// Keys beyond `folded` that were touched and are done.
-    touched: BTreeSet<Key>,
 }
 
 static ABSENT: Siblings = Siblings::new();
 
 impl Store {
-    /// The versions of this key, winner first; none when it is absent.
-    #[must_use]
-    pub fn siblings(&self, key: &Key) -> &Siblings {
-        debug_assert!(!self.is_layered(key), "a key is folded in before it is read");
-        self.keys.get(key).unwrap_or(&ABSENT)
+    pub(crate) const fn new(hash_key: HashKey) -> Self {
+        Self { keys: Table::new(hash_key), digest: 0, bytes: 0, incoming: None }
     }
 
     /// How many keys are present; while a state is folded in, as many as are already.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.keys.len()
     }
 
     /// Is no key present?
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.incoming.is_none()
+    pub const fn is_empty(&self) -> bool {
+        self.keys.len() == 0 && self.incoming.is_none()
     }
 
-    /// The sum over all live versions of a hash of their dots: a dot determines key and value. None while a state is
+    /// The sum over all live versions of a hash of their dots and stamps: a dot determines key and value. None while a state is
     /// folded in.
     #[must_use]
     pub fn digest(&self) -> Option<u64> {
@@ -75,33 +74,59 @@ impl Store {
         self.bytes
     }
 
-    /// Every key with its versions, by key, whatever is folded in: for oracles and tests.
+    /// Every key with its versions, whatever is folded in: for oracles and tests. In the same order wherever the same
+    /// happened.
     pub fn shown<R: Rules>(&self, rules: &R) -> impl Iterator<Item = (&Key, Cow<'_, Siblings>)> {
-        let layered = self.incoming.iter().flat_map(|incoming| incoming.theirs.keys());
-        let layered = layered.filter(|key| !self.keys.contains_key(*key));
-        let present = self.keys.keys().chain(layered);
+        let layered = self.incoming.iter().flat_map(|incoming| incoming.theirs.iter().map(|(key, _)| key));
+        let layered = layered.filter(|key| self.keys.get(key).is_none());
+        let present = self.keys.iter().map(|(key, _)| key).chain(layered);
         present.map(|key| (key, self.shown_of(rules, key))).filter(|(_, siblings)| !siblings.is_empty())
     }
 
     /// The versions of this key, whatever is folded in.
     pub fn shown_of<R: Rules>(&self, rules: &R, key: &Key) -> Cow<'_, Siblings> {
-        let mine = self.keys.get(key).unwrap_or(&ABSENT);
+        let place = self.keys.find(key);
+        let mine = self.siblings(place);
         match &self.incoming {
-            Some(incoming) if self.is_layered(key) => Cow::Owned(incoming.merged(rules, key, mine)),
+            Some(incoming) if incoming.holds(key, place) => Cow::Owned(incoming.merged(rules, key, mine)),
             Some(_) | None => Cow::Borrowed(mine),
         }
     }
 
-    /// Keys after `after`, in order, with their versions. Nothing may be waiting to be folded in.
-    pub(crate) fn after(&self, after: Option<&Key>) -> impl Iterator<Item = (&Key, &Siblings)> {
+    /// Where this key is, folded in, so that it can be read and written. Holds until a key is touched or written.
+    pub(crate) fn touch<R: Rules>(&mut self, rules: &R, key: &Key) -> Place {
+        let place = self.keys.find(key);
+        match &self.incoming {
+            Some(incoming) if incoming.holds(key, place) => {
+                self.fold_key(rules, key, place);
+                self.keys.find(key)
+            }
+            Some(_) | None => place,
+        }
+    }
+
+    /// The versions at this place, winner first; none where a key is absent.
+    pub(crate) fn siblings(&self, place: Place) -> &Siblings {
+        match place {
+            Place::Slot(slot) => &self.keys.at(slot).1,
+            Place::Absent(_) => &ABSENT,
+        }
+    }
+
+    /// Where this key is.
+    pub(crate) fn find(&self, key: &Key) -> Place {
+        self.keys.find(key)
+    }
+
+    /// The key in this slot and its versions. Nothing may be waiting to be folded in.
+    pub(crate) fn at(&self, slot: usize) -> &(Key, Siblings) {
         debug_assert!(self.incoming.is_none(), "a state is supplied only when it is whole");
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.keys.range::<Key, _>((from, Bound::Unbounded))
+        self.keys.at(slot)
     }
 
     /// Removes these versions of a key and adds that one.
-    pub(crate) fn write(&mut self, key: &Key, superseded: &[Dot], add: Option<Sibling>) {
-        self.change(key, |siblings| {
+    pub(crate) fn write(&mut self, key: &Key, place: Place, superseded: &[Dot], add: Option<Sibling>) {
+        self.change(key, place, |siblings| {
             if !superseded.is_empty() {
                 siblings.retain(|sibling| !superseded.contains(&sibling.dot));
             }
@@ -111,18 +136,13 @@ impl Store {
         });
     }
 
-    /// Replaces the versions of a key by these.
-    pub(crate) fn set(&mut self, key: &Key, siblings: Siblings) {
-        self.change(key, |present| *present = siblings);
-    }
-
     /// A state that covers `their_past` is in force from now on, merged with what is covered here.
     ///
     /// # Panics
     /// If another one is still being folded in.
-    pub(crate) fn install(&mut self, theirs: BTreeMap<Key, Vec<Version>>, my_past: Covered, their_past: Covered) {
+    pub(crate) fn install(&mut self, theirs: Table<Offered>, my_past: Covered, their_past: Covered) {
         assert!(self.incoming.is_none(), "one state is folded in before the next is fetched");
-        self.incoming = Some(Incoming { theirs, my_past, their_past, folded: None, touched: BTreeSet::new() });
+        self.incoming = Some(Incoming { theirs, layered: self.keys.len(), my_past, their_past });
     }
 
     /// Is a state still being folded in?
@@ -130,75 +150,66 @@ impl Store {
         self.incoming.is_some()
     }
 
-    /// Folds in this key, so that it can be read and written.
-    pub(crate) fn touch<R: Rules>(&mut self, rules: &R, key: &Key) {
-        if self.is_layered(key) {
-            self.fold_key(rules, key);
-            if let Some(incoming) = &mut self.incoming {
-                incoming.touched.insert(key.clone());
-            }
-        }
-    }
-
     /// Folds in up to `keys_max` keys. Says how many.
     pub(crate) fn fold<R: Rules>(&mut self, rules: &R, keys_max: usize) -> usize {
         for count in 0..keys_max {
             let Some(incoming) = &self.incoming else { return count };
-            let from = incoming.folded.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mine = self.keys.range::<Key, _>((from, Bound::Unbounded)).next().map(|(key, _)| key);
-            let theirs = incoming.theirs.first_key_value().map(|(key, _)| key);
-            let next = match (mine, theirs) {
-                (Some(mine), Some(theirs)) => mine.min(theirs).clone(),
-                (Some(key), None) | (None, Some(key)) => key.clone(),
-                (None, None) => {
+            let next = match (incoming.layered, incoming.theirs.len()) {
+                (0, 0) => {
                     self.incoming = None;
                     return count;
                 }
+                (0, left) => &incoming.theirs.at(left - 1).0,
+                (layered, _) => &self.keys.at(layered - 1).0,
             };
-            if self.is_layered(&next) {
-                self.fold_key(rules, &next);
-            }
-            if let Some(incoming) = &mut self.incoming {
-                incoming.touched.remove(&next);
-                incoming.theirs.remove(&next);
-                incoming.folded = Some(next);
-            }
+            let key = next.clone();
+            self.fold_key(rules, &key, self.keys.find(&key));
         }
         keys_max
     }
 
-    fn is_layered(&self, key: &Key) -> bool {
-        self.incoming.as_ref().is_some_and(|incoming| {
-            incoming.folded.as_ref().is_none_or(|folded| folded < key) && !incoming.touched.contains(key)
-        })
-    }
-
-    fn fold_key<R: Rules>(&mut self, rules: &R, key: &Key) {
+    fn fold_key<R: Rules>(&mut self, rules: &R, key: &Key, mut place: Place) {
         let Some(incoming) = &mut self.incoming else { return };
-        let mine = self.keys.get(key).unwrap_or(&ABSENT);
+        let mine = match place {
+            Place::Slot(slot) => &self.keys.at(slot).1,
+            Place::Absent(_) => &ABSENT,
+        };
         let merged = incoming.merged(rules, key, mine);
-        incoming.theirs.remove(key);
-        self.set(key, merged);
+        if let Place::Slot(slot) = incoming.theirs.find(key) {
+            incoming.theirs.remove(slot);
+        }
+        if let Place::Slot(slot) = &mut place
+            && *slot < incoming.layered
+        {
+            incoming.layered -= 1;
+            self.keys.swap(*slot, incoming.layered);
+            *slot = incoming.layered;
+        }
+        self.change(key, place, |present| *present = merged);
     }
 
-    fn change(&mut self, key: &Key, change: impl FnOnce(&mut Siblings)) {
-        if let Some(siblings) = self.keys.get_mut(key) {
-            let (digest, bytes) = weigh(key, siblings);
-            change(siblings);
-            let (digest_now, bytes_now) = weigh(key, siblings);
-            self.digest = self.digest.wrapping_sub(digest).wrapping_add(digest_now);
-            self.bytes = self.bytes - bytes + bytes_now;
-            if siblings.is_empty() {
-                self.keys.remove(key);
+    fn change(&mut self, key: &Key, place: Place, change: impl FnOnce(&mut Siblings)) {
+        match place {
+            Place::Slot(slot) => {
+                let (_, siblings) = self.keys.at_mut(slot);
+                let (digest, bytes) = weigh(key, siblings);
+                change(siblings);
+                let (digest_now, bytes_now) = weigh(key, siblings);
+                self.digest = self.digest.wrapping_sub(digest).wrapping_add(digest_now);
+                self.bytes = self.bytes - bytes + bytes_now;
+                if siblings.is_empty() {
+                    self.keys.remove(slot);
+                }
             }
-        } else {
-            let mut siblings = Siblings::new();
-            change(&mut siblings);
-            if !siblings.is_empty() {
-                let (digest, bytes) = weigh(key, &siblings);
-                self.digest = self.digest.wrapping_add(digest);
-                self.bytes += bytes;
-                self.keys.insert(key.clone(), siblings);
+            Place::Absent(hash) => {
+                let mut siblings = Siblings::new();
+                change(&mut siblings);
+                if !siblings.is_empty() {
+                    let (digest, bytes) = weigh(key, &siblings);
+                    self.digest = self.digest.wrapping_add(digest);
+                    self.bytes += bytes;
+                    self.keys.insert(key.clone(), hash, siblings);
+                }
             }
         }
     }
@@ -207,7 +218,7 @@ impl Store {
     /// If an invariant of this module does not hold.
     pub(crate) fn check_invariants(&self) {
         let (mut digest, mut bytes) = (0_u64, 0);
-        for (key, siblings) in &self.keys {
+        for (key, siblings) in self.keys.iter() {
             assert!(!siblings.is_empty(), "key {key:?} is present without a version");
             let ranks = siblings.as_slice().windows(2).all(|pair| pair[0].rank() > pair[1].rank());
             assert!(ranks, "versions of {key:?} are out of order: {siblings:?}");
@@ -216,35 +227,56 @@ impl Store {
             bytes += b;
         }
         assert_eq!((digest, bytes), (self.digest, self.bytes), "digest and bytes follow the versions");
+        self.keys.check_invariants();
+        if let Some(incoming) = &self.incoming {
+            assert!(incoming.layered <= self.keys.len(), "slots that are not merged are slots");
+            incoming.theirs.check_invariants();
+        }
     }
 }
 
 impl Incoming {
+    /// Is there something of this key that is not merged yet?
+    fn holds(&self, key: &Key, mine: Place) -> bool {
+        matches!(mine, Place::Slot(slot) if slot < self.layered) || self.theirs.get(key).is_some()
+    }
+
     /// A version stays if both sides have it, or if the side that lacks it does not cover it: absent and covered means
     /// deleted.
     fn merged<R: Rules>(&self, rules: &R, key: &Key, mine: &Siblings) -> Siblings {
-        let theirs = self.theirs.get(key).map_or(&[][..], Vec::as_slice);
-        let have = |dot| theirs.iter().any(|version| version.dot() == dot);
-        let kept = mine.iter().filter(|s| rules.survives(s, have(s.dot), &self.their_past));
-        let whole = theirs.iter().filter_map(|version| match version {
-            Version::Whole(sibling) => Some(sibling),
-            Version::Known(_) => None,
-        });
-        let taken = whole.filter(|s| rules.survives(s, mine.contains(s.dot), &self.my_past));
-        kept.chain(taken).cloned().collect()
+        let theirs = self.theirs.get(key).map_or(&[][..], |offered| offered.as_slice());
+        merged(rules, (mine, &self.my_past), (theirs, &self.their_past))
     }
+}
+
+/// The versions of one key on both sides, each with what that side covers.
+pub(crate) fn merged<R: Rules>(
+    rules: &R,
+    (mine, my_past): (&Siblings, &Covered),
+    (theirs, their_past): (&[Version], &Covered),
+) -> Siblings {
+    let have = |dot| theirs.iter().any(|version| version.dot() == dot);
+    let kept = mine.iter().filter(|s| rules.survives(s, have(s.dot), their_past));
+    let whole = theirs.iter().filter_map(|version| match version {
+        Version::Whole(sibling) => Some(sibling),
+        Version::Known(_) => None,
+    });
+    let taken = whole.filter(|s| rules.survives(s, mine.contains(s.dot), my_past));
+    kept.chain(taken).cloned().collect()
 }
 
 fn weigh(key: &Key, siblings: &Siblings) -> (u64, u64) {
     siblings.iter().fold((0, 0), |(digest, bytes), sibling| {
         let size = 64 + key.as_str().len() + sibling.value.as_bytes().len();
-        (digest.wrapping_add(mix(sibling.dot)), bytes + size as u64)
+        (digest.wrapping_add(mix(sibling)), bytes + size as u64)
     })
 }
 
-/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot.
-const fn mix(dot: Dot) -> u64 {
-    let mut x = dot.incarnation.0 ^ dot.counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot and its stamp, which tells two writes
+/// apart that bear one name because a memory image was copied.
+const fn mix(sibling: &Sibling) -> u64 {
+    let Dot { incarnation, counter } = sibling.dot;
+    let mut x = incarnation.0 ^ counter.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sibling.hlc.0.rotate_left(20);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

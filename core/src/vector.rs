@@ -81,10 +81,7 @@ impl VersionVector {
     /// The highest counter covered for this incarnation; 0 for none.
     #[must_use]
     pub fn counter(&self, incarnation: Incarnation) -> u64 {
-        match self.position(incarnation) {
-            Ok(at) => self.0[at].1,
-            Err(_) => 0,
-        }
+        self.0.iter().find(|&&(own, _)| own == incarnation).map_or(0, |&(_, counter)| counter)
     }
 
     /// Does this cover that event?
@@ -101,13 +98,12 @@ impl VersionVector {
 
     /// The entries of `other` that this does not cover, in order of incarnation.
     pub fn missing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (Incarnation, u64)> + 'a {
-        let mut mine = self.0.iter().copied().peekable();
+        let mut at = 0;
         other.0.iter().copied().filter(move |&(incarnation, counter)| {
-            while mine.next_if(|&(own, _)| own < incarnation).is_some() {}
-            match mine.peek() {
-                Some(&(own, covered)) if own == incarnation => covered < counter,
-                Some(_) | None => true,
+            while self.0.get(at).is_some_and(|&(own, _)| own < incarnation) {
+                at += 1;
             }
+            self.0.get(at).is_none_or(|&(own, covered)| own != incarnation || covered < counter)
         })
     }
 

@@ -5,7 +5,6 @@
 //! Only an operator moves a counter; a failure detector never does (protocol, section Membership).
 
 use crate::identity::{Address, Incarnation};
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// What is known of one address.
@@ -36,9 +35,9 @@ impl Row {
         self.counter % 2 == 1
     }
 
-    fn merge(&mut self, other: &Self) -> bool {
+    fn merge(&mut self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> bool {
         let before = (self.counter, self.life);
-        self.counter = self.counter.max(other.counter);
+        self.counter = counter(self.counter, other.counter);
         // `Option` orders none below some, and `Life` by incarnation, then joining below up.
         self.life = self.life.max(other.life);
         before != (self.counter, self.life)
@@ -48,7 +47,8 @@ impl Row {
 /// Every address ever heard of, with its row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
-    rows: BTreeMap<Address, Row>,
+    /// By address.
+    rows: Vec<Row>,
     /// No row is odd. Then all are taken as wanted: two sides that removed each other are both back instead of
     /// both gone. It is derived, never merged, so merging stays a plain maximum.
     nobody: bool,
@@ -58,56 +58,77 @@ impl View {
     /// A view in which these addresses are wanted and nothing else is known.
     #[must_use]
     pub fn of(addresses: impl IntoIterator<Item = Address>) -> Self {
-        let row = |address: Address| (address.clone(), Row { address, counter: 1, life: None });
-        let mut view = Self { rows: addresses.into_iter().map(row).collect(), nobody: false };
-        view.count_wanted();
+        let rows: Vec<Row> = addresses.into_iter().map(|address| Row { address, counter: 1, life: None }).collect();
+        let mut view = Self::default();
+        view.merge(&rows);
         view
     }
 
     /// The row of this address.
     #[must_use]
     pub fn row(&self, address: &Address) -> Option<&Row> {
-        self.rows.get(address)
+        self.place(address).ok().map(|at| &self.rows[at])
+    }
+
+    /// Where the row of this address is, or belongs.
+    fn place(&self, address: &Address) -> Result<usize, usize> {
+        match self.rows.iter().position(|row| row.address.is(address)) {
+            Some(at) => Ok(at),
+            None => self.rows.binary_search_by(|row| row.address.cmp(address)),
+        }
     }
 
     /// All rows, by address.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.values()
+        self.rows.iter()
     }
 
     /// The wanted addresses.
     pub fn wanted(&self) -> impl Iterator<Item = &Address> {
-        self.rows.values().filter(|row| row.is_odd() || self.nobody).map(|row| &row.address)
+        self.rows.iter().filter(|row| row.is_odd() || self.nobody).map(|row| &row.address)
     }
 
     /// The newest lives at the wanted addresses.
     pub fn lives_wanted(&self) -> impl Iterator<Item = Life> {
-        self.rows.values().filter(|row| row.is_odd() || self.nobody).filter_map(|row| row.life)
+        self.rows.iter().filter(|row| row.is_odd() || self.nobody).filter_map(|row| row.life)
     }
 
     /// Is this address wanted?
     #[must_use]
     pub fn is_wanted(&self, address: &Address) -> bool {
-        self.rows.get(address).is_some_and(|row| row.is_odd() || self.nobody)
+        self.row(address).is_some_and(|row| row.is_odd() || self.nobody)
     }
 
     /// The newest life heard of at this address.
     #[must_use]
     pub fn life(&self, address: &Address) -> Option<Life> {
-        self.rows.get(address).and_then(|row| row.life)
+        self.row(address).and_then(|row| row.life)
     }
 
-    /// Takes in what another view says. Says whether anything changed here.
+    /// Takes in what another view says: of two counters the greater. Says whether anything changed here.
     pub fn merge<'a>(&mut self, rows: impl IntoIterator<Item = &'a Row>) -> bool {
-        let mut changed = false;
+        self.merge_by(rows, u64::max)
+    }
+
+    /// The same, with this for the counter of mine and theirs.
+    pub(crate) fn merge_by<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'a Row>,
+        counter: impl Fn(u64, u64) -> u64,
+    ) -> bool {
+        let (mut changed, mut next) = (false, 0);
         for row in rows {
-            changed |= match self.rows.get_mut(&row.address) {
-                Some(own) => own.merge(row),
-                None => {
-                    self.rows.insert(row.address.clone(), row.clone());
+            // Rows travel by address, so each is nearly always the one after the last.
+            let follows = self.rows.get(next).is_some_and(|own| own.address == row.address);
+            let place = if follows { Ok(next) } else { self.place(&row.address) };
+            changed |= match place {
+                Ok(at) => self.rows[at].merge(row, &counter),
+                Err(at) => {
+                    self.rows.insert(at, row.clone());
                     true
                 }
             };
+            next = place.unwrap_or_else(|at| at) + 1;
         }
         self.count_wanted();
         changed
@@ -121,8 +142,11 @@ impl View {
     /// An operator wants this address. Says whether any row changed.
     pub fn add(&mut self, address: &Address) -> bool {
         let settled = self.settle();
-        let row = self.rows.entry(address.clone());
-        let row = row.or_insert_with(|| Row { address: address.clone(), counter: 0, life: None });
+        let at = self.place(address).unwrap_or_else(|at| {
+            self.rows.insert(at, Row { address: address.clone(), counter: 0, life: None });
+            at
+        });
+        let row = &mut self.rows[at];
         let new = !row.is_odd();
         row.counter += u64::from(new);
         new || settled
@@ -131,12 +155,12 @@ impl View {
     /// An operator does not want this address any more. Says whether it was wanted.
     pub fn remove(&mut self, address: &Address) -> bool {
         self.settle();
-        let removed = match self.rows.get_mut(address) {
-            Some(row) if row.is_odd() => {
-                row.counter += 1;
+        let removed = match self.place(address) {
+            Ok(at) if self.rows[at].is_odd() => {
+                self.rows[at].counter += 1;
                 true
             }
-            Some(_) | None => false,
+            Ok(_) | Err(_) => false,
         };
         self.count_wanted();
         removed
@@ -146,13 +170,18 @@ impl View {
     /// is written down first. Says whether it was.
     fn settle(&mut self) -> bool {
         if self.nobody {
-            self.rows.values_mut().for_each(|row| row.counter += 1);
+            self.rows.iter_mut().for_each(|row| row.counter += 1);
         }
         core::mem::take(&mut self.nobody)
     }
 
+    /// Only for the mutant that leaves it at that.
+    pub(crate) const fn leave_nobody(&mut self) {
+        self.nobody = false;
+    }
+
     fn count_wanted(&mut self) {
-        self.nobody = !self.rows.values().any(Row::is_odd);
+        self.nobody = !self.rows.iter().any(Row::is_odd);
     }
 
     /// A hash over all rows: equal views have equal hashes.
@@ -164,7 +193,7 @@ impl View {
                 hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3); // FNV-1a
             }
         };
-        for row in self.rows.values() {
+        for row in &self.rows {
             add(row.address.as_str().as_bytes());
             add(&row.counter.to_be_bytes());
             add(&row.life.map_or(0, |life| life.incarnation.0).to_be_bytes());
@@ -176,7 +205,7 @@ impl View {
     /// The rows as a message carries them.
     #[must_use]
     pub fn to_rows(&self) -> Vec<Row> {
-        self.rows.values().cloned().collect()
+        self.rows.clone()
     }
 }
 

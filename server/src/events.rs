@@ -40,6 +40,9 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
         Event::Diverged(address) => {
             error!(%replica, %address, "a peer covers the same writes and has other data: a bug")
         }
+        Event::Impersonated { counter } => {
+            error!(%replica, counter, "others know a write of ours that we never made: a copy of this process runs, or ran");
+        }
         Event::Dropped { from, reason } => debug!(%replica, %from, reason = reason.name(), "dropped a message"),
     }
 }

@@ -102,6 +102,7 @@ pub(crate) struct Metrics {
     stalls: Cell<u64>,
     stalled_micros: Cell<u64>,
     diverged: Cell<u64>,
+    impersonated: Cell<u64>,
     reborn: Cell<u64>,
     retired: Cell<u64>,
     rounds: Cell<u64>,
@@ -134,6 +135,7 @@ impl Metrics {
             stalls: Cell::default(),
             stalled_micros: Cell::default(),
             diverged: Cell::default(),
+            impersonated: Cell::default(),
             reborn: Cell::default(),
             retired: Cell::default(),
             rounds: Cell::default(),
@@ -174,6 +176,7 @@ impl Metrics {
             }
             Event::ClockTrusted(trusted) => self.wall_clock_untrusted.set(!trusted),
             Event::Diverged(_) => count(&self.diverged),
+            Event::Impersonated { .. } => count(&self.impersonated),
             Event::Dropped { reason, .. } => {
                 if let Some(at) = DropReason::ALL.iter().position(|known| known == reason) {
                     count(&self.dropped[at]);
@@ -242,6 +245,11 @@ impl Metrics {
             "hence_divergences_total",
             "Peers with equal coverage and other data. Must be 0.",
             self.diverged.get(),
+        );
+        into.counter(
+            "hence_impersonations_total",
+            "Messages that know a write of this life which was never made here: its memory was copied. Must be 0.",
+            self.impersonated.get(),
         );
         into.counter("hence_stalls_total", "Times this process was not run.", self.stalls.get());
         into.family("hence_stalled_seconds_total", Kind::Counter, "Time in which this process was not run.");

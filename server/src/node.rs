@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::events;
 use crate::metrics::Metrics;
 use hence_core::{
-    Address, Event, Input, Message, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound, Time,
+    Address, Event, Input, Message, Now, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound, Time,
 };
 use hence_transport::{Outbox, Transport, drain};
 use std::cell::{Cell, RefCell};
@@ -71,12 +71,18 @@ impl<T: Transport> Node<T> {
 
     /// Hands one input in and everything that comes out on. Returns the reply to `wanted`, if it came.
     pub(crate) fn step(&self, input: Input, wanted: Option<RequestId>) -> Option<Reply> {
+        self.step_at(self.clock.now(), input, wanted)
+    }
+
+    /// The same at a time that was just read.
+    pub(crate) fn step_at(&self, now: Now, input: Input, wanted: Option<RequestId>) -> Option<Reply> {
         let mut replica = self.replica.borrow_mut();
-        replica.handle(self.clock.now(), input);
+        replica.handle(now, input);
         let mut outlet = Outlet { node: self, wanted, reply: None };
         drain(&mut replica, &mut outlet);
         let reply = outlet.reply;
-        if replica.poll_timeout().is_some_and(|next| next < self.wakes_at.get()) {
+        let wakes_at = self.wakes_at.get();
+        if wakes_at > Time::default() && replica.poll_timeout().is_some_and(|next| next < wakes_at) {
             self.wakes_at.set(Time::default());
             self.wake.notify_one();
         }

@@ -48,8 +48,25 @@ kinds! {
     FrameReleased "frames_released" 1_000;
     /// A link was cut again less than 200 ms after its last cut had ended.
     Flap "flaps" 100;
-    /// A frame was lost, or damaged and thrown away, in a burst.
+    /// A frame was lost in a burst.
     FrameBurst "frames_lost_in_bursts" 300;
+    /// Bits of a frame changed on its way, and the codec refused it.
+    FrameDamaged "frames_damaged" 300;
+    /// A frame waited for those before it, because its link carries only so much.
+    Queued "frames_queued" 300;
+    /// A frame was lost because too much waited before it.
+    QueueFull "frames_beyond_the_queue" 0;
+    /// A cut began that left two groups one replica in common.
+    Bridge "bridges" 50;
+    /// Somebody or something was hit while a certain frame was on its way.
+    HitInFlight "hits_in_flight" 50;
+    /// A process was told to end.
+    Left "processes_told_to_end" 50;
+    /// A running memory image was copied.
+    Twin "memory_images_copied" 3;
+    /// Somebody reported that. Few runs do, and one of them may a thousand times, so there is no floor: a copy that shows
+    /// and is not reported is a failure of its own.
+    TwinNoticed "copies_noticed" 0;
     /// A frame reached a slow process late.
     Slow "frames_delayed_by_slowness" 1_000;
     /// A frame was lost without a cut.
@@ -87,7 +104,7 @@ kinds! {
     /// There was no room to park.
     ParkedFull "parked_full" 20;
     /// A member was suspected.
-    Suspected "suspected" 300;
+    Suspected "suspected" 100;
     /// An answer showed several versions.
     Concurrent "answers_with_siblings" 300;
     /// Clock skew made an older write win.
@@ -106,6 +123,12 @@ kinds! {
     Reborn "reborn" 0;
     /// An operator removed an address.
     Unwanted "unwanted" 50;
+    /// An operator added an address: a newcomer, a cluster that was apart, or one that had been removed.
+    Introduced "introduced" 50;
+    /// An operator replaced one address by another.
+    Replaced "replaced" 50;
+    /// A replica was left as it was when the others were healed.
+    LeftOutside "left_outside_the_core" 100;
     /// A write died with its only holder.
     LostWrite "writes_lost" 20;
     /// A life that was over was folded away at a replica.

@@ -154,7 +154,7 @@ impl Subject for Baseline {
         match input {
             Stimulus::Timeout => self.tick(now.monotonic),
             Stimulus::Message { from, message } => self.hear(&from, message, now.monotonic),
-            Stimulus::Connected { .. } | Stimulus::Cancel { .. } => {}
+            Stimulus::Connected { .. } | Stimulus::Cancel { .. } | Stimulus::Leave => {}
             Stimulus::Request { id, request } => {
                 let reply = match request {
                     Request::Data(request) => self.serve(request),
@@ -203,5 +203,14 @@ impl Subject for Baseline {
 
     fn probe(&self) -> Option<&dyn Probe> {
         None
+    }
+
+    fn bytes(message: &Word) -> u64 {
+        let value = |version: &Version| version.value.as_ref().map_or(0, |value| value.as_bytes().len() as u64);
+        match message {
+            Word::Ping | Word::Ask => 16,
+            Word::Write(key, version) => 24 + key.as_str().len() as u64 + value(version),
+            Word::State(all) => all.iter().map(|(key, version)| 16 + key.as_str().len() as u64 + value(version)).sum(),
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! how the seeds were spread over threads or machines.
 
 use crate::adversity::{Counts, Kind};
+use crate::agreement::Finding;
 use crate::draw::{self, Profile};
 use crate::random::mix;
 use crate::run::{Setting, run};
@@ -34,6 +35,11 @@ pub struct Summary {
     pub failures: BTreeMap<String, Failure>,
     /// A hash over all trace hashes, whatever their order.
     pub hash: u64,
+    /// Runs whose clients' history the checker judged as well.
+    pub judged: u64,
+    /// Failures of the oracles by fingerprint: how many the checker convicts, too, and how many are proven to be
+    /// invisible to clients.
+    pub visible: BTreeMap<String, (u64, u64)>,
 }
 
 impl Summary {
@@ -44,9 +50,27 @@ impl Summary {
         self.idle_events += verdict.idle_events;
         self.counts.join(&verdict.counts);
         self.hash = self.hash.wrapping_add(mix(seed, verdict.hash));
+        self.note_judged(verdict);
         if let Some(violation) = &verdict.violation {
             let failure = Failure { seed, violation: violation.clone(), times: 1 };
             self.fail(violation.fingerprint(), failure);
+        }
+    }
+
+    fn note_judged(&mut self, verdict: &Verdict) {
+        let Some(judged) = &verdict.judged else { return };
+        self.judged += 1;
+        let (Some(violation), Some(finding)) = (&verdict.violation, judged.finding) else { return };
+        let (convicted, invisible) = self.visible.entry(violation.fingerprint()).or_default();
+        *convicted += u64::from(finding == Finding::Convicted);
+        *invisible += u64::from(finding == Finding::Invisible);
+    }
+
+    /// Adds the checker's judgement on a run that was added without one and failed.
+    fn add_judgement(&mut self, seed: u64, verdict: &Verdict) {
+        self.note_judged(verdict);
+        if let Some(violation) = verdict.violation.as_ref().filter(|found| found.is_the_checkers()) {
+            self.fail(violation.fingerprint(), Failure { seed, violation: violation.clone(), times: 1 });
         }
     }
 
@@ -70,6 +94,11 @@ impl Summary {
         self.idle_events += other.idle_events;
         self.counts.join(&other.counts);
         self.hash = self.hash.wrapping_add(other.hash);
+        self.judged += other.judged;
+        for (fingerprint, (convicted, invisible)) in other.visible {
+            let known = self.visible.entry(fingerprint).or_default();
+            *known = (known.0 + convicted, known.1 + invisible);
+        }
         for (fingerprint, failure) in other.failures {
             self.fail(fingerprint, failure);
         }
@@ -82,12 +111,27 @@ impl Summary {
     }
 }
 
+/// One in so many runs, on average, is judged by the history checker as well as by the oracles; so is every failing one.
+pub const JUDGED_EVERY: u64 = 10;
+
+/// Whether the history of this seed's run is judged though no oracle convicts it.
+#[must_use]
+pub const fn is_judged(seed: u64) -> bool {
+    mix(seed, JUDGED_EVERY).is_multiple_of(JUDGED_EVERY)
+}
+
 /// Runs these seeds one after another.
 #[must_use]
 pub fn campaign(seeds: impl IntoIterator<Item = u64>, profile: Profile, setting: Setting) -> Summary {
     let mut summary = Summary::default();
     for seed in seeds {
-        summary.add(seed, &run(&draw::plan(seed, profile), setting));
+        let plan = draw::plan(seed, profile);
+        let judged = setting.judged || is_judged(seed) && !setting.oracles_off;
+        let verdict = run(&plan, Setting { judged, ..setting });
+        summary.add(seed, &verdict);
+        if verdict.violation.is_some() && !judged {
+            summary.add_judgement(seed, &run(&plan, Setting { judged: true, ..setting }));
+        }
     }
     summary
 }

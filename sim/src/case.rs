@@ -168,7 +168,9 @@ impl Case {
             None => None,
             Some(name) => Some(Mutant::named(name).ok_or_else(|| CaseError::Mutant(name.clone()))?),
         };
-        Ok(Setting { mutant, baseline: self.baseline, suspicious: self.suspicious, ..Setting::default() })
+        // Only the checker's judgement shows that it disagrees.
+        let judged = self.violation.is_the_checkers();
+        Ok(Setting { mutant, baseline: self.baseline, suspicious: self.suspicious, judged, ..Setting::default() })
     }
 
     /// Runs it again.

@@ -4,80 +4,48 @@
 //! than including all; then its size is drawn, as often small as large. Each operation and each fault is drawn
 //! under its own key, so plans of neighbouring shapes share them.
 
+mod classes;
+
 use crate::network::NetworkPlan;
 use crate::plan::{Act, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse};
+pub use crate::profile::Profile;
+use crate::profile::Shape;
 use crate::random::{Domain, Draw, Source};
+use crate::scenes::Stage;
 use crate::settings::Settings;
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000_000;
 
-/// What kind of plans to draw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Profile {
-    /// A bit of everything.
-    #[default]
-    Mixed,
-    /// Always five replicas, about 2,000 events: for measuring speed.
-    Speed,
-}
-
-/// Which classes a plan has and how it is shaped.
-struct Shape {
-    replicas: u64,
-    clients: u64,
-    keys: u64,
-    heal_at: u64,
-    deletes: bool,
-    conditions: bool,
-    tokens: bool,
-    waits: bool,
-    sticky: bool,
-    hot: bool,
-    values: u64,
-}
-
 /// The plan of this seed.
 #[must_use]
 pub fn plan(seed: u64, profile: Profile) -> Plan {
     let source = Source::new(seed);
+    let profile = profile.of_seed(&source);
     let mut draw = source.draw(Domain::Shape, 0);
     let draw = &mut draw;
-    let replicas = match profile {
-        Profile::Mixed => [1, 2, 2, 3, 3, 3, 4, 4, 5, 5][draw.below(10) as usize],
-        Profile::Speed => 5,
-    };
-    let settings = Settings::draw(draw);
-    let network = NetworkPlan::draw(draw);
-    let operations = match profile {
-        Profile::Mixed => draw.sized(8, 160),
-        Profile::Speed => draw.between(120, 180),
-    };
-    let shape = Shape {
-        replicas,
-        clients: draw.between(1, 5),
-        keys: if draw.coin() { draw.between(1, 2) } else { draw.between(2, 6) },
-        heal_at: draw.sized(SECOND, 8 * SECOND),
-        deletes: draw.coin(),
-        conditions: draw.coin(),
-        tokens: draw.coin(),
-        waits: draw.coin(),
-        sticky: draw.coin(),
-        hot: draw.coin(),
-        values: if draw.coin() { draw.sized(1, 600) } else { 0 },
-    };
-    let stagger = if draw.coin() { draw.sized(MS, 400 * MS) } else { 0 };
-    let (skew, drift) = (draw.coin(), draw.coin());
+    let mut shape = general_shape(draw);
+    let mut settings = Settings::draw(draw);
+    let mut network = NetworkPlan::draw(draw);
+    profile.bend(&mut source.draw(Domain::Shape, 2), &mut shape, &mut settings, &mut network);
+    let drift = draw.coin();
     let replica = |draw: &mut Draw| ReplicaPlan {
-        start_at: draw.below(stagger + 1).min(shape.heal_at / 2),
-        wall_ahead: if skew { signed(draw, 400 * SECOND) } else { 0 },
+        start_at: draw.below(shape.stagger + 1).min(shape.heal_at / 2),
+        wall_ahead: if shape.skew { signed(draw, 400 * SECOND) } else { 0 },
         drift: if drift { signed(draw, 20_000) as i32 } else { 0 },
+        knows: 0,
     };
     let replicas = (0..shape.replicas).map(|_| replica(draw)).collect();
     let watch_idle = draw.chance(100_000);
-    let faults = faults(&source, draw, &shape);
-    let operations = (0..operations as u32).map(|id| operation(&source, id, &shape)).collect();
-    Plan {
+    let mut faults = faults(source, draw, &shape);
+    let mut operations = (0..shape.operations as u32).map(|id| operation(source, id, &shape)).collect();
+    let scenes = if profile.scenes().is_empty() { 0 } else { draw.between(1, 3) };
+    for n in 0..scenes {
+        let mut draw = source.draw(Domain::Shape, 3 + n);
+        let scene = draw.pick(profile.scenes());
+        Stage { draw, shape: &shape, operations: &mut operations, faults: &mut faults }.play(scene);
+    }
+    let mut plan = Plan {
         format: FORMAT,
         seed,
         replicas,
@@ -86,9 +54,32 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
         settings,
         network,
         heal_at: shape.heal_at,
+        core: 0,
         watch_idle,
         operations,
         faults,
+    };
+    classes::add(&source, &mut plan, shape.faults);
+    plan
+}
+
+fn general_shape(draw: &mut Draw) -> Shape {
+    Shape {
+        replicas: draw.pick(&[1, 2, 2, 3, 3, 3, 4, 4, 5, 5]),
+        clients: draw.between(1, 5),
+        keys: if draw.coin() { draw.between(1, 2) } else { draw.between(2, 6) },
+        operations: draw.sized(8, 160),
+        heal_at: draw.sized(SECOND, 8 * SECOND),
+        deletes: draw.coin(),
+        conditions: draw.coin(),
+        tokens: draw.coin(),
+        waits: draw.coin(),
+        sticky: draw.coin(),
+        hot: draw.coin(),
+        values: if draw.coin() { draw.sized(1, 600) } else { 0 },
+        faults: 500_000,
+        skew: draw.coin(),
+        stagger: if draw.coin() { draw.sized(MS, 400 * MS) } else { 0 },
     }
 }
 
@@ -97,7 +88,7 @@ fn signed(draw: &mut Draw, most: u64) -> i64 {
     if draw.coin() { size } else { -size }
 }
 
-fn operation(source: &Source, id: u32, shape: &Shape) -> Operation {
+fn operation(source: Source, id: u32, shape: &Shape) -> Operation {
     let mut draw = source.draw(Domain::Operation, id.into());
     let draw = &mut draw;
     let at = draw.below(shape.heal_at);
@@ -136,9 +127,9 @@ fn operation(source: &Source, id: u32, shape: &Shape) -> Operation {
     Operation { id, at, client, replica, key, act, token, condition, wait, patience, retries, retry_after, hop }
 }
 
-fn faults(source: &Source, draw: &mut Draw, shape: &Shape) -> Vec<Fault> {
+fn faults(source: Source, draw: &mut Draw, shape: &Shape) -> Vec<Fault> {
     let classes = ["crash", "pause", "isolate", "pair", "one_way", "split", "jump", "unwant", "flap", "burst", "slow"];
-    let counts = classes.map(|_| if draw.coin() { draw.sized(1, 4) } else { 0 });
+    let counts = classes.map(|_| if draw.chance(shape.faults) { draw.sized(1, 4) } else { 0 });
     let mut faults = Vec::new();
     for (class, count) in classes.iter().zip(counts) {
         for _ in 0..count {
@@ -174,11 +165,7 @@ fn fault(id: u32, class: &str, draw: &mut Draw, shape: &Shape) -> Option<Fault> 
     };
     let until = if class == "flap" { at + draw.sized(MS, 300 * MS) } else { until };
     let alone = shape.replicas == 1;
-    let needs_two = !matches!(
-        kind,
-        FaultKind::Crash { .. } | FaultKind::Pause { .. } | FaultKind::Jump { .. } | FaultKind::Slow { .. }
-    );
-    (!(alone && needs_two)).then_some(Fault { id, at, until, kind })
+    (!alone || kind.strikes_one_alone()).then_some(Fault { id, at, until, kind })
 }
 
 /// The same cut again and again, soon after each end.
@@ -199,7 +186,7 @@ mod tests {
     #[test]
     fn drawn_plans_pass_their_check_and_survive_json() {
         for seed in 0..500 {
-            for profile in [Profile::Mixed, Profile::Speed] {
+            for &profile in Profile::ALL {
                 let plan = plan(seed, profile);
                 assert_eq!(plan.check(), Ok(()), "seed {seed}");
                 let text = serde_json::to_string(&plan).expect("plans are plain data");

@@ -4,16 +4,19 @@
 //! from [`Truth`] alone. Each costs at most a few words per replica and event; the whole store is compared
 //! every [`FULL_EVERY`]th step and at the end.
 
+mod bounds;
+mod fresh;
 mod lost;
+mod membership;
+mod transfer;
 
 use crate::adversity::{Counts, Kind};
 use crate::bits;
-use crate::subject::{Part, Probe};
+use crate::subject::Probe;
 use crate::truth::{Number, Truth, Write};
 use crate::verdict::{Invariant, Violation};
 use hence_core::{
-    Action, Condition, Config, Dot, Hlc, Incarnation, Key, Match, Refusal, Reply, Siblings, Value, VersionVector,
-    Written,
+    Action, Condition, Dot, Hlc, Incarnation, Key, Match, Refusal, Reply, Siblings, VersionVector, Written,
 };
 
 /// Every so many steps of a run everything is compared, not only what changed.
@@ -34,15 +37,6 @@ pub struct Asked {
     pub past: Vec<u64>,
 }
 
-/// What a supplier truly had when it began to supply a whole state.
-#[derive(Debug)]
-struct Snapshot {
-    supplier: Incarnation,
-    receiver: usize,
-    pull: u64,
-    included: Vec<u64>,
-}
-
 /// All oracles of one run.
 #[derive(Debug)]
 pub struct Judge {
@@ -58,15 +52,31 @@ pub struct Judge {
     pub now: u64,
     /// Compare everything after every step.
     pub thorough: bool,
+    /// A memory image was copied: names of writes are not unique any more, so nothing is judged that rests on them.
+    pub contested: bool,
+    /// Judge nothing and keep no truth: only to measure what judging costs.
+    pub off: bool,
     /// All is said: from now on every token must be served, or be told what is lost.
     pub over: bool,
-    snapshots: Vec<Snapshot>,
+    snapshots: Vec<transfer::Snapshot>,
     keys: Vec<Key>,
     steps: u64,
-    /// What lost-write rounds of each replica found.
-    lost: Vec<Vec<Dot>>,
+    /// What lost-write rounds of each process found.
+    lost: Vec<Vec<lost::Finding>>,
+    /// Everything that any round ever found.
+    ever_lost: Vec<Dot>,
+    operators: membership::Operators,
+    ways: fresh::Ways,
+    /// A process ended, or began anew under its address.
+    restarted: bool,
+    /// Every process is told of every other: no clusters that meet later.
+    pub together: bool,
+    /// Logs have room for everything that a run can write.
+    pub roomy_logs: bool,
     /// Pushed operations that arrived here and are not applied yet, one set per replica.
     early: Vec<Vec<u64>>,
+    /// What processes had that died after an operator had removed them.
+    leavers: Vec<u64>,
 }
 
 impl Judge {
@@ -74,6 +84,7 @@ impl Judge {
     #[must_use]
     pub fn new(replicas: usize, keys: Vec<Key>, writes_max: usize) -> Self {
         let truth = Truth::new(replicas, keys.len(), writes_max);
+        let leavers = truth.closures.empty();
         let early = (0..replicas).map(|_| truth.closures.empty()).collect();
         Self {
             truth,
@@ -82,18 +93,32 @@ impl Judge {
             blind: None,
             now: 0,
             thorough: false,
+            contested: false,
+            off: false,
             over: false,
             lost: vec![Vec::new(); replicas],
+            ever_lost: Vec::new(),
+            operators: membership::Operators::new(replicas),
+            ways: fresh::Ways::new(replicas),
+            restarted: false,
+            together: true,
+            roomy_logs: false,
             snapshots: Vec::new(),
             keys,
             steps: 0,
             early,
+            leavers,
         }
     }
 
     /// A promise was broken. The first one counts.
     pub fn fail(&mut self, invariant: Invariant, sign: &str, replica: Option<usize>, detail: impl FnOnce() -> String) {
-        if self.violation.is_none() && self.blind != Some(invariant) {
+        if self.off || (self.contested && sign != "endless") {
+            return;
+        }
+        // Without this one a run with a blind oracle would never end.
+        let ends = sign == "endless";
+        if self.violation.is_none() && (ends || self.blind != Some(invariant)) {
             let detail = detail();
             self.violation = Some(Violation { invariant, sign: sign.into(), at: self.now, replica, detail });
         }
@@ -103,6 +128,8 @@ impl Judge {
     pub fn on_start(&mut self, replica: usize, incarnation: Option<Incarnation>) {
         self.truth.forget(replica);
         self.early[replica].fill(0);
+        self.lost[replica].clear();
+        self.forget_view(replica);
         if let Some(incarnation) = incarnation {
             self.on_life(replica, incarnation);
         }
@@ -110,6 +137,7 @@ impl Judge {
 
     /// A new life began; the memory is kept.
     pub fn on_life(&mut self, replica: usize, incarnation: Incarnation) {
+        self.ways.forget(replica);
         if !self.truth.begin_life(replica, incarnation) {
             self.fail(Invariant::Dots, "life_twice", Some(replica), || {
                 format!("incarnation {incarnation} began again")
@@ -118,7 +146,10 @@ impl Judge {
     }
 
     /// A process died: how much of what it had was nowhere else?
-    pub fn on_crash(&mut self, replica: usize, alive: impl Fn(usize) -> bool) {
+    pub fn on_crash(&mut self, replica: usize, removed: bool, alive: impl Fn(usize) -> bool) {
+        if removed {
+            bits::join(&mut self.leavers, &self.truth.holdings[replica].included);
+        }
         let mut others = self.truth.closures.empty();
         for (other, holding) in self.truth.holdings.iter().enumerate() {
             if other != replica && alive(other) {
@@ -126,6 +157,7 @@ impl Judge {
             }
         }
         self.counts.add(Kind::Crash);
+        self.restarted = true;
         if !bits::within(&self.truth.holdings[replica].included, &others) {
             self.counts.add(Kind::CrashUnspread);
         }
@@ -134,6 +166,9 @@ impl Judge {
 
     /// A replica applied an operation that another had accepted.
     pub fn on_apply(&mut self, replica: usize, dot: Dot) {
+        if self.off {
+            return;
+        }
         let Some(number) = self.truth.number(dot) else {
             return self
                 .fail(Invariant::Dots, "invented", Some(replica), || format!("applied {dot}, which nobody wrote"));
@@ -146,6 +181,7 @@ impl Judge {
             let missing = self.missing_causes(replica, number);
             self.fail(Invariant::Causes, "cause_missing", Some(replica), || format!("applied {dot} without {missing}"));
         }
+        self.check_came_back(replica, dot);
         self.truth.include(replica, number);
     }
 
@@ -156,29 +192,11 @@ impl Judge {
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// A supplier sent a part of what a pull asked for. A whole state is that of the moment when its last part is sent.
-    pub fn on_supply(&mut self, replica: usize, receiver: usize, part: Part) {
-        let Part { supplier, pull, state } = part;
-        let same = |old: &Snapshot| old.supplier == supplier && old.receiver == receiver && old.pull == pull;
-        if state {
-            self.snapshots.retain(|old| !same(old));
-            let included = self.truth.holdings[replica].included.clone();
-            self.snapshots.push(Snapshot { supplier, receiver, pull, included });
-        }
-    }
-
-    /// A replica installed a whole state in one step.
-    pub fn on_install(&mut self, receiver: usize, from: Incarnation, pull: u64) {
-        self.counts.add(Kind::Installed);
-        let same = |old: &Snapshot| old.supplier == from && old.receiver == receiver && old.pull == pull;
-        let Some(included) = self.snapshots.iter().find(|old| same(old)).map(|old| old.included.clone()) else {
-            return self.fail(Invariant::Causes, "unknown_state", Some(receiver), || {
-                format!("installed pull {pull} from {from}, which never supplied it")
-            });
-        };
-        for number in bits::lacking(&self.truth.holdings[receiver].included, &included) {
-            self.truth.include(receiver, number as Number);
-        }
+    /// Is this write included in that replica?
+    #[must_use]
+    pub fn includes(&self, replica: usize, dot: Dot) -> bool {
+        let included = &self.truth.holdings[replica].included;
+        self.truth.number(dot).is_some_and(|number| bits::has(included, number as usize))
     }
 
     /// A pushed operation reached a replica.
@@ -194,6 +212,9 @@ impl Judge {
 
     /// A replica accepted a client's write. `asked.past` becomes the client's past after it.
     pub fn on_write(&mut self, replica: usize, asked: &mut Asked, written: &Written, probe: &dyn Probe) {
+        if self.off {
+            return;
+        }
         let shown = self.truth.shown(replica, asked.key);
         self.check_served(replica, asked);
         self.check_condition(replica, asked, &shown, Went::Ahead);
@@ -205,7 +226,7 @@ impl Judge {
         }
         let mut replaced: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
         replaced.sort_unstable();
-        if replaced != written.superseded {
+        if replaced != written.superseded.as_slice() {
             self.fail(Invariant::Answers, "replaced", Some(replica), || {
                 format!("{} says that it replaced {:?}; it truly met {replaced:?}", written.dot, written.superseded)
             });
@@ -224,6 +245,7 @@ impl Judge {
                 format!("issued {dot}, which is not the next of a life of this replica")
             });
         };
+        self.note_made(number);
         bits::join(&mut asked.past, self.truth.closures.row(number as usize));
         self.truth.include(replica, number);
         let siblings = probe.shown(&self.keys[usize::from(asked.key)]).into_owned();
@@ -257,10 +279,14 @@ impl Judge {
     }
 
     /// A replica answered a data request with anything but a write. `asked.past` becomes the client's past.
-    pub fn on_answer(&mut self, replica: usize, asked: &mut Asked, reply: &Reply, ready: bool) {
+    pub fn on_answer(&mut self, replica: usize, asked: &mut Asked, reply: &Reply, probe: &dyn Probe) {
+        if self.off {
+            return;
+        }
+        let ready = probe.is_ready();
         match reply {
             Reply::Refused(refusal) => return self.check_refusal(replica, asked, *refusal, ready),
-            Reply::Lost { token } => return self.check_lost(replica, asked, token),
+            Reply::Lost { token } => return self.check_lost(replica, asked, token, probe),
             Reply::Found { siblings, .. } => {
                 self.check_shown(replica, asked, siblings, Went::Ahead);
                 if !matches!(asked.action, Action::Get) || siblings.is_empty() {
@@ -394,6 +420,9 @@ impl Judge {
 
     /// One step of a replica is over.
     pub fn after_step(&mut self, replica: usize, probe: &dyn Probe) {
+        if self.off {
+            return;
+        }
         self.steps += 1;
         let changed = std::mem::take(&mut self.truth.holdings[replica].changed);
         for &key in &changed {
@@ -414,19 +443,14 @@ impl Judge {
 
     /// Compares all of a replica with the replay of exactly what is truly included in it.
     pub fn check_all(&mut self, replica: usize, probe: &dyn Probe) {
+        if self.off {
+            return;
+        }
         for key in 0..self.keys.len() {
             self.check_key(replica, key as u8, probe);
         }
         self.check_vector(replica, probe);
         probe.check_invariants();
-    }
-
-    /// Compares what a replica holds besides its store with its limits.
-    pub fn check_load(&mut self, replica: usize, probe: &dyn Probe, config: &Config) {
-        let load = probe.load();
-        if load.parked > config.parked_max || load.waiting > config.waiting_max {
-            self.fail(Invariant::Bounds, "load", Some(replica), || format!("{load:?}"));
-        }
     }
 
     fn check_vector(&mut self, replica: usize, probe: &dyn Probe) {
@@ -450,14 +474,6 @@ impl Judge {
                 format!("key {key} holds {held:?} instead of {truly:?}")
             });
         }
-    }
-
-    /// The value of the n-th attempt at an operation: unique in a run.
-    #[must_use]
-    pub fn value(operation: u32, attempt: u8, bytes: u32) -> Value {
-        let mut text = format!("\"{operation}.{attempt}\"").into_bytes();
-        text.resize(text.len().max(bytes as usize), b' ');
-        Value::new(&text)
     }
 }
 

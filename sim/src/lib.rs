@@ -6,6 +6,7 @@
 //! plan: the same plan gives the same trace hash on every machine.
 
 pub mod adversity;
+pub mod agreement;
 pub mod baseline;
 pub mod bits;
 pub mod campaign;
@@ -13,16 +14,20 @@ pub mod case;
 pub mod check;
 pub mod clock;
 pub mod draw;
+pub mod echo;
 pub mod history;
 pub mod judge;
 pub mod mutants;
 pub mod network;
 pub mod observe;
 pub mod plan;
+pub mod profile;
 pub mod queue;
 pub mod random;
 pub mod recording;
 pub mod run;
+mod scenes;
+pub mod seen;
 pub mod settings;
 pub mod shrink;
 pub mod soak;

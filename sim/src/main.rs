@@ -45,6 +45,12 @@ enum Command {
         /// Only this one
         #[arg(long)]
         only: Option<String>,
+        /// Draw these plans for mutants of the core, not those of the profile that is best for each
+        #[arg(long)]
+        profile: Option<String>,
+        /// Instead, make the first failure of each mutant of the core as small as it goes, and print how small
+        #[arg(long)]
+        shrink: bool,
     },
     /// Let one cluster live for simulated weeks and see that nothing grows
     Soak {
@@ -54,6 +60,9 @@ enum Command {
         /// The seed of everything in it
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// One member dies in the first minute and stays a member.
+        #[arg(long)]
+        dead: bool,
     },
     /// Print the trace hashes of seeds, as the committed table holds them
     Hashes {
@@ -71,8 +80,10 @@ enum Command {
         against: Option<PathBuf>,
     },
     Check(command::check::Check),
-    CheckBench(command::check::Bench),
-    /// Measure speed on one core: medians of several rounds
+    CheckBench(command::check_bench::Bench),
+    Contract(command::contract::Contract),
+    Torture(Box<command::torture::Torture>),
+    /// Measure speed on one core: medians and spread of several rounds, in time that the core really spent
     Bench {
         /// Schedules in a round
         #[arg(long, default_value_t = 500)]
@@ -109,10 +120,14 @@ struct Run {
     /// Run the naive scheme with a version number per key instead of hence's replica
     #[arg(long, conflicts_with = "mutant")]
     baseline: bool,
-    /// A failure detector that doubts peers at random
+    /// A failure detector that doubts peers, and buffers that forget, at random
     #[arg(long, conflicts_with_all = ["mutant", "baseline"])]
     suspicious: bool,
-    /// What plans to draw: mixed or speed
+    /// Judge every run by what its clients saw, too, not only one in ten and those that fail
+    #[arg(long)]
+    judged: bool,
+    /// What plans to draw: mixed, general, retirement, lost-writes, transfer, membership, deletes, clocks, links,
+    /// joining or speed
     #[arg(long, default_value = "mixed")]
     profile: String,
     /// Where case files of failures go
@@ -147,13 +162,18 @@ fn main() -> ExitCode {
         Command::Replay { case } => command::cases::replay(&case),
         Command::Shrink { case, output } => command::cases::shrink(&case, output.as_deref()),
         Command::Show(show) => command::cases::show(&show),
-        Command::Mutants { seeds, kills, only } => command::mutants::run(seeds, kills, only.as_deref()),
-        Command::Soak { days, seed } => command::soak::run(seed, days),
+        Command::Mutants { seeds, only, shrink: true, .. } => command::sizes::run(seeds, only.as_deref()),
+        Command::Mutants { seeds, kills, only, profile, .. } => {
+            command::mutants::run(seeds, kills, only.as_deref(), profile.as_deref())
+        }
+        Command::Soak { days, seed, dead } => command::soak::run(seed, days, dead),
         Command::Hashes { explain: Some(seed), against, .. } => command::hashes::explain(seed, against.as_deref()),
         Command::Hashes { from, count, .. } => command::hashes::hashes(from, count),
         Command::Check(asked) => command::check::check(&asked),
-        Command::CheckBench(asked) => command::check::bench(&asked),
-        Command::Bench { schedules, rounds } => command::campaign::bench(schedules, rounds),
+        Command::CheckBench(asked) => command::check_bench::bench(&asked),
+        Command::Contract(asked) => command::contract::run(&asked),
+        Command::Torture(asked) => command::torture::run(&asked),
+        Command::Bench { schedules, rounds } => command::bench::bench(schedules, rounds),
     });
     match done {
         Ok(Ok(end)) => ExitCode::from(end as u8),
@@ -162,7 +182,8 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
             eprintln!("hence-sim: the simulator itself failed: {text}");
             ExitCode::from(3)
         }

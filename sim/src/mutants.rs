@@ -1,10 +1,14 @@
 //! Mutants of the core: one sentence of the protocol each, replaced by a tempting shortcut. The product cannot
 //! name them; the simulator must find every one.
 
-use hence_core::{Covered, Dot, Hlc, Micros, Op, Rules, Sibling, Siblings, VersionVector, Wall};
+use crate::profile::Profile;
+use crate::random::mix;
+use hence_core::{
+    Address, Covered, Dot, Dots, Hlc, Incarnation, Match, Micros, Op, Rules, Sibling, Siblings, VersionVector, Wall,
+};
 
 macro_rules! mutants {
-    ($($(#[$doc:meta])* $kind:ident $name:literal;)*) => {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $profile:ident;)*) => {
         /// Which sentence is replaced.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Mutant {
@@ -12,8 +16,8 @@ macro_rules! mutants {
         }
 
         impl Mutant {
-            /// Everything that has a name, the harmless ones too.
-            const NAMED: [Self; 31] = [$(Self::$kind,)*];
+            /// Every mutant. The kill matrix must convict each.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
             /// Its name on the command line.
             #[must_use]
@@ -21,10 +25,16 @@ macro_rules! mutants {
                 match self { $(Self::$kind => $name,)* }
             }
 
+            /// The plans that find it soonest.
+            #[must_use]
+            pub const fn profile(self) -> Profile {
+                match self { $(Self::$kind => Profile::$profile,)* }
+            }
+
             /// The mutant with this name.
             #[must_use]
             pub fn named(name: &str) -> Option<Self> {
-                Self::NAMED.into_iter().find(|mutant| mutant.name() == name)
+                Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
             }
         }
     };
@@ -32,92 +42,131 @@ macro_rules! mutants {
 
 mutants! {
     /// A request is served whatever its past.
-    ServeUncovered "serve-uncovered";
+    ServeUncovered "serve-uncovered" General;
     /// A request is served when any replica-counter it names is known, not all of them.
-    ServePartly "serve-partly-covered";
+    ServePartly "serve-partly-covered" General;
     /// An operation is applied when it is next, whatever it depends on.
-    ApplyWithoutCauses "apply-without-causes";
+    ApplyWithoutCauses "apply-without-causes" General;
     /// An operation is applied when its causes are there, whether or not it is next.
-    ApplyOutOfTurn "apply-out-of-turn";
+    ApplyOutOfTurn "apply-out-of-turn" General;
     /// A write replaces only the winner.
-    ReplaceWinnerOnly "replace-winner-only";
+    ReplaceWinnerOnly "replace-winner-only" General;
     /// A write replaces nothing.
-    ReplaceNothing "replace-nothing";
+    ReplaceNothing "replace-nothing" General;
     /// A write does not depend on the deletes of its key.
-    DependWithoutDeletes "depend-without-deletes";
+    DependWithoutDeletes "depend-without-deletes" Deletes;
     /// A write does not depend on its client's past.
-    DependWithoutPast "depend-without-past";
+    DependWithoutPast "depend-without-past" General;
     /// A write does not depend on what it replaces.
-    DependWithoutReplaced "depend-without-replaced";
+    DependWithoutReplaced "depend-without-replaced" General;
     /// An answer does not carry the deletes of its key.
-    AnswerWithoutDeletes "answer-without-deletes";
+    AnswerWithoutDeletes "answer-without-deletes" Deletes;
     /// An answer does not carry the versions that it shows.
-    AnswerWithoutShown "answer-without-shown";
+    AnswerWithoutShown "answer-without-shown" General;
     /// An answer forgets what the client knew.
-    AnswerWithoutPast "answer-without-past";
+    AnswerWithoutPast "answer-without-past" General;
     /// A stamp is the wall clock's reading.
-    StampByWall "stamp-by-wall";
+    StampByWall "stamp-by-wall" General;
     /// Stamps heard are not followed.
-    FollowNothing "follow-nothing";
+    FollowNothing "follow-nothing" General;
     /// Late pushes are news.
-    AcceptLate "accept-late";
+    AcceptLate "accept-late" Links;
     /// An operation leaves the log before everybody has it.
-    TrimEarly "trim-early";
+    TrimEarly "trim-early" General;
     /// A delete that leaves the log is forgotten.
-    ForgetTrimmedDeletes "forget-trimmed-deletes";
+    ForgetTrimmedDeletes "forget-trimmed-deletes" Deletes;
     /// A version of the other side is always kept.
-    SurviveAlways "survive-always";
+    SurviveAlways "survive-always" Transfer;
     /// A version that the other side lacks is always dropped.
-    SurviveNever "survive-never";
+    SurviveNever "survive-never" General;
     /// A state is merged with what was covered when it was asked for.
-    InstallWithAsked "install-with-asked";
+    InstallWithAsked "install-with-asked" Transfer;
     /// Keys of a state are visible as they arrive.
-    InstallPiecemeal "install-piecemeal";
+    InstallPiecemeal "install-piecemeal" Transfer;
     /// What a peer says it covers is covered.
-    HearingCovers "hearing-covers";
+    HearingCovers "hearing-covers" General;
     /// Messages of other links are taken in.
-    AnyLink "any-link";
+    AnyLink "any-link" General;
     /// A row of a retired life that was only heard of covers that life.
-    HeardRetirementCovers "heard-retirement-covers";
+    HeardRetirementCovers "heard-retirement-covers" Retirement;
     /// A token's entry of a retired life is dropped instead of replaced.
-    DropRetiredEntries "drop-retired-entries";
+    DropRetiredEntries "drop-retired-entries" Retirement;
     /// A retire operation does not depend on what its dot stands for.
-    RetireWithoutCauses "retire-without-causes";
+    RetireWithoutCauses "retire-without-causes" Retirement;
     /// A lost-write round leaves links to lives outside it open.
-    AskOverOpenLinks "ask-over-open-links";
+    AskOverOpenLinks "ask-over-open-links" LostWrites;
     /// A lost entry is dropped from the token instead of cut to what is held.
-    DropLostEntries "drop-lost-entries";
+    DropLostEntries "drop-lost-entries" LostWrites;
     /// One member's word is enough to call a write lost.
-    AskOnlyOne "ask-only-one";
+    AskOnlyOne "ask-only-one" LostWrites;
     /// A removed replica goes silent before others cover what it has.
-    RemovedGoesSilent "removed-goes-silent";
+    RemovedGoesSilent "removed-goes-silent" Membership;
     /// Operations are supplied sorted by origin.
-    SupplyByOrigin "supply-by-origin";
-}
-
-impl Mutant {
-    /// They break no promise that a drawn schedule can see, so the kill matrix leaves them out: late pushes taken in
-    /// look like a fast network, and what leaves the log early is repaired by a transfer of the whole state. The
-    /// first is convicted, and exactly, by the transcript of the scenario that it is about.
-    pub const HARMLESS: &[Self] = &[Self::AcceptLate, Self::TrimEarly];
-
-    /// Every mutant that the kill matrix must convict.
-    pub const ALL: &[Self] = &{
-        let (mut all, mut from, mut to) = ([Self::ServeUncovered; Self::NAMED.len() - Self::HARMLESS.len()], 0, 0);
-        while from < Self::NAMED.len() {
-            if !matches!(Self::NAMED[from], Self::AcceptLate | Self::TrimEarly) {
-                all[to] = Self::NAMED[from];
-                to += 1;
-            }
-            from += 1;
-        }
-        all
-    };
+    SupplyByOrigin "supply-by-origin" General;
+    /// A life has the same name after every start at its address.
+    ReuseLife "reuse-life" General;
+    /// A life stays though another is the newest at its address.
+    KeepOldLife "keep-old-life" General;
+    /// Only an answer that a key is absent carries the deletes of its key.
+    DeletesWithAbsentOnly "deletes-with-absent-only" Deletes;
+    /// A writer carries the deletes of its key, and the write does not depend on them.
+    DeletesInTokensOnly "deletes-in-tokens-only" Deletes;
+    /// A write that is applied elsewhere removes nothing there.
+    ForgetReplaced "forget-replaced" General;
+    /// A precondition is compared with the winner alone.
+    MatchWinnerOnly "match-winner-only" General;
+    /// Stamps more than a minute ahead of the own wall clock are not followed.
+    FollowNearOnly "follow-near-only" Clocks;
+    /// The clock of an installed state is not followed.
+    InstallWithoutClock "install-without-clock" Transfer;
+    /// Parked operations know no limit.
+    ParkWithoutLimit "park-without-limit" General;
+    /// Parked operations outlive the link that they came over.
+    ParkedOutlivesLink "parked-outlives-link" LostWrites;
+    /// Parked operations are acknowledged.
+    AcknowledgeParked "acknowledge-parked" General;
+    /// A request waits until its dependencies are there, however long.
+    WaitForEver "wait-for-ever" General;
+    /// Keys that change while a state is sent are not sent again.
+    TransferWithoutChanges "transfer-without-changes" Transfer;
+    /// Deletes in an installed state are forgotten.
+    InstallWithoutDeletes "install-without-deletes" Transfer;
+    /// What an installed state brought is taken for part of the log.
+    InstallWithoutFloor "install-without-floor" Transfer;
+    /// Frames of any pull are taken in.
+    MixPulls "mix-pulls" Transfer;
+    /// A pull goes on after a frame that is missing.
+    SkipMissingFrames "skip-missing-frames" Transfer;
+    /// Answers name retired lives for ever.
+    KeepRetiredEntries "keep-retired-entries" Retirement;
+    /// Doubt removes an address.
+    SuspicionRemoves "suspicion-removes" General;
+    /// Whoever wants an address prevails over an operator who removed it.
+    RemovalForgotten "removal-forgotten" Membership;
+    /// The counter that was heard of last prevails.
+    LastHeardPrevails "last-heard-prevails" Membership;
+    /// Two sides that removed each other stay removed.
+    NobodyStaysUnwanted "nobody-stays-unwanted" Membership;
+    /// A joining replica waits for others that join as well.
+    JoinWaits "join-waits" Joining;
+    /// A joining replica sticks to its goal when the member that had it is gone.
+    GoalOutlivesSource "goal-outlives-source" Joining;
+    /// A newer life at its address is enough to call a life's writes lost.
+    AskNobody "ask-nobody" LostWrites;
+    /// A round asks only whoever is linked.
+    AskOnlyLinked "ask-only-linked" LostWrites;
+    /// A round goes on when membership or links change.
+    RoundGoesOn "round-goes-on" LostWrites;
+    /// What a round found holds for ever.
+    OutcomeForEver "outcome-for-ever" LostWrites;
 }
 
 /// The rules with one sentence replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mutated(pub Mutant);
+
+/// Microseconds.
+const MINUTE: u64 = 60_000_000;
 
 /// The sound rules, for what is not replaced.
 const SOUND: hence_core::Sound = hence_core::Sound;
@@ -129,6 +178,15 @@ impl Mutated {
 }
 
 impl Rules for Mutated {
+    fn life(&self, drawn: Incarnation, address: &Address) -> Incarnation {
+        let name = address.as_str().bytes().fold(7, |hash, byte| mix(hash, byte.into()));
+        if self.is(Mutant::ReuseLife) { Incarnation::new(1, name) } else { drawn }
+    }
+
+    fn takes_new_life(&self) -> bool {
+        !self.is(Mutant::KeepOldLife)
+    }
+
     fn may_serve(&self, covered: &Covered, past: &VersionVector) -> bool {
         let some = || past.is_empty() || past.entries().any(|(life, counter)| covered.counter(life) >= counter);
         self.is(Mutant::ServeUncovered) || self.is(Mutant::ServePartly) && some() || SOUND.may_serve(covered, past)
@@ -142,11 +200,11 @@ impl Rules for Mutated {
             || next && caused
     }
 
-    fn supersedes(&self, shown: &Siblings) -> Vec<Dot> {
+    fn supersedes(&self, shown: &Siblings) -> Dots {
         if self.is(Mutant::ReplaceWinnerOnly) {
             shown.winner().map(|winner| winner.dot).into_iter().collect()
         } else if self.is(Mutant::ReplaceNothing) {
-            Vec::new()
+            Dots::new()
         } else {
             SOUND.supersedes(shown)
         }
@@ -156,15 +214,35 @@ impl Rules for Mutated {
         let none = VersionVector::new();
         let past = if self.is(Mutant::DependWithoutPast) { &none } else { past };
         let superseded = if self.is(Mutant::DependWithoutReplaced) { &[] } else { superseded };
-        let deletes = if self.is(Mutant::DependWithoutDeletes) { &none } else { deletes };
+        let without = self.is(Mutant::DependWithoutDeletes) || self.is(Mutant::DeletesInTokensOnly);
+        let deletes = if without { &none } else { deletes };
         SOUND.dependencies(past, superseded, deletes)
+    }
+
+    fn carried_beyond(&self, deletes: &VersionVector) -> VersionVector {
+        if self.is(Mutant::DeletesInTokensOnly) { deletes.clone() } else { SOUND.carried_beyond(deletes) }
+    }
+
+    fn removes<'a>(&self, superseded: &'a [Dot]) -> &'a [Dot] {
+        if self.is(Mutant::ForgetReplaced) { &[] } else { superseded }
+    }
+
+    fn matches(&self, wanted: &Match, shown: &Siblings) -> bool {
+        match shown.winner() {
+            Some(winner) if self.is(Mutant::MatchWinnerOnly) => match wanted {
+                Match::Any => true,
+                Match::OneOf(sets) => sets.iter().any(|set| set.contains(&winner.dot)),
+            },
+            Some(_) | None => SOUND.matches(wanted, shown),
+        }
     }
 
     fn answer(&self, past: &VersionVector, shown: &Siblings, deletes: &VersionVector) -> VersionVector {
         let (nothing, none) = (VersionVector::new(), Siblings::new());
         let past = if self.is(Mutant::AnswerWithoutPast) { &nothing } else { past };
+        let hides = self.is(Mutant::DeletesWithAbsentOnly) && !shown.is_empty();
         let shown = if self.is(Mutant::AnswerWithoutShown) { &none } else { shown };
-        let deletes = if self.is(Mutant::AnswerWithoutDeletes) { &nothing } else { deletes };
+        let deletes = if hides || self.is(Mutant::AnswerWithoutDeletes) { &nothing } else { deletes };
         SOUND.answer(past, shown, deletes)
     }
 
@@ -175,8 +253,31 @@ impl Rules for Mutated {
         }
     }
 
-    fn follow(&self, clock: Hlc, heard: Hlc) -> Hlc {
-        if self.is(Mutant::FollowNothing) { clock } else { SOUND.follow(clock, heard) }
+    fn follow(&self, clock: Hlc, heard: Hlc, wall: Wall) -> Hlc {
+        let far = || heard > Hlc::at_wall(Wall(wall.0.saturating_add(MINUTE)));
+        let ignores = self.is(Mutant::FollowNothing) || self.is(Mutant::FollowNearOnly) && far();
+        if ignores { clock } else { SOUND.follow(clock, heard, wall) }
+    }
+
+    fn follow_installed(&self, clock: Hlc, heard: Hlc) -> Hlc {
+        let ignores = self.is(Mutant::FollowNothing) || self.is(Mutant::InstallWithoutClock);
+        if ignores { clock } else { SOUND.follow_installed(clock, heard) }
+    }
+
+    fn bounds_parked(&self) -> bool {
+        !self.is(Mutant::ParkWithoutLimit)
+    }
+
+    fn drops_parked_with_link(&self) -> bool {
+        !self.is(Mutant::ParkedOutlivesLink)
+    }
+
+    fn acknowledges_applied_only(&self) -> bool {
+        !self.is(Mutant::AcknowledgeParked)
+    }
+
+    fn waits_end(&self) -> bool {
+        !self.is(Mutant::WaitForEver)
     }
 
     fn is_fresh(&self, lateness: Micros, late_max: Micros) -> bool {
@@ -203,6 +304,68 @@ impl Rules for Mutated {
         !self.is(Mutant::InstallWithAsked)
     }
 
+    fn supplies_changes(&self) -> bool {
+        !self.is(Mutant::TransferWithoutChanges)
+    }
+
+    fn joins_installed_deletes(&self) -> bool {
+        !self.is(Mutant::InstallWithoutDeletes)
+    }
+
+    fn raises_floor_at_install(&self) -> bool {
+        !self.is(Mutant::InstallWithoutFloor)
+    }
+
+    fn only_present_pull(&self) -> bool {
+        !self.is(Mutant::MixPulls)
+    }
+
+    fn frames_in_order(&self) -> bool {
+        !self.is(Mutant::SkipMissingFrames)
+    }
+
+    fn compacts_tokens(&self) -> bool {
+        !self.is(Mutant::KeepRetiredEntries)
+    }
+
+    fn suspicion_removes(&self) -> bool {
+        self.is(Mutant::SuspicionRemoves)
+    }
+
+    fn merge_counter(&self, mine: u64, theirs: u64) -> u64 {
+        match (mine % 2, theirs % 2) {
+            (1, 0) if self.is(Mutant::RemovalForgotten) => mine,
+            (0, 1) if self.is(Mutant::RemovalForgotten) => theirs,
+            _ if self.is(Mutant::LastHeardPrevails) => theirs,
+            _ => SOUND.merge_counter(mine, theirs),
+        }
+    }
+
+    fn everybody_when_nobody(&self) -> bool {
+        !self.is(Mutant::NobodyStaysUnwanted)
+    }
+
+    fn starts_alone(&self, all_answered: bool, time_over: bool, some_answered: bool) -> bool {
+        let waits = self.is(Mutant::JoinWaits) && some_answered;
+        !waits && SOUND.starts_alone(all_answered, time_over, some_answered)
+    }
+
+    fn goal_ends_with_its_source(&self) -> bool {
+        !self.is(Mutant::GoalOutlivesSource)
+    }
+
+    fn round_needs_everybody(&self) -> bool {
+        !self.is(Mutant::AskOnlyLinked)
+    }
+
+    fn round_restarts(&self) -> bool {
+        !self.is(Mutant::RoundGoesOn)
+    }
+
+    fn outcomes_end(&self) -> bool {
+        !self.is(Mutant::OutcomeForEver)
+    }
+
     fn heard_retirement_covers(&self) -> bool {
         self.is(Mutant::HeardRetirementCovers)
     }
@@ -223,8 +386,14 @@ impl Rules for Mutated {
         if self.is(Mutant::DropLostEntries) { 0 } else { held }
     }
 
-    fn asks_everybody(&self) -> bool {
-        !self.is(Mutant::AskOnlyOne)
+    fn asked(&self, members: usize) -> usize {
+        if self.is(Mutant::AskNobody) {
+            0
+        } else if self.is(Mutant::AskOnlyOne) {
+            members.min(1)
+        } else {
+            members
+        }
     }
 
     fn removed_stays_as_source(&self) -> bool {

@@ -4,8 +4,14 @@
 //! either loses frames or keeps them and releases them, in order, when it ends, as TCP does.
 
 use crate::plan::{PlanError, limits};
-use crate::random::{Draw, MILLION, WORDS, chance, exponential, heavy, scale};
+use crate::random::{Draw, MILLION, Words, chance, exponential, heavy, scale};
 use serde::{Deserialize, Serialize};
+
+/// The narrowest link, in bytes a second: what is said in idle times must pass.
+pub const BANDWIDTH_MIN: u64 = 8_000;
+
+/// What waits longer than this to leave is lost: a sender's queue is bounded, in microseconds.
+pub const QUEUED_MAX: u64 = 1_000_000;
 
 /// What the network is like when no fault strikes. Probabilities are parts per million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +29,25 @@ pub struct NetworkPlan {
     pub overtake: u32,
     /// Accepted connections are reported to the side that opened them.
     pub connects: bool,
+    /// How long messages to a replica of a smaller number take, if not as long as in the other direction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<Delay>,
+    /// Bytes that one link carries in a second; 0 for any number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bandwidth: u64,
+    /// How many frames are damaged on their way. The codec must refuse each.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub damage: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+const fn is_none(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How long a message takes, in microseconds.
@@ -56,6 +81,26 @@ pub enum Delay {
 }
 
 impl Delay {
+    fn draw(draw: &mut Draw) -> Self {
+        let least = draw.sized(20, 5_000);
+        match draw.below(4) {
+            0 => Self::Constant { micros: least },
+            1 => Self::Uniform { least, most: least + draw.sized(100, 60_000) },
+            2 => Self::Exponential { least, mean: draw.sized(100, 60_000) },
+            _ => Self::Heavy { least },
+        }
+    }
+
+    /// The numbers that it is made of.
+    const fn numbers(self) -> (u64, u64) {
+        match self {
+            Self::Constant { micros } => (micros, micros),
+            Self::Uniform { least, most } => (least, most),
+            Self::Exponential { least, mean } => (least, mean),
+            Self::Heavy { least } => (least, least),
+        }
+    }
+
     fn of(self, word: u32) -> u64 {
         match self {
             Self::Constant { micros } => micros,
@@ -71,21 +116,20 @@ impl NetworkPlan {
     #[must_use]
     pub const fn calm(micros: u64) -> Self {
         let delay = Delay::Constant { micros };
-        Self { delay, client_delay_max: 0, loss: 0, duplicate: 0, overtake: 0, connects: true }
+        let (loss, duplicate, overtake, damage) = (0, 0, 0, 0);
+        Self { delay, client_delay_max: 0, loss, duplicate, overtake, connects: true, back: None, bandwidth: 0, damage }
     }
 
     /// Draws one; each kind of trouble is there or not with probability one half.
     pub fn draw(draw: &mut Draw) -> Self {
-        let least = draw.sized(20, 5_000);
-        let delay = match draw.below(4) {
-            0 => Delay::Constant { micros: least },
-            1 => Delay::Uniform { least, most: least + draw.sized(100, 60_000) },
-            2 => Delay::Exponential { least, mean: draw.sized(100, 60_000) },
-            _ => Delay::Heavy { least },
-        };
+        let delay = Delay::draw(draw);
         let mut rate = |most: u64| if draw.coin() { draw.sized(1_000, most) as u32 } else { 0 };
         let (loss, duplicate, overtake) = (rate(200_000), rate(500_000), rate(500_000));
-        Self { delay, client_delay_max: draw.sized(1, 5_000), loss, duplicate, overtake, connects: draw.coin() }
+        let damage = rate(50_000);
+        let (client_delay_max, connects) = (draw.sized(1, 5_000), draw.coin());
+        let back = draw.coin().then(|| Delay::draw(draw));
+        let bandwidth = if draw.coin() { draw.sized(BANDWIDTH_MIN, 4_000_000) } else { 0 };
+        Self { delay, client_delay_max, loss, duplicate, overtake, connects, back, bandwidth, damage }
     }
 
     /// Is every number within bounds?
@@ -93,16 +137,15 @@ impl NetworkPlan {
     /// # Errors
     /// Names the place.
     pub fn check(&self) -> Result<(), PlanError> {
-        let (a, b) = match self.delay {
-            Delay::Constant { micros } => (micros, micros),
-            Delay::Uniform { least, most } => (least, most),
-            Delay::Exponential { least, mean } => (least, mean),
-            Delay::Heavy { least } => (least, least),
-        };
+        let (a, b) = self.delay.numbers();
+        let (c, d) = self.back.unwrap_or(self.delay).numbers();
         let long = limits::TIME_MAX / 1_000;
         for (place, value, max) in [
             ("delay", a, long),
             ("delay", b, long),
+            ("back", c, long),
+            ("back", d, long),
+            ("damage", self.damage.into(), MILLION.into()),
             ("client_delay_max", self.client_delay_max, long),
             ("loss", self.loss.into(), MILLION.into()),
             ("duplicate", self.duplicate.into(), MILLION.into()),
@@ -113,18 +156,25 @@ impl NetworkPlan {
                 return Err(PlanError { place: format!("network.{place}"), problem });
             }
         }
+        if self.bandwidth > 0 && self.bandwidth < BANDWIDTH_MIN {
+            let problem = format!("{} is below {BANDWIDTH_MIN}, and not 0 for unlimited", self.bandwidth);
+            return Err(PlanError { place: "network.bandwidth".into(), problem });
+        }
         Ok(())
     }
 
-    /// What one message meets: decided by its eight words alone.
+    /// What one message meets: decided by its words alone. Each question has its place among them, whatever the
+    /// answers to the others.
     #[must_use]
-    pub fn fate(&self, words: &[u32; WORDS], receiver: usize) -> Fate {
-        let words = &words[receiver % 8 * 8..][..8];
-        let overtakes = chance(words[0], self.overtake);
-        let slower = if overtakes { 1 + scale(words[1], 8) } else { 1 };
-        let delay = self.delay.of(words[2]).saturating_mul(slower);
-        let copy = chance(words[3], self.duplicate).then(|| self.delay.of(words[4]) * (1 + scale(words[5], 16)));
-        Fate { delay, lost: chance(words[6], self.loss), overtakes, copy }
+    pub fn fate(&self, words: Words, (sender, receiver): (usize, usize)) -> Fate {
+        let happens = |place, parts| parts > 0 && chance(words.word(place), parts);
+        let way = self.back.filter(|_| receiver < sender).unwrap_or(self.delay);
+        let overtakes = happens(0, self.overtake);
+        let slower = if overtakes { 1 + scale(words.word(1), 8) } else { 1 };
+        let delay = way.of(words.word(2)).saturating_mul(slower);
+        let copy = happens(3, self.duplicate).then(|| way.of(words.word(4)) * (1 + scale(words.word(5), 16)));
+        let damaged = happens(7, self.damage).then(|| words.word(7));
+        Fate { delay, lost: happens(6, self.loss), overtakes, copy, damaged }
     }
 }
 
@@ -143,6 +193,17 @@ pub struct Fate {
     /// A copy arrives after this long, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<u64>,
+    /// Bits of it change on the way; the number says which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<u32>,
+}
+
+impl Fate {
+    /// It arrives after so long, whole, once and in its place.
+    #[must_use]
+    pub const fn plain(delay: u64) -> Self {
+        Self { delay, lost: false, overtakes: false, copy: None, damaged: None }
+    }
 }
 
 /// The present state of one link, in one direction.
@@ -158,6 +219,10 @@ pub struct Link<E> {
     pub mended_at: Option<u64>,
     /// When the last frame that keeps its place arrives.
     pub last_arrival: u64,
+    /// When everything that was sent before has left, where bandwidth is limited.
+    pub free_at: u64,
+    /// What the last idle chatter said.
+    pub said: u64,
     /// The greatest number of a frame that arrived.
     pub newest: u64,
     /// Frames that a cut keeps, in order.
@@ -172,6 +237,8 @@ impl<E> Default for Link<E> {
             bursts: Vec::new(),
             mended_at: None,
             last_arrival: 0,
+            free_at: 0,
+            said: 0,
             newest: 0,
             held: Vec::new(),
         }

@@ -2,7 +2,7 @@
 
 use crate::network::Fate;
 use crate::plan::{Fault, Plan};
-use hence_core::{Dot, Event};
+use hence_core::{Dot, Event, Incarnation};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -13,6 +13,8 @@ pub enum Note {
     Started {
         /// Which life at its address, from 0.
         life: u32,
+        /// Its name, if one can look inside.
+        incarnation: Option<Incarnation>,
     },
     /// A message left.
     Sent {
@@ -80,7 +82,7 @@ pub enum Note {
 impl Note {
     fn text(&self) -> String {
         match self {
-            Self::Started { life } => format!("starts, life {life}"),
+            Self::Started { life, .. } => format!("starts, life {life}"),
             Self::Sent { id, to, name, fate, .. } => {
                 let lost = if fate.lost { ", lost" } else { "" };
                 format!("-> {}  {name} #{id} takes {} us{lost}", Plan::name(*to), fate.delay)
@@ -124,29 +126,60 @@ pub trait Observer: std::fmt::Debug {
 /// Where an observer writes to.
 pub type Sink = std::rc::Rc<std::cell::RefCell<String>>;
 
+/// Short names of lives: `a1` for the first at replica A, then `a2`, and `a1.3` for the third write of the first.
+#[derive(Debug, Clone, Default)]
+pub struct Names(std::rc::Rc<std::cell::RefCell<Vec<(Incarnation, usize)>>>);
+
+impl Names {
+    fn learn(&self, replica: Option<usize>, note: &Note) {
+        let (Note::Started { incarnation: Some(life), .. } | Note::Event(Event::Reborn(life))) = note else { return };
+        self.0.borrow_mut().extend(replica.map(|replica| (*life, replica)));
+    }
+
+    /// The text with short names for all lives known so far.
+    #[must_use]
+    pub fn shorten(&self, text: &str) -> String {
+        let lives = self.0.borrow();
+        lives.iter().enumerate().fold(text.to_owned(), |text, (at, &(life, replica))| {
+            let number = 1 + lives[..at].iter().filter(|(_, other)| *other == replica).count();
+            let short = format!("{}{number}", Plan::name(replica).to_ascii_lowercase());
+            let long = life.to_string();
+            text.replace(&format!("{long}-"), &format!("{short}.")).replace(&long, &short)
+        })
+    }
+}
+
 /// One line for each thing that happened, in columns.
 #[derive(Debug)]
 pub struct TextTrace {
     sink: Sink,
     idle: bool,
+    names: Names,
 }
 
 impl TextTrace {
     /// Writes into this sink; idle chatter only if asked for.
     #[must_use]
-    pub const fn new(sink: Sink, idle: bool) -> Self {
-        Self { sink, idle }
+    pub fn new(sink: Sink, idle: bool) -> Self {
+        Self { sink, idle, names: Names::default() }
+    }
+
+    /// The names that it gives to lives, as it learns of them.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        self.names.clone()
     }
 }
 
 impl Observer for TextTrace {
     fn note(&mut self, at: u64, replica: Option<usize>, note: Note) {
+        self.names.learn(replica, &note);
         if note.is_idle() && !self.idle {
             return;
         }
         let who = replica.map_or(' ', Plan::name);
         let (seconds, micros) = (at / 1_000_000, at % 1_000_000);
-        _ = writeln!(self.sink.borrow_mut(), "{seconds:>4}.{micros:06}  {who}  {}", note.text());
+        _ = writeln!(self.sink.borrow_mut(), "{seconds:>4}.{micros:06}  {who}  {}", self.names.shorten(&note.text()));
     }
 }
 

@@ -3,9 +3,11 @@
 //! Invariant kept here: a plan that passed [`Plan::check`] refers only to things that exist and stays within
 //! [`limits`], so a run of it can neither panic on an index nor work for hours.
 
+mod fault;
+
 use crate::network::NetworkPlan;
-use crate::random::MILLION;
 use crate::settings::Settings;
+pub use fault::{Fault, FaultKind, Hit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -21,6 +23,8 @@ pub mod limits {
     pub const OPERATIONS_MAX: usize = 20_000;
     /// Faults in one plan.
     pub const FAULTS_MAX: usize = 10_000;
+    /// A fault's name; the simulator names what follows from a fault above that.
+    pub const FAULT_ID_MAX: u32 = u32::MAX >> 1;
     /// Any time in a plan, in microseconds: an hour.
     pub const TIME_MAX: u64 = 3_600_000_000;
     /// Bytes of one value.
@@ -56,6 +60,10 @@ pub struct Plan {
     pub network: NetworkPlan,
     /// When everything is healed.
     pub heal_at: u64,
+    /// Bit n says that replica n is healed then, too; 0 for all. The others keep what they suffer at that moment, and
+    /// an operator removes their addresses.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub core: u16,
     /// Watch the idle traffic after the run has settled, too.
     pub watch_idle: bool,
     /// What clients do, in any order.
@@ -74,6 +82,20 @@ pub struct ReplicaPlan {
     pub wall_ahead: i64,
     /// How much faster its monotonic clock runs, in parts per million; negative for slower.
     pub drift: i32,
+    /// Bit n says that it is told of replica n when it starts; 0 for all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub knows: u16,
+}
+
+impl ReplicaPlan {
+    /// One that starts at once, with right clocks, and is told of all the others.
+    pub const PLAIN: Self = Self { start_at: 0, wall_ahead: 0, drift: 0, knows: 0 };
+}
+
+/// Nothing is said about it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+const fn is_zero(mask: &u16) -> bool {
+    *mask == 0
 }
 
 /// One client operation.
@@ -156,118 +178,6 @@ pub enum ConditionUse {
     IfChanged,
 }
 
-/// One fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fault {
-    /// Its name in traces and choices; unique in a plan.
-    pub id: u32,
-    /// When it strikes.
-    pub at: u64,
-    /// When it ends, at the latest when everything is healed.
-    pub until: u64,
-    /// What it is.
-    pub kind: FaultKind,
-}
-
-/// What a fault does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// The process dies with its memory and starts again under the same address at the end.
-    Crash {
-        /// Whose.
-        replica: u8,
-    },
-    /// The process is not run; what arrives waits for it.
-    Pause {
-        /// Whose.
-        replica: u8,
-    },
-    /// All links of one replica are cut.
-    Isolate {
-        /// Whose.
-        replica: u8,
-        /// Frames are kept and delivered after the end, as TCP does; otherwise they are lost.
-        hold: bool,
-    },
-    /// Both links between two replicas are cut.
-    Pair {
-        /// One.
-        a: u8,
-        /// The other.
-        b: u8,
-        /// As in [`FaultKind::Isolate`].
-        hold: bool,
-    },
-    /// One link is cut.
-    OneWay {
-        /// From this one.
-        from: u8,
-        /// To that one.
-        to: u8,
-        /// As in [`FaultKind::Isolate`].
-        hold: bool,
-    },
-    /// All links between two groups are cut.
-    Split {
-        /// Bit n says which group replica n is in.
-        mask: u16,
-        /// As in [`FaultKind::Isolate`].
-        hold: bool,
-    },
-    /// A wall clock jumps; at the end it jumps back.
-    Jump {
-        /// Whose.
-        replica: u8,
-        /// By how much, in microseconds.
-        by: i64,
-    },
-    /// An operator removes an address from the view and adds it again at the end.
-    Unwant {
-        /// Which address.
-        replica: u8,
-        /// At which replica the operator says so.
-        via: u8,
-    },
-    /// One link loses frames, more than the network does otherwise; what is damaged counts as lost, since a frame
-    /// whose checksum is wrong is thrown away.
-    Burst {
-        /// From this one.
-        from: u8,
-        /// To that one.
-        to: u8,
-        /// How many, in parts per million.
-        loss: u32,
-    },
-    /// Every frame and every timer of a process reaches it late.
-    Slow {
-        /// Which.
-        replica: u8,
-        /// By how much, in microseconds.
-        by: u64,
-    },
-}
-
-impl FaultKind {
-    /// A short name.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Crash { .. } => "crash",
-            Self::Pause { .. } => "pause",
-            Self::Isolate { .. } => "isolate",
-            Self::Pair { .. } => "pair",
-            Self::OneWay { .. } => "one_way",
-            Self::Split { .. } => "split",
-            Self::Jump { .. } => "jump",
-            Self::Unwant { .. } => "unwant",
-            Self::Burst { .. } => "burst",
-            Self::Slow { .. } => "slow",
-        }
-    }
-}
-
 /// What is wrong with a plan, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanError {
@@ -325,6 +235,10 @@ impl Plan {
             at_most(|| place("wall_ahead"), replica.wall_ahead.unsigned_abs(), limits::WALL_MAX.unsigned_abs())?;
             at_most(|| place("drift"), replica.drift.unsigned_abs().into(), limits::DRIFT_MAX.unsigned_abs().into())?;
         }
+        if self.core != 0 && u64::from(self.core) & ((1 << replicas) - 1) == 0 {
+            let problem = format!("{:#b} names no replica; there are {replicas}", self.core);
+            return Err(PlanError { place: "core".into(), problem });
+        }
         self.settings.check()?;
         self.network.check()?;
         self.check_operations(replicas)?;
@@ -367,31 +281,24 @@ impl Plan {
             if !ids.insert(fault.id) {
                 return Err(PlanError { place: place("id")(), problem: format!("{} is there twice", fault.id) });
             }
+            at_most(place("id"), fault.id.into(), limits::FAULT_ID_MAX.into())?;
             at_most(place("at"), fault.at, fault.until)?;
             at_most(place("until"), fault.until, limits::TIME_MAX)?;
-            let replica = |n: u8| below(place("kind"), n.into(), replicas);
-            match fault.kind {
-                FaultKind::Crash { replica: n } | FaultKind::Pause { replica: n } => replica(n)?,
-                FaultKind::Isolate { replica: n, .. } => replica(n)?,
-                FaultKind::Pair { a, b, .. } => replica(a).and(replica(b))?,
-                FaultKind::OneWay { from, to, .. } => replica(from).and(replica(to))?,
-                FaultKind::Split { .. } => {}
-                FaultKind::Jump { replica: n, by } => {
-                    replica(n)?;
-                    at_most(place("kind.by"), by.unsigned_abs(), limits::WALL_MAX.unsigned_abs())?;
-                }
-                FaultKind::Unwant { replica: n, via } => replica(n).and(replica(via))?,
-                FaultKind::Burst { from, to, loss } => {
-                    replica(from).and(replica(to))?;
-                    at_most(place("kind.loss"), loss.into(), MILLION.into())?;
-                }
-                FaultKind::Slow { replica: n, by } => {
-                    replica(n)?;
-                    at_most(place("kind.by"), by, limits::TIME_MAX / 1_000)?;
-                }
-            }
+            fault.kind.check(replicas, place("kind"))?;
         }
         Ok(())
+    }
+
+    /// Is this replica healed at the end?
+    #[must_use]
+    pub const fn is_core(&self, replica: usize) -> bool {
+        self.core == 0 || self.core >> replica & 1 == 1
+    }
+
+    /// The replicas that one is told of when it starts, itself included.
+    pub fn known_to(&self, replica: usize) -> impl Iterator<Item = usize> + '_ {
+        let knows = self.replicas[replica].knows;
+        (0..self.replicas.len()).filter(move |&n| knows == 0 || n == replica || knows >> n & 1 == 1)
     }
 
     /// The address of the n-th replica.

@@ -1,76 +1,233 @@
-//! What is to happen: a heap of `(time, tie, slot)` over a slab, so that events never move once they are in.
+//! What is to happen: a heap of `(time, tie, slot)` over a slab, so that events never move once they are in; what is
+//! known from the start, which is sorted once; and one alarm per owner, which is moved instead of being left behind.
 //!
-//! Equal times are ordered by a keyed hash, so that every order of them is explored by some seed.
+//! Equal times are ordered by a keyed hash, so that every order of them is explored by some seed. A key is one number
+//! of 128 bits, so a comparison is one, too; and the heap has four children to a node, so that it is half as deep and
+//! the children lie in one or two lines of the cache.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+/// Bits of a key that hold the time, the tie and the slot.
+const TIME_BITS: u32 = 48;
+const TIE_BITS: u32 = 52;
+const SLOT_BITS: u32 = 28;
+
+/// The latest time that anything happens at: nine years. What is scheduled later happens then.
+pub const TIME_MAX: u64 = (1 << TIME_BITS) - 1;
+
+/// Children of a node in the heap.
+const CHILDREN: usize = 4;
+
+/// No alarm is set.
+const NEVER: u128 = u128::MAX;
 
 /// Events by time.
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    heap: Vec<u128>,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
+    /// What was known from the start, latest first.
+    agenda: Vec<(u128, E)>,
+    alarms: Vec<u128>,
+    /// The owner of the earliest alarm.
+    first: usize,
 }
 
-impl<E> Default for Queue<E> {
-    fn default() -> Self {
-        Self { heap: BinaryHeap::with_capacity(256), slots: Vec::with_capacity(256), free: Vec::new() }
-    }
+/// What is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next<E> {
+    /// An event.
+    Event(E),
+    /// The alarm of this owner, which is not set any more.
+    Alarm(usize),
+}
+
+const fn key(time: u64, tie: u64, slot: u32) -> u128 {
+    let time = if time < TIME_MAX { time } else { TIME_MAX };
+    (time as u128) << (TIE_BITS + SLOT_BITS) | (tie as u128 >> (64 - TIE_BITS)) << SLOT_BITS | slot as u128
+}
+
+const fn time_of(key: u128) -> u64 {
+    (key >> (TIE_BITS + SLOT_BITS)) as u64
 }
 
 impl<E> Queue<E> {
-    /// Adds an event at a time; `tie` orders it among those of the same time.
+    /// These events, each with its time and its tie, wait from the start; there are so many owners of alarms.
+    #[must_use]
+    pub fn new(events: impl IntoIterator<Item = (u64, u64, E)>, owners: usize) -> Self {
+        let mut agenda: Vec<_> = events.into_iter().map(|(time, tie, event)| (key(time, tie, 0), event)).collect();
+        agenda.sort_by_key(|&(key, _)| std::cmp::Reverse(key));
+        let (heap, slots) = (Vec::with_capacity(128), Vec::with_capacity(128));
+        Self { heap, slots, free: Vec::new(), agenda, alarms: vec![NEVER; owners], first: 0 }
+    }
+
+    /// Adds an event at a time; the upper 52 bits of `tie` order it among those of the same time.
+    ///
+    /// # Panics
+    /// If 2^28 events wait.
     pub fn push(&mut self, time: u64, tie: u64, event: E) {
         let slot = if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = Some(event);
             slot
         } else {
+            assert!(self.slots.len() < 1 << SLOT_BITS, "more events wait than can be told apart");
             self.slots.push(Some(event));
             (self.slots.len() - 1) as u32
         };
-        self.heap.push(Reverse((time, tie, slot)));
+        self.heap.push(NEVER);
+        self.rise(self.heap.len() - 1, key(time, tie, slot));
     }
 
-    /// Takes the earliest event, if it is not after `until`.
-    pub fn pop(&mut self, until: u64) -> Option<(u64, E)> {
-        let &Reverse((time, _, slot)) = self.heap.peek()?;
-        if time > until {
+    /// Sets the alarm of this owner, instead of the one that was set.
+    pub fn set_alarm(&mut self, owner: usize, time: u64, tie: u64) {
+        self.alarms[owner] = key(time, tie, owner as u32);
+        self.find_first();
+    }
+
+    /// Unsets the alarm of this owner.
+    pub fn clear_alarm(&mut self, owner: usize) {
+        self.alarms[owner] = NEVER;
+        self.find_first();
+    }
+
+    fn find_first(&mut self) {
+        self.first = (0..self.alarms.len()).min_by_key(|&owner| self.alarms[owner]).unwrap_or(0);
+    }
+
+    /// Takes what is earliest, if it is not after `until`.
+    pub fn pop(&mut self, until: u64) -> Option<(u64, Next<E>)> {
+        let alarm = self.alarms.get(self.first).copied().unwrap_or(NEVER);
+        let planned = self.agenda.last().map_or(NEVER, |&(key, _)| key);
+        let event = self.heap.first().copied().unwrap_or(NEVER);
+        let next = alarm.min(event).min(planned);
+        if next == NEVER || time_of(next) > until {
             return None;
         }
-        self.heap.pop();
+        if next == alarm {
+            let owner = self.first;
+            self.clear_alarm(owner);
+            return Some((time_of(next), Next::Alarm(owner)));
+        }
+        if next == planned {
+            return self.agenda.pop().map(|(key, event)| (time_of(key), Next::Event(event)));
+        }
+        if let Some(last) = self.heap.pop().filter(|_| !self.heap.is_empty()) {
+            self.sink(last);
+        }
+        let slot = next as u32 & ((1 << SLOT_BITS) - 1);
         self.free.push(slot);
         let event = self.slots[slot as usize].take().expect("a slot in the heap holds an event");
-        Some((time, event))
+        Some((time_of(next), Next::Event(event)))
     }
 
-    /// How many events wait.
+    /// Puts a key in its place on the way from here to the root.
+    fn rise(&mut self, mut at: usize, key: u128) {
+        while at > 0 {
+            let parent = (at - 1) / CHILDREN;
+            if self.heap[parent] <= key {
+                break;
+            }
+            self.heap[at] = self.heap[parent];
+            at = parent;
+        }
+        self.heap[at] = key;
+    }
+
+    /// Puts a key, which was the last, in place of the root: a hole goes all the way down first, since what was last
+    /// belongs far down again.
+    fn sink(&mut self, key: u128) {
+        let mut at = 0;
+        loop {
+            let first = at * CHILDREN + 1;
+            let (least, child) = match self.heap.get(first..) {
+                Some(&[a, b, c, d, ..]) => {
+                    let (ab, cd) = (if a <= b { (0, a) } else { (1, b) }, if c <= d { (2, c) } else { (3, d) });
+                    if ab.1 <= cd.1 { ab } else { cd }
+                }
+                Some(last) => match last.iter().copied().enumerate().min_by_key(|&(_, child)| child) {
+                    Some(least) => least,
+                    None => break,
+                },
+                None => break,
+            };
+            self.heap[at] = child;
+            at = first + least;
+        }
+        self.rise(at, key);
+    }
+
+    /// How many events wait; alarms do not count.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.heap.len() + self.agenda.len()
     }
 
-    /// Does nothing wait?
+    /// Does no event wait?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::{Domain, Source};
+
+    const fn event(time: u64, name: char) -> Option<(u64, Next<char>)> {
+        Some((time, Next::Event(name)))
+    }
 
     #[test]
     fn earliest_first_ties_by_hash() {
-        let mut queue = Queue::default();
-        for (time, tie, name) in [(5, 1, 'a'), (3, 9, 'b'), (3, 2, 'c'), (9, 0, 'd')] {
-            queue.push(time, tie, name);
+        let tie = |n: u64| n << 40;
+        let mut queue = Queue::new([(9, 0, 'd'), (3, tie(2), 'c'), (9, tie(1), 'f')], 2);
+        for (time, n, name) in [(5, 1, 'a'), (3, 9, 'b')] {
+            queue.push(time, tie(n), name);
         }
+        queue.set_alarm(1, 4, 0);
+        queue.set_alarm(0, 3, tie(5));
+        queue.set_alarm(1, 7, 0);
         let order: Vec<_> = std::iter::from_fn(|| queue.pop(5)).collect();
-        assert_eq!(order, [(3, 'c'), (3, 'b'), (5, 'a')]);
+        let alarm = (3, Next::Alarm(0));
+        assert_eq!(order, [(3, Next::Event('c')), alarm, (3, Next::Event('b')), (5, Next::Event('a'))]);
         queue.push(1, 1, 'e');
-        assert_eq!((queue.pop(9), queue.pop(9), queue.pop(9)), (Some((1, 'e')), Some((9, 'd')), None));
-        assert!(queue.is_empty() && queue.slots.len() == 4);
+        assert_eq!(
+            (queue.pop(9), queue.pop(9), queue.pop(9)),
+            (event(1, 'e'), Some((7, Next::Alarm(1))), event(9, 'd'))
+        );
+        assert_eq!((queue.len(), queue.pop(u64::MAX)), (1, event(9, 'f')));
+        assert!(queue.pop(u64::MAX).is_none() && queue.is_empty() && queue.slots.len() == 2);
+    }
+
+    /// Against a sorted list, with pushes and pops as they come.
+    #[test]
+    fn agrees_with_a_sorted_list() {
+        let mut draw = Source::new(3).draw(Domain::Shape, 0);
+        let (mut queue, mut list) = (Queue::new([], 3), Vec::<(u64, u64, Next<u64>)>::new());
+        for n in 0..5_000_u64 {
+            let (time, tie) = (draw.below(50), draw.long());
+            match draw.below(8) {
+                0 => {
+                    let owner = draw.below(3) as usize;
+                    list.retain(|&(.., what)| what != Next::Alarm(owner));
+                    if draw.coin() {
+                        queue.set_alarm(owner, time, tie);
+                        list.push((time, tie, Next::Alarm(owner)));
+                    } else {
+                        queue.clear_alarm(owner);
+                    }
+                }
+                1..=4 => {
+                    queue.push(time, tie, n);
+                    list.push((time, tie, Next::Event(n)));
+                }
+                _ => {
+                    list.sort_by_key(|&(time, tie, _)| std::cmp::Reverse((time, tie)));
+                    let until = if draw.coin() { 20 } else { 50 };
+                    let expected = list.pop_if(|next| next.0 <= until).map(|(time, _, what)| (time, what));
+                    assert_eq!(queue.pop(until), expected);
+                }
+            }
+        }
     }
 }

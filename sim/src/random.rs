@@ -1,25 +1,26 @@
 //! Choices: one pure decision per key, never one shared stream.
 //!
-//! A [`Source`] turns `(seed, key)` into 64 random words. The key is the stable name of a cause in the plan
-//! (an operation, a fault, a timer's moment) mixed with what is decided; so taking one operation out of a plan
-//! leaves every other decision as it was, which is what makes shrinking work. The mapping from words to delays,
-//! sizes and coins is ours, in integers only, and pinned by the tests below: a library update cannot change
-//! what a seed means.
-
-use rand_chacha::ChaCha8Core;
-use rand_chacha::rand_core::SeedableRng;
-use rand_chacha::rand_core::block::Generator;
-
-/// How many words one key yields.
-pub const WORDS: usize = 64;
+//! A [`Source`] turns `(seed, key)` into as many random words as a decision needs. The key is the stable name of a
+//! cause in the plan (an operation, a fault, a timer's moment) mixed with what is decided; so taking one operation
+//! out of a plan leaves every other decision as it was, which is what makes shrinking work. The words are those of
+//! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014) started at the key;
+//! `docs/decisions/0030-choices-by-splitmix.md` says why. All of the mapping from a key to a delay, a size or a coin
+//! is ours, in integers only, and pinned by the tests below: no library update can change what a seed means.
 
 /// One million: probabilities are whole parts of it.
 pub const MILLION: u32 = 1_000_000;
 
-/// Mixes a number into a key. The finalizer of SplitMix64 (Steele et al., 2014) keeps neighbours apart.
+/// What one word is from the next in a sequence: 2^64 divided by the golden ratio, made odd.
+const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Mixes a number into a key. The finalizer of SplitMix64 keeps neighbours apart.
 #[must_use]
+#[inline]
 pub const fn mix(key: u64, more: u64) -> u64 {
-    let mut x = key.rotate_left(17) ^ more.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    finalize(key.rotate_left(17) ^ more.wrapping_mul(STRIDE))
+}
+
+const fn finalize(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
@@ -47,68 +48,55 @@ pub enum Domain {
 }
 
 /// All the randomness of one run.
-#[derive(Debug, Clone)]
-pub struct Source {
-    seed: u64,
-    key: u64,
-    words: [u32; WORDS],
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Source(u64);
 
 impl Source {
     /// The source of this seed.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        let mut source = Self { seed, key: 0, words: [0; WORDS] };
-        source.words = source.generate(0);
-        source
+    pub const fn new(seed: u64) -> Self {
+        Self(finalize(seed ^ u64::from_le_bytes(*b"hence-2\0")))
     }
 
-    /// The words of this key. The last one asked for is kept, since a broadcast asks for it many times.
-    pub fn words(&mut self, key: u64) -> &[u32; WORDS] {
-        if self.key != key {
-            self.words = self.generate(key);
-            self.key = key;
-        }
-        &self.words
+    /// The words of this key.
+    #[must_use]
+    #[inline]
+    pub const fn words(self, key: u64) -> Words {
+        Words(mix(self.0, key))
     }
 
     /// A sequence of decisions under one key.
     #[must_use]
-    pub fn draw(&self, domain: Domain, id: u64) -> Draw {
-        let key = mix(domain as u64, id);
-        Draw { source: self.clone(), key, page: 0, at: WORDS }
+    pub const fn draw(self, domain: Domain, id: u64) -> Draw {
+        Draw { words: self.words(mix(domain as u64, id)), at: 0 }
     }
+}
 
-    fn generate(&self, key: u64) -> [u32; WORDS] {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
-        seed[8..16].copy_from_slice(&key.to_le_bytes());
-        seed[16..].copy_from_slice(b"hence-sim words1");
-        let mut words = [0; WORDS];
-        ChaCha8Core::from_seed(seed).generate(&mut words);
-        words
+/// The words of one key, each by its place, so that a decision that is not needed costs nothing and moves no other.
+#[derive(Debug, Clone, Copy)]
+pub struct Words(u64);
+
+impl Words {
+    /// The word at this place.
+    #[must_use]
+    #[inline]
+    pub const fn word(self, place: u64) -> u32 {
+        (finalize(self.0.wrapping_add((place + 1).wrapping_mul(STRIDE))) >> 32) as u32
     }
 }
 
 /// A sequence of decisions under one key.
 #[derive(Debug, Clone)]
 pub struct Draw {
-    source: Source,
-    key: u64,
-    page: u64,
-    at: usize,
+    words: Words,
+    at: u64,
 }
 
 impl Draw {
     /// The next word.
-    pub fn word(&mut self) -> u32 {
-        if self.at == WORDS {
-            self.source.words(mix(self.key, self.page));
-            self.page += 1;
-            self.at = 0;
-        }
+    pub const fn word(&mut self) -> u32 {
         self.at += 1;
-        self.source.words[self.at - 1]
+        self.words.word(self.at - 1)
     }
 
     /// Two words.
@@ -195,12 +183,13 @@ mod tests {
     /// These values are what a seed means. They never change; if they do, every committed seed is worthless.
     #[test]
     fn golden_values() {
-        let mut source = Source::new(7);
-        let words = source.words(mix(Domain::Network as u64, 42))[..4].to_vec();
+        let source = Source::new(7);
+        let words = source.words(mix(Domain::Network as u64, 42));
+        let words: Vec<u32> = (0..4).map(|place| words.word(place)).collect();
         let mut draw = source.draw(Domain::Operation, 3);
         let drawn = (draw.word(), draw.below(1_000), draw.between(5, 9), draw.sized(1, 1 << 20), draw.coin());
         let shaped = [exponential(0x4000_0000, 1_000), exponential(1, 1_000), heavy(0x8000_0000, 100), heavy(77, 100)];
-        let golden = "[2672205528, 692666236, 3647670897, 517084976] (1380557060, 474, 6, 1048576, true) \
+        let golden = "[4029765108, 887882803, 1799588673, 2880099252] (2407264551, 236, 9, 234042, false) \
             [1386, 22180, 100, 52162] 6557459248624239697";
         assert_eq!(format!("{words:?} {drawn:?} {shaped:?} {}", mix(1, 2)), golden);
     }

@@ -1,6 +1,9 @@
 //! One run as a function: a plan goes in, a verdict comes out, whatever the subject does.
 
+use crate::agreement::{self, Finding, Judged};
 use crate::baseline::Baseline;
+use crate::check::history::Operation;
+use crate::check::{Blind, Options};
 use crate::mutants::{Mutant, Mutated};
 use crate::observe::Observer;
 use crate::plan::Plan;
@@ -24,8 +27,14 @@ pub struct Setting {
     pub thorough: bool,
     /// Run the naive scheme of `baseline` instead of the product's replica.
     pub baseline: bool,
+    /// Judge nothing: only to measure what judging costs.
+    pub oracles_off: bool,
     /// Sound rules with a detector that doubts at random; a mutant has none.
     pub suspicious: bool,
+    /// Let the history checker judge what clients saw, too.
+    pub judged: bool,
+    /// What is wrong with that checker; none for nothing.
+    pub checker: Option<Blind>,
 }
 
 /// How a run is watched.
@@ -57,9 +66,7 @@ pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Opt
     }
     match setting.mutant {
         None if setting.suspicious => {
-            // Doubts go on in the quiet after a run, so it is not measured.
-            let plan = Plan { watch_idle: false, ..plan.clone() };
-            run_subject::<Replica<Suspicious>>(&plan, Suspicious::new(plan.seed), setting, watch)
+            run_subject::<Replica<Suspicious>>(plan, Suspicious::new(plan.seed), setting, watch)
         }
         None => run_subject::<Replica<Sound>>(plan, Sound, setting, watch),
         Some(mutant) => run_subject::<Replica<Mutated>>(plan, Mutated(mutant), setting, watch),
@@ -79,13 +86,18 @@ pub fn run_subject<S: Subject>(
     let mut world = World::<S>::new(plan, setup);
     world.tamper(setting.tampering);
     world.judge.thorough = setting.thorough;
+    world.judge.off = setting.oracles_off;
+    if setting.judged {
+        world.watch_clients();
+    }
+    world.expect_doubts(setting.suspicious);
     if let Some(recording) = watch.recording {
         world.record(recording);
     }
     if let Some(observer) = watch.observer {
         world.observe(observer);
     }
-    let verdict = match catch_unwind(AssertUnwindSafe(|| world.run())) {
+    let mut verdict = match catch_unwind(AssertUnwindSafe(|| world.run())) {
         Ok(verdict) => verdict,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -101,7 +113,25 @@ pub fn run_subject<S: Subject>(
             Verdict { violation: Some(violation), ..world.verdict() }
         }
     };
+    // Where a memory image was copied two writes may bear one name, and nobody promises what clients see.
+    if let Some(seen) = world.take_seen().filter(|_| !world.judge.contested) {
+        let white = (0..world.replicas()).any(|at| world.subject(at).is_some_and(|subject| subject.probe().is_some()));
+        let options = Options { blind: setting.checker, ..Options::default() };
+        second_opinion(&mut verdict, seen.into_operations(), white, options);
+    }
     (verdict, world.take_recording())
+}
+
+/// Asks the checker about what clients saw. Where it may not say what it says, that is the failure.
+fn second_opinion(verdict: &mut Verdict, history: Vec<Operation>, white: bool, options: Options) {
+    let compared = agreement::compare(verdict.violation.as_ref(), &history, options);
+    let mut finding = compared.as_ref().ok().copied();
+    if let Err(disagreement) = compared {
+        let found = agreement::violation(disagreement, verdict.violation.as_ref(), verdict.ended_at, white);
+        finding = (found.invariant != Invariant::Agreement).then_some(Finding::Convicted);
+        verdict.violation = Some(found);
+    }
+    verdict.judged = Some(Judged { history, finding });
 }
 
 /// A panic's message without its numbers: it stays the same while a case shrinks.

@@ -5,7 +5,7 @@
 //! independent, so the caller may try them on many cores; the first that fails is taken, whoever was faster.
 
 use crate::network::{Delay, NetworkPlan};
-use crate::plan::{Act, ConditionUse, Fault, FaultKind, Operation, Plan, TokenUse};
+use crate::plan::{Act, ConditionUse, Fault, Operation, Plan, TokenUse};
 use crate::settings::Settings;
 use hence_core::Config;
 
@@ -102,25 +102,19 @@ fn without_replica(plan: &Plan, gone: usize) -> Option<Plan> {
     let mut less = plan.clone();
     less.replicas.remove(gone.into());
     let moved = |n: u8| (n != gone).then_some(if n > gone { n - 1 } else { n });
+    let without_bit = |mask: u16| {
+        let (low, high) = (u32::from(mask) & ((1 << gone) - 1), u32::from(mask) >> (gone + 1) << gone);
+        (low | high) as u16
+    };
     for operation in &mut less.operations {
         operation.replica = moved(operation.replica)?;
     }
     for fault in &mut less.faults {
-        fault.kind = match fault.kind {
-            FaultKind::Crash { replica } => FaultKind::Crash { replica: moved(replica)? },
-            FaultKind::Pause { replica } => FaultKind::Pause { replica: moved(replica)? },
-            FaultKind::Isolate { replica, hold } => FaultKind::Isolate { replica: moved(replica)?, hold },
-            FaultKind::Pair { a, b, hold } => FaultKind::Pair { a: moved(a)?, b: moved(b)?, hold },
-            FaultKind::OneWay { from, to, hold } => FaultKind::OneWay { from: moved(from)?, to: moved(to)?, hold },
-            FaultKind::Split { mask, hold } => {
-                let low = mask & ((1 << gone) - 1);
-                FaultKind::Split { mask: low | (mask >> (gone + 1)) << gone, hold }
-            }
-            FaultKind::Jump { replica, by } => FaultKind::Jump { replica: moved(replica)?, by },
-            FaultKind::Unwant { replica, via } => FaultKind::Unwant { replica: moved(replica)?, via: moved(via)? },
-            FaultKind::Burst { from, to, loss } => FaultKind::Burst { from: moved(from)?, to: moved(to)?, loss },
-            FaultKind::Slow { replica, by } => FaultKind::Slow { replica: moved(replica)?, by },
-        };
+        fault.kind = fault.kind.renumbered(&moved, &without_bit)?;
+    }
+    less.core = without_bit(less.core);
+    for replica in &mut less.replicas {
+        replica.knows = without_bit(replica.knows);
     }
     Some(less)
 }
@@ -136,6 +130,11 @@ fn simpler_world(best: &mut Plan, trial: &mut Trial<'_>) {
         with(&|plan| plan.network = NetworkPlan::calm(1_000));
         with(&|plan| plan.settings = Settings::from(&Config::default()));
         with(&|plan| plan.watch_idle = false);
+        with(&|plan| plan.core = 0);
+        with(&|plan| plan.replicas.iter_mut().for_each(|replica| replica.knows = 0));
+        with(&|plan| plan.network.back = None);
+        with(&|plan| plan.network.bandwidth = 0);
+        with(&|plan| plan.network.damage = 0);
         with(&|plan| plan.network.loss = 0);
         with(&|plan| plan.network.duplicate = 0);
         with(&|plan| plan.network.overtake = 0);

@@ -4,6 +4,9 @@
 //! Requests and replies are those of hence-core, whose tokens are version vectors; a subject with another kind
 //! of causal metadata maps it onto one. A subject without a [`Probe`] is judged by what clients see alone.
 
+mod wire;
+
+use crate::random::Words;
 use hence_core::{
     Address, Body, Config, Content, Dot, Event, Hlc, Identity, Incarnation, Input, Key, LinkState, Message, Now,
     Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View,
@@ -40,6 +43,8 @@ pub enum Stimulus<M> {
         /// The request.
         id: RequestId,
     },
+    /// The process is told to end.
+    Leave,
 }
 
 /// What a subject wants done.
@@ -106,8 +111,7 @@ impl<M> Exit<'_, M> {
     /// Sends a message to an address of the plan; to others it is lost.
     pub fn send_to(&mut self, to: &Address, message: M) {
         // Addresses are shared text, so it is nearly always the same piece of memory.
-        let same = |address: &Address| std::ptr::eq(address.as_str(), to.as_str());
-        let place = self.addresses.iter().position(same);
+        let place = self.addresses.iter().position(|address| address.is(to));
         if let Some(to) = place.or_else(|| self.addresses.iter().position(|address| address == to)) {
             self.outs.push(Out::Send { to, message });
         }
@@ -145,8 +149,26 @@ pub trait Subject: Sized {
     fn poll_timeout(&self) -> Option<Time>;
     /// What kind of message is this?
     fn traits(message: &Self::Message) -> Traits;
+    /// Three states, some perhaps the same: which law of merging do they break?
+    fn broken_law(_states: [&Self; 3]) -> Option<&'static str> {
+        None
+    }
     /// A look inside, for the oracles that need one.
     fn probe(&self) -> Option<&dyn Probe>;
+
+    /// A copy of its running memory, if it can be copied.
+    fn image(&self) -> Option<Self> {
+        None
+    }
+
+    /// About how many bytes the message takes on the wire.
+    fn bytes(message: &Self::Message) -> u64;
+
+    /// Changes bits of the encoded message as these words say and reads it: the reader must refuse it. None where the
+    /// subject has no codec.
+    fn damage(_from: &Address, _message: &Self::Message, _words: Words) -> Option<Result<(), String>> {
+        None
+    }
 }
 
 /// A look inside a subject.
@@ -171,6 +193,8 @@ pub trait Probe {
     fn is_ready(&self) -> bool;
     /// Operations parked, requests waiting, operations and bytes in the log.
     fn load(&self) -> Load;
+    /// What the last input cost, in units of which one input may cost at most [`hence_core::WORK_MAX`].
+    fn work(&self) -> u32;
     /// Is every other wanted member linked and listed?
     fn is_settled(&self) -> bool;
     /// The subject's own list of invariants; panics where one does not hold.
@@ -212,7 +236,9 @@ impl<R: Rules> Probe for Replica<R> {
     }
 
     fn all(&self) -> Vec<(Key, Siblings)> {
-        Self::shown(self).map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect()
+        let mut all: Vec<_> = Self::shown(self).map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all
     }
 
     fn digest(&self) -> Option<u64> {
@@ -230,6 +256,10 @@ impl<R: Rules> Probe for Replica<R> {
     fn load(&self) -> Load {
         let status = self.status();
         Load { parked: status.parked, waiting: status.waiting, log_bytes: status.log_bytes, pulling: status.pulling }
+    }
+
+    fn work(&self) -> u32 {
+        Self::work(self)
     }
 
     fn is_settled(&self) -> bool {
@@ -264,6 +294,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
             Stimulus::Connected { to } => Input::Connected { to },
             Stimulus::Request { id, request } => Input::Request { id, request },
             Stimulus::Cancel { id } => Input::Cancel { id },
+            Stimulus::Leave => Input::Leave,
         };
         Self::handle(self, now, input);
     }
@@ -318,7 +349,34 @@ impl<R: Rules + Clone> Subject for Replica<R> {
         traits
     }
 
+    fn broken_law(states: [&Self; 3]) -> Option<&'static str> {
+        let rules = states[0].rules();
+        let [a, b, c] = states.map(Self::state);
+        let ab = a.merge(rules, &b);
+        if ab != b.merge(rules, &a) {
+            Some("not_commutative")
+        } else if ab.merge(rules, &c) != a.merge(rules, &b.merge(rules, &c)) {
+            Some("not_associative")
+        } else if ab.merge(rules, &b) != ab || a.merge(rules, &a) != a {
+            Some("not_idempotent")
+        } else {
+            None
+        }
+    }
+
     fn probe(&self) -> Option<&dyn Probe> {
         Some(self)
+    }
+
+    fn image(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn bytes(message: &Message) -> u64 {
+        wire::bytes(message)
+    }
+
+    fn damage(from: &Address, message: &Message, words: Words) -> Option<Result<(), String>> {
+        Some(wire::damage(from, message, words))
     }
 }

@@ -1,17 +1,18 @@
-//! An adversarial failure detector: now and then it doubts a peer that is well. Suspicion may cost time and messages,
-//! never a promise, so every campaign must stay as clean with it.
+//! An adversarial failure detector and forgetful buffers: now and then a peer that is well is doubted, what is parked is
+//! dropped, a transfer ends at some frame. All that may cost time and messages, never a promise, so every campaign must
+//! stay as clean with it (invariants 13 and 14).
 
 use crate::random::mix;
 use hence_core::Rules;
 use std::cell::Cell;
 
-/// One question in so many is answered with a doubt.
+/// One question in so many is answered that way.
 const ONE_IN: u64 = 48;
 
-/// How often one process doubts without reason. It ends at some time, or no run would settle for sure.
+/// How often one process does so. It ends at some time, or no run would settle for sure.
 const DOUBTS_MAX: u32 = 24;
 
-/// The sound rules with a detector that doubts at random.
+/// The sound rules with a detector that doubts, and buffers that forget, at random.
 #[derive(Debug, Clone)]
 pub struct Suspicious {
     state: Cell<u64>,
@@ -24,13 +25,25 @@ impl Suspicious {
     pub const fn new(seed: u64) -> Self {
         Self { state: Cell::new(seed), left: Cell::new(DOUBTS_MAX) }
     }
+
+    fn strikes(&self) -> bool {
+        self.state.set(mix(self.state.get(), 1));
+        let strikes = self.left.get() > 0 && self.state.get().is_multiple_of(ONE_IN);
+        self.left.set(self.left.get() - u32::from(strikes));
+        strikes
+    }
 }
 
 impl Rules for Suspicious {
     fn doubts(&self, silent: bool) -> bool {
-        self.state.set(mix(self.state.get(), 1));
-        let doubts = self.left.get() > 0 && self.state.get().is_multiple_of(ONE_IN);
-        self.left.set(self.left.get() - u32::from(doubts));
-        silent || doubts
+        silent || self.strikes()
+    }
+
+    fn keeps_parked(&self) -> bool {
+        !self.strikes()
+    }
+
+    fn goes_on_pulling(&self) -> bool {
+        !self.strikes()
     }
 }

@@ -30,7 +30,13 @@ pub const PAIRS: &[(Invariant, Mutant)] = &[
     (Invariant::Store, Mutant::InstallPiecemeal),
     (Invariant::Refusals, Mutant::AskOnlyOne),
     (Invariant::Stamps, Mutant::StampByWall),
-    (Invariant::Liveness, Mutant::AnyLink),
+    (Invariant::Liveness, Mutant::WaitForEver),
+    (Invariant::Answers, Mutant::MatchWinnerOnly),
+    (Invariant::Merge, Mutant::LastHeardPrevails),
+    (Invariant::Bounds, Mutant::TrimEarly),
+    (Invariant::Tokens, Mutant::KeepRetiredEntries),
+    (Invariant::Membership, Mutant::RemovedGoesSilent),
+    (Invariant::Freshness, Mutant::AcceptLate),
 ];
 
 impl Tampering {

@@ -188,6 +188,10 @@ impl<S: Subject> Interpreter<S> {
                 self.begin(name, |replica| FaultKind::Unwant { replica, via }, "remove")
             }
             ["add", name] => self.end(&format!("remove {name}")),
+            ["introduce", name, "via", via] => {
+                let via = self.replica(via)? as u8;
+                self.begin(name, |replica| FaultKind::Want { replica, via }, "introduce")
+            }
             ["expect", rest @ ..] => self.expect(rest),
             ["state", name] => self.state(name),
             _ => Err(format!("no such command: {line}")),
@@ -215,26 +219,46 @@ impl<S: Subject> Interpreter<S> {
         let count: usize = count.parse().map_err(|_| format!("{count} is not a number"))?;
         let mut settings =
             serde_json::to_value(Settings::from(&Config::default())).map_err(|error| error.to_string())?;
-        let mut later = "";
+        let (mut later, mut apart) = ("", "");
         for option in options {
             let (name, value) = option.split_once('=').ok_or_else(|| format!("{option} is not NAME=VALUE"))?;
-            if name == "later" {
-                later = value;
+            match name {
+                "later" => later = value,
+                "apart" => apart = value,
+                _ => {}
+            }
+            if matches!(name, "later" | "apart") {
                 continue;
             }
             let field = settings.get_mut(name).ok_or_else(|| format!("no setting {name}"))?;
             *field = micros(value).or_else(|_| value.parse::<u64>().map_err(|error| error.to_string()))?.into();
         }
+        // Those named by `apart` start as a cluster of their own.
+        let side = |n: usize| apart.contains(Plan::name(n));
+        let mask = (0..count).filter(|&n| side(n)).fold(0_u16, |mask, n| mask | 1 << n);
+        let all = ((1_u32 << count) - 1) as u16;
+        let knows = |n: usize| {
+            if mask == 0 {
+                0
+            } else if side(n) {
+                mask
+            } else {
+                all & !mask
+            }
+        };
         let start_at = |n: usize| if later.contains(Plan::name(n)) { limits::TIME_MAX } else { 0 };
         let plan = Plan {
             format: FORMAT,
             seed: 1,
-            replicas: (0..count).map(|n| ReplicaPlan { start_at: start_at(n), wall_ahead: 0, drift: 0 }).collect(),
+            replicas: (0..count)
+                .map(|n| ReplicaPlan { start_at: start_at(n), knows: knows(n), ..ReplicaPlan::PLAIN })
+                .collect(),
             clients: CLIENTS,
             keys: KEYS.len() as u8,
             settings: serde_json::from_value(settings).map_err(|error| error.to_string())?,
             network: NetworkPlan::calm(DELAY),
             heal_at: limits::TIME_MAX,
+            core: 0,
             watch_idle: false,
             operations: Vec::new(),
             faults: Vec::new(),
@@ -381,6 +405,12 @@ impl<S: Subject> Interpreter<S> {
             ["equal", names @ ..] => self.expect_equal(names),
             [name, "up"] => self.probe(name)?.is_ready().then_some(()).ok_or_else(|| format!("{name} is not up")),
             [name, "joining"] => (!self.probe(name)?.is_ready()).then_some(()).ok_or_else(|| format!("{name} is up")),
+            [name, "removed"] => {
+                let replica = self.replica(name)?;
+                let address = self.world()?.address(replica).clone();
+                let wanted = self.probe(name)?.view().is_wanted(&address);
+                (!wanted).then_some(()).ok_or_else(|| format!("{name} takes itself for a member"))
+            }
             [name, "unlinked"] => {
                 (!self.probe(name)?.is_settled()).then_some(()).ok_or_else(|| format!("{name} is linked"))
             }

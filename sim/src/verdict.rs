@@ -1,6 +1,7 @@
 //! What a run ends in.
 
 use crate::adversity::Counts;
+use crate::agreement::Judged;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -24,19 +25,31 @@ pub enum Invariant {
     Convergence,
     /// 8: stamps grow along true causality.
     Stamps,
-    /// 10: memory stays within its limits.
+    /// 9: merging is commutative, associative and idempotent.
+    Merge,
+    /// 10: memory stays within its limits, and no state is sent where a log would do.
     Bounds,
+    /// A damaged frame is refused and changes nothing.
+    Frames,
+    /// 11: tokens at rest are no longer than the membership.
+    Tokens,
+    /// 12: only operators remove and add, and what a removed replica holds does not stay with it.
+    Membership,
+    /// What a cut held up is not news when it arrives; repair brings it.
+    Freshness,
     /// 15: every request is answered once, and idle traffic returns.
     Liveness,
     /// The subject's own assertion failed.
     Panic,
     /// What clients saw has no causal explanation.
     History,
+    /// The history checker and the oracles disagree.
+    Agreement,
 }
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Dots,
         Self::Causes,
         Self::Sessions,
@@ -45,10 +58,16 @@ impl Invariant {
         Self::Refusals,
         Self::Convergence,
         Self::Stamps,
+        Self::Merge,
         Self::Bounds,
+        Self::Frames,
+        Self::Tokens,
+        Self::Membership,
+        Self::Freshness,
         Self::Liveness,
         Self::Panic,
         Self::History,
+        Self::Agreement,
     ];
 
     /// A short name.
@@ -63,10 +82,16 @@ impl Invariant {
             Self::Refusals => "refusals",
             Self::Convergence => "convergence",
             Self::Stamps => "stamps",
+            Self::Merge => "merge",
             Self::Bounds => "bounds",
+            Self::Frames => "frames",
+            Self::Tokens => "tokens",
+            Self::Membership => "membership",
+            Self::Freshness => "freshness",
             Self::Liveness => "liveness",
             Self::Panic => "panic",
             Self::History => "history",
+            Self::Agreement => "agreement",
         }
     }
 }
@@ -88,6 +113,12 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// Only a run that the history checker judges shows it.
+    #[must_use]
+    pub fn is_the_checkers(&self) -> bool {
+        self.invariant == Invariant::Agreement || self.invariant == Invariant::History && self.sign == "unexplained"
+    }
+
     /// What counts as the same failure.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -120,4 +151,6 @@ pub struct Verdict {
     pub ended_at: u64,
     /// What really struck.
     pub counts: Counts,
+    /// What the checker made of what clients saw, if it was asked.
+    pub judged: Option<Judged>,
 }

@@ -173,6 +173,39 @@ fn a_cut_off_tail_is_a_warning() {
     }
 }
 
+/// A recorder that dies hides no write: what was only sent may have happened.
+#[test]
+fn what_was_sent_counts_without_an_answer() {
+    let good = GOOD.trim_end().replace("\"outcome\"", "\"call_ns\":1,\"return_ns\":2,\"outcome\"");
+    let sent = "{\"id\":2,\"client\":\"b\",\"op\":\"delete\",\"key\":\"x\",\"call_ns\":3,\"outcome\":\"sent\"}";
+    let answered = sent.replace("\"outcome\":\"sent\"", "\"status\":200,\"return_ns\":4,\"outcome\":\"ok\"");
+    let token = good.split("\"token_out\":").nth(1).and_then(|rest| rest.split(',').next()).expect("a token");
+    let read = format!(
+        "{{\"id\":3,\"client\":\"a\",\"op\":\"get\",\"key\":\"x\",\"status\":404,\"token_in\":{token},\"call_ns\":5,\
+         \"return_ns\":6,\"outcome\":\"ok\"}}"
+    );
+    let is_broken = |lines: &[&str]| {
+        let history = imported(&(lines.join("\n") + "\n"), None);
+        judge(&history, Options::default()).expect("it fits together").is_broken()
+    };
+    assert!(is_broken(&[&good, &read]), "nobody deleted it");
+    assert!(!is_broken(&[&good, sent, &read]));
+    assert!(!is_broken(&[&good, &read, sent]), "lines may come in any order");
+    assert!(!is_broken(&[&good, sent, &read, &answered]));
+    let history = imported(&[good.as_str(), sent, &answered, ""].join("\n"), None);
+    assert_eq!(history.len(), 2, "it is one operation");
+    let late = sent.replace(":\"sent\"", ":\"sent\",\"status\":200");
+    let cases = [
+        ([sent, sent].join("\n"), "line 2: another operation has the id 2"),
+        ([answered.as_str(), sent].join("\n"), "line 2: another operation has the id 2"),
+        (sent.replace(",\"call_ns\":3", ""), "line 1: a line with the outcome \"sent\" needs \"call_ns\""),
+        (late, "line 1: the outcome is \"sent\" and there is an answer"),
+    ];
+    for (text, start) in cases {
+        assert!(complaint(&format!("{text}\n")).starts_with(start), "{}", complaint(&format!("{text}\n")));
+    }
+}
+
 #[test]
 fn an_endless_line_ends_the_reading() {
     let mut text = String::from(GOOD);

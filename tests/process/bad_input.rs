@@ -4,6 +4,7 @@
 
 use crate::client::{Connection, NoResponse, Response};
 use crate::cluster::Cluster;
+use crate::replicas::Replicas;
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 
 use crate::bad_input::{Bad, Expect, NOT_COVERED, send_all};
 use crate::cluster::Cluster;
+use crate::replicas::Replicas;
 use hence_core::{ClusterTag, Dot, Incarnation, Token, VersionVector};
 use std::time::Duration;
 

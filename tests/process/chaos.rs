@@ -7,6 +7,7 @@
 use crate::client::{self, Response};
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
+use crate::replicas::Replicas;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -238,8 +238,13 @@ pub(crate) fn put(address: &str, key: &str, value: &str, token: Option<&str>) ->
 
 /// GET with metadata in the body, as contract clients do.
 pub(crate) fn get(address: &str, key: &str, token: Option<&str>) -> Response {
+    try_get(address, key, token).unwrap_or_else(|error| panic!("GET /kvs/{key} at {address}: {error:?}"))
+}
+
+/// The same, where perhaps nobody answers.
+pub(crate) fn try_get(address: &str, key: &str, token: Option<&str>) -> Result<Response, NoResponse> {
     let body = format!("{{\"causal-metadata\":{}}}", quoted(token));
-    request(address, "GET", &format!("/kvs/{key}"), &[], Some(&body))
+    try_request(address, "GET", &format!("/kvs/{key}"), &[], Some(&body), ANSWER_MAX)
 }
 
 /// DELETE with metadata in the body.

@@ -1,7 +1,6 @@
 //! Real `hence serve` processes, each at an address of its own, and what they must agree on.
 
-use crate::client::{self, NoResponse, Response};
-use serde_json::Value;
+use crate::replicas::Replicas;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -62,16 +61,6 @@ impl Cluster {
     /// The IP address of a replica.
     pub(crate) fn ip(&self, at: usize) -> String {
         format!("127.0.0.{}", at + 2)
-    }
-
-    /// The `IP:PORT` of a replica.
-    pub(crate) fn address(&self, at: usize) -> String {
-        format!("{}:{}", self.ip(at), self.port)
-    }
-
-    /// The addresses of these replicas, as views list them.
-    pub(crate) fn addresses(&self, ats: &[usize]) -> Vec<String> {
-        ats.iter().map(|&at| self.address(at)).collect()
     }
 
     /// Starts a replica with the members and itself in its `VIEW`.
@@ -141,144 +130,15 @@ impl Cluster {
     pub(crate) fn is_running(&mut self, at: usize) -> bool {
         self.child(at).try_wait().expect("it is our child").is_none()
     }
+}
 
-    /// PUT at a replica; must be answered with `status`.
-    pub(crate) fn put(&self, at: usize, key: &str, value: &str, token: Option<&str>, status: u16) -> Response {
-        expect(client::put(&self.address(at), key, value, token), status, &format!("PUT {key} at {at}"))
+impl Replicas for Cluster {
+    fn address(&self, at: usize) -> String {
+        format!("{}:{}", self.ip(at), self.port)
     }
 
-    /// GET at a replica.
-    pub(crate) fn get(&self, at: usize, key: &str, token: Option<&str>) -> Response {
-        client::get(&self.address(at), key, token)
-    }
-
-    /// GET at a replica; must be answered with `status`.
-    pub(crate) fn get_expecting(&self, at: usize, key: &str, token: Option<&str>, status: u16) -> Response {
-        expect(self.get(at, key, token), status, &format!("GET {key} at {at}"))
-    }
-
-    /// What `GET /view` lists.
-    pub(crate) fn view(&self, at: usize) -> Vec<String> {
-        let response = client::request(&self.address(at), "GET", "/view", &[], None);
-        let list = response.json()["view"].as_array().cloned().unwrap_or_default();
-        let text = |value: &Value| value.as_str().expect("an address").to_owned();
-        list.iter().map(text).collect()
-    }
-
-    /// What replicas must agree on and bad input must not change: vector, digest of the store, rows of the view.
-    pub(crate) fn state(&self, at: usize) -> Value {
-        self.try_state(at).unwrap_or_else(|error| panic!("state of {at}: {error:?}"))
-    }
-
-    fn try_state(&self, at: usize) -> Result<Value, NoResponse> {
-        let patience = Duration::from_secs(2);
-        let response = client::try_request(&self.address(at), "GET", "/replica/state", &[], None, patience)?;
-        let state = response.json();
-        let part = |name: &str| {
-            let part = state.get(name).unwrap_or_else(|| panic!("no {name} in {state}"));
-            (name.to_owned(), part.clone())
-        };
-        Ok(Value::Object(["vector", "digest", "view"].map(part).into_iter().collect()))
-    }
-
-    /// Waits until these replicas serve, list exactly each other, and have equal vectors, stores and views. Says how
-    /// long it took.
-    pub(crate) fn await_settled(&self, ats: &[usize], limit: Duration) -> Duration {
-        let wanted = self.addresses(ats);
-        let time = self.poll(limit, &format!("{ats:?} to settle"), || {
-            let mut states = Vec::new();
-            for &at in ats {
-                let ready = client::try_request(&self.address(at), "GET", "/ready", &[], None, Duration::from_secs(2));
-                let ready = ready.map_err(|error| format!("{at}: {error:?}"))?;
-                if ready.status != 200 {
-                    return Err(format!("{at} is not ready: {ready:?}"));
-                }
-                let view = self.view(at);
-                if view != wanted {
-                    return Err(format!("{at} lists {view:?}"));
-                }
-                states.push(self.try_state(at).map_err(|error| format!("{at}: {error:?}"))?);
-            }
-            if states.windows(2).all(|pair| pair[0] == pair[1]) {
-                Ok(())
-            } else {
-                Err(format!("states differ: {states:#?}"))
-            }
-        });
-        for &at in ats {
-            assert_eq!(self.metric(at, "hence_divergences_total"), 0, "equal coverage with other data at {at}");
-        }
-        time
-    }
-
-    /// Waits until each of these replicas lists all of them and has a link to every other.
-    pub(crate) fn await_settled_links(&self, ats: &[usize], limit: Duration) {
-        self.await_views(ats, ats, limit);
-        self.poll(limit, "links", || {
-            let established = "hence_links{state=\"established\"}";
-            let links: Vec<u64> = ats.iter().map(|&at| self.metric(at, established)).collect();
-            if links.iter().all(|&count| count == ats.len() as u64 - 1) { Ok(()) } else { Err(format!("{links:?}")) }
-        });
-    }
-
-    /// Waits until no replica keeps an operation for a peer.
-    pub(crate) fn await_empty_logs(&self, ats: &[usize], limit: Duration) {
-        self.poll(limit, "empty logs", || {
-            let logs: Vec<u64> = ats.iter().map(|&at| self.metric(at, "hence_log_ops")).collect();
-            if logs.iter().all(|&ops| ops == 0) { Ok(()) } else { Err(format!("{logs:?} operations")) }
-        });
-    }
-
-    /// A number from `GET /metrics`, by the name and labels of its line.
-    pub(crate) fn metric(&self, at: usize, name: &str) -> u64 {
-        let response = client::request(&self.address(at), "GET", "/metrics", &[], None);
-        let value = response.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no metric {name}"))
-    }
-
-    /// Asks again and again until the answer is `Ok`; panics at the limit with what it was last. Says how long it took.
-    pub(crate) fn poll(&self, limit: Duration, what: &str, mut ask: impl FnMut() -> Result<(), String>) -> Duration {
-        let start = Instant::now();
-        loop {
-            // The moment before the question counts: an answer that was on its way at the limit is in time.
-            let asked = start.elapsed();
-            match ask() {
-                Ok(()) => return start.elapsed(),
-                Err(_) if asked < limit => std::thread::sleep(Duration::from_millis(5)),
-                Err(last) => panic!("waited {limit:?} for {what}: {last}\nlogs: {}", self.logs.display()),
-            }
-        }
-    }
-
-    /// Waits until a GET with this metadata is answered with this value at a replica. Says how long it took.
-    pub(crate) fn await_value(
-        &self,
-        at: usize,
-        key: &str,
-        token: Option<&str>,
-        value: &str,
-        limit: Duration,
-    ) -> Duration {
-        let wanted: Value = serde_json::from_str(value).expect("tests write JSON");
-        self.poll(limit, &format!("{key} to be {value} at {at}"), || {
-            let response = self.get(at, key, token);
-            let found = response.status == 200 && response.json()["value"] == wanted;
-            if found { Ok(()) } else { Err(format!("{} {}", response.status, response.text())) }
-        })
-    }
-
-    /// Waits until every one of `watchers` lists exactly `members`. Says how long it took.
-    pub(crate) fn await_views(&self, watchers: &[usize], members: &[usize], limit: Duration) -> Duration {
-        let wanted = self.addresses(members);
-        self.poll(limit, &format!("views {members:?}"), || {
-            for &at in watchers {
-                let view = self.view(at);
-                if view != wanted {
-                    return Err(format!("{at} lists {view:?}"));
-                }
-            }
-            Ok(())
-        })
+    fn logs(&self) -> String {
+        self.logs.display().to_string()
     }
 }
 
@@ -286,12 +146,6 @@ impl Cluster {
 pub(crate) fn signal(id: u32, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status();
     assert!(status.is_ok_and(|status| status.success()), "kill -{name} {id}");
-}
-
-/// Checks the status of a response.
-pub(crate) fn expect(response: Response, status: u16, what: &str) -> Response {
-    assert_eq!(response.status, status, "{what}: {}", String::from_utf8_lossy(&response.body));
-    response
 }
 
 impl Drop for Cluster {

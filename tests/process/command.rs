@@ -2,6 +2,7 @@
 
 use crate::client;
 use crate::cluster::{Cluster, HENCE, signal};
+use crate::replicas::Replicas;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 

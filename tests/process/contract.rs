@@ -1,29 +1,23 @@
-//! Drives the tables in `tests/contract/*.json` over real HTTP.
-//!
-//! A table is a list of cases, a case a list of steps. A step sends a request and compares the answer to the byte.
-//! `{{name}}` stands for text without quotes: in an expectation it is bound where it is new and compared
-//! where it is not, in a request it is filled in; `{{*}}` matches and binds nothing.
+//! The contract, as tables, against real processes.
 
-use crate::client::{self, Response};
 use crate::cluster::Cluster;
-use crate::network::{Cut, cut, heal};
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
-use std::time::Duration;
+use crate::network::{self, Cut};
+use crate::tables::{self, CUT, Stage, TABLES};
 
-const TABLES: [(&str, &str); 4] = [
-    ("view", include_str!("../contract/view.json")),
-    ("kvs", include_str!("../contract/kvs.json")),
-    ("order", include_str!("../contract/order.json")),
-    ("extensions", include_str!("../contract/extensions.json")),
-];
+impl Stage for Cluster {
+    fn cut(&self, at: usize) {
+        network::cut(&self.ip(at), Cut::Refused);
+    }
 
-type Variables = BTreeMap<String, String>;
+    fn heal(&self, at: usize) {
+        network::heal(&self.ip(at));
+    }
+}
 
 /// Every table that needs no cut.
 pub(crate) fn table() {
     let cluster = Cluster::running("contract", 3);
-    let count: usize = TABLES.iter().map(|(name, text)| run_table(&cluster, name, text)).sum();
+    let count: usize = TABLES.iter().map(|(name, text)| tables::run(&cluster, name, text)).sum();
     assert!(count > 100, "only {count} requests");
     println!("note: {count} requests of the contract");
 }
@@ -31,117 +25,5 @@ pub(crate) fn table() {
 /// What the contract says while a replica is cut off.
 pub(crate) fn table_during_cuts() {
     let cluster = Cluster::running("contract_cuts", 3);
-    run_table(&cluster, "cut", include_str!("../contract/cut.json"));
-}
-
-fn run_table(cluster: &Cluster, table: &str, text: &str) -> usize {
-    let cases: Vec<Value> = serde_json::from_str(text).unwrap_or_else(|error| panic!("{table}.json: {error}"));
-    let mut requests = 0;
-    for case in &cases {
-        let name = format!("{table}: {}", case["case"].as_str().expect("a case has a name"));
-        let mut variables = Variables::new();
-        // Deletes that leave the log move into every later token, so tokens can be compared only when it is empty.
-        cluster.await_empty_logs(&[0, 1, 2], Duration::from_secs(10));
-        for (number, step) in case["steps"].as_array().expect("a case has steps").iter().enumerate() {
-            let step = step.as_object().expect("a step is an object");
-            requests += usize::from(run_step(cluster, &format!("{name}, step {}", number + 1), step, &mut variables));
-        }
-    }
-    requests
-}
-
-/// Runs one step; says whether it was a request.
-fn run_step(cluster: &Cluster, name: &str, step: &Map<String, Value>, variables: &mut Variables) -> bool {
-    const KNOWN: [&str; 9] = ["at", "send", "headers", "body", "pad", "status", "reply", "reply-headers", "do"];
-    step.keys().for_each(|key| assert!(KNOWN.contains(&key.as_str()), "{name}: unknown field {key}"));
-    if let Some(action) = step.get("do") {
-        act(cluster, action.as_str().expect("an action is text"));
-        return false;
-    }
-    let at = step.get("at").and_then(Value::as_u64).unwrap_or(0) as usize;
-    let response = send(cluster, at, step, variables);
-    let what = format!("{name}: {} at {at} answered {} {:?}", step["send"], response.status, response.text());
-    assert_eq!(u64::from(response.status), step["status"].as_u64().expect("a step expects a status"), "{what}");
-    if let Some(reply) = step.get("reply") {
-        compare(reply.as_str().expect("a reply is text"), response.text(), variables, &what);
-        let json = response.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
-        assert!(json || response.body.is_empty(), "{what}: {:?}", response.headers);
-    }
-    for (header, expected) in step.get("reply-headers").and_then(Value::as_object).into_iter().flatten() {
-        let what = format!("{what}: {header}");
-        match (expected.as_str(), response.header(header)) {
-            (None, None) => {}
-            (Some(expected), Some(found)) => compare(expected, found, variables, &what),
-            (expected, found) => panic!("{what}: expected {expected:?}, found {found:?} in {:?}", response.headers),
-        }
-    }
-    true
-}
-
-fn send(cluster: &Cluster, at: usize, step: &Map<String, Value>, variables: &Variables) -> Response {
-    let (method, path) = step["send"].as_str().and_then(|text| text.split_once(' ')).expect("METHOD PATH");
-    let headers = step.get("headers").and_then(Value::as_object).into_iter().flatten();
-    let headers: Vec<(&str, String)> =
-        headers.map(|(name, value)| (name.as_str(), fill(value.as_str().expect("text"), variables))).collect();
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let mut body = step.get("body").map(|body| fill(body.as_str().expect("a body is text"), variables));
-    if let Some(pad) = step.get("pad").and_then(Value::as_u64) {
-        body.get_or_insert_default().push_str(&" ".repeat(pad as usize));
-    }
-    client::request(&cluster.address(at), method, &fill(path, variables), &headers, body.as_deref())
-}
-
-/// `cut N`, `heal N`, `settle`, `views N,N,...` (what everybody lists), `sleep MILLIS`.
-fn act(cluster: &Cluster, action: &str) {
-    let (verb, rest) = action.split_once(' ').unwrap_or((action, ""));
-    let numbers: Vec<usize> = rest.split(',').filter_map(|number| number.parse().ok()).collect();
-    let limit = Duration::from_secs(10);
-    match verb {
-        "cut" => cut(&cluster.ip(numbers[0]), Cut::Refused),
-        "heal" => heal(&cluster.ip(numbers[0])),
-        "settle" => _ = cluster.await_settled(&[0, 1, 2], limit),
-        "views" => _ = cluster.await_views(&[0, 1, 2], &numbers, limit),
-        "sleep" => std::thread::sleep(Duration::from_millis(numbers[0] as u64)),
-        _ => panic!("unknown action {action}"),
-    }
-}
-
-fn fill(template: &str, variables: &Variables) -> String {
-    let mut text = template.to_owned();
-    for (name, value) in variables {
-        text = text.replace(&format!("{{{{{name}}}}}"), value);
-    }
-    assert!(!text.contains("{{"), "unbound name in {text}");
-    text
-}
-
-fn compare(expected: &str, found: &str, variables: &mut Variables, what: &str) {
-    let (mut template, mut rest) = (expected, found);
-    let fail = || panic!("{what}\n  expected {expected}\n  found    {found}");
-    while let Some((literal, after)) = template.split_once("{{") {
-        let (name, after) = after.split_once("}}").expect("a name ends");
-        rest = rest.strip_prefix(literal).unwrap_or_else(fail);
-        let value = &rest[..end_of_text(rest)];
-        if value.is_empty() {
-            fail();
-        }
-        if name != "*" && variables.entry(name.to_owned()).or_insert_with(|| value.to_owned()) != value {
-            fail();
-        }
-        (template, rest) = (after, &rest[value.len()..]);
-    }
-    if template != rest {
-        fail();
-    }
-}
-
-/// Where the text up to the next quote ends that no backslash precedes.
-fn end_of_text(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.bytes().position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    end.unwrap_or(text.len())
+    tables::run(&cluster, "cut", CUT);
 }

@@ -7,6 +7,7 @@
 use crate::client;
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
+use crate::replicas::Replicas;
 use crate::starvation::timed;
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,7 @@
 
 use crate::client::Connection;
 use crate::cluster::Cluster;
+use crate::replicas::Replicas;
 use hence_core::{Address, Body, ClusterTag, Incarnation, Message, Status, Time, VersionVector, Wall};
 use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};
 use std::io::{Read as _, Write as _};

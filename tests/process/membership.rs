@@ -1,8 +1,9 @@
 //! Replicas that come, go, are removed, added, isolated or started in any order end in equal views and equal data.
 
 use crate::client;
-use crate::cluster::{Cluster, expect};
+use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
+use crate::replicas::{Replicas, expect};
 use crate::starvation::timed;
 use std::time::{Duration, Instant};
 

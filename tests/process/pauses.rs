@@ -2,6 +2,7 @@
 
 use crate::client;
 use crate::cluster::Cluster;
+use crate::replicas::Replicas;
 use crate::starvation::timed;
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@
 
 use crate::client::{self, Connection, NoResponse, request_bytes};
 use crate::cluster::Cluster;
+use crate::replicas::Replicas;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -33,7 +33,7 @@ fn push(n: u64) -> Message {
             key: Key::new(&format!("key-{:05}", n * 7_919 % 100_000)).expect("a key"),
             value: Value::new(b"\"a value of 20 byte\""),
         },
-        superseded,
+        superseded: superseded.into(),
         deps,
     };
     let made = Time(3_600_000_000 + 100 * n);

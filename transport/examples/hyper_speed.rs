@@ -2,7 +2,7 @@
 //! `cargo run --release --features hyper --example hyper_speed`.
 
 use hence_core::{
-    Address, Body, ClusterTag, Dot, Effect, Hlc, Incarnation, Key, Message, Op, Time, Value, VersionVector,
+    Address, Body, ClusterTag, Dot, Dots, Effect, Hlc, Incarnation, Key, Message, Op, Time, Value, VersionVector,
 };
 use hence_transport::{HyperTransport, Incoming, Transport};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ fn push(counter: u64) -> Message {
             key: Key::new(&format!("key-{:05}", counter * 7_919 % 100_000)).expect("a key"),
             value: Value::new(b"\"a value of 20 byte\""),
         },
-        superseded: Vec::new(),
+        superseded: Dots::new(),
         deps: VersionVector::new(),
     };
     Message { from: me, number: 1, echo: 1, body: Body::Push { op: Arc::new(op), made: Time(100 * counter) } }

@@ -64,8 +64,11 @@ impl<R: Rules> Replica<R> {
         peer.searched_since = now;
         peer.next_hello = now;
         let address = peer.address.clone();
-        self.emit(Event::Suspected(address));
+        self.emit(Event::Suspected(address.clone()));
         self.close_link(id);
+        if self.rules.suspicion_removes() {
+            self.remove_member(&address);
+        }
     }
 
     pub(super) fn on_probe(&mut self, id: PeerId, address: &Address) {

@@ -17,8 +17,6 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Operations that leave the log in one call.
-const TRIM_MAX: usize = 256;
 /// Operations pushed to one peer in one call.
 const PUSH_MAX: usize = 256;
 /// Without credit for so long, what was sent counts as lost.
@@ -43,10 +41,14 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Could an honest peer say this? Nobody covers more of this very life than it wrote.
-    pub(super) fn is_honest(&self, view: &[Row], vector: &VersionVector) -> bool {
-        view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
-            && vector.counter(self.me) <= self.covered.counter(self.me)
+    /// Could an honest peer say this? Nobody covers more of this very life than it wrote, unless its memory was copied.
+    pub(super) fn is_honest(&mut self, view: &[Row], vector: &VersionVector) -> bool {
+        let counter = vector.counter(self.me);
+        let ours = counter <= self.covered.counter(self.me);
+        if !ours {
+            self.emit(Event::Impersonated { counter });
+        }
+        ours && view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
     }
 
     pub(super) fn on_status(&mut self, id: PeerId, status: &Status) {
@@ -55,6 +57,9 @@ impl<R: Rules> Replica<R> {
         }
         self.hear(id, status.sent, status.wall, &status.vector);
         self.return_credit(id, status.received);
+        if !self.rules.keeps_parked() {
+            self.parked.clear();
+        }
         let peer = self.peer(id);
         peer.view_hash = Some(status.view_hash);
         peer.leaving = status.leaving;
@@ -76,7 +81,13 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn send_status(&mut self, id: PeerId) {
-        let (now, vector) = (self.now, self.shared_vector());
+        let (now, wanted) = (self.now, self.wanted && self.peers[id.0].wanted);
+        // Who was removed learns of no retirement, and must see all the same that what it has is here.
+        let vector = if wanted {
+            self.shared_vector()
+        } else {
+            Arc::new(self.covered.spelled_out(&self.peers[id.0].acknowledged))
+        };
         let next = now.monotonic + self.config.heartbeat_interval;
         let peer = self.peer(id);
         peer.next_status = next;
@@ -214,7 +225,10 @@ impl<R: Rules> Replica<R> {
         }
         self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
         self.gaps.hear(&op.deps, &self.covered, now);
-        if !self.parked.park(op, self.config.parked_max, self.config.parked_bytes_max) {
+        let bounded = self.rules.bounds_parked();
+        let limits =
+            if bounded { (self.config.parked_max, self.config.parked_bytes_max) } else { (usize::MAX, usize::MAX) };
+        if !self.parked.park(op, limits.0, limits.1) {
             self.drop_from(id, DropReason::ParkedFull);
         }
     }
@@ -235,7 +249,7 @@ impl<R: Rules> Replica<R> {
     /// Cuts from the log what every member has, and what is too much.
     pub(super) fn trim_log(&mut self) {
         let remember = self.rules.remember_trimmed_delete();
-        for _ in 0..TRIM_MAX {
+        for _ in 0..self.room() {
             let Some(front) = self.log.front() else { return };
             let dot = front.dot;
             let has_it = |id: &PeerId| {
@@ -247,6 +261,7 @@ impl<R: Rules> Replica<R> {
                 return;
             }
             self.log.cut_front(remember, &self.covered);
+            self.work += 1;
         }
         self.backlog = true;
     }

@@ -122,7 +122,8 @@ impl<R: Rules> Replica<R> {
     /// Lets a message in if it belongs to the present link; the first one that does establishes it.
     pub(super) fn admit(&mut self, from: &Address, life: Incarnation, number: u64, echo: u64) -> Option<PeerId> {
         let Some(id) = self.find_peer(from) else {
-            self.drop_message(from, DropReason::OtherLink);
+            let own = *from == self.address;
+            self.drop_message(from, if own { DropReason::OwnAddress } else { DropReason::OtherLink });
             return None;
         };
         let now = self.now.monotonic;
@@ -171,13 +172,13 @@ impl<R: Rules> Replica<R> {
 
     /// Ends the link: what came over it and is not applied is dropped.
     pub(super) fn close_link(&mut self, id: PeerId) {
-        if let Some(life) = self.peers[id.0].incarnation {
+        if let Some(life) = self.peers[id.0].incarnation.filter(|_| self.rules.drops_parked_with_link()) {
             self.parked.drop_origin(life);
         }
         self.peer(id).close();
         self.fail_pull_from(id);
         self.on_unlinked(id);
-        if self.peers[id.0].wanted {
+        if self.peers[id.0].wanted && self.rules.round_restarts() {
             self.abort_round();
         }
     }

@@ -25,7 +25,7 @@ const CONTEST_SPAN: Micros = Micros::from_seconds(60);
 const BACKOFF_MAX: Micros = Micros::from_seconds(60);
 
 /// A replica that has not loaded its state yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Joining {
     /// Starts alone then, if nobody who is up answered.
     alone_at: Time,
@@ -52,7 +52,7 @@ impl Joining {
 }
 
 /// The new lives of the last minute, and when the next may begin.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Rebirths {
     recent: VecDeque<Time>,
     backoff: Micros,
@@ -70,8 +70,13 @@ impl<R: Rules> Replica<R> {
 
     /// The view changed: what is derived from it follows, and the others hear of it.
     fn refresh_view(&mut self) {
+        if !self.rules.everybody_when_nobody() {
+            self.view.leave_nobody();
+        }
         self.rows = self.view.to_rows().into();
-        self.abort_round();
+        if self.rules.round_restarts() {
+            self.abort_round();
+        }
         self.forget_outcomes();
         self.view_hash = self.view.hash();
         let now = self.now.monotonic;
@@ -111,7 +116,7 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn merge_view<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
-        if self.view.merge(rows) {
+        if self.view.merge_by(rows, |mine, theirs| self.rules.merge_counter(mine, theirs)) {
             self.after_view_change();
         }
     }
@@ -163,7 +168,9 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_unlinked(&mut self, id: PeerId) {
-        if let Some(joining) = &mut self.joining {
+        if let Some(joining) = &mut self.joining
+            && self.rules.goal_ends_with_its_source()
+        {
             joining.goal.take_if(|(source, _)| *source == id);
         }
         self.maybe_pull();
@@ -183,8 +190,10 @@ impl<R: Rules> Replica<R> {
         let source = self.join_source();
         let covered = source.map(|id| self.peers[id.0].acknowledged.clone());
         let alone = self.may_start_alone();
+        let fixed = !self.rules.goal_ends_with_its_source();
         let Some(joining) = &mut self.joining else { return };
         match source.zip(covered) {
+            _ if fixed && joining.goal.is_some() => {}
             Some((id, covered)) if joining.goal.as_ref().is_none_or(|(chosen, _)| *chosen != id) => {
                 joining.goal = Some((id, covered));
             }
@@ -202,11 +211,10 @@ impl<R: Rules> Replica<R> {
     /// Nobody who is up is in reach: time is over, or everybody has answered that they join as well.
     fn may_start_alone(&self) -> bool {
         let Some(joining) = &self.joining else { return false };
-        if self.members.iter().all(|id| self.peers[id.0].link.established) {
-            return true;
-        }
+        let answered = |id: &PeerId| self.peers[id.0].link.established;
         let contact = self.members.iter().any(|id| self.peers[id.0].connected);
-        self.now.monotonic >= if contact { joining.alone_at_contact } else { joining.alone_at }
+        let time_over = self.now.monotonic >= if contact { joining.alone_at_contact } else { joining.alone_at };
+        self.rules.starts_alone(self.members.iter().all(answered), time_over, self.members.iter().any(answered))
     }
 
     fn become_up(&mut self, alone: bool) {
@@ -232,7 +240,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn consider_rebirth(&mut self) {
         let now = self.now.monotonic;
         let newest = self.view.life(&self.address).map_or(self.me, |life| life.incarnation);
-        if newest <= self.me {
+        if newest <= self.me || !self.rules.takes_new_life() {
             self.rebirths.due = None;
             return;
         }

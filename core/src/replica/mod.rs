@@ -11,6 +11,7 @@ mod doubts;
 mod exchange;
 mod links;
 mod membership;
+mod merge;
 mod peer;
 mod repair;
 mod requests;
@@ -23,6 +24,7 @@ mod tests;
 mod timers;
 mod waiting;
 
+pub use merge::State;
 pub use status::{LinkState, PeerStatus, ReplicaStatus};
 
 use crate::config::Config;
@@ -41,6 +43,7 @@ use crate::request::{Reply, RequestId};
 use crate::rules::{Rules, Sound};
 use crate::siblings::Sibling;
 use crate::store::Store;
+use crate::table::{HashKey, Place};
 use crate::time::{Micros, Now, Time};
 use crate::vector::{Dot, VersionVector};
 use crate::view::{Row, View};
@@ -58,11 +61,15 @@ use waiting::Waiting;
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
 
-/// Units of work in one call: keys touched, and blocks of 256 bytes copied. What is left waits for the next call.
-const WORK_MAX: u32 = 256;
+/// Units of work in one call: a key touched, an operation or version sent, a request answered or a log entry cut. Keys and
+/// values are shared and never copied, so this bounds what is copied, too. What is left waits for the next call.
+pub const WORK_MAX: u32 = 256;
 
 /// One replica. See the crate's documentation for how to drive it.
-#[derive(Debug)]
+///
+/// A clone is a copy of its memory. To run both is the one thing that its names for writes do not survive; they
+/// notice and report it ([`Event::Impersonated`], [`Event::Diverged`]).
+#[derive(Debug, Clone)]
 pub struct Replica<R: Rules = Sound> {
     rules: R,
     config: Config,
@@ -84,6 +91,8 @@ pub struct Replica<R: Rules = Sound> {
     rebirths: Rebirths,
 
     store: Store,
+    /// What tables of keys are hashed with.
+    hash_key: HashKey,
     covered: Covered,
     /// Its vector as messages carry it, until it moves.
     shared: Option<Arc<VersionVector>>,
@@ -120,10 +129,11 @@ impl<R: Rules> Replica<R> {
     #[must_use]
     pub fn new(rules: R, config: Config, identity: Identity, seed: Seed, now: Now) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed.0);
-        let me = Incarnation::new(1, random.next_u64());
+        let me = rules.life(Incarnation::new(1, random.next_u64()), &identity.address);
         // A message names the life that sends it and, by its echo, the link; from a random number on, the echo tells
         // lives at the receiving address apart as well. The same goes for the answers to pulls.
         let fresh = u64::from(random.next_u32()) + 1;
+        let hash_key = hash_key(seed);
         let own = core::iter::once(identity.address.clone());
         let view = View::of(own.chain(identity.view));
         let mut replica = Self {
@@ -140,7 +150,8 @@ impl<R: Rules> Replica<R> {
             joining: Some(Joining::new(now.monotonic, &config)),
             hungry: false,
             rebirths: Rebirths::default(),
-            store: Store::default(),
+            store: Store::new(hash_key),
+            hash_key,
             covered: Covered::default(),
             shared: None,
             clock: Hlc::default(),
@@ -223,11 +234,11 @@ impl<R: Rules> Replica<R> {
     }
 
     fn on_message(&mut self, from: &Address, message: Message) {
-        if *from == self.address {
-            return self.drop_message(from, DropReason::OwnAddress);
-        }
         let Message { from: incarnation, number, echo, body } = message;
         if let Body::Hello(hello) = body {
+            if *from == self.address {
+                return self.drop_message(from, DropReason::OwnAddress);
+            }
             return self.on_hello(from, incarnation, number, echo, &hello);
         }
         let Some(id) = self.admit(from, incarnation, number, echo) else { return };
@@ -247,13 +258,15 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Applies one operation in one step: one of the two places where coverage moves.
-    fn apply(&mut self, op: &Arc<Op>) {
+    ///
+    /// `place` is where its key is, where that is known.
+    fn apply(&mut self, op: &Arc<Op>, place: Option<Place>) {
         match &op.effect {
             Effect::Put { key, value } => {
                 let sibling = Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() };
-                self.change_key(key, &op.superseded, Some(sibling));
+                self.change_key(key, place, &op.superseded, Some(sibling));
             }
-            Effect::Delete { key } => self.change_key(key, &op.superseded, None),
+            Effect::Delete { key } => self.change_key(key, place, &op.superseded, None),
             Effect::Retire { incarnation, through } => {
                 let (dot, incarnation, through) = (op.dot, *incarnation, *through);
                 self.covered.join_dot(dot);
@@ -263,14 +276,14 @@ impl<R: Rules> Replica<R> {
         }
         self.covered.join_dot(op.dot);
         self.shared = None;
-        self.clock = self.rules.follow(self.clock, op.hlc);
+        self.clock = self.rules.follow(self.clock, op.hlc, self.now.wall);
         self.emit(Event::Applied(op.dot));
     }
 
-    fn change_key(&mut self, key: &Key, superseded: &[Dot], add: Option<Sibling>) {
+    fn change_key(&mut self, key: &Key, place: Option<Place>, superseded: &[Dot], add: Option<Sibling>) {
         self.work += 1;
-        self.store.touch(&self.rules, key);
-        self.store.write(key, superseded, add);
+        let place = place.unwrap_or_else(|| self.store.touch(&self.rules, key));
+        self.store.write(key, place, self.rules.removes(superseded), add);
         self.mark_changed(key);
     }
 
@@ -288,7 +301,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn apply_foreign(&mut self, op: &Arc<Op>) {
-        self.apply(op);
+        self.apply(op, None);
         self.log.append(op.clone());
     }
 
@@ -302,7 +315,17 @@ impl<R: Rules> Replica<R> {
         self.try_become_up();
     }
 
+    /// How much more this call may do.
+    fn room(&self) -> usize {
+        WORK_MAX.saturating_sub(self.work) as usize
+    }
+
     fn shared_vector(&mut self) -> Arc<VersionVector> {
+        if !self.rules.acknowledges_applied_only() {
+            let mut vector = self.covered.vector().clone();
+            self.parked.dots().for_each(|dot| _ = vector.join_dot(dot));
+            return Arc::new(vector);
+        }
         self.shared.get_or_insert_with(|| Arc::new(self.covered.vector().clone())).clone()
     }
 
@@ -311,7 +334,8 @@ impl<R: Rules> Replica<R> {
     }
 
     fn find_peer(&self, address: &Address) -> Option<PeerId> {
-        self.peers.iter().position(|peer| peer.address == *address).map(PeerId)
+        let same = self.peers.iter().position(|peer| peer.address.is(address));
+        same.or_else(|| self.peers.iter().position(|peer| peer.address == *address)).map(PeerId)
     }
 
     fn peer_ids(&self) -> impl Iterator<Item = PeerId> + use<R> {
@@ -340,4 +364,11 @@ impl<R: Rules> Replica<R> {
         let from = self.peers[id.0].address.clone();
         self.emit(Event::Dropped { from, reason });
     }
+}
+
+/// Tables have randomness of their own, so that how often they draw changes nothing else.
+fn hash_key(seed: Seed) -> HashKey {
+    let mut random = ChaCha8Rng::from_seed(seed.0);
+    random.set_stream(1);
+    HashKey(random.next_u64(), random.next_u64())
 }

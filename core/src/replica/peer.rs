@@ -16,7 +16,7 @@ use alloc::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PeerId(pub(super) usize);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) address: Address,
     pub(super) link: Link,
@@ -49,6 +49,8 @@ pub(super) struct Peer {
     pub(super) served: u64,
     /// When a pull from it was last begun, to take turns.
     pub(super) pulled_at: Time,
+    /// How many pulls from it ran out of time one after another: the next one has more patience.
+    pub(super) pulls_late: u32,
     /// It said that it is about to end.
     pub(super) leaving: bool,
     /// Others were asked whether they hear it, at that time.
@@ -68,7 +70,7 @@ pub(super) struct Link {
 }
 
 /// Pushes that arrived on this link.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Inbound {
     /// The greatest counter of all of them.
     pub(super) received: u64,
@@ -78,7 +80,7 @@ pub(super) struct Inbound {
 }
 
 /// Pushes that left on this link.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Outbound {
     /// The own counter up to which they went out, or were left to repair.
     pub(super) pushed: u64,
@@ -91,7 +93,7 @@ pub(super) struct Outbound {
 }
 
 /// A pull of this peer that is being answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Serving {
     pub(super) id: u64,
     /// What the peer covered when it asked.
@@ -105,7 +107,7 @@ pub(super) struct Serving {
     pub(super) source: Source,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Source {
     /// The log, from this number to that one.
     Log { next: u64, end: u64 },
@@ -113,21 +115,44 @@ pub(super) enum Source {
     State(Box<Pass>),
 }
 
-/// How far a whole state has been sent.
-#[derive(Debug, Default)]
+impl Source {
+    /// Has everything of a state gone out but its end?
+    pub(super) fn is_drained(&self) -> bool {
+        match self {
+            Self::Log { .. } => false,
+            Self::State(pass) => pass.left == 0 && pass.changed.is_empty() && pass.partial.is_none(),
+        }
+    }
+}
+
+/// How far a whole state has been sent: its keys from the last slot to the first, so that a key which moves because
+/// another one went away is sent twice at worst, and never left out.
+#[derive(Debug, Clone)]
 pub(super) struct Pass {
     /// The last row of a retired life that went out.
     pub(super) row: Option<Incarnation>,
     pub(super) rows_done: bool,
-    /// The last key that went out whole.
-    pub(super) key: Option<Key>,
+    /// The keys in the slots below this one have still to go. More than there are before the first frame.
+    pub(super) left: usize,
     /// A key of which some versions went out, and how many.
     pub(super) partial: Option<(Key, usize)>,
-    pub(super) keys_done: bool,
-    /// Keys that went out and changed since.
+    /// Keys that changed after they went out, or went away.
     pub(super) changed: BTreeSet<Key>,
     /// Lives that were retired since the pass began.
     pub(super) retired: BTreeMap<Incarnation, Retirement>,
+}
+
+impl Default for Pass {
+    fn default() -> Self {
+        Self {
+            row: None,
+            rows_done: false,
+            left: usize::MAX,
+            partial: None,
+            changed: BTreeSet::new(),
+            retired: BTreeMap::new(),
+        }
+    }
 }
 
 impl Peer {
@@ -154,6 +179,7 @@ impl Peer {
             serving: None,
             served: 0,
             pulled_at: Time::default(),
+            pulls_late: 0,
             leaving: false,
             probed_at: None,
             vouched_at: None,

@@ -7,24 +7,28 @@
 use super::Replica;
 use super::peer::PeerId;
 use crate::covered::{Covered, Retirement};
-use crate::data::Key;
 use crate::edge::{DropReason, Event};
 use crate::identity::Incarnation;
 use crate::message::{Body, Content, Coverage, Shown, Supply, Version};
 use crate::op::Op;
 use crate::rules::Rules;
+use crate::store::Offered;
+use crate::table::{HashKey, Place, Table};
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 /// After a failed pull the next one waits for this.
 const RETRY_PAUSE: Micros = Micros::from_millis(200);
 
+/// Where a pull ran out of time the next one from there waits twice as long for a frame, and so on, so often: a peer that
+/// is slow for good would else be asked again and again and never heard.
+const PATIENCE_DOUBLINGS: u32 = 4;
+
 /// A fetch under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pull {
     id: u64,
     peer: PeerId,
@@ -32,15 +36,23 @@ pub(super) struct Pull {
     asked: Arc<VersionVector>,
     /// The number of the frame that comes next.
     frame: u32,
+    /// How long it waits for a frame.
+    patience: Micros,
     deadline: Time,
     aside: Aside,
 }
 
 /// A state that is not whole yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 struct Aside {
-    keys: BTreeMap<Key, Vec<Version>>,
+    keys: Table<Offered>,
     retired: BTreeMap<Incarnation, Retirement>,
+}
+
+impl Aside {
+    const fn new(hash_key: HashKey) -> Self {
+        Self { keys: Table::new(hash_key), retired: BTreeMap::new() }
+    }
 }
 
 impl Pull {
@@ -96,9 +108,9 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         let (name, asked) = (self.next_pull, self.shared_vector());
         self.next_pull += 1;
-        let deadline = now + self.config.pull_timeout;
-        self.pull =
-            Some(Pull { id: name, peer: id, asked: asked.clone(), frame: 0, deadline, aside: Aside::default() });
+        let patience = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(PATIENCE_DOUBLINGS));
+        let (deadline, aside) = (now + patience, Aside::new(self.hash_key));
+        self.pull = Some(Pull { id: name, peer: id, asked: asked.clone(), frame: 0, patience, deadline, aside });
         self.peer(id).pulled_at = now;
         let from = self.peers[id.0].address.clone();
         self.emit(Event::PullStarted { from, pull: name });
@@ -111,6 +123,7 @@ impl<R: Rules> Replica<R> {
         self.emit(Event::PullEnded { from, pull: pull.id, complete });
         if complete {
             self.hungry = false;
+            self.peer(pull.peer).pulls_late = 0;
         } else {
             self.pull_not_before = self.now.monotonic + RETRY_PAUSE;
         }
@@ -123,7 +136,9 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn fail_late_pull(&mut self) {
-        if self.pull.as_ref().is_some_and(|pull| pull.deadline <= self.now.monotonic) {
+        if let Some(late) = self.pull.as_ref().filter(|pull| pull.deadline <= self.now.monotonic) {
+            let id = late.peer;
+            self.peer(id).pulls_late += 1;
             self.end_pull(false);
         }
     }
@@ -148,10 +163,10 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn on_supply(&mut self, id: PeerId, supply: Supply) {
         let Some(pull) = &mut self.pull else { return self.drop_from(id, DropReason::OtherPull) };
-        if pull.peer != id || pull.id != supply.id {
+        if (pull.peer != id || pull.id != supply.id) && self.rules.only_present_pull() {
             return self.drop_from(id, DropReason::OtherPull);
         }
-        if pull.frame != supply.frame {
+        if pull.frame != supply.frame && (supply.frame < pull.frame || self.rules.frames_in_order()) {
             // A frame out of sequence ends the pull: what is missing may be what the rest depends on.
             self.drop_from(id, DropReason::OtherPull);
             if supply.frame > self.pull.as_ref().map_or(0, |pull| pull.frame) {
@@ -159,10 +174,13 @@ impl<R: Rules> Replica<R> {
             }
             return;
         }
-        pull.frame += 1;
-        pull.deadline = self.now.monotonic + self.config.pull_timeout;
+        pull.frame = supply.frame + 1;
+        pull.deadline = self.now.monotonic + pull.patience;
         if !self.wanted {
             self.drop_from(id, DropReason::NotWanted);
+            return self.end_pull(false);
+        }
+        if !self.rules.goes_on_pulling() {
             return self.end_pull(false);
         }
         let (name, frame, last) = (supply.id, supply.frame, supply.last);
@@ -171,10 +189,12 @@ impl<R: Rules> Replica<R> {
             Content::Versions(_) | Content::Retired(_) => false,
             Content::State(_) => true,
         };
-        let sound = last == ends && self.take_in(id, supply.content);
+        let sound =
+            last == ends && items(&supply.content) <= super::WORK_MAX as usize && self.take_in(id, supply.content);
         if !sound {
             self.drop_from(id, DropReason::Invalid);
-            return self.end_pull(false);
+            self.end_pull(false);
+            return self.progress(); // a part of it may have been sound
         }
         if last {
             self.end_pull(true);
@@ -206,7 +226,8 @@ impl<R: Rules> Replica<R> {
                     return false;
                 }
                 let Some(pull) = &mut self.pull else { return false };
-                let (aside, asked, name) = (core::mem::take(&mut pull.aside), pull.asked.clone(), pull.id);
+                let aside = core::mem::replace(&mut pull.aside, Aside::new(self.hash_key));
+                let (asked, name) = (pull.asked.clone(), pull.id);
                 let vector = Box::new(coverage.vector.clone());
                 self.install(aside, &asked, *coverage);
                 let from = self.peers[id.0].incarnation.expect("a linked peer has a life");
@@ -221,7 +242,11 @@ impl<R: Rules> Replica<R> {
             if self.covered.covers(op.dot) {
                 continue;
             }
-            if op.dot.incarnation == self.me || !self.rules.may_apply(&self.covered, op) {
+            if op.dot.incarnation == self.me {
+                self.emit(Event::Impersonated { counter: op.dot.counter });
+                return false;
+            }
+            if !self.rules.may_apply(&self.covered, op) {
                 return false;
             }
             self.apply_foreign(op);
@@ -233,14 +258,19 @@ impl<R: Rules> Replica<R> {
         if !self.rules.install_only_whole()
             && let Some(Version::Whole(sibling)) = &shown.version
         {
-            self.change_key(&shown.key, &[], Some(sibling.clone()));
+            self.change_key(&shown.key, None, &[], Some(sibling.clone()));
         }
         let Some(pull) = &mut self.pull else { return };
-        let versions = pull.aside.keys.entry(shown.key).or_default();
-        if shown.fresh {
-            versions.clear();
+        match pull.aside.keys.find(&shown.key) {
+            Place::Slot(slot) => {
+                let (_, versions) = pull.aside.keys.at_mut(slot);
+                if shown.fresh {
+                    versions.clear();
+                }
+                versions.extend(shown.version);
+            }
+            Place::Absent(hash) => _ = pull.aside.keys.insert(shown.key, hash, shown.version.into_iter().collect()),
         }
-        versions.extend(shown.version);
     }
 
     /// Only for the mutant that takes a row that it heard of for coverage.
@@ -263,18 +293,31 @@ impl<R: Rules> Replica<R> {
         } else {
             Covered::of(asked.clone(), self.covered.rows().collect())
         };
-        let news = VersionVector::from_entries(self.covered.missing(&coverage.vector));
+        let none = VersionVector::new();
+        let raises = self.rules.raises_floor_at_install();
+        let news = VersionVector::from_entries(self.covered.missing(&coverage.vector).filter(|_| raises));
+        let deletes = if self.rules.joins_installed_deletes() { &coverage.deletes } else { &none };
         for (&life, &row) in &retired {
             self.forget_implied(life, row);
         }
         self.covered.learn_all(retired.iter().map(|(&life, &row)| (life, row)));
         self.covered.join(&coverage.vector);
         self.shared = None;
-        self.log.raise_floor(&news, &coverage.deletes, &self.covered);
+        self.log.raise_floor(&news, deletes, &self.covered);
         self.store.install(keys, my_past, Covered::of(coverage.vector, retired));
         self.stop_supplying_state();
-        self.clock = self.rules.follow(self.clock, coverage.clock);
+        self.clock = self.rules.follow_installed(self.clock, coverage.clock);
         self.backlog = true;
+    }
+}
+
+/// How many things a frame holds. No honest supplier sends more in one than a call can take in.
+fn items(content: &Content) -> usize {
+    match content {
+        Content::Ops(ops) => ops.len(),
+        Content::Versions(versions) => versions.len(),
+        Content::Retired(rows) => rows.len(),
+        Content::State(_) => 0,
     }
 }
 

@@ -3,19 +3,18 @@
 //! Every request gets exactly one reply, unless it is cancelled. No client waits for a peer unless it asked to.
 
 use super::Replica;
-use super::waiting::WAKE_MAX;
 use crate::edge::Event;
 use crate::hlc::Hlc;
 use crate::identity::Incarnation;
-use crate::op::{Effect, Op};
+use crate::op::{Dots, Effect, Op};
 use crate::request::{Action, Condition, DataRequest, Refusal, Reply, Request, RequestId, Written};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
+use crate::table::Place;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::{Dot, VersionVector};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request) {
@@ -69,6 +68,9 @@ impl<R: Rules> Replica<R> {
 
     /// The same past without retired lives, if it names any.
     fn compacted(&self, past: &VersionVector) -> Option<VersionVector> {
+        if !self.rules.compacts_tokens() {
+            return None;
+        }
         match self.covered.compact(past) {
             Cow::Borrowed(_) => None,
             Cow::Owned(_) if self.rules.drops_retired_entries() => {
@@ -106,9 +108,9 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: serves the waiting requests whose turn has come, moves others to what they still miss.
     pub(super) fn wake_waiting(&mut self) {
-        let woken = self.waiting.covered(&self.covered);
-        self.backlog |= woken.len() >= WAKE_MAX;
-        self.work += woken.len() as u32;
+        let room = self.room();
+        let woken = self.waiting.covered(&self.covered, room);
+        self.backlog |= woken.len() >= room && !self.waiting.is_empty();
         for id in woken {
             let Some((request, deadline)) = self.waiting.remove(id) else { continue };
             match self.gate(&request) {
@@ -116,15 +118,23 @@ impl<R: Rules> Replica<R> {
                     let reply = self.serve(request);
                     self.reply(id, reply);
                 }
-                Some(Refusal::NotCovered) => self.park_request(id, request, deadline),
+                Some(Refusal::NotCovered) => {
+                    self.work += 1;
+                    self.park_request(id, request, deadline);
+                }
                 Some(refusal) => self.reply(id, Reply::Refused(refusal)),
             }
         }
     }
 
     pub(super) fn refuse_expired(&mut self) {
-        let expired = self.waiting.expired(self.now.monotonic);
-        self.backlog |= expired.len() >= WAKE_MAX;
+        if !self.rules.waits_end() {
+            return;
+        }
+        let room = self.room();
+        let expired = self.waiting.expired(self.now.monotonic, room);
+        self.backlog |= expired.len() >= room && !self.waiting.is_empty();
+        self.work += expired.len() as u32;
         for id in expired {
             self.waiting.remove(id);
             let refusal = if self.is_ready() { Refusal::NotCovered } else { Refusal::NotReady };
@@ -134,10 +144,10 @@ impl<R: Rules> Replica<R> {
 
     fn serve(&mut self, request: DataRequest) -> Reply {
         self.work += 1;
-        self.store.touch(&self.rules, &request.key);
-        let shown = self.store.siblings(&request.key);
+        let place = self.store.touch(&self.rules, &request.key);
+        let shown = self.store.siblings(place);
         let deletes = self.log.deletes_of(&request.key);
-        if let Some(unmet) = unmet(&request.condition, shown) {
+        if let Some(unmet) = unmet(&self.rules, &request.condition, shown) {
             let token = self.answer(&request.past, shown, &deletes);
             let siblings = shown.clone();
             return match (&request.action, unmet) {
@@ -159,35 +169,45 @@ impl<R: Rules> Replica<R> {
                 if self.store.bytes().saturating_add(bytes) > self.config.store_bytes_max {
                     return Reply::Refused(Refusal::WriteLimit);
                 }
-                self.write(Effect::Put { key: request.key, value }, &request.past)
+                self.write(Effect::Put { key: request.key, value }, place, &request.past)
             }
             Action::Delete => {
                 drop(deletes);
-                self.write(Effect::Delete { key: request.key }, &request.past)
+                self.write(Effect::Delete { key: request.key }, place, &request.past)
             }
         }
     }
 
-    fn write(&mut self, effect: Effect, past: &VersionVector) -> Reply {
+    fn write(&mut self, effect: Effect, place: Place, past: &VersionVector) -> Reply {
         let (Effect::Put { key, .. } | Effect::Delete { key }) = &effect else {
             unreachable!("clients write keys");
         };
-        let superseded = self.rules.supersedes(self.store.siblings(key));
-        let token = self.rules.dependencies(past, &superseded, &self.log.deletes_of(key));
+        let superseded = self.rules.supersedes(self.store.siblings(place));
+        let deletes = self.log.deletes_of(key);
+        let beyond = self.rules.carried_beyond(&deletes);
+        let token = self.rules.dependencies(past, &superseded, &deletes);
+        drop(deletes);
         let mut token = self.compacted(&token).unwrap_or(token);
-        let op = self.make(effect, superseded, &token);
+        let op = self.make(effect, Some(place), superseded, &token);
         token.join_dot(op.dot);
+        token.join(&beyond);
         Reply::Written(Written { dot: op.dot, superseded: op.superseded.clone(), token })
     }
 
     /// Makes an operation of this life, applies it, logs it and pushes it, in one step.
-    pub(super) fn make(&mut self, effect: Effect, superseded: Vec<Dot>, needs: &VersionVector) -> Arc<Op> {
+    pub(super) fn make(
+        &mut self,
+        effect: Effect,
+        place: Option<Place>,
+        superseded: Dots,
+        needs: &VersionVector,
+    ) -> Arc<Op> {
         let deps = VersionVector::from_entries(self.implied.missing(needs).filter(|&(i, _)| i != self.me));
         self.implied.join(&deps);
         let dot = Dot { incarnation: self.me, counter: self.covered.counter(self.me) + 1 };
         let hlc = self.stamp();
         let op = Arc::new(Op { dot, hlc, effect, superseded, deps });
-        self.apply(&op);
+        self.apply(&op, place);
         self.log.append_own(op.clone(), self.now.monotonic);
         self.push_own();
         self.trim_log();
@@ -225,10 +245,10 @@ enum Unmet {
 }
 
 /// The precondition that these versions do not meet, in the order of RFC 9110, section 13.2.2.
-fn unmet(condition: &Condition, shown: &Siblings) -> Option<Unmet> {
-    if condition.if_match.as_ref().is_some_and(|wanted| !wanted.matches(shown)) {
+fn unmet<R: Rules>(rules: &R, condition: &Condition, shown: &Siblings) -> Option<Unmet> {
+    if condition.if_match.as_ref().is_some_and(|wanted| !rules.matches(wanted, shown)) {
         return Some(Unmet::Match);
     }
-    let refused = condition.if_none_match.as_ref().is_some_and(|unwanted| unwanted.matches(shown));
+    let refused = condition.if_none_match.as_ref().is_some_and(|unwanted| rules.matches(unwanted, shown));
     refused.then_some(Unmet::NoneMatch)
 }

@@ -10,8 +10,9 @@ use super::peer::Source;
 use super::repair::keep_greater;
 use crate::covered::Retirement;
 use crate::identity::Incarnation;
-use crate::op::Effect;
+use crate::op::{Dots, Effect};
 use crate::rules::Rules;
+use crate::time::Time;
 use crate::vector::VersionVector;
 use alloc::vec::Vec;
 
@@ -60,8 +61,14 @@ impl<R: Rules> Replica<R> {
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
             let needs = if self.rules.retirement_depends() { needs } else { VersionVector::new() };
-            self.make(Effect::Retire { incarnation, through }, Vec::new(), &needs);
+            self.make(Effect::Retire { incarnation, through }, None, Dots::new(), &needs);
         }
+    }
+
+    /// Members' statuses give the occasion to look for lives that are over; who is alone needs a wake-up.
+    pub(super) fn retire_timeout(&self) -> Time {
+        let due = self.members.is_empty() && self.is_ready() && self.covered.vector().len() > 1;
+        if due { self.retire_at } else { Time::NEVER }
     }
 
     /// Has every member reported exactly this coverage? One that has been suspected for long does not count.

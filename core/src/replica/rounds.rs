@@ -23,7 +23,7 @@ const EVENTS_MAX: usize = 1_024;
 /// Between two rounds.
 const PAUSE: Micros = Micros::from_millis(100);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Rounds {
     /// Events to ask about.
     doubts: VersionVector,
@@ -33,7 +33,7 @@ pub(super) struct Rounds {
     outcomes: VecDeque<Outcome>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Round {
     events: VersionVector,
     held: VersionVector,
@@ -41,7 +41,7 @@ struct Round {
     deadline: Time,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Outcome {
     events: VersionVector,
     held: VersionVector,
@@ -51,13 +51,21 @@ struct Outcome {
 impl<R: Rules> Replica<R> {
     /// Somebody's past is not covered here. If no linked peer covers it either, everybody is asked.
     pub(super) fn doubt(&mut self, past: &VersionVector) {
-        let missing = self.covered.missing(past).filter(|&(life, _)| !self.is_linked(life));
-        let missing: Vec<_> = missing.collect();
-        if missing.iter().any(|&(life, counter)| !self.somebody_covers(life, counter)) {
-            for (life, counter) in missing {
-                if self.rounds.doubts.len() < EVENTS_MAX || self.rounds.doubts.counter(life) > 0 {
-                    self.rounds.doubts.raise(life, counter);
-                }
+        let doubtful = self.doubtful(past);
+        self.keep_in_mind(doubtful);
+    }
+
+    /// What is not covered here of this past, if there is anything that no linked peer covers either.
+    fn doubtful(&self, past: &VersionVector) -> Vec<(Incarnation, u64)> {
+        let missing = || self.covered.missing(past).filter(|&(life, _)| !self.is_linked(life));
+        let nobody = missing().any(|(life, counter)| !self.somebody_covers(life, counter));
+        if nobody { missing().collect() } else { Vec::new() }
+    }
+
+    fn keep_in_mind(&mut self, doubtful: Vec<(Incarnation, u64)>) {
+        for (life, counter) in doubtful {
+            if self.rounds.doubts.len() < EVENTS_MAX || self.rounds.doubts.counter(life) > 0 {
+                self.rounds.doubts.raise(life, counter);
             }
         }
     }
@@ -78,19 +86,19 @@ impl<R: Rules> Replica<R> {
     pub(super) fn maybe_ask(&mut self) {
         let now = self.now.monotonic;
         if !self.waiting.is_empty() {
-            let pasts: Vec<_> = self.waiting.iter().take(16).map(|(_, past)| past.clone()).collect();
-            pasts.iter().for_each(|past| self.doubt(past));
+            let doubtful = self.waiting.iter().take(16).flat_map(|(_, past)| self.doubtful(past)).collect();
+            self.keep_in_mind(doubtful);
         }
         if self.rounds.current.is_some() || self.rounds.doubts.is_empty() || now < self.rounds.not_before {
             return;
         }
-        if !self.members.iter().all(|id| self.peers[id.0].link.established) || !self.is_ready() {
+        let mut asked = self.members.clone();
+        asked.retain(|id| self.peers[id.0].link.established);
+        let everybody = asked.len() == self.members.len() || !self.rules.round_needs_everybody();
+        if !everybody || !self.is_ready() {
             return;
         }
-        let mut asked = self.members.clone();
-        if !self.rules.asks_everybody() {
-            asked.truncate(1);
-        }
+        asked.truncate(self.rules.asked(asked.len()));
         let mut lives: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
         lives.push(self.me);
         self.close_links_outside(&lives);
@@ -169,6 +177,9 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn forget_outcomes(&mut self) {
+        if !self.rules.outcomes_end() {
+            return;
+        }
         let view = &self.view;
         let known = |outcome: &Outcome| view.wanted().all(|address| outcome.addresses.contains(address));
         self.rounds.outcomes.retain(known);

@@ -12,6 +12,7 @@ use crate::message::{Body, Content, Coverage, Shown, Supply, Version};
 use crate::op::Op;
 use crate::rules::Rules;
 use crate::siblings::Siblings;
+use crate::table::Place;
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -29,6 +30,7 @@ impl<R: Rules> Replica<R> {
             return self.drop_from(id, DropReason::OtherPull);
         }
         self.peer(id).served = pull;
+        let vector = self.known_of(id, &vector);
         let source = if self.log.reaches(&vector, &self.covered) {
             let (next, end) = self.log.range();
             Source::Log { next, end }
@@ -38,6 +40,13 @@ impl<R: Rules> Replica<R> {
         self.peer(id).serving =
             Some(Serving { id: pull, vector, frame: 0, taken: 0, moved: self.now.monotonic, source });
         self.supply(id);
+    }
+
+    /// What a peer covered when it asked, and what it has said since: a pull may be on its way for long.
+    fn known_of(&self, id: PeerId, asked: &VersionVector) -> Arc<VersionVector> {
+        let mut known = asked.clone();
+        known.join(&self.peers[id.0].acknowledged);
+        Arc::new(known)
     }
 
     pub(super) fn on_taken(&mut self, id: PeerId, pull: u64, frame: u32) {
@@ -52,7 +61,7 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn supply_all(&mut self) {
         for id in self.peer_ids() {
-            if self.work >= super::WORK_MAX {
+            if self.room() == 0 {
                 self.backlog = true;
                 return;
             }
@@ -67,21 +76,39 @@ impl<R: Rules> Replica<R> {
         else {
             return;
         };
-        if matches!(serving.source, Source::Log { next, .. } if next < self.log.range().0) {
-            // The log was cut under the cursor, so the rest comes as a whole state.
-            serving.source = Source::State(Box::default());
+        let first = self.log.range().0;
+        if let Source::Log { next, end } = &mut serving.source
+            && *next < first
+        {
+            // The log was cut under the cursor. What the asker lacks of that comes as a whole state.
+            serving.vector = self.known_of(id, &serving.vector);
+            if self.log.reaches(&serving.vector, &self.covered) {
+                *next = first.min(*end);
+            } else {
+                serving.source = Source::State(Box::default());
+            }
         }
         let Some((content, last)) = self.next_frame(&mut serving) else {
             self.backlog = true;
             self.peer(id).serving = Some(serving);
             return;
         };
-        let supply = Supply { id: serving.id, frame: serving.frame, content, last };
-        serving.frame += 1;
+        self.send_supply(id, &mut serving, content, last);
+        if !last && serving.source.is_drained() {
+            // The end follows in the same step, whatever the asker has taken: a steady stream of writes would otherwise
+            // change something before every next frame, and keep the end off for ever.
+            let (content, last) = self.next_frame(&mut serving).expect("a state that is drained is whole");
+            return self.send_supply(id, &mut serving, content, last);
+        }
         if !last {
-            self.backlog |= serving.frame - serving.taken < ahead_max;
+            self.backlog |= serving.frame.saturating_sub(serving.taken) < ahead_max;
             self.peer(id).serving = Some(serving);
         }
+    }
+
+    fn send_supply(&mut self, id: PeerId, serving: &mut Serving, content: Content, last: bool) {
+        let supply = Supply { id: serving.id, frame: serving.frame, content, last };
+        serving.frame += 1;
         self.send(id, Body::Supply(Box::new(supply)));
     }
 
@@ -100,7 +127,7 @@ impl<R: Rules> Replica<R> {
     fn frame_of_ops(&mut self, next: &mut u64, end: u64, vector: &VersionVector) -> Vec<Arc<Op>> {
         let mut ops: Vec<Arc<Op>> = Vec::new();
         let mut bytes = 0;
-        let (ops_max, bytes_max) = (self.config.frame_ops_max.max(1), self.config.frame_bytes_max.max(1));
+        let (ops_max, bytes_max) = (self.frame_items_max(), self.config.frame_bytes_max.max(1));
         for _ in 0..SCAN_MAX {
             if *next >= end || ops.len() >= ops_max || bytes >= bytes_max {
                 break;
@@ -122,18 +149,17 @@ impl<R: Rules> Replica<R> {
     fn frame_of_state(&mut self, pass: &mut Pass, vector: &VersionVector) -> (Content, bool) {
         if !pass.rows_done {
             let after = |&(life, _): &(_, _)| pass.row.is_none_or(|row| row < life);
-            let rows: Vec<_> = self.covered.rows().filter(after).take(self.config.frame_ops_max.max(1)).collect();
+            let rows: Vec<_> = self.covered.rows().filter(after).take(self.frame_items_max()).collect();
             if let Some(&(last, _)) = rows.last() {
+                self.work += rows.len() as u32;
                 pass.row = Some(last);
                 return (Content::Retired(rows), false);
             }
             pass.rows_done = true;
         }
-        let mut frame = Frame::new(self.config.frame_ops_max, self.config.frame_bytes_max);
-        if !pass.keys_done {
-            self.add_keys(pass, vector, &mut frame);
-        }
-        if pass.keys_done && frame.versions.is_empty() {
+        let mut frame = Frame::new(self.frame_items_max(), self.config.frame_bytes_max);
+        self.add_keys(pass, vector, &mut frame);
+        if pass.left == 0 && frame.versions.is_empty() {
             self.add_changed(pass, vector, &mut frame);
         }
         self.work += frame.versions.len() as u32;
@@ -149,9 +175,15 @@ impl<R: Rules> Replica<R> {
         (Content::State(Box::new(coverage)), true)
     }
 
+    /// What one frame holds at most, and the rest of this call can do.
+    fn frame_items_max(&self) -> usize {
+        self.config.frame_ops_max.min(self.room()).max(1)
+    }
+
     fn add_keys(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {
-        let after = pass.key.clone();
-        for (key, siblings) in self.store.after(after.as_ref()) {
+        pass.left = pass.left.min(self.store.len());
+        while pass.left > 0 {
+            let (key, siblings) = self.store.at(pass.left - 1);
             let from = match pass.partial.take() {
                 Some((partial, within)) if partial == *key => within,
                 Some(_) | None => 0,
@@ -161,9 +193,8 @@ impl<R: Rules> Replica<R> {
                 pass.partial = Some((key.clone(), within));
                 return;
             }
-            pass.key = Some(key.clone());
+            pass.left -= 1;
         }
-        pass.keys_done = true;
     }
 
     fn add_changed(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {
@@ -173,7 +204,8 @@ impl<R: Rules> Replica<R> {
                 Some((partial, within)) if partial == key => within,
                 Some(_) | None => 0,
             };
-            if let ControlFlow::Break(within) = frame.add(&key, self.store.siblings(&key), from, known) {
+            if let ControlFlow::Break(within) = frame.add(&key, self.store.siblings(self.store.find(&key)), from, known)
+            {
                 pass.partial = Some((key, within));
                 return;
             }
@@ -181,12 +213,19 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// A key changed: who has been sent it already is sent it again.
+    /// A key changed: who has been sent it already is sent it again. Of one that went away nobody knows where it was.
     pub(super) fn mark_changed(&mut self, key: &Key) {
+        if !self.rules.supplies_changes() {
+            return;
+        }
         for peer in &mut self.peers {
             let Some(Serving { source: Source::State(pass), .. }) = &mut peer.serving else { continue };
             let partly = pass.partial.take_if(|(partial, _)| partial == key).is_some();
-            if partly || pass.keys_done || pass.key.as_ref().is_some_and(|sent| key <= sent) {
+            let was_sent = match self.store.find(key) {
+                Place::Slot(slot) => slot >= pass.left,
+                Place::Absent(_) => true,
+            };
+            if partly || was_sent {
                 pass.changed.insert(key.clone());
             }
         }

@@ -25,8 +25,7 @@ impl<R: Rules> Replica<R> {
     /// What earlier calls left, because one call does bounded work.
     fn work_off_backlog(&mut self) {
         if core::mem::take(&mut self.backlog) {
-            let room = super::WORK_MAX.saturating_sub(self.work) as usize;
-            self.work += self.store.fold(&self.rules, room) as u32;
+            self.work += self.store.fold(&self.rules, self.room()) as u32;
             self.backlog = self.store.is_folding();
             self.progress();
             self.tell_lost();
@@ -58,12 +57,13 @@ impl<R: Rules> Replica<R> {
         if self.backlog {
             return self.now.monotonic;
         }
-        let waiting = self.waiting.next_deadline().unwrap_or(Time::NEVER);
+        let waiting = self.waiting.next_deadline().filter(|_| self.rules.waits_end()).unwrap_or(Time::NEVER);
         let rest = self
             .pull_timeout()
             .min(self.round_timeout())
             .min(self.join_timeout())
             .min(self.rebirth_timeout())
+            .min(self.retire_timeout())
             .min(waiting);
         self.peer_ids().map(|id| self.link_timeout(id)).fold(rest, Time::min)
     }

@@ -11,10 +11,10 @@ use crate::vector::VersionVector;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// Requests woken or refused in one call.
+/// Requests that are told in one call that their writes are lost.
 pub(super) const WAKE_MAX: usize = 256;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Waiting {
     requests: BTreeMap<RequestId, Waiter>,
     by_dot: BTreeSet<(Incarnation, u64, RequestId)>,
@@ -30,7 +30,7 @@ pub(super) fn value_bytes(request: &DataRequest) -> usize {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiter {
     request: DataRequest,
     deadline: Time,
@@ -53,24 +53,24 @@ impl Waiting {
         Some((waiter.request, waiter.deadline))
     }
 
-    /// The requests whose dot is covered by now.
-    pub(super) fn covered(&self, covered: &Covered) -> Vec<RequestId> {
+    /// Requests whose dot is covered by now, up to so many.
+    pub(super) fn covered(&self, covered: &Covered, most: usize) -> Vec<RequestId> {
         if self.by_dot.is_empty() {
             return Vec::new();
         }
         let (mut reached, mut next) = (Vec::new(), self.by_dot.first());
         while let Some(&(incarnation, ..)) = next {
             let end = (incarnation, covered.counter(incarnation), RequestId(u64::MAX));
-            let room = WAKE_MAX - reached.len();
+            let room = most - reached.len();
             reached.extend(self.by_dot.range((incarnation, 0, RequestId(0))..=end).take(room).map(|&(.., id)| id));
             next = self.by_dot.range((incarnation, u64::MAX, RequestId(u64::MAX))..).next();
         }
         reached
     }
 
-    /// The requests whose time is over.
-    pub(super) fn expired(&self, now: Time) -> Vec<RequestId> {
-        self.by_deadline.range(..=(now, RequestId(u64::MAX))).map(|&(_, id)| id).take(WAKE_MAX).collect()
+    /// Requests whose time is over, up to so many.
+    pub(super) fn expired(&self, now: Time, most: usize) -> Vec<RequestId> {
+        self.by_deadline.range(..=(now, RequestId(u64::MAX))).map(|&(_, id)| id).take(most).collect()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {

@@ -412,16 +412,16 @@ mod tests {
     fn writes() {
         let t = token();
         let json = "content-type: application/json";
-        let reply = |superseded: Vec<Dot>| Reply::Written(Written { dot: dot(3), superseded, token: past() });
+        let reply = |superseded: hence_core::Dots| Reply::Written(Written { dot: dot(3), superseded, token: past() });
         let put = Form { put: true, ..FORM };
         let new = "etag: \"000000000000000a-3\"";
         let body = |result: &str| format!("{{\"result\":\"{result}\",\"causal-metadata\":\"{t}\"}}");
         let headers = with(&t, &[json, new, "causal-superseded: \"\""]);
-        assert_eq!(show(data(reply(vec![]), past, put)), (201, headers, body("created")));
+        assert_eq!(show(data(reply(vec![].into()), past, put)), (201, headers, body("created")));
         let both = "causal-superseded: \"000000000000000a-1+000000000000000a-2\"";
-        let replaced = show(data(reply(vec![dot(1), dot(2)]), past, put));
+        let replaced = show(data(reply(vec![dot(1), dot(2)].into()), past, put));
         assert_eq!(replaced, (200, with(&t, &[json, new, both]), body("replaced")));
-        let deleted = show(data(reply(vec![dot(1), dot(2)]), past, FORM));
+        let deleted = show(data(reply(vec![dot(1), dot(2)].into()), past, FORM));
         assert_eq!(deleted, (200, with(&t, &[json, both]), body("deleted")));
     }
 

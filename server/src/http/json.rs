@@ -5,6 +5,7 @@
 
 use super::failure::BadRequest;
 use hence_core::Address;
+use memchr::memchr2;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -103,29 +104,32 @@ fn parse<'a>(body: &'a [u8], nesting_max: usize, names: Names) -> Result<Fields<
 /// How deep arrays and objects stand in each other, strings left out. The text need not be JSON.
 fn nesting(text: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0_usize);
-    let mut bytes = text.iter();
-    while let Some(&byte) = bytes.next() {
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
         match byte {
             b'[' | b'{' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => skip_string(&mut bytes),
+            b'"' => rest = after_string(tail),
             _ => {}
         }
     }
     deepest
 }
 
-fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
-    while let Some(&byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => _ = bytes.next(),
-            _ => {}
+/// What follows the string whose inside this text begins with.
+fn after_string(mut text: &[u8]) -> &[u8] {
+    while let Some(at) = memchr2(b'"', b'\\', text) {
+        let (found, rest) = (text[at], &text[at + 1..]);
+        if found == b'"' {
+            return rest;
         }
+        text = rest.get(1..).unwrap_or_default();
     }
+    &[]
 }
 
 /// The names of the fields that count.

@@ -1,9 +1,9 @@
 //! Whether one total order of all writes explains every winner: happens-before and forced pairs without a cycle.
 
+use super::history::NONE;
 use super::order::{Successors, for_each_edge};
 use super::pass::Walk;
 use super::problem::{Edge, Node, Problem, WRITE};
-use super::rows::Cell;
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -11,41 +11,43 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 /// How many nodes to start from when looking for a short cycle.
 const STARTS_MAX: usize = 64;
 
-/// A cycle of happens-before, these edges and what must be ahead of each winner; none if an order exists.
-pub(crate) fn cycle<T: Cell>(problem: &Problem, walk: &Walk<T>, extra: &[Edge], with_ahead: bool) -> Option<Vec<Node>> {
-    let mut kahn = Kahn::new(problem, walk, extra, with_ahead);
+/// All writes in an order that respects happens-before, these edges and what must be ahead of each winner; or a cycle
+/// of them.
+pub(crate) fn order<T>(problem: &Problem, walk: &Walk<T>, extra: &[Edge]) -> Result<Vec<Node>, Vec<Node>> {
+    let mut kahn = Kahn::new(problem, walk, extra);
     kahn.run();
     let leftover: Vec<bool> = kahn.placed.iter().map(|&placed| !placed).collect();
-    leftover.contains(&true).then(|| kahn.shortest(&leftover))
+    if leftover.contains(&true) { Err(kahn.shortest(&leftover)) } else { Ok(kahn.order) }
 }
 
 /// Kahn's algorithm, in which a winner also waits until enough of each chain was placed.
 struct Kahn<'a, T> {
     problem: &'a Problem,
     walk: &'a Walk<T>,
-    with_ahead: bool,
     extra: Vec<Edge>,
+    /// The writes that were placed.
+    order: Vec<Node>,
     successors: Successors,
     missing: Vec<u32>,
     placed: Vec<bool>,
     /// How much of each chain was placed.
     done: Vec<u32>,
-    /// Who waits until so much of a chain was placed, and from which chain on it must look again.
-    waiting: Vec<BinaryHeap<Reverse<(u32, Node)>>>,
-    ready: VecDeque<(Node, u32)>,
+    /// Who waits until so much of a chain was placed, and from which entry on it must look again.
+    waiting: Vec<BinaryHeap<Reverse<(u32, Node, u32)>>>,
+    ready: VecDeque<(Node, Option<u32>)>,
 }
 
-impl<'a, T: Cell> Kahn<'a, T> {
-    fn new(problem: &'a Problem, walk: &'a Walk<T>, extra: &[Edge], with_ahead: bool) -> Self {
+impl<'a, T> Kahn<'a, T> {
+    fn new(problem: &'a Problem, walk: &'a Walk<T>, extra: &[Edge]) -> Self {
         let mut missing = vec![0; problem.nodes()];
         for_each_edge(problem, extra, |_, to| missing[to as usize] += 1);
-        let ready = (0..problem.nodes() as Node).filter(|&node| missing[node as usize] == 0).map(|node| (node, 0));
+        let ready = (0..problem.nodes() as Node).filter(|&node| missing[node as usize] == 0).map(|node| (node, None));
         let chains = problem.chains();
         Self {
             problem,
             walk,
-            with_ahead,
             extra: extra.to_vec(),
+            order: Vec::with_capacity(problem.chain_nodes.len()),
             successors: Successors::of(problem, extra),
             ready: ready.collect(),
             missing,
@@ -57,35 +59,37 @@ impl<'a, T: Cell> Kahn<'a, T> {
 
     fn run(&mut self) {
         while let Some((node, from)) = self.ready.pop_front() {
-            if let Some((chain, count)) = self.not_yet(node, from) {
-                self.waiting[chain].push(Reverse((count, node)));
+            if let Some((entry, chain, count)) = self.not_yet(node, from) {
+                self.waiting[chain as usize].push(Reverse((count, node, entry)));
                 continue;
             }
             self.placed[node as usize] = true;
             for &next in self.successors.of_node(node) {
                 self.missing[next as usize] -= 1;
                 if self.missing[next as usize] == 0 {
-                    self.ready.push_back((next, 0));
+                    self.ready.push_back((next, None));
                 }
             }
             if !self.problem.is(node, WRITE) {
                 continue;
             }
+            self.order.push(node);
             let chain = self.problem.chain[node as usize];
+            if chain == NONE {
+                continue;
+            }
             self.done[chain as usize] += 1;
             let waiting = &mut self.waiting[chain as usize];
-            while waiting.peek().is_some_and(|Reverse((count, _))| *count <= self.done[chain as usize]) {
-                let Reverse((_, node)) = waiting.pop().expect("it was just seen");
-                self.ready.push_back((node, chain));
+            while waiting.peek().is_some_and(|Reverse((count, ..))| *count <= self.done[chain as usize]) {
+                let Reverse((_, node, entry)) = waiting.pop().expect("it was just seen");
+                self.ready.push_back((node, Some(entry)));
             }
         }
     }
 
-    /// The first chain of which too little was placed, and how much it takes.
-    fn not_yet(&self, node: Node, from: u32) -> Option<(usize, u32)> {
-        let ahead = self.walk.ahead_of(self.problem, node).filter(|_| self.with_ahead)?;
-        let chains = ahead.iter().enumerate().skip(from as usize);
-        chains.map(|(chain, cell)| (chain, cell.count())).find(|&(chain, count)| self.done[chain] < count)
+    /// The first entry with a chain of which too little was placed, and how much it takes.
+    fn not_yet(&self, node: Node, from: Option<u32>) -> Option<(u32, u32, u32)> {
+        self.walk.ahead_of(node, from).find(|&(_, chain, count)| self.done[chain as usize] < count)
     }
 
     /// A shortest cycle among what could not be placed.
@@ -98,13 +102,10 @@ impl<'a, T: Cell> Kahn<'a, T> {
             let problem = self.problem;
             let mut before: Vec<Node> = problem.predecessors(node).collect();
             before.extend(into.get(&node).into_iter().flatten());
-            for (chain, cell) in
-                self.walk.ahead_of(problem, node).filter(|_| self.with_ahead).into_iter().flatten().enumerate()
-            {
-                if cell.count() > 0 {
-                    before.push(problem.chain_nodes[(problem.chain_start[chain] + cell.count() - 1) as usize]);
-                }
-            }
+            let last = |(_, chain, count): (u32, u32, u32)| {
+                problem.chain_nodes[(problem.chain_start[chain as usize] + count - 1) as usize]
+            };
+            before.extend(self.walk.ahead_of(node, None).map(last));
             before.retain(|&other| leftover[other as usize]);
             before
         };

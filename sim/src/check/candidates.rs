@@ -29,6 +29,10 @@ pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, ev
     let follows = |write: Node| after.iter().any(|&first| first == write || before(first, write));
     let deletes = problem.index.writes(problem.key[event as usize]).iter().filter(|&&write| problem.is(write, DELETE));
     let mut found = Vec::new();
+    // Nobody has a put in its past that nobody follows.
+    if !problem.is_kept(put) {
+        return found;
+    }
     for &write in deletes.chain(shown) {
         let possible = write != event && write != put && !follows(write) && !before(write, put);
         if !possible || shown.iter().any(|&shown| before(shown, write)) {
@@ -54,14 +58,18 @@ pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, ev
     found
 }
 
-/// The puts that may have been alive at a write that says that it replaced something.
+/// The puts that may have been alive at an event that says that it met something: a write, or a read answered 304.
 fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node) -> Vec<Explanation> {
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let writes = problem.index.writes(problem.key[event as usize]);
-    let past: Vec<Node> = writes.iter().copied().filter(|&write| before(write, event)).collect();
-    let possible = |&put: &Node| {
-        problem.is(put, PUT) && put != event && !before(event, put) && !past.iter().any(|&write| before(put, write))
-    };
+    // Rows of reads are gone by now; a write's own knows what joined happens-before, too.
+    let last = if problem.is_kept(event) { vec![event] } else { problem.last_writes(event) };
+    let precedes = |write: Node| write != event && last.iter().any(|&last| last == write || before(write, last));
+    let past: Vec<Node> = writes.iter().copied().filter(|&write| precedes(write)).collect();
+    let after = problem.first_writes(event);
+    let follows = |put: Node| after.iter().any(|&first| first == put || before(first, put));
+    let replaced = |put: Node| past.iter().any(|&write| before(put, write));
+    let possible = |&put: &Node| problem.is(put, PUT) && !follows(put) && !replaced(put);
     let explain = |put: Node| Explanation { write: put, edges: vec![(put, event)] };
     writes.iter().copied().filter(possible).map(explain).collect()
 }

@@ -55,14 +55,14 @@ fn for_each_final(history: &History, problem: &Problem, mut found: impl FnMut(u3
             (node as usize) < problem.operations && !problem.is(node, WRITE) && problem.view(node) != View::Open;
         if is_read {
             let key = problem.key[node as usize];
-            let row = rows.row(node);
             let mut segments = problem.index.segments(key);
             let all = segments.all(|segment| {
                 let answered = |&entry: &usize| history.outcome[problem.index.node[entry] as usize] == Outcome::Ok;
                 let last = (segment.start..segment.end).rev().find(answered);
-                last.is_none_or(|entry| problem.index.position[entry] < row[segment.chain as usize])
+                last.is_none_or(|entry| problem.index.position[entry] < rows.cell(node, segment.chain))
             });
-            if all {
+            let unfollowed = || problem.index.loose(key).iter();
+            if all && unfollowed().all(|&put| history.outcome[put as usize] != Outcome::Ok) {
                 found(key, node);
             }
         }

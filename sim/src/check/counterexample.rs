@@ -64,7 +64,8 @@ impl Report {
     #[must_use]
     pub fn counterexample(&self, history: &History, options: Options) -> Option<Counterexample> {
         let (level, wrong, forced) = self.found.as_ref()?;
-        let problem = Problem::of(history, options.program_order).ok()?;
+        let mut problem = Problem::of(history, options.program_order).ok()?;
+        problem.blind = options.blind;
         let mut shrinker = Shrinker::new(history, &problem, *level, options);
         let mut kept = shrinker.start(wrong, forced);
         shrinker.shrink(&mut kept);
@@ -73,7 +74,8 @@ impl Report {
         }
         let minimal = shrinker.is_minimal(&kept);
         let small = part(history, &problem, &kept, &shrinker.silent)?;
-        let small_problem = Problem::of(&small, false).ok()?;
+        let mut small_problem = Problem::of(&small, false).ok()?;
+        small_problem.blind = options.blind;
         let Decision::Broken(wrong, forced) = decide(&small_problem, *level, options.budget) else { return None };
         Some(Counterexample { history: small, problem: small_problem, level: *level, wrong, forced, minimal })
     }
@@ -240,11 +242,15 @@ impl<'a> Shrinker<'a> {
     fn was_perhaps_met(&self, put: Node, left: &[Node]) -> bool {
         let Some(rows) = &self.rows else { return false };
         let key = self.problem.key[put as usize];
+        let follows = |event: Node| {
+            let mut first = self.problem.first_writes(event).into_iter();
+            first.any(|first| first == put || rows.before(self.problem, first, put))
+        };
         let may = |&&event: &&Node| {
             self.problem.key[event as usize] == key
                 && self.problem.view(event) == View::Alive
                 && !self.silent.contains(&event)
-                && !rows.before(self.problem, event, put)
+                && !follows(event)
         };
         left.iter().find(may).is_some()
     }
@@ -270,7 +276,8 @@ impl<'a> Shrinker<'a> {
 
     fn is_broken(&self, kept: &[Node]) -> bool {
         let Some(small) = part(self.history, self.problem, kept, &self.silent) else { return false };
-        let Ok(problem) = Problem::of(&small, false) else { return false };
+        let Ok(mut problem) = Problem::of(&small, false) else { return false };
+        problem.blind = self.options.blind;
         matches!(decide(&problem, self.level, self.options.budget), Decision::Broken(..))
     }
 }

@@ -36,6 +36,12 @@ pub struct Names {
 }
 
 impl Names {
+    /// No texts yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { text: String::new(), ends: Vec::new(), slots: Vec::new() }
+    }
+
     /// How many texts.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -1,18 +1,24 @@
 //! Our own format: one JSON object on a line for each operation, read as a stream.
 //!
 //! A line is bounded, and every error names its line. A last line without its end that does not parse is a cut-off
-//! tail: the verdict is about what is whole, with a warning. Lines with only a `note` are the recorder's remarks.
+//! tail: the verdict is about what is whole, with a warning. Lines with only a `note` are the recorder's remarks. A line
+//! whose outcome is `sent` says that a request leaves, so that a recorder's crash hides no write.
 
 use super::history::{Action, History, Malformed, Operation, Outcome, Record};
+use super::intern::Names;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, Read as _, Write};
 
 /// The longest line, in bytes. A value is at most 8 MiB and may come back several times as siblings.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// The outcome of a line that only says that a request leaves.
+const SENT: &str = "sent";
 
 /// Why a history cannot be read.
 #[derive(Debug)]
@@ -166,6 +172,7 @@ pub fn read(input: impl BufRead) -> Result<History, ReadError> {
     let mut lines = Lines::new(input);
     let mut history = History::default();
     let mut notes = 0_u64;
+    let mut open = Open::default();
     while lines.advance()? {
         if lines.buffer.is_empty() && lines.is_open {
             break;
@@ -173,7 +180,11 @@ pub fn read(input: impl BufRead) -> Result<History, ReadError> {
         let parsed = serde_json::from_slice::<Line<'_>>(&lines.buffer);
         match parsed {
             Ok(line) if line.note.is_some() && line.op.is_none() => notes += 1,
-            Ok(line) => push(&mut history, lines.line, &line)?,
+            Ok(line) if line.outcome == Some(SENT) => open.note(lines.line, &line, &lines.buffer)?,
+            Ok(line) => {
+                line.id.map(|id| open.sent.remove(&id));
+                push(&mut history, lines.line, &line)?;
+            }
             Err(_) if lines.is_open => {
                 history.truncated = true;
                 let line = lines.line;
@@ -182,10 +193,74 @@ pub fn read(input: impl BufRead) -> Result<History, ReadError> {
             Err(error) => return Err(lines.error(unlocated(&error))),
         }
     }
+    open.close(&mut history)?;
     if notes > 0 {
         history.warnings.push(format!("{notes} lines are notes and were not judged"));
     }
     Ok(history)
+}
+
+/// Requests of which only the leaving is known so far, by id, with their lines.
+#[derive(Default)]
+struct Open {
+    sent: BTreeMap<u64, (u32, Vec<u8>)>,
+}
+
+impl Open {
+    fn note(&mut self, number: u32, line: &Line<'_>, text: &[u8]) -> Result<(), ReadError> {
+        let wrong = |problem: &str| ReadError::Line { line: number, problem: problem.into() };
+        let id = line.id.ok_or_else(|| wrong("the field \"id\" is missing"))?;
+        if line.call_ns.is_none() {
+            return Err(wrong("a line with the outcome \"sent\" needs \"call_ns\""));
+        }
+        if line.status.is_some() || line.token_out.is_some() || line.return_ns.is_some() {
+            return Err(wrong("the outcome is \"sent\" and there is an answer"));
+        }
+        if self.sent.insert(id, (number, text.to_vec())).is_some() {
+            return Err(at_line(number, &Malformed::DuplicateId(id)));
+        }
+        Ok(())
+    }
+
+    /// What was sent and never ended may have happened.
+    fn close(self, history: &mut History) -> Result<(), ReadError> {
+        for (number, text) in self.sent.into_values() {
+            let line = serde_json::from_slice::<Line<'_>>(&text);
+            let mut line = line.map_err(|error| ReadError::Line { line: number, problem: unlocated(&error) })?;
+            line.outcome = Some(Outcome::Unknown.name());
+            push(history, number, &line)?;
+        }
+        Ok(())
+    }
+}
+
+/// Parses every line and gives every text its number, and keeps nothing else: the yardstick for [`read`] and for the
+/// judge behind it. Says how many lines there were.
+///
+/// # Errors
+///
+/// The first line that does not follow the format.
+pub fn scan(input: impl BufRead) -> Result<u64, ReadError> {
+    let mut lines = Lines::new(input);
+    let (mut count, mut names) = (0, [const { Names::new() }; 6]);
+    while lines.advance()? {
+        let line: Line<'_> = serde_json::from_slice(&lines.buffer).map_err(|error| lines.error(unlocated(&error)))?;
+        let [clients, replicas, keys, values, tokens, versions] = &mut names;
+        let intern = |names: &mut Names, text: Option<&Text<'_>>| _ = text.map(|text| names.number(&text.0));
+        intern(clients, line.client.as_ref());
+        intern(replicas, line.replica.as_ref());
+        intern(keys, line.key.as_ref());
+        intern(tokens, line.token_in.as_ref());
+        intern(tokens, line.token_out.as_ref());
+        line.merged_from.iter().flatten().for_each(|text| intern(tokens, Some(text)));
+        let named = line.shown.iter().chain(&line.superseded).flatten();
+        named.for_each(|text| intern(versions, Some(text)));
+        for value in line.value.iter().chain(line.siblings.iter().flatten()) {
+            values.number(value.get());
+        }
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// What the parser says, with its column; its line is always the first, because it saw one line only.
@@ -279,6 +354,20 @@ struct Written<'a> {
 ///
 /// What the output says; a value that is no JSON text is invalid data.
 pub fn write(operation: &Operation, output: &mut impl Write) -> std::io::Result<()> {
+    write_as(operation, operation.outcome.name(), output)
+}
+
+/// Writes that this request is about to be sent. A later line with the same id says how it ended; without one the
+/// outcome is unknown.
+///
+/// # Errors
+///
+/// What the output says; a value that is no JSON text is invalid data.
+pub fn write_sent(operation: &Operation, output: &mut impl Write) -> std::io::Result<()> {
+    write_as(operation, SENT, output)
+}
+
+fn write_as(operation: &Operation, outcome: &str, output: &mut impl Write) -> std::io::Result<()> {
     fn raw(text: &str) -> std::io::Result<&RawValue> {
         serde_json::from_str(text).map_err(std::io::Error::from)
     }
@@ -300,7 +389,7 @@ pub fn write(operation: &Operation, output: &mut impl Write) -> std::io::Result<
         superseded: operation.superseded.as_deref(),
         call_ns: operation.call_ns,
         return_ns: operation.return_ns,
-        outcome: operation.outcome.name(),
+        outcome,
     };
     serde_json::to_writer(&mut *output, &written)?;
     output.write_all(b"\n")

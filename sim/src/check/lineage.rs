@@ -55,6 +55,22 @@ impl Lineage {
         Ok(sweep.lineage)
     }
 
+    /// The same with further edges, sorted by where they lead.
+    pub(crate) fn joined(&self, edges: &[(Node, Node)]) -> Self {
+        let mut before = Vec::with_capacity(self.before.len() + edges.len());
+        let mut rest = edges.iter().peekable();
+        let extended = self.range.iter().enumerate().map(|(node, &(start, end))| {
+            let begin = before.len() as u32;
+            before.extend_from_slice(&self.before[start as usize..end as usize]);
+            while let Some(&(from, _)) = rest.next_if(|&&(_, to)| to as usize == node) {
+                before.push(from);
+            }
+            (begin, before.len() as u32)
+        });
+        let range = extended.collect();
+        Self { range, before, operations: self.operations }
+    }
+
     /// How many nodes there are beyond the operations.
     pub(crate) const fn joints(&self) -> usize {
         self.range.len() - self.operations

@@ -7,6 +7,7 @@
 
 mod arbitration;
 mod candidates;
+mod certificate;
 mod convergence;
 pub mod generate;
 mod guarantees;
@@ -18,6 +19,7 @@ mod operation;
 mod order;
 mod pass;
 mod problem;
+pub mod proof;
 mod report;
 mod rows;
 mod search;
@@ -25,7 +27,7 @@ pub mod slow;
 mod writers;
 
 pub use problem::Unreadable;
-pub use report::{Options, Report, Verdict, judge};
+pub use report::{Blind, Options, Report, Verdict, judge};
 pub use search::{Budget, Level};
 mod counterexample;
 pub mod edn;

@@ -3,7 +3,7 @@
 //! No recursion: a session of ten million operations is one path of ten million nodes.
 
 use super::history::NONE;
-use super::problem::{Edge, Node, Problem, WRITE};
+use super::problem::{Edge, Node, PUT, Problem, View, WRITE};
 
 /// How many nodes to start from when looking for a short cycle.
 const STARTS_MAX: usize = 256;
@@ -124,15 +124,39 @@ const CARRIED_MAX: usize = 6;
 /// Ends of chains in the past of a node: chain and position of the last write that it knows of.
 type Carried = [(u32, u32); CARRIED_MAX];
 
+/// The puts that no chain needs: nobody follows them, and no event can have met one without naming it.
+fn loose(problem: &Problem, followed: &[bool]) -> Vec<bool> {
+    let unfollowed = |node: Node| problem.is(node, PUT) && !followed[node as usize];
+    let mut loose: Vec<bool> = (0..problem.nodes() as Node).map(unfollowed).collect();
+    let mut met: Vec<u32> = Vec::new();
+    for node in (0..problem.nodes() as Node).filter(|&node| problem.view(node) == View::Alive) {
+        met.push(problem.key[node as usize]);
+    }
+    met.sort_unstable();
+    met.dedup();
+    if !met.is_empty() {
+        let named = |node: usize| met.binary_search(&problem.key[node]).is_err();
+        loose.iter_mut().enumerate().for_each(|(node, loose)| *loose &= named(node));
+    }
+    loose
+}
+
 /// Covers the writes with chains, greedily: a write continues a chain that ends in its past, its session's first. So
 /// sessions are chains, and clients that ask once, or drop their tokens, share them. Reads stand in no chain, because
-/// a chain that ended in a read could never be continued by anybody who had not been there.
-pub(crate) fn cover(problem: &mut Problem) {
+/// a chain that ended in a read could never be continued by anybody who had not been there. Nor do puts that nobody
+/// follows, and a delete that nobody follows begins a chain: either would end the chain of its session. Writes of one
+/// origin, which the graph orders, are a chain of their own.
+pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
     let nodes = problem.nodes();
     problem.chain = vec![NONE; nodes];
     problem.position = vec![0; nodes];
-    let mut lengths: Vec<u32> = Vec::new();
+    let named = |node: Node| origins.get(node as usize).copied().filter(|&origin| origin != NONE);
+    let count = origins.iter().filter(|&&origin| origin != NONE).max().map_or(0, |&last| last as usize + 1);
+    let mut lengths: Vec<u32> = vec![0; count];
     let mut carried: Vec<Carried> = vec![[(NONE, 0); CARRIED_MAX]; nodes];
+    let mut followed = vec![false; nodes];
+    for_each_edge(problem, &[], |from, _| followed[from as usize] = true);
+    let loose = loose(problem, &followed);
     let order = std::mem::take(&mut problem.order);
     let plain = if order.is_empty() { nodes as Node } else { 0 };
     for node in (0..plain).chain(order.iter().copied()) {
@@ -148,9 +172,12 @@ pub(crate) fn cover(problem: &mut Problem) {
                 }
             }
         }
-        if problem.is(node, WRITE) {
+        if let Some(chain) = named(node).filter(|_| !loose[node as usize]) {
+            (problem.chain[node as usize], problem.position[node as usize]) = (chain, lengths[chain as usize]);
+            lengths[chain as usize] += 1;
+        } else if problem.is(node, WRITE) && !loose[node as usize] {
             let chain = match known[0] {
-                (NONE, _) => {
+                (chain, _) if chain == NONE || !followed[node as usize] => {
                     lengths.push(0);
                     lengths.len() as u32 - 1
                 }

@@ -5,6 +5,7 @@
 
 use super::history::NONE;
 use super::problem::{Edge, Node, PUT, Problem, View, WINNER};
+use super::report::Blind;
 use super::rows::{Cell, Rows};
 
 /// Why a history cannot be right, given the happens-before order and what joined it.
@@ -47,13 +48,22 @@ pub(crate) struct Walk<T> {
     pub(crate) rows: Rows<T>,
     pub(crate) wrong: Option<Break>,
     pub(crate) debts: Vec<Debt>,
-    /// For each winner, how far into each chain the writes before it reach; a slot of `ahead_cells`, or [`NONE`].
-    pub(crate) ahead: Vec<u32>,
-    pub(crate) ahead_cells: Vec<T>,
+    /// For each winner the first of its entries in `ahead`, or [`NONE`].
+    first_ahead: Vec<u32>,
+    ahead: Vec<Ahead>,
     /// Pairs of writes in arbitration order, certain ones.
     pub(crate) certain: Vec<Edge>,
     /// Pairs that a delete may undo.
     pub(crate) losing: Vec<Losing>,
+}
+
+/// How far into a chain the writes reach that must come before a winner.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    chain: u32,
+    count: u32,
+    /// The winner's next entry, or [`NONE`].
+    next: u32,
 }
 
 /// Which writes each event must have in its past: for one session guarantee, or all of the past.
@@ -78,13 +88,14 @@ pub(crate) fn walk<T: Cell>(
     arbitrate: bool,
     must: Must<'_>,
 ) -> Walk<T> {
-    let ahead = if arbitrate { vec![NONE; problem.nodes()] } else { Vec::new() };
+    let arbitrate = arbitrate && problem.blind != Some(Blind::Winners);
+    let first_ahead = if arbitrate { vec![NONE; problem.nodes()] } else { Vec::new() };
     let walk = Walk {
         rows: Rows::new(problem, extra),
         wrong: None,
         debts: Vec::new(),
-        ahead,
-        ahead_cells: Vec::new(),
+        first_ahead,
+        ahead: Vec::new(),
         certain: Vec::new(),
         losing: Vec::new(),
     };
@@ -136,8 +147,7 @@ impl<T: Cell> Walker<'_, T> {
         let is_winner = self.arbitrate && problem.is(event, WINNER);
         for (at, &put) in problem.shown(event).iter().enumerate() {
             for segment in problem.index.segments(key) {
-                let chain = segment.chain as usize;
-                let (limit, settled) = (walk.rows.row(event)[chain], walk.rows.row(put)[chain]);
+                let (limit, settled) = (walk.rows.cell(event, segment.chain), walk.rows.cell(put, segment.chain));
                 // What the put itself has in its past neither follows it nor competes with it.
                 if limit <= settled {
                     continue;
@@ -148,12 +158,12 @@ impl<T: Cell> Walker<'_, T> {
                     continue;
                 }
                 let write = problem.index.node[entry];
-                if walk.rows.before(problem, put, write) {
+                if walk.rows.before(problem, put, write) && problem.blind != Some(Blind::Overwritten) {
                     walk.wrong = Some(Break::Overwritten { event, shown: put, write });
                     return;
                 }
                 if is_winner && at == 0 {
-                    walk.put_ahead(problem, put, segment.chain, position + 1);
+                    walk.put_ahead(put, segment.chain, position + 1);
                 }
             }
         }
@@ -164,14 +174,13 @@ impl<T: Cell> Walker<'_, T> {
         self.writes.clear();
         self.puts.clear();
         self.deletes.clear();
-        let (index, row) = (&self.problem.index, self.walk.rows.row(event));
+        let (index, rows) = (&self.problem.index, &self.walk.rows);
         let shown = self.problem.shown(event);
         let has_deletes = index.has_deletes(key);
         for segment in index.segments(key) {
-            let chain = segment.chain as usize;
-            let limit = row[chain].count();
+            let limit = rows.cell(event, segment.chain).count();
             // What every shown put has in its past follows none of them, and each of them excuses its absence.
-            let settled = shown.iter().map(|&put| self.walk.rows.row(put)[chain].count()).min().unwrap_or(0);
+            let settled = shown.iter().map(|&put| rows.cell(put, segment.chain).count()).min().unwrap_or(0);
             if self.must.is_none() && limit <= settled {
                 continue;
             }
@@ -199,6 +208,9 @@ impl<T: Cell> Walker<'_, T> {
     }
 
     fn look_for_overwritten(&mut self, event: Node) {
+        if self.problem.blind == Some(Blind::Overwritten) {
+            return;
+        }
         for &shown in self.problem.shown(event) {
             if let Some(&write) = self.writes.iter().find(|&&write| self.before(shown, write)) {
                 self.walk.wrong = Some(Break::Overwritten { event, shown, write });
@@ -222,9 +234,15 @@ impl<T: Cell> Walker<'_, T> {
     }
 
     fn note_missing(&mut self, event: Node) {
+        if self.problem.blind == Some(Blind::Missing) {
+            return;
+        }
         for at in 0..self.puts.len() {
             let put = self.puts[at];
             if !self.problem.shown(event).contains(&put) && !self.was_removed(put, event) {
+                if self.problem.blind == Some(Blind::Eager) {
+                    self.walk.wrong = Some(Break::Missing { event, put });
+                }
                 self.walk.debts.push(Debt::Removed { put, event });
             }
         }
@@ -254,29 +272,35 @@ impl<T: Cell> Walker<'_, T> {
 
     fn note_alive(&mut self, event: Node) {
         let lives = |put: Node| !self.writes.iter().any(|&write| self.before(put, write));
-        if self.must.is_none() && !self.puts.iter().any(|&put| lives(put)) {
+        let looks = self.must.is_none() && self.problem.blind != Some(Blind::Alive);
+        if looks && !self.puts.iter().any(|&put| lives(put)) {
             self.walk.debts.push(Debt::Alive { event });
         }
     }
 }
 
-impl<T: Cell> Walk<T> {
-    fn put_ahead(&mut self, problem: &Problem, winner: Node, chain: u32, count: u32) {
-        let width = problem.chains();
-        let slot = &mut self.ahead[winner as usize];
-        if *slot == NONE {
-            *slot = (self.ahead_cells.len() / width) as u32;
-            self.ahead_cells.resize(self.ahead_cells.len() + width, T::default());
+impl<T> Walk<T> {
+    fn put_ahead(&mut self, winner: Node, chain: u32, count: u32) {
+        let mut at = self.first_ahead[winner as usize];
+        while at != NONE {
+            let ahead = &mut self.ahead[at as usize];
+            if ahead.chain == chain {
+                ahead.count = ahead.count.max(count);
+                return;
+            }
+            at = ahead.next;
         }
-        let cell = &mut self.ahead_cells[*slot as usize * width + chain as usize];
-        *cell = (*cell).max(T::of(count));
+        let next = std::mem::replace(&mut self.first_ahead[winner as usize], self.ahead.len() as u32);
+        self.ahead.push(Ahead { chain, count, next });
     }
 
-    /// How far into each chain the writes reach that must come before this winner.
-    pub(crate) fn ahead_of(&self, problem: &Problem, winner: Node) -> Option<&[T]> {
-        let width = problem.chains();
-        let slot = *self.ahead.get(winner as usize)?;
-        (slot != NONE).then(|| &self.ahead_cells[slot as usize * width..(slot as usize + 1) * width])
+    /// The chains of which so much must come before this winner: entry, chain and count. From this entry on, or all.
+    pub(crate) fn ahead_of(&self, winner: Node, from: Option<u32>) -> impl Iterator<Item = (u32, u32, u32)> {
+        let first = from.or_else(|| self.first_ahead.get(winner as usize).copied()).unwrap_or(NONE);
+        let entries = std::iter::successors((first != NONE).then_some(first), |&at| {
+            Some(self.ahead[at as usize].next).filter(|&next| next != NONE)
+        });
+        entries.map(|at| (at, self.ahead[at as usize].chain, self.ahead[at as usize].count))
     }
 }
 

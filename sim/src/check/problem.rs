@@ -4,9 +4,11 @@
 //! are lineage and read-from; together they are the happens-before of the design. What an event showed is a *view*:
 //! nothing known, at least these puts, exactly these puts, or at least one put that it does not name.
 
+use super::certificate::Certificate;
 use super::history::{Action, History, Malformed, NONE, Outcome, SILENT};
 use super::lineage::Lineage;
 use super::order;
+use super::report::Blind;
 use super::writers::Writers;
 
 /// A node's number.
@@ -84,11 +86,26 @@ pub(crate) struct Problem {
     pub(crate) nonsense: Option<Nonsense>,
     /// Reads of values that the cut-off end may have written.
     pub(crate) unexplained_reads: usize,
+    /// What is wrong with the checker.
+    pub(crate) blind: Option<Blind>,
 }
 
 impl Problem {
     pub(crate) fn of(history: &History, program_order: bool) -> Result<Self, Unreadable> {
-        let lineage = Lineage::of(history, program_order)?;
+        Self::with_lineage(history, Lineage::of(history, program_order)?, &[])
+    }
+
+    /// The same, joined with what the names of versions suggest.
+    pub(crate) fn certified(
+        history: &History,
+        program_order: bool,
+        certificate: &Certificate,
+    ) -> Result<Self, Unreadable> {
+        let lineage = Lineage::of(history, program_order)?.joined(&certificate.edges);
+        Self::with_lineage(history, lineage, &certificate.origin)
+    }
+
+    fn with_lineage(history: &History, lineage: Lineage, origins: &[u32]) -> Result<Self, Unreadable> {
         let nodes = history.len() + lineage.joints();
         let mut problem = Self {
             operations: history.len(),
@@ -107,6 +124,7 @@ impl Problem {
             cycle: None,
             nonsense: None,
             unexplained_reads: 0,
+            blind: None,
         };
         problem.key.resize(nodes, NONE);
         problem.note_views(history)?;
@@ -117,7 +135,7 @@ impl Problem {
                 return Ok(problem);
             }
         }
-        order::cover(&mut problem);
+        order::cover(&mut problem, origins);
         problem.index = KeyIndex::of(&problem, history.keys.len());
         Ok(problem)
     }
@@ -137,6 +155,23 @@ impl Problem {
                 found.push(node);
             } else {
                 open.extend(successors.of_node(node).iter().copied().filter(|&next| seen.insert(next)));
+            }
+        }
+        found
+    }
+
+    /// A write that stands in a chain. A put that nobody follows stands in none: nothing has it in its past.
+    pub(crate) fn is_kept(&self, node: Node) -> bool {
+        self.chain[node as usize] != NONE
+    }
+
+    /// The last writes that precede an event: itself not among them. Whatever precedes it is one of them, or precedes one.
+    pub(crate) fn last_writes(&self, event: Node) -> Vec<Node> {
+        let mut seen = std::collections::BTreeSet::new();
+        let (mut open, mut found) = (vec![event], Vec::new());
+        while let Some(node) = open.pop() {
+            for before in self.predecessors(node).filter(|&before| seen.insert(before)) {
+                if self.is(before, WRITE) { found.push(before) } else { open.push(before) }
             }
         }
         found
@@ -347,7 +382,8 @@ pub(crate) struct Segment {
 impl KeyIndex {
     fn of(problem: &Problem, keys: usize) -> Self {
         let mut next = vec![0_u32; keys + 1];
-        let writes = || problem.chain_nodes.iter().copied().filter(|&node| problem.is(node, WRITE));
+        let loose = || (0..problem.nodes() as Node).filter(|&node| problem.is(node, WRITE) && !problem.is_kept(node));
+        let writes = || problem.chain_nodes.iter().copied().chain(loose());
         let mut has_deletes = vec![false; keys];
         for node in writes() {
             let key = problem.key[node as usize] as usize;
@@ -368,12 +404,12 @@ impl KeyIndex {
         }
         for key in 0..keys {
             index.key_start.push(index.segment_chain.len() as u32);
-            let mut chain = NONE;
+            let mut chain = None;
             for at in bounds[key] as usize..bounds[key + 1] as usize {
                 let here = problem.chain[index.node[at] as usize];
-                if here != chain {
-                    chain = here;
-                    index.segment_chain.push(chain);
+                if Some(here) != chain {
+                    chain = Some(here);
+                    index.segment_chain.push(here);
                     index.segment_start.push(at as u32);
                 }
             }
@@ -410,12 +446,23 @@ impl KeyIndex {
     }
 
     pub(crate) fn segments(&self, key: u32) -> impl Iterator<Item = Segment> {
+        self.all_segments(key).filter(|segment| segment.chain != NONE)
+    }
+
+    /// Those that stand in no chain come last.
+    fn all_segments(&self, key: u32) -> impl Iterator<Item = Segment> {
         let range = self.key_start[key as usize] as usize..self.key_start[key as usize + 1] as usize;
         range.map(|at| Segment {
             chain: self.segment_chain[at],
             start: self.segment_start[at] as usize,
             end: self.segment_start[at + 1] as usize,
         })
+    }
+
+    /// The puts of a key that nobody follows.
+    pub(crate) fn loose(&self, key: u32) -> &[Node] {
+        let loose = self.all_segments(key).find(|segment| segment.chain == NONE);
+        loose.map_or(&[], |segment| &self.node[segment.start..segment.end])
     }
 
     /// The last entry of a segment among the first `limit` nodes of its chain.

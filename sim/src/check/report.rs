@@ -1,8 +1,10 @@
 //! The verdict on a history, level by level.
 
+use super::certificate::Certificate;
 use super::history::History;
 use super::pass::Break;
 use super::problem::{Problem, Unreadable};
+use super::proof::Proof;
 use super::search::{Budget, Decision, Forced, Level, decide};
 use std::fmt;
 
@@ -27,8 +29,28 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// A check that is not made, or made wrongly: mutants of the checker, which the second opinion must find out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blind {
+    /// A value may be shown after what came after it.
+    Overwritten,
+    /// A value may be missing without a reason.
+    Missing,
+    /// Something may be met where nothing is.
+    Alive,
+    /// Winners may differ from reader to reader.
+    Winners,
+    /// A value may be missing only when its delete was seen: the tempting wording that convicts the innocent.
+    Eager,
+}
+
+impl Blind {
+    /// Every mutant of the checker.
+    pub const ALL: [Self; 5] = [Self::Overwritten, Self::Missing, Self::Alive, Self::Winners, Self::Eager];
+}
+
 /// How to judge.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// A client's own order counts, too, not only its tokens.
     pub program_order: bool,
@@ -36,6 +58,16 @@ pub struct Options {
     pub causal_only: bool,
     /// How much to spend on each level.
     pub budget: Budget,
+    /// Try what the names of versions suggest first.
+    pub certificates: bool,
+    /// What is wrong with the checker; none for nothing.
+    pub blind: Option<Blind>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { program_order: false, causal_only: false, budget: Budget::default(), certificates: true, blind: None }
+    }
 }
 
 /// The verdict on a history.
@@ -49,6 +81,10 @@ pub struct Report {
     pub convergence: Option<Verdict>,
     /// What to know about the verdict.
     pub warnings: Vec<String>,
+    /// The names of versions led to the explanation.
+    pub certified: bool,
+    /// What explains every event, if the strongest level that was asked is fine.
+    pub proof: Option<Proof>,
     pub(crate) found: Option<(Level, Break, Vec<Forced>)>,
     /// Two final reads that differ.
     pub(crate) diverged: Option<(u32, u32)>,
@@ -81,24 +117,43 @@ impl Report {
 /// The line of an operation that cannot stand in a history with the others: a token from nowhere, a value written
 /// twice.
 pub fn judge(history: &History, options: Options) -> Result<Report, Unreadable> {
-    let problem = Problem::of(history, options.program_order)?;
+    if let Some(report) = by_certificate(history, options)? {
+        return Ok(report);
+    }
+    let mut problem = Problem::of(history, options.program_order)?;
+    problem.blind = options.blind;
     Ok(judge_problem(history, &problem, options))
 }
 
-pub(crate) fn judge_problem(history: &History, problem: &Problem, options: Options) -> Report {
-    let mut warnings = history.warnings.clone();
-    if problem.unexplained_reads > 0 {
-        let count = problem.unexplained_reads;
-        warnings.push(format!("{count} reads returned what the cut-off end may have written, and were not judged"));
+/// How many walks a certificate gets to find the few deletes that nobody read.
+const CERTIFICATE_WALKS: u64 = 40;
+
+/// The verdict if the names of versions lead to an explanation at once.
+fn by_certificate(history: &History, options: Options) -> Result<Option<Report>, Unreadable> {
+    let Some(certificate) = Certificate::of(history).filter(|_| options.certificates) else { return Ok(None) };
+    let mut problem = Problem::certified(history, options.program_order, &certificate)?;
+    if problem.cycle.is_some() || problem.nonsense.is_some() {
+        return Ok(None);
     }
-    let mut report = Report {
-        operations: history.len(),
-        verdicts: [Verdict::Unknown; 6],
-        convergence: None,
-        warnings,
-        found: None,
-        diverged: None,
-    };
+    problem.blind = options.blind;
+    let budget = Budget { walks: CERTIFICATE_WALKS.min(options.budget.walks), ..options.budget };
+    let level = if options.causal_only { Level::Causal } else { Level::Convergent };
+    let Decision::Fine(mut proof) = decide(&problem, level, budget) else { return Ok(None) };
+    proof.edges.extend_from_slice(&certificate.edges);
+    let mut report = Report::new(history, &problem);
+    report.verdicts = [Verdict::Fine; 6];
+    report.certified = true;
+    report.proof = Some(proof);
+    if options.causal_only {
+        report.verdicts[Level::Convergent as usize] = Verdict::Unknown;
+    } else {
+        (report.convergence, report.diverged) = super::convergence::judge(history, &problem);
+    }
+    Ok(Some(report))
+}
+
+pub(crate) fn judge_problem(history: &History, problem: &Problem, options: Options) -> Report {
+    let mut report = Report::new(history, problem);
     // Whatever explains the strongest level explains all; the others are asked only when it does not.
     let convergent = match options.causal_only {
         true => Verdict::Unknown,
@@ -121,6 +176,9 @@ pub(crate) fn judge_problem(history: &History, problem: &Problem, options: Optio
         };
         report.verdicts[level as usize] = verdict;
     }
+    if causal == Verdict::Broken && problem.nodes() > super::guarantees::NODES_MAX {
+        report.classify(history, options);
+    }
     let problem_is_whole = problem.cycle.is_none() && problem.nonsense.is_none();
     if problem_is_whole && !options.causal_only {
         (report.convergence, report.diverged) = super::convergence::judge(history, problem);
@@ -129,9 +187,40 @@ pub(crate) fn judge_problem(history: &History, problem: &Problem, options: Optio
 }
 
 impl Report {
+    fn new(history: &History, problem: &Problem) -> Self {
+        let mut warnings = history.warnings.clone();
+        if problem.unexplained_reads > 0 {
+            let count = problem.unexplained_reads;
+            warnings.push(format!("{count} reads returned what the cut-off end may have written, and were not judged"));
+        }
+        Self {
+            operations: history.len(),
+            verdicts: [Verdict::Unknown; 6],
+            convergence: None,
+            warnings,
+            certified: false,
+            proof: None,
+            found: None,
+            diverged: None,
+        }
+    }
+
+    /// A history too large to be asked for each guarantee is asked through its counterexample: what those few
+    /// operations break alone, the whole breaks, because nothing that may excuse them was taken away.
+    fn classify(&mut self, history: &History, options: Options) {
+        let found = self.counterexample(history, options);
+        let Some(found) = found.filter(|found| found.history().len() < history.len()) else { return };
+        for level in found.broken() {
+            self.verdicts[level as usize] = Verdict::Broken;
+        }
+    }
+
     fn decide(&mut self, problem: &Problem, level: Level, budget: Budget) -> Verdict {
         match decide(problem, level, budget) {
-            Decision::Fine(_) => Verdict::Fine,
+            Decision::Fine(proof) => {
+                self.proof.get_or_insert(proof);
+                Verdict::Fine
+            }
             Decision::Unknown => Verdict::Unknown,
             Decision::Broken(wrong, forced) => {
                 if self.found.as_ref().is_none_or(|(known, ..)| level < *known) {

@@ -1,10 +1,11 @@
 //! One vector per event: how far into each chain of writes its past reaches.
 //!
-//! Rows of writes are kept, because every question is about them; rows of other events are freed, or handed on, after
-//! their last use. A cell is as small as the longest chain allows.
+//! Rows of writes that somebody follows are kept, because every question is about them; other rows are freed, or handed
+//! on, after their last use. A cell is as small as the longest chain allows. Rows are made of pages, which they share
+//! until one of them changes: thousands of sessions that know the same about most of the others stay cheap.
 
 use super::history::NONE;
-use super::problem::{Edge, Node, Problem, WRITE};
+use super::problem::{Edge, Node, Problem};
 
 /// A cell of a row.
 pub(crate) trait Cell: Copy + Ord + Default {
@@ -28,41 +29,68 @@ cell!(u8);
 cell!(u16);
 cell!(u32);
 
+/// Cells in a page, where there are that many chains.
+const PAGE_MAX: usize = 64;
+
+/// The page of rows that know nothing; it is never written.
+const BLANK: u32 = 0;
+
 /// All rows of one pass.
 #[derive(Debug)]
 pub(crate) struct Rows<T> {
-    width: usize,
+    /// Cells in a page.
+    page: usize,
+    /// Pages in a row.
+    pages: usize,
     cells: Vec<T>,
+    /// How many rows have each page.
+    sharers: Vec<u32>,
+    free_pages: Vec<u32>,
+    /// The pages of each row.
+    table: Vec<u32>,
+    free_rows: Vec<u32>,
+    /// The row of each node.
     slot: Vec<u32>,
-    free: Vec<u32>,
     /// How often each node's row is still to be joined into another.
     uses: Vec<u32>,
 }
 
 impl<T: Cell> Rows<T> {
     pub(crate) fn new(problem: &Problem, extra: &[Edge]) -> Self {
-        let width = problem.chains();
+        let page = problem.chains().min(PAGE_MAX);
         let mut uses = vec![0; problem.nodes()];
         super::order::for_each_edge(problem, extra, |from, _| uses[from as usize] += 1);
-        Self { width, cells: Vec::new(), slot: vec![NONE; problem.nodes()], free: Vec::new(), uses }
+        Self {
+            page,
+            pages: problem.chains().div_ceil(page),
+            cells: vec![T::default(); page],
+            sharers: vec![0],
+            free_pages: Vec::new(),
+            table: Vec::new(),
+            free_rows: Vec::new(),
+            slot: vec![NONE; problem.nodes()],
+            uses,
+        }
     }
 
-    pub(crate) fn row(&self, node: Node) -> &[T] {
-        let start = self.slot[node as usize] as usize * self.width;
-        &self.cells[start..start + self.width]
+    /// How far into a chain the past of a node reaches.
+    pub(crate) fn cell(&self, node: Node, chain: u32) -> T {
+        let (page, at) = (chain as usize / self.page, chain as usize % self.page);
+        let page = self.table[self.slot[node as usize] as usize * self.pages + page];
+        self.cells[page as usize * self.page + at]
     }
 
-    /// Whether the write `a` is before the write `b`.
+    /// Whether the write `a` is before the write `b`, which somebody follows.
     pub(crate) fn before(&self, problem: &Problem, a: Node, b: Node) -> bool {
-        let (chain, position) = (problem.chain[a as usize] as usize, problem.position[a as usize]);
-        a != b && self.cells[self.slot[b as usize] as usize * self.width + chain].count() > position
+        let chain = problem.chain[a as usize];
+        a != b && chain != NONE && self.cell(b, chain).count() > problem.position[a as usize]
     }
 
     /// Begins the row of a node: the join of the rows before it.
     pub(crate) fn open(&mut self, problem: &Problem, node: Node, extra: impl Iterator<Item = Node> + Clone) {
         let before = || problem.predecessors(node).chain(extra.clone());
         // A row that nobody else needs is taken over instead of copied.
-        let heir = before().find(|&other| self.uses[other as usize] == 1 && !problem.is(other, WRITE));
+        let heir = before().find(|&other| self.uses[other as usize] == 1 && !problem.is_kept(other));
         let slot = match heir {
             Some(other) => self.slot[other as usize],
             None => self.fresh(before().next()),
@@ -76,50 +104,108 @@ impl<T: Cell> Rows<T> {
         }
         for other in before() {
             self.uses[other as usize] -= 1;
-            if self.uses[other as usize] == 0 && !problem.is(other, WRITE) && self.slot[other as usize] != slot {
-                self.free.push(self.slot[other as usize]);
+            if self.uses[other as usize] == 0 && !problem.is_kept(other) && self.slot[other as usize] != slot {
+                self.release(self.slot[other as usize]);
             }
         }
     }
 
+    /// A row that shares all its pages with another, or is blank.
     fn fresh(&mut self, copied: Option<Node>) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            let slot = self.cells.len() / self.width;
-            self.cells.resize((slot + 1) * self.width, T::default());
+        let slot = self.free_rows.pop().unwrap_or_else(|| {
+            let slot = self.table.len() / self.pages;
+            self.table.resize((slot + 1) * self.pages, BLANK);
             slot as u32
         });
-        let start = slot as usize * self.width;
+        let start = slot as usize * self.pages;
         match copied {
             Some(other) => {
-                let from = self.slot[other as usize] as usize * self.width;
-                self.cells.copy_within(from..from + self.width, start);
+                let from = self.slot[other as usize] as usize * self.pages;
+                for at in 0..self.pages {
+                    let page = self.table[from + at];
+                    self.sharers[page as usize] += 1;
+                    self.table[start + at] = page;
+                }
             }
-            None => self.cells[start..start + self.width].fill(T::default()),
+            None => self.table[start..start + self.pages].fill(BLANK),
         }
         slot
     }
 
-    fn join(&mut self, into: u32, from: u32) {
-        let (into, from) = (into as usize * self.width, from as usize * self.width);
-        let (low, high) = self.cells.split_at_mut(into.max(from));
-        let (target, source) = if into < from {
-            (&mut low[into..into + self.width], &high[..self.width])
-        } else {
-            (&mut high[..self.width], &low[from..from + self.width])
-        };
-        for (cell, &other) in target.iter_mut().zip(source) {
-            *cell = (*cell).max(other);
+    fn release(&mut self, slot: u32) {
+        let start = slot as usize * self.pages;
+        for at in start..start + self.pages {
+            self.drop_page(self.table[at]);
         }
+        self.free_rows.push(slot);
+    }
+
+    fn drop_page(&mut self, page: u32) {
+        if page != BLANK {
+            self.sharers[page as usize] -= 1;
+            if self.sharers[page as usize] == 0 {
+                self.free_pages.push(page);
+            }
+        }
+    }
+
+    fn join(&mut self, into: u32, from: u32) {
+        let (into, from) = (into as usize * self.pages, from as usize * self.pages);
+        for at in 0..self.pages {
+            let (mine, theirs) = (self.table[into + at], self.table[from + at]);
+            if mine == theirs || theirs == BLANK {
+                continue;
+            }
+            let (own, other) = (self.page_of(mine), self.page_of(theirs));
+            let ahead = own.iter().zip(other).any(|(own, other)| own > other);
+            let behind = own.iter().zip(other).any(|(own, other)| own < other);
+            if !ahead {
+                self.sharers[theirs as usize] += 1;
+                self.table[into + at] = theirs;
+                self.drop_page(mine);
+            } else if behind {
+                let target = self.owned(into + at) as usize * self.page;
+                let source = theirs as usize * self.page;
+                for cell in 0..self.page {
+                    self.cells[target + cell] = self.cells[target + cell].max(self.cells[source + cell]);
+                }
+            }
+        }
+    }
+
+    fn page_of(&self, page: u32) -> &[T] {
+        &self.cells[page as usize * self.page..(page as usize + 1) * self.page]
+    }
+
+    /// The page at this place of the table, which no other row has from now on.
+    fn owned(&mut self, place: usize) -> u32 {
+        let page = self.table[place];
+        if page != BLANK && self.sharers[page as usize] == 1 {
+            return page;
+        }
+        let fresh = self.free_pages.pop().unwrap_or_else(|| {
+            let fresh = self.sharers.len() as u32;
+            self.sharers.push(0);
+            self.cells.resize(self.cells.len() + self.page, T::default());
+            fresh
+        });
+        let from = page as usize * self.page;
+        self.cells.copy_within(from..from + self.page, fresh as usize * self.page);
+        self.sharers[fresh as usize] = 1;
+        self.drop_page(page);
+        self.table[place] = fresh;
+        fresh
     }
 
     /// Ends the row of a node: a write itself is in it from now on.
     pub(crate) fn close(&mut self, problem: &Problem, node: Node) {
-        if problem.is(node, WRITE) {
+        let slot = self.slot[node as usize];
+        if problem.is_kept(node) {
             let (chain, position) = (problem.chain[node as usize] as usize, problem.position[node as usize]);
-            let start = self.slot[node as usize] as usize * self.width;
-            self.cells[start + chain] = T::of(position + 1);
+            let page = self.owned(slot as usize * self.pages + chain / self.page);
+            self.cells[page as usize * self.page + chain % self.page] = T::of(position + 1);
         } else if self.uses[node as usize] == 0 {
-            self.free.push(self.slot[node as usize]);
+            self.release(slot);
         }
     }
 }

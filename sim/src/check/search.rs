@@ -11,6 +11,7 @@ use super::guarantees;
 use super::order;
 use super::pass::{Break, Debt, Losing, Must, Walk, walk};
 use super::problem::{Edge, Node, Problem};
+use super::proof::Proof;
 use super::rows::Cell;
 
 /// What is asked of a history.
@@ -71,8 +72,8 @@ impl Level {
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// These edges, joined to happens-before, explain every event.
-    Fine(Vec<Edge>),
+    /// This explains every event.
+    Fine(Proof),
     /// It cannot be explained: the first reason found, and the edges that had been forced by then.
     Broken(Break, Vec<Forced>),
     /// Neither within the budget.
@@ -179,14 +180,14 @@ impl<'a, T: Cell> Search<'a, T> {
             Settled::Broken(wrong, forced) => return Decision::Broken(wrong, forced),
             Settled::OutOfBudget => return Decision::Unknown,
             Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&root, &walk) {
-                Arbitrated::Fine => return Decision::Fine(root.edges),
+                Arbitrated::Fine(order) => return Decision::Fine(Proof { edges: root.edges, order }),
                 Arbitrated::Broken(wrong) => return Decision::Broken(wrong, Vec::new()),
                 Arbitrated::Cases(wrong, cases) => (Some(wrong), cases),
             },
             Settled::Open(open, walk) => {
                 drop(walk);
-                if let Some(fine) = self.dive(root.clone(), &open) {
-                    return Decision::Fine(fine);
+                if let Some(proof) = self.dive(root.clone(), &open) {
+                    return Decision::Fine(proof);
                 }
                 (None, split(&root, &open))
             }
@@ -197,7 +198,7 @@ impl<'a, T: Cell> Search<'a, T> {
                 Settled::OutOfBudget => return Decision::Unknown,
                 Settled::Broken(wrong, forced) => _ = first_break.get_or_insert((wrong, forced)),
                 Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&case, &walk) {
-                    Arbitrated::Fine => return Decision::Fine(case.edges),
+                    Arbitrated::Fine(order) => return Decision::Fine(Proof { edges: case.edges, order }),
                     Arbitrated::Broken(wrong) => _ = first_break.get_or_insert((wrong, Vec::new())),
                     Arbitrated::Cases(_, more) => cases.extend(more),
                 },
@@ -264,7 +265,7 @@ impl<'a, T: Cell> Search<'a, T> {
     }
 
     /// Takes the likeliest explanation of every debt at once, again and again.
-    fn dive(&mut self, mut case: Case, open: &[(Debt, Vec<Explanation>)]) -> Option<Vec<Edge>> {
+    fn dive(&mut self, mut case: Case, open: &[(Debt, Vec<Explanation>)]) -> Option<Proof> {
         let mut guesses: Vec<Explanation> = open.iter().map(|(debt, ways)| likeliest(*debt, ways).clone()).collect();
         loop {
             for guess in guesses.drain(..) {
@@ -274,7 +275,10 @@ impl<'a, T: Cell> Search<'a, T> {
             match self.settle(&mut case) {
                 Settled::Broken(..) | Settled::OutOfBudget => return None,
                 Settled::Open(open, walk) if open.is_empty() => {
-                    return matches!(self.arbitrate(&case, &walk), Arbitrated::Fine).then_some(case.edges);
+                    return match self.arbitrate(&case, &walk) {
+                        Arbitrated::Fine(order) => Some(Proof { edges: case.edges, order }),
+                        Arbitrated::Broken(_) | Arbitrated::Cases(..) => None,
+                    };
                 }
                 Settled::Open(open, _) => {
                     guesses.extend(open.iter().map(|(debt, ways)| likeliest(*debt, ways).clone()))
@@ -286,14 +290,15 @@ impl<'a, T: Cell> Search<'a, T> {
     /// Looks for an order of all writes, once everything else is explained.
     fn arbitrate(&self, case: &Case, walk: &Walk<T>) -> Arbitrated {
         if self.level != Level::Convergent {
-            return Arbitrated::Fine;
+            return Arbitrated::Fine(Vec::new());
         }
         let mut certain = case.edges.clone();
         certain.extend(case.before.iter().chain(&walk.certain));
         let mut all = certain.clone();
         all.extend(walk.losing.iter().map(|losing| (losing.put, losing.winner)));
-        let Some(cycle) = arbitration::cycle(self.problem, walk, &all, true) else {
-            return Arbitrated::Fine;
+        let cycle = match arbitration::order(self.problem, walk, &all) {
+            Ok(order) => return Arbitrated::Fine(order),
+            Err(cycle) => cycle,
         };
         let mut ways: Vec<(Losing, Vec<Explanation>)> = walk
             .losing
@@ -303,7 +308,7 @@ impl<'a, T: Cell> Search<'a, T> {
             .collect();
         certain.extend(ways.iter().filter(|(_, ways)| ways.is_empty()).map(|(losing, _)| (losing.put, losing.winner)));
         ways.retain(|(_, ways)| !ways.is_empty());
-        if let Some(cycle) = arbitration::cycle(self.problem, walk, &certain, true) {
+        if let Err(cycle) = arbitration::order(self.problem, walk, &certain) {
             return Arbitrated::Broken(Break::Arbitration(cycle));
         }
         // Some pair of the cycle can be undone: it is, or it stands.
@@ -323,7 +328,8 @@ impl<'a, T: Cell> Search<'a, T> {
 }
 
 enum Arbitrated {
-    Fine,
+    /// All writes in order.
+    Fine(Vec<Node>),
     Broken(Break),
     Cases(Break, Vec<Case>),
 }

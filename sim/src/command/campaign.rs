@@ -1,4 +1,4 @@
-//! `run` and `bench`.
+//! `run`.
 
 use super::{Done, End, ProgressLine, bar, clock, cores, revision, spread};
 use crate::Run;
@@ -21,8 +21,12 @@ pub(crate) fn run(asked: &Run) -> Done {
         (None, Some(seeds)) => seeds,
         (None, None) => return Err("say --seed N or --seeds a..b".into()),
     };
-    let setting =
-        Setting { baseline: asked.baseline, suspicious: asked.suspicious, ..setting(asked.mutant.as_deref())? };
+    let setting = Setting {
+        baseline: asked.baseline,
+        suspicious: asked.suspicious,
+        judged: asked.judged,
+        ..setting(asked.mutant.as_deref())?
+    };
     let profile = profile(&asked.profile)?;
     let (part, parts) = asked.shard.unwrap_or((0, 1));
     let (summary, passed) = spread_seeds(asked, (from, to), (part, parts), profile, setting);
@@ -38,6 +42,10 @@ pub(crate) fn run(asked: &Run) -> Done {
         rate(summary.schedules),
         rate(summary.events) / 1e6
     );
+    println!("{} runs were judged by what their clients saw, too", summary.judged);
+    for (fingerprint, (convicted, invisible)) in &summary.visible {
+        println!("  {fingerprint}: clients could see {convicted}, and could not see {invisible}");
+    }
     for (fingerprint, failure) in &summary.failures {
         report(fingerprint, failure, profile, setting, &asked.cases)?;
     }
@@ -70,12 +78,11 @@ fn setting(mutant: Option<&str>) -> Result<Setting, String> {
     Ok(Setting { mutant, ..Setting::default() })
 }
 
-fn profile(name: &str) -> Result<Profile, String> {
-    match name {
-        "mixed" => Ok(Profile::Mixed),
-        "speed" => Ok(Profile::Speed),
-        other => Err(format!("there is no profile \"{other}\"; there are mixed and speed")),
-    }
+pub(super) fn profile(name: &str) -> Result<Profile, String> {
+    Profile::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name()).collect();
+        format!("there is no profile \"{name}\"; there are {}", names.join(", "))
+    })
 }
 
 fn spread_seeds(
@@ -118,7 +125,8 @@ fn report(
     cases: &Path,
 ) -> Result<(), String> {
     println!("seed {} (and {} more): {}", failure.seed, failure.times - 1, failure.violation);
-    let Some(mut case) = Case::of(&draw::plan(failure.seed, profile), setting) else {
+    let judged = failure.violation.is_the_checkers();
+    let Some(mut case) = Case::of(&draw::plan(failure.seed, profile), Setting { judged, ..setting }) else {
         return Err(format!("seed {} failed and then passed: the simulator is not deterministic", failure.seed));
     };
     case.revision = revision();
@@ -149,35 +157,6 @@ fn append_json(path: &Path, summary: &Summary) -> std::io::Result<()> {
     let counts: serde_json::Map<String, serde_json::Value> =
         Kind::ALL.iter().map(|&kind| (kind.name().to_owned(), summary.counts.count(kind).into())).collect();
     let line = serde_json::json!({ "kind": "summary", "schedules": summary.schedules, "events": summary.events,
-        "idle_events": summary.idle_events, "adversity": counts, "hash": format!("{:016x}", summary.hash) });
+        "idle_events": summary.idle_events, "judged": summary.judged, "adversity": counts, "hash": format!("{:016x}", summary.hash) });
     writeln!(file, "{line}")
-}
-
-pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
-    let mut rates = Vec::new();
-    for round in 0..rounds as u64 {
-        let started = clock();
-        let seeds = round * schedules..(round + 1) * schedules;
-        let summary = campaign(seeds, Profile::Speed, Setting::default());
-        let seconds = started.elapsed().as_secs_f64();
-        let per = |count: u64| count as f64 / seconds;
-        rates.push((per(summary.schedules), per(summary.events) / 1e6));
-        println!(
-            "round {round}: {:.0} schedules/s, {:.2} M events/s, {} events and {} % idle in one, {} failures",
-            per(summary.schedules),
-            per(summary.events) / 1e6,
-            summary.events / summary.schedules.max(1),
-            summary.idle_events * 100 / summary.events.max(1),
-            summary.failures.len()
-        );
-    }
-    rates.sort_by(|a, b| a.1.total_cmp(&b.1));
-    if let (Some(least), Some(most)) = (rates.first(), rates.last()) {
-        let median = rates[rates.len() / 2];
-        println!(
-            "median {:.0} schedules/s, {:.2} M events/s (from {:.2} to {:.2})",
-            median.0, median.1, least.1, most.1
-        );
-    }
-    Ok(End::Clean)
 }

@@ -73,7 +73,7 @@ pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
 }
 
 /// The first plan in order that fails, tried on all cores.
-fn first(plans: &[Plan], fails: &(impl Fn(&Plan) -> bool + Sync)) -> Option<usize> {
+pub(super) fn first(plans: &[Plan], fails: &(impl Fn(&Plan) -> bool + Sync)) -> Option<usize> {
     let mut found: Option<usize> = None;
     spread(
         cores(),
@@ -93,10 +93,12 @@ pub(crate) fn show(asked: &Show) -> Done {
     let case = read(&asked.case)?;
     let setting = Setting { thorough: true, ..case.setting().map_err(|error| error.to_string())? };
     let sink = Sink::default();
+    let text = TextTrace::new(sink.clone(), asked.idle);
+    let names = text.names();
     let observer: Box<dyn Observer> = match (&asked.shiviz, asked.json) {
         (Some(_), _) => Box::new(ShiViz::new(sink.clone())),
         (None, true) => Box::new(JsonLines::new(sink.clone())),
-        (None, false) => Box::new(TextTrace::new(sink.clone(), asked.idle)),
+        (None, false) => Box::new(text),
     };
     let recording = Some(Recording::following(case.choices.clone()));
     let (verdict, _) = run_watched(&case.plan, setting, Watch { recording, observer: Some(observer) });
@@ -106,7 +108,7 @@ pub(crate) fn show(asked: &Show) -> Done {
     }
     match verdict.violation {
         Some(violation) => {
-            println!("{violation}");
+            println!("{}", names.shorten(&violation.to_string()));
             Ok(End::Violation)
         }
         None => Ok(End::Clean),

@@ -1,12 +1,11 @@
-//! `check` and `check-bench`.
+//! `check`.
 
-use super::{Done, End, clock};
+use super::{Done, End};
 use hence_sim::check::formats::{self, Format};
-use hence_sim::check::generate::{Generator, Shape};
-use hence_sim::check::history::{Action, History};
+use hence_sim::check::history::History;
 use hence_sim::check::{Level, Options, Report, Verdict, judge};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Judge a history of what clients saw
@@ -35,6 +34,22 @@ pub(crate) struct Check {
     /// Which: json, plume, edn, hist or shiviz
     #[arg(long, value_parser = Format::named)]
     to: Option<Format>,
+}
+
+impl Check {
+    /// Judge this file, in our own format, at every level.
+    pub(crate) fn of(history: &Path, svg: Option<&Path>) -> Self {
+        Self {
+            history: history.to_owned(),
+            level: "all".into(),
+            format: Some(Format::Json),
+            program_order: false,
+            svg: svg.map(Path::to_owned),
+            counterexample: None,
+            export: None,
+            to: None,
+        }
+    }
 }
 
 pub(crate) fn check(asked: &Check) -> Done {
@@ -78,6 +93,9 @@ fn print(report: &Report, level: &str) {
     for warning in &report.warnings {
         println!("warning: {warning}");
     }
+    if report.certified {
+        println!("explained by the order that the names of versions suggest, which was checked");
+    }
     let asked = |one: Level| match level {
         "cc" => one == Level::Causal,
         "ccv" => one >= Level::Causal,
@@ -94,99 +112,4 @@ fn print(report: &Report, level: &str) {
     } else if report.verdicts.contains(&Verdict::Unknown) && level == "all" {
         println!("nothing is broken as far as is known");
     }
-}
-
-/// Measure the checker: time and memory for reading and judging histories of a correct store
-#[derive(clap::Args)]
-pub(crate) struct Bench {
-    /// Operations
-    #[arg(long, default_value_t = 1_000_000)]
-    operations: usize,
-    /// Sessions
-    #[arg(long, default_value_t = 8)]
-    sessions: usize,
-    /// Keys
-    #[arg(long, default_value_t = 1_000)]
-    keys: usize,
-    /// Replicas of the store that makes the history
-    #[arg(long, default_value_t = 8)]
-    replicas: usize,
-    /// plume or json
-    #[arg(long, default_value = "plume", value_parser = Format::named)]
-    format: Format,
-    /// Deletes among the operations of a JSON history, in parts of a million
-    #[arg(long, default_value_t = 0)]
-    deletes: u64,
-    /// Where the history lies, or is made when it is not there
-    #[arg(long)]
-    file: PathBuf,
-}
-
-pub(crate) fn bench(asked: &Bench) -> Done {
-    if !asked.file.exists() {
-        make(asked)?;
-    }
-    let at = |error: String| format!("{}: {error}", asked.file.display());
-    let begun = clock();
-    // Only what parsing and interning cost: the yardstick for our own format.
-    let file = File::open(&asked.file).map_err(|error| at(error.to_string()))?;
-    let history = formats::read(BufReader::with_capacity(1 << 18, file), Some(asked.format))
-        .map_err(|error| at(error.to_string()))?;
-    let read = begun.elapsed();
-    let report = judge(&history, Options::default()).map_err(|error| at(error.to_string()))?;
-    let all = begun.elapsed();
-    let seconds = |time: std::time::Duration| time.as_secs_f64();
-    println!(
-        "{:>9} operations {:>6} sessions {}  read {:.3} s  judged {:.3} s  total {:.3} s  peak {} MiB  CC {} CCv {}",
-        history.len(),
-        asked.sessions,
-        asked.format.name(),
-        seconds(read),
-        seconds(all - read),
-        seconds(all),
-        peak_mebibytes(),
-        report.verdict(Level::Causal),
-        report.verdict(Level::Convergent),
-    );
-    Ok(if report.is_broken() { End::Violation } else { End::Clean })
-}
-
-fn make(asked: &Bench) -> Result<(), String> {
-    let at = |error: std::io::Error| format!("{}: {error}", asked.file.display());
-    let plume = asked.format == Format::Plume;
-    let shape = Shape {
-        seed: 1,
-        operations: asked.operations,
-        sessions: asked.sessions,
-        replicas: asked.replicas,
-        keys: asked.keys,
-        reads: 500_000,
-        deletes: if plume { 0 } else { asked.deletes },
-        wandering: if plume { 0 } else { 10_000 },
-        unknown: if plume { 0 } else { 1_000 },
-        siblings: 0,
-        exact: !plume,
-        spreading: 12,
-        final_reads: false,
-        bug: None,
-    };
-    let mut output = BufWriter::new(File::create(&asked.file).map_err(at)?);
-    for operation in Generator::new(shape) {
-        if plume {
-            let (session, key) = (&operation.client[1..], &operation.key[1..]);
-            let kind = if operation.action == Action::Get { 'r' } else { 'w' };
-            let value = operation.value.map_or(0, |value| value.parse().unwrap_or(0_u64) + 1);
-            writeln!(output, "{kind}({key},{value},{session},{})", operation.id).map_err(at)?;
-        } else {
-            hence_sim::check::json::write(&operation, &mut output).map_err(at)?;
-        }
-    }
-    output.flush().map_err(at)
-}
-
-/// The most memory that this process ever had, where the system tells.
-fn peak_mebibytes() -> u64 {
-    let Ok(file) = File::open("/proc/self/status") else { return 0 };
-    let line = BufReader::new(file).lines().map_while(Result::ok).find(|line| line.starts_with("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }

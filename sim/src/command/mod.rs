@@ -1,12 +1,18 @@
 //! The commands. Threads and the clock are here and nowhere else: they spread whole schedules and show progress,
 //! and no result depends on them.
 
+pub(crate) mod bench;
 pub(crate) mod campaign;
 pub(crate) mod cases;
 pub(crate) mod check;
+pub(crate) mod check_bench;
+pub(crate) mod contract;
 pub(crate) mod hashes;
+pub(crate) mod http;
 pub(crate) mod mutants;
+pub(crate) mod sizes;
 pub(crate) mod soak;
+pub(crate) mod torture;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,10 +51,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(char::is_alphabetic);
     let count: u64 = digits.parse().map_err(|error| format!("\"{text}\": {error}"))?;
     match &text[digits.len()..] {
+        "ms" => Ok(Duration::from_millis(count)),
         "s" => Ok(Duration::from_secs(count)),
         "m" => Ok(Duration::from_secs(count * 60)),
         "h" => Ok(Duration::from_secs(count * 3_600)),
-        other => Err(format!("\"{other}\" is not a unit of time; use s, m or h")),
+        other => Err(format!("\"{other}\" is not a unit of time; use ms, s, m or h")),
     }
 }
 

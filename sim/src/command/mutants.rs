@@ -1,6 +1,6 @@
 //! `mutants`: how many schedules until each planted bug is found, in the core, in the simulator, in the oracles.
 
-use super::{Done, End, ProgressLine, cores, spread};
+use super::{Done, End, ProgressLine, clock, cores, spread};
 use hence_sim::campaign::Summary;
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
@@ -18,49 +18,60 @@ const CAMPAIGN_MAX: u64 = 1_000;
 /// Schedules until found, for each kill, and how it was found.
 struct Row {
     name: String,
+    profile: Profile,
     kills: Vec<u64>,
     by: String,
 }
 
 impl Row {
-    fn print(mut self) -> bool {
+    fn print(mut self) -> usize {
         self.kills.sort_unstable();
         let last = self.kills.len().saturating_sub(1);
         let at = |parts: usize| self.kills.get((self.kills.len() * parts / 100).min(last));
         let text = |kill: Option<&u64>| kill.map_or_else(|| "-".into(), ToString::to_string);
-        println!("| {} | {} | {} | {} | {} |", self.name, self.kills.len(), text(at(50)), text(at(95)), self.by);
-        !self.kills.is_empty()
+        let (name, kills, by) = (self.name, self.kills.len(), self.by);
+        println!("| {name} | {} | {kills} | {} | {} | {by} |", self.profile.name(), text(at(50)), text(at(95)));
+        kills
     }
 }
 
 fn header(title: &str) {
-    println!("\n{title}\n\n| mutant | kills | median | 95 % | mostly found by |\n|---|---|---|---|---|");
+    println!("\n{title}\n\n| mutant | profile | kills | median | 95 % | mostly found by |\n|---|---|---|---|---|---|");
 }
 
-pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>) -> Done {
+pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<&str>) -> Done {
+    let profile = profile.map(super::campaign::profile).transpose()?;
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let pairs = || PAIRS.iter().map(|&(oracle, mutant)| pair_name(oracle, mutant));
     let names = Mutant::ALL.iter().map(|it| it.name()).chain(Tampering::ALL.iter().map(|it| it.name()));
     if let Some(name) = only.filter(|only| !names.map(str::to_owned).chain(pairs()).any(|name| name == **only)) {
         return Err(format!("there is no mutant \"{name}\" in the matrix"));
     }
+    let started = clock();
     let mut survivors = Vec::new();
     let mut rows = 0;
     let mut keep = |row: Row| {
         rows += 1;
         let name = row.name.clone();
-        if !row.print() {
+        if row.print() < kills {
             survivors.push(name);
         }
     };
     header("Core");
-    Mutant::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| keep(of_core(it, seeds, kills)));
+    Mutant::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| {
+        keep(of_core(it, seeds, kills, profile.unwrap_or_else(|| it.profile())));
+    });
     header("Simulator");
     Tampering::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| keep(of_simulator(it, kills)));
     header("Oracles");
     let pairs = PAIRS.iter().filter(|&&(oracle, mutant)| wanted(&pair_name(oracle, mutant)));
     pairs.for_each(|&(oracle, mutant)| keep(of_oracle(oracle, mutant, seeds, kills)));
-    println!("\n{} of {rows} survived: {}", survivors.len(), survivors.join(", "));
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "\n{} of {rows} found less than {kills} times in {seconds:.0} s: {}",
+        survivors.len(),
+        survivors.join(", ")
+    );
     Ok(if survivors.is_empty() { End::Clean } else { End::Violation })
 }
 
@@ -78,10 +89,14 @@ fn hunt<T: Send>(
     };
     let mut found = BTreeMap::new();
     let mut progress = ProgressLine::new();
+    let mut tried = 0;
     spread(cores(), seeds.div_ceil(BATCH) as usize, job, |_, some| {
         found.extend(some);
         let kills = found.values().filter(|word| counts(word)).count();
-        progress.show(|_| format!("{name}: {kills} kills"));
+        tried += BATCH;
+        progress.show(|passed| {
+            format!("{name}: {kills} kills, {:.0} schedules/s", tried as f64 / passed.as_secs_f64().max(1e-6))
+        });
         kills < enough
     });
     progress.clear();
@@ -95,14 +110,14 @@ fn gaps(seeds: impl Iterator<Item = u64>) -> Vec<u64> {
     seeds.map(gap).collect()
 }
 
-fn of_core(mutant: Mutant, seeds: u64, kills: usize) -> Row {
+fn of_core(mutant: Mutant, seeds: u64, kills: usize, profile: Profile) -> Row {
     let setting = Setting { mutant: Some(mutant), ..Setting::default() };
-    let sign = |seed| run_plan(&draw::plan(seed, Profile::Mixed), setting).violation.map(|found| found.fingerprint());
+    let sign = |seed| run_plan(&draw::plan(seed, profile), setting).violation.map(|found| found.fingerprint());
     let found = hunt(mutant.name(), seeds, kills, sign, |_| true);
     let mut signs = BTreeMap::<&str, u64>::new();
     found.values().take(kills).for_each(|sign| *signs.entry(sign).or_default() += 1);
     let by = signs.iter().max_by_key(|(_, times)| **times).map_or("nobody", |(sign, _)| sign).to_owned();
-    Row { name: mutant.name().into(), kills: gaps(found.keys().copied().take(kills)), by }
+    Row { name: mutant.name().into(), profile, kills: gaps(found.keys().copied().take(kills)), by }
 }
 
 /// A mutant of the simulator is found by the smallest campaign that an oracle or a floor fails while the sound
@@ -119,7 +134,7 @@ fn of_simulator(tampering: Tampering, kills: usize) -> Row {
         true
     });
     let by = signs.into_iter().max_by_key(|&(_, times)| times).map_or("nobody".into(), |(sign, _)| sign);
-    Row { name: tampering.name().into(), kills: found, by }
+    Row { name: tampering.name().into(), profile: Profile::Mixed, kills: found, by }
 }
 
 fn smallest_campaign(tampering: Tampering, from: u64) -> Option<(u64, String)> {
@@ -152,12 +167,12 @@ fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row
     let survived = found.iter().filter(|&(_, &survives)| survives).map(|(&seed, _)| seed);
     let passes = survived.clone().count();
     let by = format!("survives {passes} of {} schedules that {} convicts", found.len(), oracle.name());
-    Row { name, kills: gaps(survived.take(kills)), by }
+    Row { name, profile: mutant.profile(), kills: gaps(survived.take(kills)), by }
 }
 
 /// None where this oracle does not convict; else whether the schedule passes without it.
 fn survives_blind(oracle: Invariant, mutant: Mutant, seed: u64) -> Option<bool> {
-    let plan = draw::plan(seed, Profile::Mixed);
+    let plan = draw::plan(seed, mutant.profile());
     let with = |tampering| run_plan(&plan, Setting { mutant: Some(mutant), tampering, ..Setting::default() }).violation;
     with(None).filter(|found| found.invariant == oracle)?;
     Some(with(Some(Tampering::Blind(oracle))).is_none())

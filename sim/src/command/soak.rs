@@ -4,12 +4,12 @@ use super::{Done, End, clock};
 use hence_sim::soak;
 use std::io::Write as _;
 
-pub(crate) fn run(seed: u64, days: u64) -> Done {
+pub(crate) fn run(seed: u64, days: u64, dead: bool) -> Done {
     if days == 0 {
         return Err("a soak takes at least one day".into());
     }
     let started = clock();
-    let end = soak::run(seed, days, |day| {
+    let end = soak::run(seed, days, dead, |day| {
         println!("{day}");
         _ = std::io::stdout().flush();
     });

@@ -1,23 +1,42 @@
-//! Faults: they strike, they end, and at the end everything is healed.
+//! Faults: they strike, and they end.
 
-use super::{Frame, Happening, World};
+use super::{Happening, World};
 use crate::adversity::Kind;
-use crate::network::Link;
 use crate::observe::Note;
-use crate::plan::{Fault, FaultKind};
+use crate::plan::{Fault, FaultKind, Hit, limits};
 use crate::random::{Domain, mix};
-use crate::subject::Subject;
+use crate::subject::{Stimulus, Subject};
 use crate::tampering::Tampering;
-use hence_core::Request;
+use hence_core::{Request, Time};
 
-/// A link that is cut again within this time flaps, in microseconds.
-const FLAP_MAX: u64 = 200_000;
+/// How long a process that was told to end has to hand over what others lack, in microseconds.
+const LEAVE_MAX: u64 = 2_000_000;
+
+/// A fault that waits for a frame to be sent.
+#[derive(Debug)]
+pub(super) struct Aim {
+    /// The fault's place in the plan.
+    index: usize,
+    /// So many frames of its kind pass before.
+    left: u8,
+}
+
+/// When a fault strikes and when it ends, each under its key. What is over before it strikes does nothing.
+pub(super) fn course<M>(index: usize, fault: &Fault, heal_at: u64) -> Vec<(u64, u64, Happening<M>)> {
+    let (at, until, key) = (fault.at, fault.until, mix(Domain::Fault as u64, fault.id.into()));
+    if at >= until.min(heal_at) {
+        return Vec::new();
+    }
+    vec![(at, key, Happening::Strike { index }), (until, mix(key, 1), Happening::Relieve { index })]
+}
 
 impl<S: Subject> World<S> {
     /// Adds a fault to the plan and schedules it.
     pub fn add_fault(&mut self, fault: Fault) {
+        for (at, key, happening) in course(self.plan.faults.len(), &fault, self.plan.heal_at) {
+            self.push(at, key, happening);
+        }
         self.plan.faults.push(fault);
-        self.schedule_fault(self.plan.faults.len() - 1);
     }
 
     /// Ends the fault with this id now.
@@ -26,18 +45,6 @@ impl<S: Subject> World<S> {
             self.plan.faults[index].until = self.now;
             self.relieve(index);
         }
-    }
-
-    pub(super) fn schedule_fault(&mut self, index: usize) {
-        let heal_at = self.plan.heal_at;
-        let fault = &mut self.plan.faults[index];
-        fault.until = fault.until.min(heal_at);
-        if fault.at >= fault.until {
-            return; // over before it strikes
-        }
-        let (at, until, key) = (fault.at, fault.until, mix(Domain::Fault as u64, fault.id.into()));
-        self.push(at, key, Happening::Strike { index });
-        self.push(until, mix(key, 1), Happening::Relieve { index });
     }
 
     pub(super) fn strike(&mut self, index: usize) {
@@ -49,47 +56,78 @@ impl<S: Subject> World<S> {
         self.hash = mix(self.hash, self.now ^ u64::from(fault.id) << 40);
         match fault.kind {
             FaultKind::Crash { replica } => self.crash(replica.into()),
+            FaultKind::Leave { replica } => self.leave(&fault, replica),
             FaultKind::Pause { replica } => {
                 self.count(Kind::Pause);
                 self.nodes[usize::from(replica)].pauses += 1;
             }
-            FaultKind::Isolate { .. } | FaultKind::Pair { .. } | FaultKind::OneWay { .. } | FaultKind::Split { .. } => {
-                self.count(Kind::Cut);
-                if self.tampering != Some(Tampering::CutsDoNothing) {
-                    self.cut_links(fault.kind);
-                }
-            }
+            FaultKind::Twin { replica } => self.copy_image(replica.into()),
+            FaultKind::Isolate { .. }
+            | FaultKind::Pair { .. }
+            | FaultKind::OneWay { .. }
+            | FaultKind::Split { .. }
+            | FaultKind::Bridge { .. } => self.cut(fault.kind),
+            FaultKind::InFlight { skip, .. } => self.aims.push(Aim { index, left: skip }),
             FaultKind::Jump { replica, by } => {
                 self.count(Kind::Jump);
                 self.jump(replica.into(), by);
             }
             FaultKind::Burst { from, to, loss } => self.link(from, to).bursts.push(loss),
             FaultKind::Slow { replica, by } => self.nodes[usize::from(replica)].slow_by += by,
-            FaultKind::Unwant { replica, via } => {
-                let (address, via) = (self.addresses[usize::from(replica)].clone(), usize::from(via));
-                if self.is_alive(via) && self.nodes[via].pauses == 0 {
-                    self.count(Kind::Unwanted);
-                    let cause = mix(Domain::Fault as u64, fault.id.into());
-                    self.name(cause, || format!("fault{}", fault.id));
-                    self.send_request(None, None, via, Request::ViewRemove(address), None, cause);
-                }
+            FaultKind::Unwant { replica, via } | FaultKind::Remove { replica, via } => {
+                self.say(&fault, Order::Remove, replica, via);
+            }
+            FaultKind::Want { replica, via } => self.say(&fault, Order::Add, replica, via),
+            FaultKind::Replace { old, new, via } => {
+                self.say(&fault, Order::Remove, old, via);
+                self.say(&fault, Order::Add, new, via);
+                self.start(new.into());
+                self.count(Kind::Replaced);
             }
         }
     }
 
+    fn cut(&mut self, kind: FaultKind) {
+        self.count(if matches!(kind, FaultKind::Bridge { .. }) { Kind::Bridge } else { Kind::Cut });
+        if self.tampering != Some(Tampering::CutsDoNothing) {
+            self.cut_links(kind);
+        }
+    }
+
+    /// A fault's time is over. After the heal nothing ends any more: what is left stays.
     pub(super) fn relieve(&mut self, index: usize) {
         let fault = self.plan.faults[index].clone();
-        if fault.until != self.now {
-            return; // ended before
+        if fault.until == self.now && !self.healed {
+            self.end(&fault, false);
         }
+    }
+
+    /// Ends a fault; with `core_only` for the replicas that are healed, and for others not.
+    pub(super) fn end(&mut self, fault: &Fault, core_only: bool) {
         self.note(None, || Note::Ends { fault: fault.clone() });
+        let spared = |replica: u8| core_only && !self.plan.is_core(replica.into());
         match fault.kind {
+            FaultKind::Crash { replica }
+            | FaultKind::Leave { replica }
+            | FaultKind::Pause { replica }
+            | FaultKind::Slow { replica, .. }
+                if spared(replica) => {}
+            FaultKind::Burst { from, to, .. } if spared(from) || spared(to) => {}
             FaultKind::Crash { replica } => self.restart(replica.into()),
+            FaultKind::Leave { replica } => self.end_leave(fault, replica.into()),
             FaultKind::Pause { replica } => self.resume(replica.into()),
-            FaultKind::Isolate { .. } | FaultKind::Pair { .. } | FaultKind::OneWay { .. } | FaultKind::Split { .. } => {
+            FaultKind::Twin { replica } => self.end_twin(replica.into()),
+            FaultKind::Isolate { .. }
+            | FaultKind::Pair { .. }
+            | FaultKind::OneWay { .. }
+            | FaultKind::Split { .. }
+            | FaultKind::Bridge { .. } => {
                 if self.tampering != Some(Tampering::CutsDoNothing) {
-                    self.mend_links(fault.kind);
+                    self.mend_links(fault.kind, core_only);
                 }
+            }
+            FaultKind::InFlight { .. } => {
+                self.aims.retain(|aim| self.plan.faults[aim.index].id != fault.id);
             }
             FaultKind::Jump { replica, by } => self.jump(replica.into(), by.saturating_neg()),
             FaultKind::Burst { from, to, loss } => {
@@ -99,18 +137,90 @@ impl<S: Subject> World<S> {
                 }
             }
             FaultKind::Slow { replica, by } => self.nodes[usize::from(replica)].slow_by -= by,
-            FaultKind::Unwant { replica, via } => {
-                let (address, via) = (self.addresses[usize::from(replica)].clone(), usize::from(via));
-                if self.is_alive(via) && self.nodes[via].pauses == 0 {
-                    let cause = mix(mix(Domain::Fault as u64, fault.id.into()), 1);
-                    self.name(cause, || format!("fault{} ends", fault.id));
-                    self.send_request(None, None, via, Request::ViewAdd(address), None, cause);
+            FaultKind::Unwant { replica, via } => self.say(fault, Order::AddAgain, replica, via),
+            FaultKind::Remove { .. } | FaultKind::Want { .. } => {}
+            FaultKind::Replace { old, .. } => {
+                if !core_only {
+                    self.crash(old.into());
                 }
             }
         }
     }
 
-    fn crash(&mut self, replica: usize) {
+    /// An operator gives an order at a replica that can take it.
+    fn say(&mut self, fault: &Fault, order: Order, replica: u8, via: u8) {
+        let (address, via) = (self.addresses[usize::from(replica)].clone(), usize::from(via));
+        if !self.is_alive(via) || self.nodes[via].pauses > 0 {
+            return;
+        }
+        let cause = mix(Domain::Fault as u64, fault.id.into());
+        let (cause, request, kind) = match order {
+            Order::Remove => (cause, Request::ViewRemove(address), Kind::Unwanted),
+            Order::Add => (mix(cause, 2), Request::ViewAdd(address), Kind::Introduced),
+            Order::AddAgain => (mix(cause, 1), Request::ViewAdd(address), Kind::Introduced),
+        };
+        self.count(kind);
+        self.name(cause, || format!("fault{} {}", fault.id, order.name()));
+        self.send_request(None, None, via, request, None, cause);
+    }
+
+    /// A frame of this kind leaves: is it the one that a fault waits for?
+    pub(super) fn take_aim(&mut self, from: usize, to: usize, message: u8) {
+        let mut struck = Vec::new();
+        for at in (0..self.aims.len()).rev() {
+            let fault = self.plan.faults[self.aims[at].index].clone();
+            let FaultKind::InFlight { message: wanted, hit, .. } = fault.kind else { continue };
+            if wanted != message || self.healed {
+                continue;
+            }
+            if self.aims[at].left > 0 {
+                self.aims[at].left -= 1;
+                continue;
+            }
+            self.aims.swap_remove(at);
+            struck.push((fault, hit));
+        }
+        for (fault, hit) in struck {
+            let (from, to) = (from as u8, to as u8);
+            let kind = match hit {
+                Hit::Sender => FaultKind::Crash { replica: from },
+                Hit::Receiver => FaultKind::Crash { replica: to },
+                Hit::Pause => FaultKind::Pause { replica: to },
+                Hit::Cut => FaultKind::Pair { a: from, b: to, hold: false },
+                Hit::Hold => FaultKind::OneWay { from, to, hold: true },
+            };
+            self.count(Kind::HitInFlight);
+            self.follow_up(&fault, self.now, kind);
+        }
+    }
+
+    /// What follows from a fault, until that one ends.
+    fn follow_up(&mut self, fault: &Fault, at: u64, kind: FaultKind) {
+        self.add_fault(Fault { id: limits::FAULT_ID_MAX + 1 + fault.id, at, until: fault.until, kind });
+    }
+
+    fn leave(&mut self, fault: &Fault, replica: u8) {
+        let node = usize::from(replica);
+        if self.is_alive(node) && self.nodes[node].pauses == 0 {
+            self.count(Kind::Left);
+            let cause = mix(Domain::Fault as u64, fault.id.into());
+            self.name(cause, || format!("fault{}", fault.id));
+            self.step(node, Stimulus::Leave, cause);
+        }
+        let at = (self.now + LEAVE_MAX).min(fault.until - 1).max(self.now);
+        self.follow_up(fault, at, FaultKind::Crash { replica });
+    }
+
+    /// Its death is a fault of its own and ends by itself, unless the heal came first.
+    fn end_leave(&mut self, fault: &Fault, replica: usize) {
+        let death = self.plan.faults.iter().find(|other| other.id == limits::FAULT_ID_MAX + 1 + fault.id);
+        if death.is_some_and(|death| death.at >= self.now) {
+            self.crash(replica);
+            self.restart(replica);
+        }
+    }
+
+    pub(super) fn crash(&mut self, replica: usize) {
         if self.tampering == Some(Tampering::CrashKeepsMemory) {
             self.nodes[replica].pauses += 1;
             return;
@@ -119,12 +229,18 @@ impl<S: Subject> World<S> {
         if !self.is_alive(replica) {
             return;
         }
+        let address = &self.addresses[replica];
+        let removes =
+            |n: usize| self.subject(n).and_then(S::probe).is_some_and(|probe| !probe.view().is_wanted(address));
+        let removed = (0..self.nodes.len()).any(removes);
         let nodes = &self.nodes;
-        self.judge.on_crash(replica, |other| nodes[other].subject.is_some());
+        self.judge.on_crash(replica, removed, |other| nodes[other].subject.is_some());
         let node = &mut self.nodes[replica];
-        node.subject = None;
+        (node.subject, node.twin) = (None, None);
         node.life += 1;
-        node.timer_at = u64::MAX;
+        node.alarm = Time::NEVER;
+        self.queue.clear_alarm(replica);
+        let node = &mut self.nodes[replica];
         let backlog = std::mem::take(&mut node.backlog);
         self.lose_attempts_at(replica);
         for happening in backlog {
@@ -145,10 +261,11 @@ impl<S: Subject> World<S> {
         }
     }
 
-    fn resume(&mut self, replica: usize) {
+    pub(super) fn resume(&mut self, replica: usize) {
         let node = &mut self.nodes[replica];
         node.pauses = node.pauses.saturating_sub(1);
         if node.pauses == 0 {
+            node.quiet_since = self.now;
             let backlog = std::mem::take(&mut node.backlog);
             backlog.into_iter().for_each(|happening| self.happen(happening));
         }
@@ -159,95 +276,22 @@ impl<S: Subject> World<S> {
         node.wall_ahead = node.wall_ahead.saturating_add(by);
         node.clock.wall_ahead = node.clock.wall_ahead.saturating_add(by);
     }
+}
 
-    /// The directed links that a cut is about, and whether it keeps frames.
-    fn links_of(&self, kind: FaultKind) -> (Vec<usize>, bool) {
-        let count = self.nodes.len();
-        let (cuts, hold): (Box<dyn Fn(usize, usize) -> bool>, bool) = match kind {
-            FaultKind::Isolate { replica, hold } => {
-                let replica = usize::from(replica);
-                (Box::new(move |from, to| from == replica || to == replica), hold)
-            }
-            FaultKind::Pair { a, b, hold } => {
-                let pair = (usize::from(a), usize::from(b));
-                (Box::new(move |from, to| (from, to) == pair || (to, from) == pair), hold)
-            }
-            FaultKind::OneWay { from: a, to: b, hold } => {
-                let pair = (usize::from(a), usize::from(b));
-                (Box::new(move |from, to| (from, to) == pair), hold)
-            }
-            FaultKind::Split { mask, hold } => (Box::new(move |from, to| mask >> from & 1 != mask >> to & 1), hold),
-            FaultKind::Crash { .. }
-            | FaultKind::Pause { .. }
-            | FaultKind::Jump { .. }
-            | FaultKind::Unwant { .. }
-            | FaultKind::Burst { .. }
-            | FaultKind::Slow { .. } => (Box::new(|_, _| false), false),
-        };
-        let links = (0..count * count).filter(|link| link / count != link % count && cuts(link / count, link % count));
-        (links.collect(), hold)
-    }
+/// What an operator says.
+#[derive(Clone, Copy)]
+enum Order {
+    Add,
+    AddAgain,
+    Remove,
+}
 
-    fn link(&mut self, from: u8, to: u8) -> &mut Link<Frame<S::Message>> {
-        let count = self.nodes.len();
-        &mut self.links[usize::from(from) * count + usize::from(to)]
-    }
-
-    fn cut_links(&mut self, kind: FaultKind) {
-        let (links, hold) = self.links_of(kind);
-        for link in links {
-            let link = &mut self.links[link];
-            if hold {
-                link.holding += 1
-            } else {
-                link.losing += 1
-            }
-            if link.mended_at.is_some_and(|mended| self.now - mended < FLAP_MAX) {
-                self.judge.counts.add(Kind::Flap);
-            }
-        }
-    }
-
-    fn mend_links(&mut self, kind: FaultKind) {
-        let (links, hold) = self.links_of(kind);
-        for at in links {
-            let link = &mut self.links[at];
-            if hold {
-                link.holding -= 1
-            } else {
-                link.losing -= 1
-            }
-            if link.is_cut() {
-                continue;
-            }
-            link.mended_at = Some(self.now);
-            for frame in std::mem::take(&mut self.links[at].held) {
-                // What a kernel retransmits comes in order, soon after the cut ends.
-                let link = &mut self.links[at];
-                link.last_arrival = (link.last_arrival + 1).max(self.now + 100);
-                let (arrival, cause) = (link.last_arrival, frame.cause);
-                self.count(Kind::FrameReleased);
-                self.push(arrival, mix(cause, 7), Happening::Deliver(frame));
-            }
-        }
-    }
-
-    /// Everything is healed: every fault over, every process running, the network calm.
-    pub(super) fn heal(&mut self) {
-        self.healed = true;
-        for index in 0..self.plan.faults.len() {
-            if self.plan.faults[index].at < self.now && self.plan.faults[index].until > self.now {
-                self.plan.faults[index].until = self.now;
-                self.relieve(index);
-            }
-        }
-        // What was stuck in a connection does not hold up what comes after the heal.
-        self.links.iter_mut().for_each(|link| link.last_arrival = 0);
-        for replica in 0..self.nodes.len() {
-            if !self.is_alive(replica) {
-                self.nodes[replica].crashes = 0;
-                self.start(replica);
-            }
+impl Order {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Add => "adds",
+            Self::AddAgain => "adds again",
+            Self::Remove => "removes",
         }
     }
 }

@@ -3,10 +3,16 @@
 //! Invariant kept here: everything that happens is a function of the plan. Events are ordered by time and a
 //! keyed hash; nothing asks a clock, a thread or an unordered map; the running hash covers every event.
 
+mod checks;
 mod clients;
+mod cuts;
 mod faults;
+mod heal;
 mod outputs;
 mod settle;
+mod start;
+mod steps;
+mod twins;
 
 use crate::adversity::Kind;
 use crate::clock::Clock;
@@ -14,17 +20,21 @@ use crate::history::History;
 use crate::judge::{Asked, Judge};
 use crate::network::Link;
 use crate::observe::{Note, Observer};
-use crate::plan::{Act, Plan};
-use crate::queue::Queue;
+use crate::plan::{Act, Plan, ReplicaPlan};
+use crate::queue::{Next, Queue};
 use crate::random::{Domain, Source, mix};
 use crate::recording::Recording;
-use crate::subject::{Exit, Out, Stimulus, Subject};
+use crate::seen::Seen;
+use crate::subject::{Out, Subject};
 use crate::tampering::Tampering;
 use crate::verdict::{Invariant, Verdict};
-use hence_core::{Address, Config, Dot, Identity, Key, Reply, Request, Seed, VersionVector};
+use hence_core::{Address, Config, Dot, Key, Reply, Request, Time, VersionVector};
 
 pub(crate) use clients::summary;
 pub use settle::Unsettled;
+
+/// Every so many inputs the laws of merging are checked on the states that there are.
+const MERGE_EVERY: u64 = 512;
 
 /// A run that takes more inputs than this, and as many again per hundredth operation, is endless.
 const EVENTS_MAX: u64 = 50_000;
@@ -32,42 +42,73 @@ const EVENTS_MAX: u64 = 50_000;
 /// Something that is going to happen.
 #[derive(Debug)]
 enum Happening<M> {
-    Start { replica: usize },
+    Start {
+        replica: usize,
+    },
     Deliver(Frame<M>),
-    Connected { replica: usize, to: usize, cause: u64 },
-    Timer { replica: usize, life: u32, at: u64 },
-    Operation { index: usize, attempt: u8 },
-    Arrive { attempt: usize },
-    Answer { attempt: usize, reply: Option<Box<Reply>> },
-    Impatient { attempt: usize },
-    Strike { index: usize },
-    Relieve { index: usize },
+    Connected {
+        replica: usize,
+        to: usize,
+        cause: u64,
+    },
+    /// Only for a process that is paused; a timer waits in the queue as an alarm.
+    Timer {
+        replica: usize,
+    },
+    Operation {
+        index: usize,
+        attempt: u8,
+    },
+    Arrive {
+        attempt: usize,
+    },
+    Answer {
+        attempt: usize,
+    },
+    Impatient {
+        attempt: usize,
+    },
+    Strike {
+        index: usize,
+    },
+    Relieve {
+        index: usize,
+    },
 }
 
 /// A message on its way.
 #[derive(Debug)]
 struct Frame<M> {
-    from: usize,
-    to: usize,
+    from: u16,
+    to: u16,
     message: M,
     cause: u64,
     /// Its number in traces.
     id: u64,
     /// It need not keep its place behind earlier ones.
     free: bool,
+    /// Idle chatter that says what the last one on its link said.
+    ping: bool,
+    sent_at: u64,
 }
 
 /// One address and the process that may live there.
 #[derive(Debug)]
 struct Node<S: Subject> {
     subject: Option<S>,
+    /// A copy of its memory that runs beside it.
+    twin: Option<S>,
     life: u32,
     clock: Clock,
     wall_ahead: i64,
-    /// When the next timer event is in the queue for.
-    timer_at: u64,
+    /// What the alarm in the queue is set for, on its own clock.
+    alarm: Time,
     /// The last timers' moment and how many fired in it: names them.
     timer_slot: (u64, u64),
+    /// Since when nobody spoke to it and it was run all the time.
+    quiet_since: u64,
+    /// It has been up in this life of its process.
+    was_up: bool,
     /// How late everything reaches it.
     slow_by: u64,
     pauses: u16,
@@ -107,6 +148,8 @@ struct Attempt {
     stage: Stage,
     request: Option<Request>,
     asked: Option<Asked>,
+    /// On its way to the client; none when the connection was lost.
+    reply: Option<Reply>,
     arrived_at: u64,
     /// The client's turn when it was sent.
     turn: u64,
@@ -136,17 +179,31 @@ pub struct World<S: Subject> {
     outs: Vec<Out<S::Message>>,
     /// How many messages of each kind this step sent to each replica.
     sent: Vec<[u16; 8]>,
+    /// The detector doubts at random, so links are opened anew for no other reason.
+    doubtful: bool,
+    openings: u64,
     busy_messages: u64,
     idle_messages: u64,
+    /// Answers that told a client to come back later, lost connections included.
+    refused: u64,
+    /// This step put out something else than pings.
+    spoke: bool,
     healed: bool,
+    /// Faults that wait for a frame to be sent.
+    aims: Vec<faults::Aim>,
+    /// The last order of an operator after the heal.
+    operator: Option<usize>,
     hash: u64,
     events: u64,
     idle_events: u64,
     frames: u64,
+    /// The step under way refused its message.
+    dropped: bool,
     tampering: Option<Tampering>,
     recording: Option<Recording>,
     observer: Option<Box<dyn Observer>>,
     kept: Option<Vec<Kept>>,
+    seen: Option<Seen>,
 }
 
 /// An answer that a client got.
@@ -177,58 +234,71 @@ impl<S: Subject> World<S> {
     #[must_use]
     pub fn with_room(plan: &Plan, setup: S::Setup, writes_max: usize) -> Self {
         plan.check().expect("a plan is checked where it is read or drawn");
+        let plan = plan.clone();
         let replicas = plan.replicas.len();
         let keys: Vec<Key> = (0..plan.keys).map(|n| Key::new(&format!("k{n}")).expect("a short key")).collect();
         let address = |n: usize| Address::parse(&Plan::address(n)).expect("a valid address");
-        let judge = Judge::new(replicas, keys.clone(), writes_max);
+        let mut judge = Judge::new(replicas, keys.clone(), writes_max);
+        let all_together = plan.replicas.iter().all(|replica| replica.knows == 0);
+        judge.together = all_together;
+        judge.roomy_logs = all_together && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
         let history = History::new(keys.len(), writes_max);
         let client =
             || Client { past: judge.truth.closures.empty(), seen: vec![Vec::new(); keys.len()], ..Client::default() };
         let clients = (0..plan.clients).map(|_| client()).collect();
         let nodes = plan.replicas.iter().map(|replica| Node {
             subject: None,
+            twin: None,
             life: 0,
             clock: Clock::new(0, 0, 0, 0),
             wall_ahead: replica.wall_ahead,
-            timer_at: u64::MAX,
+            alarm: Time::NEVER,
             timer_slot: (0, 0),
+            quiet_since: 0,
+            was_up: false,
             slow_by: 0,
             pauses: 0,
             crashes: 0,
             backlog: Vec::new(),
         });
-        let mut world = Self {
+        Self {
             config: plan.settings.to_config(),
             setup,
             source: Source::new(plan.seed),
             now: 0,
-            queue: Queue::default(),
+            queue: Queue::new(Self::agenda(&plan), replicas),
             nodes: nodes.collect(),
             links: (0..replicas * replicas).map(|_| Link::default()).collect(),
             clients,
-            attempts: Vec::new(),
-            open: 0,
+            attempts: Vec::with_capacity(plan.operations.len() * 3 / 2 + 16),
             addresses: (0..replicas).map(address).collect(),
             keys,
             judge,
             history,
             outs: Vec::new(),
             sent: vec![[0; 8]; replicas],
+            doubtful: false,
+            openings: 0,
             busy_messages: 0,
             idle_messages: 0,
+            refused: 0,
+            spoke: false,
             healed: false,
+            aims: Vec::new(),
+            operator: None,
             hash: plan.seed,
             events: 0,
             idle_events: 0,
             frames: 0,
+            dropped: false,
             tampering: None,
             recording: None,
             observer: None,
             kept: None,
-            plan: plan.clone(),
-        };
-        world.schedule();
-        world
+            seen: None,
+            open: plan.operations.len(),
+            plan,
+        }
     }
 
     fn writes_max(plan: &Plan) -> usize {
@@ -238,13 +308,18 @@ impl<S: Subject> World<S> {
         };
         let clients: usize = plan.operations.iter().map(|operation| tries(operation.act, operation.retries)).sum();
         // Lives that are over are retired by operations as well, now and then by several members at once.
-        clients + 4 * plan.faults.len() + 32
+        clients + 6 * plan.faults.len() + 48
     }
 
     /// Tampers with the simulator: its mutants.
     pub fn tamper(&mut self, tampering: Option<Tampering>) {
         self.tampering = tampering;
         self.judge.blind = tampering.and_then(Tampering::blind);
+    }
+
+    /// Says that the subject's detector doubts at random.
+    pub fn expect_doubts(&mut self, doubtful: bool) {
+        self.doubtful = doubtful;
     }
 
     /// Records every choice by name, or takes recorded ones instead of drawing.
@@ -302,31 +377,34 @@ impl<S: Subject> World<S> {
         &self.addresses[replica]
     }
 
-    fn schedule(&mut self) {
-        for replica in 0..self.nodes.len() {
-            let at = self.plan.replicas[replica].start_at;
-            self.push(at, mix(Domain::Birth as u64, replica as u64), Happening::Start { replica });
-        }
-        for index in 0..self.plan.operations.len() {
-            self.schedule_operation(index);
-        }
-        for index in 0..self.plan.faults.len() {
-            self.schedule_fault(index);
-        }
+    /// Everything that the plan says will happen, with its time and its tie.
+    fn agenda(plan: &Plan) -> Vec<(u64, u64, Happening<S::Message>)> {
+        let start = |(replica, start): (usize, &ReplicaPlan)| {
+            (start.start_at, mix(Domain::Birth as u64, replica as u64), Happening::Start { replica })
+        };
+        let starts = plan.replicas.iter().enumerate().map(start);
+        let operations =
+            plan.operations.iter().enumerate().map(|(index, operation)| clients::beginning(index, operation));
+        let faults =
+            plan.faults.iter().enumerate().flat_map(|(index, fault)| faults::course(index, fault, plan.heal_at));
+        let all = starts.chain(operations).chain(faults);
+        all.map(|(at, key, happening)| (at, tie(plan.seed, key), happening)).collect()
     }
 
     fn push(&mut self, at: u64, key: u64, happening: Happening<S::Message>) {
-        let tie = mix(self.plan.seed ^ Domain::Tie as u64, key);
-        self.queue.push(at, tie, happening);
+        self.queue.push(at, tie(self.plan.seed, key), happening);
     }
 
     /// Lets everything happen that happens until this time, or until a promise is broken.
     pub fn run_until(&mut self, until: u64) {
         while self.judge.violation.is_none() {
-            let Some((at, happening)) = self.queue.pop(until) else { break };
+            let Some((at, next)) = self.queue.pop(until) else { break };
             self.now = at;
             self.judge.now = at;
-            self.happen(happening);
+            match next {
+                Next::Event(happening) => self.happen(happening),
+                Next::Alarm(replica) => self.timer(replica),
+            }
             let most = EVENTS_MAX * (1 + self.plan.operations.len() as u64 / 100);
             if self.events > most {
                 self.judge.fail(Invariant::Liveness, "endless", None, || format!("{most} inputs and no end"));
@@ -343,107 +421,13 @@ impl<S: Subject> World<S> {
             Happening::Start { replica } => self.start(replica),
             Happening::Deliver(frame) => self.deliver(frame),
             Happening::Connected { replica, to, cause } => self.connected(replica, to, cause),
-            Happening::Timer { replica, life, at } => self.timer(replica, life, at),
+            Happening::Timer { replica } => self.timer(replica),
             Happening::Operation { index, attempt } => self.begin_operation(index, attempt),
             Happening::Arrive { attempt } => self.arrive(attempt),
-            Happening::Answer { attempt, reply } => self.answer(attempt, reply.map(|reply| *reply)),
+            Happening::Answer { attempt } => self.answer(attempt),
             Happening::Impatient { attempt } => self.give_up(attempt),
             Happening::Strike { index } => self.strike(index),
             Happening::Relieve { index } => self.relieve(index),
-        }
-    }
-
-    fn start(&mut self, replica: usize) {
-        if self.nodes[replica].subject.is_some() || self.nodes[replica].crashes > 0 {
-            return;
-        }
-        let life = self.nodes[replica].life;
-        let birth = replica as u64 | u64::from(life) << 32;
-        let mut draw = self.source.draw(Domain::Birth, birth);
-        let seed = match self.tampering {
-            Some(Tampering::SameBirth) => Seed(self.source.draw(Domain::Birth, replica as u64).bytes()),
-            Some(_) | None => Seed(draw.bytes()),
-        };
-        let origin = draw.below(1 << 40);
-        let node = &mut self.nodes[replica];
-        node.clock = Clock::new(self.now, origin, self.plan.replicas[replica].drift, node.wall_ahead);
-        let now = node.clock.now(self.now);
-        let identity = Identity { address: self.addresses[replica].clone(), view: self.addresses.clone() };
-        let mut subject = S::start(&self.setup, self.config.clone(), identity, seed, now);
-        subject.drain(&mut Exit { outs: &mut self.outs, addresses: &self.addresses });
-        let incarnation = subject.probe().map(|probe| probe.incarnation());
-        node.subject = Some(subject);
-        node.timer_at = u64::MAX;
-        self.judge.on_start(replica, incarnation);
-        self.note(Some(replica), || Note::Started { life });
-        let cause = mix(Domain::Birth as u64, birth);
-        self.name(cause, || format!("start {}.{life}", Plan::name(replica)));
-        self.after_input(replica, cause);
-    }
-
-    fn timer(&mut self, replica: usize, life: u32, at: u64) {
-        let node = &mut self.nodes[replica];
-        if node.life != life || node.timer_at != at {
-            return;
-        }
-        if node.pauses > 0 {
-            return node.backlog.push(Happening::Timer { replica, life, at });
-        }
-        node.timer_at = u64::MAX;
-        let Some(subject) = &node.subject else { return };
-        let due = subject.poll_timeout().is_some_and(|time| node.clock.when(time) <= self.now);
-        if !due {
-            return self.reschedule(replica);
-        }
-        let slot = self.now / 50_000;
-        node.timer_slot = if node.timer_slot.0 == slot { (slot, node.timer_slot.1 + 1) } else { (slot, 0) };
-        let ordinal = node.timer_slot.1;
-        let cause = mix(mix(Domain::Timer as u64, replica as u64 | u64::from(life) << 32), slot << 16 | ordinal);
-        self.name(cause, || format!("timer {}.{life}@{}ms#{ordinal}", Plan::name(replica), slot * 50));
-        self.idle_events += 1;
-        self.step(replica, Stimulus::Timeout, cause);
-    }
-
-    fn connected(&mut self, replica: usize, to: usize, cause: u64) {
-        if self.nodes[replica].pauses > 0 {
-            return self.nodes[replica].backlog.push(Happening::Connected { replica, to, cause });
-        }
-        let to = self.addresses[to].clone();
-        self.step(replica, Stimulus::Connected { to }, cause);
-    }
-
-    /// Hands one input to a replica that is alive and looks at everything that comes out.
-    fn step(&mut self, replica: usize, stimulus: Stimulus<S::Message>, cause: u64) {
-        let node = &mut self.nodes[replica];
-        let Some(subject) = &mut node.subject else { return };
-        let now = node.clock.now(self.now);
-        self.events += 1;
-        self.hash = mix(self.hash, self.now ^ (replica as u64) << 56);
-        self.hash = mix(self.hash, cause);
-        subject.handle(now, stimulus);
-        subject.drain(&mut Exit { outs: &mut self.outs, addresses: &self.addresses });
-        self.after_input(replica, cause);
-    }
-
-    fn after_input(&mut self, replica: usize, cause: u64) {
-        self.put_out(replica, cause);
-        self.reschedule(replica);
-        if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
-            self.judge.after_step(replica, probe);
-            if self.events.is_multiple_of(64) {
-                self.judge.check_load(replica, probe, &self.config);
-            }
-        }
-    }
-
-    fn reschedule(&mut self, replica: usize) {
-        let node = &mut self.nodes[replica];
-        let Some(time) = node.subject.as_ref().and_then(S::poll_timeout) else { return };
-        let at = node.clock.when(time).max(self.now) + node.slow_by;
-        if at < node.timer_at {
-            node.timer_at = at;
-            let life = node.life;
-            self.push(at, replica as u64, Happening::Timer { replica, life, at });
         }
     }
 
@@ -478,10 +462,16 @@ impl<S: Subject> World<S> {
             idle_events: self.idle_events,
             ended_at: self.now,
             counts: self.judge.counts.clone(),
+            judged: None,
         }
     }
 
     fn count(&mut self, kind: Kind) {
         self.judge.counts.add(kind);
     }
+}
+
+/// What orders a cause's event among others of the same time.
+fn tie(seed: u64, cause: u64) -> u64 {
+    mix(seed ^ Domain::Tie as u64, cause)
 }

@@ -2,13 +2,13 @@
 
 use super::{Frame, Happening, World};
 use crate::adversity::Kind;
-use crate::network::{Fate, Link};
+use crate::network::{Fate, Link, QUEUED_MAX};
 use crate::observe::Note;
-use crate::random::{Domain, WORDS, chance, mix};
-use crate::subject::{Out, Stimulus, Subject, Traits};
+use crate::random::{Domain, chance, mix};
+use crate::subject::{Out, Probe, Stimulus, Subject, Traits};
 use crate::tampering::Tampering;
 use crate::verdict::Invariant;
-use hence_core::{Dot, DropReason, Event, Reply, RequestId};
+use hence_core::{Address, Dot, DropReason, Event, Reply, RequestId};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
 const STUCK_MAX: u64 = 100_000;
@@ -17,6 +17,7 @@ impl<S: Subject> World<S> {
     pub(super) fn put_out(&mut self, replica: usize, cause: u64) {
         let mut outs = std::mem::take(&mut self.outs);
         if !outs.is_empty() {
+            self.spoke |= outs.iter().any(|out| !matches!(out, Out::Send { .. }));
             self.sent.iter_mut().for_each(|sent| *sent = [0; 8]);
         }
         let mut rest = outs.drain(..);
@@ -48,6 +49,7 @@ impl<S: Subject> World<S> {
     }
 
     fn on_event(&mut self, replica: usize, event: Event) {
+        self.dropped |= matches!(event, Event::Dropped { .. });
         self.note(Some(replica), || Note::Event(event.clone()));
         let kind = match event {
             Event::Installed { from, pull, vector } => {
@@ -60,9 +62,8 @@ impl<S: Subject> World<S> {
             }
             Event::RoundEnded { events, held } => {
                 if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
-                    let wanted: Vec<bool> =
-                        self.addresses.iter().map(|address| probe.view().is_wanted(address)).collect();
-                    self.judge.on_round(replica, &events, &held, &wanted);
+                    let wanted = wanted_in(probe, &self.addresses);
+                    self.judge.on_round(replica, (&events, &held), &wanted, probe);
                 }
                 Kind::Round
             }
@@ -70,6 +71,13 @@ impl<S: Subject> World<S> {
                 self.judge.on_life(replica, incarnation);
                 Kind::Reborn
             }
+            Event::Impersonated { counter } if !self.judge.contested => {
+                return self.judge.fail(Invariant::Dots, "refused_itself", Some(replica), || {
+                    format!("says that others know its write {counter}, which it never made")
+                });
+            }
+            Event::Diverged(_) | Event::Impersonated { .. } if self.judge.contested => Kind::TwinNoticed,
+            Event::Impersonated { .. } => return,
             Event::Diverged(peer) => {
                 return self.judge.fail(Invariant::Convergence, "noticed", Some(replica), || {
                     format!("it and {peer} say they cover the same and hold something else")
@@ -80,10 +88,17 @@ impl<S: Subject> World<S> {
                     format!("took a message of {from} for one that no honest replica sends")
                 });
             }
+            Event::ViewChanged => return self.on_view_changed(replica),
             Event::Dropped { reason: DropReason::Late, .. } => Kind::PushLate,
             Event::Dropped { reason: DropReason::OtherLink, .. } => Kind::OtherLink,
             Event::Dropped { reason: DropReason::ParkedFull, .. } => Kind::ParkedFull,
-            Event::Up { alone: true } => Kind::Alone,
+            Event::Up { alone } => {
+                self.nodes[replica].was_up = true;
+                if !alone {
+                    return;
+                }
+                Kind::Alone
+            }
             Event::Suspected(_) => Kind::Suspected,
             Event::PullStarted { .. } => Kind::Pull,
             Event::PullEnded { complete: false, .. } => Kind::PullFailed,
@@ -91,9 +106,7 @@ impl<S: Subject> World<S> {
             Event::Applied(_)
             | Event::Linked { .. }
             | Event::Recovered(_)
-            | Event::Up { alone: false }
             | Event::AddressContested { .. }
-            | Event::ViewChanged
             | Event::PullEnded { complete: true, .. }
             | Event::Stalled(_)
             | Event::ClockTrusted(true)
@@ -102,13 +115,26 @@ impl<S: Subject> World<S> {
         self.count(kind);
     }
 
+    fn on_view_changed(&mut self, replica: usize) {
+        let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
+        let met = |address| probe.view().row(address).is_some_and(|row| row.counter > 0);
+        let wanted = |address| met(address).then(|| probe.view().is_wanted(address));
+        let wanted: Vec<Option<bool>> = self.addresses.iter().map(wanted).collect();
+        self.judge.on_view(replica, &wanted);
+    }
+
     fn transmit(&mut self, from: usize, to: usize, message: S::Message, step: u64) {
         let traits = S::traits(&message);
         self.hash = mix(self.hash, traits.digest ^ (to as u64) << 56 ^ u64::from(traits.kind) << 48);
-        if traits.idle {
-            self.idle_messages += 1;
-        } else {
-            self.busy_messages += 1;
+        let said = &mut self.links[from * self.nodes.len() + to].said;
+        let ping = traits.idle && std::mem::replace(said, traits.digest) == traits.digest;
+        self.spoke |= !ping;
+        if self.plan.is_core(from) && self.plan.is_core(to) {
+            self.openings += u64::from(traits.opening);
+            *(if traits.idle { &mut self.idle_messages } else { &mut self.busy_messages }) += 1;
+        }
+        if !self.aims.is_empty() {
+            self.take_aim(from, to, traits.kind);
         }
         if let Some(part) = traits.supply {
             self.judge.on_supply(from, to, part);
@@ -119,24 +145,26 @@ impl<S: Subject> World<S> {
         let sent = &mut self.sent[to][usize::from(traits.kind % 8)];
         let ordinal = *sent;
         *sent += 1;
-        let key =
-            mix(step ^ Domain::Network as u64, (from as u64) << 40 | u64::from(traits.kind) << 32 | u64::from(ordinal));
-        let key = if to < 8 { key } else { mix(key, (to / 8) as u64) };
-        let cause = mix(key, to as u64);
-        let fate = self.fate(key, cause, (from, to), &traits, ordinal, step);
+        let what = (to as u64) << 48 | (from as u64) << 32 | u64::from(traits.kind) << 16 | u64::from(ordinal);
+        let cause = mix(step ^ Domain::Network as u64, what);
+        let fate = self.fate(cause, (from, to), &traits, ordinal, step);
         self.frames += 1;
         let id = self.frames;
         if self.observer.is_some() {
             let content = format!("{message:?}");
             self.note(Some(from), || Note::Sent { id, to, name: traits.name, content, fate, idle: traits.idle });
         }
-        self.send_frame(Frame { from, to, message, cause, id, free: fate.overtakes }, fate, &traits);
+        let (from, to) = (from as u16, to as u16);
+        self.send_frame(
+            Frame { from, to, message, cause, id, free: fate.overtakes, ping, sent_at: self.now },
+            fate,
+            &traits,
+        );
     }
 
-    fn fate(&mut self, key: u64, cause: u64, ends: (usize, usize), traits: &Traits, ordinal: u16, step: u64) -> Fate {
-        let (from, to) = ends;
-        let mut fate = self.plan.network.fate(self.source.words(key), to);
-        fate.lost |= self.is_lost_in_burst(key, ends);
+    fn fate(&mut self, cause: u64, ends: (usize, usize), traits: &Traits, ordinal: u16, step: u64) -> Fate {
+        let mut fate = self.plan.network.fate(self.source.words(cause), ends);
+        fate.lost |= self.is_lost_in_burst(cause, ends);
         match self.tampering {
             Some(Tampering::NoDuplicates) => fate.copy = None,
             Some(Tampering::NoLoss) => fate.lost = false,
@@ -147,18 +175,18 @@ impl<S: Subject> World<S> {
             | None => {}
         }
         if self.healed {
-            fate = Fate { delay: fate.delay.min(2_000), lost: false, overtakes: false, copy: None };
+            fate = Fate::plain(fate.delay.min(2_000));
         }
         match &mut self.recording {
-            Some(recording) => recording.choose(cause, (from, to), traits.name, ordinal, step, fate),
+            Some(recording) => recording.choose(cause, ends, traits.name, ordinal, step, fate),
             None => fate,
         }
     }
 
-    fn is_lost_in_burst(&mut self, key: u64, (from, to): (usize, usize)) -> bool {
+    fn is_lost_in_burst(&mut self, cause: u64, (from, to): (usize, usize)) -> bool {
         let link = from * self.nodes.len() + to;
         let Some(&loss) = self.links[link].bursts.iter().max() else { return false };
-        let lost = chance(self.source.words(mix(key, 3))[to % WORDS], loss);
+        let lost = chance(self.source.words(mix(cause, 3)).word(0), loss);
         if lost {
             self.count(Kind::FrameBurst);
         }
@@ -166,12 +194,16 @@ impl<S: Subject> World<S> {
     }
 
     fn send_frame(&mut self, frame: Frame<S::Message>, fate: Fate, traits: &Traits) {
-        let (from, to) = (frame.from, frame.to);
+        let (from, to) = (usize::from(frame.from), usize::from(frame.to));
         let link = from * self.nodes.len() + to;
         let Some(frame) = self.pass_cut(link, frame) else { return };
         if fate.lost {
             return self.count(Kind::FrameLost);
         }
+        if let Some(word) = fate.damaged {
+            return self.damage(&frame, word);
+        }
+        let Some(queued) = self.queue_up(link, &frame) else { return self.count(Kind::QueueFull) };
         if traits.opening {
             self.links[link].last_arrival = 0; // a new connection does not wait behind the old one
         }
@@ -181,7 +213,7 @@ impl<S: Subject> World<S> {
         if slow_by > 0 {
             self.count(Kind::Slow);
         }
-        let mut arrival = (self.now + fate.delay + slow_by).min(latest);
+        let mut arrival = (self.now + queued + fate.delay + slow_by).min(latest);
         let last = self.links[link].last_arrival;
         if !fate.overtakes {
             arrival = arrival.max(last + 1);
@@ -201,6 +233,32 @@ impl<S: Subject> World<S> {
         self.push(arrival, frame.cause, Happening::Deliver(frame));
     }
 
+    /// Bits of a frame change on its way: the codec must refuse it, and must have been able to read it before.
+    fn damage(&mut self, frame: &Frame<S::Message>, word: u32) {
+        self.count(Kind::FrameDamaged);
+        let words = self.source.words(mix(frame.cause, u64::from(word)));
+        if let Some(Err(problem)) = S::damage(&self.addresses[usize::from(frame.from)], &frame.message, words) {
+            self.judge.fail(Invariant::Frames, "damage_taken", Some(frame.to.into()), || problem);
+        }
+    }
+
+    /// How long a frame waits until those before it have left its link; none where the queue is full.
+    fn queue_up(&mut self, link: usize, frame: &Frame<S::Message>) -> Option<u64> {
+        let bandwidth = self.plan.network.bandwidth;
+        if bandwidth == 0 || self.healed {
+            return Some(0);
+        }
+        let free_at = self.links[link].free_at.max(self.now);
+        if free_at - self.now > QUEUED_MAX {
+            return None;
+        }
+        self.links[link].free_at = free_at + S::bytes(&frame.message) * 1_000_000 / bandwidth;
+        if free_at > self.now {
+            self.count(Kind::Queued);
+        }
+        Some(self.links[link].free_at - self.now)
+    }
+
     /// A frame meets the cuts of its link: none, or it is lost or kept.
     fn pass_cut(&mut self, link: usize, frame: Frame<S::Message>) -> Option<Frame<S::Message>> {
         let present: &mut Link<_> = &mut self.links[link];
@@ -217,29 +275,43 @@ impl<S: Subject> World<S> {
     }
 
     pub(super) fn deliver(&mut self, frame: Frame<S::Message>) {
-        let link = frame.from * self.nodes.len() + frame.to;
+        let (from, to) = (usize::from(frame.from), usize::from(frame.to));
+        let link = from * self.nodes.len() + to;
         let Some(frame) = self.pass_cut(link, frame) else { return };
-        let Frame { from, to, message, cause, id, free } = frame;
         if !self.is_alive(to) {
             return;
         }
         let newest = &mut self.links[link].newest;
-        if free && id < *newest {
+        if frame.free && frame.id < *newest {
             self.judge.counts.add(Kind::FrameOvertook);
         }
-        *newest = id.max(*newest);
+        *newest = frame.id.max(*newest);
         if self.nodes[to].pauses > 0 {
-            return self.nodes[to].backlog.push(Happening::Deliver(Frame { from, to, message, cause, id, free }));
+            return self.nodes[to].backlog.push(Happening::Deliver(frame));
         }
+        let Frame { message, cause, id, ping, sent_at, .. } = frame;
         let traits = S::traits(&message);
-        self.idle_events += u64::from(traits.idle);
+        self.idle_events += u64::from(ping);
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
-        let from = self.addresses[from].clone();
-        self.step(to, Stimulus::Message { from, message }, cause);
+        self.nodes[to].quiet_since = self.now;
+        self.dropped = false;
+        let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
+        let address = self.addresses[from].clone();
+        self.step(to, Stimulus::Message { from: address, message }, cause);
+        if traits.name == "status" && !self.dropped {
+            self.judge.on_status(from, to, self.now - sent_at);
+        }
         if let Some((dot, _)) = traits.op {
             self.judge.on_pushed(to, dot);
         }
+        if let Some((dot, _)) = news.filter(|&(dot, _)| self.judge.includes(to, dot) && self.runs_well(to)) {
+            self.judge.on_news(from, to, dot, self.lateness_allowed(from, to));
+        }
     }
+}
+
+fn wanted_in(probe: &dyn Probe, addresses: &[Address]) -> Vec<bool> {
+    addresses.iter().map(|address| probe.view().is_wanted(address)).collect()
 }
 
 fn written<M>(out: &Out<M>, wanted: Dot) -> Option<(RequestId, &Reply)> {

@@ -6,8 +6,8 @@
 use super::table::Table;
 use super::{Damage, Previous, differing, kind, shape, shown};
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Retirement,
-    Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op,
+    Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use std::sync::Arc;
 
@@ -21,6 +21,9 @@ const LIFE_BYTES_MIN: usize = 1;
 
 /// Room made before the things that a count announces have been seen.
 const ROOM_MAX: usize = 1_024;
+
+/// About so many bytes a message takes, to make room for all of a frame at once.
+const MESSAGE_BYTES_USUAL: usize = 64;
 
 type Result<T> = core::result::Result<T, Damage>;
 
@@ -61,7 +64,7 @@ impl<'a> BodyReader<'a> {
         if self.left.is_empty() {
             return Err(Damage::Empty);
         }
-        let mut messages = Vec::new();
+        let mut messages = Vec::with_capacity((self.left.len() / MESSAGE_BYTES_USUAL).clamp(1, ROOM_MAX));
         while !self.left.is_empty() {
             let body = self.body()?;
             messages.push(Message { from: speaker.from, number: speaker.number, echo: speaker.echo, body });
@@ -74,7 +77,7 @@ impl<'a> BodyReader<'a> {
         let marks = lead & !kind::MASK;
         let marks_of = |allowed: u8| if marks & !allowed == 0 { Ok(()) } else { Err(Damage::Kind(lead)) };
         match lead & kind::MASK {
-            kind::PUSH => marks_of(kind::NEXT).and_then(|()| self.push(marks == kind::NEXT)),
+            kind::PUSH => marks_of(kind::NEXT | kind::TICK).and_then(|()| self.push(marks)),
             kind::STATUS => marks_of(kind::DIGEST | kind::LEAVING).and_then(|()| self.status(marks)),
             kind::HELLO => marks_of(0).and_then(|()| self.hello()),
             kind::VIEW => marks_of(0).and_then(|()| Ok(Body::View(self.rows()?))),
@@ -111,10 +114,11 @@ impl<'a> BodyReader<'a> {
         Ok(Body::Ask(Box::new(Ask { round, lives, events: self.vector()? })))
     }
 
-    fn push(&mut self, next: bool) -> Result<Body> {
+    fn push(&mut self, marks: u8) -> Result<Body> {
         let made = differing(self.previous.made, self.varint()?);
         self.previous.made = made;
-        Ok(Body::Push { op: self.op(next)?, made: Time(made) })
+        let op = self.op(marks & kind::NEXT != 0, |reader| reader.pushed_stamp(marks & kind::TICK != 0))?;
+        Ok(Body::Push { op, made: Time(made) })
     }
 
     fn hello(&mut self) -> Result<Body> {
@@ -157,21 +161,21 @@ impl<'a> BodyReader<'a> {
 
     fn supplied(&mut self) -> Result<Arc<Op>> {
         match self.byte()? {
-            0 => self.op(false),
-            1 => self.op(true),
+            0 => self.op(false, Self::stamp),
+            1 => self.op(true, Self::stamp),
             other => Err(Damage::Choice(other)),
         }
     }
 
-    fn op(&mut self, next: bool) -> Result<Arc<Op>> {
+    fn op(&mut self, next: bool, stamp: impl FnOnce(&mut Self) -> Result<Hlc>) -> Result<Arc<Op>> {
         let dot = self.op_dot(next)?;
-        let hlc = self.stamp()?;
+        let hlc = stamp(self)?;
         let shape = self.byte()?;
         let superseded_count = self.shape_count(shape >> shape::SUPERSEDED_SHIFT)?;
         let deps_count = self.shape_count(shape)?;
         let effect = self.effect(shape)?;
         self.check_count(superseded_count.saturating_add(deps_count), ENTRY_BYTES_MIN)?;
-        let mut superseded = Vec::with_capacity(superseded_count.min(ROOM_MAX));
+        let mut superseded = Dots::with_capacity(superseded_count.min(ROOM_MAX));
         for _ in 0..superseded_count {
             let (incarnation, counter) = self.related(dot)?;
             superseded.push(Dot { incarnation, counter });
@@ -217,9 +221,7 @@ impl<'a> BodyReader<'a> {
     fn related(&mut self, own: Dot) -> Result<(Incarnation, u64)> {
         let incarnation = self.incarnation()?;
         let number = self.varint()?;
-        // The distance was taken from the related dot to the own one; backwards its sign is the other.
-        let counter =
-            if incarnation == own.incarnation { own.counter.wrapping_sub(differing(0, number)) } else { number };
+        let counter = if incarnation == own.incarnation { own.counter.wrapping_sub(number) } else { number };
         if counter == 0 { Err(Damage::Counter) } else { Ok((incarnation, counter)) }
     }
 
@@ -328,8 +330,22 @@ impl<'a> BodyReader<'a> {
         }
     }
 
+    /// The stamp of a pushed operation, which is left out where it is the next one.
+    fn pushed_stamp(&mut self, ticks: bool) -> Result<Hlc> {
+        let next = self.previous.hlc.wrapping_add(1);
+        if ticks {
+            return self.hear_stamp(Hlc(next));
+        }
+        let hlc = self.stamp()?;
+        if hlc.0 == next { Err(Damage::Tick) } else { Ok(hlc) }
+    }
+
     fn stamp(&mut self) -> Result<Hlc> {
-        let hlc = Hlc(differing(self.previous.hlc, self.varint()?));
+        let difference = self.varint()?;
+        self.hear_stamp(Hlc(differing(self.previous.hlc, difference)))
+    }
+
+    fn hear_stamp(&mut self, hlc: Hlc) -> Result<Hlc> {
         if hlc >= Hlc::LIMIT {
             return Err(Damage::Stamp(hlc));
         }

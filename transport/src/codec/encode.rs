@@ -64,10 +64,15 @@ impl BodyWriter<'_> {
             Body::Status(status) => self.status(status),
             Body::Push { op, made } => {
                 let next = self.is_next(op.dot);
-                self.byte(kind::PUSH | if next { kind::NEXT } else { 0 });
+                let ticks = Some(op.hlc.0) == self.previous.hlc.checked_add(1);
+                self.byte(kind::PUSH | if next { kind::NEXT } else { 0 } | if ticks { kind::TICK } else { 0 });
                 self.varint(difference(self.previous.made, made.0));
                 self.previous.made = made.0;
-                self.stamped(op, next);
+                self.named(op, next);
+                if !ticks {
+                    self.varint(difference(self.previous.hlc, op.hlc.0));
+                }
+                self.previous.hlc = op.hlc.0;
                 memo.copy(op, self);
             }
             Body::View(rows) => {
@@ -163,7 +168,8 @@ impl BodyWriter<'_> {
     fn supplied(&mut self, op: &Op) {
         let next = self.is_next(op.dot);
         self.byte(u8::from(next));
-        self.stamped(op, next);
+        self.named(op, next);
+        self.stamp(op.hlc.0);
         put_content(op, self);
     }
 
@@ -197,14 +203,13 @@ impl BodyWriter<'_> {
         dot.incarnation.0 == incarnation && Some(dot.counter) == counter.checked_add(1)
     }
 
-    /// The part of an operation that is told as a difference to what the frame holds before it.
-    fn stamped(&mut self, op: &Op, next: bool) {
+    /// An operation's dot, unless it is the next one.
+    fn named(&mut self, op: &Op, next: bool) {
         if !next {
             self.dot(op.dot);
         }
         self.previous.incarnation = op.dot.incarnation.0;
         self.previous.counter = op.dot.counter;
-        self.stamp(op.hlc.0);
     }
 
     fn dot(&mut self, dot: Dot) {
@@ -280,7 +285,7 @@ fn put_content(op: &Op, sink: &mut impl Sink) {
         sink.incarnation(incarnation);
         // Of the same life it is often one of the last few writes, so the distance is the shorter name.
         let own = incarnation == op.dot.incarnation;
-        sink.varint(if own { difference(counter, op.dot.counter) } else { counter });
+        sink.varint(if own { op.dot.counter.wrapping_sub(counter) } else { counter });
     }
 }
 
@@ -291,7 +296,8 @@ fn put_blob(bytes: &[u8], sink: &mut impl Sink) {
 
 /// The encodings of the operations that were pushed last, ready to be copied for the next peer.
 ///
-/// It holds at most [`Self::OPS_MAX`] operations whose values have at most [`Self::VALUE_BYTES_MAX`] bytes.
+/// A new operation is pushed to all peers in a row, so a few places are enough, and more would only hold memory. It
+/// holds at most [`Self::OPS_MAX`] operations whose values have at most [`Self::VALUE_BYTES_MAX`] bytes.
 /// Larger ones are encoded anew for each peer: that is one copy of the value either way.
 #[derive(Debug)]
 pub struct OpMemo {
@@ -339,7 +345,7 @@ impl Default for OpMemo {
 
 impl OpMemo {
     /// Operations that it holds at most.
-    pub const OPS_MAX: usize = 256;
+    pub const OPS_MAX: usize = 16;
 
     /// The longest value of an operation that it holds, in bytes.
     pub const VALUE_BYTES_MAX: usize = 1_024;

@@ -29,7 +29,7 @@
 //! |---|---|---|---|
 //! | 0 | | hello | sent, wall, vector, rows of the view |
 //! | 1 | `08` it has a digest, `10` the sender is about to end | status | sent, wall, vector, received, hash of the view (8 bytes), digest (8 bytes, or none) |
-//! | 2 | `08` the dot is the next one | push | made, operation |
+//! | 2 | `08` the dot is the next one, `10` the stamp is | push | made, operation |
 //! | 3 | | view | rows |
 //! | 4 | | pull | id, vector |
 //! | 5 | `08` the last one; `30` the content | supply | id, frame, content |
@@ -51,7 +51,7 @@
 //!
 //! # Operations
 //!
-//! An operation is its dot (unless it is the next one), its stamp, and its content. The content begins with one
+//! An operation is its dot (unless it is the next one), its stamp (unless it is marked as the next one), and its content. The content begins with one
 //! byte for its shape: two bits for the effect (0 a put, 1 a delete, 2 a retirement, 3 is damage), three for how
 //! many dots it supersedes and three for how many entries it depends on. Seven of either says that a varint
 //! follows with how many more than seven there are, so up to six take no byte of their own. Then come what the
@@ -199,6 +199,8 @@ pub enum Damage {
     Counter,
     /// A dot that should have been left out because it is the next one.
     Dot,
+    /// The same of a stamp.
+    Tick,
     /// A stamp that no honest replica issues: [`Hlc::LIMIT`] or more.
     Stamp(Hlc),
     /// A key is empty, too long, or not UTF-8.
@@ -223,6 +225,7 @@ impl fmt::Display for Damage {
             Self::Incarnation => f.write_str("a reference to an incarnation is wrong"),
             Self::Counter => f.write_str("a counter is 0"),
             Self::Dot => f.write_str("a dot is spelled out that is the next one"),
+            Self::Tick => f.write_str("a stamp is spelled out that is the next one"),
             Self::Stamp(stamp) => write!(f, "stamp {stamp:?} is beyond all clocks"),
             Self::Key => f.write_str("a key is none"),
             Self::Order => f.write_str("entries are out of order"),
@@ -287,6 +290,8 @@ mod kind {
     pub(super) const LEAVING: u8 = 0x10;
     /// Of a push: its dot is the next one and left out.
     pub(super) const NEXT: u8 = 0x08;
+    /// Of a push: its stamp is the next one and left out. Most are, since stamps count within a millisecond.
+    pub(super) const TICK: u8 = 0x10;
     /// Of a supply: nothing comes after it.
     pub(super) const LAST: u8 = 0x08;
     /// Of a supply, what it holds.

@@ -2,8 +2,8 @@
 
 use super::*;
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Effect, Hello, Incarnation, Key, Life, Message, Op, Retirement, Row,
-    Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, Life, Message, Op, Retirement,
+    Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -103,8 +103,9 @@ fn op() -> impl Strategy<Value = Arc<Op>> {
     // The counts that have a byte of their own begin at seven.
     let superseded = proptest::collection::vec(dot(), 0..10);
     let few = proptest::collection::vec((incarnation(), counter()), 0..10).prop_map(VersionVector::from_entries);
-    (dot(), hlc(), effect, superseded, prop_oneof![few, vector()])
-        .prop_map(|(dot, hlc, effect, superseded, deps)| Arc::new(Op { dot, hlc, effect, superseded, deps }))
+    (dot(), hlc(), effect, superseded, prop_oneof![few, vector()]).prop_map(|(dot, hlc, effect, superseded, deps)| {
+        Arc::new(Op { dot, hlc, effect, superseded: superseded.into(), deps })
+    })
 }
 
 fn host() -> impl Strategy<Value = Address> {
@@ -337,7 +338,7 @@ fn put(counter: u64, key: &str, value: &[u8]) -> Arc<Op> {
         dot: dot_of(A, counter),
         hlc: Hlc((1_700_000_000_000 << 16) + counter),
         effect: Effect::Put { key: Key::new(key).expect("a key"), value: Value::new(value) },
-        superseded: vec![dot_of(A, counter - 1), dot_of(B, 9)],
+        superseded: [dot_of(A, counter - 1), dot_of(B, 9)].into_iter().collect(),
         deps: VersionVector::from_entries([(A, counter - 1), (B, 300)]),
     })
 }
@@ -369,10 +370,10 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
     ];
     let rows = [(A, 40, dot_of(B, 6)), (B, 300, dot_of(A, 7))];
     let rows = rows.map(|(incarnation, through, dot)| (incarnation, Retirement { through, dot })).to_vec();
-    let delete = Op { effect: Effect::Delete { key }, superseded: Vec::new(), ..(*put(5, "x", b"")).clone() };
+    let delete = Op { effect: Effect::Delete { key }, superseded: Dots::new(), ..(*put(5, "x", b"")).clone() };
     let retire = Op {
         effect: Effect::Retire { incarnation: B, through: 300 },
-        superseded: Vec::new(),
+        superseded: Dots::new(),
         deps: VersionVector::from_entries([(B, 300)]),
         ..(*put(4, "x", b"")).clone()
     };
@@ -494,13 +495,14 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x04\x01\x01\x00\x00", 5, Damage::Counter),
     (b"\x04\x01\x01\x02\0\0\0\0\0\0\0\x09\x01", 12, Damage::Incarnation),
     (b"\x04\x01\x01\x01\0\0\0\0\0\0\0\x07\x01", 12, Damage::Incarnation),
-    // A push: the next dot spelled out, counter 0, a stamp beyond all, a key too long, a dot before 1.
+    // A push: the next dot spelled out, counter 0, the next stamp spelled out, a stamp beyond all, a key too long, a dot before 1.
     (b"\x02\x00\x00\x01\x00\x00\x01x\x00", 4, Damage::Dot),
     (b"\x02\x00\x00\x00\x00\x00\x01x\x00", 4, Damage::Counter),
+    (b"\x0a\x00\x02\x00\x01x\x00", 3, Damage::Tick),
     (b"\x0a\x00\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x00\x01x\x00", 12, Damage::Stamp(Hlc(1 << 62))),
     (b"\x0a\x00\x00\x00\x01\xff\x00", 6, Damage::Key),
     (b"\x0a\x00\x00\x00\x00\x00", 5, Damage::Key),
-    (b"\x0a\x00\x00\x08\x01x\x00\x00\x02", 9, Damage::Counter),
+    (b"\x0a\x00\x00\x08\x01x\x00\x00\x01", 9, Damage::Counter),
     (b"\x0a\x00\x00\x38\x7f\x01x\x00\x00\x00", 8, Damage::Short),
     (b"\x0a\x00\x00\x07\x7f\x01x\x00\x00\x00", 8, Damage::Short),
     (b"\x0a\x00\x00\x38\x80\x00\x01x\x00\x00\x00", 6, Damage::Number),
@@ -731,7 +733,7 @@ fn overhead_of_a_push() {
                     dot: dot_of(A, base + n),
                     hlc: Hlc(((1_700_000_000_000 + n / 10) << 16) | (n % 10)),
                     effect: Effect::Put { key: Key::new(&key).expect("a key"), value: Value::new(&value) },
-                    superseded,
+                    superseded: superseded.into(),
                     deps,
                 };
                 message(Body::Push { op: Arc::new(op), made: Time(3_600_000_000 + 100 * n) })

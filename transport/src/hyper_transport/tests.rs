@@ -7,7 +7,7 @@ use crate::laws::{self, Character, Laboratory};
 use core::future::Future;
 use core::time::Duration;
 use hence_core::{
-    Body, ClusterTag, Dot, Effect, Hello, Hlc, Incarnation, Key, Micros, Op, Time, Value, VersionVector, Wall,
+    Body, ClusterTag, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Micros, Op, Time, Value, VersionVector, Wall,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -150,7 +150,7 @@ fn push(counter: u64, value_bytes: usize) -> Message {
         dot: Dot { incarnation: Incarnation(1), counter },
         hlc: Hlc(counter),
         effect: Effect::Put { key: Key::new("key").expect("a key"), value: Value::new(&vec![7; value_bytes]) },
-        superseded: Vec::new(),
+        superseded: Dots::new(),
         deps: VersionVector::new(),
     };
     Message { from: Incarnation(1), number: 1, echo: 1, body: Body::Push { op: Arc::new(op), made: Time(0) } }

@@ -1,16 +1,13 @@
 //! The yardstick: hyper on one thread, a hash map, and nothing else.
 //!
 //! It parses the same requests, answers `GET` and `PUT /kvs/<key>` with the same headers and bytes as a
-//! replica, and replicates nothing, limits nothing, counts nothing. What `hence serve` loses against it is
-//! the price of the rest. Run both pinned to one core and drive them from another:
+//! replica, and limits nothing and counts nothing. What `hence serve` loses against it is the price of the rest.
 //!
-//! ```text
-//! cargo build --release --example bare -p hence-server
-//! taskset -c 0 target/release/examples/bare 127.0.0.1:9999 &
-//! taskset -c 1 wrk -t1 -c32 -d5 http://127.0.0.1:9999/kvs/x
-//! ```
+//! With `--copy-to` it also sends every write to others that listen with `--copies-at`: no causality, no
+//! acknowledgements, no second try, no way to catch up. That is the least that any replication costs.
 
 use bytes::Bytes;
+use clap::Parser;
 use hence_core::{ClusterTag, Dot, Incarnation, Key, Token, Value, VersionVector};
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -22,17 +19,45 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::rc::Rc;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 const ME: Incarnation = Incarnation(0x0000_01ab_592b_8bd8);
+
+/// A server that does the least.
+#[derive(Parser)]
+struct Arguments {
+    /// Where clients connect.
+    address: SocketAddr,
+    /// Worker threads; with one the runtime is tokio's single-threaded one.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Send every write there.
+    #[arg(long)]
+    copy_to: Vec<SocketAddr>,
+    /// Take writes of others there.
+    #[arg(long)]
+    copies_at: Option<SocketAddr>,
+}
 
 #[derive(Default)]
 struct Store {
     keys: HashMap<Key, (Value, Dot)>,
     counter: u64,
+    followers: Vec<Arc<Follower>>,
+}
+
+/// What waits to be sent to a follower.
+#[derive(Default)]
+struct Follower {
+    bytes: Mutex<Vec<u8>>,
+    wake: Notify,
 }
 
 #[derive(Deserialize, Default)]
@@ -43,21 +68,39 @@ struct Fields<'a> {
     metadata: Option<Cow<'a, str>>,
 }
 
-fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9999".into());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(address))
+/// Nobody panics while holding a lock here, so a poisoned one is as good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-async fn serve(address: String) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    let store = Rc::new(RefCell::new(Store::default()));
+fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    let mut builder = match arguments.workers {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(arguments.workers).enable_all().build()?.block_on(serve(arguments))
+}
+
+async fn serve(arguments: Arguments) -> io::Result<()> {
+    let store = Arc::new(Mutex::new(Store::default()));
+    if let Some(address) = arguments.copies_at {
+        tokio::spawn(take_copies(TcpListener::bind(address).await?, store.clone()));
+    }
+    for address in arguments.copy_to {
+        let follower = Arc::new(Follower::default());
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(send_copies(stream, follower.clone()));
+        lock(&store).followers.push(follower);
+    }
+    let listener = TcpListener::bind(arguments.address).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let store = store.clone();
         let service = service_fn(move |request| answer(store.clone(), request));
-        tokio::task::spawn_local(async move {
+        tokio::spawn(async move {
             // A client that goes away is no news.
             let _ =
                 http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service).await;
@@ -65,7 +108,57 @@ async fn serve(address: String) -> std::io::Result<()> {
     }
 }
 
-async fn answer(store: Rc<RefCell<Store>>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn send_copies(mut stream: TcpStream, follower: Arc<Follower>) {
+    loop {
+        follower.wake.notified().await;
+        let bytes = std::mem::take(&mut *lock(&follower.bytes));
+        if stream.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A copy: lengths of key and value (4 bytes each), counter (8), key, value.
+fn copy(key: &Key, value: &Value, counter: u64, into: &mut Vec<u8>) {
+    let (key, value) = (key.as_str().as_bytes(), value.as_bytes());
+    into.extend_from_slice(&(key.len() as u32).to_be_bytes());
+    into.extend_from_slice(&(value.len() as u32).to_be_bytes());
+    into.extend_from_slice(&counter.to_be_bytes());
+    into.extend_from_slice(key);
+    into.extend_from_slice(value);
+}
+
+async fn take_copies(listener: TcpListener, store: Arc<Mutex<Store>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut bytes = Vec::with_capacity(64 << 10);
+            while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
+                let taken = take(&bytes, &mut lock(&store));
+                bytes.drain(..taken);
+            }
+        });
+    }
+}
+
+/// Takes all whole copies in and says how many bytes they were.
+fn take(bytes: &[u8], store: &mut Store) -> usize {
+    let mut rest = bytes;
+    while let Some((head, data)) = rest.split_first_chunk::<16>() {
+        let number = |range: std::ops::Range<usize>| head[range].iter().fold(0_u64, |n, &b| n << 8 | u64::from(b));
+        let (key, value) = (number(0..4) as usize, number(4..8) as usize);
+        let Some((data, after)) = data.split_at_checked(key + value) else { break };
+        let (key, value) = data.split_at(key);
+        if let Ok(key) = Key::new(&String::from_utf8_lossy(key)) {
+            let dot = Dot { incarnation: ME, counter: number(8..16) };
+            store.keys.insert(key, (Value::new(value), dot));
+        }
+        rest = after;
+    }
+    bytes.len() - rest.len()
+}
+
+async fn answer(store: Arc<Mutex<Store>>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = if body.is_end_stream() {
         Bytes::new()
@@ -78,14 +171,15 @@ async fn answer(store: Rc<RefCell<Store>>, request: Request<Incoming>) -> Result
     let fields = if body.is_empty() { Ok(Fields::default()) } else { serde_json::from_slice::<Fields<'_>>(&body) };
     let Ok(fields) = fields else { return Ok(error(StatusCode::BAD_REQUEST, "{\"error\":\"body\"}")) };
     let cluster = ClusterTag::of("hence");
-    let past = match fields.metadata.as_deref() {
+    let header = parts.headers.get("causal-metadata").and_then(|value| value.to_str().ok());
+    let past = match fields.metadata.as_deref().or(header) {
         None | Some("") => VersionVector::new(),
         Some(text) => match Token::decode(text, cluster, 8 << 10) {
             Ok(Token(past)) => past,
             Err(_) => return Ok(error(StatusCode::BAD_REQUEST, "{\"error\":\"causal-metadata\"}")),
         },
     };
-    let mut store = store.borrow_mut();
+    let mut store = lock(&store);
     Ok(match (parts.method, fields.value) {
         (Method::PUT, Some(value)) => put(&mut store, key, value.get(), past, cluster),
         _ => get(&store, &key, past, cluster),
@@ -95,7 +189,12 @@ async fn answer(store: Rc<RefCell<Store>>, request: Request<Incoming>) -> Result
 fn put(store: &mut Store, key: Key, value: &str, past: VersionVector, cluster: ClusterTag) -> Response<Full<Bytes>> {
     store.counter += 1;
     let dot = Dot { incarnation: ME, counter: store.counter };
-    let old = store.keys.insert(key, (Value::new(value.as_bytes()), dot));
+    let value = Value::new(value.as_bytes());
+    for follower in &store.followers {
+        copy(&key, &value, dot.counter, &mut lock(&follower.bytes));
+        follower.wake.notify_one();
+    }
+    let old = store.keys.insert(key, (value, dot));
     let token = token(past, dot, cluster);
     let (status, result) = if old.is_some() { (StatusCode::OK, "replaced") } else { (StatusCode::CREATED, "created") };
     let body = format!("{{\"result\":\"{result}\",\"causal-metadata\":\"{token}\"}}");

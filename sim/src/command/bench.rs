@@ -1,0 +1,103 @@
+//! `bench`: how fast the simulator is, alone, with the core, and with the oracles.
+//!
+//! The kinds of run take turns within each round, so that what else the machine does meanwhile meets all of them.
+
+use super::{Done, End, clock};
+use hence_sim::campaign::{Summary, campaign};
+use hence_sim::draw::Profile;
+use hence_sim::echo::{self, Echo};
+use hence_sim::run::Setting;
+use hence_sim::world::World;
+use std::time::Duration;
+
+/// Simulated time of one echo world, in microseconds: about 40,000 events.
+const ECHO_TIME: u64 = 1_000_000;
+
+/// Replicas that echo.
+const ECHOES: usize = 5;
+
+/// One figure of each round.
+struct Figure {
+    name: &'static str,
+    rounds: Vec<f64>,
+}
+
+pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
+    let names = [
+        "echo alone, M events/s",
+        "core with oracles, M events/s",
+        "core without oracles, M events/s",
+        "oracles cost, times",
+        "schedules/s with oracles",
+        "events in a schedule",
+        "pings among them, %",
+    ];
+    let mut figures = names.map(|name| Figure { name, rounds: Vec::new() });
+    let free = Setting { oracles_off: true, ..Setting::default() };
+    for round in 0..rounds as u64 {
+        let seeds = || round * schedules..(round + 1) * schedules;
+        let (echoes, echo_seconds) = measured(|| echo_events(seeds().step_by(20)));
+        let (judged, seconds) = measured(|| campaign(seeds(), Profile::Speed, Setting::default()));
+        let (free, free_seconds) = measured(|| campaign(seeds(), Profile::Speed, free));
+        if !judged.failures.is_empty() {
+            return Err(format!("round {round} failed: {:?}", judged.failures));
+        }
+        let per = |count: u64, seconds: f64| count as f64 / seconds / 1e6;
+        let share = |part: u64, of: &Summary| part as f64 / of.schedules.max(1) as f64;
+        let row = [
+            per(echoes, echo_seconds),
+            per(judged.events, seconds),
+            per(free.events, free_seconds),
+            seconds / judged.events as f64 / (free_seconds / free.events as f64),
+            judged.schedules as f64 / seconds,
+            share(judged.events, &judged),
+            share(judged.idle_events * 100, &judged) / share(judged.events, &judged),
+        ];
+        figures.iter_mut().zip(row).for_each(|(figure, value)| figure.rounds.push(value));
+    }
+    println!("{:<34} {:>9} {:>9} {:>9}", "one core", "median", "least", "most");
+    for Figure { name, mut rounds } in figures {
+        rounds.sort_by(f64::total_cmp);
+        if let (Some(least), Some(most)) = (rounds.first(), rounds.last()) {
+            println!("{name:<34} {:>9.2} {least:>9.2} {most:>9.2}", rounds[rounds.len() / 2]);
+        }
+    }
+    if let Some(kib) = status_kib("VmHWM:") {
+        println!("most memory at any time            {:>9.2} MiB", kib as f64 / 1024.0);
+    }
+    Ok(End::Clean)
+}
+
+/// Lets replicas echo in one world for each seed.
+fn echo_events(seeds: impl Iterator<Item = u64>) -> u64 {
+    let events = seeds.map(|seed| {
+        let mut world = World::<Echo>::new(&echo::plan(seed, ECHOES), ());
+        world.run_until(ECHO_TIME);
+        world.verdict().events
+    });
+    events.sum()
+}
+
+/// What the work gives, and how many seconds the core was really at it; where the system does not say, seconds passed.
+fn measured<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let (started, ran) = (clock(), ran());
+    let result = work();
+    let passed = match (ran, self::ran()) {
+        (Some(before), Some(after)) => after.saturating_sub(before),
+        (Some(_) | None, _) => started.elapsed(),
+    };
+    (result, passed.as_secs_f64().max(1e-9))
+}
+
+/// For how long this thread has been run, as Linux counts it.
+fn ran() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
+}
+
+/// A line of the process's own status that counts KiB, as Linux gives it.
+fn status_kib(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
+}

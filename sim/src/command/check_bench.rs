@@ -1,0 +1,192 @@
+//! `check-bench`: what reading and judging histories of a correct store costs.
+//!
+//! Each measurement is a process of its own, so the most memory that it ever had is its own, too. Time is what the
+//! process was run, not what it waited: on a busy machine the clock on the wall says little.
+
+use super::{Done, End, clock};
+use hence_sim::check::formats::{self, Format};
+use hence_sim::check::generate::{Generator, Shape};
+use hence_sim::check::history::Action;
+use hence_sim::check::{Level, Options, json, judge};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Measure the checker: time and memory for reading and judging histories of a correct store
+#[derive(clap::Args)]
+pub(crate) struct Bench {
+    /// Operations
+    #[arg(long, default_value_t = 1_000_000)]
+    operations: usize,
+    /// Sessions
+    #[arg(long, default_value_t = 8)]
+    sessions: usize,
+    /// Keys
+    #[arg(long, default_value_t = 1_000)]
+    keys: usize,
+    /// Replicas of the store that makes the history
+    #[arg(long, default_value_t = 8)]
+    replicas: usize,
+    /// plume or json
+    #[arg(long, default_value = "plume", value_parser = Format::named)]
+    format: Format,
+    /// Deletes among the operations of a JSON history, in parts of a million
+    #[arg(long, default_value_t = 0)]
+    deletes: u64,
+    /// Measure this history alone; it is made when it is not there
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Where the histories of the table lie
+    #[arg(long, default_value = "target/check-bench")]
+    folder: PathBuf,
+    /// Measurements of each history; the table has their medians
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// The largest history of the table
+    #[arg(long, default_value_t = 10_000_000)]
+    most: usize,
+}
+
+pub(crate) fn bench(asked: &Bench) -> Done {
+    match &asked.file {
+        Some(file) if file.exists() => measure(asked, file),
+        Some(file) => make(asked, file).map(|()| End::Clean),
+        None => table(asked),
+    }
+}
+
+/// What was measured: seconds, seconds of a loop that only parses, and MiB.
+struct Cost {
+    all: f64,
+    parsing: f64,
+    memory: f64,
+}
+
+fn table(asked: &Bench) -> Done {
+    std::fs::create_dir_all(&asked.folder).map_err(|error| format!("{}: {error}", asked.folder.display()))?;
+    println!("  operations sessions format     CPU s   us/operation  parsing s  times     MiB");
+    let rows = [(1_000_000, 8, "plume"), (1_000_000, 64, "plume"), (100_000, 10_000, "plume"), (1_000_000, 8, "json")];
+    let sizes = [10_000, 100_000, 1_000_000, 10_000_000];
+    let of = |format: &'static str| sizes.map(|operations| (operations, 8, format));
+    let one = (10_000_000, 1, "plume");
+    for (operations, sessions, format) in rows.into_iter().chain(of("plume")).chain(of("json")).chain([one]) {
+        if operations > asked.most {
+            continue;
+        }
+        let file = asked.folder.join(format!("{format}-{operations}-{sessions}"));
+        let child = || measured_apart(&file, operations, sessions, format);
+        if !file.exists() {
+            child()?;
+        }
+        let costs: Vec<Cost> = (0..asked.rounds.max(1)).map(|_| child()).collect::<Result<_, _>>()?;
+        let median = |field: fn(&Cost) -> f64| {
+            let mut all: Vec<f64> = costs.iter().map(field).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        let (all, parsing) = (median(|cost| cost.all), median(|cost| cost.parsing));
+        let each = all * 1e6 / operations as f64;
+        let times = if parsing > 0.0 { format!("{:.1}", all / parsing) } else { "-".into() };
+        let memory = median(|cost| cost.memory);
+        println!(
+            "{operations:>12} {sessions:>8} {format:<6} {all:>9.3} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}"
+        );
+    }
+    Ok(End::Clean)
+}
+
+/// Runs this command once more, for one history.
+fn measured_apart(file: &Path, operations: usize, sessions: usize, format: &str) -> Result<Cost, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.args(["check-bench", "--operations", &operations.to_string(), "--sessions", &sessions.to_string()]);
+    let output = command.args(["--format", format, "--file"]).arg(file).output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(format!("{}: {text}{}", file.display(), String::from_utf8_lossy(&output.stderr)));
+    }
+    let number = |unit: &str| -> f64 {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let pair = words.windows(2).find(|pair| pair[0] == unit);
+        pair.and_then(|pair| pair[1].parse().ok()).unwrap_or(0.0)
+    };
+    Ok(Cost { all: number("total"), parsing: number("parsing"), memory: number("peak") })
+}
+
+fn measure(asked: &Bench, path: &Path) -> Done {
+    let at = |error: String| format!("{}: {error}", path.display());
+    let open = || File::open(path).map(|file| BufReader::with_capacity(1 << 18, file));
+    let begun = spent();
+    if asked.format == Format::Json {
+        json::scan(open().map_err(|error| at(error.to_string()))?).map_err(|error| at(error.to_string()))?;
+    }
+    let parsed = spent();
+    let input = open().map_err(|error| at(error.to_string()))?;
+    let history = formats::read(input, Some(asked.format)).map_err(|error| at(error.to_string()))?;
+    let read = spent();
+    let report = judge(&history, Options::default()).map_err(|error| at(error.to_string()))?;
+    let judged = spent();
+    let seconds = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64();
+    println!(
+        "{} operations, parsing {:.3} s, reading {:.3} s, judging {:.3} s, total {:.3} s, peak {} MiB, CC {}, CCv {}",
+        history.len(),
+        seconds(begun, parsed),
+        seconds(parsed, read),
+        seconds(read, judged),
+        seconds(parsed, judged),
+        peak_mebibytes(),
+        report.verdict(Level::Causal),
+        report.verdict(Level::Convergent),
+    );
+    Ok(if report.is_broken() { End::Violation } else { End::Clean })
+}
+
+fn make(asked: &Bench, path: &Path) -> Result<(), String> {
+    let at = |error: std::io::Error| format!("{}: {error}", path.display());
+    let plume = asked.format == Format::Plume;
+    let shape = Shape {
+        seed: 1,
+        operations: asked.operations,
+        sessions: asked.sessions,
+        replicas: asked.replicas,
+        keys: asked.keys,
+        reads: 500_000,
+        deletes: if plume { 0 } else { asked.deletes },
+        wandering: if plume { 0 } else { 10_000 },
+        unknown: if plume { 0 } else { 1_000 },
+        siblings: 0,
+        exact: !plume,
+        spreading: 12,
+        final_reads: false,
+        bug: None,
+    };
+    let mut output = BufWriter::new(File::create(path).map_err(at)?);
+    for operation in Generator::new(shape) {
+        if plume {
+            let (session, key) = (&operation.client[1..], &operation.key[1..]);
+            let kind = if operation.action == Action::Get { 'r' } else { 'w' };
+            let value = operation.value.map_or(0, |value| value.parse().unwrap_or(0_u64) + 1);
+            writeln!(output, "{kind}({key},{value},{session},{})", operation.id).map_err(at)?;
+        } else {
+            json::write(&operation, &mut output).map_err(at)?;
+        }
+    }
+    output.flush().map_err(at)
+}
+
+/// How long this process was run so far; where the system does not tell, how long it has been there.
+fn spent() -> Duration {
+    let nanoseconds = std::fs::read_to_string("/proc/self/schedstat").ok();
+    let nanoseconds = nanoseconds.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    static BEGUN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    nanoseconds.map_or_else(|| BEGUN.get_or_init(clock).elapsed(), Duration::from_nanos)
+}
+
+/// The most memory that this process ever had, where the system tells.
+fn peak_mebibytes() -> u64 {
+    let Ok(file) = File::open("/proc/self/status") else { return 0 };
+    let line = BufReader::new(file).lines().map_while(Result::ok).find(|line| line.starts_with("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}

@@ -1,0 +1,52 @@
+//! `mutants --shrink`: how small the first failure of each planted bug gets, and how long that takes.
+
+use super::cases::first;
+use super::{Done, End, clock};
+use hence_sim::draw;
+use hence_sim::mutants::Mutant;
+use hence_sim::plan::Plan;
+use hence_sim::run::{Setting, run as run_plan};
+use hence_sim::shrink::{is_minimal, shrink};
+
+/// Operations and faults that the median over all mutants may have.
+const MEDIAN_MAX: usize = 12;
+
+pub(crate) fn run(seeds: u64, only: Option<&str>) -> Done {
+    println!("| mutant | seed | from | to | replicas | seconds | failure |\n|---|---|---|---|---|---|---|");
+    let (mut sizes, mut longest, mut missing) = (Vec::new(), 0.0_f64, Vec::new());
+    for &mutant in Mutant::ALL.iter().filter(|mutant| only.is_none_or(|only| only == mutant.name())) {
+        match shrunk(mutant, seeds) {
+            None => missing.push(mutant.name()),
+            Some((size, seconds)) => {
+                sizes.push(size);
+                longest = longest.max(seconds);
+            }
+        }
+    }
+    sizes.sort_unstable();
+    let median = sizes.get(sizes.len() / 2).copied().unwrap_or_default();
+    println!("\nmedian {median} operations and faults of {} mutants; the longest took {longest:.1} s", sizes.len());
+    if !missing.is_empty() {
+        println!("no failure in {seeds} seeds: {}", missing.join(", "));
+    }
+    Ok(if median <= MEDIAN_MAX && missing.is_empty() { End::Clean } else { End::Violation })
+}
+
+fn shrunk(mutant: Mutant, seeds: u64) -> Option<(usize, f64)> {
+    let setting = Setting { mutant: Some(mutant), ..Setting::default() };
+    let sign = |plan: &Plan| run_plan(plan, setting).violation.map(|found| found.fingerprint());
+    let fails = |seed: u64| {
+        let plan = draw::plan(seed, mutant.profile());
+        sign(&plan).map(|sign| (seed, plan, sign))
+    };
+    let (seed, plan, fingerprint) = (0..seeds).find_map(fails)?;
+    let same = |plan: &Plan| sign(plan).as_ref() == Some(&fingerprint);
+    let mut trial = |plans: &[Plan]| first(plans, &same);
+    let started = clock();
+    let small = shrink(&plan, &mut trial, &mut |_, _| {});
+    let seconds = started.elapsed().as_secs_f64();
+    let more = if is_minimal(&small, &mut trial) { "" } else { ", not minimal" };
+    let (from, to, replicas) = (plan.size(), small.size(), small.replicas.len());
+    println!("| {} | {seed} | {from} | {to} | {replicas} | {seconds:.1} | {fingerprint}{more} |", mutant.name());
+    Some((to, seconds))
+}

@@ -1,0 +1,304 @@
+//! `torture`: real clients against a real cluster, ours or anybody's that speaks the contract, and the checker's verdict
+//! on what they saw.
+//!
+//! Nothing of ours is needed from the target: tokens travel in bodies, and each extension is used only where the
+//! target shows in the beginning that it has it. The verdict is given on the history as it lies in its file.
+
+mod abilities;
+mod client;
+mod closing;
+mod effect;
+mod faults;
+mod mix;
+mod plan;
+mod recorder;
+mod tally;
+mod token;
+
+use super::http::Target;
+use super::{Done, End, ProgressLine, check, clock, duration};
+use abilities::Abilities;
+use client::Client;
+use hence_sim::random::{Domain, Source, mix as mix_key};
+use mix::{Kind, Mix};
+use plan::Plan;
+use recorder::{Recorder, Tape};
+use serde_json::json;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tally::Tally;
+use token::Token;
+
+/// Places where clients leave tokens for each other.
+const BOARD_SLOTS: usize = 16;
+
+const TARGETS_MAX: usize = 64;
+
+const EXAMPLES: &str = "\
+Examples:
+  Thirty seconds of eight clients against a cluster of three:
+    hence-sim torture --targets http://localhost:8082,http://localhost:8083,http://localhost:8084
+  With faults (docs/torture.md has files for processes, Docker and Kubernetes):
+    hence-sim torture --targets URL,URL,URL --time 2m --faults faults.json -o history.jsonl
+
+Exit codes: 0 nothing wrong was seen; 1 a violation, or replicas that differ or refuse for ever once all is quiet;
+2 usage, or no verdict. Ctrl-C ends the run early: faults are healed, and the verdict is about what was recorded.";
+
+/// Run clients against a real cluster, break it, and judge what they saw
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Torture {
+    /// The replicas, as http://HOST:PORT, separated by commas
+    #[arg(long, value_delimiter = ',', required = true)]
+    targets: Vec<String>,
+    /// Clients, a thread each
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1_024))]
+    clients: u64,
+    /// Keys, some of them hot
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    keys: u64,
+    /// How long, such as 30s, 10m or 2h
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    time: Duration,
+    /// What clients ask: KIND=PARTS,... of get, put, delete, siblings, conditional, wait; the last three only where
+    /// the target has them [default: get=45,put=35,delete=5,siblings=5,conditional=5,wait=5]
+    #[arg(long, value_parser = Mix::named)]
+    mix: Option<Mix>,
+    /// At most so many requests per second, all clients together
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Commands that hurt and heal targets, and when; see docs/torture.md
+    #[arg(long)]
+    faults: Option<PathBuf>,
+    /// The seed of what clients choose; what they meet depends on the target
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long one request may take
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    timeout: Duration,
+    /// How long to wait in the end for equal answers everywhere
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    settle: Duration,
+    /// Where the history goes; it must not exist
+    #[arg(short, long, default_value = "history.jsonl")]
+    output: PathBuf,
+    /// Where to draw the counterexample
+    #[arg(long)]
+    svg: Option<PathBuf>,
+}
+
+/// What all threads of a run share.
+struct Run {
+    targets: Vec<Target>,
+    abilities: Abilities,
+    mix: Mix,
+    /// What the names of this run's keys begin with.
+    prefix: String,
+    keys: Vec<String>,
+    patience: Duration,
+    /// Between two requests of one client.
+    interval: Option<Duration>,
+    recorder: Recorder,
+    tally: Tally,
+    board: Mutex<Vec<Option<Token>>>,
+    /// Clients and faults end.
+    stop: AtomicBool,
+    /// Somebody asked for the end.
+    interrupted: Arc<AtomicBool>,
+    /// When the time is up.
+    deadline: Instant,
+}
+
+impl Run {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.is_interrupted() || self.recorder.is_over()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Leaves a token for others and takes what lay there.
+    fn hand_over(&self, slot: usize, token: Option<Token>) -> Option<Token> {
+        let mut board = self.board.lock().ok()?;
+        std::mem::replace(&mut board[slot % BOARD_SLOTS], token)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "clients, recorder and faults live in real time")]
+pub(crate) fn run(asked: &Torture) -> Done {
+    let targets = asked.targets.iter().map(|url| Target::named(url)).collect::<Result<Vec<_>, _>>()?;
+    if targets.len() > TARGETS_MAX {
+        return Err(format!("{} targets; {TARGETS_MAX} are possible", targets.len()));
+    }
+    let log = asked.output.with_extension("commands");
+    let plan = asked.faults.as_ref().map(|path| Plan::read(path, &targets, log)).transpose()?;
+    let prefix = prefix();
+    let abilities = Abilities::of(&targets, &prefix, asked.timeout)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    watch_signals(&interrupted)?;
+    let (recorder, tape) = Recorder::new(&asked.output)?;
+    let run = Run {
+        abilities,
+        mix: asked.mix.unwrap_or_default(),
+        keys: (0..asked.keys).map(|at| format!("{prefix}-{at}")).collect(),
+        prefix,
+        patience: asked.timeout,
+        interval: asked.rate.map(|rate| Duration::from_secs(1) * asked.clients as u32 / rate),
+        recorder,
+        tally: Tally::new(targets.len()),
+        board: Mutex::new(vec![None; BOARD_SLOTS]),
+        stop: AtomicBool::new(false),
+        interrupted,
+        deadline: clock() + asked.time,
+        targets,
+    };
+    introduce(&run, asked);
+    let finish = std::thread::scope(|scope| {
+        let tape = scope.spawn(|| Tape::run(tape, &run.recorder));
+        let finish = work(&run, asked, plan.as_ref());
+        run.recorder.close();
+        _ = tape.join();
+        finish
+    });
+    finish.print(&run);
+    if let Some(why) = run.recorder.why() {
+        println!("the run ended early, because {why}");
+    }
+    let verdict = check::check(&check::Check::of(&asked.output, asked.svg.as_deref()))?;
+    // Whoever interrupts a run does not give the replicas their time.
+    let is_clean = verdict == End::Clean && (finish.closing.is_settled() || run.is_interrupted());
+    Ok(if is_clean { End::Clean } else { End::Violation })
+}
+
+/// How a run went, beside its history.
+struct Finish {
+    seconds: f64,
+    requests: u64,
+    cpu: Option<Duration>,
+    faults: Vec<faults::Fault>,
+    closing: closing::Closing,
+}
+
+#[expect(clippy::disallowed_methods, reason = "clients and faults live in real time")]
+fn work(run: &Run, asked: &Torture, plan: Option<&Plan>) -> Finish {
+    let (begun, cpu) = (clock(), cpu());
+    let source = Source::new(asked.seed);
+    let (ends, faults, requests, seconds, used) = std::thread::scope(|scope| {
+        let start = |number| {
+            let draw = source.draw(Domain::Client, number);
+            scope.spawn(move || Client::new(run, number, draw).work())
+        };
+        let clients: Vec<_> = (0..asked.clients).map(start).collect();
+        let lane = |plan, lane| scope.spawn(move || faults::lane(run, plan, lane));
+        let lanes: Vec<_> = plan.iter().flat_map(|&plan| (0..plan.lanes).map(move |at| (plan, at))).collect();
+        let lanes: Vec<_> = lanes.into_iter().map(|(plan, at)| lane(plan, at)).collect();
+        watch(run, asked.time, plan);
+        run.stop.store(true, Ordering::Relaxed);
+        let ends: Vec<Token> = clients.into_iter().flat_map(|client| client.join().unwrap_or_default()).collect();
+        let (requests, seconds) = (run.tally.sent(), begun.elapsed().as_secs_f64());
+        let used = cpu.zip(self::cpu()).map(|(before, after)| after.saturating_sub(before));
+        let mut faults: Vec<_> = lanes.into_iter().flat_map(|lane| lane.join().unwrap_or_default()).collect();
+        faults.sort_by_key(|fault| fault.begun_ns);
+        (ends, faults, requests, seconds, used)
+    });
+    let board = run.board.lock().map(|mut board| std::mem::take(&mut *board)).unwrap_or_default();
+    let ends = ends.into_iter().chain(board.into_iter().flatten()).collect();
+    let closing = closing::close(run, ends, asked.settle);
+    Finish { seconds, requests, cpu: used, faults, closing }
+}
+
+/// Shows progress until the time is up or somebody stops the run.
+fn watch(run: &Run, time: Duration, plan: Option<&Plan>) {
+    let (begun, mut line) = (clock(), ProgressLine::new());
+    let is_terminal = std::io::stderr().is_terminal();
+    let mut next = Duration::from_secs(5);
+    while !run.is_stopped() && clock() < run.deadline {
+        nap(Duration::from_millis(50).min(run.deadline.saturating_duration_since(clock())));
+        let text = |passed: Duration| {
+            let rate = run.tally.sent() as f64 / passed.as_secs_f64().max(0.001);
+            let faults = plan.map(|plan| format!("; {} faults", plan.begun())).unwrap_or_default();
+            let (passed, all) = (passed.as_secs(), time.as_secs());
+            format!("{passed} of {all} s, {rate:.0} requests/s: {}{faults}", run.tally.text(None))
+        };
+        line.show(text);
+        if !is_terminal && begun.elapsed() >= next {
+            next += Duration::from_secs(5);
+            eprintln!("{}", text(begun.elapsed()));
+        }
+    }
+    line.clear();
+}
+
+impl Finish {
+    fn print(&self, run: &Run) {
+        let rate = self.requests as f64 / self.seconds.max(0.001);
+        println!("{} requests in {:.1} s, {rate:.0} per second", self.requests, self.seconds);
+        if let Some(cpu) = self.cpu {
+            let each = cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64;
+            println!("  {each:.1} us of CPU per request here, clients and recorder together");
+        }
+        for (at, target) in run.targets.iter().enumerate() {
+            println!("  {:<22} {}", target.address, run.tally.text(Some(at)));
+        }
+        if let Some(odd) = run.tally.first_odd() {
+            println!("  the first odd answer: {odd}");
+            println!("  `hence-sim contract` says what the contract expects");
+        }
+        faults::print(&self.faults);
+        self.closing.print();
+    }
+}
+
+fn introduce(run: &Run, asked: &Torture) {
+    let addresses: Vec<&str> = run.targets.iter().map(|target| target.address.as_str()).collect();
+    println!("{} clients, {} keys {}-*, seed {}", asked.clients, asked.keys, run.prefix, asked.seed);
+    println!("targets {}; {}", addresses.join(" "), run.abilities);
+    println!("history {}", asked.output.display());
+    let about = json!({ "recorder": "hence-sim torture", "targets": addresses, "seed": asked.seed,
+        "clients": asked.clients, "keys": asked.keys });
+    run.recorder.pen().note(&about);
+}
+
+/// Keys of this run, so that no other run's data is met.
+#[expect(clippy::disallowed_methods, reason = "two runs must not share keys, and no result depends on the name")]
+fn prefix() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let mixed = mix_key(since.as_nanos() as u64, u64::from(std::process::id()));
+    format!("t{:08x}", mixed as u32)
+}
+
+/// The first SIGINT or SIGTERM ends the run early, the second ends the process at once.
+pub(crate) fn watch_signals(interrupted: &Arc<AtomicBool>) -> Result<(), String> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(interrupted))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(interrupted)))
+            .map_err(|error| format!("signals cannot be watched: {error}"))?;
+    }
+    Ok(())
+}
+
+/// The CPU time of this process, where the system tells.
+fn cpu() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the name, which is in parentheses and may hold anything; in hundredths of a second.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 10))
+}
+
+/// Sleeps; not at all for nothing.
+pub(crate) fn nap(time: Duration) {
+    if !time.is_zero() {
+        std::thread::sleep(time);
+    }
+}
+
+/// Whether a target that answers a read like this serves its data.
+const fn is_serving(status: u16) -> bool {
+    matches!(status, 200 | 404)
+}

@@ -1,0 +1,59 @@
+//! Push is fresh or not at all: what a cut held up is not news when it arrives (contract, the rows on a cut).
+//!
+//! Lateness is judged against the fastest status that the same two lives exchanged, as the receiver must have seen it;
+//! where a replica was not run, or clocks run apart, the oracle is as lenient as they make it.
+
+use super::Judge;
+use crate::truth::Number;
+use crate::verdict::Invariant;
+use hence_core::Dot;
+
+/// What is known of how long messages take.
+#[derive(Debug)]
+pub(super) struct Ways {
+    replicas: usize,
+    /// Per link, the shortest time that a status took which was taken in.
+    fastest: Vec<u64>,
+    /// When each write was accepted.
+    pub(super) made: Vec<u64>,
+}
+
+impl Ways {
+    pub(super) fn new(replicas: usize) -> Self {
+        Self { replicas, fastest: vec![u64::MAX; replicas * replicas], made: Vec::new() }
+    }
+
+    /// Another life answers here: it has seen nothing, and others have seen nothing of it.
+    pub(super) fn forget(&mut self, replica: usize) {
+        for other in 0..self.replicas {
+            self.fastest[replica * self.replicas + other] = u64::MAX;
+            self.fastest[other * self.replicas + replica] = u64::MAX;
+        }
+    }
+}
+
+impl Judge {
+    /// A status was taken in after so long.
+    pub fn on_status(&mut self, from: usize, to: usize, took: u64) {
+        let fastest = &mut self.ways.fastest[from * self.ways.replicas + to];
+        *fastest = took.min(*fastest);
+    }
+
+    /// A push arrived, and its operation was applied in that step: it was made at most so long ago, `allowed` beyond
+    /// the fastest way.
+    pub fn on_news(&mut self, from: usize, to: usize, dot: Dot, allowed: u64) {
+        let Some(number) = self.truth.number(dot) else { return };
+        let age = self.now.saturating_sub(self.ways.made[number as usize]);
+        let fastest = self.ways.fastest[from * self.ways.replicas + to];
+        if fastest != u64::MAX && age > fastest.saturating_add(allowed) {
+            self.fail(Invariant::Freshness, "late_push", Some(to), || {
+                format!("applied {dot} from a push {age} us after it was made; a status took {fastest} us")
+            });
+        }
+    }
+
+    pub(super) fn note_made(&mut self, number: Number) {
+        debug_assert_eq!(self.ways.made.len(), number as usize, "writes are numbered as they are accepted");
+        self.ways.made.push(self.now);
+    }
+}

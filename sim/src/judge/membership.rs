@@ -1,0 +1,82 @@
+//! Who belongs to the cluster: only operators say so (invariant 12).
+
+use super::Judge;
+use crate::bits;
+use crate::verdict::Invariant;
+
+/// What operators did, and what replicas made of it.
+#[derive(Debug, Default)]
+pub(super) struct Operators {
+    /// Per address: somebody asked a replica to remove it, or to add it.
+    removed: Vec<bool>,
+    added: Vec<bool>,
+    /// Per replica, the addresses that were not wanted there when last looked at, as bits.
+    unwanted: Vec<u64>,
+}
+
+impl Operators {
+    pub(super) fn new(replicas: usize) -> Self {
+        Self { removed: vec![false; replicas], added: vec![false; replicas], unwanted: vec![0; replicas] }
+    }
+
+    /// Nobody has removed or added anything yet.
+    pub(super) fn rested(&self) -> bool {
+        !self.removed.iter().chain(&self.added).any(|&acted| acted)
+    }
+}
+
+impl Judge {
+    /// An operator is about to ask for the removal of an address, or for its return.
+    pub fn on_operator(&mut self, address: usize, removes: bool) {
+        let acts = if removes { &mut self.operators.removed } else { &mut self.operators.added };
+        acts[address] = true;
+    }
+
+    /// A process that has just started knows its own list only.
+    pub(super) fn forget_view(&mut self, replica: usize) {
+        self.operators.unwanted[replica] = 0;
+    }
+
+    /// The view of a replica changed: is each address wanted in it? None for one that it has not met.
+    pub fn on_view(&mut self, replica: usize, wanted: &[Option<bool>]) {
+        let before = std::mem::take(&mut self.operators.unwanted[replica]);
+        let was_removed = |address: usize| self.operators.removed[address];
+        // Where nobody is left everybody is, and that is nobody's act.
+        let everybody_went = (0..wanted.len()).all(|address| wanted[address].is_none() || was_removed(address));
+        for (address, &wanted) in wanted.iter().enumerate() {
+            let was_wanted = before >> address & 1 == 0;
+            self.operators.unwanted[replica] |= u64::from(wanted == Some(false)) << address;
+            if wanted == Some(false) && !self.operators.removed[address] {
+                self.fail(Invariant::Membership, "removed_by_nobody", Some(replica), || {
+                    format!("does not want replica {address}, which no operator removed")
+                });
+            } else if wanted == Some(true)
+                && !was_wanted
+                && self.together
+                && !self.operators.added[address]
+                && !everybody_went
+            {
+                self.fail(Invariant::Membership, "removal_withdrawn", Some(replica), || {
+                    format!("wants replica {address} again, which no operator added")
+                });
+            }
+        }
+        if !wanted.contains(&Some(true)) {
+            self.fail(Invariant::Membership, "nobody_wanted", Some(replica), || "wants nobody, itself included".into());
+        }
+    }
+
+    /// Does a replica that was removed hold what a member lacks? Says who, and who lacks it.
+    #[must_use]
+    pub fn kept_to_itself(
+        &self,
+        removed: &[usize],
+        members: &[usize],
+        met: impl Fn(usize, usize) -> bool,
+    ) -> Option<(usize, usize)> {
+        let included = |replica: usize| &self.truth.holdings[replica].included;
+        let lacks = |holder: usize, member: usize| !bits::within(included(holder), included(member));
+        let pairs = removed.iter().flat_map(|&holder| members.iter().map(move |&member| (holder, member)));
+        pairs.into_iter().find(|&(holder, member)| lacks(holder, member) && met(holder, member))
+    }
+}

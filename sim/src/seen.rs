@@ -1,0 +1,164 @@
+//! What the clients of a run saw, as a history for the checker.
+//!
+//! Each attempt at a data request is one operation, and each answer's token has a name of its own, so the history's
+//! lineage is exactly what each client did: what it kept, dropped, merged, took over and took up again. An answer that
+//! was on its way when the run ended counts as seen, so the answer that broke a promise is always in the history.
+
+use crate::check::history::{Action, Operation, Outcome};
+use crate::judge::Asked;
+use crate::plan::{Plan, TokenUse};
+use hence_core::{Dot, Refusal, Reply, Siblings, Value};
+use std::collections::BTreeMap;
+
+/// The answers whose tokens a client joined into its present one.
+type Carried = Vec<usize>;
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub struct Seen {
+    operations: Vec<Operation>,
+    /// Where each attempt's operation is.
+    places: BTreeMap<usize, usize>,
+    /// Each client's token, and the one it put aside.
+    clients: BTreeMap<usize, (Carried, Option<Carried>)>,
+}
+
+impl Seen {
+    /// A client uses a token other than its own, or puts its own aside.
+    pub(crate) fn use_token(&mut self, client: usize, token: TokenUse) {
+        let other = |from: u8| self.clients.get(&usize::from(from)).cloned().unwrap_or_default().0;
+        let theirs = match token {
+            TokenUse::Take(from) | TokenUse::Merge(from) => other(from),
+            TokenUse::Keep | TokenUse::Drop | TokenUse::Save | TokenUse::Recall => Carried::new(),
+        };
+        let (own, saved) = self.clients.entry(client).or_default();
+        match token {
+            TokenUse::Keep => {}
+            TokenUse::Drop => own.clear(),
+            TokenUse::Save => *saved = Some(own.clone()),
+            // Who put nothing aside goes on with its own.
+            TokenUse::Recall => {
+                if let Some(saved) = saved {
+                    own.clone_from(saved);
+                }
+            }
+            TokenUse::Take(_) => *own = theirs,
+            TokenUse::Merge(_) => join(own, &theirs),
+        }
+    }
+
+    /// A request leaves its client, or nobody in particular.
+    pub(crate) fn ask(&mut self, attempt: usize, at: u64, client: Option<usize>, replica: usize, asked: &Asked) {
+        let (action, value) = match &asked.action {
+            hence_core::Action::Get => (Action::Get, None),
+            hence_core::Action::Put(value) => (Action::Put, Some(text(value))),
+            hence_core::Action::Delete => (Action::Delete, None),
+        };
+        let name = client.map_or("operator".into(), |client| format!("c{client}"));
+        let mut operation = Operation::new(self.operations.len() as u64, &name, action, &format!("k{}", asked.key));
+        operation.replica = Plan::name(replica).to_string();
+        operation.value = value;
+        operation.outcome = Outcome::Unknown;
+        operation.call_ns = Some(at * 1_000);
+        let carried = client.and_then(|client| self.clients.get(&client)).map(|(own, _)| own.as_slice());
+        let mut tokens = carried.unwrap_or_default().iter().map(|attempt| format!("t{attempt}"));
+        operation.token_in = tokens.next();
+        operation.merged_from = tokens.collect();
+        self.places.insert(attempt, self.operations.len());
+        self.operations.push(operation);
+    }
+
+    /// A replica answers; the client is going to see it, unless it gives up before.
+    pub(crate) fn reply(&mut self, attempt: usize, at: u64, reply: &Reply) {
+        let Some(&place) = self.places.get(&attempt) else { return };
+        let operation = &mut self.operations[place];
+        operation.outcome = Outcome::Ok;
+        operation.return_ns = Some(at * 1_000);
+        operation.status = match reply {
+            Reply::Found { .. } => 200,
+            Reply::NotModified { .. } => 304,
+            Reply::Absent { .. } => 404,
+            Reply::Written(written) if written.superseded.is_empty() && operation.action == Action::Put => 201,
+            Reply::Written(_) => 200,
+            Reply::PreconditionFailed { .. } => 412,
+            Reply::Lost { .. } => 424,
+            Reply::Refused(Refusal::Impossible) => 400,
+            Reply::Refused(Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit) => 503,
+            // No data request is answered like this; an answer without a meaning has no status that says one.
+            Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => 999,
+        };
+        if operation.status < 400 || matches!(operation.status, 404 | 412 | 424) {
+            operation.token_out = Some(format!("t{attempt}"));
+        }
+        match reply {
+            Reply::Found { siblings, .. } if operation.action == Action::Get => {
+                operation.value = siblings.winner().map(|winner| text(&winner.value));
+                operation.shown = Some(dots(siblings));
+                // Every other read asks for all values, and all the others have the versions to go by.
+                if attempt.is_multiple_of(2) {
+                    operation.siblings = Some(siblings.iter().map(|sibling| text(&sibling.value)).collect());
+                }
+            }
+            Reply::NotModified { siblings, .. } => operation.shown = Some(dots(siblings)),
+            Reply::Written(written) => {
+                operation.superseded = Some(written.superseded.iter().map(Dot::to_string).collect());
+                operation.shown = (operation.action == Action::Put).then(|| vec![written.dot.to_string()]);
+            }
+            Reply::Found { .. }
+            | Reply::Absent { .. }
+            | Reply::PreconditionFailed { .. }
+            | Reply::Lost { .. }
+            | Reply::Refused(_)
+            | Reply::View(_)
+            | Reply::ViewAdded { .. }
+            | Reply::ViewRemoved
+            | Reply::ViewUnknown
+            | Reply::ViewLast => {}
+        }
+    }
+
+    /// The answer with its token arrives. Its client goes on with that token if it has no other since it asked.
+    pub(crate) fn hear(&mut self, attempt: usize, at: u64, client: usize, instead: bool) {
+        if let Some(&place) = self.places.get(&attempt) {
+            self.operations[place].return_ns = Some(at * 1_000);
+        }
+        let (own, _) = self.clients.entry(client).or_default();
+        if instead {
+            own.clear();
+        }
+        join(own, &[attempt]);
+    }
+
+    /// The client no longer waits: it will never know.
+    pub(crate) fn give_up(&mut self, attempt: usize) {
+        let Some(&place) = self.places.get(&attempt) else { return };
+        let operation = &mut self.operations[place];
+        if operation.action == Action::Get {
+            operation.value = None;
+        }
+        (operation.outcome, operation.status, operation.return_ns) = (Outcome::Unknown, 0, None);
+        (operation.token_out, operation.siblings, operation.shown, operation.superseded) = (None, None, None, None);
+    }
+
+    /// The history.
+    #[must_use]
+    pub fn into_operations(self) -> Vec<Operation> {
+        self.operations
+    }
+}
+
+fn join(into: &mut Carried, other: &[usize]) {
+    for token in other {
+        if !into.contains(token) {
+            into.push(*token);
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    String::from_utf8_lossy(value.as_bytes()).trim_end().to_owned()
+}
+
+fn dots(siblings: &Siblings) -> Vec<String> {
+    siblings.iter().map(|sibling| sibling.dot.to_string()).collect()
+}

@@ -1,0 +1,76 @@
+//! What the product's messages are on the wire: how long, and what becomes of them when bits change.
+
+use crate::random::{Words, scale};
+use hence_core::{Address, Body, ClusterTag, Content, Message, Op, Version, VersionVector};
+use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};
+
+/// Head of a frame, the sender's address and the numbers of the link.
+const FRAME: u64 = 48;
+/// An entry of a vector, or a dot.
+const ENTRY: u64 = 10;
+/// A row of a view.
+const ROW: u64 = 34;
+
+/// About how many bytes this takes on the wire, cheap to say.
+pub(super) fn bytes(message: &Message) -> u64 {
+    let vector = |vector: &VersionVector| vector.len() as u64 * ENTRY;
+    let op = |op: &Op| op.bytes() as u64;
+    let body = match &message.body {
+        Body::Hello(hello) => vector(&hello.vector) + hello.view.len() as u64 * ROW,
+        Body::Status(status) => 40 + vector(&status.vector),
+        Body::Push { op: pushed, .. } => op(pushed),
+        Body::View(rows) => rows.len() as u64 * ROW,
+        Body::Pull { vector: asked, .. } => vector(asked),
+        Body::Supply(supply) => match &supply.content {
+            Content::Ops(ops) => ops.iter().map(|supplied| op(supplied)).sum(),
+            Content::Versions(versions) => {
+                let value = |version: &Option<Version>| match version {
+                    Some(Version::Whole(sibling)) => sibling.value.as_bytes().len() as u64 + ENTRY,
+                    Some(Version::Known(_)) | None => 0,
+                };
+                let each = versions.iter().map(|shown| shown.key.as_str().len() as u64 + ENTRY + value(&shown.version));
+                each.sum()
+            }
+            Content::Retired(rows) => rows.len() as u64 * 2 * ENTRY,
+            Content::State(coverage) => vector(&coverage.vector) + vector(&coverage.deletes),
+        },
+        Body::Ask(ask) => vector(&ask.events) + ask.lives.len() as u64 * ENTRY,
+        Body::Answer { held, .. } => vector(held),
+        Body::Probe { .. } | Body::Vouch { .. } | Body::Taken { .. } => ENTRY,
+    };
+    FRAME + body
+}
+
+/// Encodes the message, changes one to four bits, or cuts it short, and reads it. What was whole must read back.
+pub(super) fn damage(from: &Address, message: &Message, words: Words) -> Result<(), String> {
+    let cluster = ClusterTag::of("hence");
+    let mut writer = FrameWriter::new(cluster, from.clone());
+    let mut bytes = Vec::new();
+    writer.push(message, &mut OpMemo::new()).map_err(|error| format!("{message:?} cannot be encoded: {error:?}"))?;
+    writer.take(&mut bytes);
+    let read = |bytes: &[u8]| {
+        let mut reader = FrameReader::new(cluster);
+        reader.feed(bytes);
+        reader.next_frame()
+    };
+    match read(&bytes) {
+        Ok(Some(frame)) if frame.messages == [message.clone()] && frame.from == *from => {}
+        other => return Err(format!("{message:?} reads back as {other:?}")),
+    }
+    if words.word(0) & 7 == 0 {
+        bytes.truncate(scale(words.word(1), bytes.len() as u64) as usize);
+    } else {
+        let mut changed = Vec::new();
+        for place in 1..=1 + u64::from(words.word(0) >> 3 & 3) {
+            let bit = scale(words.word(place), bytes.len() as u64 * 8) as usize;
+            if !changed.contains(&bit) {
+                changed.push(bit);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+    }
+    match read(&bytes) {
+        Err(_) | Ok(None) => Ok(()),
+        Ok(Some(frame)) => Err(format!("{message:?} was damaged and reads as {frame:?}")),
+    }
+}

@@ -1,0 +1,52 @@
+//! What oracles need from the whole world: states of several replicas, and how lenient the plan makes them.
+
+use super::World;
+use crate::plan::FaultKind;
+use crate::subject::Subject;
+use crate::verdict::Invariant;
+
+impl<S: Subject> World<S> {
+    /// Merging real states must not depend on who merges whom.
+    pub(super) fn check_merges(&mut self) {
+        let alive: Vec<usize> = (0..self.nodes.len()).filter(|&replica| self.is_alive(replica)).collect();
+        for at in 0..alive.len() {
+            let three = [0, 1, 2].map(|more| alive[(at + more) % alive.len()]);
+            let states = three.map(|replica| self.nodes[replica].subject.as_ref().expect("it is alive"));
+            if let Some(law) = S::broken_law(states) {
+                return self.judge.fail(Invariant::Merge, law, Some(three[0]), || {
+                    format!("merging the states of replicas {three:?}")
+                });
+            }
+        }
+    }
+
+    /// Nobody waits longer than asked for.
+    pub(super) fn check_waited(&mut self, replica: usize, number: usize) {
+        let attempt = &self.attempts[number];
+        let Some((index, _)) = attempt.operation else { return };
+        let wait = self.plan.operations[index].wait.min(self.plan.settings.wait_max);
+        let drift = u64::from(self.plan.replicas[replica].drift.unsigned_abs());
+        let (took, most) = (self.now - attempt.arrived_at, wait + wait * drift / 1_000_000 + 1_000);
+        if took > most {
+            self.judge.fail(Invariant::Liveness, "answered_late", Some(replica), || {
+                format!("a request that wanted to wait {wait} us was answered after {took} us")
+            });
+        }
+    }
+
+    /// Was this process never kept from running? Its own stalls excuse what is late.
+    pub(super) fn runs_well(&self, replica: usize) -> bool {
+        let about = |kind: FaultKind| {
+            let (FaultKind::Pause { replica } | FaultKind::Slow { replica, .. }) = kind else { return None };
+            Some(usize::from(replica))
+        };
+        !self.plan.faults.iter().any(|fault| fault.at <= self.now && about(fault.kind) == Some(replica))
+    }
+
+    /// How much later than the fastest status a push may arrive, in microseconds, when clocks run apart.
+    pub(super) fn lateness_allowed(&self, from: usize, to: usize) -> u64 {
+        let drift = |replica: usize| u64::from(self.plan.replicas[replica].drift.unsigned_abs());
+        let apart = (drift(from) + drift(to)) * (self.now + self.plan.settings.late_max) / 1_000_000;
+        self.plan.settings.late_max + apart + 1_000
+    }
+}

@@ -1,0 +1,137 @@
+//! The heal: a core of replicas is well from now on. What the others suffer stays, and an operator removes their
+//! addresses.
+
+use super::{Stage, World};
+use crate::adversity::Kind;
+use crate::bits;
+use crate::random::{Domain, mix};
+use crate::subject::Subject;
+use crate::verdict::Invariant;
+use crate::world::Unsettled;
+use hence_core::Request;
+
+impl<S: Subject> World<S> {
+    /// The replicas that are healed.
+    pub(super) fn core(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.nodes.len()).filter(|&replica| self.plan.is_core(replica))
+    }
+
+    /// The core is healed: every fault over, every process running, the network calm.
+    pub(super) fn heal(&mut self) {
+        self.healed = true;
+        self.aims.clear();
+        for index in 0..self.plan.faults.len() {
+            let fault = self.plan.faults[index].clone();
+            if fault.at < self.now && fault.until > self.now {
+                self.plan.faults[index].until = self.now;
+                self.end(&fault, true);
+            }
+        }
+        // What was stuck in a connection does not hold up what comes after the heal.
+        for link in &mut self.links {
+            (link.last_arrival, link.free_at) = (0, 0);
+        }
+        for replica in 0..self.nodes.len() {
+            if !self.plan.is_core(replica) {
+                self.count(Kind::LeftOutside);
+                self.give_up_at(replica);
+            } else if !self.is_alive(replica) {
+                self.nodes[replica].crashes = 0;
+                self.start(replica);
+            }
+        }
+    }
+
+    /// Outside the core nobody waits for an answer any more.
+    fn give_up_at(&mut self, replica: usize) {
+        for attempt in 0..self.attempts.len() {
+            let waits = matches!(self.attempts[attempt].stage, Stage::Sent | Stage::Arrived);
+            if waits && self.attempts[attempt].replica == replica {
+                self.lose_attempt(attempt);
+            }
+        }
+    }
+
+    /// Can it neither run nor answer, for ever?
+    pub(super) fn is_lost(&self, replica: usize) -> bool {
+        self.healed && !self.plan.is_core(replica) && (!self.is_alive(replica) || self.nodes[replica].pauses > 0)
+    }
+
+    /// An operator's order holds for ever, so an operator sets right what the view of a core member says: every
+    /// address of the core is wanted, and no other.
+    pub(super) fn operate(&mut self) {
+        if self.operator.is_some_and(|attempt| self.attempts[attempt].stage != Stage::Done) {
+            return;
+        }
+        let wrong = |replica: usize| {
+            let view = self.subject(replica)?.probe()?.view();
+            let wrong = |&n: &usize| view.is_wanted(&self.addresses[n]) != self.plan.is_core(n);
+            // Whom it wants first: the last one wanted cannot be removed.
+            let outside = (0..self.nodes.len()).filter(|&n| !self.plan.is_core(n));
+            self.core().chain(outside).find(wrong).map(|address| (replica, address))
+        };
+        let Some((replica, address)) = self.core().find_map(wrong) else { return };
+        let named = self.addresses[address].clone();
+        let wanted = self.plan.is_core(address);
+        let request = if wanted { Request::ViewAdd(named) } else { Request::ViewRemove(named) };
+        let cause = mix(mix(Domain::Client as u64, self.now), replica as u64);
+        self.name(cause, || "operator".into());
+        self.operator = Some(self.send_request(None, None, replica, request, None, cause));
+    }
+
+    /// A replica said that it does not serve. It may while it joins, and it may when an operator removed it; but nobody
+    /// else takes it out of service, and whom nobody speaks to must start alone.
+    pub(super) fn judge_unready(&mut self, replica: usize) {
+        let node = &self.nodes[replica];
+        let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return };
+        if !probe.view().is_wanted(&self.addresses[replica]) {
+            if self.judge.counts.count(Kind::Unwanted) == 0 && self.operator.is_none() {
+                self.judge.fail(Invariant::Refusals, "removed_by_nobody", Some(replica), || {
+                    "says that it was removed, and no operator removed anybody".into()
+                });
+            }
+            return;
+        }
+        let settings = &self.plan.settings;
+        let patience = settings.join_alone_after.max(settings.join_alone_after_contact);
+        // What it had begun with somebody who fell silent ends with suspicion.
+        let most = (patience + settings.suspect_after_max + 2_000_000) * 5 / 4 + 4 * node.slow_by;
+        let alone_for = self.now - node.quiet_since;
+        if alone_for > most {
+            self.judge.fail(Invariant::Liveness, "not_serving_alone", Some(replica), || {
+                format!("nobody has spoken to it for {alone_for} us, and it still does not serve")
+            });
+        } else if node.was_up {
+            self.judge.fail(Invariant::Refusals, "down_again", Some(replica), || {
+                "it was up, it is wanted, and it does not serve any more".into()
+            });
+        }
+    }
+
+    /// A removed replica that is alive and in reach keeps no write to itself.
+    pub(super) fn kept_back(&self) -> Option<Unsettled> {
+        let holdings = &self.judge.truth.holdings;
+        let count = self.nodes.len();
+        for replica in (0..count).filter(|&replica| !self.plan.is_core(replica)) {
+            let node = &self.nodes[replica];
+            let Some(probe) = node.subject.as_ref().and_then(S::probe).filter(|_| node.pauses == 0) else { continue };
+            let reached = |&member: &usize| {
+                let links = [&self.links[replica * count + member], &self.links[member * count + replica]];
+                let known = self.subject(member).and_then(S::probe).is_some_and(|member| {
+                    member.view().row(&self.addresses[replica]).is_some_and(|row| row.counter > 0)
+                });
+                known
+                    && probe.view().row(&self.addresses[member]).is_some()
+                    && links.iter().all(|link| !link.is_cut() && link.bursts.is_empty())
+            };
+            let Some(member) = self.core().find(reached) else { continue };
+            let lacking = bits::lacking(&holdings[member].included, &holdings[replica].included);
+            if let Some(&number) = lacking.first() {
+                let dot = self.judge.truth.writes[number].dot;
+                let detail = format!("keeps {dot} to itself, though it is removed and in reach");
+                return Some(Unsettled { sign: "kept_back", replica: Some(replica), detail });
+            }
+        }
+        None
+    }
+}

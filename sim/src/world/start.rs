@@ -1,0 +1,41 @@
+//! A process starts: with empty memory, clocks of its own, and the addresses that it is told of.
+
+use super::World;
+use crate::clock::Clock;
+use crate::observe::Note;
+use crate::plan::Plan;
+use crate::random::{Domain, mix};
+use crate::subject::{Exit, Subject};
+use crate::tampering::Tampering;
+use hence_core::{Identity, Seed};
+
+impl<S: Subject> World<S> {
+    pub(super) fn start(&mut self, replica: usize) {
+        if self.nodes[replica].subject.is_some() || self.nodes[replica].crashes > 0 {
+            return;
+        }
+        let life = self.nodes[replica].life;
+        let birth = replica as u64 | u64::from(life) << 32;
+        let mut draw = self.source.draw(Domain::Birth, birth);
+        let seed = match self.tampering {
+            Some(Tampering::SameBirth) => Seed(self.source.draw(Domain::Birth, replica as u64).bytes()),
+            Some(_) | None => Seed(draw.bytes()),
+        };
+        let origin = draw.below(1 << 40);
+        let node = &mut self.nodes[replica];
+        node.clock = Clock::new(self.now, origin, self.plan.replicas[replica].drift, node.wall_ahead);
+        let now = node.clock.now(self.now);
+        (node.quiet_since, node.was_up) = (self.now, false);
+        let view = self.plan.known_to(replica).map(|n| self.addresses[n].clone()).collect();
+        let identity = Identity { address: self.addresses[replica].clone(), view };
+        let mut subject = S::start(&self.setup, self.config.clone(), identity, seed, now);
+        subject.drain(&mut Exit { outs: &mut self.outs, addresses: &self.addresses });
+        let incarnation = subject.probe().map(|probe| probe.incarnation());
+        node.subject = Some(subject);
+        self.judge.on_start(replica, incarnation);
+        self.note(Some(replica), || Note::Started { life, incarnation });
+        let cause = mix(Domain::Birth as u64, birth);
+        self.name(cause, || format!("start {}.{life}", Plan::name(replica)));
+        self.after_input(replica, cause);
+    }
+}

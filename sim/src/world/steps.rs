@@ -1,0 +1,92 @@
+//! Steps: a timer fires, an input goes in, and then everything is looked at.
+
+use super::{Happening, MERGE_EVERY, World, tie};
+use crate::plan::Plan;
+use crate::random::{Domain, mix};
+use crate::subject::{Exit, Stimulus, Subject};
+use hence_core::Time;
+
+impl<S: Subject> World<S> {
+    pub(super) fn timer(&mut self, replica: usize) {
+        let node = &mut self.nodes[replica];
+        if node.pauses > 0 {
+            return node.backlog.push(Happening::Timer { replica });
+        }
+        node.alarm = Time::NEVER;
+        if node.twin.is_some() {
+            self.swap(replica); // the two take turns
+        }
+        let node = &mut self.nodes[replica];
+        let Some(subject) = &node.subject else { return };
+        let reading = node.clock.now(self.now).monotonic;
+        if subject.poll_timeout().is_none_or(|time| time > reading) {
+            return self.reschedule(replica); // it ran meanwhile, when its pause ended
+        }
+        let life = node.life;
+        let slot = self.now / 50_000;
+        node.timer_slot = if node.timer_slot.0 == slot { (slot, node.timer_slot.1 + 1) } else { (slot, 0) };
+        let ordinal = node.timer_slot.1;
+        let cause = mix(mix(Domain::Timer as u64, replica as u64 | u64::from(life) << 32), slot << 16 | ordinal);
+        self.name(cause, || format!("timer {}.{life}@{}ms#{ordinal}", Plan::name(replica), slot * 50));
+        self.spoke = false;
+        self.step(replica, Stimulus::Timeout, cause);
+        self.idle_events += u64::from(!self.spoke);
+    }
+
+    pub(super) fn connected(&mut self, replica: usize, to: usize, cause: u64) {
+        if self.nodes[replica].pauses > 0 {
+            return self.nodes[replica].backlog.push(Happening::Connected { replica, to, cause });
+        }
+        let to = self.addresses[to].clone();
+        self.step(replica, Stimulus::Connected { to }, cause);
+    }
+
+    /// Hands one input to a replica that is alive and looks at everything that comes out.
+    pub(super) fn step(&mut self, replica: usize, stimulus: Stimulus<S::Message>, cause: u64) {
+        self.maybe_swap(replica, cause);
+        let node = &mut self.nodes[replica];
+        let Some(subject) = &mut node.subject else { return };
+        let now = node.clock.now(self.now);
+        self.events += 1;
+        self.hash = mix(self.hash, self.now ^ (replica as u64) << 56);
+        self.hash = mix(self.hash, cause);
+        subject.handle(now, stimulus);
+        subject.drain(&mut Exit { outs: &mut self.outs, addresses: &self.addresses });
+        self.after_input(replica, cause);
+    }
+
+    pub(super) fn after_input(&mut self, replica: usize, cause: u64) {
+        self.put_out(replica, cause);
+        self.reschedule(replica);
+        if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
+            self.judge.after_step(replica, probe);
+            self.judge.check_work(replica, probe);
+            if self.events.is_multiple_of(64) {
+                self.judge.check_load(replica, probe, &self.config);
+            }
+            if self.events.is_multiple_of(MERGE_EVERY) {
+                self.check_merges();
+            }
+        }
+    }
+
+    /// Sets the alarm of a replica for what it asks for now.
+    pub(super) fn reschedule(&mut self, replica: usize) {
+        let node = &mut self.nodes[replica];
+        let images = [&node.subject, &node.twin].into_iter().flatten();
+        let wanted = images.filter_map(S::poll_timeout).min().unwrap_or(Time::NEVER);
+        if wanted == node.alarm {
+            return;
+        }
+        let reading = node.clock.now(self.now).monotonic;
+        if node.alarm.max(wanted) <= reading {
+            return; // both are due: what a slow process has to do is not put off by what comes in meanwhile
+        }
+        node.alarm = wanted;
+        if wanted == Time::NEVER {
+            return self.queue.clear_alarm(replica);
+        }
+        let at = node.clock.when(wanted).max(self.now) + node.slow_by;
+        self.queue.set_alarm(replica, at, tie(self.plan.seed, replica as u64));
+    }
+}

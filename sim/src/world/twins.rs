@@ -1,0 +1,68 @@
+//! Two processes with one memory: a running image that was copied. Names of writes are no longer unique then, which
+//! is a limit that the protocol states. So from that moment on a run is judged by three things alone: nothing panics,
+//! the run ends, and either somebody reports what happened or nothing shows of it.
+
+use super::World;
+use super::settle::LOOK_EVERY;
+use crate::adversity::Kind;
+use crate::random::{Domain, mix};
+use crate::subject::Subject;
+use crate::verdict::Invariant;
+
+impl<S: Subject> World<S> {
+    /// A copy of a running process begins to run beside it, at the same address.
+    pub(super) fn copy_image(&mut self, replica: usize) {
+        let node = &mut self.nodes[replica];
+        if node.pauses > 0 || node.twin.is_some() {
+            return;
+        }
+        let Some(image) = node.subject.as_ref().and_then(S::image) else { return };
+        node.twin = Some(image);
+        self.judge.contested = true;
+        self.count(Kind::Twin);
+    }
+
+    /// One of the two dies.
+    pub(super) fn end_twin(&mut self, replica: usize) {
+        self.maybe_swap(replica, mix(Domain::Fault as u64, self.now));
+        if self.nodes[replica].twin.take().is_some() {
+            self.lose_attempts_at(replica); // some of them were asked of the one that died
+        }
+        self.reschedule(replica);
+    }
+
+    /// What is sent to the address reaches one of the two.
+    pub(super) fn maybe_swap(&mut self, replica: usize, cause: u64) {
+        if self.nodes[replica].twin.is_some() && self.source.words(mix(cause, 9)).word(0) & 1 == 1 {
+            self.swap(replica);
+        }
+    }
+
+    pub(super) fn swap(&mut self, replica: usize) {
+        let node = &mut self.nodes[replica];
+        std::mem::swap(&mut node.subject, &mut node.twin);
+    }
+
+    /// After the heal and all the time that there is: was it told, or does nothing show of it?
+    pub(super) fn judge_twins(&mut self) {
+        let deadline = self.now + self.plan.settings.settle_max();
+        while self.now < deadline && self.judge.violation.is_none() {
+            self.operate();
+            self.run_until(self.now + LOOK_EVERY);
+        }
+        if self.judge.violation.is_some() || self.judge.counts.count(Kind::TwinNoticed) > 0 {
+            return;
+        }
+        if !self.hold_the_same() {
+            self.judge.contested = false;
+            let detail = "a memory image was copied, replicas hold something else for good, and nobody said so";
+            self.judge.fail(Invariant::Dots, "copy_unnoticed", None, || detail.into());
+        }
+    }
+
+    fn hold_the_same(&self) -> bool {
+        let mut held = self.core().filter_map(|replica| Some(self.subject(replica)?.probe()?.all()));
+        let first = held.next();
+        held.all(|other| first.as_ref() == Some(&other))
+    }
+}

@@ -1,0 +1,112 @@
+//! Proof on containers: the image, the cluster that README starts from it, and what happens to containers.
+//!
+//! `HENCE_IMAGE` names the image; `.ci/image` builds one. Where it is unset, or no engine answers, or the image is not
+//! there, every test is reported as ignored with that reason. Each test has a network and published ports of its own,
+//! removes them at its end, and a helper removes what a killed run leaves.
+
+use std::cell::Cell;
+
+thread_local! {
+    /// The test that this thread runs.
+    static TEST: Cell<&'static str> = const { Cell::new("") };
+}
+
+/// What a passing test has to say, under its name, since two run at a time.
+macro_rules! note {
+    ($($text:tt)*) => {
+        println!("{}: note: {}", $crate::TEST.get(), format!($($text)*))
+    };
+}
+
+#[path = "containers/budgets.rs"]
+mod budgets;
+#[path = "process/client.rs"]
+#[allow(dead_code, reason = "shared with the tests of real processes, which use more of it")]
+mod client;
+#[path = "containers/cluster.rs"]
+mod cluster;
+#[path = "containers/compose.rs"]
+mod compose;
+#[path = "containers/engine.rs"]
+mod engine;
+#[path = "containers/faults.rs"]
+mod faults;
+#[path = "containers/figures.rs"]
+mod figures;
+#[path = "containers/image.rs"]
+mod image;
+#[path = "containers/links.rs"]
+mod links;
+#[path = "containers/lives.rs"]
+mod lives;
+#[path = "containers/load.rs"]
+mod load;
+#[path = "process/replicas.rs"]
+#[allow(dead_code, reason = "shared with the tests of real processes, which use more of it")]
+mod replicas;
+#[path = "process/starvation.rs"]
+mod starvation;
+#[path = "process/tables.rs"]
+mod tables;
+
+use engine::Janitor;
+use faults::Needs;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::process::ExitCode;
+
+/// So many tests at a time: they wait most of the time.
+const TOGETHER: usize = 3;
+/// It measures for minutes, alone, and runs only when asked for.
+const ON_REQUEST: &str = "figures";
+
+type Test = (&'static str, Needs, fn());
+
+const TESTS: &[Test] = &[
+    ("image_is_static_small_and_unprivileged", Needs::Engine, image::facts),
+    ("image_is_the_first_process", Needs::Engine, image::first_process),
+    ("budgets_of_a_life", Needs::Engine, budgets::life),
+    ("budgets_of_a_disconnection", Needs::Engine, budgets::disconnection),
+    ("budgets_of_the_only_one_connected", Needs::Engine, budgets::only_one_connected),
+    ("host_names", Needs::Engine, image::host_names),
+    ("compose_file", Needs::Compose, compose::up),
+    ("contract", Needs::PacketFilter, image::contract),
+    ("kill_and_restart", Needs::Engine, lives::kill_and_restart),
+    ("rolling_restart", Needs::Engine, lives::rolling_restart),
+    ("whole_cluster_restarted", Needs::Engine, lives::whole_cluster),
+    ("fourth_added_one_removed", Needs::Engine, lives::fourth_and_removed),
+    ("pause_longer_than_the_detector", Needs::Engine, lives::pause),
+    ("disconnect_one_then_two", Needs::Engine, links::disconnect),
+    ("one_way_cuts", Needs::PacketFilter, links::one_way),
+    ("random_loss", Needs::PacketFilter, links::loss),
+    ("little_bandwidth", Needs::Bandwidth, links::bandwidth),
+    ("delay_and_reordering", Needs::Delay, links::delay),
+    (ON_REQUEST, Needs::Engine, figures::restart_beside_load),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let image = if arguments.list { Ok(String::new()) } else { engine::image() };
+    let janitor = image.is_ok().then(Janitor::start);
+    arguments.test_threads.get_or_insert(TOGETHER);
+    let trials = TESTS.iter().map(|&(name, needs, run)| {
+        let image = image.clone();
+        let trial =
+            Trial::ignorable_test(name, move || match image.err().or_else(|| needs.missing().map(str::to_owned)) {
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => run_caught(name, run),
+            });
+        trial.with_ignored_flag(name == ON_REQUEST)
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    drop(janitor);
+    conclusion.exit_code()
+}
+
+/// Runs a test under its name; its panic is its failure.
+fn run_caught(name: &'static str, run: fn()) -> Result<Completion, Failed> {
+    TEST.set(name);
+    match std::panic::catch_unwind(run) {
+        Ok(()) => Ok(Completion::Completed),
+        Err(_) => Err("see the panic above".into()),
+    }
+}

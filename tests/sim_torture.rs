@@ -1,0 +1,217 @@
+//! `hence-sim torture` and `hence-sim contract` as processes, against real sockets: a tiny store that is none of ours,
+//! right and with flaws, and real `hence` processes under kill -9, pauses and cuts.
+//!
+//! The store runs in this process; `hence` is built if it is not there, because cargo says where it is only in its own
+//! package.
+
+#![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
+
+#[path = "sim_torture/processes.rs"]
+mod processes;
+#[path = "sim_torture/store.rs"]
+mod store;
+
+use processes::{Cluster, folder, sim, start_sim, text};
+use std::process::Command;
+use std::time::Duration;
+use store::{Flaw, Store};
+
+fn torture(name: &str, targets: &str, more: &[&str]) -> (Option<i32>, String, String) {
+    let history = folder().join(format!("{name}.jsonl"));
+    _ = std::fs::remove_file(&history);
+    let history = history.to_str().expect("a plain path").to_owned();
+    let always = ["torture", "--targets", targets, "-o", &history];
+    let output = sim(&[&always[..], more].concat());
+    (output.status.code(), text(&output), history)
+}
+
+const BRIEF: [&str; 6] = ["--time", "2s", "--rate", "1500", "--keys", "8"];
+
+#[test]
+fn a_store_of_somebody_else_passes_both() {
+    let store = Store::start(Flaw::None);
+    let output = sim(&["contract", &store.targets()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("cases are as the contract says"), "{}", text(&output));
+    let (code, says, history) = torture("right", &store.targets(), &BRIEF);
+    assert_eq!(code, Some(0), "{says}");
+    assert!(says.contains("no extensions, so nothing is merged"), "{says}");
+    assert!(says.contains("us of CPU per request"), "{says}");
+    assert!(says.contains("all replicas answer alike"), "{says}");
+    // What it judged is what the checker reads from the file.
+    let again = sim(&["check", &history]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again));
+}
+
+#[test]
+fn a_store_that_loses_writes_is_convicted() {
+    let store = Store::start(Flaw::LosesWrites);
+    let (code, says, history) = torture("losing", &store.targets(), &BRIEF);
+    assert_eq!(code, Some(1), "{says}");
+    assert!(says.contains("causal consistency     broken"), "{says}");
+    assert_eq!(sim(&["check", &history]).status.code(), Some(1));
+    let contract = sim(&["contract", &store.targets()]);
+    assert_eq!(contract.status.code(), Some(1), "{}", text(&contract));
+}
+
+#[test]
+fn a_version_for_each_key_is_convicted() {
+    let store = Store::start(Flaw::VersionPerKey);
+    let (code, says, _) = torture(
+        "versions",
+        &store.targets(),
+        &["--time", "2s", "--rate", "2500", "--keys", "4", "--mix", "get=1,put=2", "--settle", "2s"],
+    );
+    assert_eq!(code, Some(1), "{says}");
+    assert!(says.contains("causal consistency     broken"), "{says}");
+    let contract = text(&sim(&["contract", &store.targets(), "--only", "causal:"]));
+    let failed: Vec<&str> = contract.lines().filter(|line| line.starts_with("FAILED")).collect();
+    assert!(failed.iter().any(|line| line.contains("without its question")), "{contract}");
+    assert!(failed.iter().any(|line| line.contains("same moment")), "{contract}");
+}
+
+#[test]
+fn contract_complains_in_words() {
+    let store = Store::start(Flaw::Careless);
+    let output = sim(&["contract", &store.targets()]);
+    let says = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{says}");
+    for part in [
+        "FAILED    kvs: created, replaced, found, deleted, gone, created again",
+        "  sent      curl -i -X DELETE 'http://127.0.0.1:",
+        "the status is 500 instead of 200",
+        "FAILED    kvs: values keep their type and their exact digits",
+        "\"value\" is 123456789012345680000000000000 instead of 123456789012345678901234567890.10",
+        "the body is no JSON",
+        "  why       The store keeps data for others.",
+        "ok        view: present is not added again",
+    ] {
+        assert!(says.contains(part), "{part}\n{says}");
+    }
+    assert!(!says.contains("THE VIEW IS NOT AS IT WAS"), "{says}");
+}
+
+#[test]
+fn contract_leaves_the_view_as_it_was() {
+    let store = Store::start(Flaw::None);
+    let output = sim(&["contract", &store.targets(), "--only", "view", "--extensions"]);
+    // Our 409 for the last address is beyond the contract, and this store has no such thing.
+    assert!(text(&output).contains("FAILED    view: the last wanted address stays"), "{}", text(&output));
+    assert!(!text(&output).contains("THE VIEW IS NOT AS IT WAS"), "{}", text(&output));
+    let others = "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3";
+    let wrong = sim(&["contract", &store.targets(), "--addresses", others]);
+    assert_eq!((wrong.status.code(), text(&wrong).lines().count()), (Some(2), 1), "{}", text(&wrong));
+}
+
+/// Real processes: killed and started again empty, and stopped, by commands as a user would write them.
+#[test]
+fn hence_under_kills_and_pauses_is_fine() {
+    let cluster = Cluster::start("kills");
+    let contract = sim(&["contract", &cluster.targets(), "--extensions"]);
+    assert_eq!(contract.status.code(), Some(0), "{}", text(&contract));
+    let faults = cluster.write(
+        "faults.json",
+        r#"{"commands": {"kill": "kill -9 $(cat DIR/$INDEX.pid)", "restart": "sh DIR/start $INDEX $ADDRESS",
+            "pause": "kill -STOP $(cat DIR/$INDEX.pid)", "resume": "kill -CONT $(cat DIR/$INDEX.pid)"},
+            "seed": 3, "gap": "300ms..600ms", "length": "600ms..900ms"}"#,
+    );
+    let more = ["--time", "5s", "--rate", "1000", "--faults", &faults];
+    let (code, says, history) = torture("kills", &cluster.targets(), &more);
+    assert_eq!(code, Some(0), "{says}");
+    assert!(says.contains("extensions used: metadata in a header, exact sets, siblings"), "{says}");
+    for part in ["kill    ", "pause   ", "it stopped answering after"] {
+        assert!(says.contains(part), "{part}\n{says}");
+    }
+    assert!(!says.contains("NO EFFECT SEEN") && !says.contains("NOT BACK"), "{says}");
+    // Each fault stands in the history, its beginning and its end.
+    let lines = std::fs::read_to_string(history).expect("the history");
+    let phase = |phase: &str| lines.lines().filter(|line| line.contains(&format!("\"phase\":\"{phase}\""))).count();
+    assert!(phase("start") >= 2 && phase("start") == phase("end"), "{says}");
+}
+
+/// Cuts by typing into the terminal of `hence up`; a command that does nothing has no effect, and the report says so.
+#[test]
+fn cuts_are_seen_and_their_absence_too() {
+    let cluster = Cluster::up("cuts");
+    let file = |cut: &str, heal: &str| {
+        let text = format!(
+            r#"{{"commands": {{"cut": "{cut}", "heal": "{heal}"}}, "gap": "200ms", "length": "700ms",
+                "targets": [{{"NAME": "a"}}, {{"NAME": "b"}}, {{"NAME": "c"}}]}}"#
+        );
+        cluster.write("faults.json", &text)
+    };
+    let real = file("echo cut $NAME > DIR/terminal", "echo heal $NAME > DIR/terminal");
+    let (code, says, _) = torture("cuts", &cluster.targets(), &["--time", "3s", "--rate", "800", "--faults", &real]);
+    assert_eq!(code, Some(0), "{says}");
+    assert!(says.contains("was not here after") && !says.contains("NO EFFECT SEEN"), "{says}");
+    let idle = file("true", "exit 3");
+    let (code, says, _) = torture("idle", &cluster.targets(), &["--time", "1s", "--rate", "200", "--faults", &idle]);
+    assert_eq!(code, Some(0), "{says}");
+    assert!(says.contains("0 of ") && says.contains("NO EFFECT SEEN") && says.contains("NOT HEALED"), "{says}");
+    assert!(says.contains("heal exit 3"), "{says}");
+}
+
+/// kill -9 of the tool itself: the history stands, and is judged without a false alarm. SIGINT: faults are healed.
+#[test]
+fn a_killed_tool_leaves_a_history_and_an_interrupted_one_a_verdict() {
+    let store = Store::start(Flaw::None);
+    let history = folder().join("killed.jsonl");
+    _ = std::fs::remove_file(&history);
+    let path = history.to_str().expect("a plain path");
+    let always = ["torture", "--targets", &store.targets(), "--rate", "3000", "--time", "1m", "-o", path];
+    let mut child = start_sim(&always);
+    std::thread::sleep(Duration::from_millis(1500));
+    child.kill().expect("it is our child");
+    _ = child.wait_with_output();
+    let check = sim(&["check", path]);
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check));
+    assert!(std::fs::read_to_string(&history).expect("the history").lines().count() > 1_000, "too little is left");
+
+    let healed = folder().join("healed");
+    _ = std::fs::remove_file(&healed);
+    let commands = format!(r#"{{"pause": "true", "resume": "touch {}"}}"#, healed.display());
+    let faults = folder().join("interrupted.json");
+    let text_of = format!(r#"{{"commands": {commands}, "gap": "100ms", "length": "50s"}}"#);
+    std::fs::write(&faults, text_of).expect("a file");
+    let history = folder().join("interrupted.jsonl");
+    _ = std::fs::remove_file(&history);
+    let (path, faults) = (history.to_str().expect("a plain path"), faults.to_str().expect("a plain path"));
+    let targets = store.targets();
+    let child =
+        start_sim(&["torture", "--targets", &targets, "--rate", "500", "--time", "1m", "--faults", faults, "-o", path]);
+    std::thread::sleep(Duration::from_millis(1500));
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.is_ok_and(|status| status.success()));
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("causal convergence     fine"), "{}", text(&output));
+    assert!(healed.exists(), "the fault was not ended: {}", text(&output));
+}
+
+#[test]
+fn bad_input_ends_with_2_and_one_line() {
+    let file = folder().join("bad-faults.json");
+    std::fs::write(&file, r#"{"commands": {"cut": "x"}}"#).expect("a file");
+    let store = Store::start(Flaw::None);
+    let (targets, file) = (store.targets(), file.to_str().expect("a plain path"));
+    let there = folder().join("there.jsonl");
+    std::fs::write(&there, "{}").expect("a file");
+    let there = there.to_str().expect("a plain path");
+    let bad: [&[&str]; 7] = [
+        &["torture", "--targets", "https://localhost:1"],
+        &["torture", "--targets", "http://127.0.0.1:1"],
+        &["torture", "--targets", &targets, "--faults", "no-such-file.json"],
+        &["torture", "--targets", &targets, "--faults", file],
+        &["torture", "--targets", &targets, "-o", there],
+        &["contract", "http://127.0.0.1:1"],
+        &["contract", "http://127.0.0.1:1,http://127.0.0.1:1,http://127.0.0.1:1"],
+    ];
+    for arguments in bad {
+        let output = sim(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output));
+        assert_eq!(text(&output).lines().count(), 1, "{arguments:?}: {}", text(&output));
+    }
+    for arguments in [&["torture"][..], &["torture", "--targets", "x", "--mix", "fly=1"], &["contract"]] {
+        assert_eq!(sim(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
