@@ -51,10 +51,13 @@ impl Cluster {
         Self::new(name, members).run()
     }
 
-    /// Starts every member and waits until they agree.
+    /// Starts every member and waits until they agree and all are linked.
     pub(crate) fn run(mut self) -> Self {
         (0..self.members).for_each(|at| self.start(at));
-        self.await_settled(&(0..self.members).collect::<Vec<_>>(), Duration::from_secs(10));
+        let all: Vec<usize> = (0..self.members).collect();
+        self.await_settled(&all, Duration::from_secs(10));
+        // What is not linked yet is not pushed to.
+        self.await_settled_links(&all, Duration::from_secs(5));
         self
     }
 

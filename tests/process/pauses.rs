@@ -16,6 +16,7 @@ pub(crate) fn two_seconds() {
 
 fn pause(cluster: &mut Cluster, victim: usize) {
     let others: Vec<usize> = (0..3).filter(|&at| at != victim).collect();
+    cluster.await_settled_links(&[0, 1, 2], Duration::from_secs(5));
     let stamp = client::put(&cluster.address(others[0]), "stamp", "1", None).token();
     cluster.signal(victim, "STOP");
     let start = Instant::now();
@@ -44,6 +45,7 @@ pub(crate) fn eight_seconds() {
     for victim in [2, 0] {
         timed(&format!("victim {victim}"), || {
             let others: Vec<usize> = (0..3).filter(|&at| at != victim).collect();
+            cluster.await_settled_links(&[0, 1, 2], Duration::from_secs(5));
             cluster.signal(victim, "STOP");
             let start = Instant::now();
             let mut token = client::put(&cluster.address(others[0]), "first", "1", None).token();

@@ -182,8 +182,9 @@ async fn read(
     mut stream: impl AsyncRead + Unpin,
 ) -> Result<core::convert::Infallible, Ended> {
     let mut deadline = Instant::now() + inner.settings.idle_timeout;
+    let mut first = true;
     loop {
-        if take_in(inner, &mut reader).map_err(Ended::Refused)? {
+        if take_in(inner, &mut reader, &mut first).map_err(Ended::Refused)? {
             let now = Instant::now();
             if let Some(link) = inner.links.borrow_mut().open.get_mut(&id) {
                 link.last_frame = now;
@@ -200,8 +201,8 @@ async fn read(
     }
 }
 
-/// Surfaces the whole frames that are there. Says whether there were any.
-fn take_in(inner: &Inner, reader: &mut FrameReader) -> Result<bool, CodecError> {
+/// Surfaces the whole frames that are there, the connection's `first` among them or not. Says whether there were any.
+fn take_in(inner: &Inner, reader: &mut FrameReader, first: &mut bool) -> Result<bool, CodecError> {
     let mut any = false;
     while let Some(frame) = reader.next_frame()? {
         any = true;
@@ -210,6 +211,11 @@ fn take_in(inner: &Inner, reader: &mut FrameReader) -> Result<bool, CodecError> 
             counters.messages_in += frame.messages.len() as u64;
         });
         let from = frame.from;
+        if core::mem::take(first)
+            && let Some(peer) = inner.peers.borrow().get(&from)
+        {
+            peer.is_there();
+        }
         let incoming = frame.messages.into_iter().map(|message| Incoming::Message { from: from.clone(), message });
         inner.arrived(incoming, frame.bytes);
     }

@@ -149,6 +149,12 @@ impl State {
 }
 
 impl Peer {
+    /// It just spoke: the pause after a failed dial is over, or the answer to a replica that has only now begun to
+    /// listen would be lost.
+    pub(super) fn is_there(&self) {
+        self.state.borrow_mut().failed_at = None;
+    }
+
     /// Ends the connection.
     pub(super) fn close(&self) {
         self.state.borrow_mut().reset();

@@ -273,6 +273,25 @@ fn losses_are_counted_by_reason() {
 }
 
 #[test]
+fn whoever_speaks_is_answered_though_dialling_it_failed_a_moment_ago() {
+    run(async {
+        let [a, b] = [fresh_address(), fresh_address()];
+        let settings = HyperSettings::new(a.clone(), cluster());
+        let left = start(HyperSettings { redial_pause: Duration::from_secs(60), ..settings }).await;
+        left.send(&b, opening());
+        while left.counters().dials_failed == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        left.send(&b, taken(1));
+        let right = start_at(&b).await;
+        right.send(&a, taken(2));
+        assert_eq!(messages(&left, 1).await, vec![taken(2)]);
+        left.send(&b, taken(3));
+        assert_eq!(messages(&right, 1).await, vec![taken(3)]);
+    });
+}
+
+#[test]
 fn a_peer_that_reads_no_more_is_given_up() {
     run(async {
         let [a, b] = [fresh_address(), fresh_address()];
