@@ -24,6 +24,17 @@ struct Recording {
     frames: Vec<Vec<u8>>,
 }
 
+impl Recording {
+    /// The same frames, none of which goes on from another, so that each means something alone.
+    fn apart(&self) -> Vec<Vec<u8>> {
+        let cluster = ClusterTag::of("hence");
+        let mut reader = FrameReader::new(cluster);
+        self.frames.iter().for_each(|frame| reader.feed(frame));
+        let frames = std::iter::from_fn(|| reader.next_frame().expect("a genuine frame"));
+        frames.map(|frame| frame_of(cluster, frame.from.as_str(), &frame.messages)).collect()
+    }
+}
+
 /// The bytes of one connection as they come.
 type Record = Arc<Mutex<Vec<u8>>>;
 
@@ -148,7 +159,8 @@ fn send(cluster: &Cluster, at: usize, opening: &[u8], bytes: &[u8], patience: Du
 /// Bytes that are no frames of this cluster: the connection ends, the state stays.
 pub(crate) fn bad_frames() {
     let (cluster, relay) = recorded("bad_frames");
-    let Recording { opening, frames } = richest(&relay);
+    let recording = richest(&relay);
+    let (frames, opening) = (recording.apart(), recording.opening);
     let small = frames.iter().min_by_key(|frame| frame.len()).expect("there are frames");
     let largest = frames.iter().max_by_key(|frame| frame.len()).expect("there are frames");
     let mut table: Vec<(String, Vec<u8>)> = Vec::new();
@@ -162,11 +174,12 @@ pub(crate) fn bad_frames() {
         ("ones", vec![0xff; 64]),
         ("text", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
         ("without its first byte", small[1..].to_vec()),
-        ("another version", resealed(small, |frame| frame[2] = 2)),
+        ("another version", resealed(small, |frame| frame[2] += 1)),
         ("another cluster", foreign(&cluster.address(0))),
         ("a length of 4 GiB", resealed(small, |frame| set_length(frame, u32::MAX))),
         ("a length of 32 MiB", resealed(small, |frame| set_length(frame, 32 << 20))),
         ("no body", resealed(&small[..HEAD_BYTES], |frame| set_length(frame, 0))),
+        ("a frame that goes on from none", resealed(small, |frame| frame[HEAD_BYTES] = 0)),
         ("a good frame, then garbage", [small.as_slice(), &[0x55; 32]].concat()),
     ] {
         table.push((name.into(), bytes));
@@ -214,9 +227,9 @@ fn resealed(frame: &[u8], change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     frame
 }
 
-fn frame_of(cluster: ClusterTag, address: &str, message: &Message) -> Vec<u8> {
-    let mut writer = FrameWriter::new(cluster, Address::parse(address).expect("tests name addresses"));
-    writer.push(message, &mut OpMemo::new()).expect("a small message");
+fn frame_of(cluster: ClusterTag, address: &str, messages: &[Message]) -> Vec<u8> {
+    let mut writer = FrameWriter::new(cluster, Address::parse(address).expect("an address"));
+    messages.iter().for_each(|message| writer.push(message, &mut OpMemo::new()).expect("a small message"));
     let mut bytes = Vec::new();
     writer.take(&mut bytes);
     bytes
@@ -236,7 +249,7 @@ fn a_status(vector: VersionVector) -> Message {
 }
 
 fn foreign(address: &str) -> Vec<u8> {
-    frame_of(ClusterTag::of("another"), address, &a_status(VersionVector::new()))
+    frame_of(ClusterTag::of("another"), address, &[a_status(VersionVector::new())])
 }
 
 /// Well-formed messages of nobody's link, from strangers, from a member's address and from the replica's own.
@@ -258,7 +271,7 @@ fn strangers(cluster: &Cluster, opening: &[u8]) {
         for body in &bodies {
             for echo in [1, u64::MAX] {
                 let message = Message { body: body.clone(), echo, ..a_status(VersionVector::new()) };
-                let frame = frame_of(ClusterTag::of("hence"), &address, &message);
+                let frame = frame_of(ClusterTag::of("hence"), &address, std::slice::from_ref(&message));
                 send(cluster, 1, opening, &frame, ACT);
                 assert_eq!(cluster.state(1), before, "{message:?} from {address}");
             }
@@ -275,8 +288,8 @@ pub(crate) fn replayed_frames() {
         let before = cluster.state(at);
         for recording in &recordings {
             let whole = recording.frames.concat();
-            let last_half = recording.frames[recording.frames.len() / 2..].concat();
-            let mut backwards = recording.frames.clone();
+            let mut backwards = recording.apart();
+            let last_half = backwards[backwards.len() / 2..].concat();
             backwards.reverse();
             for bytes in [whole.clone(), last_half, backwards.concat(), [whole.as_slice(), &whole].concat()] {
                 send(cluster, at, &recording.opening, &bytes, ACT);
@@ -294,9 +307,16 @@ pub(crate) fn replayed_frames() {
     cluster.start(1);
     cluster.await_settled(&[0, 1, 2], SETTLE);
     replay(&cluster, 1, "to a later life of the receiver");
+    let earlier = cluster.state(0)["vector"].clone();
     cluster.kill(0);
     cluster.start(0);
     cluster.await_settled(&[0, 1, 2], SETTLE);
+    // Its retirement is a change of its own.
+    cluster.poll(SETTLE, "the earlier life to be retired", || {
+        let states = [0, 1, 2].map(|at| cluster.state(at));
+        let retired = states.iter().all(|state| *state == states[0] && state["vector"] != earlier);
+        if retired { Ok(()) } else { Err(format!("{states:?}")) }
+    });
     replay(&cluster, 1, "of an earlier life of the sender");
     replay(&cluster, 2, "of an earlier life of the sender, to another");
     println!("note: {} recorded connections replayed", recordings.len());

@@ -81,6 +81,8 @@ fn main() {
                 }
             }
         });
+        // What is decoded begins a connection.
+        first.clear();
         for messages in messages.chunks(batch) {
             let mut frame = Vec::new();
             encode(&mut first, &mut memo, messages, &mut frame);

@@ -4,7 +4,7 @@
 //! bounded by a small multiple of the frame; nothing panics whatever the bytes are.
 
 use super::table::Table;
-use super::{Damage, Previous, differing, kind, shape, shown};
+use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, shown};
 use hence_core::{
     Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op,
     Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
@@ -27,24 +27,33 @@ const MESSAGE_BYTES_USUAL: usize = 64;
 
 type Result<T> = core::result::Result<T, Damage>;
 
-/// Reads one body.
-pub(super) struct BodyReader<'a> {
-    left: &'a [u8],
-    length: usize,
+/// What the bodies before on the same connection leave to the next one.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    speaker: Option<Speaker>,
     table: Table,
     previous: Previous,
 }
 
-/// What a body says once for all its messages.
+/// Who sends messages, on which link.
+#[derive(Debug)]
 struct Speaker {
+    address: Address,
     from: Incarnation,
     number: u64,
     echo: u64,
 }
 
+/// Reads one body. After an error its context is of no use.
+pub(super) struct BodyReader<'a> {
+    left: &'a [u8],
+    length: usize,
+    context: &'a mut Context,
+}
+
 impl<'a> BodyReader<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { left: body, length: body.len(), table: Table::default(), previous: Previous::default() }
+    pub(super) fn new(body: &'a [u8], context: &'a mut Context) -> Self {
+        Self { left: body, length: body.len(), context }
     }
 
     /// How many bytes have been read.
@@ -52,24 +61,33 @@ impl<'a> BodyReader<'a> {
         self.length - self.left.len()
     }
 
-    /// The sender's address and its messages. `known` is a guess at the address that saves making it anew.
-    pub(super) fn messages(&mut self, known: Option<&Address>) -> Result<(Address, Vec<Message>)> {
-        let text = self.blob()?;
-        let address = match known {
-            Some(known) if known.as_str().as_bytes() == text => known.clone(),
-            Some(_) | None => address(text)?,
-        };
-        let speaker = Speaker { from: self.incarnation()?, number: self.varint()?, echo: self.varint()? };
-        self.previous.incarnation = speaker.from.0;
+    /// The sender's address and its messages.
+    pub(super) fn messages(&mut self) -> Result<(Address, Vec<Message>)> {
+        let (address, from, number, echo) = self.speaker()?;
         if self.left.is_empty() {
             return Err(Damage::Empty);
         }
         let mut messages = Vec::with_capacity((self.left.len() / MESSAGE_BYTES_USUAL).clamp(1, ROOM_MAX));
         while !self.left.is_empty() {
             let body = self.body()?;
-            messages.push(Message { from: speaker.from, number: speaker.number, echo: speaker.echo, body });
+            messages.push(Message { from, number, echo, body });
         }
         Ok((address, messages))
+    }
+
+    fn speaker(&mut self) -> Result<(Address, Incarnation, u64, u64)> {
+        let text = self.blob()?;
+        if !text.is_empty() {
+            let address = address(text)?;
+            *self.context = Context::default();
+            let speaker = Speaker { address, from: self.incarnation()?, number: self.varint()?, echo: self.varint()? };
+            self.context.previous.incarnation = speaker.from.0;
+            self.context.speaker = Some(speaker);
+        } else if self.context.table.len() >= TABLE_PLACES_FULL {
+            return Err(Damage::Speaker);
+        }
+        let Speaker { address, from, number, echo } = self.context.speaker.as_ref().ok_or(Damage::Speaker)?;
+        Ok((address.clone(), *from, *number, *echo))
     }
 
     fn body(&mut self) -> Result<Body> {
@@ -78,7 +96,10 @@ impl<'a> BodyReader<'a> {
         let marks_of = |allowed: u8| if marks & !allowed == 0 { Ok(()) } else { Err(Damage::Kind(lead)) };
         match lead & kind::MASK {
             kind::PUSH => marks_of(kind::NEXT | kind::TICK).and_then(|()| self.push(marks)),
-            kind::STATUS => marks_of(kind::DIGEST | kind::LEAVING).and_then(|()| self.status(marks)),
+            kind::STATUS => {
+                marks_of(kind::DIGEST | kind::LEAVING | kind::SAME_VIEW | kind::SAME_DIGEST)?;
+                self.status(marks)
+            }
             kind::HELLO => marks_of(0).and_then(|()| self.hello()),
             kind::VIEW => marks_of(0).and_then(|()| Ok(Body::View(self.rows()?))),
             kind::PULL => {
@@ -115,10 +136,16 @@ impl<'a> BodyReader<'a> {
     }
 
     fn push(&mut self, marks: u8) -> Result<Body> {
-        let made = differing(self.previous.made, self.varint()?);
-        self.previous.made = made;
+        let made = self.time()?;
         let op = self.op(marks & kind::NEXT != 0, |reader| reader.pushed_stamp(marks & kind::TICK != 0))?;
-        Ok(Body::Push { op, made: Time(made) })
+        Ok(Body::Push { op, made })
+    }
+
+    /// A moment on the sender's monotonic clock.
+    fn time(&mut self) -> Result<Time> {
+        let time = differing(self.context.previous.time, self.varint()?);
+        self.context.previous.time = time;
+        Ok(Time(time))
     }
 
     fn hello(&mut self) -> Result<Body> {
@@ -131,15 +158,35 @@ impl<'a> BodyReader<'a> {
     }
 
     fn status(&mut self, marks: u8) -> Result<Body> {
-        Ok(Body::Status(Box::new(Status {
-            sent: Time(self.varint()?),
-            wall: Wall(self.varint()?),
-            vector: Arc::new(self.vector()?),
-            received: self.varint()?,
-            view_hash: u64::from_be_bytes(self.array()?),
-            leaving: marks & kind::LEAVING != 0,
-            digest: if marks & kind::DIGEST != 0 { Some(u64::from_be_bytes(self.array()?)) } else { None },
-        })))
+        let Previous { time, wall, view_hash, digest, .. } = self.context.previous;
+        let sent = self.time()?;
+        let wall = differing(wall.wrapping_add(sent.0.wrapping_sub(time)), self.varint()?);
+        let vector = Arc::new(self.vector()?);
+        let received = self.varint()?;
+        let view_hash = self.hash(view_hash, marks & kind::SAME_VIEW != 0)?;
+        let same_digest = marks & kind::SAME_DIGEST != 0;
+        let digest = if marks & kind::DIGEST != 0 {
+            Some(self.hash(digest, same_digest)?)
+        } else if same_digest {
+            return Err(Damage::Hash);
+        } else {
+            None
+        };
+        let previous = &mut self.context.previous;
+        previous.wall = wall;
+        previous.view_hash = Some(view_hash);
+        previous.digest = digest.or(previous.digest);
+        let leaving = marks & kind::LEAVING != 0;
+        Ok(Body::Status(Box::new(Status { sent, wall: Wall(wall), vector, received, leaving, view_hash, digest })))
+    }
+
+    /// A hash that may be left out, and must be, where it is the last one said.
+    fn hash(&mut self, last: Option<u64>, same: bool) -> Result<u64> {
+        if same {
+            return last.ok_or(Damage::Hash);
+        }
+        let hash = u64::from_be_bytes(self.array()?);
+        if last == Some(hash) { Err(Damage::Hash) } else { Ok(hash) }
     }
 
     fn supply(&mut self, lead: u8) -> Result<Body> {
@@ -201,7 +248,7 @@ impl<'a> BodyReader<'a> {
     }
 
     fn op_dot(&mut self, next: bool) -> Result<Dot> {
-        let Previous { incarnation, counter, .. } = self.previous;
+        let Previous { incarnation, counter, .. } = self.context.previous;
         let following = counter.checked_add(1).map(|counter| Dot { incarnation: Incarnation(incarnation), counter });
         let dot = if next {
             following.ok_or(Damage::Counter)?
@@ -212,8 +259,8 @@ impl<'a> BodyReader<'a> {
             }
             dot
         };
-        self.previous.incarnation = dot.incarnation.0;
-        self.previous.counter = dot.counter;
+        self.context.previous.incarnation = dot.incarnation.0;
+        self.context.previous.counter = dot.counter;
         Ok(dot)
     }
 
@@ -308,14 +355,14 @@ impl<'a> BodyReader<'a> {
 
     fn incarnation(&mut self) -> Result<Incarnation> {
         let place = self.size()?;
-        if let Some(incarnation) = self.table.at(place) {
+        if let Some(incarnation) = self.context.table.at(place) {
             return Ok(incarnation);
         }
         let incarnation = Incarnation(u64::from_be_bytes(self.array()?));
-        if place != self.table.len() || self.table.find(incarnation).is_some() {
+        if place != self.context.table.len() || self.context.table.find(incarnation).is_some() {
             return Err(Damage::Incarnation);
         }
-        self.table.push(incarnation);
+        self.context.table.push(incarnation);
         Ok(incarnation)
     }
 
@@ -332,7 +379,7 @@ impl<'a> BodyReader<'a> {
 
     /// The stamp of a pushed operation, which is left out where it is the next one.
     fn pushed_stamp(&mut self, ticks: bool) -> Result<Hlc> {
-        let next = self.previous.hlc.wrapping_add(1);
+        let next = self.context.previous.hlc.wrapping_add(1);
         if ticks {
             return self.hear_stamp(Hlc(next));
         }
@@ -342,14 +389,14 @@ impl<'a> BodyReader<'a> {
 
     fn stamp(&mut self) -> Result<Hlc> {
         let difference = self.varint()?;
-        self.hear_stamp(Hlc(differing(self.previous.hlc, difference)))
+        self.hear_stamp(Hlc(differing(self.context.previous.hlc, difference)))
     }
 
     fn hear_stamp(&mut self, hlc: Hlc) -> Result<Hlc> {
         if hlc >= Hlc::LIMIT {
             return Err(Damage::Stamp(hlc));
         }
-        self.previous.hlc = hlc.0;
+        self.context.previous.hlc = hlc.0;
         Ok(hlc)
     }
 

@@ -49,8 +49,14 @@ impl Sink for BodyWriter<'_> {
 }
 
 impl BodyWriter<'_> {
-    /// The body's beginning: who speaks.
+    /// The beginning of a body that goes on from the one before.
+    pub(super) fn same_sender(&mut self) {
+        self.text("");
+    }
+
+    /// The beginning of one that begins anew: who speaks.
     pub(super) fn sender(&mut self, address: &str, message: &Message) {
+        self.table.truncate(0);
         self.text(address);
         self.incarnation(message.from);
         self.varint(message.number);
@@ -66,8 +72,7 @@ impl BodyWriter<'_> {
                 let next = self.is_next(op.dot);
                 let ticks = Some(op.hlc.0) == self.previous.hlc.checked_add(1);
                 self.byte(kind::PUSH | if next { kind::NEXT } else { 0 } | if ticks { kind::TICK } else { 0 });
-                self.varint(difference(self.previous.made, made.0));
-                self.previous.made = made.0;
+                self.time(made.0);
                 self.named(op, next);
                 if !ticks {
                     self.varint(difference(self.previous.hlc, op.hlc.0));
@@ -116,16 +121,36 @@ impl BodyWriter<'_> {
     }
 
     fn status(&mut self, status: &Status) {
-        let digest = if status.digest.is_some() { kind::DIGEST } else { 0 };
-        self.byte(kind::STATUS | digest | if status.leaving { kind::LEAVING } else { 0 });
-        self.varint(status.sent.0);
-        self.varint(status.wall.0);
+        let same_view = self.previous.view_hash == Some(status.view_hash);
+        let same_digest = status.digest.is_some() && self.previous.digest == status.digest;
+        let marks = [
+            (status.digest.is_some(), kind::DIGEST),
+            (status.leaving, kind::LEAVING),
+            (same_view, kind::SAME_VIEW),
+            (same_digest, kind::SAME_DIGEST),
+        ];
+        self.byte(marks.iter().filter(|(set, _)| *set).fold(kind::STATUS, |lead, (_, mark)| lead | mark));
+        // The two clocks of a machine go at about the same pace.
+        let expected = self.previous.wall.wrapping_add(status.sent.0.wrapping_sub(self.previous.time));
+        self.time(status.sent.0);
+        self.varint(difference(expected, status.wall.0));
         self.vector(&status.vector);
         self.varint(status.received);
-        self.bytes(&status.view_hash.to_be_bytes());
-        if let Some(digest) = status.digest {
+        if !same_view {
+            self.bytes(&status.view_hash.to_be_bytes());
+        }
+        if let Some(digest) = status.digest.filter(|_| !same_digest) {
             self.bytes(&digest.to_be_bytes());
         }
+        self.previous.wall = status.wall.0;
+        self.previous.view_hash = Some(status.view_hash);
+        self.previous.digest = status.digest.or(self.previous.digest);
+    }
+
+    /// A moment on the sender's monotonic clock.
+    fn time(&mut self, time: u64) {
+        self.varint(difference(self.previous.time, time));
+        self.previous.time = time;
     }
 
     fn ask(&mut self, ask: &Ask) {

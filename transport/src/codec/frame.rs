@@ -1,9 +1,12 @@
 //! Frames: messages gathered under one checksum, and found again in a stream of bytes.
 
-use super::decode::BodyReader;
+use super::decode::{BodyReader, Context};
 use super::encode::{BodyWriter, OpMemo};
 use super::table::Table;
-use super::{CodecError, FRAME_BYTES_FULL, FRAME_BYTES_MAX, HEAD_BYTES, LENGTH_CHECK, MAGIC, Previous, VERSION};
+use super::{
+    CodecError, FRAME_BYTES_FULL, FRAME_BYTES_MAX, HEAD_BYTES, LENGTH_CHECK, MAGIC, Previous, TABLE_PLACES_FULL,
+    VERSION,
+};
 use bytes::{Buf, BytesMut};
 use core::fmt;
 use hence_core::{Address, ClusterTag, Incarnation, Message};
@@ -25,7 +28,8 @@ impl fmt::Display for Oversize {
 
 impl core::error::Error for Oversize {}
 
-/// What waits for one destination: messages, encoded as they come, in frames ready to be written.
+/// What waits for one connection: messages, encoded as they come, in frames ready to be written, in order and all of
+/// them. For another connection, [`Self::clear`] it.
 ///
 /// ```
 /// use hence_core::{Address, Body, ClusterTag, Incarnation, Message};
@@ -52,6 +56,8 @@ pub struct FrameWriter {
     /// Finished frames, then the open one with room for its head.
     bytes: Vec<u8>,
     open: Option<Open>,
+    /// The link that the last frame spoke for; none if the next one has to begin anew.
+    speaker: Option<Speaker>,
     table: Table,
     previous: Previous,
     pending: Pending,
@@ -61,8 +67,10 @@ pub struct FrameWriter {
 #[derive(Debug, Clone, Copy)]
 struct Open {
     start: usize,
-    speaker: (Incarnation, u64, u64),
 }
+
+/// A life and the two numbers of its link.
+type Speaker = (Incarnation, u64, u64);
 
 /// What a [`FrameWriter`] held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +91,7 @@ impl FrameWriter {
             frame_bytes_max: FRAME_BYTES_MAX,
             bytes: Vec::new(),
             open: None,
+            speaker: None,
             table: Table::default(),
             previous: Previous::default(),
             pending: Pending::default(),
@@ -101,7 +110,8 @@ impl FrameWriter {
     /// [`Oversize`] if it does not fit a frame of its own. Then nothing was appended.
     pub fn push(&mut self, message: &Message, memo: &mut OpMemo) -> Result<(), Oversize> {
         let speaker = (message.from, message.number, message.echo);
-        let fits = |open: &Open| open.speaker == speaker && self.bytes.len() - open.start < FRAME_BYTES_FULL;
+        let same = self.speaker == Some(speaker);
+        let fits = |open: &Open| same && self.bytes.len() - open.start < FRAME_BYTES_FULL;
         if let Some(open) = self.open.filter(fits) {
             let (length, places, previous) = (self.bytes.len(), self.table.len(), self.previous);
             self.append(message, memo);
@@ -120,6 +130,7 @@ impl FrameWriter {
         if bytes > self.frame_bytes_max {
             self.bytes.truncate(open.start);
             self.open = None;
+            self.speaker = None;
             return Err(Oversize { bytes, bytes_max: self.frame_bytes_max });
         }
         self.pending.frames += 1;
@@ -150,20 +161,27 @@ impl FrameWriter {
         core::mem::take(&mut self.pending)
     }
 
-    /// Drops all that waits and says how much it was.
+    /// Drops all that waits, begins anew, and says how much it was.
     pub fn clear(&mut self) -> Pending {
         self.bytes = Vec::new();
         self.open = None;
+        self.speaker = None;
         core::mem::take(&mut self.pending)
     }
 
-    fn begin(&mut self, message: &Message, speaker: (Incarnation, u64, u64)) -> Open {
-        let open = Open { start: self.bytes.len(), speaker };
+    fn begin(&mut self, message: &Message, speaker: Speaker) -> Open {
+        let open = Open { start: self.bytes.len() };
         self.open = Some(open);
-        self.table.truncate(0);
         self.bytes.extend_from_slice(&[0; HEAD_BYTES]);
+        let goes_on = self.speaker == Some(speaker) && self.table.len() < TABLE_PLACES_FULL;
+        self.speaker = Some(speaker);
         let Self { bytes, table, previous, address, .. } = self;
-        BodyWriter { bytes, table, previous }.sender(address.as_str(), message);
+        let mut body = BodyWriter { bytes, table, previous };
+        if goes_on {
+            body.same_sender();
+        } else {
+            body.sender(address.as_str(), message);
+        }
         open
     }
 
@@ -178,7 +196,7 @@ impl FrameWriter {
 
     /// Writes the head of the open frame.
     fn finish(&mut self) {
-        let Some(Open { start, .. }) = self.open.take() else { return };
+        let Some(Open { start }) = self.open.take() else { return };
         let frame = &mut self.bytes[start..];
         let length = u32::try_from(frame.len() - HEAD_BYTES).expect("frame_bytes_max fits 32 bits").to_be_bytes();
         frame[..2].copy_from_slice(&MAGIC);
@@ -214,7 +232,7 @@ pub struct Frame {
     pub bytes: usize,
 }
 
-/// Finds frames in a stream of bytes.
+/// Finds frames in the stream of bytes of one connection.
 ///
 /// It holds at most one frame that is not whole yet, and takes memory for it only as its bytes come in.
 #[derive(Debug)]
@@ -223,8 +241,7 @@ pub struct FrameReader {
     frame_bytes_max: usize,
     buffer: BytesMut,
     failed: Option<CodecError>,
-    /// The last sender: nearly always the next one, too.
-    sender: Option<Address>,
+    context: Context,
 }
 
 /// Room for so many bytes is made at a time.
@@ -236,7 +253,13 @@ impl FrameReader {
     /// A reader for frames of this cluster, with bodies up to [`FRAME_BYTES_MAX`].
     #[must_use]
     pub fn new(cluster: ClusterTag) -> Self {
-        Self { cluster, frame_bytes_max: FRAME_BYTES_MAX, buffer: BytesMut::new(), failed: None, sender: None }
+        Self {
+            cluster,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            buffer: BytesMut::new(),
+            failed: None,
+            context: Context::default(),
+        }
     }
 
     /// The same with bodies up to so many bytes.
@@ -295,12 +318,8 @@ impl FrameReader {
         if told != found {
             return Err(CodecError::Checksum { told, found });
         }
-        let mut body = BodyReader::new(&frame[HEAD_BYTES..]);
-        let (from, messages) =
-            body.messages(self.sender.as_ref()).map_err(|damage| CodecError::Body { at: body.at(), damage })?;
-        if self.sender.as_ref() != Some(&from) {
-            self.sender = Some(from.clone());
-        }
+        let mut body = BodyReader::new(&frame[HEAD_BYTES..], &mut self.context);
+        let (from, messages) = body.messages().map_err(|damage| CodecError::Body { at: body.at(), damage })?;
         self.buffer.advance(HEAD_BYTES + length);
         Ok(Some(Frame { from, messages, bytes: HEAD_BYTES + length }))
     }

@@ -43,6 +43,19 @@ fn read_messages(bytes: &[u8]) -> Vec<Message> {
     read(bytes).expect("whole frames").into_iter().flat_map(|frame| frame.messages).collect()
 }
 
+/// What waits goes over the connection.
+fn passed(writer: &mut FrameWriter, reader: &mut FrameReader) -> Vec<Message> {
+    let mut bytes = Vec::new();
+    writer.take(&mut bytes);
+    reader.feed(&bytes);
+    let mut messages = Vec::new();
+    while let Some(frame) = reader.next_frame().expect("whole frames") {
+        assert_eq!(frame.from, here());
+        messages.extend(frame.messages);
+    }
+    messages
+}
+
 /// A frame around this body, with a right head.
 fn framed(body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u32).to_be_bytes();
@@ -228,6 +241,72 @@ proptest! {
         }
         prop_assert!(reader.is_between_frames());
         prop_assert_eq!(found, messages);
+    }
+
+    /// Frames of one connection go on from each other, whatever went in between them, and a new connection begins anew.
+    #[test]
+    fn frames_go_on_from_each_other(
+        messages in messages(),
+        steps in proptest::collection::vec((1..4_usize, 0..6_u8), 1..12),
+    ) {
+        let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
+        let mut memo = OpMemo::new();
+        let mut left = &messages[..];
+        for (count, choice) in steps.into_iter().cycle() {
+            let (some, rest) = left.split_at(count.min(left.len()));
+            left = rest;
+            some.iter().for_each(|message| writer.push(message, &mut memo).expect("fits"));
+            if choice == 0 {
+                writer.clear();
+                reader = FrameReader::new(HERE);
+            } else {
+                prop_assert_eq!(&passed(&mut writer, &mut reader)[..], some);
+            }
+            if left.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// A frame that goes on from another, changed and given a right checksum again: no panic, and what is accepted is
+    /// what an encoder writes there.
+    #[test]
+    fn changed_bodies_that_go_on(
+        first in body(),
+        second in body(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), 0..8_u8, any::<u8>()), 0..4),
+    ) {
+        let [first, second] = [first, second].map(message);
+        let mut memo = OpMemo::new();
+        let mut began = || {
+            let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
+            writer.push(&first, &mut memo).expect("fits");
+            passed(&mut writer, &mut reader);
+            (writer, reader)
+        };
+        let ((mut writer, _), (mut again, mut reader)) = (began(), began());
+        let mut bytes = Vec::new();
+        writer.push(&second, &mut memo).expect("fits");
+        writer.take(&mut bytes);
+        let mut body = bytes[HEAD_BYTES..].to_vec();
+        prop_assert_eq!(body[0], 0);
+        for (at, bit, byte) in changes {
+            // Whether it goes on is not changed.
+            let at = 1 + at.index(body.len() - 1);
+            body[at] = if byte < 64 { byte } else { body[at] ^ 1 << bit };
+        }
+        let bytes = framed(&body);
+        reader.feed(&bytes);
+        match reader.next_frame() {
+            Ok(frame) => {
+                let frame = frame.expect("it is whole");
+                frame.messages.iter().for_each(|message| again.push(message, &mut memo).expect("fits"));
+                let mut found = Vec::new();
+                again.take(&mut found);
+                prop_assert_eq!(found, bytes);
+            }
+            Err(error) => prop_assert!(matches!(error, CodecError::Body { .. }), "{:?}", error),
+        }
     }
 
     #[test]
@@ -430,8 +509,15 @@ fn golden_frames() {
         .filter_map(|line| line.split_once(": "))
         .map(|(n, h)| (n, h.into()))
         .collect();
-    let present: Vec<(&str, String)> =
+    let mut present: Vec<(&str, String)> =
         one_of_each().into_iter().map(|(name, message)| (name, hex(&written(&[message])))).collect();
+    let (mut writer, mut memo) = (FrameWriter::new(HERE, here()), OpMemo::new());
+    for (_, message) in one_of_each() {
+        let mut bytes = Vec::new();
+        writer.push(&message, &mut memo).expect("fits");
+        writer.take(&mut bytes);
+        present.push(("on one connection", hex(&bytes)));
+    }
     let lines: String = present.iter().map(|(name, hex)| format!("{name}: {hex}\n")).collect();
     assert_eq!(golden, present, "golden.txt would be\n{lines}");
 }
@@ -462,7 +548,7 @@ fn what_is_refused_says_why() {
     };
     assert_eq!(with(0, b'G'), CodecError::Magic { byte: b'G' });
     assert_eq!(with(1, b'E'), CodecError::Magic { byte: b'E' });
-    assert_eq!(with(2, 2), CodecError::Version(2));
+    assert_eq!(with(2, 1), CodecError::Version(1));
     assert_eq!(with(4, 0), CodecError::Foreign(ClusterTag(0x00ed_beef)));
     assert!(matches!(with(8, 1), CodecError::Length(_)));
     assert!(matches!(with(20, 1), CodecError::Checksum { .. }));
@@ -483,7 +569,11 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x27", 1, Damage::Kind(0x27)),
     (b"\x47", 1, Damage::Kind(0x47)),
     (b"\xff", 1, Damage::Kind(0xff)),
-    (b"\x21", 1, Damage::Kind(0x21)),
+    (b"\x09\0\0\0\0\0\0\0\0\0\0\0\0", 13, Damage::Short),
+    // A hash left out that was never said; a digest that is none and the same.
+    (b"\x21\0\0\0\0", 5, Damage::Hash),
+    (b"\x49\0\0\0\0\0\0\0\0\0\0\0\0", 13, Damage::Hash),
+    (b"\x41\0\0\0\0\0\0\0\0\0\0\0\0", 13, Damage::Hash),
     (b"\x0e\x01\x01", 1, Damage::Kind(0x0e)),
     (b"\x45\x01\x01", 1, Damage::Kind(0x45)),
     (b"\x06\x81\x00\x01", 3, Damage::Number),
@@ -638,6 +728,59 @@ fn large_tables() {
     assert_eq!(read_messages(&bytes), all);
 }
 
+/// A table does not grow for ever: a full one ends with its frame, on both sides.
+#[test]
+fn a_full_table_begins_anew() {
+    let pull = |life: u64| {
+        let vector = Arc::new(VersionVector::from_entries([(Incarnation(life << 40), life)]));
+        message(Body::Pull { id: life, vector })
+    };
+    let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
+    let mut memo = OpMemo::new();
+    let mut anew = Vec::new();
+    for life in 1..3 * TABLE_PLACES_FULL as u64 {
+        let mut bytes = Vec::new();
+        writer.push(&pull(life), &mut memo).expect("fits");
+        writer.take(&mut bytes);
+        if bytes[HEAD_BYTES] != 0 {
+            anew.push(life);
+        } else if anew.len() == 3 {
+            break;
+        }
+        reader.feed(&bytes);
+        assert_eq!(reader.next_frame().expect("undamaged").expect("whole").messages, vec![pull(life)]);
+    }
+    // The sender has the first place.
+    let full = TABLE_PLACES_FULL as u64;
+    assert_eq!(anew, vec![1, full, 2 * full - 1]);
+
+    // Whoever goes on nevertheless is refused.
+    let mut reader = FrameReader::new(HERE);
+    let lives = (1..full).map(|life| (Incarnation(life << 40), 1));
+    let all = message(Body::Pull { id: 1, vector: Arc::new(VersionVector::from_entries(lives)) });
+    reader.feed(&written(&[all]));
+    assert!(matches!(reader.next_frame(), Ok(Some(_))));
+    reader.feed(&framed(b"\x00\x06\x01\x01"));
+    assert_eq!(reader.next_frame(), Err(CodecError::Body { at: 1, damage: Damage::Speaker }));
+}
+
+/// What an idle replica says again and again takes few bytes.
+#[test]
+fn signs_of_life_are_short() {
+    let (mut writer, mut memo) = (FrameWriter::new(HERE, here()), OpMemo::new());
+    let vector = Arc::new(VersionVector::from_entries([(A, 70_000), (B, 300), (Incarnation(1 << 60), 5)]));
+    let lengths = [0, 1, 2, 3].map(|turn| {
+        let (sent, wall) = (Time(5_000_000 + turn * 200_007), Wall(1_700_000_000_000_000 + turn * 200_009));
+        let (vector, view_hash, digest) = (vector.clone(), 77, Some(88));
+        let status = Status { sent, wall, vector, received: 70_000, leaving: false, view_hash, digest };
+        writer.push(&message(Body::Status(Box::new(status))), &mut memo).expect("fits");
+        let mut bytes = Vec::new();
+        writer.take(&mut bytes);
+        bytes.len()
+    });
+    assert_eq!(lengths, [100, 35, 35, 35]);
+}
+
 #[test]
 fn the_greatest_operation_that_a_client_can_make_fits() {
     let op = message(Body::Push { op: put(2, "x", &vec![b'1'; 8 << 20]), made: Time(0) });
@@ -653,23 +796,20 @@ fn an_operation_is_encoded_once_for_all_peers() {
         let vector = Arc::new(VersionVector::from_entries((0..at as u64).map(|n| (Incarnation(n + 1), 1))));
         writer.push(&message(Body::Pull { id: 1, vector }), &mut memo).expect("fits");
     }
+    let mut readers: Vec<FrameReader> = writers.iter().map(|_| FrameReader::new(HERE)).collect();
     for counter in 2..50 {
         let push = message(Body::Push { op: put(counter, "key", b"12345"), made: Time(counter) });
         writers.iter_mut().for_each(|writer| writer.push(&push, &mut memo).expect("fits"));
-        for writer in &mut writers {
-            let mut bytes = Vec::new();
-            writer.take(&mut bytes);
-            assert_eq!(read_messages(&bytes).last(), Some(&push));
+        for (writer, reader) in writers.iter_mut().zip(&mut readers) {
+            assert_eq!(passed(writer, reader).last(), Some(&push));
         }
     }
     assert_eq!(memo.encoded(), 48);
     // Another operation at the same place in memory is another operation.
     for counter in 2..600 {
         let push = message(Body::Push { op: put(counter, "k", &[b'1'; 9]), made: Time(0) });
-        let mut bytes = Vec::new();
         writers[0].push(&push, &mut memo).expect("fits");
-        writers[0].take(&mut bytes);
-        assert_eq!(read_messages(&bytes), vec![push]);
+        assert_eq!(passed(&mut writers[0], &mut readers[0]), vec![push]);
     }
 }
 
