@@ -6,28 +6,31 @@
 use super::failure::BadRequest;
 use hence_core::{Dot, Incarnation, Match};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+/// Bytes of a tag of one version, at most; more go to the heap.
+const TAG_BYTES: usize = 64;
 
 /// The tag of these versions, quotes included; `""` for none. The dots must be sorted.
 pub(crate) fn tag<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> HeaderValue {
-    let mut text = String::with_capacity(32);
-    text.push('"');
+    let mut text = SmallVec::<[u8; TAG_BYTES]>::new();
+    text.push(b'"');
     for (at, dot) in dots.into_iter().enumerate() {
         if at > 0 {
-            text.push('+');
+            text.push(b'+');
         }
         push_dot(&mut text, *dot);
     }
-    text.push('"');
-    HeaderValue::try_from(text).expect("hexadecimal digits, minus, plus and quotes are legal in a header")
+    text.push(b'"');
+    HeaderValue::from_bytes(&text).expect("hexadecimal digits, minus, plus and quotes are legal in a header")
 }
 
-fn push_dot(text: &mut String, dot: Dot) {
+fn push_dot(text: &mut SmallVec<[u8; TAG_BYTES]>, dot: Dot) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for shift in (0..16_u32).rev() {
-        let digit = (dot.incarnation.0 >> (4 * shift)) & 0xf;
-        text.push(char::from(DIGITS[usize::try_from(digit).expect("four bits")]));
-    }
-    text.push('-');
+    let bytes = dot.incarnation.0.to_be_bytes();
+    let hexadecimal: [[u8; 2]; 8] = bytes.map(|byte| [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
+    text.extend_from_slice(hexadecimal.as_flattened());
+    text.push(b'-');
     let mut decimal = [0_u8; 20];
     let mut at = decimal.len();
     let mut counter = dot.counter;
@@ -39,7 +42,7 @@ fn push_dot(text: &mut String, dot: Dot) {
             break;
         }
     }
-    decimal[at..].iter().for_each(|&digit| text.push(char::from(digit)));
+    text.extend_from_slice(&decimal[at..]);
 }
 
 /// How a header compares (RFC 9110, 8.8.3.2).
