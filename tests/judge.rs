@@ -297,6 +297,51 @@ fn counterexamples_are_minimal() {
     println!("{count} counterexamples, {:.1} operations each", f64::from(operations as u32) / f64::from(count));
 }
 
+/// Deletes that nobody read are guessed at once and not one after another: the walks do not grow with the history.
+#[test]
+fn deletes_do_not_multiply_the_walks() {
+    for operations in [20_000, 120_000] {
+        let shape = Shape {
+            operations,
+            sessions: 8,
+            replicas: 8,
+            keys: 1_000,
+            reads: 500_000,
+            deletes: 50_000,
+            wandering: 10_000,
+            unknown: 1_000,
+            siblings: 0,
+            spreading: 12,
+            final_reads: false,
+            ..Shape::default()
+        };
+        let report = judged(&Generator::new(shape).collect::<Vec<_>>());
+        assert_eq!(report.verdict(Level::Convergent), Verdict::Fine);
+        println!("{operations} operations: {} walks", report.walks);
+        assert!(report.walks <= 8, "{} walks for {operations} operations", report.walks);
+    }
+}
+
+/// Winners that no order can explain are seen before any case is split.
+#[test]
+fn divergence_amid_deletes_is_seen_at_once() {
+    for seed in 0..4 {
+        let shape = Shape {
+            seed,
+            operations: 3_000,
+            sessions: 6,
+            keys: 20,
+            deletes: 100_000,
+            bug: Some(Bug::DisagreesOnWinners),
+            ..Shape::default()
+        };
+        let report = judged(&Generator::new(shape).collect::<Vec<_>>());
+        assert_eq!(report.verdict(Level::Convergent), Verdict::Broken, "seed {seed}");
+        println!("seed {seed}: {} walks", report.walks);
+        assert!(report.walks <= 100, "seed {seed}: {} walks", report.walks);
+    }
+}
+
 /// A large history names its weakest broken level, too.
 #[test]
 fn large_histories_are_classified() {

@@ -1,7 +1,7 @@
 //! Whether one total order of all writes explains every winner: happens-before and forced pairs without a cycle.
 
 use super::history::NONE;
-use super::order::{Successors, for_each_edge};
+use super::order::{Successors, indegrees};
 use super::pass::Walk;
 use super::problem::{Edge, Node, Problem, WRITE};
 use std::cmp::Reverse;
@@ -39,8 +39,7 @@ struct Kahn<'a, T> {
 
 impl<'a, T> Kahn<'a, T> {
     fn new(problem: &'a Problem, walk: &'a Walk<T>, extra: &[Edge]) -> Self {
-        let mut missing = vec![0; problem.nodes()];
-        for_each_edge(problem, extra, |_, to| missing[to as usize] += 1);
+        let missing = indegrees(problem, extra);
         let ready = (0..problem.nodes() as Node).filter(|&node| missing[node as usize] == 0).map(|node| (node, None));
         let chains = problem.chains();
         Self {

@@ -12,6 +12,22 @@ pub(crate) struct Explanation {
     pub(crate) edges: Vec<Edge>,
 }
 
+impl Explanation {
+    /// How much visibility grows by it: the writes that come into the past of the event and of who met the put.
+    pub(crate) fn growth<T: Cell>(&self, problem: &Problem, rows: &Rows<T>) -> u64 {
+        let known = |to: Node| if problem.is_kept(to) { vec![to] } else { problem.last_writes(to) };
+        let grown = |&(from, to): &Edge| {
+            let (known, chains) = (known(to), 0..problem.chains() as u32);
+            let more = |chain: u32| {
+                let has = known.iter().map(|&write| rows.cell(write, chain).count()).max().unwrap_or(0);
+                u64::from(rows.cell(from, chain).count().saturating_sub(has))
+            };
+            chains.map(more).sum::<u64>()
+        };
+        self.edges.iter().map(grown).sum()
+    }
+}
+
 /// Everything that may explain a debt.
 pub(crate) fn explanations<T: Cell>(problem: &Problem, rows: &Rows<T>, debt: Debt) -> Vec<Explanation> {
     match debt {

@@ -76,7 +76,9 @@ impl Report {
         let small = part(history, &problem, &kept, &shrinker.silent)?;
         let mut small_problem = Problem::of(&small, false).ok()?;
         small_problem.blind = options.blind;
-        let Decision::Broken(wrong, forced) = decide(&small_problem, *level, options.budget) else { return None };
+        let Decision::Broken(wrong, forced) = decide(&small_problem, *level, &mut options.budget.clone()) else {
+            return None;
+        };
         Some(Counterexample { history: small, problem: small_problem, level: *level, wrong, forced, minimal })
     }
 }
@@ -278,7 +280,7 @@ impl<'a> Shrinker<'a> {
         let Some(small) = part(self.history, self.problem, kept, &self.silent) else { return false };
         let Ok(mut problem) = Problem::of(&small, false) else { return false };
         problem.blind = self.options.blind;
-        matches!(decide(&problem, self.level, self.options.budget), Decision::Broken(..))
+        matches!(decide(&problem, self.level, &mut self.options.budget.clone()), Decision::Broken(..))
     }
 }
 

@@ -145,27 +145,20 @@ impl History {
 
     /// Appends a plain operation of a session of a format without tokens: the session's last token goes in and a new
     /// one without a text comes out.
-    pub(crate) fn push_plain(
-        &mut self,
-        session: u32,
-        action: Action,
-        key: &str,
-        value: Option<&str>,
-        after: u32,
-    ) -> u32 {
+    pub(crate) fn push_plain(&mut self, session: u32, action: Action, key: u32, value: u32, after: u32) -> u32 {
         let (token, at) = (self.unnamed_tokens, self.len() as u64);
         self.unnamed_tokens += 1;
         self.id_max = Some(at);
         self.client.push(session);
         self.replica.push(NONE);
-        self.key.push(self.keys.number(key));
-        self.value.push(value.map_or(NONE, |value| self.values.number(value)));
+        self.key.push(key);
+        self.value.push(value);
         self.token_in.push(after);
         self.token_out.push(token);
         self.status.push(match (action, value) {
             (Action::Put | Action::Delete, _) => SILENT,
-            (Action::Get, Some(_)) => 200,
-            (Action::Get, None) => 404,
+            (Action::Get, NONE) => 404,
+            (Action::Get, _) => 200,
         });
         self.action.push(action);
         self.outcome.push(Outcome::Ok);

@@ -85,12 +85,17 @@ impl Names {
         let hash = hash_text(text.as_bytes());
         let slot = self.slot(text, hash);
         if self.slots[slot].0 == EMPTY {
-            let number = u32::try_from(self.ends.len()).expect("fewer than four billion names");
-            self.slots[slot] = (number, (hash >> 32) as u32);
-            self.text.push_str(text);
-            self.ends.push(self.text.len());
+            self.slots[slot] = (self.add(text), (hash >> 32) as u32);
         }
         self.slots[slot].0
+    }
+
+    /// A number for a text that surely has none yet, and that nobody will look for by its text.
+    pub(crate) fn add(&mut self, text: &str) -> u32 {
+        let number = u32::try_from(self.ends.len()).expect("fewer than four billion names");
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+        number
     }
 
     fn slot(&self, text: &str, hash: u64) -> usize {
@@ -106,7 +111,7 @@ impl Names {
     }
 
     fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(16);
+        let size = (self.ends.len() * 2).next_power_of_two().max(16);
         self.slots = vec![(EMPTY, 0); size];
         for at in 0..self.ends.len() {
             let hash = hash_text(self.text(at as u32).as_bytes());
@@ -190,6 +195,16 @@ mod tests {
             );
         }
         assert_eq!((names.len(), names.find("missing")), (5_000, None));
+    }
+
+    #[test]
+    fn added_names_leave_room_for_others() {
+        let mut names = Names::default();
+        for number in 0..1_000 {
+            assert_eq!(names.add(&number.to_string()), number);
+        }
+        assert_eq!((names.number("a"), names.number("b"), names.number("a")), (1_000, 1_001, 1_000));
+        assert_eq!((names.text(999), names.text(1_000)), ("999", "a"));
     }
 
     #[test]

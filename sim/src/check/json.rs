@@ -6,16 +6,15 @@
 
 use super::history::{Action, History, Malformed, Operation, Outcome, Record};
 use super::intern::Names;
+pub use super::lines::LINE_BYTES_MAX;
+use super::lines::Lines;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufRead, Read as _, Write};
-
-/// The longest line, in bytes. A value is at most 8 MiB and may come back several times as siblings.
-pub const LINE_BYTES_MAX: usize = 64 << 20;
+use std::io::{Read, Write};
 
 /// The outcome of a line that only says that a request leaves.
 const SENT: &str = "sent";
@@ -64,45 +63,6 @@ impl From<std::io::Error> for ReadError {
 
 pub(crate) fn at_line(line: u32, malformed: &Malformed) -> ReadError {
     ReadError::Line { line, problem: malformed.to_string() }
-}
-
-/// One line at a time, bounded.
-pub(crate) struct Lines<R> {
-    input: R,
-    pub(crate) buffer: Vec<u8>,
-    /// The number of the line in the buffer.
-    pub(crate) line: u32,
-    /// The line in the buffer had no end.
-    pub(crate) is_open: bool,
-}
-
-impl<R: BufRead> Lines<R> {
-    pub(crate) const fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), line: 0, is_open: false }
-    }
-
-    /// Reads the next line without its end; false at the end of the input.
-    pub(crate) fn advance(&mut self) -> Result<bool, ReadError> {
-        self.buffer.clear();
-        self.line += 1;
-        let limit = LINE_BYTES_MAX as u64 + 1;
-        let count = self.input.by_ref().take(limit).read_until(b'\n', &mut self.buffer)?;
-        if count == 0 {
-            return Ok(false);
-        }
-        self.is_open = self.buffer.last() != Some(&b'\n');
-        if self.is_open && count as u64 == limit {
-            return Err(self.error(format!("longer than {LINE_BYTES_MAX} bytes")));
-        }
-        while self.buffer.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-            self.buffer.pop();
-        }
-        Ok(true)
-    }
-
-    pub(crate) fn error(&self, problem: impl Into<String>) -> ReadError {
-        ReadError::Line { line: self.line, problem: problem.into() }
-    }
 }
 
 /// A text, or a number that stands for one.
@@ -168,19 +128,19 @@ struct Line<'a> {
 /// # Errors
 ///
 /// The first line that does not follow the format, or that cannot stand in a history with those before it.
-pub fn read(input: impl BufRead) -> Result<History, ReadError> {
+pub fn read(input: impl Read) -> Result<History, ReadError> {
     let mut lines = Lines::new(input);
     let mut history = History::default();
     let mut notes = 0_u64;
     let mut open = Open::default();
     while lines.advance()? {
-        if lines.buffer.is_empty() && lines.is_open {
+        if lines.text().is_empty() && lines.is_open {
             break;
         }
-        let parsed = serde_json::from_slice::<Line<'_>>(&lines.buffer);
+        let parsed = serde_json::from_slice::<Line<'_>>(lines.text());
         match parsed {
             Ok(line) if line.note.is_some() && line.op.is_none() => notes += 1,
-            Ok(line) if line.outcome == Some(SENT) => open.note(lines.line, &line, &lines.buffer)?,
+            Ok(line) if line.outcome == Some(SENT) => open.note(lines.line, &line, lines.text())?,
             Ok(line) => {
                 line.id.map(|id| open.sent.remove(&id));
                 push(&mut history, lines.line, &line)?;
@@ -240,11 +200,11 @@ impl Open {
 /// # Errors
 ///
 /// The first line that does not follow the format.
-pub fn scan(input: impl BufRead) -> Result<u64, ReadError> {
+pub fn scan(input: impl Read) -> Result<u64, ReadError> {
     let mut lines = Lines::new(input);
     let (mut count, mut names) = (0, [const { Names::new() }; 6]);
     while lines.advance()? {
-        let line: Line<'_> = serde_json::from_slice(&lines.buffer).map_err(|error| lines.error(unlocated(&error)))?;
+        let line: Line<'_> = serde_json::from_slice(lines.text()).map_err(|error| lines.error(unlocated(&error)))?;
         let [clients, replicas, keys, values, tokens, versions] = &mut names;
         let intern = |names: &mut Names, text: Option<&Text<'_>>| _ = text.map(|text| names.number(&text.0));
         intern(clients, line.client.as_ref());

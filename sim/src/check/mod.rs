@@ -15,6 +15,7 @@ pub mod history;
 pub mod intern;
 pub mod json;
 mod lineage;
+mod lines;
 mod operation;
 mod order;
 mod pass;

@@ -18,16 +18,19 @@ pub(crate) struct Successors {
 impl Successors {
     pub(crate) fn of(problem: &Problem, extra: &[Edge]) -> Self {
         let nodes = problem.nodes();
-        let mut start = vec![0_u32; nodes + 1];
-        for_each_edge(problem, extra, |from, _| start[from as usize + 1] += 1);
+        // Each start is one place too far to the right until the filling has moved it to where the next one begins.
+        let mut start = Vec::with_capacity(nodes + 2);
+        start.extend([0, 0]);
+        start.extend_from_slice(&problem.followers);
+        extra.iter().for_each(|&(from, _)| start[from as usize + 2] += 1);
         for node in 0..nodes {
-            start[node + 1] += start[node];
+            start[node + 2] += start[node + 1];
         }
-        let mut next = start.clone();
-        let mut all = vec![0; start[nodes] as usize];
+        let mut all = vec![0; start[nodes + 1] as usize];
         for_each_edge(problem, extra, |from, to| {
-            all[next[from as usize] as usize] = to;
-            next[from as usize] += 1;
+            let next = &mut start[from as usize + 1];
+            all[*next as usize] = to;
+            *next += 1;
         });
         Self { start, nodes: all }
     }
@@ -39,9 +42,8 @@ impl Successors {
 
 pub(crate) fn for_each_edge(problem: &Problem, extra: &[Edge], mut edge: impl FnMut(Node, Node)) {
     for node in 0..problem.nodes() as Node {
-        for before in problem.predecessors(node) {
-            edge(before, node);
-        }
+        problem.lineage.before(node).iter().for_each(|&before| edge(before, node));
+        problem.shown(node).iter().for_each(|&before| edge(before, node));
     }
     for &(from, to) in extra {
         edge(from, to);
@@ -50,15 +52,12 @@ pub(crate) fn for_each_edge(problem: &Problem, extra: &[Edge], mut edge: impl Fn
 
 /// A topological order: empty when the nodes' numbers are one, or the nodes on and behind cycles.
 pub(crate) fn sorted(problem: &Problem, extra: &[Edge]) -> Result<Vec<Node>, Vec<bool>> {
-    let mut ascending = true;
-    for_each_edge(problem, extra, |from, to| ascending &= from < to);
-    if ascending {
+    if problem.is_ascending && extra.iter().all(|(from, to)| from < to) {
         return Ok(Vec::new());
     }
     let nodes = problem.nodes();
     let successors = Successors::of(problem, extra);
-    let mut missing = vec![0_u32; nodes];
-    for_each_edge(problem, extra, |_, to| missing[to as usize] += 1);
+    let mut missing = indegrees(problem, extra);
     let mut order: Vec<Node> = (0..nodes as Node).filter(|&node| missing[node as usize] == 0).collect();
     let mut at = 0;
     while let Some(&node) = order.get(at) {
@@ -71,6 +70,13 @@ pub(crate) fn sorted(problem: &Problem, extra: &[Edge]) -> Result<Vec<Node>, Vec
         }
     }
     if order.len() == nodes { Ok(order) } else { Err(missing.iter().map(|&count| count > 0).collect()) }
+}
+
+/// How many edges lead to each node.
+pub(crate) fn indegrees(problem: &Problem, extra: &[Edge]) -> Vec<u32> {
+    let mut missing: Vec<u32> = (0..problem.nodes() as Node).map(|node| problem.indegree(node)).collect();
+    extra.iter().for_each(|&(_, to)| missing[to as usize] += 1);
+    missing
 }
 
 /// A shortest cycle among the nodes that no order could take.
@@ -124,9 +130,46 @@ const CARRIED_MAX: usize = 6;
 /// Ends of chains in the past of a node: chain and position of the last write that it knows of.
 type Carried = [(u32, u32); CARRIED_MAX];
 
+/// What the nodes carry that somebody is still to follow; the others' places are given to new ones.
+struct Ends {
+    carried: Vec<Carried>,
+    place: Vec<u32>,
+    uses: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Ends {
+    fn new(problem: &Problem) -> Self {
+        let place = vec![NONE; problem.nodes()];
+        Self { carried: Vec::new(), place, uses: problem.followers.clone(), free: Vec::new() }
+    }
+
+    /// What a node that is being followed carries.
+    fn use_of(&mut self, node: Node) -> &Carried {
+        let place = self.place[node as usize];
+        self.uses[node as usize] -= 1;
+        if self.uses[node as usize] == 0 {
+            self.free.push(place);
+        }
+        &self.carried[place as usize]
+    }
+
+    fn put(&mut self, node: Node, carried: Carried) {
+        if self.uses[node as usize] == 0 {
+            return;
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.carried.push(carried);
+            self.carried.len() as u32 - 1
+        });
+        self.carried[place as usize] = carried;
+        self.place[node as usize] = place;
+    }
+}
+
 /// The puts that no chain needs: nobody follows them, and no event can have met one without naming it.
-fn loose(problem: &Problem, followed: &[bool]) -> Vec<bool> {
-    let unfollowed = |node: Node| problem.is(node, PUT) && !followed[node as usize];
+fn loose(problem: &Problem) -> Vec<bool> {
+    let unfollowed = |node: Node| problem.is(node, PUT) && problem.followers[node as usize] == 0;
     let mut loose: Vec<bool> = (0..problem.nodes() as Node).map(unfollowed).collect();
     let mut met: Vec<u32> = Vec::new();
     for node in (0..problem.nodes() as Node).filter(|&node| problem.view(node) == View::Alive) {
@@ -153,17 +196,15 @@ pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
     let named = |node: Node| origins.get(node as usize).copied().filter(|&origin| origin != NONE);
     let count = origins.iter().filter(|&&origin| origin != NONE).max().map_or(0, |&last| last as usize + 1);
     let mut lengths: Vec<u32> = vec![0; count];
-    let mut carried: Vec<Carried> = vec![[(NONE, 0); CARRIED_MAX]; nodes];
-    let mut followed = vec![false; nodes];
-    for_each_edge(problem, &[], |from, _| followed[from as usize] = true);
-    let loose = loose(problem, &followed);
+    let mut ends = Ends::new(problem);
+    let loose = loose(problem);
     let order = std::mem::take(&mut problem.order);
     let plain = if order.is_empty() { nodes as Node } else { 0 };
     for node in (0..plain).chain(order.iter().copied()) {
         let mut known = [(NONE, 0); CARRIED_MAX];
         let mut count = 0;
         for before in problem.predecessors(node) {
-            for &(chain, position) in carried[before as usize].iter().take_while(|&&(chain, _)| chain != NONE) {
+            for &(chain, position) in ends.use_of(before).iter().take_while(|&&(chain, _)| chain != NONE) {
                 // An end that was continued elsewhere is no end any more.
                 let is_end = lengths[chain as usize] == position + 1;
                 if is_end && count < CARRIED_MAX && !known[..count].contains(&(chain, position)) {
@@ -177,7 +218,7 @@ pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
             lengths[chain as usize] += 1;
         } else if problem.is(node, WRITE) && !loose[node as usize] {
             let chain = match known[0] {
-                (chain, _) if chain == NONE || !followed[node as usize] => {
+                (chain, _) if chain == NONE || problem.followers[node as usize] == 0 => {
                     lengths.push(0);
                     lengths.len() as u32 - 1
                 }
@@ -187,7 +228,7 @@ pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
             known[0] = (chain, lengths[chain as usize]);
             lengths[chain as usize] += 1;
         }
-        carried[node as usize] = known;
+        ends.put(node, known);
     }
     problem.order = order;
     let mut start = vec![0_u32; lengths.len() + 1];

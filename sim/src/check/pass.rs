@@ -4,7 +4,7 @@
 //! event's key; earlier writes of the chain are before it, so they need no look of their own.
 
 use super::history::NONE;
-use super::problem::{Edge, Node, PUT, Problem, View, WINNER};
+use super::problem::{Cursors, Edge, Node, PUT, Problem, View, WINNER};
 use super::report::Blind;
 use super::rows::{Cell, Rows};
 
@@ -74,6 +74,7 @@ struct Walker<'a, T> {
     walk: Walk<T>,
     arbitrate: bool,
     must: Must<'a>,
+    cursors: Cursors,
     /// The last writes, puts and deletes of the key at hand, one per chain.
     writes: Vec<Node>,
     puts: Vec<Node>,
@@ -100,7 +101,8 @@ pub(crate) fn walk<T: Cell>(
         losing: Vec::new(),
     };
     let (writes, puts, deletes) = (Vec::new(), Vec::new(), Vec::new());
-    let mut walker = Walker { problem, walk, arbitrate, must, writes, puts, deletes };
+    let cursors = problem.index.cursors();
+    let mut walker = Walker { problem, walk, arbitrate, must, cursors, writes, puts, deletes };
     let plain = if order.is_empty() { problem.nodes() as Node } else { 0 };
     for node in (0..plain).chain(order.iter().copied()) {
         let first = extra.partition_point(|&(_, to)| to < node);
@@ -152,8 +154,10 @@ impl<T: Cell> Walker<'_, T> {
                 if limit <= settled {
                     continue;
                 }
-                let Some(entry) = problem.index.last_within(segment, limit.count()) else { continue };
-                let position = problem.index.position[entry];
+                let Some((entry, position)) = problem.index.last_within(segment, limit.count(), &mut self.cursors)
+                else {
+                    continue;
+                };
                 if position < settled.count() {
                     continue;
                 }
@@ -184,8 +188,8 @@ impl<T: Cell> Walker<'_, T> {
             if self.must.is_none() && limit <= settled {
                 continue;
             }
-            let Some(entry) = index.last_within(segment, limit) else { continue };
-            if self.must.is_none() && index.position[entry] < settled {
+            let Some((entry, position)) = index.last_within(segment, limit, &mut self.cursors) else { continue };
+            if self.must.is_none() && position < settled {
                 continue;
             }
             match self.must {

@@ -10,24 +10,26 @@
 
 use super::history::{Action, History, NONE, Outcome};
 use super::intern::Names;
-use super::json::{Lines, ReadError};
+use super::json::ReadError;
+use super::lines::Lines;
 use super::problem::{Node, Problem, View, WRITE};
 use std::fmt;
-use std::io::{BufRead, Write};
+use std::io::{Read, Write};
 
 /// Reads a history.
 ///
 /// # Errors
 ///
 /// The first line that does not follow the format.
-pub fn read(input: impl BufRead) -> Result<History, ReadError> {
+pub fn read(input: impl Read) -> Result<History, ReadError> {
     let mut lines = Lines::new(input);
     let mut history = History::default();
-    let mut sessions = Names::default();
+    let (mut keys, mut values, mut sessions) = (Numbers::default(), Numbers::default(), Numbers::default());
+    let mut session_names = Names::default();
     let mut last: Vec<(u32, i64)> = Vec::new();
     let (mut aborted, mut joined) = (0_u64, 0_u64);
     while lines.advance()? {
-        let event = match parse(&lines.buffer) {
+        let event = match parse(lines.text()) {
             Ok(event) => event,
             Err(_) if lines.is_open => {
                 history.truncated = true;
@@ -41,18 +43,19 @@ pub fn read(input: impl BufRead) -> Result<History, ReadError> {
             aborted += 1;
             continue;
         }
-        let session = sessions.number(event.session) as usize;
-        if session == last.len() {
+        let session = sessions.name(&mut session_names, event.session);
+        if session as usize == last.len() {
             last.push((NONE, -1));
         }
-        joined += u64::from(last[session].1 == event.transaction);
-        let value = (event.value != "0").then_some(event.value);
+        let (token, transaction) = last[session as usize];
+        joined += u64::from(transaction == event.transaction);
         let action = if event.is_write { Action::Put } else { Action::Get };
-        if event.is_write && value.is_none() {
+        let value = if event.value == [b'0'] { NONE } else { values.name(&mut history.values, event.value) };
+        if event.is_write && value == NONE {
             return Err(lines.error("writes 0, which is the initial value"));
         }
-        let token = history.push_plain(session as u32, action, event.key, value, last[session].0);
-        last[session] = (token, event.transaction);
+        let key = keys.name(&mut history.keys, event.key);
+        last[session as usize] = (history.push_plain(session, action, key, value, token), event.transaction);
     }
     if aborted > 0 {
         history.warnings.push(format!("{aborted} events of aborted transactions were left out"));
@@ -63,30 +66,82 @@ pub fn read(input: impl BufRead) -> Result<History, ReadError> {
     Ok(history)
 }
 
+/// An event of a line; numbers are their digits, without leading zeros.
 struct Event<'a> {
     is_write: bool,
-    key: &'a str,
-    value: &'a str,
-    session: &'a str,
+    key: &'a [u8],
+    value: &'a [u8],
+    session: &'a [u8],
     transaction: i64,
 }
 
 fn parse(line: &[u8]) -> Result<Event<'_>, &'static str> {
-    let form = "not of the form r(key,value,session,transaction) or w(...)";
-    let [kind @ (b'r' | b'w'), b'(', inner @ .., b')'] = line else { return Err(form) };
-    let inner = std::str::from_utf8(inner).map_err(|_| form)?;
-    let mut fields = inner.split(',');
-    let mut number = || {
-        let field = fields.next().ok_or(form)?;
-        let is_number = !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_digit());
-        if is_number { Ok(field) } else { Err("key, value and session are non-negative integers") }
+    let [kind @ (b'r' | b'w'), b'(', rest @ .., b')'] = line else { return Err(FORM) };
+    let (key, rest) = number(rest)?;
+    let (value, rest) = number(rest)?;
+    let (session, rest) = number(rest)?;
+    let (sign, digits) = match rest {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
     };
-    let (key, value, session) = (number()?, number()?, number()?);
-    let transaction = fields.next().ok_or(form)?.parse().map_err(|_| "the transaction is an integer")?;
-    if fields.next().is_some() {
-        return Err(form);
-    }
+    let integer = "the transaction is an integer";
+    let size = if digits.is_empty() { None } else { digits.iter().try_fold(0_i64, decimal) };
+    let transaction = sign * size.ok_or_else(|| if rest.contains(&b',') { FORM } else { integer })?;
     Ok(Event { is_write: *kind == b'w', key, value, session, transaction })
+}
+
+const FORM: &str = "not of the form r(key,value,session,transaction) or w(...)";
+
+/// Appends a digit, if it is one and there is room.
+fn decimal(number: i64, digit: &u8) -> Option<i64> {
+    if !digit.is_ascii_digit() {
+        return None;
+    }
+    number.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
+}
+
+/// The digits before the next comma, and what stands behind it.
+fn number(text: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match &text[count..] {
+        [b',', rest @ ..] if count > 0 => {
+            let zeros = text[..count - 1].iter().take_while(|&&byte| byte == b'0').count();
+            Ok((&text[zeros..count], rest))
+        }
+        rest if rest.contains(&b',') => Err("key, value and session are non-negative integers"),
+        _ => Err(FORM),
+    }
+}
+
+/// Names of numbers: small ones, which are nearly all, are found in a table without hashing their text. Values are
+/// counted up in most histories, so neighbours in time are neighbours in the table.
+#[derive(Default)]
+struct Numbers {
+    small: Vec<u32>,
+}
+
+/// Numbers below this are looked up in the table, which takes four bytes for each up to the largest that occurs.
+const SMALL: usize = 1 << 24;
+
+impl Numbers {
+    /// The name of a number; a new one if it has none.
+    fn name(&mut self, names: &mut Names, digits: &[u8]) -> u32 {
+        let text = || std::str::from_utf8(digits).expect("digits are text");
+        let number = match digits.len() {
+            0..=8 => digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')),
+            _ => SMALL,
+        };
+        if number >= SMALL {
+            return names.number(text());
+        }
+        if number >= self.small.len() {
+            self.small.resize((number + 1).next_power_of_two(), NONE);
+        }
+        if self.small[number] == NONE {
+            self.small[number] = names.add(text());
+        }
+        self.small[number]
+    }
 }
 
 /// Why a history cannot be written in a format.

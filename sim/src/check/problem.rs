@@ -73,6 +73,10 @@ pub(crate) struct Problem {
     pub(crate) lineage: Lineage,
     shown_start: Vec<u32>,
     shown: Vec<Node>,
+    /// How many edges leave each node.
+    pub(crate) followers: Vec<u32>,
+    /// Every edge leads to a node with a larger number.
+    pub(crate) is_ascending: bool,
     /// Nodes in an order that respects every edge; empty when their numbers do.
     pub(crate) order: Vec<Node>,
     pub(crate) chain: Vec<u32>,
@@ -114,6 +118,8 @@ impl Problem {
             lineage,
             shown_start: Vec::with_capacity(nodes + 1),
             shown: Vec::with_capacity(history.len() / 2),
+            followers: vec![0; nodes],
+            is_ascending: true,
             order: Vec::new(),
             chain: Vec::new(),
             position: Vec::new(),
@@ -128,6 +134,7 @@ impl Problem {
         };
         problem.key.resize(nodes, NONE);
         problem.note_views(history)?;
+        problem.note_followers();
         match order::sorted(&problem, &[]) {
             Ok(sorted) => problem.order = sorted,
             Err(leftover) => {
@@ -206,8 +213,22 @@ impl Problem {
         &self.shown[self.shown_start[at] as usize..self.shown_start[at + 1] as usize]
     }
 
-    pub(crate) fn predecessors(&self, node: Node) -> impl Iterator<Item = Node> {
+    pub(crate) fn predecessors(&self, node: Node) -> impl Iterator<Item = Node> + Clone {
         self.lineage.before(node).iter().chain(self.shown(node)).copied()
+    }
+
+    /// How many edges lead to a node.
+    pub(crate) fn indegree(&self, node: Node) -> u32 {
+        (self.lineage.before(node).len() + self.shown(node).len()) as u32
+    }
+
+    fn note_followers(&mut self) {
+        let (mut followers, mut is_ascending) = (std::mem::take(&mut self.followers), true);
+        order::for_each_edge(self, &[], |from, to| {
+            followers[from as usize] += 1;
+            is_ascending &= from < to;
+        });
+        (self.followers, self.is_ascending) = (followers, is_ascending);
     }
 
     fn note_views(&mut self, history: &History) -> Result<(), Unreadable> {
@@ -374,9 +395,34 @@ pub(crate) struct KeyIndex {
 /// The writes of one key in one chain.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Segment {
+    /// Its index among all segments.
+    pub(crate) number: usize,
     pub(crate) chain: u32,
     pub(crate) start: usize,
     pub(crate) end: usize,
+}
+
+/// For each segment what the last question about it found: the next one is asked nearby, because events that follow
+/// each other know about as much of every chain.
+#[derive(Debug)]
+pub(crate) struct Cursors(Vec<Cursor>);
+
+/// Where a segment was last divided: so many entries are within every limit from `below` to `above`.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    count: u32,
+    below: u32,
+    above: u32,
+}
+
+impl Cursor {
+    /// Within no limit at all.
+    const LOST: Self = Self { count: 0, below: u32::MAX, above: 0 };
+
+    fn at(positions: &[u32], count: usize) -> Self {
+        let below = if count == 0 { 0 } else { positions[count - 1] + 1 };
+        Self { count: count as u32, below, above: positions.get(count).map_or(u32::MAX, |&above| above) }
+    }
 }
 
 impl KeyIndex {
@@ -453,6 +499,7 @@ impl KeyIndex {
     fn all_segments(&self, key: u32) -> impl Iterator<Item = Segment> {
         let range = self.key_start[key as usize] as usize..self.key_start[key as usize + 1] as usize;
         range.map(|at| Segment {
+            number: at,
             chain: self.segment_chain[at],
             start: self.segment_start[at] as usize,
             end: self.segment_start[at + 1] as usize,
@@ -465,11 +512,20 @@ impl KeyIndex {
         loose.map_or(&[], |segment| &self.node[segment.start..segment.end])
     }
 
-    /// The last entry of a segment among the first `limit` nodes of its chain.
-    pub(crate) fn last_within(&self, segment: Segment, limit: u32) -> Option<usize> {
-        let positions = &self.position[segment.start..segment.end];
-        let count = positions.partition_point(|&position| position < limit);
-        (count > 0).then(|| segment.start + count - 1)
+    /// Where to ask from, at first.
+    pub(crate) fn cursors(&self) -> Cursors {
+        Cursors(vec![Cursor::LOST; self.segment_chain.len()])
+    }
+
+    /// The last entry of a segment among the first `limit` nodes of its chain, and its position there.
+    pub(crate) fn last_within(&self, segment: Segment, limit: u32, cursors: &mut Cursors) -> Option<(usize, u32)> {
+        let cursor = &mut cursors.0[segment.number];
+        if limit < cursor.below || limit > cursor.above {
+            let positions = &self.position[segment.start..segment.end];
+            let count = partition_near(positions, cursor.count as usize, |position| position < limit);
+            *cursor = Cursor::at(positions, count);
+        }
+        (cursor.count > 0).then(|| (segment.start + cursor.count as usize - 1, cursor.below - 1))
     }
 
     /// The last put of the segment up to an entry.
@@ -493,5 +549,37 @@ impl KeyIndex {
     pub(crate) fn writes(&self, key: u32) -> &[Node] {
         let (first, last) = (self.key_start[key as usize] as usize, self.key_start[key as usize + 1] as usize);
         &self.node[self.segment_start[first] as usize..self.segment_start[last] as usize]
+    }
+}
+
+/// How many of the numbers, which come first, are within: found by steps that double, from a guess on.
+fn partition_near(numbers: &[u32], guess: usize, within: impl Fn(u32) -> bool) -> usize {
+    let (mut low, mut high) = (guess, guess);
+    let mut step = 1;
+    while high < numbers.len() && within(numbers[high]) {
+        low = high + 1;
+        high = (high + step).min(numbers.len());
+        step *= 2;
+    }
+    step = 1;
+    while low > 0 && !within(numbers[low - 1]) {
+        high = low - 1;
+        low = low.saturating_sub(step);
+        step *= 2;
+    }
+    low + numbers[low..high].partition_point(|&number| within(number))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn partitions_are_found_from_any_guess() {
+        for length in 0..40_u32 {
+            let numbers: Vec<u32> = (0..length).collect();
+            for (guess, limit) in (0..=length).flat_map(|guess| (0..=length).map(move |limit| (guess, limit))) {
+                let found = super::partition_near(&numbers, guess as usize, |number| number < limit);
+                assert_eq!(found, limit as usize, "{length} numbers from {guess}");
+            }
+        }
     }
 }

@@ -77,6 +77,8 @@ pub struct Report {
     pub operations: usize,
     /// One verdict for each level of [`Level::ALL`].
     pub verdicts: [Verdict; 6],
+    /// How many times the whole history was walked.
+    pub walks: u64,
     /// Whether final reads agree; nothing when no two replicas were finally read for one key.
     pub convergence: Option<Verdict>,
     /// What to know about the verdict.
@@ -137,12 +139,14 @@ fn by_certificate(history: &History, options: Options) -> Result<Option<Report>,
     }
     problem.blind = options.blind;
     let budget = Budget { walks: CERTIFICATE_WALKS.min(options.budget.walks), ..options.budget };
+    let mut left = budget;
     let level = if options.causal_only { Level::Causal } else { Level::Convergent };
-    let Decision::Fine(mut proof) = decide(&problem, level, budget) else { return Ok(None) };
+    let Decision::Fine(mut proof) = decide(&problem, level, &mut left) else { return Ok(None) };
     proof.edges.extend_from_slice(&certificate.edges);
     let mut report = Report::new(history, &problem);
     report.verdicts = [Verdict::Fine; 6];
     report.certified = true;
+    report.walks = budget.walks - left.walks;
     report.proof = Some(proof);
     if options.causal_only {
         report.verdicts[Level::Convergent as usize] = Verdict::Unknown;
@@ -196,6 +200,7 @@ impl Report {
         Self {
             operations: history.len(),
             verdicts: [Verdict::Unknown; 6],
+            walks: 0,
             convergence: None,
             warnings,
             certified: false,
@@ -216,7 +221,10 @@ impl Report {
     }
 
     fn decide(&mut self, problem: &Problem, level: Level, budget: Budget) -> Verdict {
-        match decide(problem, level, budget) {
+        let mut left = budget;
+        let decision = decide(problem, level, &mut left);
+        self.walks += budget.walks - left.walks;
+        match decision {
             Decision::Fine(proof) => {
                 self.proof.get_or_insert(proof);
                 Verdict::Fine

@@ -38,8 +38,10 @@ const BLANK: u32 = 0;
 /// All rows of one pass.
 #[derive(Debug)]
 pub(crate) struct Rows<T> {
-    /// Cells in a page.
+    /// Cells in a page, a power of two.
     page: usize,
+    /// Which.
+    shift: u32,
     /// Pages in a row.
     pages: usize,
     cells: Vec<T>,
@@ -57,11 +59,12 @@ pub(crate) struct Rows<T> {
 
 impl<T: Cell> Rows<T> {
     pub(crate) fn new(problem: &Problem, extra: &[Edge]) -> Self {
-        let page = problem.chains().min(PAGE_MAX);
-        let mut uses = vec![0; problem.nodes()];
-        super::order::for_each_edge(problem, extra, |from, _| uses[from as usize] += 1);
+        let page = problem.chains().next_power_of_two().min(PAGE_MAX);
+        let mut uses = problem.followers.clone();
+        extra.iter().for_each(|&(from, _)| uses[from as usize] += 1);
         Self {
             page,
+            shift: page.trailing_zeros(),
             pages: problem.chains().div_ceil(page),
             cells: vec![T::default(); page],
             sharers: vec![0],
@@ -75,9 +78,13 @@ impl<T: Cell> Rows<T> {
 
     /// How far into a chain the past of a node reaches.
     pub(crate) fn cell(&self, node: Node, chain: u32) -> T {
-        let (page, at) = (chain as usize / self.page, chain as usize % self.page);
-        let page = self.table[self.slot[node as usize] as usize * self.pages + page];
-        self.cells[page as usize * self.page + at]
+        let page = self.table[self.slot[node as usize] as usize * self.pages + (chain >> self.shift) as usize];
+        self.cells[self.place(page, chain)]
+    }
+
+    /// Where the cell of a chain lies in a page.
+    const fn place(&self, page: u32, chain: u32) -> usize {
+        ((page as usize) << self.shift) + (chain as usize & (self.page - 1))
     }
 
     /// Whether the write `a` is before the write `b`, which somebody follows.
@@ -88,26 +95,24 @@ impl<T: Cell> Rows<T> {
 
     /// Begins the row of a node: the join of the rows before it.
     pub(crate) fn open(&mut self, problem: &Problem, node: Node, extra: impl Iterator<Item = Node> + Clone) {
-        let before = || problem.predecessors(node).chain(extra.clone());
+        let before = problem.predecessors(node).chain(extra);
         // A row that nobody else needs is taken over instead of copied.
-        let heir = before().find(|&other| self.uses[other as usize] == 1 && !problem.is_kept(other));
+        let heir = before.clone().find(|&other| self.uses[other as usize] == 1 && !problem.is_kept(other));
         let slot = match heir {
             Some(other) => self.slot[other as usize],
-            None => self.fresh(before().next()),
+            None => self.fresh(before.clone().next()),
         };
         self.slot[node as usize] = slot;
-        for (at, other) in before().enumerate() {
+        before.for_each(|other| {
             let other_slot = self.slot[other as usize];
-            if other_slot != slot && (at > 0 || heir.is_some()) {
+            if other_slot != slot {
                 self.join(slot, other_slot);
             }
-        }
-        for other in before() {
             self.uses[other as usize] -= 1;
-            if self.uses[other as usize] == 0 && !problem.is_kept(other) && self.slot[other as usize] != slot {
-                self.release(self.slot[other as usize]);
+            if self.uses[other as usize] == 0 && !problem.is_kept(other) && other_slot != slot {
+                self.release(other_slot);
             }
-        }
+        });
     }
 
     /// A row that shares all its pages with another, or is blank.
@@ -174,7 +179,7 @@ impl<T: Cell> Rows<T> {
     }
 
     fn page_of(&self, page: u32) -> &[T] {
-        &self.cells[page as usize * self.page..(page as usize + 1) * self.page]
+        &self.cells[(page as usize) << self.shift..(page as usize + 1) << self.shift]
     }
 
     /// The page at this place of the table, which no other row has from now on.
@@ -201,9 +206,10 @@ impl<T: Cell> Rows<T> {
     pub(crate) fn close(&mut self, problem: &Problem, node: Node) {
         let slot = self.slot[node as usize];
         if problem.is_kept(node) {
-            let (chain, position) = (problem.chain[node as usize] as usize, problem.position[node as usize]);
-            let page = self.owned(slot as usize * self.pages + chain / self.page);
-            self.cells[page as usize * self.page + chain % self.page] = T::of(position + 1);
+            let (chain, position) = (problem.chain[node as usize], problem.position[node as usize]);
+            let page = self.owned(slot as usize * self.pages + (chain >> self.shift) as usize);
+            let place = self.place(page, chain);
+            self.cells[place] = T::of(position + 1);
         } else if self.uses[node as usize] == 0 {
             self.release(slot);
         }

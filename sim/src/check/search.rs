@@ -12,7 +12,8 @@ use super::order;
 use super::pass::{Break, Debt, Losing, Must, Walk, walk};
 use super::problem::{Edge, Node, Problem};
 use super::proof::Proof;
-use super::rows::Cell;
+use super::rows::{Cell, Rows};
+use std::cmp::Reverse;
 
 /// What is asked of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,19 +99,20 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { walks: 100_000, nodes: 200_000_000 }
+        Self { walks: 10_000, nodes: 200_000_000 }
     }
 }
 
 /// The state of one case after saturation.
 enum Settled<T> {
     Broken(Break, Vec<Forced>),
+    /// Debts with several explanations, the likeliest last.
     Open(Vec<(Debt, Vec<Explanation>)>, Box<Walk<T>>),
     OutOfBudget,
 }
 
-/// Decides one level.
-pub(crate) fn decide(problem: &Problem, level: Level, budget: Budget) -> Decision {
+/// Decides one level; the budget is what is left of it then.
+pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> Decision {
     let nonsense = problem.nonsense.as_ref().map(|nonsense| Break::Nonsense(nonsense.event));
     if let Some(wrong) = nonsense.or_else(|| problem.cycle.clone().map(Break::Cycle)) {
         // Without any order there is nothing to ask the guarantees about.
@@ -164,12 +166,12 @@ struct Search<'a, T> {
     problem: &'a Problem,
     level: Level,
     must: Must<'a>,
-    budget: Budget,
+    budget: &'a mut Budget,
     marker: std::marker::PhantomData<T>,
 }
 
 impl<'a, T: Cell> Search<'a, T> {
-    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: Budget) -> Self {
+    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: &'a mut Budget) -> Self {
         Self { problem, level, must, budget, marker: std::marker::PhantomData }
     }
 
@@ -185,6 +187,9 @@ impl<'a, T: Cell> Search<'a, T> {
                 Arbitrated::Cases(wrong, cases) => (Some(wrong), cases),
             },
             Settled::Open(open, walk) => {
+                if let Arbitrated::Broken(wrong) = self.arbitrate(&root, &walk) {
+                    return Decision::Broken(wrong, Vec::new());
+                }
                 drop(walk);
                 if let Some(proof) = self.dive(root.clone(), &open) {
                     return Decision::Fine(proof);
@@ -202,7 +207,11 @@ impl<'a, T: Cell> Search<'a, T> {
                     Arbitrated::Broken(wrong) => _ = first_break.get_or_insert((wrong, Vec::new())),
                     Arbitrated::Cases(_, more) => cases.extend(more),
                 },
-                Settled::Open(open, _) => cases.extend(split(&case, &open)),
+                // What no order of all writes can hold now, none can hold with more edges.
+                Settled::Open(open, walk) => match self.arbitrate(&case, &walk) {
+                    Arbitrated::Broken(wrong) => _ = first_break.get_or_insert((wrong, Vec::new())),
+                    Arbitrated::Fine(_) | Arbitrated::Cases(..) => cases.extend(split(&case, &open)),
+                },
             }
         }
         let (wrong, forced) = first_break.expect("every case was broken, and there was one");
@@ -254,6 +263,9 @@ impl<'a, T: Cell> Search<'a, T> {
                 }
             }
             if case.edges.len() == known {
+                for (debt, ways) in &mut open {
+                    ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, event_of(*debt)));
+                }
                 return Settled::Open(open, Box::new(walk));
             }
             case.tidy();
@@ -266,7 +278,7 @@ impl<'a, T: Cell> Search<'a, T> {
 
     /// Takes the likeliest explanation of every debt at once, again and again.
     fn dive(&mut self, mut case: Case, open: &[(Debt, Vec<Explanation>)]) -> Option<Proof> {
-        let mut guesses: Vec<Explanation> = open.iter().map(|(debt, ways)| likeliest(*debt, ways).clone()).collect();
+        let mut guesses: Vec<Explanation> = open.iter().map(likeliest).collect();
         loop {
             for guess in guesses.drain(..) {
                 case.edges.extend_from_slice(&guess.edges);
@@ -281,7 +293,7 @@ impl<'a, T: Cell> Search<'a, T> {
                     };
                 }
                 Settled::Open(open, _) => {
-                    guesses.extend(open.iter().map(|(debt, ways)| likeliest(*debt, ways).clone()))
+                    guesses.extend(open.iter().map(likeliest));
                 }
             }
         }
@@ -321,7 +333,7 @@ impl<'a, T: Cell> Search<'a, T> {
         stands.before.push((losing.put, losing.winner));
         let mut cases = vec![stands];
         let mut ways: Vec<&Explanation> = ways.iter().collect();
-        ways.sort_by_key(|way| likelihood(way, losing.event));
+        ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, losing.event));
         cases.extend(ways.into_iter().map(|way| case.with(&way.edges)));
         Arbitrated::Cases(Break::Arbitration(cycle), cases)
     }
@@ -341,10 +353,15 @@ const fn without(debt: Debt) -> Break {
     }
 }
 
-/// How likely an explanation is: what stands before the event in the history, needs few edges, and stands late. The
+/// How likely an explanation is: what stands before the event in the history, supposes little, and stands late. The
 /// history is written in the order of time, more or less; the verdict does not depend on it.
-fn likelihood(way: &Explanation, event: Node) -> (bool, std::cmp::Reverse<usize>, Node) {
-    (way.write < event, std::cmp::Reverse(way.edges.len()), way.write)
+fn likelihood<T: Cell>(
+    problem: &Problem,
+    rows: &Rows<T>,
+    way: &Explanation,
+    event: Node,
+) -> (bool, Reverse<u64>, Node) {
+    (way.write < event, Reverse(way.growth(problem, rows)), way.write)
 }
 
 const fn event_of(debt: Debt) -> Node {
@@ -353,14 +370,12 @@ const fn event_of(debt: Debt) -> Node {
     }
 }
 
-fn likeliest(debt: Debt, ways: &[Explanation]) -> &Explanation {
-    ways.iter().max_by_key(|way| likelihood(way, event_of(debt))).expect("an open debt has explanations")
+fn likeliest((_, ways): &(Debt, Vec<Explanation>)) -> Explanation {
+    ways.last().expect("an open debt has explanations").clone()
 }
 
 /// One case for each explanation of the debt that has the fewest; the likeliest is taken first, from the end.
 fn split(case: &Case, open: &[(Debt, Vec<Explanation>)]) -> Vec<Case> {
-    let (debt, ways) = open.iter().min_by_key(|(_, ways)| ways.len()).expect("something is open");
-    let mut ways: Vec<&Explanation> = ways.iter().collect();
-    ways.sort_by_key(|way| likelihood(way, event_of(*debt)));
-    ways.into_iter().map(|way| case.with(&way.edges)).collect()
+    let (_, ways) = open.iter().min_by_key(|(_, ways)| ways.len()).expect("something is open");
+    ways.iter().map(|way| case.with(&way.edges)).collect()
 }
