@@ -11,7 +11,7 @@ thread_local! {
     static TEST: Cell<&'static str> = const { Cell::new("") };
 }
 
-/// What a passing test has to say, under its name, since two run at a time.
+/// What a passing test has to say, under its name, since several run at a time.
 macro_rules! note {
     ($($text:tt)*) => {
         println!("{}: note: {}", $crate::TEST.get(), format!($($text)*))
@@ -20,6 +20,8 @@ macro_rules! note {
 
 #[path = "containers/budgets.rs"]
 mod budgets;
+#[path = "process/choices.rs"]
+mod choices;
 #[path = "process/client.rs"]
 #[allow(dead_code, reason = "shared with the tests of real processes, which use more of it")]
 mod client;

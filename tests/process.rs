@@ -13,6 +13,8 @@ mod bad_metadata;
 mod budgets;
 #[path = "process/chaos.rs"]
 mod chaos;
+#[path = "process/choices.rs"]
+mod choices;
 #[path = "process/client.rs"]
 mod client;
 #[path = "process/cluster.rs"]

@@ -8,7 +8,7 @@ use crate::listener;
 use crate::node::Node;
 use crate::settings::{SettingError, Settings};
 use crate::wire::{self, Wire};
-use hence_core::{Address, ClusterTag, Identity, Input, LinkState, Replica, ReplicaStatus, Seed, Sound};
+use hence_core::{Address, ClusterTag, Identity, Input, LinkState, Replica, ReplicaStatus, Seed, Sound, VersionVector};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -252,15 +252,24 @@ async fn finish<T: Wire>(service: &Service<T>) {
     }
     // Peers fetch at once what they lack, instead of waiting until a gap has stood for a while.
     service.node.step(Input::Leave, None);
-    if !holds_within(SHUTDOWN_PATIENCE, || peers_have_all(&service.node.status())).await {
+    // What comes from now on is with those who send it.
+    let held = service.node.status().vector;
+    if !holds_within(SHUTDOWN_PATIENCE, || peers_have(&held, &service.node.status())).await {
         warn!("a peer did not take everything in time");
     }
 }
 
-/// Does every peer that answers cover all that is covered here?
-fn peers_have_all(status: &ReplicaStatus) -> bool {
+/// Does every peer that answers cover what was held here? A peer has what it wrote itself, said or not, and everybody
+/// has what was retired meanwhile.
+fn peers_have(held: &VersionVector, status: &ReplicaStatus) -> bool {
     let mut answering = status.peers.iter().filter(|peer| peer.link == LinkState::Established && !peer.suspected);
-    answering.all(|peer| peer.vector.dominates(&status.vector))
+    answering.all(|peer| {
+        let row = status.view.iter().find(|row| row.address == peer.address);
+        let own = row.and_then(|row| row.life).map(|life| life.incarnation);
+        held.entries().all(|(life, counter)| {
+            Some(life) == own || peer.vector.counter(life) >= counter.min(status.vector.counter(life))
+        })
+    })
 }
 
 async fn holds_within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {

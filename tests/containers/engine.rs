@@ -24,7 +24,8 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<Output, String> {
     if output.status.success() {
         return Ok(output);
     }
-    Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}: {}", arguments.join(" "), output.status, complaint.trim()))
 }
 
 /// Runs `docker`; what it printed.

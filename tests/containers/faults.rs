@@ -38,15 +38,21 @@ impl Needs {
     }
 }
 
-/// Runs a command in a container's network.
-fn inside(cluster: &Cluster, at: usize, command: &[&str]) {
+/// Runs a command in a container's network; what it printed.
+fn inside(cluster: &Cluster, at: usize, command: &[&str]) -> String {
     let process = cluster.process(at);
     let mut arguments = vec!["--target", &process, "--net"];
     arguments.extend(command);
-    run("nsenter", &arguments).unwrap_or_else(|error| panic!("{error}"));
+    let output = run("nsenter", &arguments).unwrap_or_else(|error| panic!("{error}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Filters what a replica receives from these others by an nftables statement, such as `drop`.
+fn number_after(text: &str, word: &str) -> u64 {
+    let number = text.split_once(word).map(|(_, rest)| rest.split(|next: char| !next.is_ascii_digit()).next());
+    number.flatten().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {word}in {text}"))
+}
+
+/// Filters what a replica receives from these others by an nftables statement that counts, such as `counter drop`.
 pub(crate) fn filter(cluster: &Cluster, at: usize, from: &[usize], statement: &str) {
     use std::io::Write as _;
     let from: Vec<String> = from.iter().map(|&from| cluster.ip(from)).collect();
@@ -64,9 +70,11 @@ pub(crate) fn filter(cluster: &Cluster, at: usize, from: &[usize], statement: &s
     assert!(child.wait().expect("nft ends").success(), "nft refused:\n{rules}");
 }
 
-/// Undoes [`filter`].
-pub(crate) fn unfilter(cluster: &Cluster, at: usize) {
+/// Undoes [`filter`]; how many packets met its counter.
+pub(crate) fn unfilter(cluster: &Cluster, at: usize) -> u64 {
+    let rules = inside(cluster, at, &["nft", "list", "table", "inet", "hence_test"]);
     inside(cluster, at, &["nft", "delete", "table", "inet", "hence_test"]);
+    number_after(&rules, "counter packets ")
 }
 
 /// Shapes what a replica sends, to everybody: `tc qdisc add dev eth0 root ...`.
@@ -76,7 +84,9 @@ pub(crate) fn shape(cluster: &Cluster, at: usize, how: &str) {
     inside(cluster, at, &command);
 }
 
-/// Undoes [`shape`].
-pub(crate) fn unshape(cluster: &Cluster, at: usize) {
+/// Undoes [`shape`]; how often a packet was held back for want of bandwidth.
+pub(crate) fn unshape(cluster: &Cluster, at: usize) -> u64 {
+    let statistics = inside(cluster, at, &["tc", "-s", "qdisc", "show", "dev", "eth0", "root"]);
     inside(cluster, at, &["tc", "qdisc", "del", "dev", "eth0", "root"]);
+    number_after(&statistics, "overlimits ")
 }

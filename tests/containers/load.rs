@@ -4,6 +4,7 @@
 //! left on a board. Every answer is recorded as an operation of a history, in the project's own format, and the whole
 //! goes to the history checker. A failing history is written beside the logs, for `hence-sim check`.
 
+use crate::choices::Choices;
 use crate::client::{self, NoResponse, Response};
 use crate::cluster::Cluster;
 use crate::replicas::Replicas;
@@ -20,18 +21,6 @@ const CLIENTS: usize = 12;
 const KEYS: u64 = 20;
 const BOARD_MAX: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// A fixed sequence of choices: xorshift, since nothing here needs more.
-struct Choices(u64);
-
-impl Choices {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// How many answers of each kind there were.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

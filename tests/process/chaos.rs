@@ -4,6 +4,7 @@
 //! read-your-writes, monotonic reads and writes-follow-reads are one comparison. Afterwards every token is served
 //! everywhere, and all replicas are equal.
 
+use crate::choices::Choices;
 use crate::client::{self, Response};
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
@@ -15,18 +16,6 @@ use std::time::{Duration, Instant};
 
 const CLIENTS: u64 = 6;
 const LENGTH: Duration = Duration::from_secs(20);
-
-/// A fixed sequence of choices: xorshift, since nothing here needs more.
-struct Choices(u64);
-
-impl Choices {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// What somebody knows of a key: a value, and the token that came with it.
 type Known = (u64, String);

@@ -4,7 +4,10 @@ use crate::client;
 use crate::cluster::{Cluster, HENCE, signal};
 use crate::replicas::Replicas;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn hence(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(HENCE);
@@ -106,6 +109,7 @@ pub(crate) fn terminate() {
     assert_eq!(cluster.terminate(2).code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(4), "SIGTERM took {:?}", start.elapsed());
     println!("note: SIGTERM among three: ended after {:?}", start.elapsed());
+    terminate_under_load();
     let address = cluster.address(0);
     let unknown = hence_core::VersionVector::from_entries([(hence_core::Incarnation(9 << 40), 1)]);
     let token = hence_core::Token(unknown).encode(hence_core::ClusterTag::of("hence"));
@@ -117,6 +121,33 @@ pub(crate) fn terminate() {
     assert_eq!(cluster.terminate(0).code(), Some(0), "with a waiting request");
     let answer = waiting.join().expect("the thread only asks");
     println!("note: a request that waited through SIGTERM got {:?}", answer.map(|answer| answer.status));
+}
+
+/// One of three that others write beside used to wait two seconds for peers to cover what they wrote themselves,
+/// which never ends; and so did one of two for a third that had just ended.
+fn terminate_under_load() {
+    let mut cluster = Cluster::running("terminate_under_load", 3);
+    let ended = AtomicBool::new(false);
+    let addresses = cluster.addresses(&[0, 1, 2]);
+    std::thread::scope(|scope| {
+        for address in &addresses {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let _ = client::try_request(address, "PUT", "/kvs/k", &[], Some(r#"{"value":1}"#), PATIENCE);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let times = [2, 1].map(|at| {
+            let start = Instant::now();
+            (cluster.terminate(at).code(), start.elapsed())
+        });
+        ended.store(true, Ordering::Relaxed);
+        println!("note: SIGTERM of two of three under load: code and time {times:?}");
+        let limit = Duration::from_millis(1_500);
+        assert!(times.iter().all(|&(code, time)| code == Some(0) && time < limit), "SIGTERM under load: {times:?}");
+    });
 }
 
 /// `hence health` says by its exit code whether a replica runs.
