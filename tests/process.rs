@@ -58,6 +58,7 @@ const TESTS: &[Test] = &[
     Test::new("sessions_under_faults", Pace::Busy, Needs::PacketFilter, chaos::sessions),
     Test::new("command_line_and_settings", Pace::Busy, Needs::Nothing, command::settings),
     Test::new("terminate_ends_with_zero", Pace::Busy, Needs::Nothing, command::terminate),
+    Test::new("terminate_under_load", Pace::Busy, Needs::Nothing, command::terminate_under_load),
     Test::new("health_command", Pace::Busy, Needs::Nothing, command::health),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
