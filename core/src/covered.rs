@@ -24,7 +24,7 @@ pub struct Retirement {
 }
 
 /// Everything applied or installed: a vector, and the rows of retired incarnations.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Covered {
     vector: VersionVector,
     /// Shared, because an installed state is merged against what was covered at that moment for a while.

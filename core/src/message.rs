@@ -204,6 +204,15 @@ pub enum Version {
 }
 
 impl Version {
+    /// The version, if it is here.
+    #[must_use]
+    pub const fn whole(&self) -> Option<&Sibling> {
+        match self {
+            Self::Whole(sibling) => Some(sibling),
+            Self::Known(_) => None,
+        }
+    }
+
     /// The write that made it.
     #[must_use]
     pub const fn dot(&self) -> Dot {

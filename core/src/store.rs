@@ -78,9 +78,13 @@ impl Store {
     /// happened.
     pub fn shown<R: Rules>(&self, rules: &R) -> impl Iterator<Item = (&Key, Cow<'_, Siblings>)> {
         let layered = self.incoming.iter().flat_map(|incoming| incoming.theirs.iter().map(|(key, _)| key));
-        let layered = layered.filter(|key| self.keys.get(key).is_none());
-        let present = self.keys.iter().map(|(key, _)| key).chain(layered);
-        present.map(|key| (key, self.shown_of(rules, key))).filter(|(_, siblings)| !siblings.is_empty())
+        let layered = layered.filter(|key| self.keys.get(key).is_none()).map(|key| (key, &ABSENT));
+        let present = self.keys.iter().map(|(key, mine)| (key, mine)).chain(layered);
+        let shown = present.map(move |(key, mine)| match &self.incoming {
+            Some(_) => (key, self.shown_of(rules, key)),
+            None => (key, Cow::Borrowed(mine)),
+        });
+        shown.filter(|(_, siblings)| !siblings.is_empty())
     }
 
     /// The versions of this key, whatever is folded in.
@@ -245,22 +249,20 @@ impl Incoming {
     /// deleted.
     fn merged<R: Rules>(&self, rules: &R, key: &Key, mine: &Siblings) -> Siblings {
         let theirs = self.theirs.get(key).map_or(&[][..], |offered| offered.as_slice());
+        let theirs = theirs.iter().map(|version| (version.dot(), version.whole()));
         merged(rules, (mine, &self.my_past), (theirs, &self.their_past))
     }
 }
 
-/// The versions of one key on both sides, each with what that side covers.
-pub(crate) fn merged<R: Rules>(
+/// The versions of one key on both sides, each with what that side covers. Of theirs only some may be whole.
+pub(crate) fn merged<'a, R: Rules>(
     rules: &R,
     (mine, my_past): (&Siblings, &Covered),
-    (theirs, their_past): (&[Version], &Covered),
+    (theirs, their_past): (impl Iterator<Item = (Dot, Option<&'a Sibling>)> + Clone, &Covered),
 ) -> Siblings {
-    let have = |dot| theirs.iter().any(|version| version.dot() == dot);
+    let have = |dot| theirs.clone().any(|(their, _)| their == dot);
     let kept = mine.iter().filter(|s| rules.survives(s, have(s.dot), their_past));
-    let whole = theirs.iter().filter_map(|version| match version {
-        Version::Whole(sibling) => Some(sibling),
-        Version::Known(_) => None,
-    });
+    let whole = theirs.clone().filter_map(|(_, sibling)| sibling);
     let taken = whole.filter(|s| rules.survives(s, mine.contains(s.dot), my_past));
     kept.chain(taken).cloned().collect()
 }

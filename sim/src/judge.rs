@@ -13,10 +13,10 @@ mod transfer;
 use crate::adversity::{Counts, Kind};
 use crate::bits;
 use crate::subject::Probe;
-use crate::truth::{Number, Truth, Write};
+use crate::truth::{Number, Numbers, Truth, Write};
 use crate::verdict::{Invariant, Violation};
 use hence_core::{
-    Action, Condition, Dot, Hlc, Incarnation, Key, Match, Refusal, Reply, Siblings, VersionVector, Written,
+    Action, Condition, Dot, Dots, Hlc, Incarnation, Key, Match, Refusal, Reply, Siblings, VersionVector, Written,
 };
 
 /// Every so many steps of a run everything is compared, not only what changed.
@@ -224,9 +224,9 @@ impl Judge {
                 format!("{dot} was written for a key without versions")
             });
         }
-        let mut replaced: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+        let mut replaced: Dots = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
         replaced.sort_unstable();
-        if replaced != written.superseded.as_slice() {
+        if replaced != written.superseded {
             self.fail(Invariant::Answers, "replaced", Some(replica), || {
                 format!("{} says that it replaced {:?}; it truly met {replaced:?}", written.dot, written.superseded)
             });
@@ -239,7 +239,8 @@ impl Judge {
             Action::Put(value) => Some(value.clone()),
             Action::Get | Action::Delete => None,
         };
-        let write = Write { dot, stamp: None, key: asked.key, value, replaced: Vec::new(), replaced_by: Vec::new() };
+        let write =
+            Write { dot, stamp: None, key: asked.key, value, replaced: Numbers::new(), replaced_by: Numbers::new() };
         let Some(number) = self.truth.accept(replica, write, &asked.past) else {
             return self.fail(Invariant::Dots, "not_next", Some(replica), || {
                 format!("issued {dot}, which is not the next of a life of this replica")
@@ -248,7 +249,7 @@ impl Judge {
         self.note_made(number);
         bits::join(&mut asked.past, self.truth.closures.row(number as usize));
         self.truth.include(replica, number);
-        let siblings = probe.shown(&self.keys[usize::from(asked.key)]).into_owned();
+        let siblings = probe.shown(&self.keys[usize::from(asked.key)]);
         if let Some(sibling) = siblings.iter().find(|sibling| sibling.dot == dot) {
             self.on_stamp(dot, sibling.hlc);
         }

@@ -2,8 +2,10 @@
 //! known from the start, which is sorted once; and one alarm per owner, which is moved instead of being left behind.
 //!
 //! Equal times are ordered by a keyed hash, so that every order of them is explored by some seed. A key is one number
-//! of 128 bits, so a comparison is one, too; and the heap has four children to a node, so that it is half as deep and
-//! the children lie in one or two lines of the cache.
+//! of 128 bits, so a comparison is one, too.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// Bits of a key that hold the time, the tie and the slot.
 const TIME_BITS: u32 = 48;
@@ -13,16 +15,13 @@ const SLOT_BITS: u32 = 28;
 /// The latest time that anything happens at: nine years. What is scheduled later happens then.
 pub const TIME_MAX: u64 = (1 << TIME_BITS) - 1;
 
-/// Children of a node in the heap.
-const CHILDREN: usize = 4;
-
 /// No alarm is set.
 const NEVER: u128 = u128::MAX;
 
 /// Events by time.
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: Vec<u128>,
+    heap: BinaryHeap<Reverse<u128>>,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
     /// What was known from the start, latest first.
@@ -55,8 +54,8 @@ impl<E> Queue<E> {
     #[must_use]
     pub fn new(events: impl IntoIterator<Item = (u64, u64, E)>, owners: usize) -> Self {
         let mut agenda: Vec<_> = events.into_iter().map(|(time, tie, event)| (key(time, tie, 0), event)).collect();
-        agenda.sort_by_key(|&(key, _)| std::cmp::Reverse(key));
-        let (heap, slots) = (Vec::with_capacity(128), Vec::with_capacity(128));
+        agenda.sort_by_key(|&(key, _)| Reverse(key));
+        let (heap, slots) = (BinaryHeap::with_capacity(128), Vec::with_capacity(128));
         Self { heap, slots, free: Vec::new(), agenda, alarms: vec![NEVER; owners], first: 0 }
     }
 
@@ -73,8 +72,7 @@ impl<E> Queue<E> {
             self.slots.push(Some(event));
             (self.slots.len() - 1) as u32
         };
-        self.heap.push(NEVER);
-        self.rise(self.heap.len() - 1, key(time, tie, slot));
+        self.heap.push(Reverse(key(time, tie, slot)));
     }
 
     /// Sets the alarm of this owner, instead of the one that was set.
@@ -97,7 +95,7 @@ impl<E> Queue<E> {
     pub fn pop(&mut self, until: u64) -> Option<(u64, Next<E>)> {
         let alarm = self.alarms.get(self.first).copied().unwrap_or(NEVER);
         let planned = self.agenda.last().map_or(NEVER, |&(key, _)| key);
-        let event = self.heap.first().copied().unwrap_or(NEVER);
+        let event = self.heap.peek().map_or(NEVER, |&Reverse(key)| key);
         let next = alarm.min(event).min(planned);
         if next == NEVER || time_of(next) > until {
             return None;
@@ -110,49 +108,11 @@ impl<E> Queue<E> {
         if next == planned {
             return self.agenda.pop().map(|(key, event)| (time_of(key), Next::Event(event)));
         }
-        if let Some(last) = self.heap.pop().filter(|_| !self.heap.is_empty()) {
-            self.sink(last);
-        }
+        self.heap.pop();
         let slot = next as u32 & ((1 << SLOT_BITS) - 1);
         self.free.push(slot);
         let event = self.slots[slot as usize].take().expect("a slot in the heap holds an event");
         Some((time_of(next), Next::Event(event)))
-    }
-
-    /// Puts a key in its place on the way from here to the root.
-    fn rise(&mut self, mut at: usize, key: u128) {
-        while at > 0 {
-            let parent = (at - 1) / CHILDREN;
-            if self.heap[parent] <= key {
-                break;
-            }
-            self.heap[at] = self.heap[parent];
-            at = parent;
-        }
-        self.heap[at] = key;
-    }
-
-    /// Puts a key, which was the last, in place of the root: a hole goes all the way down first, since what was last
-    /// belongs far down again.
-    fn sink(&mut self, key: u128) {
-        let mut at = 0;
-        loop {
-            let first = at * CHILDREN + 1;
-            let (least, child) = match self.heap.get(first..) {
-                Some(&[a, b, c, d, ..]) => {
-                    let (ab, cd) = (if a <= b { (0, a) } else { (1, b) }, if c <= d { (2, c) } else { (3, d) });
-                    if ab.1 <= cd.1 { ab } else { cd }
-                }
-                Some(last) => match last.iter().copied().enumerate().min_by_key(|&(_, child)| child) {
-                    Some(least) => least,
-                    None => break,
-                },
-                None => break,
-            };
-            self.heap[at] = child;
-            at = first + least;
-        }
-        self.rise(at, key);
     }
 
     /// How many events wait; alarms do not count.

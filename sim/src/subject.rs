@@ -149,8 +149,8 @@ pub trait Subject: Sized {
     fn poll_timeout(&self) -> Option<Time>;
     /// What kind of message is this?
     fn traits(message: &Self::Message) -> Traits;
-    /// Three states, some perhaps the same: which law of merging do they break?
-    fn broken_law(_states: [&Self; 3]) -> Option<&'static str> {
+    /// Which law of merging do the states of these replicas break, taken by three in a circle, and which three do?
+    fn broken_law(_replicas: &[&Self]) -> Option<(&'static str, [usize; 3])> {
         None
     }
     /// A look inside, for the oracles that need one.
@@ -254,8 +254,8 @@ impl<R: Rules> Probe for Replica<R> {
     }
 
     fn load(&self) -> Load {
-        let status = self.status();
-        Load { parked: status.parked, waiting: status.waiting, log_bytes: status.log_bytes, pulling: status.pulling }
+        let (parked, waiting) = (self.parked(), self.waiting());
+        Load { parked, waiting, log_bytes: self.log_bytes(), pulling: self.is_pulling() }
     }
 
     fn work(&self) -> u32 {
@@ -263,15 +263,8 @@ impl<R: Rules> Probe for Replica<R> {
     }
 
     fn is_settled(&self) -> bool {
-        let status = self.status();
-        let linked = |address: &Address| {
-            status
-                .peers
-                .iter()
-                .any(|peer| &peer.address == address && peer.link == LinkState::Established && !peer.suspected)
-        };
-        let wanted = |address: &&Address| self.view().is_wanted(address) && *address != &status.address;
-        self.view().rows().map(|row| &row.address).filter(wanted).all(linked)
+        let members = self.view().wanted().filter(|&address| address != self.address());
+        members.into_iter().all(|address| self.link(address) == Some((LinkState::Established, false)))
     }
 
     fn check_invariants(&self) {
@@ -349,19 +342,27 @@ impl<R: Rules + Clone> Subject for Replica<R> {
         traits
     }
 
-    fn broken_law(states: [&Self; 3]) -> Option<&'static str> {
-        let rules = states[0].rules();
-        let [a, b, c] = states.map(Self::state);
-        let ab = a.merge(rules, &b);
-        if ab != b.merge(rules, &a) {
-            Some("not_commutative")
-        } else if ab.merge(rules, &c) != a.merge(rules, &b.merge(rules, &c)) {
-            Some("not_associative")
-        } else if ab.merge(rules, &b) != ab || a.merge(rules, &a) != a {
-            Some("not_idempotent")
-        } else {
-            None
-        }
+    fn broken_law(replicas: &[&Self]) -> Option<(&'static str, [usize; 3])> {
+        let rules = replicas.first()?.rules();
+        let states: Vec<_> = replicas.iter().map(|replica| replica.state()).collect();
+        let after = |at: usize, more: usize| (at + more) % states.len();
+        // Each with the next: what one three needs as `ab` is `bc` to the one before.
+        let pairs: Vec<_> = (0..states.len()).map(|at| states[at].merge(rules, &states[after(at, 1)])).collect();
+        (0..states.len()).find_map(|at| {
+            let three = [at, after(at, 1), after(at, 2)];
+            let [a, b, c] = three.map(|place| &states[place]);
+            let [ab, bc, _] = three.map(|place| &pairs[place]);
+            let law = if *ab != b.merge(rules, a) {
+                "not_commutative"
+            } else if ab.merge(rules, c) != a.merge(rules, bc) {
+                "not_associative"
+            } else if ab.merge(rules, b) != *ab || a.merge(rules, a) != *a {
+                "not_idempotent"
+            } else {
+                return None;
+            };
+            Some((law, three))
+        })
     }
 
     fn probe(&self) -> Option<&dyn Probe> {

@@ -7,12 +7,16 @@
 
 use crate::bits::{self, Table};
 use hence_core::{Dot, Hlc, Incarnation, Value, VersionVector};
+use smallvec::SmallVec;
 
 /// The key of an operation that writes none.
 pub const NO_KEY: u8 = u8::MAX;
 
 /// The number of a write in a run.
 pub type Number = u32;
+
+/// A few writes, such as the live versions of a key: nearly always one or two.
+pub type Numbers = SmallVec<[Number; 4]>;
 
 /// One accepted write.
 #[derive(Debug)]
@@ -26,9 +30,9 @@ pub struct Write {
     /// What was written; none for a delete.
     pub value: Option<Value>,
     /// The versions that its replica truly showed then.
-    pub replaced: Vec<Number>,
+    pub replaced: Numbers,
     /// The writes that replaced it.
-    pub replaced_by: Vec<Number>,
+    pub replaced_by: Numbers,
 }
 
 /// One life of a replica.
@@ -45,7 +49,7 @@ pub struct Holding {
     /// The set.
     pub included: Vec<u64>,
     /// Per key, the live versions, in no order.
-    pub live: Vec<Vec<Number>>,
+    pub live: Vec<Numbers>,
     /// Per key, the deletes.
     pub deletes: Vec<Vec<Number>>,
     /// Keys whose live versions changed in this step.
@@ -74,7 +78,7 @@ impl Truth {
         let closures = Table::new(writes_max);
         let holding = || Holding {
             included: closures.empty(),
-            live: vec![Vec::new(); keys],
+            live: vec![Numbers::new(); keys],
             deletes: vec![Vec::new(); keys],
             changed: Vec::new(),
             counts: Vec::new(),
@@ -89,7 +93,8 @@ impl Truth {
         let holding = &mut self.holdings[replica];
         holding.included.fill(0);
         holding.counts.fill(0);
-        holding.live.iter_mut().chain(&mut holding.deletes).for_each(Vec::clear);
+        holding.live.iter_mut().for_each(Numbers::clear);
+        holding.deletes.iter_mut().for_each(Vec::clear);
         holding.present = 0;
     }
 
@@ -133,10 +138,9 @@ impl Truth {
         let number = self.writes.len() as Number;
         let row = self.closures.push_copy(past);
         if write.key != NO_KEY {
-            write.replaced.clone_from(&self.holdings[replica].live[usize::from(write.key)]);
+            write.replaced = self.holdings[replica].live[usize::from(write.key)].as_slice().into();
             for &more in write.replaced.iter().chain(&self.holdings[replica].deletes[usize::from(write.key)]) {
-                let closure = self.closures.row(more as usize).to_vec();
-                bits::join(self.closures.row_mut(row), &closure);
+                self.closures.join(row, more as usize);
             }
         }
         bits::put(self.closures.row_mut(row), number as usize);
@@ -258,13 +262,14 @@ impl Truth {
     /// Registers that a life is over: an operation of no key, which all of that life up to there precedes.
     pub fn accept_retirement(&mut self, replica: usize, dot: Dot, incarnation: Incarnation, through: u64) -> bool {
         let past = self.closure_of(&VersionVector::from_entries([(incarnation, through)]));
-        let write = Write { dot, stamp: None, key: NO_KEY, value: None, replaced: Vec::new(), replaced_by: Vec::new() };
+        let write =
+            Write { dot, stamp: None, key: NO_KEY, value: None, replaced: Numbers::new(), replaced_by: Numbers::new() };
         self.accept(replica, write, &past).is_some()
     }
 
     /// The live versions of a key in a replica, winner first.
     #[must_use]
-    pub fn shown(&self, replica: usize, key: u8) -> Vec<Number> {
+    pub fn shown(&self, replica: usize, key: u8) -> Numbers {
         let mut live = self.holdings[replica].live[usize::from(key)].clone();
         if live.len() > 1 {
             let rank = |number: &Number| (self.writes[*number as usize].stamp, self.writes[*number as usize].dot);

@@ -5,18 +5,18 @@ use super::Replica;
 use crate::covered::Covered;
 use crate::data::Key;
 use crate::identity::Incarnation;
-use crate::message::Version;
 use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::store::merged;
 use crate::view::View;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// A replica's data, what it covers, and its view.
 #[derive(Debug, Clone)]
 pub struct State {
-    keys: BTreeMap<Key, Siblings>,
+    /// By key.
+    keys: Vec<(Key, Siblings)>,
     covered: Covered,
     view: View,
 }
@@ -25,20 +25,24 @@ impl State {
     /// Both states together, by the same rules as an installed state and a view that is heard of. Costs O(keys).
     #[must_use]
     pub fn merge<R: Rules>(&self, rules: &R, other: &Self) -> Self {
-        let names: BTreeSet<&Key> = self.keys.keys().chain(other.keys.keys()).collect();
+        let mut keys = Vec::with_capacity(self.keys.len().max(other.keys.len()));
         let absent = Siblings::new();
-        let keys = names.into_iter().filter_map(|key| {
-            let mine = self.keys.get(key).unwrap_or(&absent);
-            let theirs: Vec<_> = other.keys.get(key).into_iter().flatten().cloned().map(Version::Whole).collect();
-            let both = merged(rules, (mine, &self.covered), (&theirs, &other.covered));
-            (!both.is_empty()).then(|| (key.clone(), both))
-        });
+        let (mut ours, mut others) = (self.keys.iter().peekable(), other.keys.iter().peekable());
+        while let Some(key) = [ours.peek(), others.peek()].into_iter().flatten().map(|(key, _)| key).min() {
+            let mine = ours.next_if(|(own, _)| own == key).map_or(&absent, |(_, siblings)| siblings);
+            let theirs = others.next_if(|(own, _)| own == key).map_or(&absent, |(_, siblings)| siblings);
+            let offered = theirs.iter().map(|sibling| (sibling.dot, Some(sibling)));
+            let both = merged(rules, (mine, &self.covered), (offered, &other.covered));
+            if !both.is_empty() {
+                keys.push((key.clone(), both));
+            }
+        }
         let mut covered = self.covered.clone();
         covered.learn_all(other.covered.rows());
         covered.join(other.covered.vector());
         let mut view = self.view.clone();
         view.merge_by(other.view.rows(), |mine, theirs| rules.merge_counter(mine, theirs));
-        Self { keys: keys.collect(), covered, view }
+        Self { keys, covered, view }
     }
 
     /// Every event covered, retired lives included: a life may be implied by one dot here and by another there.
@@ -51,7 +55,8 @@ impl State {
 
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
-        self.keys == other.keys && self.view == other.view && self.coverage() == other.coverage()
+        let same_coverage = || self.covered == other.covered || self.coverage() == other.coverage();
+        self.keys == other.keys && self.view == other.view && same_coverage()
     }
 }
 
@@ -59,7 +64,8 @@ impl<R: Rules> Replica<R> {
     /// Its present state, copied. Costs O(keys).
     #[must_use]
     pub fn state(&self) -> State {
-        let keys = self.shown().map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect();
+        let mut keys: Vec<_> = self.shown().map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect();
+        keys.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         State { keys, covered: self.covered.clone(), view: self.view.clone() }
     }
 

@@ -131,6 +131,37 @@ impl<R: Rules> Replica<R> {
         &self.view
     }
 
+    /// How many operations are parked.
+    #[must_use]
+    pub const fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes of the operations in the log.
+    #[must_use]
+    pub const fn log_bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    /// Is a fetch under way?
+    #[must_use]
+    pub const fn is_pulling(&self) -> bool {
+        self.pull.is_some()
+    }
+
+    /// The link to another address that was heard of, and whether it has been silent for too long.
+    #[must_use]
+    pub fn link(&self, address: &Address) -> Option<(LinkState, bool)> {
+        let peer = &self.peers[self.find_peer(address)?.0];
+        Some((peer.link_state(), peer.suspected))
+    }
+
     /// Everything worth showing, copied. Costs O(members), not O(keys).
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
@@ -179,12 +210,17 @@ impl<R: Rules> Replica<R> {
     }
 }
 
+impl super::peer::Peer {
+    const fn link_state(&self) -> LinkState {
+        match (self.link.established, self.farewell) {
+            (true, _) => LinkState::Established,
+            (false, true) => LinkState::Resting,
+            (false, false) => LinkState::Opening,
+        }
+    }
+}
+
 fn peer_status(peer: &super::peer::Peer) -> PeerStatus {
-    let link = match (peer.link.established, peer.farewell) {
-        (true, _) => LinkState::Established,
-        (false, true) => LinkState::Resting,
-        (false, false) => LinkState::Opening,
-    };
     let vector = (*peer.acknowledged).clone();
-    PeerStatus { address: peer.address.clone(), link, suspected: peer.suspected, vector }
+    PeerStatus { address: peer.address.clone(), link: peer.link_state(), suspected: peer.suspected, vector }
 }

@@ -113,7 +113,7 @@ impl<S: Subject> World<S> {
             ConditionUse::IfChanged => (None, Some(seen())),
         };
         let action = match operation.act {
-            Act::Put(bytes) => Action::Put(value(operation.id, attempt, bytes)),
+            Act::Put(bytes) => Action::Put(value(operation.id, attempt, bytes, &mut self.text)),
             Act::Delete => Action::Delete,
             Act::Get | Act::View => Action::Get,
         };
@@ -394,15 +394,15 @@ pub(super) fn beginning<M>(index: usize, operation: &Operation) -> (u64, u64, Ha
 
 /// The value of the n-th attempt at an operation: unique in a run. Made by hand, since formatting took 2 % of
 /// all instructions.
-fn value(operation: u32, attempt: u8, bytes: u32) -> Value {
-    let mut text = Vec::with_capacity(bytes.max(24) as usize);
+fn value(operation: u32, attempt: u8, bytes: u32, text: &mut Vec<u8>) -> Value {
+    text.clear();
     text.push(b'"');
-    push_digits(&mut text, operation);
+    push_digits(text, operation);
     text.push(b'.');
-    push_digits(&mut text, attempt.into());
+    push_digits(text, attempt.into());
     text.push(b'"');
     text.resize(text.len().max(bytes as usize), b' ');
-    Value::new(&text)
+    Value::new(text)
 }
 
 fn push_digits(text: &mut Vec<u8>, number: u32) {

@@ -177,6 +177,8 @@ pub struct World<S: Subject> {
     addresses: Vec<Address>,
     keys: Vec<Key>,
     outs: Vec<Out<S::Message>>,
+    /// Where values are made, one after another.
+    text: Vec<u8>,
     /// How many messages of each kind this step sent to each replica.
     sent: Vec<[u16; 8]>,
     /// The detector doubts at random, so links are opened anew for no other reason.
@@ -276,6 +278,7 @@ impl<S: Subject> World<S> {
             judge,
             history,
             outs: Vec::new(),
+            text: Vec::new(),
             sent: vec![[0; 8]; replicas],
             doubtful: false,
             openings: 0,
@@ -397,6 +400,7 @@ impl<S: Subject> World<S> {
 
     /// Lets everything happen that happens until this time, or until a promise is broken.
     pub fn run_until(&mut self, until: u64) {
+        let most = EVENTS_MAX * (1 + self.plan.operations.len() as u64 / 100);
         while self.judge.violation.is_none() {
             let Some((at, next)) = self.queue.pop(until) else { break };
             self.now = at;
@@ -405,7 +409,6 @@ impl<S: Subject> World<S> {
                 Next::Event(happening) => self.happen(happening),
                 Next::Alarm(replica) => self.timer(replica),
             }
-            let most = EVENTS_MAX * (1 + self.plan.operations.len() as u64 / 100);
             if self.events > most {
                 self.judge.fail(Invariant::Liveness, "endless", None, || format!("{most} inputs and no end"));
             }

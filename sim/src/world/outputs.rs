@@ -2,7 +2,7 @@
 
 use super::{Frame, Happening, World};
 use crate::adversity::Kind;
-use crate::network::{Fate, Link, QUEUED_MAX};
+use crate::network::{Fate, QUEUED_MAX};
 use crate::observe::Note;
 use crate::random::{Domain, chance, mix};
 use crate::subject::{Out, Probe, Stimulus, Subject, Traits};
@@ -196,7 +196,9 @@ impl<S: Subject> World<S> {
     fn send_frame(&mut self, frame: Frame<S::Message>, fate: Fate, traits: &Traits) {
         let (from, to) = (usize::from(frame.from), usize::from(frame.to));
         let link = from * self.nodes.len() + to;
-        let Some(frame) = self.pass_cut(link, frame) else { return };
+        if self.links[link].is_cut() {
+            return self.stop(link, frame);
+        }
         if fate.lost {
             return self.count(Kind::FrameLost);
         }
@@ -259,25 +261,21 @@ impl<S: Subject> World<S> {
         Some(self.links[link].free_at - self.now)
     }
 
-    /// A frame meets the cuts of its link: none, or it is lost or kept.
-    fn pass_cut(&mut self, link: usize, frame: Frame<S::Message>) -> Option<Frame<S::Message>> {
-        let present: &mut Link<_> = &mut self.links[link];
-        if present.losing > 0 {
-            self.count(Kind::FrameCut);
-            return None;
+    /// A frame meets a cut of its link, and is lost or kept.
+    fn stop(&mut self, link: usize, frame: Frame<S::Message>) {
+        if self.links[link].losing > 0 {
+            return self.count(Kind::FrameCut);
         }
-        if present.holding > 0 {
-            present.held.push(frame);
-            self.count(Kind::FrameHeld);
-            return None;
-        }
-        Some(frame)
+        self.links[link].held.push(frame);
+        self.count(Kind::FrameHeld);
     }
 
     pub(super) fn deliver(&mut self, frame: Frame<S::Message>) {
         let (from, to) = (usize::from(frame.from), usize::from(frame.to));
         let link = from * self.nodes.len() + to;
-        let Some(frame) = self.pass_cut(link, frame) else { return };
+        if self.links[link].is_cut() {
+            return self.stop(link, frame);
+        }
         if !self.is_alive(to) {
             return;
         }
@@ -289,15 +287,15 @@ impl<S: Subject> World<S> {
         if self.nodes[to].pauses > 0 {
             return self.nodes[to].backlog.push(Happening::Deliver(frame));
         }
-        let Frame { message, cause, id, ping, sent_at, .. } = frame;
-        let traits = S::traits(&message);
-        self.idle_events += u64::from(ping);
+        let Frame { cause, id, sent_at, .. } = frame;
+        let traits = S::traits(&frame.message);
+        self.idle_events += u64::from(frame.ping);
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
         self.nodes[to].quiet_since = self.now;
         self.dropped = false;
         let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
         let address = self.addresses[from].clone();
-        self.step(to, Stimulus::Message { from: address, message }, cause);
+        self.step(to, Stimulus::Message { from: address, message: frame.message }, cause);
         if traits.name == "status" && !self.dropped {
             self.judge.on_status(from, to, self.now - sent_at);
         }

@@ -58,6 +58,9 @@ impl<S: Subject> World<S> {
     pub(super) fn after_input(&mut self, replica: usize, cause: u64) {
         self.put_out(replica, cause);
         self.reschedule(replica);
+        if self.judge.off {
+            return;
+        }
         if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
             self.judge.after_step(replica, probe);
             self.judge.check_work(replica, probe);
