@@ -28,8 +28,8 @@ impl Outbox for Exit {
         self.sent.push((to.clone(), message));
     }
 
-    fn reply(&mut self, id: RequestId, reply: Reply) {
-        self.replies.push((id, reply));
+    fn reply(&mut self, id: RequestId, reply: Box<Reply>) {
+        self.replies.push((id, *reply));
     }
 
     fn event(&mut self, event: Event) {
@@ -167,7 +167,7 @@ impl Cluster {
     fn ask(&mut self, replica: usize, key: &str, action: Action, past: VersionVector, wait: u64) {
         self.requests += 1;
         let (key, condition, wait) = (Key::new(key).expect("a key"), Condition::default(), Micros(wait));
-        let request = Request::Data(DataRequest { key, action, past, wait, condition });
+        let request = Request::Data(Box::new(DataRequest { key, action, past, wait, condition }));
         self.step(replica, Input::Request { id: RequestId(self.requests), request });
         let log = self.nodes[replica].as_ref().map_or(0, |replica| replica.status().log_bytes);
         self.log_bytes = self.log_bytes.max(log);

@@ -82,7 +82,8 @@ impl Cluster {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         let (past, condition) = (past.clone(), Condition::default());
-        let request = Request::Data(DataRequest { key: key.clone(), action, past, wait: Micros::ZERO, condition });
+        let request =
+            Request::Data(Box::new(DataRequest { key: key.clone(), action, past, wait: Micros::ZERO, condition }));
         self.handle(at, Input::Request { id, request });
         self.reply.take().expect("a request that does not wait is answered at once")
     }
@@ -133,7 +134,7 @@ impl Cluster {
         while let Some(output) = self.members[at].replica.poll_output() {
             match output {
                 Output::Send { to, message } => self.send(at, &to, &message),
-                Output::Reply { reply, .. } => self.reply = Some(reply),
+                Output::Reply { reply, .. } => self.reply = Some(*reply),
                 Output::Event(_) => {}
             }
         }

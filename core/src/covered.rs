@@ -142,12 +142,16 @@ impl Covered {
 
     /// Learns many rows at once.
     pub(crate) fn learn_all(&mut self, rows: impl IntoIterator<Item = (Incarnation, Retirement)>) {
-        let known = Arc::make_mut(&mut self.rows);
-        for (incarnation, row) in rows {
-            let known = known.entry(incarnation).or_insert(row);
-            *known = (*known).max(row);
+        let is_news = |(life, row): &(Incarnation, Retirement)| self.rows.get(life).is_none_or(|known| known < row);
+        let news: Vec<_> = rows.into_iter().filter(is_news).collect();
+        if !news.is_empty() {
+            let known = Arc::make_mut(&mut self.rows);
+            for (incarnation, row) in news {
+                let known = known.entry(incarnation).or_insert(row);
+                *known = (*known).max(row);
+            }
+            flatten(known);
         }
-        flatten(known);
         self.fold();
     }
 

@@ -44,6 +44,7 @@ impl Detector {
     }
 
     /// The moment from which the peer is doubted if nothing more is heard.
+    #[inline]
     pub(crate) fn doubt_at(&self, config: &Config) -> Time {
         let (min, max) = (config.suspect_after_min, config.suspect_after_max);
         self.heard + self.adapted.max(min).min(max.max(min))

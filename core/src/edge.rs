@@ -54,8 +54,8 @@ pub enum Output {
     Reply {
         /// The request.
         id: RequestId,
-        /// The answer.
-        reply: Reply,
+        /// The answer: apart, so that the messages, of which there are far more, stay small to move.
+        reply: Box<Reply>,
     },
     /// Something worth telling.
     Event(Event),

@@ -18,6 +18,8 @@ const MARKS_MAX: usize = 64;
 pub(crate) struct Gaps {
     /// Per incarnation: up to this counter, noticed then. Counters and times rise.
     marks: BTreeMap<Incarnation, VecDeque<(u64, Time)>>,
+    /// When the first of all marks was noticed: kept, because every input asks for it twice and few change it.
+    oldest: Option<Time>,
 }
 
 impl Gaps {
@@ -35,7 +37,10 @@ impl Gaps {
         match marks.back_mut() {
             Some((known, _)) if *known >= counter => {}
             Some((known, noticed)) if now.since(*noticed) < COALESCE || len >= MARKS_MAX => *known = counter,
-            Some(_) | None => marks.push_back((counter, now)),
+            Some(_) | None => {
+                marks.push_back((counter, now));
+                self.oldest = self.oldest.or(Some(now));
+            }
         }
     }
 
@@ -51,11 +56,12 @@ impl Gaps {
             }
             !marks.is_empty()
         });
+        self.oldest = self.marks.values().filter_map(|marks| marks.front()).map(|&(_, noticed)| noticed).min();
     }
 
     /// Since when the oldest gap is known.
-    pub(crate) fn oldest(&self) -> Option<Time> {
-        self.marks.values().filter_map(|marks| marks.front()).map(|&(_, noticed)| noticed).min()
+    pub(crate) const fn oldest(&self) -> Option<Time> {
+        self.oldest
     }
 }
 

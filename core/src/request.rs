@@ -6,6 +6,7 @@ use crate::op::Dots;
 use crate::siblings::Siblings;
 use crate::time::Micros;
 use crate::vector::{Dot, VersionVector};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -17,7 +18,7 @@ pub struct RequestId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// To read or write a key.
-    Data(DataRequest),
+    Data(Box<DataRequest>),
     /// `GET /view`: who is in.
     View,
     /// `PUT /view`: an operator wants this address.

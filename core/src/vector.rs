@@ -8,9 +8,9 @@
 //! events are equal vectors.
 
 use crate::identity::Incarnation;
-use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
+use smallvec::SmallVec;
 
 /// One write event: the `counter`-th write of one incarnation. Counters start at 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,13 +59,16 @@ pub enum Causality {
 /// assert!(right.dominates(&left));
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
-pub struct VersionVector(Vec<(Incarnation, u64)>);
+pub struct VersionVector(Entries);
+
+/// Most clusters are small, and tokens are cloned for every request: so many entries take no allocation of their own.
+type Entries = SmallVec<[(Incarnation, u64); 5]>;
 
 impl VersionVector {
     /// The vector that covers nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(SmallVec::new_const())
     }
 
     /// A vector from entries in any order; of two for one incarnation the greater stays, zeros go.
@@ -198,6 +201,7 @@ impl fmt::Debug for VersionVector {
 mod tests {
     use super::*;
     use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     fn vectors() -> impl Strategy<Value = VersionVector> {

@@ -161,12 +161,12 @@ impl<T: Transport> Outbox for Outlet<'_, T> {
         self.node.transport.send(to, message);
     }
 
-    fn reply(&mut self, id: RequestId, reply: Reply) {
+    fn reply(&mut self, id: RequestId, reply: Box<Reply>) {
         if self.wanted == Some(id) {
-            self.reply = Some(reply);
+            self.reply = Some(*reply);
         } else if let Some(sender) = self.node.waiting.borrow_mut().remove(&id) {
             // A client that went away a moment ago does not need its answer.
-            let _ = sender.send(reply);
+            let _ = sender.send(*reply);
         }
     }
 

@@ -131,7 +131,7 @@ impl Baseline {
     }
 
     fn reply(&mut self, id: RequestId, reply: Reply) {
-        self.waiting.push(Out::Reply { id, reply });
+        self.waiting.push(Out::Reply { id, reply: Box::new(reply) });
     }
 }
 
@@ -157,7 +157,7 @@ impl Subject for Baseline {
             Stimulus::Connected { .. } | Stimulus::Cancel { .. } | Stimulus::Leave => {}
             Stimulus::Request { id, request } => {
                 let reply = match request {
-                    Request::Data(request) => self.serve(request),
+                    Request::Data(request) => self.serve(*request),
                     Request::View => {
                         let own = std::iter::once(self.address.clone());
                         Reply::View(own.chain(self.peers.iter().map(|(address, _)| address.clone())).collect())

@@ -79,14 +79,20 @@ pub fn within(part: &[u64], whole: &[u64]) -> bool {
 
 /// The numbers in the set, in order.
 pub fn numbers(set: &[u64]) -> impl Iterator<Item = usize> + '_ {
-    set.iter().enumerate().flat_map(|(at, &word)| {
-        let mut left = word;
-        core::iter::from_fn(move || {
-            let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
-            left &= left - 1;
-            Some(at * 64 + bit)
-        })
+    set.iter().enumerate().flat_map(|(at, &word)| in_word(at, word))
+}
+
+fn in_word(at: usize, mut left: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+        left &= left - 1;
+        Some(at * 64 + bit)
     })
+}
+
+/// The numbers in both sets, in order.
+pub fn both<'a>(one: &'a [u64], other: &'a [u64]) -> impl Iterator<Item = usize> + 'a {
+    one.iter().zip(other).enumerate().flat_map(|(at, (one, other))| in_word(at, one & other))
 }
 
 /// The numbers in `whole` that are not in `part`, in order.
@@ -110,6 +116,7 @@ mod tests {
         assert_eq!(numbers(table.row(a)).collect::<Vec<_>>(), [0, 63, 64, 129]);
         assert!(within(table.row(b), table.row(a)) && !within(table.row(a), table.row(b)));
         assert_eq!(lacking(table.row(b), table.row(a)), [0, 63, 129]);
+        assert_eq!(both(table.row(b), table.row(a)).collect::<Vec<_>>(), [64]);
         let copy = table.row(a).to_vec();
         let c = table.push_copy(&copy);
         table.join(b, a);

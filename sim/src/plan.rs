@@ -209,6 +209,15 @@ fn below(place: impl FnOnce() -> String, value: u64, count: u64) -> Result<(), P
     Err(PlanError { place: place(), problem: format!("{value} does not exist; there are {count}") })
 }
 
+/// The place of the first of these numbers that was there before. Drawn ones stand in order, which is soon seen.
+fn repeated(mut ids: impl Iterator<Item = u32> + Clone) -> Option<usize> {
+    if ids.clone().is_sorted_by(|one, next| one < next) {
+        return None;
+    }
+    let mut known = std::collections::BTreeSet::new();
+    ids.position(|id| !known.insert(id))
+}
+
 impl Plan {
     /// Can this be run? Everything that is referred to exists and every number is within [`limits`].
     ///
@@ -246,12 +255,12 @@ impl Plan {
     }
 
     fn check_operations(&self, replicas: u64) -> Result<(), PlanError> {
-        let mut ids = std::collections::BTreeSet::new();
+        if let Some(n) = repeated(self.operations.iter().map(|operation| operation.id)) {
+            let problem = format!("{} is there twice", self.operations[n].id);
+            return Err(PlanError { place: format!("operations[{n}].id"), problem });
+        }
         for (n, operation) in self.operations.iter().enumerate() {
             let place = |field: &'static str| move || format!("operations[{n}].{field}");
-            if !ids.insert(operation.id) {
-                return Err(PlanError { place: place("id")(), problem: format!("{} is there twice", operation.id) });
-            }
             at_most(place("at"), operation.at, limits::TIME_MAX)?;
             below(place("client"), operation.client.into(), self.clients.into())?;
             below(place("replica"), operation.replica.into(), replicas)?;
@@ -275,12 +284,12 @@ impl Plan {
     }
 
     fn check_faults(&self, replicas: u64) -> Result<(), PlanError> {
-        let mut ids = std::collections::BTreeSet::new();
+        if let Some(n) = repeated(self.faults.iter().map(|fault| fault.id)) {
+            let problem = format!("{} is there twice", self.faults[n].id);
+            return Err(PlanError { place: format!("faults[{n}].id"), problem });
+        }
         for (n, fault) in self.faults.iter().enumerate() {
             let place = |field: &'static str| move || format!("faults[{n}].{field}");
-            if !ids.insert(fault.id) {
-                return Err(PlanError { place: place("id")(), problem: format!("{} is there twice", fault.id) });
-            }
             at_most(place("id"), fault.id.into(), limits::FAULT_ID_MAX.into())?;
             at_most(place("at"), fault.at, fault.until)?;
             at_most(place("until"), fault.until, limits::TIME_MAX)?;

@@ -25,7 +25,7 @@ pub struct Queue<E> {
     slots: Vec<Option<E>>,
     free: Vec<u32>,
     /// What was known from the start, latest first.
-    agenda: Vec<(u128, E)>,
+    agenda: Vec<u128>,
     alarms: Vec<u128>,
     /// The owner of the earliest alarm.
     first: usize,
@@ -53,9 +53,14 @@ impl<E> Queue<E> {
     /// These events, each with its time and its tie, wait from the start; there are so many owners of alarms.
     #[must_use]
     pub fn new(events: impl IntoIterator<Item = (u64, u64, E)>, owners: usize) -> Self {
-        let mut agenda: Vec<_> = events.into_iter().map(|(time, tie, event)| (key(time, tie, 0), event)).collect();
-        agenda.sort_by_key(|&(key, _)| Reverse(key));
-        let (heap, slots) = (BinaryHeap::with_capacity(128), Vec::with_capacity(128));
+        let events = events.into_iter();
+        let (mut agenda, mut slots) = (Vec::new(), Vec::with_capacity(128 + events.size_hint().0));
+        for (slot, (time, tie, event)) in events.enumerate() {
+            agenda.push(key(time, tie, slot as u32));
+            slots.push(Some(event));
+        }
+        agenda.sort_unstable_by_key(|&key| Reverse(key));
+        let heap = BinaryHeap::with_capacity(128);
         Self { heap, slots, free: Vec::new(), agenda, alarms: vec![NEVER; owners], first: 0 }
     }
 
@@ -77,24 +82,28 @@ impl<E> Queue<E> {
 
     /// Sets the alarm of this owner, instead of the one that was set.
     pub fn set_alarm(&mut self, owner: usize, time: u64, tie: u64) {
-        self.alarms[owner] = key(time, tie, owner as u32);
-        self.find_first();
+        self.move_alarm(owner, key(time, tie, owner as u32));
     }
 
     /// Unsets the alarm of this owner.
     pub fn clear_alarm(&mut self, owner: usize) {
-        self.alarms[owner] = NEVER;
-        self.find_first();
+        self.move_alarm(owner, NEVER);
     }
 
-    fn find_first(&mut self) {
-        self.first = (0..self.alarms.len()).min_by_key(|&owner| self.alarms[owner]).unwrap_or(0);
+    fn move_alarm(&mut self, owner: usize, key: u128) {
+        let first = self.alarms[self.first];
+        self.alarms[owner] = key;
+        if key < first {
+            self.first = owner;
+        } else if owner == self.first {
+            self.first = (0..self.alarms.len()).min_by_key(|&owner| self.alarms[owner]).unwrap_or(0);
+        }
     }
 
     /// Takes what is earliest, if it is not after `until`.
     pub fn pop(&mut self, until: u64) -> Option<(u64, Next<E>)> {
         let alarm = self.alarms.get(self.first).copied().unwrap_or(NEVER);
-        let planned = self.agenda.last().map_or(NEVER, |&(key, _)| key);
+        let planned = self.agenda.last().copied().unwrap_or(NEVER);
         let event = self.heap.peek().map_or(NEVER, |&Reverse(key)| key);
         let next = alarm.min(event).min(planned);
         if next == NEVER || time_of(next) > until {
@@ -106,9 +115,10 @@ impl<E> Queue<E> {
             return Some((time_of(next), Next::Alarm(owner)));
         }
         if next == planned {
-            return self.agenda.pop().map(|(key, event)| (time_of(key), Next::Event(event)));
+            self.agenda.pop();
+        } else {
+            self.heap.pop();
         }
-        self.heap.pop();
         let slot = next as u32 & ((1 << SLOT_BITS) - 1);
         self.free.push(slot);
         let event = self.slots[slot as usize].take().expect("a slot in the heap holds an event");
@@ -156,7 +166,7 @@ mod tests {
             (event(1, 'e'), Some((7, Next::Alarm(1))), event(9, 'd'))
         );
         assert_eq!((queue.len(), queue.pop(u64::MAX)), (1, event(9, 'f')));
-        assert!(queue.pop(u64::MAX).is_none() && queue.is_empty() && queue.slots.len() == 2);
+        assert!(queue.pop(u64::MAX).is_none() && queue.is_empty() && queue.slots.len() == 5);
     }
 
     /// Against a sorted list, with pushes and pops as they come.

@@ -54,14 +54,15 @@ impl Seen {
             hence_core::Action::Put(value) => (Action::Put, Some(text(value))),
             hence_core::Action::Delete => (Action::Delete, None),
         };
-        let name = client.map_or("operator".into(), |client| format!("c{client}"));
-        let mut operation = Operation::new(self.operations.len() as u64, &name, action, &format!("k{}", asked.key));
+        let name = client.map_or_else(|| "operator".into(), |client| numbered('c', client));
+        let mut operation =
+            Operation::new(self.operations.len() as u64, &name, action, &numbered('k', asked.key.into()));
         operation.replica = Plan::name(replica).to_string();
         operation.value = value;
         operation.outcome = Outcome::Unknown;
         operation.call_ns = Some(at * 1_000);
         let carried = client.and_then(|client| self.clients.get(&client)).map(|(own, _)| own.as_slice());
-        let mut tokens = carried.unwrap_or_default().iter().map(|attempt| format!("t{attempt}"));
+        let mut tokens = carried.unwrap_or_default().iter().map(|&attempt| numbered('t', attempt));
         operation.token_in = tokens.next();
         operation.merged_from = tokens.collect();
         self.places.insert(attempt, self.operations.len());
@@ -88,7 +89,7 @@ impl Seen {
             Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => 999,
         };
         if operation.status < 400 || matches!(operation.status, 404 | 412 | 424) {
-            operation.token_out = Some(format!("t{attempt}"));
+            operation.token_out = Some(numbered('t', attempt));
         }
         match reply {
             Reply::Found { siblings, .. } if operation.action == Action::Get => {
@@ -153,6 +154,21 @@ fn join(into: &mut Carried, other: &[usize]) {
             into.push(*token);
         }
     }
+}
+
+/// A letter and a number. Made by hand, since formatting took 1.5 % of all instructions of a campaign.
+fn numbered(letter: char, number: usize) -> String {
+    let mut name = String::with_capacity(8);
+    name.push(letter);
+    push_digits(&mut name, number);
+    name
+}
+
+fn push_digits(text: &mut String, number: usize) {
+    if number >= 10 {
+        push_digits(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 fn text(value: &Value) -> String {

@@ -117,8 +117,8 @@ impl Outbox for Exit {
         self.sent.push((to.clone(), message));
     }
 
-    fn reply(&mut self, _: RequestId, reply: Reply) {
-        self.reply = Some(reply);
+    fn reply(&mut self, _: RequestId, reply: Box<Reply>) {
+        self.reply = Some(*reply);
     }
 }
 
@@ -411,7 +411,7 @@ impl World {
         let key = Key::new(&format!("k{key}")).expect("a short key");
         let past = self.pasts[client].clone();
         let (wait, condition) = (Micros::ZERO, Condition::default());
-        let request = Request::Data(DataRequest { key, action, past: past.clone(), wait, condition });
+        let request = Request::Data(Box::new(DataRequest { key, action, past: past.clone(), wait, condition }));
         let Some(reply) = self.ask(replica, request) else { return false };
         let (token, kind) = match reply {
             Reply::Found { token, .. } | Reply::Absent { token } => (token, 0),

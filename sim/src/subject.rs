@@ -62,7 +62,7 @@ pub enum Out<M> {
         /// Which.
         id: RequestId,
         /// The answer.
-        reply: Reply,
+        reply: Box<Reply>,
     },
     /// Something worth telling.
     Event(Event),
@@ -123,7 +123,7 @@ impl Outbox for Exit<'_, Message> {
         self.send_to(to, message);
     }
 
-    fn reply(&mut self, id: RequestId, reply: Reply) {
+    fn reply(&mut self, id: RequestId, reply: Box<Reply>) {
         self.outs.push(Out::Reply { id, reply });
     }
 

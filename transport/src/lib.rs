@@ -32,7 +32,7 @@ pub trait Outbox {
     /// Send this, or lose it. Never blocks.
     fn send(&mut self, to: &Address, message: Message);
     /// Answer a request.
-    fn reply(&mut self, id: RequestId, reply: Reply);
+    fn reply(&mut self, id: RequestId, reply: Box<Reply>);
     /// Something worth telling happened. Nothing depends on anybody listening.
     fn event(&mut self, event: Event) {
         let _ = event;

@@ -4,7 +4,7 @@
 //! does: it is suspected and left out of the view until it answers. Suspicion is local and removes nobody.
 
 use super::Replica;
-use super::peer::PeerId;
+use super::peer::{Peer, PeerId};
 use crate::edge::Event;
 use crate::identity::Address;
 use crate::message::Body;
@@ -89,8 +89,7 @@ impl<R: Rules> Replica<R> {
     }
 
     /// When doubt needs attention next.
-    pub(super) fn doubt_timeout(&self, id: PeerId) -> Time {
-        let peer = &self.peers[id.0];
+    pub(super) fn doubt_timeout(&self, peer: &Peer) -> Time {
         match peer.probed_at {
             _ if peer.suspected => Time::NEVER,
             Some(at) => at + VOUCH_WAIT,

@@ -24,20 +24,20 @@ const CREDIT_PATIENCE: Micros = Micros::from_seconds(1);
 
 impl<R: Rules> Replica<R> {
     /// Everything that a hello and a status tell about the other end.
-    pub(super) fn hear(&mut self, id: PeerId, sent: Time, wall: Wall, vector: &Arc<VersionVector>) {
+    pub(super) fn hear(&mut self, id: PeerId, sent: Time, wall: Wall, vector: Arc<VersionVector>) {
         let now = self.now.monotonic;
+        self.gaps.hear(&vector, &self.covered, now);
+        if self.rules.hearing_covers() {
+            self.covered.join(&vector);
+            self.shared = None;
+        }
         let peer = &mut self.peers[id.0];
         peer.offsets.observe(now, sent);
         if sent >= peer.told {
             // Reordered news take nothing back.
             peer.told = sent;
             peer.walls = Some((wall, now));
-            peer.acknowledged = vector.clone();
-        }
-        self.gaps.hear(vector, &self.covered, now);
-        if self.rules.hearing_covers() {
-            self.covered.join(vector);
-            self.shared = None;
+            peer.acknowledged = vector;
         }
     }
 
@@ -51,11 +51,13 @@ impl<R: Rules> Replica<R> {
         ours && view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
     }
 
-    pub(super) fn on_status(&mut self, id: PeerId, status: &Status) {
+    pub(super) fn on_status(&mut self, id: PeerId, status: Status) {
         if !self.is_honest(&[], &status.vector) {
             return self.drop_from(id, DropReason::Invalid);
         }
-        self.hear(id, status.sent, status.wall, &status.vector);
+        let differs = status.digest.zip(self.store.digest()).is_some_and(|(theirs, ours)| theirs != ours);
+        let differing = differs.then(|| status.vector.clone());
+        self.hear(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
         if !self.rules.keeps_parked() {
             self.parked.clear();
@@ -67,8 +69,7 @@ impl<R: Rules> Replica<R> {
             let rows = self.rows.clone();
             self.send(id, Body::View(rows));
         }
-        let digests = status.digest.zip(self.store.digest());
-        if digests.is_some_and(|(theirs, ours)| theirs != ours) && *status.vector == *self.covered.vector() {
+        if differing.is_some_and(|vector| *vector == *self.covered.vector()) {
             let address = self.peers[id.0].address.clone();
             self.emit(Event::Diverged(address));
         }

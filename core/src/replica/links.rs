@@ -5,7 +5,7 @@
 //! socket. Whatever belongs to another link changes nothing and is answered by a hello.
 
 use super::Replica;
-use super::peer::PeerId;
+use super::peer::{Peer, PeerId};
 use crate::edge::Output;
 use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
@@ -78,7 +78,7 @@ impl<R: Rules> Replica<R> {
         if !same_life || number != self.peers[id.0].link.echo {
             self.meet_newer_link(id, life, number);
         }
-        self.hear(id, hello.sent, hello.wall, &hello.vector);
+        self.hear(id, hello.sent, hello.wall, hello.vector.clone());
         let link = self.peers[id.0].link;
         if link.established {
             if echo != 0 && echo != link.number {
@@ -191,21 +191,14 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Is there a reason to look for this peer? Not when one side was removed and all is said.
-    pub(super) fn seeks(&self, id: PeerId) -> bool {
-        !self.peers[id.0].farewell
-    }
-
     /// When this peer needs attention next.
-    pub(super) fn link_timeout(&self, id: PeerId) -> Time {
-        let peer = &self.peers[id.0];
-        let doubt = self.doubt_timeout(id);
+    pub(super) fn link_timeout(&self, peer: &Peer) -> Time {
         if peer.link.established {
-            doubt.min(peer.next_status)
-        } else if self.seeks(id) {
-            doubt.min(peer.next_hello)
+            self.doubt_timeout(peer).min(peer.next_status)
+        } else if peer.farewell {
+            Time::NEVER // one side was removed and all is said
         } else {
-            Time::NEVER
+            self.doubt_timeout(peer).min(peer.next_hello)
         }
     }
 }

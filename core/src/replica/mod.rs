@@ -47,6 +47,7 @@ use crate::table::{HashKey, Place};
 use crate::time::{Micros, Now, Time};
 use crate::vector::{Dot, VersionVector};
 use crate::view::{Row, View};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -244,7 +245,7 @@ impl<R: Rules> Replica<R> {
         let Some(id) = self.admit(from, incarnation, number, echo) else { return };
         match body {
             Body::Hello(_) => unreachable!("taken above"),
-            Body::Status(status) => self.on_status(id, &status),
+            Body::Status(status) => self.on_status(id, *status),
             Body::Push { op, made } => self.on_push(id, op, made),
             Body::View(rows) => self.on_view(id, &rows),
             Body::Pull { id: pull, vector } => self.on_pull(id, pull, vector),
@@ -349,7 +350,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn reply(&mut self, id: RequestId, reply: Reply) {
-        self.outputs.push_back(Output::Reply { id, reply });
+        self.outputs.push_back(Output::Reply { id, reply: Box::new(reply) });
     }
 
     fn emit(&mut self, event: Event) {

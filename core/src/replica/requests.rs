@@ -14,6 +14,7 @@ use crate::table::Place;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::{Dot, VersionVector};
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 impl<R: Rules> Replica<R> {
@@ -33,7 +34,7 @@ impl<R: Rules> Replica<R> {
         self.joining.is_none() && self.wanted
     }
 
-    fn on_data(&mut self, id: RequestId, mut request: DataRequest) {
+    fn on_data(&mut self, id: RequestId, mut request: Box<DataRequest>) {
         if let Some(past) = self.compacted(&request.past) {
             request.past = past;
         }
@@ -47,7 +48,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    fn on_not_covered(&mut self, id: RequestId, request: DataRequest) {
+    fn on_not_covered(&mut self, id: RequestId, request: Box<DataRequest>) {
         self.doubt(&request.past);
         self.maybe_ask();
         if let Some(token) = self.lost(&request.past) {
@@ -98,7 +99,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    fn park_request(&mut self, id: RequestId, request: DataRequest, deadline: Time) {
+    fn park_request(&mut self, id: RequestId, request: Box<DataRequest>, deadline: Time) {
         let missing = self.covered.missing(&request.past).next();
         match missing {
             Some(dot) => self.waiting.insert(id, request, dot, deadline),
@@ -142,7 +143,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    fn serve(&mut self, request: DataRequest) -> Reply {
+    fn serve(&mut self, request: Box<DataRequest>) -> Reply {
         self.work += 1;
         let place = self.store.touch(&self.rules, &request.key);
         let shown = self.store.siblings(place);

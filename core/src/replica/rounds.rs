@@ -51,21 +51,20 @@ struct Outcome {
 impl<R: Rules> Replica<R> {
     /// Somebody's past is not covered here. If no linked peer covers it either, everybody is asked.
     pub(super) fn doubt(&mut self, past: &VersionVector) {
-        let doubtful = self.doubtful(past);
-        self.keep_in_mind(doubtful);
+        let mut doubts = core::mem::take(&mut self.rounds.doubts);
+        self.add_doubts(past, &mut doubts);
+        self.rounds.doubts = doubts;
     }
 
-    /// What is not covered here of this past, if there is anything that no linked peer covers either.
-    fn doubtful(&self, past: &VersionVector) -> Vec<(Incarnation, u64)> {
+    /// Adds what is not covered here of this past, if there is anything that no linked peer covers either.
+    fn add_doubts(&self, past: &VersionVector, doubts: &mut VersionVector) {
         let missing = || self.covered.missing(past).filter(|&(life, _)| !self.is_linked(life));
-        let nobody = missing().any(|(life, counter)| !self.somebody_covers(life, counter));
-        if nobody { missing().collect() } else { Vec::new() }
-    }
-
-    fn keep_in_mind(&mut self, doubtful: Vec<(Incarnation, u64)>) {
-        for (life, counter) in doubtful {
-            if self.rounds.doubts.len() < EVENTS_MAX || self.rounds.doubts.counter(life) > 0 {
-                self.rounds.doubts.raise(life, counter);
+        if missing().all(|(life, counter)| self.somebody_covers(life, counter)) {
+            return;
+        }
+        for (life, counter) in missing() {
+            if doubts.len() < EVENTS_MAX || doubts.counter(life) > 0 {
+                doubts.raise(life, counter);
             }
         }
     }
@@ -86,8 +85,9 @@ impl<R: Rules> Replica<R> {
     pub(super) fn maybe_ask(&mut self) {
         let now = self.now.monotonic;
         if !self.waiting.is_empty() {
-            let doubtful = self.waiting.iter().take(16).flat_map(|(_, past)| self.doubtful(past)).collect();
-            self.keep_in_mind(doubtful);
+            let mut doubts = core::mem::take(&mut self.rounds.doubts);
+            self.waiting.iter().take(16).for_each(|(_, past)| self.add_doubts(past, &mut doubts));
+            self.rounds.doubts = doubts;
         }
         if self.rounds.current.is_some() || self.rounds.doubts.is_empty() || now < self.rounds.not_before {
             return;

@@ -63,7 +63,7 @@ impl World {
                         self.wire.insert((self.now + 1_000, self.sent), (at.clone(), to, message));
                     }
                 }
-                Output::Reply { id, reply } => assert!(self.replies.insert(id, reply).is_none()),
+                Output::Reply { id, reply } => assert!(self.replies.insert(id, *reply).is_none()),
                 Output::Event(event) => self.events.push((at.clone(), event)),
             }
         }
@@ -98,7 +98,7 @@ impl World {
             wait: Micros::from_millis(wait),
             condition: Condition::default(),
         };
-        self.handle(&address(n), Input::Request { id, request: Request::Data(request) });
+        self.handle(&address(n), Input::Request { id, request: Request::Data(Box::new(request)) });
         self.run(wait);
         self.replies.get(&id).cloned()
     }
@@ -435,7 +435,10 @@ fn many_waiting_requests_are_all_served() {
             wait: Micros::from_seconds(20),
             condition: Condition::default(),
         };
-        world.handle(&address(2), Input::Request { id: RequestId(1 << 50 | n), request: Request::Data(request) });
+        world.handle(
+            &address(2),
+            Input::Request { id: RequestId(1 << 50 | n), request: Request::Data(Box::new(request)) },
+        );
     }
     world.cut.clear();
     world.run(1_500);

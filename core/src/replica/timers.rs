@@ -65,6 +65,6 @@ impl<R: Rules> Replica<R> {
             .min(self.rebirth_timeout())
             .min(self.retire_timeout())
             .min(waiting);
-        self.peer_ids().map(|id| self.link_timeout(id)).fold(rest, Time::min)
+        self.peers.iter().map(|peer| self.link_timeout(peer)).fold(rest, Time::min)
     }
 }

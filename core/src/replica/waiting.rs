@@ -8,6 +8,7 @@ use crate::identity::Incarnation;
 use crate::request::{Action, DataRequest, RequestId};
 use crate::time::Time;
 use crate::vector::VersionVector;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -32,20 +33,20 @@ pub(super) fn value_bytes(request: &DataRequest) -> usize {
 
 #[derive(Debug, Clone)]
 struct Waiter {
-    request: DataRequest,
+    request: Box<DataRequest>,
     deadline: Time,
     dot: (Incarnation, u64),
 }
 
 impl Waiting {
-    pub(super) fn insert(&mut self, id: RequestId, request: DataRequest, dot: (Incarnation, u64), deadline: Time) {
+    pub(super) fn insert(&mut self, id: RequestId, request: Box<DataRequest>, dot: (Incarnation, u64), deadline: Time) {
         self.by_dot.insert((dot.0, dot.1, id));
         self.by_deadline.insert((deadline, id));
         self.bytes += value_bytes(&request);
         self.requests.insert(id, Waiter { request, deadline, dot });
     }
 
-    pub(super) fn remove(&mut self, id: RequestId) -> Option<(DataRequest, Time)> {
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<(Box<DataRequest>, Time)> {
         let waiter = self.requests.remove(&id)?;
         self.by_dot.remove(&(waiter.dot.0, waiter.dot.1, id));
         self.by_deadline.remove(&(waiter.deadline, id));

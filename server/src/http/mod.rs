@@ -101,7 +101,7 @@ impl<T: Wire> Service<T> {
         };
         drop(body); // a waiting request holds its value, which is counted, and not the body a second time
         let past = parsed.request.past.clone();
-        let reply = match self.node.ask(Request::Data(parsed.request)) {
+        let reply = match self.node.ask(Request::Data(Box::new(parsed.request))) {
             Asked::Answered(reply) => reply,
             Asked::Waiting(waiting) => waiting.await,
         };

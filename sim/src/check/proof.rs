@@ -47,24 +47,34 @@ pub fn verify(history: &[Operation], proof: &Proof) -> Result<(), String> {
     let before = predecessors(history, &events, proof)?;
     let past = pasts(history, &before)?;
     let rank = ranks(history, &events, proof)?;
+    let writes_of = writes(history, &events);
+    let mut all = vec![0; history.len().div_ceil(64)];
+    writes_of.values().for_each(|writes| bits::join(&mut all, writes));
     for (at, operation) in history.iter().enumerate() {
-        let seen: Vec<usize> = bits::numbers(&past[at]).collect();
         if events[at].put || events[at].delete {
-            let late = seen.iter().find(|&&other| rank[other].is_some_and(|other| Some(other) > rank[at]));
-            if let Some(&late) = late {
+            let late = bits::both(&past[at], &all).find(|&other| rank[other] > rank[at]);
+            if let Some(late) = late {
                 let (id, late) = (operation.id, history[late].id);
                 return Err(format!("operation {late} is visible to {id} and ordered after it"));
             }
         }
-        let writes: Vec<usize> = seen
-            .into_iter()
-            .filter(|&other| history[other].key == operation.key && (events[other].put || events[other].delete))
-            .collect();
+        let of_key = writes_of.get(operation.key.as_str());
+        let writes: Vec<usize> = of_key.into_iter().flat_map(|writes| bits::both(&past[at], writes)).collect();
         let last = |&&write: &&usize| !writes.iter().any(|&later| bits::has(&past[later], write));
         let alive: Vec<usize> = writes.iter().filter(last).copied().filter(|&write| events[write].put).collect();
         shows(&events[at], &alive, &rank).map_err(|what| format!("operation {}: {what}", operation.id))?;
     }
     Ok(())
+}
+
+/// The writes of each key, as sets.
+fn writes<'a>(history: &'a [Operation], events: &[Event]) -> BTreeMap<&'a str, Vec<u64>> {
+    let mut writes: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (at, operation) in history.iter().enumerate().filter(|&(at, _)| events[at].put || events[at].delete) {
+        let of_key = writes.entry(&operation.key).or_insert_with(|| vec![0; history.len().div_ceil(64)]);
+        bits::put(of_key, at);
+    }
+    writes
 }
 
 /// Whether an event showed what it must when these puts were alive.
@@ -123,8 +133,9 @@ fn pasts(history: &[Operation], before: &[Vec<usize>]) -> Result<Vec<Vec<u64>>, 
     while let Some(at) = ready.pop() {
         done += 1;
         for &other in &before[at] {
-            let theirs = past[other].clone();
-            bits::join(&mut past[at], &theirs);
+            if let Ok([own, theirs]) = past.get_disjoint_mut([at, other]) {
+                bits::join(own, theirs);
+            }
             bits::put(&mut past[at], other);
         }
         for &next in &successors[at] {

@@ -11,8 +11,8 @@ use crate::seen::Seen;
 use crate::subject::{Stimulus, Subject};
 use crate::verdict::Invariant;
 use hence_core::{
-    Action, ClusterTag, Condition, DataRequest, Match, Micros, Refusal, Reply, Request, RequestId, Siblings, Token,
-    Value, VersionVector,
+    Action, ClusterTag, Condition, DataRequest, Dots, Match, Micros, Refusal, Reply, Request, RequestId, Siblings,
+    Token, Value, VersionVector,
 };
 
 /// Every so many attempts the token travels as text.
@@ -51,12 +51,14 @@ impl<S: Subject> World<S> {
                 let request = self.data_request(&operation, attempt);
                 let (action, condition) = (request.action.clone(), request.condition.clone());
                 let (token, past) = (request.past.clone(), self.clients[client].past.clone());
-                (Request::Data(request), Some(Asked { key: operation.key, action, condition, token, past }))
+                (Request::Data(Box::new(request)), Some(Asked { key: operation.key, action, condition, token, past }))
             }
         };
         let cause = mix(mix(Domain::Operation as u64, operation.id.into()), attempt.into());
-        let tries = if attempt > 0 { format!(".{attempt}") } else { String::new() };
-        self.name(cause, || format!("op{}{tries}", operation.id));
+        self.name(cause, || match attempt {
+            0 => format!("op{}", operation.id),
+            again => format!("op{}.{again}", operation.id),
+        });
         self.note(None, || Note::Asked { client, replica, what: describe(&operation) });
         self.open -= 1;
         let number = self.send_request(Some((index, attempt)), Some(client), replica, request, asked, cause);
@@ -104,7 +106,7 @@ impl<S: Subject> World<S> {
     fn data_request(&mut self, operation: &Operation, attempt: u8) -> DataRequest {
         let client = &self.clients[usize::from(operation.client)];
         let seen = &client.seen[usize::from(operation.key)];
-        let seen = || if seen.is_empty() { Match::Any } else { Match::OneOf(vec![seen.clone()]) };
+        let seen = || if seen.is_empty() { Match::Any } else { Match::OneOf(vec![seen.to_vec()]) };
         let (if_match, if_none_match) = match operation.condition {
             ConditionUse::Always => (None, None),
             ConditionUse::IfAbsent => (None, Some(Match::Any)),
@@ -222,7 +224,7 @@ impl<S: Subject> World<S> {
         lost.into_iter().for_each(|attempt| self.lose_attempt(attempt));
     }
 
-    pub(super) fn on_reply(&mut self, replica: usize, id: RequestId, reply: Reply) {
+    pub(super) fn on_reply(&mut self, replica: usize, id: RequestId, reply: Box<Reply>) {
         let number = id.0 as usize;
         self.hash = mix(self.hash, id.0 ^ digest(&reply));
         let stage = self.attempts.get(number).map(|attempt| (attempt.stage, attempt.replica));
@@ -241,17 +243,17 @@ impl<S: Subject> World<S> {
         let attempt = &mut self.attempts[number];
         attempt.stage = Stage::Replied;
         let late = attempt.arrived_at < self.now;
-        let unready = matches!(reply, Reply::Refused(Refusal::NotReady));
+        let unready = matches!(*reply, Reply::Refused(Refusal::NotReady));
         let cause = attempt.cause;
         let probe = self.nodes[replica].subject.as_ref().and_then(S::probe);
         let white = probe.is_some();
-        let written = matches!(reply, Reply::Written(_));
+        let written = matches!(*reply, Reply::Written(_));
         if let (Some(asked), Some(probe)) = (attempt.asked.as_mut(), probe) {
-            let known = matches!(&reply, Reply::Written(written) if self.judge.truth.number(written.dot).is_some());
+            let known = matches!(&*reply, Reply::Written(written) if self.judge.truth.number(written.dot).is_some());
             if !(written && known) {
                 self.judge.on_answer(replica, asked, &reply, probe);
             }
-            let served = !matches!(reply, Reply::Refused(_));
+            let served = !matches!(*reply, Reply::Refused(_));
             if cut && served {
                 self.judge.counts.add(Kind::ServedCut);
             }
@@ -288,7 +290,8 @@ impl<S: Subject> World<S> {
     }
 
     pub(super) fn answer(&mut self, number: usize) {
-        let reply = self.attempts[number].reply.take();
+        // Both are let go here and not at the end of the run, so that what comes next gets the same memory, still warm.
+        let (reply, asked) = (self.attempts[number].reply.take(), self.attempts[number].asked.take());
         if self.attempts[number].stage != Stage::Replied {
             return; // the client gave up meanwhile
         }
@@ -299,17 +302,19 @@ impl<S: Subject> World<S> {
         if let Some(client) = client {
             self.note(None, || Note::Answered {
                 client,
-                what: reply.as_ref().map_or("connection lost".into(), summary),
+                what: reply.as_deref().map_or("connection lost".into(), summary),
             });
         }
         if let (Some(kept), Some((index, _))) = (&mut self.kept, operation) {
             let operation = self.plan.operations[index].id;
-            kept.push(Kept { operation, at: self.now, reply: reply.clone() });
+            kept.push(Kept { operation, at: self.now, reply: reply.as_deref().cloned() });
         }
-        let refused = match &reply {
+        let refused = match reply.as_deref() {
             None | Some(Reply::Refused(Refusal::NotReady | Refusal::NotCovered)) => true,
             Some(reply) => {
-                self.take_in(number, reply);
+                if let Some(asked) = asked {
+                    self.take_in(number, asked, reply);
+                }
                 false
             }
         };
@@ -319,13 +324,13 @@ impl<S: Subject> World<S> {
         }
     }
 
-    fn take_in(&mut self, number: usize, reply: &Reply) {
+    fn take_in(&mut self, number: usize, asked: Asked, reply: &Reply) {
         let (token, seen) = match reply {
             Reply::Found { siblings, token }
             | Reply::NotModified { siblings, token }
             | Reply::PreconditionFailed { siblings, token } => (token, dots(siblings)),
-            Reply::Absent { token } | Reply::Lost { token } => (token, Vec::new()),
-            Reply::Written(written) => (&written.token, vec![written.dot]),
+            Reply::Absent { token } | Reply::Lost { token } => (token, Dots::new()),
+            Reply::Written(written) => (&written.token, Dots::from_slice(&[written.dot])),
             Reply::Refused(_)
             | Reply::View(_)
             | Reply::ViewAdded { .. }
@@ -334,7 +339,7 @@ impl<S: Subject> World<S> {
             | Reply::ViewLast => return,
         };
         let attempt = &self.attempts[number];
-        let (Some(client), Some(asked)) = (attempt.client, &attempt.asked) else { return };
+        let Some(client) = attempt.client else { return };
         if let Some(seen) = &mut self.seen {
             seen.hear(number, self.now, client, self.clients[client].turns == attempt.turn);
         }
@@ -342,7 +347,7 @@ impl<S: Subject> World<S> {
         if client.turns == attempt.turn {
             // The contract: a client sends the last value that it received.
             client.token.clone_from(token);
-            client.past.clone_from(&asked.past);
+            client.past = asked.past;
         } else {
             client.token.join(token);
             bits::join(&mut client.past, &asked.past);
@@ -412,8 +417,8 @@ fn push_digits(text: &mut Vec<u8>, number: u32) {
     text.push(b'0' + (number % 10) as u8);
 }
 
-fn dots(siblings: &Siblings) -> Vec<hence_core::Dot> {
-    let mut dots: Vec<_> = siblings.iter().map(|sibling| sibling.dot).collect();
+fn dots(siblings: &Siblings) -> Dots {
+    let mut dots: Dots = siblings.iter().map(|sibling| sibling.dot).collect();
     dots.sort_unstable();
     dots
 }

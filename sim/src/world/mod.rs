@@ -28,7 +28,7 @@ use crate::seen::Seen;
 use crate::subject::{Out, Subject};
 use crate::tampering::Tampering;
 use crate::verdict::{Invariant, Verdict};
-use hence_core::{Address, Config, Dot, Key, Reply, Request, Time, VersionVector};
+use hence_core::{Address, Config, Dots, Key, Reply, Request, Time, VersionVector};
 
 pub(crate) use clients::summary;
 pub use settle::Unsettled;
@@ -123,7 +123,7 @@ struct Client {
     past: Vec<u64>,
     saved: Option<(VersionVector, Vec<u64>)>,
     /// Per key, the versions it saw last.
-    seen: Vec<Vec<Dot>>,
+    seen: Vec<Dots>,
     /// How often its causal past changed.
     turns: u64,
 }
@@ -149,7 +149,7 @@ struct Attempt {
     request: Option<Request>,
     asked: Option<Asked>,
     /// On its way to the client; none when the connection was lost.
-    reply: Option<Reply>,
+    reply: Option<Box<Reply>>,
     arrived_at: u64,
     /// The client's turn when it was sent.
     turn: u64,
@@ -246,7 +246,7 @@ impl<S: Subject> World<S> {
         judge.roomy_logs = all_together && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
         let history = History::new(keys.len(), writes_max);
         let client =
-            || Client { past: judge.truth.closures.empty(), seen: vec![Vec::new(); keys.len()], ..Client::default() };
+            || Client { past: judge.truth.closures.empty(), seen: vec![Dots::new(); keys.len()], ..Client::default() };
         let clients = (0..plan.clients).map(|_| client()).collect();
         let nodes = plan.replicas.iter().map(|replica| Node {
             subject: None,

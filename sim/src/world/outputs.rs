@@ -314,7 +314,7 @@ fn wanted_in(probe: &dyn Probe, addresses: &[Address]) -> Vec<bool> {
 
 fn written<M>(out: &Out<M>, wanted: Dot) -> Option<(RequestId, &Reply)> {
     match out {
-        Out::Reply { id, reply } => match reply {
+        Out::Reply { id, reply } => match &**reply {
             Reply::Written(written) if written.dot == wanted => Some((*id, reply)),
             Reply::Written(_)
             | Reply::Found { .. }

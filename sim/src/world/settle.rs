@@ -207,7 +207,7 @@ impl<S: Subject> World<S> {
         let place = (replica as u64) << 32 | (key as u64) << 16 | client.map_or(0, |client| client as u64 + 1);
         let cause = mix(mix(Domain::Client as u64, 1 + time), place);
         self.name(cause, || format!("closing{time}-{place:x}"));
-        self.send_request(None, client, replica, Request::Data(request), Some(asked), cause);
+        self.send_request(None, client, replica, Request::Data(Box::new(request)), Some(asked), cause);
     }
 
     /// Nothing happens any more: only idle chatter, at its rate.

@@ -76,8 +76,8 @@ impl<S: Subject> World<S> {
     /// Sets the alarm of a replica for what it asks for now.
     pub(super) fn reschedule(&mut self, replica: usize) {
         let node = &mut self.nodes[replica];
-        let images = [&node.subject, &node.twin].into_iter().flatten();
-        let wanted = images.filter_map(S::poll_timeout).min().unwrap_or(Time::NEVER);
+        let alarm = |image: &Option<S>| image.as_ref().and_then(S::poll_timeout).unwrap_or(Time::NEVER);
+        let wanted = alarm(&node.subject).min(alarm(&node.twin));
         if wanted == node.alarm {
             return;
         }
