@@ -205,7 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn vectors() -> impl Strategy<Value = VersionVector> {
-        proptest::collection::vec((0..5u64, 0..5u64), 0..8)
+        proptest::collection::vec((0..9u64, 0..5u64), 0..16)
             .prop_map(|v| VersionVector::from_entries(v.into_iter().map(|(i, c)| (Incarnation(i), c))))
     }
 

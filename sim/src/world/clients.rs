@@ -290,8 +290,7 @@ impl<S: Subject> World<S> {
     }
 
     pub(super) fn answer(&mut self, number: usize) {
-        // Both are let go here and not at the end of the run, so that what comes next gets the same memory, still warm.
-        let (reply, asked) = (self.attempts[number].reply.take(), self.attempts[number].asked.take());
+        let reply = self.attempts[number].reply.take();
         if self.attempts[number].stage != Stage::Replied {
             return; // the client gave up meanwhile
         }
@@ -312,9 +311,7 @@ impl<S: Subject> World<S> {
         let refused = match reply.as_deref() {
             None | Some(Reply::Refused(Refusal::NotReady | Refusal::NotCovered)) => true,
             Some(reply) => {
-                if let Some(asked) = asked {
-                    self.take_in(number, asked, reply);
-                }
+                self.take_in(number, reply);
                 false
             }
         };
@@ -324,7 +321,7 @@ impl<S: Subject> World<S> {
         }
     }
 
-    fn take_in(&mut self, number: usize, asked: Asked, reply: &Reply) {
+    fn take_in(&mut self, number: usize, reply: &Reply) {
         let (token, seen) = match reply {
             Reply::Found { siblings, token }
             | Reply::NotModified { siblings, token }
@@ -338,8 +335,10 @@ impl<S: Subject> World<S> {
             | Reply::ViewUnknown
             | Reply::ViewLast => return,
         };
-        let attempt = &self.attempts[number];
-        let Some(client) = attempt.client else { return };
+        // Let go here and not at the end of the run, so that what comes next gets the same memory, still warm. Where the
+        // connection was lost it stays: a replica may go ahead all the same.
+        let attempt = &mut self.attempts[number];
+        let (Some(client), Some(asked)) = (attempt.client, attempt.asked.take()) else { return };
         if let Some(seen) = &mut self.seen {
             seen.hear(number, self.now, client, self.clients[client].turns == attempt.turn);
         }
