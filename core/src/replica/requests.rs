@@ -40,7 +40,7 @@ impl<R: Rules> Replica<R> {
         }
         match self.gate(&request) {
             None => {
-                let reply = self.serve(request);
+                let reply = self.serve(*request);
                 self.reply(id, reply);
             }
             Some(Refusal::NotCovered) => self.on_not_covered(id, request),
@@ -116,7 +116,7 @@ impl<R: Rules> Replica<R> {
             let Some((request, deadline)) = self.waiting.remove(id) else { continue };
             match self.gate(&request) {
                 None => {
-                    let reply = self.serve(request);
+                    let reply = self.serve(*request);
                     self.reply(id, reply);
                 }
                 Some(Refusal::NotCovered) => {
@@ -143,7 +143,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    fn serve(&mut self, request: Box<DataRequest>) -> Reply {
+    fn serve(&mut self, request: DataRequest) -> Reply {
         self.work += 1;
         let place = self.store.touch(&self.rules, &request.key);
         let shown = self.store.siblings(place);
