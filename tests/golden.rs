@@ -30,7 +30,7 @@ fn files() -> Vec<(String, String)> {
 fn transcripts_are_as_recorded() {
     let record = std::env::var_os("HENCE_RECORD").is_some();
     let files = files();
-    assert!(files.len() >= 24, "{} transcripts", files.len());
+    assert!(files.len() >= 25, "{} transcripts", files.len());
     let mut wrong = Vec::new();
     for (name, text) in files {
         assert!(text.starts_with("# "), "{name} begins with the sentence that says what must not happen");
@@ -54,13 +54,33 @@ fn transcripts_are_as_recorded() {
 fn transcripts_convict_the_shortcut_that_they_are_about() {
     let pairs = [
         ("01", Mutant::AnswerWithoutDeletes),
+        ("01", Mutant::DeletesWithAbsentOnly),
+        ("02", Mutant::ServeUncovered),
         ("03", Mutant::DependWithoutDeletes),
+        ("03", Mutant::DeletesInTokensOnly),
+        ("04", Mutant::HearingCovers),
+        ("05", Mutant::DropRetiredEntries),
+        ("06", Mutant::DependWithoutReplaced),
+        ("07", Mutant::AskNobody),
+        ("07", Mutant::AskOnlyLinked),
+        ("08", Mutant::JoinWaits),
         ("09", Mutant::AskOverOpenLinks),
+        ("09", Mutant::AnyLink),
         ("10", Mutant::AskOnlyOne),
         ("10", Mutant::DropLostEntries),
+        ("11", Mutant::GoalOutlivesSource),
+        ("12", Mutant::KeepOldLife),
+        ("13", Mutant::NobodyStaysUnwanted),
+        ("14", Mutant::RemovedGoesSilent),
         ("15", Mutant::StampByWall),
+        ("16", Mutant::InstallWithoutClock),
         ("17", Mutant::InstallWithAsked),
+        ("19", Mutant::ApplyWithoutCauses),
         ("20", Mutant::AcceptLate),
+        ("21", Mutant::SurviveAlways),
+        ("22", Mutant::NobodyStaysUnwanted),
+        ("23", Mutant::RoundGoesOn),
+        ("24", Mutant::RemovalForgotten),
     ];
     let files = files();
     let mut blind = Vec::new();

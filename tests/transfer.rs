@@ -245,7 +245,9 @@ fn a_transfer_ends_under_half_its_own_rate_of_writes() {
         alone / MS,
         under_load / MS
     );
-    assert!(under_load < 10 * alone, "{under_load} us under load, {alone} us without");
+    // Every second key that is sent is sent again because it changed, and the source's own writes, half of all, are pushed
+    // over the same link: a quarter of it is left for progress, so four times as long. Measured: 3.9.
+    assert!(2 * under_load < 9 * alone, "{under_load} us under load, {alone} us without");
     busy.run(10 * SECOND);
     busy.assert_equal(KEYS as usize);
     assert_eq!(busy.suspicions, 0, "somebody was taken for dead");

@@ -6,16 +6,17 @@ use crate::time::Micros;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// A peer that heard nothing else for so long gets a status. Default 200 ms. Less notices gaps and
-    /// crashes sooner and costs idle traffic; more makes gaps and crashes show later.
+    /// crashes sooner and costs idle traffic; more saves it and makes gaps and crashes show later.
     pub heartbeat_interval: Micros,
     /// A push is acknowledged at the latest after this. Default 10 ms. Less frees the sender's log and
-    /// credit sooner and costs messages.
+    /// credit sooner and costs messages; more saves messages and holds the log and credit longer.
     pub ack_delay: Micros,
     /// A hello without answer is said again after this, in a new connection. Default 250 ms before the peer
-    /// is suspected, twice that after. Less finds a peer sooner and costs connection attempts.
+    /// is suspected, twice that after. Less finds a peer sooner and costs connection attempts; more saves them and leaves a
+    /// link down longer when a hello was lost.
     pub hello_interval: Micros,
-    /// How slow the search for a suspected peer becomes after a minute. Default 2 s. It adds to the time
-    /// until a healed link carries data again.
+    /// How slow the search for a suspected peer becomes after a minute. Default 2 s. More adds to the time until a healed
+    /// link carries data again; less costs connection attempts for as long as a member is dead.
     pub probe_interval_max: Micros,
     /// A push that is later than the fastest of the last minute by more than this is discarded and comes by
     /// repair. Default 500 ms. Less turns jitter into repairs, more lets data out of healed cuts early.
@@ -27,7 +28,7 @@ pub struct Config {
     /// there, up to sixteen times. Default 1 s. Less leaves a dead supplier sooner, more wastes fewer transfers on slow ones.
     pub pull_timeout: Micros,
     /// The shortest silence after which a peer is suspected, whatever its rhythm. Default 3 s. Less
-    /// notices crashes sooner and takes paused processes for dead.
+    /// notices crashes sooner and takes paused processes for dead; more lists a dead member, and waits for it, longer.
     pub suspect_after_min: Micros,
     /// The longest silence before a peer is suspected, whatever its rhythm. Default 4 s. Less notices the crash of a
     /// peer with an uneven rhythm sooner; more spares peers on bad networks a false suspicion.
@@ -42,7 +43,8 @@ pub struct Config {
     /// fewer concurrent writes, and distrusts good clocks among bad ones; more lets a wrong clock win more of them.
     pub wall_ahead_max: Micros,
     /// A member that has been suspected for so long no longer delays the retirement of lives that are over.
-    /// Default 10 min. Less frees vectors sooner; a token that such a member has not caught up with waits there.
+    /// Default 10 min. Less frees vectors sooner, and more tokens get 503 at a member that comes back until it has caught
+    /// up; more keeps an entry in vectors and tokens for each restart in that time.
     pub retire_patience: Micros,
     /// How often is looked for lives that are over. Default 1 s. Less shortens tokens sooner after a restart and costs a
     /// look at the vector each time; more leaves them longer by an entry for that time.
@@ -51,20 +53,23 @@ pub struct Config {
     /// slow links, more makes a client wait longer for its 424 when an answer was lost.
     pub round_timeout: Micros,
     /// Rounds whose outcome is remembered, so that a client that asks again is told at once; the oldest is forgotten, and
-    /// its client costs another round. Default 64. Each costs two vectors.
+    /// its client costs another round. Default 64. More costs two vectors each, and a comparison for each request with
+    /// missing dependencies; less costs rounds when many clients lost different writes.
     pub rounds_max: usize,
     /// How recently a peer must have heard from a silent member to vouch for it. Default 1 s. Less suspects members that
     /// only one link has lost, more keeps a dead member in views for that much longer.
     pub vouch_max: Micros,
     /// Bytes of operations in the log ([`crate::Op::bytes`]); beyond it the oldest are cut, and a peer that
-    /// still needs them gets the whole state instead. Default 64 MiB. 0 keeps none. More memory lets members be away
+    /// still needs them gets the whole state instead. One large operation may cost the place of more than one call can cut
+    /// ([`crate::WORK_MAX`]); the next calls go on. Default 64 MiB. 0 keeps none. More memory lets members be away
     /// longer for the price of what they missed; less makes them fetch everything.
     pub log_bytes_max: usize,
     /// Pushed operations waiting for their causes, all origins together; beyond it they are discarded and
     /// come by repair. Default 16,384. More costs memory while causes are late, less delays what overtook them by a repair.
     pub parked_max: usize,
     /// Bytes of those operations ([`crate::Op::bytes`]); beyond it they are discarded and come by repair. Default
-    /// 64 MiB.
+    /// 64 MiB. More costs memory while large values wait for their causes; less makes such values come later, by a repair,
+    /// and over the network twice.
     pub parked_bytes_max: usize,
     /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB. More memory
     /// lets more writers wait out a cut, less sends them away with 503.
@@ -78,7 +83,8 @@ pub struct Config {
     /// Pushed operations that a peer has not acknowledged; beyond it pushing pauses, and what grows stale
     /// meanwhile comes by repair. Default 4,096. More fills a slow peer's queues, less slows pushing on long ways.
     pub credit_ops_max: u64,
-    /// The same in bytes. Default 4 MiB; a single larger operation is still sent. Cost in both directions as above.
+    /// The same in bytes. Default 4 MiB; a single larger operation is still sent. More fills a slow peer's queues with large
+    /// values, less slows pushing on ways with a large product of bandwidth and delay.
     pub credit_bytes_max: usize,
     /// Operations or versions in one frame of a pull, at most [`crate::WORK_MAX`]. Default 256. Less gives requests their
     /// turn more often meanwhile, more moves a state in fewer messages.
@@ -89,8 +95,10 @@ pub struct Config {
     /// Frames of a pull that may be on their way at a time. Default 8. More fills long ways better and queues before
     /// pushes, less leaves a long way idle between frames.
     pub frames_ahead_max: u32,
-    /// Bytes of keys and values held ([`crate::Op::bytes`] counts); beyond it writes that add are refused
-    /// with [`crate::Refusal::WriteLimit`], reads, deletes and replication go on. Default: no limit.
+    /// Bytes of keys and values held ([`crate::Store::bytes`]); beyond it writes that add are refused with
+    /// [`crate::Refusal::WriteLimit`], reads, deletes and replication go on, so what other replicas accepted may still
+    /// exceed it. Default: no limit. More lets a process grow until the machine has no memory left and ends it with all
+    /// that only it held; less refuses writes that there would have been room for.
     pub store_bytes_max: u64,
 }
 

@@ -90,6 +90,11 @@ pub trait Rules {
         lateness <= late_max
     }
 
+    /// One input does so much work at most; what is left waits for the next.
+    fn bounds_work(&self) -> bool {
+        true
+    }
+
     /// What is parked stays within its limits.
     fn bounds_parked(&self) -> bool {
         true
@@ -223,6 +228,11 @@ pub trait Rules {
     /// A joining replica starts alone when all have answered, or when time is over, whoever else answers.
     fn starts_alone(&self, all_answered: bool, time_over: bool, _some_answered: bool) -> bool {
         all_answered || time_over
+    }
+
+    /// A replica that takes a new life keeps its memory, so who was up stays up.
+    fn stays_up_reborn(&self) -> bool {
+        true
     }
 
     /// A joining replica catches up with another member when the one that it chose goes away.

@@ -133,6 +133,11 @@ impl<T> Table<T> {
         taken
     }
 
+    /// What was in the slots, in the pieces that were allocated together: to give it back piece by piece.
+    pub(crate) fn into_chunks(self) -> Vec<Vec<(Key, T)>> {
+        self.chunks
+    }
+
     /// Exchanges what is in two slots.
     pub(crate) fn swap(&mut self, one: usize, other: usize) {
         if one == other {

@@ -7,7 +7,7 @@
 mod bounds;
 mod fresh;
 mod lost;
-mod membership;
+pub(crate) mod membership;
 mod transfer;
 
 use crate::adversity::{Counts, Kind};
@@ -64,13 +64,11 @@ pub struct Judge {
     /// What lost-write rounds of each process found.
     lost: Vec<Vec<lost::Finding>>,
     /// Everything that any round ever found.
-    ever_lost: Vec<Dot>,
+    ever_lost: Vec<lost::Finding>,
     operators: membership::Operators,
     ways: fresh::Ways,
     /// A process ended, or began anew under its address.
     restarted: bool,
-    /// Every process is told of every other: no clusters that meet later.
-    pub together: bool,
     /// Logs have room for everything that a run can write.
     pub roomy_logs: bool,
     /// Pushed operations that arrived here and are not applied yet, one set per replica.
@@ -101,7 +99,6 @@ impl Judge {
             operators: membership::Operators::new(replicas),
             ways: fresh::Ways::new(replicas),
             restarted: false,
-            together: true,
             roomy_logs: false,
             snapshots: Vec::new(),
             keys,
@@ -137,7 +134,7 @@ impl Judge {
 
     /// A new life began; the memory is kept.
     pub fn on_life(&mut self, replica: usize, incarnation: Incarnation) {
-        self.ways.forget(replica);
+        self.ways.forget(replica, self.now);
         if !self.truth.begin_life(replica, incarnation) {
             self.fail(Invariant::Dots, "life_twice", Some(replica), || {
                 format!("incarnation {incarnation} began again")

@@ -127,6 +127,8 @@ mutants! {
     AcknowledgeParked "acknowledge-parked" General;
     /// A request waits until its dependencies are there, however long.
     WaitForEver "wait-for-ever" General;
+    /// One input does all that there is to do.
+    WorkWithoutLimit "work-without-limit" Transfer;
     /// Keys that change while a state is sent are not sent again.
     TransferWithoutChanges "transfer-without-changes" Transfer;
     /// Deletes in an installed state are forgotten.
@@ -149,6 +151,10 @@ mutants! {
     NobodyStaysUnwanted "nobody-stays-unwanted" Membership;
     /// A joining replica waits for others that join as well.
     JoinWaits "join-waits" Joining;
+    /// A joining replica that nobody answers waits for somebody.
+    NeverAlone "never-alone" Joining;
+    /// A replica that takes a new life joins again.
+    JoinAgain "join-again" Joining;
     /// A joining replica sticks to its goal when the member that had it is gone.
     GoalOutlivesSource "goal-outlives-source" Joining;
     /// A newer life at its address is enough to call a life's writes lost.
@@ -345,7 +351,16 @@ impl Rules for Mutated {
         !self.is(Mutant::NobodyStaysUnwanted)
     }
 
+    fn stays_up_reborn(&self) -> bool {
+        !self.is(Mutant::JoinAgain)
+    }
+
+    fn bounds_work(&self) -> bool {
+        !self.is(Mutant::WorkWithoutLimit)
+    }
+
     fn starts_alone(&self, all_answered: bool, time_over: bool, some_answered: bool) -> bool {
+        let time_over = time_over && !self.is(Mutant::NeverAlone);
         let waits = self.is(Mutant::JoinWaits) && some_answered;
         !waits && SOUND.starts_alone(all_answered, time_over, some_answered)
     }

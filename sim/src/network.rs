@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const BANDWIDTH_MIN: u64 = 8_000;
 
 /// What waits longer than this to leave is lost: a sender's queue is bounded, in microseconds.
-pub const QUEUED_MAX: u64 = 1_000_000;
+pub const QUEUED_MAX: u64 = 250_000;
 
 /// What the network is like when no fault strikes. Probabilities are parts per million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

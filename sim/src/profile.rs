@@ -186,10 +186,10 @@ impl Profile {
                 Scene::SilentHolder,
                 Scene::DiesWithWrite,
             ],
-            Self::Transfer => &[Scene::CatchUp],
+            Self::Transfer => &[Scene::CatchUp, Scene::CatchUp, Scene::CatchUp, Scene::Crowd],
             Self::Membership => &[Scene::RemovedWithWrite, Scene::MutualRemoval, Scene::HolderReturns],
             Self::Links => &[Scene::ShortCut, Scene::Flicker],
-            Self::Joining => &[Scene::AllAgain, Scene::SourceDies],
+            Self::Joining => &[Scene::AllAgain, Scene::SourceDies, Scene::AloneAgain],
         }
     }
 }

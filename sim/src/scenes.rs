@@ -27,6 +27,8 @@ pub(crate) enum Scene {
     TokenOfRetired,
     /// 17: a replica was cut for longer than logs reach, and accepts writes while a state is sent to it.
     CatchUp,
+    /// More requests than one step may answer wait at a replica that was cut off; in some, for a write that dies.
+    Crowd,
     /// 14: a replica is removed with a write that it could not push.
     RemovedWithWrite,
     /// 13: two sides remove each other.
@@ -37,6 +39,8 @@ pub(crate) enum Scene {
     Flicker,
     /// 8: all restart at once.
     AllAgain,
+    /// A replica starts in a cut and is asked there.
+    AloneAgain,
     /// 11: the member that a newcomer catches up with dies, and with it a write that only it held.
     SourceDies,
 }
@@ -73,11 +77,13 @@ impl Stage<'_> {
             Scene::RetiredBesideNewcomer => self.retired_beside_newcomer(at, cast),
             Scene::TokenOfRetired => self.token_of_retired(at, cast),
             Scene::CatchUp => self.catch_up(at, cast),
+            Scene::Crowd => self.crowd(at, cast),
             Scene::RemovedWithWrite => self.removed_with_write(at, cast),
             Scene::MutualRemoval => self.mutual_removal(at, cast),
             Scene::ShortCut => self.short_cut(at, cast),
             Scene::Flicker => self.flicker(at, cast),
             Scene::AllAgain => self.all_again(at),
+            Scene::AloneAgain => self.alone_again(at, cast),
             Scene::SourceDies => self.source_dies(at, cast),
         }
     }
@@ -243,6 +249,22 @@ impl Stage<'_> {
         }
     }
 
+    fn crowd(&mut self, at: u64, Cast { a, b, one, other, .. }: Cast) {
+        let mended = at + self.sized(20 * MS, 300 * MS);
+        let dies = self.draw.chance(300_000);
+        self.fault(at.saturating_sub(20 * MS), mended, FaultKind::Isolate { replica: a, hold: false });
+        if dies {
+            self.fault(at.saturating_sub(20 * MS), mended, FaultKind::Isolate { replica: b, hold: false });
+            self.fault(mended - 2 * MS, mended - MS, FaultKind::Crash { replica: b });
+        }
+        self.operation(at, one, b, Act::Put(0));
+        for n in 0..self.draw.between(260, 300) {
+            let act = if n % 8 == 0 { Act::Put(0) } else { Act::Get };
+            let asks = self.operation(at + 10 * MS + n, other, a, act);
+            (asks.token, asks.wait) = (TokenUse::Merge(one), 5 * SECOND);
+        }
+    }
+
     fn removed_with_write(&mut self, at: u64, Cast { a, b, one, .. }: Cast) {
         let before = at.saturating_sub(20 * MS);
         let removed = at + self.sized(MS, 30 * MS);
@@ -305,6 +327,15 @@ impl Stage<'_> {
             let back = dies + self.sized(MS, 60 * MS);
             self.fault(dies, back, FaultKind::Crash { replica });
         }
+    }
+
+    fn alone_again(&mut self, at: u64, Cast { a, one, other, .. }: Cast) {
+        let at = at / 2;
+        let (back, mended) = (at + self.sized(MS, 50 * MS), at + self.sized(500 * MS, 4 * SECOND));
+        self.fault(at, mended, FaultKind::Isolate { replica: a, hold: false });
+        self.fault(at + MS, back, FaultKind::Crash { replica: a });
+        self.operation(mended - 20 * MS, one, a, Act::Put(0)).token = TokenUse::Drop;
+        self.operation(mended - 10 * MS, other, a, Act::Get);
     }
 
     fn source_dies(&mut self, at: u64, Cast { a, b, c, one, .. }: Cast) {

@@ -165,8 +165,8 @@ pub trait Subject: Sized {
     fn bytes(message: &Self::Message) -> u64;
 
     /// Changes bits of the encoded message as these words say and reads it: the reader must refuse it. None where the
-    /// subject has no codec.
-    fn damage(_from: &Address, _message: &Self::Message, _words: Words) -> Option<Result<(), String>> {
+    /// subject has no codec. `sealed` gives it a checksum that fits: a mutant of the simulator.
+    fn damage(_from: &Address, _message: &Self::Message, _words: Words, _sealed: bool) -> Option<Result<(), String>> {
         None
     }
 }
@@ -197,6 +197,8 @@ pub trait Probe {
     fn work(&self) -> u32;
     /// Is every other wanted member linked and listed?
     fn is_settled(&self) -> bool;
+    /// The link to an address that it has heard of.
+    fn link(&self, to: &Address) -> Option<LinkState>;
     /// The subject's own list of invariants; panics where one does not hold.
     fn check_invariants(&self);
 }
@@ -265,6 +267,10 @@ impl<R: Rules> Probe for Replica<R> {
     fn is_settled(&self) -> bool {
         let members = self.view().wanted().filter(|&address| address != self.address());
         members.into_iter().all(|address| self.link(address) == Some((LinkState::Established, false)))
+    }
+
+    fn link(&self, to: &Address) -> Option<LinkState> {
+        self.status().peers.into_iter().find(|peer| peer.address == *to).map(|peer| peer.link)
     }
 
     fn check_invariants(&self) {
@@ -377,7 +383,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
         wire::bytes(message)
     }
 
-    fn damage(from: &Address, message: &Message, words: Words) -> Option<Result<(), String>> {
-        Some(wire::damage(from, message, words))
+    fn damage(from: &Address, message: &Message, words: Words, sealed: bool) -> Option<Result<(), String>> {
+        Some(wire::damage(from, message, words, sealed))
     }
 }

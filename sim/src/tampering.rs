@@ -18,6 +18,8 @@ pub enum Tampering {
     CrashKeepsMemory,
     /// A restarted process is born with the randomness of its first life.
     SameBirth,
+    /// Whatever happens to a frame on its way, its checksum fits.
+    DamageUnseen,
     /// One invariant is not looked at.
     Blind(Invariant),
 }
@@ -48,6 +50,7 @@ impl Tampering {
         Self::NoOvertaking,
         Self::CrashKeepsMemory,
         Self::SameBirth,
+        Self::DamageUnseen,
     ];
 
     /// Its name in the kill matrix.
@@ -60,6 +63,7 @@ impl Tampering {
             Self::NoOvertaking => "no-overtaking",
             Self::CrashKeepsMemory => "crash-keeps-memory",
             Self::SameBirth => "same-birth",
+            Self::DamageUnseen => "damage-unseen",
             Self::Blind(_) => "blind",
         }
     }
@@ -74,7 +78,8 @@ impl Tampering {
             | Self::NoLoss
             | Self::NoOvertaking
             | Self::CrashKeepsMemory
-            | Self::SameBirth => None,
+            | Self::SameBirth
+            | Self::DamageUnseen => None,
         }
     }
 }

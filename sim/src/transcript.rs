@@ -22,7 +22,7 @@ use crate::run::Setting;
 use crate::settings::Settings;
 use crate::subject::{Probe, Subject};
 use crate::world::{World, summary};
-use hence_core::{Config, Event, Replica, Sound};
+use hence_core::{Config, Event, LinkState, Replica, Sound};
 use std::fmt::Write as _;
 
 /// What a transcript can hold.
@@ -125,10 +125,11 @@ impl<S: Subject> Interpreter<S> {
             } else if line.starts_with('#') && !below {
                 _ = writeln!(out, "{line}");
             } else if !below {
-                self.command(line).map_err(wrong)?;
+                let done = self.command(line);
+                self.oracles().map_err(wrong)?;
+                done.map_err(wrong)?;
                 let told = self.tell();
                 _ = writeln!(out, "{line}\n----\n{told}");
-                self.oracles().map_err(wrong)?;
             }
         }
         Ok(out)
@@ -410,6 +411,12 @@ impl<S: Subject> Interpreter<S> {
                 let address = self.world()?.address(replica).clone();
                 let wanted = self.probe(name)?.view().is_wanted(&address);
                 (!wanted).then_some(()).ok_or_else(|| format!("{name} takes itself for a member"))
+            }
+            [name, "rests", peer] => {
+                let address = self.replica(peer).map(|peer| Plan::address(peer))?;
+                let address = hence_core::Address::parse(&address).map_err(|error| error.to_string())?;
+                let link = self.probe(name)?.link(&address);
+                (link == Some(LinkState::Resting)).then_some(()).ok_or_else(|| format!("{name} is {link:?} to {peer}"))
             }
             [name, "unlinked"] => {
                 (!self.probe(name)?.is_settled()).then_some(()).ok_or_else(|| format!("{name} is linked"))

@@ -17,8 +17,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Operations pushed to one peer in one call.
-const PUSH_MAX: usize = 256;
+/// Operations pushed to one peer at a time, so that the others get their turn in the same call.
+const PUSH_MAX: usize = 64;
 /// Without credit for so long, what was sent counts as lost.
 const CREDIT_PATIENCE: Micros = Micros::from_seconds(1);
 
@@ -150,7 +150,8 @@ impl<R: Rules> Replica<R> {
             return;
         }
         let own = self.covered.counter(self.me);
-        for _ in 0..PUSH_MAX {
+        // What makes room in the log must not wait behind what is sent.
+        for _ in 0..PUSH_MAX.min(self.room().saturating_sub(1)) {
             let Some(outbound) = self.with_credit(id, now) else { return };
             let next = outbound + 1;
             if next > own {
@@ -161,6 +162,7 @@ impl<R: Rules> Replica<R> {
                     let outbound = &mut self.peer(id).outbound;
                     outbound.pushed = next;
                     outbound.pushed_bytes = entry.bytes_through;
+                    self.work += 1;
                     self.send(id, Body::Push { op: entry.op, made: entry.made });
                 }
                 // It left the log before it could be pushed: repair brings it.

@@ -147,6 +147,17 @@ impl<R: Rules> Replica<R> {
         Some(id)
     }
 
+    /// Somebody has news of the membership for an end that rests: there the link still stands, and it would be told to
+    /// nobody until it is given up. A status asks for nothing like that; two that rest would wake each other for ever.
+    pub(super) fn reopen_for_news(&mut self, from: &Address) {
+        let now = self.now.monotonic;
+        let Some(id) = self.find_peer(from) else { return };
+        let peer = self.peer(id);
+        if core::mem::take(&mut peer.farewell) {
+            peer.next_hello = now;
+        }
+    }
+
     fn establish(&mut self, id: PeerId) {
         let now = self.now.monotonic;
         let own = self.covered.counter(self.me);

@@ -208,12 +208,26 @@ impl<R: Rules> Replica<R> {
         }
     }
 
+    /// A member has given all that it has, so there is nothing more to catch up with there, whatever it had said before:
+    /// where a memory was copied, the other copy may have told of what this one never had.
+    pub(super) fn caught_up_with(&mut self, id: PeerId) {
+        if let Some(Joining { goal: Some((source, goal)), .. }) = &mut self.joining
+            && *source == id
+        {
+            *goal = Arc::default();
+        }
+    }
+
     /// Nobody who is up is in reach: time is over, or everybody has answered that they join as well.
     fn may_start_alone(&self) -> bool {
         let Some(joining) = &self.joining else { return false };
-        let answered = |id: &PeerId| self.peers[id.0].link.established;
         let contact = self.members.iter().any(|id| self.peers[id.0].connected);
         let time_over = self.now.monotonic >= if contact { joining.alone_at_contact } else { joining.alone_at };
+        self.starts_alone(time_over)
+    }
+
+    fn starts_alone(&self, time_over: bool) -> bool {
+        let answered = |id: &PeerId| self.peers[id.0].link.established;
         self.rules.starts_alone(self.members.iter().all(answered), time_over, self.members.iter().any(answered))
     }
 
@@ -228,7 +242,7 @@ impl<R: Rules> Replica<R> {
     /// When joining needs attention next.
     pub(super) fn join_timeout(&self) -> Time {
         match &self.joining {
-            Some(joining) if self.wanted && joining.goal.is_none() => {
+            Some(joining) if self.wanted && joining.goal.is_none() && self.starts_alone(true) => {
                 let now = self.now.monotonic;
                 if now < joining.alone_at { joining.alone_at } else { joining.alone_at_contact.max(now) }
             }
@@ -271,6 +285,9 @@ impl<R: Rules> Replica<R> {
         let epochs = self.view.rows().filter_map(|row| row.life).map(|life| life.incarnation.epoch());
         let epoch = epochs.max().unwrap_or(0).saturating_add(1);
         self.me = Incarnation::new(epoch, self.random.next_u64());
+        if !self.rules.stays_up_reborn() {
+            self.joining = Some(Joining::new(now, &self.config));
+        }
         self.abort_round();
         self.implied = VersionVector::new();
         self.log.forget_own();

@@ -55,15 +55,20 @@ use membership::{Joining, Rebirths};
 use peer::{Peer, PeerId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use repair::Pull;
+use repair::{Discarded, Pull};
 use rounds::Rounds;
 use waiting::Waiting;
 
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
 
-/// Units of work in one call: a key touched, an operation or version sent, a request answered or a log entry cut. Keys and
-/// values are shared and never copied, so this bounds what is copied, too. What is left waits for the next call.
+/// Units of work in one call: a key touched, folded in or freed, an operation or version sent or taken in, a request
+/// answered or looked at, a log entry looked at or cut. What is left waits for the next call. Keys and values are shared
+/// and never copied, so a frame of 64 KiB costs at most this many pointers.
+///
+/// Not counted is what is bounded otherwise: a message, a vector and a row of the view for each member; outcomes that a
+/// request is compared with ([`Config::rounds_max`]); operations dropped with the link of their origin
+/// ([`Config::parked_max`]); and, when a state is installed or a life retired, each row of a retired life.
 pub const WORK_MAX: u32 = 256;
 
 /// One replica. See the crate's documentation for how to drive it.
@@ -108,6 +113,7 @@ pub struct Replica<R: Rules = Sound> {
     gaps: Gaps,
     stalls: Stalls,
     pull: Option<Pull>,
+    discarded: Discarded,
     /// After a failure no new pull begins before this.
     pull_not_before: Time,
     waiting: Waiting,
@@ -164,6 +170,7 @@ impl<R: Rules> Replica<R> {
             gaps: Gaps::default(),
             stalls: Stalls::default(),
             pull: None,
+            discarded: Discarded::new(),
             pull_not_before: Time::default(),
             waiting: Waiting::default(),
             rounds: Rounds::default(),
@@ -242,7 +249,12 @@ impl<R: Rules> Replica<R> {
             }
             return self.on_hello(from, incarnation, number, echo, &hello);
         }
-        let Some(id) = self.admit(from, incarnation, number, echo) else { return };
+        let Some(id) = self.admit(from, incarnation, number, echo) else {
+            if matches!(body, Body::View(_)) {
+                self.reopen_for_news(from);
+            }
+            return;
+        };
         match body {
             Body::Hello(_) => unreachable!("taken above"),
             Body::Status(status) => self.on_status(id, *status),
@@ -269,6 +281,7 @@ impl<R: Rules> Replica<R> {
             }
             Effect::Delete { key } => self.change_key(key, place, &op.superseded, None),
             Effect::Retire { incarnation, through } => {
+                self.work += 1;
                 let (dot, incarnation, through) = (op.dot, *incarnation, *through);
                 self.covered.join_dot(dot);
                 self.retire(incarnation, Retirement { through, dot });
@@ -290,7 +303,7 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: what waited for that goes on. Bounded; the rest is left to the next call.
     fn progress(&mut self) {
-        while self.work < WORK_MAX {
+        while self.room() > 0 {
             let (rules, covered) = (&self.rules, &self.covered);
             let Some(op) = self.parked.take_ready(|op| rules.may_apply(covered, op)) else {
                 return self.settle();
@@ -318,7 +331,7 @@ impl<R: Rules> Replica<R> {
 
     /// How much more this call may do.
     fn room(&self) -> usize {
-        WORK_MAX.saturating_sub(self.work) as usize
+        if self.rules.bounds_work() { WORK_MAX.saturating_sub(self.work) as usize } else { usize::MAX }
     }
 
     fn shared_vector(&mut self) -> Arc<VersionVector> {

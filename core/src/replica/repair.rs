@@ -7,6 +7,7 @@
 use super::Replica;
 use super::peer::PeerId;
 use crate::covered::{Covered, Retirement};
+use crate::data::Key;
 use crate::edge::{DropReason, Event};
 use crate::identity::Incarnation;
 use crate::message::{Body, Content, Coverage, Shown, Supply, Version};
@@ -19,6 +20,7 @@ use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// After a failed pull the next one waits for this.
 const RETRY_PAUSE: Micros = Micros::from_millis(200);
@@ -26,6 +28,9 @@ const RETRY_PAUSE: Micros = Micros::from_millis(200);
 /// Where a pull ran out of time the next one from there waits twice as long for a frame, and so on, so often: a peer that
 /// is slow for good would else be asked again and again and never heard.
 const PATIENCE_DOUBLINGS: u32 = 4;
+
+/// Keys that were set aside and are not needed any more, in the pieces that they were allocated in.
+pub(super) type Discarded = Vec<Vec<(Key, Offered)>>;
 
 /// A fetch under way.
 #[derive(Debug, Clone)]
@@ -126,6 +131,26 @@ impl<R: Rules> Replica<R> {
             self.peer(pull.peer).pulls_late = 0;
         } else {
             self.pull_not_before = self.now.monotonic + RETRY_PAUSE;
+            self.discarded.extend(pull.aside.keys.into_chunks());
+            self.backlog |= !self.discarded.is_empty();
+        }
+    }
+
+    /// Gives back what failed pulls had set aside: it may be most of a store, and freeing it takes its time.
+    pub(super) fn free_discarded(&mut self) {
+        loop {
+            let room = self.room();
+            let Some(chunk) = self.discarded.last_mut() else { return };
+            if room == 0 {
+                self.backlog = true;
+                return;
+            }
+            let freed = chunk.len().min(room);
+            chunk.truncate(chunk.len() - freed);
+            self.work += freed as u32;
+            if chunk.is_empty() {
+                self.discarded.pop();
+            }
         }
     }
 
@@ -198,6 +223,7 @@ impl<R: Rules> Replica<R> {
         }
         if last {
             self.end_pull(true);
+            self.caught_up_with(id);
         } else {
             self.send(id, Body::Taken { id: name, frame });
         }

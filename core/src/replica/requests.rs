@@ -17,6 +17,10 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+/// Units of work that a request costs at least if it writes: a key looked at and written, and the log cut by as much as
+/// it grew. Pushes, and further cuts, take what room is left.
+const REQUEST_COSTS: usize = 3;
+
 impl<R: Rules> Replica<R> {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request) {
         let reply = match request {
@@ -113,6 +117,10 @@ impl<R: Rules> Replica<R> {
         let woken = self.waiting.covered(&self.covered, room);
         self.backlog |= woken.len() >= room && !self.waiting.is_empty();
         for id in woken {
+            if self.room() < REQUEST_COSTS {
+                self.backlog = true;
+                return;
+            }
             let Some((request, deadline)) = self.waiting.remove(id) else { continue };
             match self.gate(&request) {
                 None => {
@@ -123,7 +131,10 @@ impl<R: Rules> Replica<R> {
                     self.work += 1;
                     self.park_request(id, request, deadline);
                 }
-                Some(refusal) => self.reply(id, Reply::Refused(refusal)),
+                Some(refusal) => {
+                    self.work += 1;
+                    self.reply(id, Reply::Refused(refusal));
+                }
             }
         }
     }

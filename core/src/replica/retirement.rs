@@ -57,7 +57,7 @@ impl<R: Rules> Replica<R> {
             let present = self.view.lives_wanted().any(|life| life.incarnation == incarnation);
             !present && incarnation != self.me && self.everybody_covers(incarnation, through)
         };
-        let gone: Vec<_> = self.covered.vector().entries().filter(gone).take(RETIRE_MAX).collect();
+        let gone: Vec<_> = self.covered.vector().entries().filter(gone).take(RETIRE_MAX.min(self.room() / 2)).collect();
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
             let needs = if self.rules.retirement_depends() { needs } else { VersionVector::new() };

@@ -6,11 +6,10 @@
 
 use super::Replica;
 use super::peer::PeerId;
-use super::waiting::WAKE_MAX;
 use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
 use crate::message::{Ask, Body};
-use crate::request::Reply;
+use crate::request::{Reply, RequestId};
 use crate::rules::Rules;
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
@@ -31,6 +30,8 @@ pub(super) struct Rounds {
     last: u64,
     not_before: Time,
     outcomes: VecDeque<Outcome>,
+    /// Waiting requests from this one on have not been compared with the last outcome yet.
+    untold: Option<RequestId>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,7 +87,7 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         if !self.waiting.is_empty() {
             let mut doubts = core::mem::take(&mut self.rounds.doubts);
-            self.waiting.iter().take(16).for_each(|(_, past)| self.add_doubts(past, &mut doubts));
+            self.waiting.since(RequestId(0)).take(16).for_each(|(_, past)| self.add_doubts(past, &mut doubts));
             self.rounds.doubts = doubts;
         }
         if self.rounds.current.is_some() || self.rounds.doubts.is_empty() || now < self.rounds.not_before {
@@ -166,6 +167,7 @@ impl<R: Rules> Replica<R> {
         }
         let addresses = self.view.wanted().cloned().collect();
         self.rounds.outcomes.push_back(Outcome { events, held, addresses });
+        self.rounds.untold = Some(RequestId(0));
         self.tell_lost();
     }
 
@@ -221,12 +223,19 @@ impl<R: Rules> Replica<R> {
 
     /// Waiting requests whose past turned out to be lost get their answer.
     pub(super) fn tell_lost(&mut self) {
-        let lost = self.waiting.iter().filter_map(|(id, past)| Some((id, self.lost(past)?)));
-        let lost: Vec<_> = lost.take(WAKE_MAX).collect();
-        self.backlog |= lost.len() >= WAKE_MAX;
-        for (id, token) in lost {
-            self.waiting.remove(id);
-            self.reply(id, Reply::Lost { token });
+        let Some(from) = self.rounds.untold.take() else { return };
+        let room = self.room();
+        let looked: Vec<_> = self.waiting.since(from).take(room).map(|(id, past)| (id, self.lost(past))).collect();
+        self.work += looked.len() as u32;
+        if looked.len() == room {
+            self.rounds.untold = Some(looked.last().map_or(from, |&(id, _)| RequestId(id.0.saturating_add(1))));
+            self.backlog = true;
+        }
+        for (id, token) in looked {
+            if let Some(token) = token {
+                self.waiting.remove(id);
+                self.reply(id, Reply::Lost { token });
+            }
         }
     }
 }

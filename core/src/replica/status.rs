@@ -113,7 +113,7 @@ impl<R: Rules> Replica<R> {
         self.store.shown_of(&self.rules, key)
     }
 
-    /// What the last input cost: keys touched and 256-byte blocks copied, an upper bound.
+    /// What the last input cost, in the units of [`crate::WORK_MAX`].
     #[must_use]
     pub const fn work(&self) -> u32 {
         self.work

@@ -21,8 +21,6 @@ use core::ops::ControlFlow;
 
 /// A supply ends when nothing was taken for so many times the asker's own patience.
 const SUPPLY_PATIENCE: u64 = 4;
-/// Log entries looked at for one frame.
-const SCAN_MAX: usize = 1_024;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_pull(&mut self, id: PeerId, pull: u64, vector: Arc<VersionVector>) {
@@ -128,18 +126,18 @@ impl<R: Rules> Replica<R> {
         let mut ops: Vec<Arc<Op>> = Vec::new();
         let mut bytes = 0;
         let (ops_max, bytes_max) = (self.frame_items_max(), self.config.frame_bytes_max.max(1));
-        for _ in 0..SCAN_MAX {
+        for _ in 0..self.room() {
             if *next >= end || ops.len() >= ops_max || bytes >= bytes_max {
                 break;
             }
             let Some(op) = self.log.op(*next) else { break };
             *next += 1;
+            self.work += 1;
             if !self.covered.covers_in(vector, op.dot) {
                 bytes += op.bytes();
                 ops.push(op.clone());
             }
         }
-        self.work += ops.len() as u32;
         if !self.rules.supply_in_apply_order() {
             ops.sort_by_key(|op| op.dot);
         }

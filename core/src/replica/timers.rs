@@ -32,6 +32,7 @@ impl<R: Rules> Replica<R> {
             self.push_own();
             self.supply_all();
             self.trim_log();
+            self.free_discarded();
         }
     }
 

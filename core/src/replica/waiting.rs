@@ -12,9 +12,6 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// Requests that are told in one call that their writes are lost.
-pub(super) const WAKE_MAX: usize = 256;
-
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiting {
     requests: BTreeMap<RequestId, Waiter>,
@@ -78,9 +75,9 @@ impl Waiting {
         self.by_deadline.first().map(|&(deadline, _)| deadline)
     }
 
-    /// Every waiting request with the past that it waits for.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &VersionVector)> {
-        self.requests.iter().map(|(&id, waiter)| (id, &waiter.request.past))
+    /// The waiting requests from this one on, each with the past that it waits for.
+    pub(super) fn since(&self, first: RequestId) -> impl Iterator<Item = (RequestId, &VersionVector)> {
+        self.requests.range(first..).map(|(&id, waiter)| (id, &waiter.request.past))
     }
 
     pub(super) const fn bytes(&self) -> usize {

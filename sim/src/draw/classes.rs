@@ -9,7 +9,7 @@ use crate::random::{Domain, Draw, Source};
 
 const MS: u64 = 1_000;
 /// Copying a memory image switches most oracles off for the rest of a run, so it is rare.
-const TWIN_PARTS: u32 = 30_000;
+const TWIN_PARTS: u32 = 60_000;
 /// Clusters that start apart have little to do with each other for long, so it is rarer than the others.
 const APART_PARTS: u32 = 200_000;
 

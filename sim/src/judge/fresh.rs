@@ -14,17 +14,20 @@ pub(super) struct Ways {
     replicas: usize,
     /// Per link, the shortest time that a status took which was taken in.
     fastest: Vec<u64>,
+    /// When the present life at each replica began.
+    since: Vec<u64>,
     /// When each write was accepted.
     pub(super) made: Vec<u64>,
 }
 
 impl Ways {
     pub(super) fn new(replicas: usize) -> Self {
-        Self { replicas, fastest: vec![u64::MAX; replicas * replicas], made: Vec::new() }
+        Self { replicas, fastest: vec![u64::MAX; replicas * replicas], since: vec![0; replicas], made: Vec::new() }
     }
 
     /// Another life answers here: it has seen nothing, and others have seen nothing of it.
-    pub(super) fn forget(&mut self, replica: usize) {
+    pub(super) fn forget(&mut self, replica: usize, now: u64) {
+        self.since[replica] = now;
         for other in 0..self.replicas {
             self.fastest[replica * self.replicas + other] = u64::MAX;
             self.fastest[other * self.replicas + replica] = u64::MAX;
@@ -33,8 +36,12 @@ impl Ways {
 }
 
 impl Judge {
-    /// A status was taken in after so long.
+    /// A status was taken in after so long. One of the life before at that address says nothing of this one: lateness is
+    /// measured per life, because each has a clock of its own.
     pub fn on_status(&mut self, from: usize, to: usize, took: u64) {
+        if self.now - took <= self.ways.since[from] {
+            return;
+        }
         let fastest = &mut self.ways.fastest[from * self.ways.replicas + to];
         *fastest = took.min(*fastest);
     }

@@ -3,6 +3,7 @@
 use super::{Asked, Judge};
 use crate::adversity::Kind;
 use crate::bits;
+use crate::plan::Plan;
 use crate::subject::Probe;
 use crate::truth::Number;
 use crate::verdict::Invariant;
@@ -44,14 +45,20 @@ impl Judge {
                 });
             }
         }
-        self.ever_lost.extend(&lost);
         let wanted: Vec<Address> = probe.view().wanted().cloned().collect();
-        self.lost[replica].extend(lost.into_iter().map(|dot| Finding { dot, wanted: wanted.clone() }));
+        let findings = lost.into_iter().map(|dot| Finding { dot, wanted: wanted.clone() });
+        self.ever_lost.extend(findings.clone());
+        self.lost[replica].extend(findings);
     }
 
-    /// What was reported lost returns only by an operator's act, or with a cluster that is met later.
+    /// What was reported lost returns only by an operator's act. A round of one cluster says nothing of another that it
+    /// has not met, and whoever introduces them to each other acts.
     pub(super) fn check_came_back(&mut self, replica: usize, dot: Dot) {
-        if self.together && self.ever_lost.contains(&dot) && self.operators.rested() {
+        let was_asked = |finding: &Finding| {
+            let name = Plan::address(replica);
+            finding.dot == dot && finding.wanted.iter().any(|address| address.as_str() == name)
+        };
+        if self.operators.rested() && self.ever_lost.iter().any(was_asked) {
             self.fail(Invariant::Refusals, "lost_came_back", Some(replica), || {
                 format!("applied {dot}, which a round had found lost")
             });

@@ -10,13 +10,25 @@ pub(super) struct Operators {
     /// Per address: somebody asked a replica to remove it, or to add it.
     removed: Vec<bool>,
     added: Vec<bool>,
+    /// Per address: everybody was removed somewhere, so that everybody is wanted there, and nobody asked for that.
+    left: Vec<bool>,
     /// Per replica, the addresses that were not wanted there when last looked at, as bits.
     unwanted: Vec<u64>,
 }
 
+/// How an address stands in a view.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// It is wanted.
+    pub wanted: bool,
+    /// The last order that is known about it was to remove it.
+    pub ordered_out: bool,
+}
+
 impl Operators {
     pub(super) fn new(replicas: usize) -> Self {
-        Self { removed: vec![false; replicas], added: vec![false; replicas], unwanted: vec![0; replicas] }
+        let none = vec![false; replicas];
+        Self { removed: none.clone(), added: none.clone(), left: none, unwanted: vec![0; replicas] }
     }
 
     /// Nobody has removed or added anything yet.
@@ -37,13 +49,14 @@ impl Judge {
         self.operators.unwanted[replica] = 0;
     }
 
-    /// The view of a replica changed: is each address wanted in it? None for one that it has not met.
-    pub fn on_view(&mut self, replica: usize, wanted: &[Option<bool>]) {
+    /// The view of a replica changed: is each address wanted in it, and was it removed by the last order that is known
+    /// there? None for one that it has not met.
+    pub fn on_view(&mut self, replica: usize, view: &[Option<Standing>]) {
         let before = std::mem::take(&mut self.operators.unwanted[replica]);
-        let was_removed = |address: usize| self.operators.removed[address];
-        // Where nobody is left everybody is, and that is nobody's act.
-        let everybody_went = (0..wanted.len()).all(|address| wanted[address].is_none() || was_removed(address));
-        for (address, &wanted) in wanted.iter().enumerate() {
+        for (address, standing) in view.iter().enumerate() {
+            let wanted = standing.map(|standing| standing.wanted);
+            // Where nobody is left everybody is. The next order that anybody gives says so to all.
+            self.operators.left[address] |= standing.is_some_and(|standing| standing.wanted && standing.ordered_out);
             let was_wanted = before >> address & 1 == 0;
             self.operators.unwanted[replica] |= u64::from(wanted == Some(false)) << address;
             if wanted == Some(false) && !self.operators.removed[address] {
@@ -52,16 +65,15 @@ impl Judge {
                 });
             } else if wanted == Some(true)
                 && !was_wanted
-                && self.together
                 && !self.operators.added[address]
-                && !everybody_went
+                && !self.operators.left[address]
             {
                 self.fail(Invariant::Membership, "removal_withdrawn", Some(replica), || {
                     format!("wants replica {address} again, which no operator added")
                 });
             }
         }
-        if !wanted.contains(&Some(true)) {
+        if !view.iter().flatten().any(|standing| standing.wanted) {
             self.fail(Invariant::Membership, "nobody_wanted", Some(replica), || "wants nobody, itself included".into());
         }
     }

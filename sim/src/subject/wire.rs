@@ -2,7 +2,8 @@
 
 use crate::random::{Words, scale};
 use hence_core::{Address, Body, ClusterTag, Content, Message, Op, Version, VersionVector};
-use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};
+use hence_transport::codec::{FrameReader, FrameWriter, HEAD_BYTES, OpMemo};
+use std::ops::Range;
 
 /// Head of a frame, the sender's address and the numbers of the link.
 const FRAME: u64 = 48;
@@ -10,6 +11,8 @@ const FRAME: u64 = 48;
 const ENTRY: u64 = 10;
 /// A row of a view.
 const ROW: u64 = 34;
+/// Where a frame has the checksum of all its other bytes.
+const CHECKSUM: Range<usize> = 12..16;
 
 /// About how many bytes this takes on the wire, cheap to say.
 pub(super) fn bytes(message: &Message) -> u64 {
@@ -42,7 +45,7 @@ pub(super) fn bytes(message: &Message) -> u64 {
 }
 
 /// Encodes the message, changes one to four bits, or cuts it short, and reads it. What was whole must read back.
-pub(super) fn damage(from: &Address, message: &Message, words: Words) -> Result<(), String> {
+pub(super) fn damage(from: &Address, message: &Message, words: Words, sealed: bool) -> Result<(), String> {
     let cluster = ClusterTag::of("hence");
     let mut writer = FrameWriter::new(cluster, from.clone());
     let mut bytes = Vec::new();
@@ -68,6 +71,12 @@ pub(super) fn damage(from: &Address, message: &Message, words: Words) -> Result<
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
         }
+    }
+    if sealed && bytes.len() > HEAD_BYTES {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&bytes[..CHECKSUM.start]);
+        hasher.update(&bytes[CHECKSUM.end..]);
+        bytes[CHECKSUM].copy_from_slice(&hasher.finalize().to_be_bytes());
     }
     match read(&bytes) {
         Err(_) | Ok(None) => Ok(()),

@@ -94,8 +94,9 @@ impl<S: Subject> World<S> {
         }
         let settings = &self.plan.settings;
         let patience = settings.join_alone_after.max(settings.join_alone_after_contact);
-        // What it had begun with somebody who fell silent ends with suspicion.
-        let most = (patience + settings.suspect_after_max + 2_000_000) * 5 / 4 + 4 * node.slow_by;
+        // What it had begun with somebody who fell silent ends with suspicion; whom nobody ever spoke to need not wait so long.
+        let begun = if node.spoken_to { settings.suspect_after_max + 2_000_000 } else { 100_000 };
+        let most = (patience + begun) * 5 / 4 + 4 * node.slow_by;
         let alone_for = self.now - node.quiet_since;
         if alone_for > most {
             self.judge.fail(Invariant::Liveness, "not_serving_alone", Some(replica), || {

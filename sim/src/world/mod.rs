@@ -109,6 +109,8 @@ struct Node<S: Subject> {
     quiet_since: u64,
     /// It has been up in this life of its process.
     was_up: bool,
+    /// Somebody spoke to this life.
+    spoken_to: bool,
     /// How late everything reaches it.
     slow_by: u64,
     pauses: u16,
@@ -242,7 +244,6 @@ impl<S: Subject> World<S> {
         let address = |n: usize| Address::parse(&Plan::address(n)).expect("a valid address");
         let mut judge = Judge::new(replicas, keys.clone(), writes_max);
         let all_together = plan.replicas.iter().all(|replica| replica.knows == 0);
-        judge.together = all_together;
         judge.roomy_logs = all_together && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
         let history = History::new(keys.len(), writes_max);
         let client =
@@ -258,6 +259,7 @@ impl<S: Subject> World<S> {
             timer_slot: (0, 0),
             quiet_since: 0,
             was_up: false,
+            spoken_to: false,
             slow_by: 0,
             pauses: 0,
             crashes: 0,

@@ -2,6 +2,7 @@
 
 use super::{Frame, Happening, World};
 use crate::adversity::Kind;
+use crate::judge::membership::Standing;
 use crate::network::{Fate, QUEUED_MAX};
 use crate::observe::Note;
 use crate::random::{Domain, chance, mix};
@@ -76,7 +77,7 @@ impl<S: Subject> World<S> {
                     format!("says that others know its write {counter}, which it never made")
                 });
             }
-            Event::Diverged(_) | Event::Impersonated { .. } if self.judge.contested => Kind::TwinNoticed,
+            Event::Diverged(_) | Event::Impersonated { .. } if self.judge.contested => return self.note_copy(),
             Event::Impersonated { .. } => return,
             Event::Diverged(peer) => {
                 return self.judge.fail(Invariant::Convergence, "noticed", Some(replica), || {
@@ -117,10 +118,13 @@ impl<S: Subject> World<S> {
 
     fn on_view_changed(&mut self, replica: usize) {
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
-        let met = |address| probe.view().row(address).is_some_and(|row| row.counter > 0);
-        let wanted = |address| met(address).then(|| probe.view().is_wanted(address));
-        let wanted: Vec<Option<bool>> = self.addresses.iter().map(wanted).collect();
-        self.judge.on_view(replica, &wanted);
+        let view = probe.view();
+        let standing = |address| {
+            let row = view.row(address).filter(|row| row.counter > 0)?;
+            Some(Standing { wanted: view.is_wanted(address), ordered_out: row.counter.is_multiple_of(2) })
+        };
+        let standings: Vec<Option<Standing>> = self.addresses.iter().map(standing).collect();
+        self.judge.on_view(replica, &standings);
     }
 
     fn transmit(&mut self, from: usize, to: usize, message: S::Message, step: u64) {
@@ -170,7 +174,11 @@ impl<S: Subject> World<S> {
             Some(Tampering::NoLoss) => fate.lost = false,
             Some(Tampering::NoOvertaking) => fate.overtakes = false,
             Some(
-                Tampering::CutsDoNothing | Tampering::SameBirth | Tampering::CrashKeepsMemory | Tampering::Blind(_),
+                Tampering::CutsDoNothing
+                | Tampering::SameBirth
+                | Tampering::CrashKeepsMemory
+                | Tampering::DamageUnseen
+                | Tampering::Blind(_),
             )
             | None => {}
         }
@@ -239,7 +247,8 @@ impl<S: Subject> World<S> {
     fn damage(&mut self, frame: &Frame<S::Message>, word: u32) {
         self.count(Kind::FrameDamaged);
         let words = self.source.words(mix(frame.cause, u64::from(word)));
-        if let Some(Err(problem)) = S::damage(&self.addresses[usize::from(frame.from)], &frame.message, words) {
+        let sealed = self.tampering == Some(Tampering::DamageUnseen);
+        if let Some(Err(problem)) = S::damage(&self.addresses[usize::from(frame.from)], &frame.message, words, sealed) {
             self.judge.fail(Invariant::Frames, "damage_taken", Some(frame.to.into()), || problem);
         }
     }
@@ -291,7 +300,7 @@ impl<S: Subject> World<S> {
         let traits = S::traits(&frame.message);
         self.idle_events += u64::from(frame.ping);
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
-        self.nodes[to].quiet_since = self.now;
+        (self.nodes[to].quiet_since, self.nodes[to].spoken_to) = (self.now, true);
         self.dropped = false;
         let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
         let address = self.addresses[from].clone();

@@ -25,7 +25,7 @@ impl<S: Subject> World<S> {
         let node = &mut self.nodes[replica];
         node.clock = Clock::new(self.now, origin, self.plan.replicas[replica].drift, node.wall_ahead);
         let now = node.clock.now(self.now);
-        (node.quiet_since, node.was_up) = (self.now, false);
+        (node.quiet_since, node.spoken_to, node.was_up) = (self.now, false, false);
         let view = self.plan.known_to(replica).map(|n| self.addresses[n].clone()).collect();
         let identity = Identity { address: self.addresses[replica].clone(), view };
         let mut subject = S::start(&self.setup, self.config.clone(), identity, seed, now);

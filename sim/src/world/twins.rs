@@ -31,6 +31,13 @@ impl<S: Subject> World<S> {
         self.reschedule(replica);
     }
 
+    /// Somebody reported the copy. One run may hear that a thousand times, so it counts once.
+    pub(super) fn note_copy(&mut self) {
+        if self.judge.counts.count(Kind::TwinNoticed) == 0 {
+            self.count(Kind::TwinNoticed);
+        }
+    }
+
     /// What is sent to the address reaches one of the two.
     pub(super) fn maybe_swap(&mut self, replica: usize, cause: u64) {
         if self.nodes[replica].twin.is_some() && self.source.words(mix(cause, 9)).word(0) & 1 == 1 {
