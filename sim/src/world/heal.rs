@@ -94,8 +94,10 @@ impl<S: Subject> World<S> {
         }
         let settings = &self.plan.settings;
         let patience = settings.join_alone_after.max(settings.join_alone_after_contact);
-        // What it had begun with somebody who fell silent ends with suspicion; whom nobody ever spoke to need not wait so long.
-        let begun = if node.spoken_to { settings.suspect_after_max + 2_000_000 } else { 100_000 };
+        // What it had begun with somebody who fell silent ends with suspicion, and what it was late for itself is forgiven;
+        // whom nobody ever spoke to, and who was always run, need not wait so long.
+        let plain = !node.spoken_to && self.runs_well(replica);
+        let begun = if plain { 100_000 } else { settings.suspect_after_max + 2_000_000 };
         let most = (patience + begun) * 5 / 4 + 4 * node.slow_by;
         let alone_for = self.now - node.quiet_since;
         if alone_for > most {
