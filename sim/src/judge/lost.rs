@@ -52,7 +52,7 @@ impl Judge {
     }
 
     /// What was reported lost returns only by an operator's act. A round of one cluster says nothing of another that it
-    /// has not met, and whoever introduces them to each other acts.
+    /// has not met, and whoever introduces them to each other, or starts a newcomer that does, is an operator.
     pub(super) fn check_came_back(&mut self, replica: usize, dot: Dot) {
         let was_asked = |finding: &Finding| {
             let name = Plan::address(replica);

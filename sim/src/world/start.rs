@@ -33,6 +33,10 @@ impl<S: Subject> World<S> {
         let incarnation = subject.probe().map(|probe| probe.incarnation());
         node.subject = Some(subject);
         self.judge.on_start(replica, incarnation);
+        if self.plan.replicas[replica].start_at >= self.plan.heal_at {
+            // Whoever starts a newcomer tells it of others, and so introduces these to each other.
+            self.judge.on_operator(replica, false);
+        }
         self.note(Some(replica), || Note::Started { life, incarnation });
         let cause = mix(Domain::Birth as u64, birth);
         self.name(cause, || format!("start {}.{life}", Plan::name(replica)));
