@@ -213,6 +213,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn caught_up_with(&mut self, id: PeerId) {
         if let Some(Joining { goal: Some((source, goal)), .. }) = &mut self.joining
             && *source == id
+            && self.rules.goal_ends_with_its_source()
         {
             *goal = Arc::default();
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const BATCH: u64 = 32;
 
 /// A campaign of so many schedules that a mutant of the simulator passes has not found it.
-const CAMPAIGN_MAX: u64 = 1_000;
+const CAMPAIGN_MAX: u64 = 4_000;
 
 /// Schedules until found, for each kill, and how it was found.
 struct Row {
