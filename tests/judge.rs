@@ -297,6 +297,31 @@ fn counterexamples_are_minimal() {
     println!("{count} counterexamples, {:.1} operations each", f64::from(operations as u32) / f64::from(count));
 }
 
+/// What was found in a large history is what its counterexample shows, with what led to it: not a PUT that met
+/// something where its counterexample has nothing, nor a value that nobody wrote because its PUT was left out.
+#[test]
+fn counterexamples_of_large_histories_keep_the_violation() {
+    let mut kinds = std::collections::BTreeMap::<&str, u32>::new();
+    for (seed, bug) in (0..10).flat_map(|seed| Bug::ALL.map(|bug| (seed, bug))) {
+        let shape = Shape { seed, operations: 1_200, sessions: 5, keys: 8, bug: Some(bug), ..Shape::default() };
+        let operations: Vec<Operation> = Generator::new(shape).collect();
+        let history = History::of(&operations).expect("a history");
+        let report = judge(&history, Options::default()).expect("it fits together");
+        let Some(kind) = report.kind() else { continue };
+        let found = report.counterexample(&history, Options::default()).expect("it is broken");
+        let alone: Vec<Operation> = found.history().operations().collect();
+        assert_eq!(found.kind(), kind, "{bug:?}, seed {seed}\n{}", found.prose());
+        assert!(found.is_minimal(), "{bug:?}, seed {seed}: {} operations", alone.len());
+        assert!(judged(&alone).verdict(found.level()) == Verdict::Broken, "{bug:?}, seed {seed}\n{}", found.prose());
+        let puts = operations.iter().filter(|put| put.action == Action::Put && put.key == alone[0].key).count();
+        assert!(alone.len() > 1 || puts < 2, "{bug:?}, seed {seed}\n{}", found.prose());
+        assert!(alone.len() <= 16, "{bug:?}, seed {seed}: {} operations\n{}", alone.len(), found.prose());
+        *kinds.entry(kind).or_default() += 1;
+    }
+    println!("{kinds:?}");
+    assert!(kinds.len() >= 3, "{kinds:?}");
+}
+
 /// Deletes that nobody read are guessed at once and not one after another: the walks do not grow with the history.
 #[test]
 fn deletes_do_not_multiply_the_walks() {
@@ -360,6 +385,27 @@ fn large_histories_are_classified() {
     assert!(weakest < Level::Causal, "{weakest:?}");
     let found = report.counterexample(&history, Options::default()).expect("it is broken");
     assert!(found.broken().contains(&weakest), "{}", found.prose());
+}
+
+/// Replicas that never agree are named with what they showed.
+#[test]
+fn final_reads_that_differ_are_told() {
+    let mut operations: Vec<Operation> = Vec::new();
+    for (id, value) in [(0, "1"), (1, "2")] {
+        let mut put = Operation::new(id, "a", Action::Put, "x");
+        (put.value, put.status, put.token_out) = (Some(value.into()), 204, Some(format!("t{id}")));
+        operations.push(put);
+    }
+    for (id, value, replica) in [(2, "1", "r0"), (3, "2", "r1")] {
+        let mut read = Operation::new(id, "b", Action::Get, "x");
+        (read.value, read.status, read.replica) = (Some(value.into()), 200, replica.into());
+        (read.token_in, read.merged_from) = (Some("t0".into()), vec!["t1".into()]);
+        operations.push(read);
+    }
+    let history = History::of(&operations).expect("a history");
+    let report = judge(&history, Options::default()).expect("it fits together");
+    let told = report.disagreement(&history).expect("they differ");
+    assert!(told.contains("GET x: 1 at r0 [id 2]") && told.contains("GET x: 2 at r1 [id 3]"), "{told}");
 }
 
 /// A 304 whose version nobody answered for says that something was there.

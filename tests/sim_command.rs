@@ -53,6 +53,30 @@ fn shards_add_up() {
     assert!(whole.contains(&format!("hash of all traces {hash:016x}")), "{whole}");
 }
 
+/// What a run's clients saw is a history for `check`: fine with the sound rules, broken with a bug that clients see.
+#[test]
+fn a_run_writes_its_history() {
+    let judged = |seed: u64, more: &[&str], name: &str| {
+        let path = folder().join(name);
+        let file = path.to_str().expect("a plain path");
+        let run = sim(&[&["run", "--seed", &seed.to_string(), "--history", file], more].concat());
+        // Where a memory image was copied, two writes may have one name, and there is no history.
+        let is_written = text(&run).contains("operations of clients");
+        assert!(is_written || text(&run).contains("this run has no history"), "{}", text(&run));
+        is_written.then(|| sim(&["check", file]))
+    };
+    let fine: Vec<Output> = (0..5).filter_map(|seed| judged(seed, &[], "sound.jsonl")).collect();
+    assert!(!fine.is_empty());
+    for check in fine {
+        assert_eq!(check.status.code(), Some(0), "{}", text(&check));
+    }
+    let mut naive = (0..200).filter_map(|seed| judged(seed, &["--baseline"], "naive.jsonl"));
+    let broken = naive.find(|check| check.status.code() == Some(1)).expect("the naive scheme is seen through");
+    assert!(text(&broken).contains("the weakest broken level is"), "{}", text(&broken));
+    let many = sim(&["run", "--seeds", "0..2", "--history", "never.jsonl"]);
+    assert_eq!(many.status.code(), Some(2), "{}", text(&many));
+}
+
 #[test]
 fn two_processes_print_the_same_hashes() {
     let hashes = || text(&sim(&["hashes", "--count", "40"]));

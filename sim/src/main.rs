@@ -126,6 +126,9 @@ struct Run {
     /// Judge every run by what its clients saw, too, not only one in ten and those that fail
     #[arg(long)]
     judged: bool,
+    /// Write what the clients of this one run saw, as a history for `check`
+    #[arg(long, requires = "seed")]
+    history: Option<PathBuf>,
     /// What plans to draw: mixed, general, retirement, lost-writes, transfer, membership, deletes, clocks, links,
     /// joining or speed
     #[arg(long, default_value = "mixed")]

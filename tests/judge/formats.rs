@@ -5,6 +5,7 @@ use hence_sim::check::formats::{self, Format};
 use hence_sim::check::generate::{Bug, Generator, Shape};
 use hence_sim::check::history::{Action, History, Operation};
 use hence_sim::check::{Level, Options, Verdict, judge};
+use hence_sim::random::mix;
 
 fn plain(shape: Shape) -> Shape {
     Shape { deletes: 0, exact: false, siblings: 0, unknown: 0, ..shape }
@@ -168,8 +169,10 @@ fn a_cut_off_tail_is_a_warning() {
         &History::of(&Generator::new(Shape::default()).take(12).collect::<Vec<_>>()).expect("a history"),
         Format::Json,
     );
-    for end in 0..whole.len() {
-        assert!(end == 0 || complaint(&whole[..end]).starts_with("read"), "{}", complaint(&whole[..end]));
+    let first = whole.find('\n').expect("a line");
+    for end in 1..whole.len() {
+        let start = if end < first { "line 1: no operation is in this file; line 1 is cut off" } else { "read" };
+        assert!(complaint(&whole[..end]).starts_with(start), "{}", complaint(&whole[..end]));
     }
 }
 
@@ -203,6 +206,69 @@ fn what_was_sent_counts_without_an_answer() {
     ];
     for (text, start) in cases {
         assert!(complaint(&format!("{text}\n")).starts_with(start), "{}", complaint(&format!("{text}\n")));
+    }
+}
+
+/// A file that was damaged anywhere is refused with its line or judged; what is judged broken is explained.
+#[test]
+fn damaged_files_are_refused_or_judged() {
+    let mut counts = std::collections::BTreeMap::<&str, u32>::new();
+    for round in 0..3_000_u64 {
+        let draw = |at: u64, below: usize| (mix(mix(round, 7), at) % below as u64) as usize;
+        let format = [Format::Json, Format::Plume, Format::Edn][draw(0, 3)];
+        let shape = Shape {
+            seed: round / 50,
+            operations: 30,
+            bug: [None, Some(Bug::IgnoresTokens)][draw(1, 2)],
+            ..Shape::default()
+        };
+        let shape = if format == Format::Plume { plain(shape) } else { shape };
+        let history = History::of(&Generator::new(shape).collect::<Vec<_>>()).expect("a history");
+        let mut text = exported(&history, format).into_bytes();
+        for blow in 1..=1 + draw(2, 3) as u64 {
+            damage(&mut text, |what, below| draw(blow * 100 + what, below));
+        }
+        let end = match formats::read(&text[..], Some(format)).map_err(|error| error.to_string()) {
+            Err(error) => refused(&error),
+            Ok(history) => match judge(&history, Options::default()) {
+                Err(error) => refused(&error.to_string()),
+                Ok(report) if report.weakest_broken().is_some() => {
+                    let found = report.counterexample(&history, Options::default()).expect("it is broken");
+                    assert!(!found.prose().is_empty() && !found.diagram().is_empty() && !found.svg().is_empty());
+                    "broken"
+                }
+                Ok(_) => "not broken",
+            },
+        };
+        *counts.entry(end).or_default() += 1;
+    }
+    println!("{counts:?}");
+    assert!(counts.len() == 3 && counts.values().all(|&count| count >= 100), "{counts:?}");
+}
+
+fn refused(error: &str) -> &'static str {
+    assert!(error.starts_with("line "), "{error}");
+    "refused"
+}
+
+/// One blow: a byte changed, lost or added, a piece lost or told twice, the rest cut off, another digit.
+fn damage(text: &mut Vec<u8>, draw: impl Fn(u64, usize) -> usize) {
+    let (at, to) = (draw(0, text.len()), draw(1, text.len()));
+    let piece = at..(at + 1 + draw(2, 200)).min(text.len());
+    match draw(3, 8) {
+        0 => text[at] = draw(4, 256) as u8,
+        1 => _ = text.remove(at),
+        2 => text.insert(at, b"09\\\"{}[](),:-rw\n"[draw(4, 17)]),
+        3 => _ = text.drain(piece),
+        4 => {
+            let again = text[piece].to_vec();
+            text.splice(to..to, again);
+        }
+        5 => text.truncate(at + 1),
+        _ => {
+            let digit = text[at..].iter().position(u8::is_ascii_digit).map_or(at, |next| at + next);
+            text[digit] = b'0' + draw(4, 10) as u8;
+        }
     }
 }
 

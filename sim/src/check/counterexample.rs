@@ -12,11 +12,19 @@ use super::pass::{Break, Debt};
 use super::problem::{DELETE, Edge, Node, PUT, Problem, View, WINNER};
 use super::report::{Options, Report, Verdict};
 use super::rows::Rows;
-use super::search::{Decision, Forced, Level, decide};
-use std::collections::BTreeSet;
+use super::search::{Budget, Decision, Forced, Level, decide};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// Larger than this, a history is not shrunk as a whole, but from what its violation names.
 const WHOLE_MAX: usize = 600;
+
+/// How many walks one step of shrinking gets.
+const STEP_WALKS: u64 = 300;
+
+/// How many nodes all steps together may walk; some ten seconds.
+const WORK_MAX: u64 = 20_000_000;
 
 /// A violation, as small as it gets.
 #[derive(Debug)]
@@ -52,6 +60,12 @@ impl Counterexample {
         Level::ALL.into_iter().filter(|&level| report.verdict(level) == Verdict::Broken).collect()
     }
 
+    /// What these operations do wrong, in a few words: the same as the whole history.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.wrong.name()
+    }
+
     /// Whether each operation was shown to be necessary.
     #[must_use]
     pub const fn is_minimal(&self) -> bool {
@@ -66,14 +80,14 @@ impl Report {
         let (level, wrong, forced) = self.found.as_ref()?;
         let mut problem = Problem::of(history, options.program_order).ok()?;
         problem.blind = options.blind;
-        let mut shrinker = Shrinker::new(history, &problem, *level, options);
+        let mut shrinker = Shrinker::new(history, &problem, *level, wrong, options);
         let mut kept = shrinker.start(wrong, forced);
         shrinker.shrink(&mut kept);
         while shrinker.forget(&kept) {
             shrinker.shrink(&mut kept);
         }
         let minimal = shrinker.is_minimal(&kept);
-        let small = part(history, &problem, &kept, &shrinker.silent)?;
+        let small = shrinker.part(&kept)?;
         let mut small_problem = Problem::of(&small, false).ok()?;
         small_problem.blind = options.blind;
         let Decision::Broken(wrong, forced) = decide(&small_problem, *level, &mut options.budget.clone()) else {
@@ -88,14 +102,39 @@ struct Shrinker<'a> {
     problem: &'a Problem,
     level: Level,
     options: Options,
+    /// What the whole history does wrong: what is left must do the same.
+    kind: Kind,
     /// The whole history's order; nothing when it has none.
     rows: Option<Rows<u32>>,
     /// Operations whose answers are forgotten as far as they can be.
     silent: BTreeSet<Node>,
+    /// Reads of which nothing is left but that they came between others.
+    muted: BTreeSet<Node>,
+    /// What is known of each event that was asked about.
+    fates: RefCell<BTreeMap<Node, Rc<Fate>>>,
+    /// How many nodes may still be walked.
+    work: Cell<u64>,
+}
+
+/// The puts of an event's key by what the whole history's order says of them when the event came.
+#[derive(Debug, Default)]
+struct Fate {
+    /// Certainly replaced or deleted.
+    gone: BTreeSet<Node>,
+    /// Neither that, nor made only after the event.
+    perhaps_alive: BTreeSet<Node>,
+}
+
+/// How a violation shows itself, and what exactly is said where one answer alone cannot be.
+type Kind = (&'static str, Option<String>);
+
+fn kind(problem: &Problem, wrong: &Break) -> Kind {
+    let said = problem.nonsense.as_ref().filter(|_| matches!(wrong, Break::Nonsense(_)));
+    (wrong.name(), said.map(|nonsense| nonsense.text.clone()))
 }
 
 impl<'a> Shrinker<'a> {
-    fn new(history: &'a History, problem: &'a Problem, level: Level, options: Options) -> Self {
+    fn new(history: &'a History, problem: &'a Problem, level: Level, wrong: &Break, options: Options) -> Self {
         let is_ordered = problem.cycle.is_none();
         // A walk that stops early has rows for a part only, so the rows are made without looking at anything.
         let rows = is_ordered.then(|| {
@@ -106,31 +145,186 @@ impl<'a> Shrinker<'a> {
             }
             rows
         });
-        Self { history, problem, level, options, rows, silent: BTreeSet::new() }
+        let (kind, work) = (kind(problem, wrong), Cell::new(WORK_MAX));
+        Self {
+            history,
+            problem,
+            level,
+            options,
+            kind,
+            rows,
+            silent: BTreeSet::new(),
+            muted: BTreeSet::new(),
+            fates: RefCell::default(),
+            work,
+        }
     }
 
-    /// Where to begin: everything, or what the violation names and what connects it, if that is broken already.
-    fn start(&self, wrong: &Break, forced: &[Forced]) -> Vec<Node> {
+    /// Where to begin: everything, or what the violation names and what connects it, if that violates already.
+    fn start(&mut self, wrong: &Break, forced: &[Forced]) -> Vec<Node> {
         let all: Vec<Node> = (0..self.problem.operations as Node).collect();
-        let named = match wrong {
+        if all.len() <= WHOLE_MAX && !matches!(wrong, Break::Nonsense(_)) {
+            return all;
+        }
+        let named = self.named(wrong);
+        let near = self.connected(named.clone(), forced);
+        // What lies on the way only has to have happened.
+        let on_the_way = |node: &Node| self.problem.is(*node, PUT | DELETE) && !named.contains(node);
+        self.silent = near.iter().copied().filter(on_the_way).collect();
+        let near = self.completed(near);
+        let keys: BTreeSet<u32> = named.iter().map(|&node| self.problem.key[node as usize]).collect();
+        let of_keys = all.iter().copied().filter(|&node| keys.contains(&self.problem.key[node as usize]));
+        let wide = self.completed(of_keys.chain(near.iter().copied()).collect());
+        for kept in [near, wide] {
+            self.hush(&kept);
+            if self.violates(&kept) {
+                return kept;
+            }
+            self.silent.clear();
+            self.muted.clear();
+        }
+        all
+    }
+
+    /// What a violation is about.
+    fn named(&self, wrong: &Break) -> Vec<Node> {
+        match wrong {
             Break::Nonsense(event) => vec![*event],
-            Break::Cycle(nodes) | Break::Arbitration(nodes) => nodes.clone(),
+            Break::Cycle(nodes) => nodes.clone(),
+            Break::Arbitration(nodes) => {
+                let pairs = nodes.iter().zip(nodes.iter().cycle().skip(1));
+                let readers: Vec<Node> = pairs.filter_map(|(&loser, &winner)| self.chose(loser, winner)).collect();
+                nodes.iter().copied().chain(readers).collect()
+            }
             Break::Overwritten { event, shown, write } => vec![*event, *shown, *write],
             Break::Missing { event, put } => vec![*event, *put],
-            Break::NotAlive { event } => vec![*event],
-        };
-        let small = self.connected(named, forced);
-        if matches!(wrong, Break::Nonsense(_)) || all.len() > WHOLE_MAX {
-            let deletes = self.deletes_that_matter(&small);
-            let mut kept = small;
-            kept.extend(deletes);
+            Break::NotAlive { event } => {
+                let last = self.problem.last_writes(*event);
+                let same = |&write: &Node| self.problem.key[write as usize] == self.problem.key[*event as usize];
+                let removed = self.removed_before(*event);
+                removed.into_iter().chain(last.into_iter().filter(same)).chain([*event]).collect()
+            }
+        }
+    }
+
+    /// A read that had both in its past and returned the winner.
+    fn chose(&self, loser: Node, winner: Node) -> Option<Node> {
+        let problem = self.problem;
+        let knew = |event: Node| problem.shown(event).contains(&loser) || self.precedes(loser, event);
+        let mut events = 0..problem.operations as Node;
+        events.find(|&event| problem.is(event, WINNER) && problem.shown(event).first() == Some(&winner) && knew(event))
+    }
+
+    /// Whether a write is in the past of an event.
+    fn precedes(&self, write: Node, event: Node) -> bool {
+        let Some(rows) = &self.rows else { return false };
+        let mut last = self.problem.last_writes(event).into_iter();
+        last.any(|last| last == write || rows.before(self.problem, write, last))
+    }
+
+    /// The last put that was surely gone before an event, and what came after it: the story of why nothing was there.
+    fn removed_before(&self, event: Node) -> Vec<Node> {
+        let (Some(rows), Some(&put)) = (&self.rows, self.fate(event).gone.last()) else { return Vec::new() };
+        let writes = self.problem.index.writes(self.problem.key[event as usize]).iter().copied();
+        let after = writes.filter(|&write| rows.before(self.problem, put, write) && self.precedes(write, event)).min();
+        after.into_iter().chain([put]).collect()
+    }
+
+    /// What became of the puts of an event's key until it came.
+    fn fate(&self, event: Node) -> Rc<Fate> {
+        if let Some(known) = self.fates.borrow().get(&event) {
+            return known.clone();
+        }
+        let (mut fate, problem) = (Fate::default(), self.problem);
+        if let Some(rows) = &self.rows {
+            let before = |a: Node, b: Node| rows.before(problem, a, b);
+            let (first, last) = (problem.first_writes(event), problem.last_writes(event));
+            let writes = problem.index.writes(problem.key[event as usize]);
+            let precedes = |write: &Node| last.iter().any(|&last| last == *write || before(*write, last));
+            let past: Vec<Node> = writes.iter().copied().filter(precedes).collect();
+            for &put in writes.iter().filter(|&&put| problem.is(put, PUT)) {
+                if past.iter().any(|&write| before(put, write)) {
+                    fate.gone.insert(put);
+                } else if !first.iter().any(|&first| first == put || before(first, put)) {
+                    fate.perhaps_alive.insert(put);
+                }
+            }
+        }
+        let fate = Rc::new(fate);
+        self.fates.borrow_mut().insert(event, fate.clone());
+        fate
+    }
+
+    /// With whatever may not be left out beside these: what they showed, what may excuse them, what they may have met.
+    fn completed(&self, mut kept: Vec<Node>) -> Vec<Node> {
+        loop {
             kept.sort_unstable();
             kept.dedup();
-            if self.is_broken(&kept) {
+            let known = kept.len();
+            let reads = kept.iter().filter(|&&node| !self.problem.is(node, PUT | DELETE));
+            let mut more: Vec<Node> = reads.flat_map(|&node| self.problem.shown(node)).copied().collect();
+            more.extend(self.excuses_among(&kept));
+            more.extend(self.perhaps_met_by(&kept));
+            more.extend(self.nameless_beside(&kept));
+            kept.extend(more);
+            kept.sort_unstable();
+            kept.dedup();
+            if kept.len() == known {
                 return kept;
             }
         }
-        all
+    }
+
+    /// The deletes that may excuse what these do not show.
+    fn excuses_among(&self, kept: &[Node]) -> Vec<Node> {
+        let Some(rows) = &self.rows else { return Vec::new() };
+        let mut found = Vec::new();
+        for &event in kept.iter().filter(|&&event| self.asks(event)) {
+            let key = self.problem.key[event as usize];
+            let puts = kept.iter().filter(|&&put| self.problem.is(put, PUT) && self.problem.key[put as usize] == key);
+            for &put in puts.filter(|&&put| put != event && !self.problem.shown(event).contains(&put)) {
+                let ways = super::candidates::removers(self.problem, rows, put, event);
+                found.extend(ways.iter().map(|way| way.write).filter(|&write| self.problem.is(write, DELETE)));
+            }
+        }
+        found
+    }
+
+    /// The puts that may have been alive where one of these says that it met something.
+    fn perhaps_met_by(&self, kept: &[Node]) -> Vec<Node> {
+        let is_alive = |&event: &Node| self.problem.view(event) == View::Alive && !self.silent.contains(&event);
+        let alive = kept.iter().copied().filter(is_alive);
+        alive.flat_map(|event| self.fate(event).perhaps_alive.iter().copied().collect::<Vec<_>>()).collect()
+    }
+
+    /// For each of these that names versions of unanswered puts, such a put: without one the names mean nothing.
+    fn nameless_beside(&self, kept: &[Node]) -> Vec<Node> {
+        let is_partial = |&event: &Node| {
+            self.problem.view(event) == View::Found
+                && !self.silent.contains(&event)
+                && names_versions(self.history, event)
+        };
+        let nameless = |event: Node| {
+            let writes = self.problem.index.writes(self.problem.key[event as usize]).iter().copied();
+            writes.filter(|&put| is_nameless(self.history, put)).min()
+        };
+        let partial = kept.iter().copied().filter(is_partial).filter(|_| self.rows.is_some());
+        partial.filter_map(nameless).collect()
+    }
+
+    /// Takes back what answers say of puts that are left out.
+    fn hush(&mut self, kept: &[Node]) {
+        let is_out = |put: &Node| kept.binary_search(put).is_err();
+        for &node in kept {
+            let shown = self.problem.shown(node);
+            if self.problem.is(node, PUT | DELETE) && shown.iter().any(is_out) {
+                self.silent.insert(node);
+            } else if shown.first().is_some_and(is_out) {
+                self.muted.insert(node);
+            } else if shown.iter().any(is_out) {
+                self.silent.insert(node);
+            }
+        }
     }
 
     /// What is named, what forced it, and the shortest ways between them.
@@ -149,29 +343,19 @@ impl<'a> Shrinker<'a> {
         nodes.truncate(40);
         let successors = Successors::of(self.problem, &edges);
         let named = nodes.clone();
+        // Where numbers are an order, no way leads down.
+        let is_plain = edges.is_empty() && self.problem.is_ascending;
         for &from in &named {
-            for &to in named.iter().filter(|&&to| to != from) {
-                nodes.extend(order::path(&successors, from, to, |_| true).into_iter().flatten());
+            for &to in named.iter().filter(|&&to| to != from && (!is_plain || from < to)) {
+                nodes.extend(order::path(&successors, from, to, |next| !is_plain || next < to).into_iter().flatten());
             }
         }
-        // What a kept event showed must be there.
-        let shown: Vec<Node> = nodes.iter().flat_map(|&node| self.problem.shown(node)).copied().collect();
-        nodes.extend(shown);
+        // What is named must be understood.
+        nodes.extend(named.iter().flat_map(|&node| self.problem.shown(node)));
         nodes.retain(|&node| (node as usize) < self.problem.operations);
         nodes.sort_unstable();
         nodes.dedup();
         nodes
-    }
-
-    fn deletes_that_matter(&self, kept: &[Node]) -> Vec<Node> {
-        if self.problem.cycle.is_some() {
-            return Vec::new();
-        }
-        let mut keys: Vec<u32> = kept.iter().map(|&node| self.problem.key[node as usize]).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let writes = keys.iter().flat_map(|&key| self.problem.index.writes(key)).copied();
-        writes.filter(|&write| self.problem.is(write, DELETE) && self.excuses(write, kept)).collect()
     }
 
     /// Takes away pieces, large ones first, until no single operation can go.
@@ -195,7 +379,7 @@ impl<'a> Shrinker<'a> {
     fn try_without(&self, kept: &mut Vec<Node>, start: usize, end: usize) -> bool {
         let (gone, mut left) = (kept[start..end].to_vec(), kept.clone());
         left.drain(start..end);
-        if gone.iter().all(|&node| self.may_go(node, &left)) && self.is_broken(&left) {
+        if gone.iter().all(|&node| self.may_go(node, &left)) && self.violates(&left) {
             *kept = left;
             return true;
         }
@@ -207,8 +391,8 @@ impl<'a> Shrinker<'a> {
         let mut changed = false;
         for &node in kept {
             if self.problem.view(node) != View::Open && self.silent.insert(node) {
-                let stands = self.is_broken(kept);
-                changed |= stands && !self.problem.shown(node).is_empty();
+                let stands = self.violates(kept);
+                changed |= stands;
                 if !stands {
                     self.silent.remove(&node);
                 }
@@ -221,6 +405,7 @@ impl<'a> Shrinker<'a> {
     fn shown(&self, node: Node) -> &[Node] {
         let shown = self.problem.shown(node);
         match (self.silent.contains(&node), self.problem.is(node, PUT | DELETE)) {
+            _ if self.muted.contains(&node) => &[],
             (false, _) => shown,
             (true, true) => &[],
             (true, false) => &shown[..shown.len().min(1)],
@@ -228,7 +413,7 @@ impl<'a> Shrinker<'a> {
     }
 
     fn is_minimal(&self, kept: &[Node]) -> bool {
-        (0..kept.len()).all(|at| !self.try_without(&mut kept.to_vec(), at, at + 1))
+        (0..kept.len()).all(|at| !self.try_without(&mut kept.to_vec(), at, at + 1)) && self.work.get() > 0
     }
 
     /// Whether what is left convicts the whole history without this operation, too.
@@ -240,21 +425,26 @@ impl<'a> Shrinker<'a> {
         !self.problem.is(node, DELETE) || !self.excuses(node, left)
     }
 
-    /// Whether a 200 that is left may have met this put.
+    /// Whether a 200 that is left may have met this put. Of those that it cannot have met one stays: that there was a
+    /// value, and what became of it, is a part of the violation.
     fn was_perhaps_met(&self, put: Node, left: &[Node]) -> bool {
-        let Some(rows) = &self.rows else { return false };
         let key = self.problem.key[put as usize];
-        let follows = |event: Node| {
-            let mut first = self.problem.first_writes(event).into_iter();
-            first.any(|first| first == put || rows.before(self.problem, first, put))
-        };
-        let may = |&&event: &&Node| {
-            self.problem.key[event as usize] == key
-                && self.problem.view(event) == View::Alive
-                && !self.silent.contains(&event)
-                && !follows(event)
-        };
-        left.iter().find(may).is_some()
+        let same = |node: Node| self.problem.key[node as usize] == key;
+        let is_alive = |event: Node| self.problem.view(event) == View::Alive && !self.silent.contains(&event);
+        let mut events = left.iter().copied().filter(|&event| same(event) && is_alive(event));
+        events.any(|event| {
+            let fate = self.fate(event);
+            let is_last = || fate.gone.contains(&put) && left.iter().all(|other| !fate.gone.contains(other));
+            fate.perhaps_alive.contains(&put) || is_last()
+        })
+    }
+
+    /// Whether an event says enough to miss a put.
+    fn asks(&self, event: Node) -> bool {
+        let problem = self.problem;
+        let wins = problem.is(event, WINNER) && problem.view(event) != View::Open;
+        let exact = problem.view(event) == View::Exact && !self.silent.contains(&event);
+        (wins || exact) && !self.muted.contains(&event)
     }
 
     /// Whether a delete may have removed a put that is left before an event that is left and does not show it.
@@ -263,46 +453,68 @@ impl<'a> Shrinker<'a> {
         let (problem, key) = (self.problem, self.problem.key[delete as usize]);
         let same = |node: &&Node| problem.key[**node as usize] == key && **node != delete;
         let puts: Vec<Node> = left.iter().filter(same).copied().filter(|&node| problem.is(node, PUT)).collect();
-        left.iter().filter(same).any(|&event| {
-            let wins = problem.is(event, WINNER) && problem.view(event) != View::Open;
-            let asks = wins || problem.view(event) == View::Exact && !self.silent.contains(&event);
-            asks && puts.iter().any(|&put| {
-                put != event && !problem.shown(event).contains(&put) && self.may_remove(rows, delete, put, event)
-            })
+        let may_remove = |put: Node, event: Node| {
+            super::candidates::removers(problem, rows, put, event).iter().any(|way| way.write == delete)
+        };
+        left.iter().filter(same).filter(|&&event| self.asks(event)).any(|&event| {
+            puts.iter().any(|&put| put != event && !problem.shown(event).contains(&put) && may_remove(put, event))
         })
     }
 
-    fn may_remove(&self, rows: &Rows<u32>, delete: Node, put: Node, event: Node) -> bool {
-        super::candidates::removers(self.problem, rows, put, event).iter().any(|way| way.write == delete)
-    }
-
-    fn is_broken(&self, kept: &[Node]) -> bool {
-        let Some(small) = part(self.history, self.problem, kept, &self.silent) else { return false };
+    /// Whether what is left does wrong what the whole does wrong.
+    fn violates(&self, kept: &[Node]) -> bool {
+        let Some(left) = self.work.get().checked_sub(kept.len() as u64) else {
+            self.work.set(0);
+            return false;
+        };
+        self.work.set(left);
+        let Some(small) = self.part(kept) else { return false };
         let Ok(mut problem) = Problem::of(&small, false) else { return false };
         problem.blind = self.options.blind;
-        matches!(decide(&problem, self.level, &mut self.options.budget.clone()), Decision::Broken(..))
+        let mut budget = Budget { walks: STEP_WALKS.min(self.options.budget.walks), ..self.options.budget };
+        let decision = decide(&problem, self.level, &mut budget);
+        let walked = (STEP_WALKS - budget.walks.min(STEP_WALKS)) * problem.nodes() as u64;
+        self.work.set(self.work.get().saturating_sub(walked));
+        matches!(decision, Decision::Broken(wrong, _) if kind(&problem, &wrong) == self.kind)
+    }
+
+    /// These operations as a history of their own, with the lineage that they had among each other.
+    fn part(&self, kept: &[Node]) -> Option<History> {
+        let mut small = History::default();
+        small.truncated = self.history.truncated;
+        for &node in kept {
+            let mut operation = self.history.operation(node as usize);
+            let before = nearest(self.problem, kept, node);
+            let mut tokens = before.iter().map(|&other| format!("t{}", self.history.id(other as usize)));
+            operation.token_in = tokens.next();
+            operation.merged_from = tokens.collect();
+            operation.token_out = (operation.outcome == Outcome::Ok).then(|| format!("t{}", operation.id));
+            let key = self.problem.key[node as usize];
+            let same = |other: &Node| self.problem.key[*other as usize] == key && is_nameless(self.history, *other);
+            if kept.iter().find(|other| same(other)).is_none() {
+                forget_unknown_versions(self.problem, node, &mut operation);
+            }
+            if self.muted.contains(&node) {
+                (operation.value, operation.siblings, operation.shown) = (None, None, None);
+                operation.status = SILENT;
+            } else if self.silent.contains(&node) {
+                silence(&mut operation);
+            }
+            (operation.call_ns, operation.return_ns) = (None, None);
+            small.push(&operation).ok()?;
+        }
+        Some(small)
     }
 }
 
-/// These operations as a history of their own, with the lineage that they had among each other.
-fn part(history: &History, problem: &Problem, kept: &[Node], silent: &BTreeSet<Node>) -> Option<History> {
-    let mut small = History::default();
-    small.truncated = history.truncated;
-    for &node in kept {
-        let mut operation = history.operation(node as usize);
-        let before = nearest(problem, kept, node);
-        let mut tokens = before.iter().map(|&other| format!("t{}", history.id(other as usize)));
-        operation.token_in = tokens.next();
-        operation.merged_from = tokens.collect();
-        operation.token_out = (operation.outcome == Outcome::Ok).then(|| format!("t{}", operation.id));
-        forget_unknown_versions(problem, node, &mut operation);
-        if silent.contains(&node) {
-            silence(&mut operation);
-        }
-        (operation.call_ns, operation.return_ns) = (None, None);
-        small.push(&operation).ok()?;
-    }
-    Some(small)
+/// A put whose version nobody knows.
+fn is_nameless(history: &History, node: Node) -> bool {
+    let at = node as usize;
+    history.action[at] == Action::Put && (history.outcome[at] != Outcome::Ok || history.shown(at).is_none())
+}
+
+fn names_versions(history: &History, node: Node) -> bool {
+    history.shown(node as usize).is_some() || history.superseded(node as usize).is_some()
 }
 
 /// A set that names versions of unanswered puts cannot be read without them; what it surely holds is said by the value.

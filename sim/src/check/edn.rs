@@ -8,7 +8,7 @@ use super::history::{Action, History, Operation, Outcome, SILENT};
 use super::json::{ReadError, at_line};
 use super::plume::WriteError;
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
+use std::io::{Read, Write};
 
 /// A value of EDN, as far as histories use it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -205,9 +205,14 @@ impl Edn {
 /// # Errors
 ///
 /// The first place that does not follow the format.
-pub fn read(mut input: impl BufRead) -> Result<History, ReadError> {
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut input, &mut text)?;
+pub fn read(mut input: impl Read) -> Result<History, ReadError> {
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() as u32 + 1;
+        ReadError::Line { line, problem: "not UTF-8".into() }
+    })?;
     let mut parser = Parser { text: &text, at: 0, line: 1 };
     parser.skip();
     if parser.text[parser.at..].starts_with(['[', '(']) {

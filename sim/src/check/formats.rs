@@ -75,14 +75,21 @@ pub fn read(mut input: impl BufRead, format: Option<Format>) -> Result<History, 
         let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
         ReadError::UnknownFormat { start: String::from_utf8_lossy(&line[..line.len().min(40)]).into_owned() }
     };
-    match format.or_else(|| Format::guess(start)).ok_or_else(unknown)? {
+    let at_first = |problem: String| ReadError::Line { line: 1, problem };
+    let history = match format.or_else(|| Format::guess(start)).ok_or_else(unknown)? {
         Format::Json => json::read(input),
         Format::Plume => plume::read(input),
         Format::Edn => edn::read(input),
         format @ (Format::Hist | Format::ShiViz) => {
-            Err(ReadError::Line { line: 1, problem: format!("{} is only written, not read", format.name()) })
+            Err(at_first(format!("{} is only written, not read", format.name())))
         }
+    }?;
+    // A verdict on nothing would sound like one on what was meant.
+    if history.is_empty() {
+        let why: Vec<&str> = history.warnings.iter().map(String::as_str).collect();
+        return Err(at_first(format!("no operation is in this file; {}", why.join("; "))));
     }
+    Ok(history)
 }
 
 /// Writes a history.

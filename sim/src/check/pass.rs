@@ -25,6 +25,20 @@ pub(crate) enum Break {
     Arbitration(Vec<Node>),
 }
 
+impl Break {
+    /// How it shows itself.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Cycle(_) => "a cycle",
+            Self::Nonsense(_) => "an impossible answer",
+            Self::Overwritten { .. } => "an overwritten value",
+            Self::Missing { .. } => "a missing value",
+            Self::NotAlive { .. } => "a value where none can be",
+            Self::Arbitration(_) => "winners without an order",
+        }
+    }
+}
+
 /// Something that the happens-before order alone does not explain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Debt {

@@ -5,7 +5,7 @@
 
 use super::counterexample::Counterexample;
 use super::problem::{Edge, Node};
-use super::prose::{Place, places, summary};
+use super::prose::{Arrow, Place, places, summary};
 use std::fmt::Write as _;
 
 const LANE_WIDTH: usize = 220;
@@ -13,6 +13,13 @@ const ROW_HEIGHT: usize = 64;
 const BOX_WIDTH: usize = 180;
 const BOX_HEIGHT: usize = 34;
 const MARGIN: usize = 30;
+const NOTE_HEIGHT: usize = 18;
+/// Narrower, and the notes below would be columns of single words.
+const WIDTH_MIN: usize = 560;
+/// Of the notes, roughly.
+const CHARACTER_WIDTH: usize = 6;
+/// Characters that a box has room for.
+const NAME_MAX: usize = 25;
 
 impl Counterexample {
     /// The picture as text: a column for each session, a row for each operation, and beside it what it follows.
@@ -66,8 +73,10 @@ impl Counterexample {
         let places = places(&self.problem);
         let lanes = places.iter().map(|place| place.lane + 1).max().unwrap_or(0);
         let arrows = self.arrows();
-        let (width, rows) = (MARGIN * 2 + lanes * LANE_WIDTH, places.len() + 1);
-        let height = MARGIN * 2 + rows * ROW_HEIGHT + arrows.len() * 18;
+        let (width, below) = ((MARGIN * 2 + lanes * LANE_WIDTH).max(WIDTH_MIN), MARGIN + places.len() * ROW_HEIGHT);
+        let notes: Vec<String> =
+            self.notes_below(&places, &arrows).iter().flat_map(|note| wrapped(note, width)).collect();
+        let height = below + (notes.len() + 1) * NOTE_HEIGHT;
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n{HEAD}"
@@ -94,20 +103,30 @@ impl Counterexample {
         for (at, place) in places.iter().enumerate() {
             svg.push_str(&boxed(place, at, &format!("{} {}", place.name(), summary(&self.history, at))));
         }
-        for (at, arrow) in arrows.iter().enumerate() {
-            let y = MARGIN + rows * ROW_HEIGHT + at * 18;
-            let (from, to) = (places[arrow.edge.0 as usize].name(), places[arrow.edge.1 as usize].name());
-            let text = escaped(&format!("{from} before {to}: {}", arrow.reason));
+        for (at, note) in notes.iter().enumerate() {
+            let (y, text) = (below + (at + 1) * NOTE_HEIGHT, escaped(note));
             _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"{y}\" font-size=\"11\">{text}</text>");
         }
         svg.push_str("</svg>\n");
         svg
     }
+
+    /// What the colours mean, and why each forced arrow is there.
+    fn notes_below(&self, places: &[Place], arrows: &[Arrow]) -> Vec<String> {
+        let legend = "Grey: the token went on. Blue: what was shown. Dashed: the only order left. Red: the violation.";
+        let name = |node: Node| places[node as usize].name();
+        let forced = arrows
+            .iter()
+            .map(|arrow| format!("{} before {}: {}.", name(arrow.edge.0), name(arrow.edge.1), arrow.reason));
+        std::iter::once(legend.to_owned()).chain(forced).collect()
+    }
 }
 
 const HEAD: &str = "<style>.lineage{stroke:#999}.read{stroke:#2266cc}.forced{stroke:#444;stroke-dasharray:6 4}\
-.blamed{stroke:#cc2222;stroke-width:2.5}line{stroke-width:1.4;marker-end:url(#tip)}rect{fill:#fff;stroke:#333}</style>\n\
-<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">\
+.blamed{stroke:#cc2222;stroke-width:2.5}path.edge{fill:none;stroke-width:1.4;marker-end:url(#tip)}\
+path.blamed{stroke-width:2.5}rect{fill:#fff;stroke:#333}</style>\n\
+<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerUnits=\"userSpaceOnUse\" markerWidth=\"10\" \
+markerHeight=\"10\" orient=\"auto\">\
 <path d=\"M0 0 L8 4 L0 8 z\" fill=\"context-stroke\"/></marker></defs>\n\
 <rect width=\"100%\" height=\"100%\" style=\"fill:#fff;stroke:none\"/>\n";
 
@@ -119,18 +138,47 @@ fn middle(places: &[Place], node: Node) -> (usize, usize) {
 
 fn line(places: &[Place], (from, to): Edge, class: &str) -> String {
     let ((x1, y1), (x2, y2)) = (middle(places, from), middle(places, to));
-    // Arrows leave a box at one edge and reach the other at the facing edge.
-    let (y1, y2) =
-        if y1 < y2 { (y1 + BOX_HEIGHT / 2, y2 - BOX_HEIGHT / 2) } else { (y1 - BOX_HEIGHT / 2, y2 + BOX_HEIGHT / 2) };
-    let shift = if class.starts_with("lineage") { 0 } else { 10 };
-    format!("<line class=\"{class}\" x1=\"{}\" y1=\"{y1}\" x2=\"{}\" y2=\"{y2}\"/>\n", x1 + shift, x2 + shift)
+    // Edges of different kinds, or of opposite directions, lie beside each other.
+    let shift = match class.split(' ').next() {
+        Some("lineage") => 0,
+        Some("read") => 10,
+        _ if from < to => 20,
+        _ => 30,
+    };
+    let path = if x1 == x2 && from.abs_diff(to) > 1 {
+        // Around the boxes between.
+        let (side, bend) = (x1 + BOX_WIDTH / 2, x1 + BOX_WIDTH / 2 + 16 + shift);
+        format!("M{side} {y1} C{bend} {y1} {bend} {y2} {side} {y2}")
+    } else {
+        // Arrows leave a box at one edge and reach the other at the facing edge.
+        let half = BOX_HEIGHT / 2;
+        let (y1, y2) = if y1 < y2 { (y1 + half, y2 - half) } else { (y1 - half, y2 + half) };
+        format!("M{} {y1} L{} {y2}", x1 + shift, x2 + shift)
+    };
+    format!("<path class=\"edge {class}\" d=\"{path}\"/>\n")
+}
+
+/// A note in lines that the picture has room for.
+fn wrapped(note: &str, width: usize) -> Vec<String> {
+    let room = (width - 2 * MARGIN) / CHARACTER_WIDTH;
+    let mut lines: Vec<String> = Vec::new();
+    for word in note.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn boxed(place: &Place, row: usize, text: &str) -> String {
     let x = MARGIN + place.lane * LANE_WIDTH + (LANE_WIDTH - BOX_WIDTH) / 2;
     let y = MARGIN + row * ROW_HEIGHT;
-    let mut shown: String = text.chars().take(28).collect();
-    if text.chars().count() > 28 {
+    let mut shown: String = text.chars().take(NAME_MAX).collect();
+    if text.chars().count() > NAME_MAX {
         shown.push('…');
     }
     format!(

@@ -123,7 +123,9 @@ impl Counterexample {
                     self.name(forced.explanation.write)
                 ),
             };
-            arrows.extend(forced.explanation.edges.iter().map(|&edge| Arrow { edge, reason: reason.clone() }));
+            let is_new = |&&(from, to): &&Edge| self.problem.predecessors(to).all(|before| before != from);
+            let edges = forced.explanation.edges.iter().filter(is_new);
+            arrows.extend(edges.map(|&edge| Arrow { edge, reason: reason.clone() }));
         }
         if let Break::Arbitration(cycle) = &self.wrong {
             arrows.extend(cycle.iter().zip(cycle.iter().cycle().skip(1)).filter_map(|(&from, &to)| self.won(from, to)));

@@ -105,6 +105,24 @@ impl Report {
         Level::ALL.into_iter().find(|&level| self.verdict(level) == Verdict::Broken)
     }
 
+    /// How the violation at the weakest broken level shows itself.
+    #[must_use]
+    pub fn kind(&self) -> Option<&'static str> {
+        self.found.as_ref().map(|(_, wrong, _)| wrong.name())
+    }
+
+    /// Two final reads that differ, in words.
+    #[must_use]
+    pub fn disagreement(&self, history: &History) -> Option<String> {
+        let told = |node: u32| {
+            let (at, what) = (node as usize, super::prose::summary(history, node as usize));
+            format!("{what} at {} [id {}]", history.replicas.text(history.replica[at]), history.id(at))
+        };
+        let (one, other) = self.diverged?;
+        let why = "Both have every answered write of their key in their past, and differ:";
+        Some(format!("{why}\n  {}\n  {}", told(one), told(other)))
+    }
+
     /// Something is broken.
     #[must_use]
     pub fn is_broken(&self) -> bool {

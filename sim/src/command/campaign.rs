@@ -5,10 +5,13 @@ use crate::Run;
 use hence_sim::adversity::Kind;
 use hence_sim::campaign::{Failure, Summary, campaign};
 use hence_sim::case::Case;
+use hence_sim::check::json;
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
-use hence_sim::run::Setting;
-use std::io::Write as _;
+use hence_sim::plan::Plan;
+use hence_sim::run::{self, Setting};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,6 +58,9 @@ pub(crate) fn run(asked: &Run) -> Done {
     if let Some(path) = &asked.json {
         append_json(path, &summary).map_err(|error| format!("{}: {error}", path.display()))?;
     }
+    if let Some(path) = &asked.history {
+        write_history(&draw::plan(from, profile), setting, path)?;
+    }
     let low = if asked.floors { summary.below_floor() } else { Vec::new() };
     for kind in &low {
         println!(
@@ -65,6 +71,19 @@ pub(crate) fn run(asked: &Run) -> Done {
         );
     }
     Ok(if summary.failures.is_empty() && low.is_empty() { End::Clean } else { End::Violation })
+}
+
+/// Runs a plan once more and writes what its clients saw.
+fn write_history(plan: &Plan, setting: Setting, path: &Path) -> Result<(), String> {
+    let at = |error: std::io::Error| format!("{}: {error}", path.display());
+    let verdict = run::run(plan, Setting { judged: true, ..setting });
+    let judged =
+        verdict.judged.ok_or("this run has no history: a memory image was copied, so one name has two writes")?;
+    let mut output = BufWriter::new(File::create(path).map_err(at)?);
+    judged.history.iter().try_for_each(|operation| json::write(operation, &mut output)).map_err(at)?;
+    output.flush().map_err(at)?;
+    println!("{} operations of clients: {}", judged.history.len(), path.display());
+    Ok(())
 }
 
 fn setting(mutant: Option<&str>) -> Result<Setting, String> {

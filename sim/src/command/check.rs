@@ -67,6 +67,9 @@ pub(crate) fn check(asked: &Check) -> Done {
     if !report.is_broken() {
         return Ok(End::Clean);
     }
+    if let Some(differ) = report.disagreement(&history) {
+        println!("\n{differ}");
+    }
     if let Some(found) = report.counterexample(&history, options) {
         println!("\n{}\n{}", found.prose(), found.diagram());
         if let Some(path) = &asked.svg {
