@@ -153,7 +153,10 @@ fn line(places: &[Place], (from, to): Edge, class: &str) -> String {
         // Arrows leave a box at one edge and reach the other at the facing edge.
         let half = BOX_HEIGHT / 2;
         let (y1, y2) = if y1 < y2 { (y1 + half, y2 - half) } else { (y1 - half, y2 + half) };
-        format!("M{} {y1} L{} {y2}", x1 + shift, x2 + shift)
+        // An arrow back bends away from the one that it answers.
+        let bend = if class.starts_with("forced") && from > to { ROW_HEIGHT / 2 } else { 0 };
+        let (x1, x2) = (x1 + shift, x2 + shift);
+        format!("M{x1} {y1} Q{} {} {x2} {y2}", usize::midpoint(x1, x2), usize::midpoint(y1, y2) + bend)
     };
     format!("<path class=\"edge {class}\" d=\"{path}\"/>\n")
 }

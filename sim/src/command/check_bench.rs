@@ -66,7 +66,7 @@ struct Cost {
 
 fn table(asked: &Bench) -> Done {
     std::fs::create_dir_all(&asked.folder).map_err(|error| format!("{}: {error}", asked.folder.display()))?;
-    println!("  operations sessions format     CPU s   us/operation  parsing s  times     MiB");
+    println!("  operations sessions format     CPU s   least to most   us/operation  parsing s  times     MiB");
     let rows = [(1_000_000, 8, "plume"), (1_000_000, 64, "plume"), (100_000, 10_000, "plume"), (1_000_000, 8, "json")];
     let sizes = [10_000, 100_000, 1_000_000, 10_000_000];
     let of = |format: &'static str| sizes.map(|operations| (operations, 8, format));
@@ -81,17 +81,20 @@ fn table(asked: &Bench) -> Done {
             child()?;
         }
         let costs: Vec<Cost> = (0..asked.rounds.max(1)).map(|_| child()).collect::<Result<_, _>>()?;
-        let median = |field: fn(&Cost) -> f64| {
+        let sorted = |field: fn(&Cost) -> f64| {
             let mut all: Vec<f64> = costs.iter().map(field).collect();
             all.sort_by(f64::total_cmp);
-            all[all.len() / 2]
+            all
         };
+        let median = |field: fn(&Cost) -> f64| sorted(field)[costs.len() / 2];
+        let ends = sorted(|cost| cost.all);
+        let spread = format!("{:.3}-{:.3}", ends[0], ends[ends.len() - 1]);
         let (all, parsing) = (median(|cost| cost.all), median(|cost| cost.parsing));
         let each = all * 1e6 / operations as f64;
         let times = if parsing > 0.0 { format!("{:.1}", all / parsing) } else { "-".into() };
         let memory = median(|cost| cost.memory);
         println!(
-            "{operations:>12} {sessions:>8} {format:<6} {all:>9.3} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}"
+            "{operations:>12} {sessions:>8} {format:<6} {all:>9.3} {spread:>15} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}"
         );
     }
     Ok(End::Clean)
