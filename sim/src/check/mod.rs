@@ -12,6 +12,7 @@ mod convergence;
 pub mod generate;
 mod guarantees;
 pub mod history;
+mod index;
 pub mod intern;
 pub mod json;
 mod lineage;

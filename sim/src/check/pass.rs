@@ -4,7 +4,8 @@
 //! event's key; earlier writes of the chain are before it, so they need no look of their own.
 
 use super::history::NONE;
-use super::problem::{Cursors, Edge, Node, PUT, Problem, View, WINNER};
+use super::index::Cursors;
+use super::problem::{Edge, Node, PUT, Problem, View, WINNER};
 use super::report::Blind;
 use super::rows::{Cell, Rows};
 
