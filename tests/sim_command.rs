@@ -229,3 +229,45 @@ fn a_broken_history_is_shown() {
         assert!(text(&read).contains("the weakest broken level is RYW"), "{format}: {}", text(&read));
     }
 }
+
+/// Every line that the chapter for researchers shows of a command is printed by that command, in that order. `...` stands
+/// for anything, and speeds are left out.
+#[test]
+fn the_docs_show_what_is_printed() {
+    let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let page = std::fs::read_to_string(docs.join("simulator.md")).expect("the chapter");
+    let here = folder().join("docs-as-shown");
+    _ = std::fs::remove_dir_all(&here);
+    std::fs::create_dir_all(&here).expect("a folder");
+    std::os::unix::fs::symlink(&docs, here.join("docs")).expect("a link");
+    let mut commands = 0;
+    for block in page.split("\n```").skip(1).step_by(2) {
+        for shown in block.split("\n$ ").skip(1) {
+            let (command, lines) = shown.split_once('\n').unwrap_or((shown, ""));
+            let words =
+                command.strip_prefix("cargo run --release --bin hence-sim --").or(command.strip_prefix("hence-sim"));
+            let words: Vec<&str> = words.expect("our own command").split_whitespace().collect();
+            // Its figures are those of a machine.
+            if words[0] == "bench" {
+                continue;
+            }
+            let output = Command::new(env!("CARGO_BIN_EXE_hence-sim")).args(words).current_dir(&here).output();
+            let printed = text(&output.expect("the binary starts"));
+            let mut left = printed.lines();
+            for line in lines.lines() {
+                let parts: Vec<&str> = line.split("; ").filter(|part| !part.contains("schedules/s")).collect();
+                let line = parts.join("; ");
+                let matches = |found: &str| {
+                    let mut rest = Some(found);
+                    for part in line.split("...") {
+                        rest = rest.and_then(|rest| rest.split_once(part)).map(|(_, rest)| rest);
+                    }
+                    rest.is_some()
+                };
+                assert!(left.any(matches), "not printed by {command}: {line}\n{printed}");
+            }
+            commands += 1;
+        }
+    }
+    assert!(commands >= 8, "{commands} commands");
+}
