@@ -127,7 +127,7 @@ struct Run {
     #[arg(long)]
     judged: bool,
     /// Write what the clients of this one run saw, as a history for `check`
-    #[arg(long, requires = "seed")]
+    #[arg(long, requires = "seed", conflicts_with = "seeds")]
     history: Option<PathBuf>,
     /// What plans to draw: mixed, general, retirement, lost-writes, transfer, membership, deletes, clocks, links,
     /// joining or speed

@@ -258,7 +258,7 @@ fn damage(text: &mut Vec<u8>, draw: impl Fn(u64, usize) -> usize) {
     match draw(3, 8) {
         0 => text[at] = draw(4, 256) as u8,
         1 => _ = text.remove(at),
-        2 => text.insert(at, b"09\\\"{}[](),:-rw\n"[draw(4, 17)]),
+        2 => text.insert(at, b"09\\\"{}[](),:-rw\n"[draw(4, 16)]),
         3 => _ = text.drain(piece),
         4 => {
             let again = text[piece].to_vec();
