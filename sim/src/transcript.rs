@@ -413,7 +413,7 @@ impl<S: Subject> Interpreter<S> {
                 (!wanted).then_some(()).ok_or_else(|| format!("{name} takes itself for a member"))
             }
             [name, "rests", peer] => {
-                let address = self.replica(peer).map(|peer| Plan::address(peer))?;
+                let address = self.replica(peer).map(Plan::address)?;
                 let address = hence_core::Address::parse(&address).map_err(|error| error.to_string())?;
                 let link = self.probe(name)?.link(&address);
                 (link == Some(LinkState::Resting)).then_some(()).ok_or_else(|| format!("{name} is {link:?} to {peer}"))
