@@ -23,6 +23,9 @@ use std::rc::Rc;
 /// Larger than this, a history is not shrunk as a whole, but from what its violation names.
 const WHOLE_MAX: usize = 600;
 
+/// Larger than this, all that was done with a key is not tried: what may excuse what there costs the cube of it.
+const WIDE_MAX: usize = 3_000;
+
 /// How many walks one step of shrinking gets.
 const STEP_WALKS: u64 = 300;
 
@@ -166,18 +169,30 @@ impl<'a> Shrinker<'a> {
         let on_the_way = |node: &Node| self.problem.is(*node, PUT | DELETE) && !named.contains(node);
         self.silent = near.iter().copied().filter(on_the_way).collect();
         let near = self.completed(near);
+        if self.begins_with(&near) {
+            return near;
+        }
         let keys: BTreeSet<u32> = named.iter().map(|&node| self.problem.key[node as usize]).collect();
         let of_keys = all.iter().copied().filter(|&node| keys.contains(&self.problem.key[node as usize]));
-        let wide = self.completed(of_keys.chain(near.iter().copied()).collect());
-        for kept in [near, wide] {
-            self.hush(&kept);
-            if self.violates(&kept) {
-                return kept;
+        let wide: Vec<Node> = of_keys.chain(near.iter().copied()).collect();
+        if wide.len() <= WIDE_MAX {
+            let wide = self.completed(wide);
+            if self.begins_with(&wide) {
+                return wide;
             }
+        }
+        all
+    }
+
+    /// Whether these violate already, without what only came between them.
+    fn begins_with(&mut self, kept: &[Node]) -> bool {
+        self.hush(kept);
+        let begins = self.violates(kept);
+        if !begins {
             self.silent.clear();
             self.muted.clear();
         }
-        all
+        begins
     }
 
     /// Takes away pieces, large ones first, until no single operation can go.

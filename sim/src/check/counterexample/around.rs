@@ -115,6 +115,9 @@ impl Shrinker<'_> {
         let mut found = Vec::new();
         for &event in kept.iter().filter(|&&event| self.asks(event)) {
             let key = self.problem.key[event as usize];
+            if !self.problem.index.has_deletes(key) {
+                continue;
+            }
             let puts = kept.iter().filter(|&&put| self.problem.is(put, PUT) && self.problem.key[put as usize] == key);
             for &put in puts.filter(|&&put| put != event && !self.problem.shown(event).contains(&put)) {
                 let ways = removers(self.problem, rows, put, event);
