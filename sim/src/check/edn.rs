@@ -6,6 +6,7 @@
 
 use super::history::{Action, History, Operation, Outcome, SILENT};
 use super::json::{ReadError, at_line};
+use super::lines::LINE_BYTES_MAX;
 use super::plume::WriteError;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -208,6 +209,9 @@ impl Edn {
 pub fn read(mut input: impl Read) -> Result<History, ReadError> {
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes)?;
+    if let Some(at) = bytes.split(|&byte| byte == b'\n').position(|line| line.len() > LINE_BYTES_MAX) {
+        return Err(ReadError::Line { line: at as u32 + 1, problem: format!("longer than {LINE_BYTES_MAX} bytes") });
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|&&byte| byte == b'\n').count() as u32 + 1;

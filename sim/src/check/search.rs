@@ -264,7 +264,8 @@ impl<'a, T: Cell> Search<'a, T> {
             }
             if case.edges.len() == known {
                 for (debt, ways) in &mut open {
-                    ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, event_of(*debt)));
+                    let few = ways.len() <= WEIGHED_MAX;
+                    ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, event_of(*debt), few));
                 }
                 return Settled::Open(open, Box::new(walk));
             }
@@ -333,7 +334,7 @@ impl<'a, T: Cell> Search<'a, T> {
         stands.before.push((losing.put, losing.winner));
         let mut cases = vec![stands];
         let mut ways: Vec<&Explanation> = ways.iter().collect();
-        ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, losing.event));
+        ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, losing.event, true));
         cases.extend(ways.into_iter().map(|way| case.with(&way.edges)));
         Arbitrated::Cases(Break::Arbitration(cycle), cases)
     }
@@ -353,6 +354,9 @@ const fn without(debt: Debt) -> Break {
     }
 }
 
+/// Of more explanations than this, what each supposes is not weighed: it would cost more than a worse guess.
+const WEIGHED_MAX: usize = 8;
+
 /// How likely an explanation is: what stands before the event in the history, supposes little, and stands late. The
 /// history is written in the order of time, more or less; the verdict does not depend on it.
 fn likelihood<T: Cell>(
@@ -360,8 +364,10 @@ fn likelihood<T: Cell>(
     rows: &Rows<T>,
     way: &Explanation,
     event: Node,
+    weighed: bool,
 ) -> (bool, Reverse<u64>, Node) {
-    (way.write < event, Reverse(way.growth(problem, rows)), way.write)
+    let supposed = if weighed { way.growth(problem, rows) } else { way.edges.len() as u64 };
+    (way.write < event, Reverse(supposed), way.write)
 }
 
 const fn event_of(debt: Debt) -> Node {
