@@ -4,6 +4,9 @@ use super::pass::Debt;
 use super::problem::{DELETE, Edge, Node, PUT, Problem, View};
 use super::rows::{Cell, Rows};
 
+/// With more chains than this, how likely an explanation is, is judged by its edges alone.
+const CHAINS_MAX: usize = 64;
+
 /// One way to explain a debt: edges that join the happens-before order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Explanation {
@@ -15,6 +18,10 @@ pub(crate) struct Explanation {
 impl Explanation {
     /// How much visibility grows by it: the writes that come into the past of the event and of who met the put.
     pub(crate) fn growth<T: Cell>(&self, problem: &Problem, rows: &Rows<T>) -> u64 {
+        // With many chains this costs more than a worse guess.
+        if problem.chains() > CHAINS_MAX {
+            return self.edges.len() as u64;
+        }
         let known = |to: Node| if problem.is_kept(to) { vec![to] } else { problem.last_writes(to) };
         let grown = |&(from, to): &Edge| {
             let (known, chains) = (known(to), 0..problem.chains() as u32);

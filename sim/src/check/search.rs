@@ -264,8 +264,7 @@ impl<'a, T: Cell> Search<'a, T> {
             }
             if case.edges.len() == known {
                 for (debt, ways) in &mut open {
-                    let few = ways.len() <= WEIGHED_MAX;
-                    ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, event_of(*debt), few));
+                    ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, event_of(*debt)));
                 }
                 return Settled::Open(open, Box::new(walk));
             }
@@ -334,7 +333,7 @@ impl<'a, T: Cell> Search<'a, T> {
         stands.before.push((losing.put, losing.winner));
         let mut cases = vec![stands];
         let mut ways: Vec<&Explanation> = ways.iter().collect();
-        ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, losing.event, true));
+        ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, losing.event));
         cases.extend(ways.into_iter().map(|way| case.with(&way.edges)));
         Arbitrated::Cases(Break::Arbitration(cycle), cases)
     }
@@ -354,9 +353,6 @@ const fn without(debt: Debt) -> Break {
     }
 }
 
-/// Of more explanations than this, what each supposes is not weighed: it would cost more than a worse guess.
-const WEIGHED_MAX: usize = 8;
-
 /// How likely an explanation is: what stands before the event in the history, supposes little, and stands late. The
 /// history is written in the order of time, more or less; the verdict does not depend on it.
 fn likelihood<T: Cell>(
@@ -364,10 +360,8 @@ fn likelihood<T: Cell>(
     rows: &Rows<T>,
     way: &Explanation,
     event: Node,
-    weighed: bool,
 ) -> (bool, Reverse<u64>, Node) {
-    let supposed = if weighed { way.growth(problem, rows) } else { way.edges.len() as u64 };
-    (way.write < event, Reverse(supposed), way.write)
+    (way.write < event, Reverse(way.growth(problem, rows)), way.write)
 }
 
 const fn event_of(debt: Debt) -> Node {
