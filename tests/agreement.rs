@@ -1,11 +1,12 @@
 //! The second opinion: what clients saw in simulated runs, judged by the history checker, against the oracles.
 
 use hence_sim::adversity::Kind;
-use hence_sim::agreement::{Finding, compare};
+use hence_sim::agreement::{Finding, Judged, compare};
 use hence_sim::campaign::{campaign, is_judged};
 use hence_sim::case::{Case, Outcome};
 use hence_sim::check::history::{History, Operation};
-use hence_sim::check::{Blind, Level, Options, Verdict, judge, proof};
+use hence_sim::check::proof::{self, Proof};
+use hence_sim::check::{Blind, Budget, Level, Options, Verdict, judge};
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::run::{Setting, run};
@@ -13,11 +14,10 @@ use hence_sim::verdict::{Invariant, Violation};
 use std::collections::BTreeMap;
 
 /// None where a memory image was copied: writes then share names, and the checker is not asked.
-fn judged(seed: u64, mutant: Option<Mutant>) -> Option<(Option<Violation>, Vec<Operation>, Option<Finding>)> {
+fn judged(seed: u64, mutant: Option<Mutant>) -> Option<(Option<Violation>, Judged)> {
     let setting = Setting { mutant, judged: true, ..Setting::default() };
     let verdict = run(&draw::plan(seed, Profile::Mixed), setting);
-    let judged = verdict.judged?;
-    Some((verdict.violation, judged.history, judged.finding))
+    Some((verdict.violation, verdict.judged?))
 }
 
 /// The same seeds are judged everywhere, and at least one in twenty; none where a memory image was copied.
@@ -35,7 +35,7 @@ fn one_run_in_twenty_is_judged() {
 fn clean_runs_are_fine_to_the_checker() {
     let (mut operations, mut events) = (0, [0; 4]);
     for seed in 0..60 {
-        let Some((violation, history, finding)) = judged(seed, None) else { continue };
+        let Some((violation, Judged { history, finding, .. })) = judged(seed, None) else { continue };
         assert_eq!((violation, finding), (None, Some(Finding::Fine)), "seed {seed}");
         operations += history.len();
         for operation in &history {
@@ -104,10 +104,10 @@ fn a_blinded_checker_is_found_out() {
             break;
         }
         for mutant in Mutant::ALL.iter().copied().map(Some).chain([None]) {
-            let Some((violation, history, _)) = judged(seed, mutant) else { continue };
+            let Some((violation, judged)) = judged(seed, mutant) else { continue };
             for blind in Blind::ALL {
                 let options = Options { blind: Some(blind), ..Options::default() };
-                if let Err((sign, _)) = compare(violation.as_ref(), &history, options) {
+                if let Err((sign, _)) = compare(violation.as_ref(), &judged.history, judged.truth.as_ref(), options) {
                     *found.entry((format!("{blind:?}"), sign)).or_default() += 1;
                 }
             }
@@ -119,6 +119,33 @@ fn a_blinded_checker_is_found_out() {
     }
 }
 
+/// What truly happened explains a clean run, so it can stand in for a checker whose budget ends. What did not happen
+/// explains hardly any.
+#[test]
+fn the_truth_explains_what_clients_saw() {
+    let (mut runs, mut unexplained) = (0, [0; 2]);
+    let none = Options { budget: Budget { walks: 0, nodes: 0 }, ..Options::default() };
+    for seed in 0..60 {
+        let Some((violation, Judged { history, truth, .. })) = judged(seed, None) else { continue };
+        let truth = truth.expect("the simulator looks inside");
+        let said = |truth: Option<&Proof>, options| {
+            compare(violation.as_ref(), &history, truth, options).map_err(|(sign, _)| sign)
+        };
+        assert_eq!(said(Some(&truth), none), Ok(Finding::StoodIn), "seed {seed}");
+        assert_eq!(said(None, none), Err("undecided"), "seed {seed}");
+        let unseen = Proof { edges: Vec::new(), ..truth.clone() };
+        let reversed = Proof { order: truth.order.iter().rev().copied().collect(), ..truth.clone() };
+        for (count, wrong) in unexplained.iter_mut().zip([unseen, reversed]) {
+            *count += u32::from(said(Some(&wrong), Options::default()) == Err("truth_explains_nothing"));
+        }
+        runs += 1;
+    }
+    println!("{runs} runs, of which a false truth did not explain {unexplained:?}");
+    // Lineage alone explains a history in which nobody read what another replica had just learned.
+    let [unseen, reversed] = unexplained;
+    assert!(unseen * 10 >= runs && reversed * 10 >= runs * 9, "{unexplained:?} of {runs}");
+}
+
 /// What the versions' names suggest explains every clean run at once. Where an answer is changed afterwards, it does not
 /// help, and the verdict is that of the search alone.
 #[test]
@@ -126,7 +153,7 @@ fn certificates_say_what_the_search_says() {
     let (mut certified, mut broken, mut runs) = (0, 0, 0);
     let search = Options { certificates: false, ..Options::default() };
     for seed in 0..40 {
-        let Some((_, history, _)) = judged(seed, None) else { continue };
+        let Some((_, Judged { history, .. })) = judged(seed, None) else { continue };
         let told = |operations: &[Operation], options| {
             let history = History::of(operations).expect("a history");
             judge(&history, options).expect("it fits together")

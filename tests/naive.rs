@@ -6,7 +6,7 @@
 
 use hence_core::{Dot, Replica, Reply, Sound};
 use hence_sim::network::{Delay, NetworkPlan};
-use hence_sim::plan::{Act, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse};
+use hence_sim::plan::{Act, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan};
 use hence_sim::settings::Settings;
 use hence_sim::subject::Subject;
 use hence_sim::world::World;
@@ -18,19 +18,10 @@ const SECOND: u64 = 1_000_000;
 fn operation() -> impl Strategy<Value = Operation> {
     let act = prop_oneof![3 => Just(Act::Put(0)), 1 => Just(Act::Delete), 2 => Just(Act::Get)];
     (0..SECOND, 0..2u8, 0..2u8, 0..2u8, act, 0..3u8).prop_map(|(at, client, replica, key, act, retries)| Operation {
-        id: 0,
         at,
-        client,
-        replica,
-        key,
-        act,
-        token: TokenUse::Keep,
-        condition: ConditionUse::Always,
-        wait: 0,
-        patience: 0,
         retries,
         retry_after: 50_000,
-        hop: false,
+        ..Operation::plain(client, replica, key, act)
     })
 }
 

@@ -6,8 +6,8 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use hence_bench::pump::Cluster;
 use hence_core::{
-    Action, Body, ClusterTag, Dot, Effect, Hlc, Incarnation, Key, Message, Op, Sibling, Siblings, Time, Token, Value,
-    VersionVector,
+    Action, Body, ClusterTag, Deps, Dot, Effect, Hlc, Incarnation, Key, Message, Op, Sibling, Siblings, Time, Token,
+    Value, VersionVector,
 };
 use hence_sim::check::generate::{Generator, Shape};
 use hence_sim::check::history::History;
@@ -155,7 +155,7 @@ mod codec {
                 hlc: Hlc(((1_700_000_000_000 + counter / 10) << 16) | (counter % 10)),
                 effect: Effect::Put { key: key((counter * 7_919 % 10_000) as usize), value },
                 superseded: [Dot { incarnation: me, counter: counter - counter % 9_000 - 1 }].into(),
-                deps: VersionVector::new(),
+                deps: Deps::default(),
             };
             let body = Body::Push { op: Arc::new(op), made: Time(3_600_000_000 + 100 * counter) };
             Message { from: me, number: 1_234_567, echo: 7_654_321, body }

@@ -9,7 +9,8 @@ pub struct Config {
     /// crashes sooner and costs idle traffic; more saves it and makes gaps and crashes show later.
     pub heartbeat_interval: Micros,
     /// A push is acknowledged at the latest after this. Default 10 ms. Less frees the sender's log and
-    /// credit sooner and costs messages; more saves messages and holds the log and credit longer.
+    /// credit sooner and costs messages; more saves messages and holds the log and credit longer. Peers who pushed
+    /// nothing are told along, at most every so often for each peer there is.
     pub ack_delay: Micros,
     /// A hello without answer is said again after this, in a new connection. Default 250 ms before the peer
     /// is suspected, twice that after. Less finds a peer sooner and costs connection attempts; more saves them and leaves a

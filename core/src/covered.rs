@@ -157,16 +157,22 @@ impl Covered {
 
     /// Drops the entries that rows imply.
     fn fold(&mut self) {
-        if self.rows.is_empty() {
-            return;
+        if !self.is_folded(&self.vector) {
+            let vector = &self.vector;
+            self.vector =
+                VersionVector::from_entries(vector.entries().filter(|&entry| !self.is_implied(vector, entry)));
         }
-        let implied = |&(incarnation, counter): &(Incarnation, u64)| {
-            let row = self.rows.get(&incarnation);
-            row.is_some_and(|row| row.through >= counter && self.implied_by(&self.vector, row.dot))
-        };
-        if self.vector.entries().any(|entry| implied(&entry)) {
-            self.vector = VersionVector::from_entries(self.vector.entries().filter(|entry| !implied(entry)));
-        }
+    }
+
+    /// Does this vector leave out what it implies, as that of every replica does?
+    #[must_use]
+    pub(crate) fn is_folded(&self, vector: &VersionVector) -> bool {
+        self.rows.is_empty() || !vector.entries().any(|entry| self.is_implied(vector, entry))
+    }
+
+    fn is_implied(&self, vector: &VersionVector, (incarnation, counter): (Incarnation, u64)) -> bool {
+        let row = self.rows.get(&incarnation);
+        row.is_some_and(|row| row.through >= counter && self.implied_by(vector, row.dot))
     }
 
     /// The same past with every entry of a retired incarnation replaced, never dropped, by the dot that implies it.

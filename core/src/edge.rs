@@ -137,12 +137,13 @@ pub enum Event {
     /// The own wall clock is ahead of all peers' and not used any more, or is used again.
     ClockTrusted(bool),
     /// A peer covers a write of our own life that was never made here: a copy of this process's memory runs, or ran,
-    /// somewhere else. It is reported and not masked: writes may bear the same name.
+    /// somewhere else. It is reported and not masked: writes may bear the same name. Said again for a higher write.
     Impersonated {
         /// The write's counter.
         counter: u64,
     },
-    /// A peer with the same vector has another store: a mistake of ours, never of the network.
+    /// A peer with the same vector has another store, or covers the name of a retirement and not what it stands for: a
+    /// copied memory gave one name to two writes, or a mistake of ours. Never the network. Said once of each life.
     Diverged(Address),
     /// A message was not taken in.
     Dropped {

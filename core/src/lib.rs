@@ -55,7 +55,7 @@ pub use edge::{DropReason, Event, Input, Output};
 pub use hlc::Hlc;
 pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, Seed};
 pub use message::{Ask, Body, Content, Coverage, Hello, Message, Shown, Status, Supply, Version};
-pub use op::{Dots, Effect, Op};
+pub use op::{Deps, Dots, Effect, Op};
 pub use replica::{LinkState, PeerStatus, Replica, ReplicaStatus, State, WORK_MAX};
 pub use request::{Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written};
 pub use rules::{Rules, Sound};

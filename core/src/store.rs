@@ -274,11 +274,21 @@ fn weigh(key: &Key, siblings: &Siblings) -> (u64, u64) {
     })
 }
 
-/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot and its stamp, which tells two writes
-/// apart that bear one name because a memory image was copied.
-const fn mix(sibling: &Sibling) -> u64 {
+/// A value's length, its first eight bytes and its last: what all of it would cost, each write would pay twice.
+fn ends(value: &[u8]) -> u64 {
+    let ends = match (value.first_chunk(), value.last_chunk()) {
+        (Some(head), Some(tail)) => u64::from_le_bytes(*head) ^ u64::from_le_bytes(*tail).rotate_left(32),
+        _ => value.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    };
+    ends ^ (value.len() as u64).rotate_left(48)
+}
+
+/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot, its stamp and the value's ends, which tell
+/// two writes apart that bear one name because a memory image was copied: where clocks stand, stamps are equal, too.
+fn mix(sibling: &Sibling) -> u64 {
     let Dot { incarnation, counter } = sibling.dot;
     let mut x = incarnation.0 ^ counter.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sibling.hlc.0.rotate_left(20);
+    x ^= ends(sibling.value.as_bytes()).wrapping_mul(0xd6e8_feb8_6659_fd93);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

@@ -58,11 +58,18 @@ pub enum Causality {
 /// assert_eq!(left.compare(&right), Causality::Before);
 /// assert!(right.dominates(&left));
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct VersionVector(Entries);
 
 /// Most clusters are small, and tokens are cloned for every request: so many entries take no allocation of their own.
 type Entries = SmallVec<[(Incarnation, u64); 5]>;
+
+// In one piece: the derived one goes entry by entry, and took 1 % of all instructions of a simulation.
+impl Clone for VersionVector {
+    fn clone(&self) -> Self {
+        Self(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl VersionVector {
     /// The vector that covers nothing.
@@ -144,9 +151,21 @@ impl VersionVector {
 
     /// Covers what `other` covers, too. Says whether any of it was new.
     pub fn join(&mut self, other: &Self) -> bool {
-        let mut changed = false;
+        let (mut changed, mut at) = (false, 0);
         for &(incarnation, counter) in &other.0 {
-            changed |= self.raise(incarnation, counter);
+            while self.0.get(at).is_some_and(|&(own, _)| own < incarnation) {
+                at += 1;
+            }
+            match self.0.get_mut(at) {
+                Some((own, covered)) if *own == incarnation => {
+                    changed |= *covered < counter;
+                    *covered = counter.max(*covered);
+                }
+                Some(_) | None => {
+                    self.0.insert(at, (incarnation, counter));
+                    changed = true;
+                }
+            }
         }
         changed
     }

@@ -37,10 +37,13 @@ impl Row {
 
     fn merge(&mut self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> bool {
         let before = (self.counter, self.life);
-        self.counter = counter(self.counter, other.counter);
-        // `Option` orders none below some, and `Life` by incarnation, then joining below up.
-        self.life = self.life.max(other.life);
+        (self.counter, self.life) = self.merged(other, counter);
         before != (self.counter, self.life)
+    }
+
+    fn merged(&self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> (u64, Option<Life>) {
+        // `Option` orders none below some, and `Life` by incarnation, then joining below up.
+        (counter(self.counter, other.counter), self.life.max(other.life))
     }
 }
 
@@ -132,6 +135,16 @@ impl View {
         }
         self.count_wanted();
         changed
+    }
+
+    /// Does it know the same addresses, and stay as it is when it is merged with that one?
+    pub(crate) fn absorbs(&self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> bool {
+        let same = |(mine, theirs): (&Row, &Row)| {
+            mine.address == theirs.address && mine.merged(theirs, &counter) == (mine.counter, mine.life)
+        };
+        self.rows.len() == other.rows.len()
+            && self.nobody != self.rows.iter().any(Row::is_odd)
+            && self.rows.iter().zip(&other.rows).all(same)
     }
 
     /// Somebody speaks from this address: it is wanted, unless an operator had removed it.
@@ -243,6 +256,8 @@ mod tests {
             prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
             prop_assert_eq!(&merged(&a, &a), &a);
             prop_assert_eq!(a == b, a.hash() == b.hash());
+            prop_assert!(a.absorbs(&a, u64::max));
+            prop_assert!(!a.absorbs(&b, u64::max) || merged(&a, &b) == a);
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
         Event::ClockTrusted(true) => info!(%replica, "the wall clock agrees with the peers' again and is used"),
         Event::ClockTrusted(false) => warn!(%replica, "the wall clock is ahead of all peers' and is not used"),
         Event::Diverged(address) => {
-            error!(%replica, %address, "a peer covers the same writes and has other data: a bug")
+            error!(%replica, %address, "a peer has other data under the same names: a process was copied, or a bug")
         }
         Event::Impersonated { counter } => {
             error!(%replica, counter, "others know a write of ours that we never made: a copy of this process runs, or ran");

@@ -6,13 +6,11 @@ use crate::wire::Wire;
 use hence_core::Address;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
 
 /// Connections that the kernel completes before they are accepted here.
@@ -106,22 +104,19 @@ async fn serve<T: Wire + 'static>(
 ) {
     let stream = Watched::new(stream, registered.connection());
     let connection = registered.connection().clone();
-    let handler = service_fn(move |request| {
-        let (service, connection) = (service.clone(), connection.clone());
-        async move { Ok::<_, Infallible>(service.serve(request, &connection).await) }
-    });
+    let handler = service_fn(move |request| service.serve(request, &connection));
     if let Err(error) = builder.serve_connection(stream, handler).with_upgrades().await {
         debug!(%error, "a client's connection failed");
     }
     drop(registered);
 }
 
-/// Looks at all connections once per tick, for ever.
+/// Looks at all connections once per tick, for ever; but not while there are none, which would wake an idle replica
+/// twenty times a second (tokio cascades such a timer once on its way), for more CPU than all its peers cost it.
 pub(crate) async fn sweep<T: Wire>(service: Rc<Service<T>>) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        service.connections.any().await;
+        tokio::time::sleep(TICK).await;
         service.connections.sweep(service.node.metrics());
     }
 }

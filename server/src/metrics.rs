@@ -4,10 +4,9 @@
 //! costs a few additions, no lock and no lookup. What the replica knows itself is asked for at scrape time.
 
 use crate::exposition::{Exposition, Kind};
-use hence_core::{DropReason, Event, LinkState, ReplicaStatus, Token};
+use hence_core::{DropReason, Event, LinkState, Micros, ReplicaStatus, Token};
 use http::StatusCode;
 use std::cell::Cell;
-use std::time::Duration;
 
 /// What a request asked for, as metrics tell requests apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,14 +147,19 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub(crate) fn count_request(&self, what: Counted, status: StatusCode, took: Duration) {
+    pub(crate) fn count_request(&self, what: Counted, status: StatusCode, took: Micros) {
         let route = &self.routes[what as usize];
         let known = STATUSES.iter().position(|&(code, _)| code == status.as_u16());
         count(&route.statuses[known.unwrap_or(STATUSES.len() - 1)]);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = took.0;
         let bucket = BUCKETS.iter().position(|&(bound, _)| micros <= bound);
         count(&route.latencies[bucket.unwrap_or(BUCKETS.len())]);
         route.latency_micros.set(route.latency_micros.get().saturating_add(micros));
+    }
+
+    /// Operations applied so far.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied.get()
     }
 
     /// The replica told something.
@@ -243,7 +247,7 @@ impl Metrics {
         into.counter("hence_rebirths_total", "Times this process took a new incarnation.", self.reborn.get());
         into.counter(
             "hence_divergences_total",
-            "Peers with equal coverage and other data. Must be 0.",
+            "Peers with other data under the same names. Must be 0.",
             self.diverged.get(),
         );
         into.counter(
@@ -305,7 +309,7 @@ pub(crate) fn expose_status(status: &ReplicaStatus, cluster: hence_core::Cluster
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_core::{Address, Micros};
+    use hence_core::Address;
 
     #[test]
     fn places_are_in_order() {
@@ -321,9 +325,9 @@ mod tests {
     #[test]
     fn counts_show() {
         let metrics = Metrics::new();
-        metrics.count_request(Counted::Get, StatusCode::OK, Duration::from_micros(10));
-        metrics.count_request(Counted::Get, StatusCode::OK, Duration::from_micros(11));
-        metrics.count_request(Counted::Get, StatusCode::IM_A_TEAPOT, Duration::from_secs(60));
+        metrics.count_request(Counted::Get, StatusCode::OK, Micros(10));
+        metrics.count_request(Counted::Get, StatusCode::OK, Micros(11));
+        metrics.count_request(Counted::Get, StatusCode::IM_A_TEAPOT, Micros::from_seconds(60));
         metrics.count_event(&Event::Stalled(Micros(1_500_000)));
         let from = Address::parse("a:1").unwrap();
         metrics.count_event(&Event::Dropped { from, reason: DropReason::Late });

@@ -26,17 +26,19 @@ pub(crate) struct Node<T> {
     transport: T,
     clock: Clock,
     next_id: Cell<u64>,
-    waiting: RefCell<HashMap<RequestId, oneshot::Sender<Reply>>>,
+    waiting: RefCell<HashMap<RequestId, oneshot::Sender<Box<Reply>>>>,
     /// When the driver wakes by itself; requests that move the replica's timeout before it call `wake`.
     wakes_at: Cell<Time>,
     wake: Notify,
     metrics: Metrics,
+    /// Operations applied when the driver last asked.
+    applied: Cell<u64>,
 }
 
 /// What [`Node::ask`] gives: the reply, or the wait for it.
 pub(crate) enum Asked<T: Transport> {
     /// Answered at once.
-    Answered(Reply),
+    Answered(Box<Reply>),
     /// The replica parked the request.
     Waiting(Waiting<T>),
 }
@@ -54,14 +56,15 @@ impl<T: Transport> Node<T> {
             wakes_at: Cell::new(Time::default()),
             wake: Notify::new(),
             metrics: Metrics::new(),
+            applied: Cell::default(),
         })
     }
 
-    /// Asks the replica, now.
-    pub(crate) fn ask(self: &Rc<Self>, request: Request) -> Asked<T> {
+    /// Asks the replica, at a time that was just read.
+    pub(crate) fn ask(self: &Rc<Self>, now: Now, request: Request) -> Asked<T> {
         let id = RequestId(self.next_id.get());
         self.next_id.set(id.0 + 1);
-        if let Some(reply) = self.step(Input::Request { id, request }, Some(id)) {
+        if let Some(reply) = self.step_at(now, Input::Request { id, request }, Some(id)) {
             return Asked::Answered(reply);
         }
         let (sender, receiver) = oneshot::channel();
@@ -70,12 +73,12 @@ impl<T: Transport> Node<T> {
     }
 
     /// Hands one input in and everything that comes out on. Returns the reply to `wanted`, if it came.
-    pub(crate) fn step(&self, input: Input, wanted: Option<RequestId>) -> Option<Reply> {
+    pub(crate) fn step(&self, input: Input, wanted: Option<RequestId>) -> Option<Box<Reply>> {
         self.step_at(self.clock.now(), input, wanted)
     }
 
     /// The same at a time that was just read.
-    pub(crate) fn step_at(&self, now: Now, input: Input, wanted: Option<RequestId>) -> Option<Reply> {
+    pub(crate) fn step_at(&self, now: Now, input: Input, wanted: Option<RequestId>) -> Option<Box<Reply>> {
         let mut replica = self.replica.borrow_mut();
         replica.handle(now, input);
         let mut outlet = Outlet { node: self, wanted, reply: None };
@@ -99,13 +102,20 @@ impl<T: Transport> Node<T> {
         for (id, sender) in self.waiting.take() {
             self.step(Input::Cancel { id }, None);
             // A client that went away a moment ago does not need its answer.
-            let _ = sender.send(Reply::Refused(Refusal::NotReady));
+            let _ = sender.send(Box::new(Reply::Refused(Refusal::NotReady)));
         }
     }
 
     /// When the replica wants [`Input::Timeout`].
     pub(crate) fn timeout(&self) -> Option<Time> {
         self.replica.borrow().poll_timeout()
+    }
+
+    /// Does a client wait, or was something written since this was last asked? Then an answer or an acknowledgement is
+    /// due, and not just a sign of life.
+    pub(crate) fn was_busy(&self) -> bool {
+        let applied = self.metrics.applied();
+        self.applied.replace(applied) != applied || !self.waiting.borrow().is_empty()
     }
 
     /// The driver sleeps until then; whoever needs it earlier wakes it.
@@ -153,7 +163,7 @@ impl<T: Transport> Node<T> {
 struct Outlet<'a, T> {
     node: &'a Node<T>,
     wanted: Option<RequestId>,
-    reply: Option<Reply>,
+    reply: Option<Box<Reply>>,
 }
 
 impl<T: Transport> Outbox for Outlet<'_, T> {
@@ -163,10 +173,10 @@ impl<T: Transport> Outbox for Outlet<'_, T> {
 
     fn reply(&mut self, id: RequestId, reply: Box<Reply>) {
         if self.wanted == Some(id) {
-            self.reply = Some(*reply);
+            self.reply = Some(reply);
         } else if let Some(sender) = self.node.waiting.borrow_mut().remove(&id) {
             // A client that went away a moment ago does not need its answer.
-            let _ = sender.send(*reply);
+            let _ = sender.send(reply);
         }
     }
 
@@ -180,15 +190,15 @@ impl<T: Transport> Outbox for Outlet<'_, T> {
 pub(crate) struct Waiting<T: Transport> {
     node: Rc<Node<T>>,
     id: RequestId,
-    receiver: oneshot::Receiver<Reply>,
+    receiver: oneshot::Receiver<Box<Reply>>,
 }
 
 impl<T: Transport> Future for Waiting<T> {
-    type Output = Reply;
+    type Output = Box<Reply>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Box<Reply>> {
         // The sender goes without a word only together with the node.
-        let refused = |_| Reply::Refused(Refusal::NotReady);
+        let refused = |_| Box::new(Reply::Refused(Refusal::NotReady));
         Pin::new(&mut self.receiver).poll(context).map(|reply| reply.unwrap_or_else(refused))
     }
 }

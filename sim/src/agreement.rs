@@ -6,7 +6,10 @@
 //! 2. If the checker says fine, its explanation passes [`proof::verify`], which knows nothing but the definition. So
 //!    a failure that an oracle found and the checker did not is *proven* to be invisible to clients.
 //! 3. What the black-box oracle of `history` calls stale, lost or invented is visible to clients: the checker says so.
-//! 4. The checker makes up its mind.
+//! 4. What truly happened explains what clients saw, by the same [`proof::verify`], whenever no oracle convicts.
+//! 5. The checker makes up its mind. Where its budget ends, which a history without much order can bring about, the
+//!    explanation of rule 4 stands in for the one that it did not find. Such runs are counted, and so are failing ones that
+//!    it leaves undecided.
 //!
 //! The black-box oracle is no match for the checker, so where it alone watches, rule 1 is no rule: a conviction by the
 //! checker is then a failure of the subject, `history/unexplained`.
@@ -14,7 +17,8 @@
 //! Anything else is a failure of its own, [`Invariant::Agreement`].
 
 use crate::check::history::{History, Operation};
-use crate::check::{Level, Options, Report, Verdict, judge, proof};
+use crate::check::proof::{self, Proof};
+use crate::check::{Level, Options, Report, Verdict, judge};
 use crate::verdict::{Invariant, Violation};
 
 /// What the checker said, where it may say it.
@@ -24,8 +28,12 @@ pub enum Finding {
     Fine,
     /// The checker convicts, too.
     Convicted,
-    /// The checker has an explanation of all that clients saw, and it holds.
+    /// There is an explanation of all that clients saw, and it holds.
     Invisible,
+    /// Nobody finds anything, but the checker's budget ended, and what truly happened stood in.
+    StoodIn,
+    /// The oracles convict, and the checker's budget ended.
+    Undecided,
 }
 
 /// A judged run.
@@ -33,6 +41,8 @@ pub enum Finding {
 pub struct Judged {
     /// What clients saw.
     pub history: Vec<Operation>,
+    /// What truly happened, where the simulator could look inside.
+    pub truth: Option<Proof>,
     /// What the checker said; none when it disagrees with the oracles.
     pub finding: Option<Finding>,
 }
@@ -40,13 +50,15 @@ pub struct Judged {
 /// A sign and the particulars.
 type Disagreement = (&'static str, String);
 
-/// What the checker says of a run in which the oracles found this, or nothing.
+/// What the checker says of a run in which the oracles found this, or nothing. `truth` is what truly happened, where the
+/// simulator could look inside.
 ///
 /// # Errors
 /// How they disagree.
 pub fn compare(
     violation: Option<&Violation>,
     operations: &[Operation],
+    truth: Option<&Proof>,
     options: Options,
 ) -> Result<Finding, Disagreement> {
     let unreadable = |what: String| match violation {
@@ -63,20 +75,29 @@ pub fn compare(
         Err(error) => return unreadable(error.to_string()),
     };
     match (report.is_broken(), violation) {
-        (true, Some(_)) => Ok(Finding::Convicted),
-        (true, None) => Err(("checker_alone", accusation(&report, &history, options))),
-        (false, _) if report.verdict(Level::Convergent) != Verdict::Fine => {
-            Err(("undecided", format!("{} operations", operations.len())))
-        }
-        (false, _) => {
-            let explanation = report.proof.as_ref().ok_or(("no_explanation", String::from("none is there")))?;
-            proof::verify(operations, explanation).map_err(|what| ("no_explanation", what))?;
-            match violation {
-                None => Ok(Finding::Fine),
-                Some(violation) if is_visible(violation) => Err(("oracle_alone", violation.to_string())),
-                Some(_) => Ok(Finding::Invisible),
-            }
-        }
+        (true, Some(_)) => return Ok(Finding::Convicted),
+        (true, None) => return Err(("checker_alone", accusation(&report, &history, options))),
+        (false, _) => {}
+    }
+    let true_one = truth.map(|truth| proof::verify(operations, truth));
+    if let (Some(Err(what)), None) = (&true_one, violation) {
+        return Err(("truth_explains_nothing", what.clone()));
+    }
+    if report.verdict(Level::Convergent) == Verdict::Fine {
+        let explanation = report.proof.as_ref().ok_or(("no_explanation", String::from("none is there")))?;
+        proof::verify(operations, explanation).map_err(|what| ("no_explanation", what))?;
+    } else {
+        return match (true_one, violation) {
+            (Some(Ok(())), None) => Ok(Finding::StoodIn),
+            (Some(Ok(())), Some(_)) => Ok(Finding::Invisible),
+            (Some(Err(_)) | None, Some(_)) => Ok(Finding::Undecided),
+            (Some(Err(_)) | None, None) => Err(("undecided", format!("{} operations", operations.len()))),
+        };
+    }
+    match violation {
+        None => Ok(Finding::Fine),
+        Some(violation) if is_visible(violation) => Err(("oracle_alone", violation.to_string())),
+        Some(_) => Ok(Finding::Invisible),
     }
 }
 

@@ -7,12 +7,12 @@
 //! hashes of keys.
 
 use crate::random::mix;
-use crate::subject::{Exit, Out, Probe, Stimulus, Subject, Traits};
+use crate::subject::{Out, Probe, Stimulus, Subject, Traits, number_of};
 use hence_core::{
     Action, Address, Config, DataRequest, Dot, Hlc, Identity, Incarnation, Key, Now, Refusal, Reply, Request,
     RequestId, Seed, Sibling, Siblings, Time, Value, Written,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// One version of a key; no value is a delete.
 #[derive(Debug, Clone)]
@@ -45,8 +45,8 @@ pub struct Baseline {
     next_ping: Time,
     /// It has copied a state, or may serve without.
     ready_at: Option<Time>,
-    waiting: Vec<Out<Word>>,
-    sends: Vec<(Address, Word)>,
+    replies: VecDeque<(RequestId, Reply)>,
+    sends: VecDeque<(Address, Word)>,
 }
 
 fn name_of(key: &Key) -> Incarnation {
@@ -56,7 +56,7 @@ fn name_of(key: &Key) -> Incarnation {
 impl Baseline {
     fn broadcast(&mut self, word: &Word) {
         for (address, _) in &self.peers {
-            self.sends.push((address.clone(), word.clone()));
+            self.sends.push_back((address.clone(), word.clone()));
         }
     }
 
@@ -76,7 +76,7 @@ impl Baseline {
             Word::Write(key, version) => self.learn(key, version),
             Word::Ask => {
                 let all = self.store.iter().map(|(key, version)| (key.clone(), version.clone())).collect();
-                self.sends.push((from.clone(), Word::State(all)));
+                self.sends.push_back((from.clone(), Word::State(all)));
             }
             Word::State(all) => {
                 all.into_iter().for_each(|(key, version)| self.learn(key, version));
@@ -129,10 +129,6 @@ impl Baseline {
             }
         }
     }
-
-    fn reply(&mut self, id: RequestId, reply: Reply) {
-        self.waiting.push(Out::Reply { id, reply: Box::new(reply) });
-    }
 }
 
 impl Subject for Baseline {
@@ -144,16 +140,16 @@ impl Subject for Baseline {
         let peers: Vec<_> = others.map(|address| (address.clone(), now.monotonic)).collect();
         let ready_at = (!peers.is_empty()).then(|| now.monotonic + config.join_alone_after);
         let next_ping = now.monotonic;
-        let (store, waiting, sends) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut replica = Self { config, store, peers, address: identity.address, next_ping, ready_at, waiting, sends };
+        let (store, replies, sends) = (BTreeMap::new(), VecDeque::new(), VecDeque::new());
+        let mut replica = Self { config, store, peers, address: identity.address, next_ping, ready_at, replies, sends };
         replica.broadcast(&Word::Ask);
         replica
     }
 
-    fn handle(&mut self, now: Now, input: Stimulus<Word>) {
+    fn handle(&mut self, now: Now, input: Stimulus<Word>, addresses: &[Address]) {
         match input {
             Stimulus::Timeout => self.tick(now.monotonic),
-            Stimulus::Message { from, message } => self.hear(&from, message, now.monotonic),
+            Stimulus::Message { from, message } => self.hear(&addresses[from], message, now.monotonic),
             Stimulus::Connected { .. } | Stimulus::Cancel { .. } | Stimulus::Leave => {}
             Stimulus::Request { id, request } => {
                 let reply = match request {
@@ -175,16 +171,18 @@ impl Subject for Baseline {
                         if self.peers.len() < before { Reply::ViewRemoved } else { Reply::ViewUnknown }
                     }
                 };
-                self.reply(id, reply);
+                self.replies.push_back((id, reply));
             }
         }
     }
 
-    fn drain(&mut self, exit: &mut Exit<'_, Word>) {
-        for (address, word) in self.sends.drain(..) {
-            exit.send_to(&address, word);
+    fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<Word>> {
+        while let Some((address, message)) = self.sends.pop_front() {
+            if let Some(to) = number_of(&address, addresses) {
+                return Some(Out::Send { to, message });
+            }
         }
-        exit.outs.append(&mut self.waiting);
+        self.replies.pop_front().map(|(id, reply)| Out::Reply { id, reply: Box::new(reply) })
     }
 
     fn poll_timeout(&self) -> Option<Time> {

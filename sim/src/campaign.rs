@@ -37,6 +37,8 @@ pub struct Summary {
     pub hash: u64,
     /// Runs whose clients' history the checker judged as well.
     pub judged: u64,
+    /// In how many of them its budget ended. What truly happened explains those in which no oracle convicts.
+    pub undecided: u64,
     /// Failures of the oracles by fingerprint: how many the checker convicts, too, and how many are proven to be
     /// invisible to clients.
     pub visible: BTreeMap<String, (u64, u64)>,
@@ -60,6 +62,7 @@ impl Summary {
     fn note_judged(&mut self, verdict: &Verdict) {
         let Some(judged) = &verdict.judged else { return };
         self.judged += 1;
+        self.undecided += u64::from(matches!(judged.finding, Some(Finding::StoodIn | Finding::Undecided)));
         let (Some(violation), Some(finding)) = (&verdict.violation, judged.finding) else { return };
         let (convicted, invisible) = self.visible.entry(violation.fingerprint()).or_default();
         *convicted += u64::from(finding == Finding::Convicted);
@@ -95,6 +98,7 @@ impl Summary {
         self.counts.join(&other.counts);
         self.hash = self.hash.wrapping_add(other.hash);
         self.judged += other.judged;
+        self.undecided += other.undecided;
         for (fingerprint, (convicted, invisible)) in other.visible {
             let known = self.visible.entry(fingerprint).or_default();
             *known = (known.0 + convicted, known.1 + invisible);

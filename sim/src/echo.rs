@@ -4,7 +4,7 @@
 use crate::network::{Delay, NetworkPlan};
 use crate::plan::{FORMAT, Plan, ReplicaPlan, limits};
 use crate::settings::Settings;
-use crate::subject::{Exit, Probe, Stimulus, Subject, Traits};
+use crate::subject::{Out, Probe, Stimulus, Subject, Traits, number_of};
 use hence_core::{Address, Config, Identity, Now, Seed, Time};
 
 /// A plan for these replicas in which nothing happens but their messages, each of which takes 100 to 900 microseconds.
@@ -29,7 +29,10 @@ pub fn plan(seed: u64, replicas: usize) -> Plan {
 /// One replica.
 #[derive(Debug)]
 pub struct Echo {
-    sends: Vec<(Address, u64)>,
+    /// Whom it has to speak to first.
+    others: Vec<Address>,
+    /// What it heard, and from whom.
+    heard: Option<(usize, u64)>,
 }
 
 impl Subject for Echo {
@@ -38,12 +41,13 @@ impl Subject for Echo {
 
     fn start((): &(), _config: Config, identity: Identity, _seed: Seed, _now: Now) -> Self {
         let Identity { address, view } = identity;
-        Self { sends: view.into_iter().filter(|other| *other != address).map(|other| (other, 0)).collect() }
+        Self { others: view.into_iter().rev().filter(|other| *other != address).collect(), heard: None }
     }
 
-    fn handle(&mut self, _now: Now, input: Stimulus<u64>) {
+    #[inline]
+    fn handle(&mut self, _now: Now, input: Stimulus<u64>, _addresses: &[Address]) {
         match input {
-            Stimulus::Message { from, message } => self.sends.push((from, message + 1)),
+            Stimulus::Message { from, message } => self.heard = Some((from, message)),
             Stimulus::Timeout
             | Stimulus::Connected { .. }
             | Stimulus::Request { .. }
@@ -52,10 +56,16 @@ impl Subject for Echo {
         }
     }
 
-    fn drain(&mut self, exit: &mut Exit<'_, u64>) {
-        self.sends.drain(..).for_each(|(to, message)| exit.send_to(&to, message));
+    #[inline]
+    fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<u64>> {
+        if let Some((to, message)) = self.heard.take() {
+            return Some(Out::Send { to, message: message + 1 });
+        }
+        let to = number_of(&self.others.pop()?, addresses)?;
+        Some(Out::Send { to, message: 0 })
     }
 
+    #[inline]
     fn poll_timeout(&self) -> Option<Time> {
         None
     }

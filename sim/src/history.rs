@@ -8,7 +8,7 @@
 use crate::bits::{self, Table};
 use crate::judge::Asked;
 use crate::verdict::Invariant;
-use hence_core::{Action, Reply, Value};
+use hence_core::{Action, Reply, Siblings, Value};
 
 /// One write that was answered.
 #[derive(Debug)]
@@ -41,31 +41,21 @@ impl History {
     /// # Errors
     /// What no causally consistent store answers.
     pub fn see(&mut self, asked: &mut Asked, reply: &Reply) -> Result<(), Wrong> {
-        match reply {
-            Reply::Written(_) => {
-                let number = self.writes.len();
-                let row = self.closures.push_copy(&asked.past);
-                bits::put(self.closures.row_mut(row), number);
-                bits::put(&mut asked.past, number);
-                let value = if let Action::Put(value) = &asked.action { Some(value.clone()) } else { None };
-                self.writes.push(Seen { key: asked.key, value });
-                Ok(())
-            }
-            Reply::Found { siblings, .. } => {
-                let Some(shown) = siblings.winner() else { return Ok(()) };
-                self.see_value(asked, &shown.value)
-            }
-            Reply::Absent { .. } => self.see_nothing(asked),
-            Reply::NotModified { .. }
-            | Reply::PreconditionFailed { .. }
-            | Reply::Lost { .. }
-            | Reply::Refused(_)
-            | Reply::View(_)
-            | Reply::ViewAdded { .. }
-            | Reply::ViewRemoved
-            | Reply::ViewUnknown
-            | Reply::ViewLast => Ok(()),
+        if let Reply::Written(_) = reply {
+            let number = self.writes.len();
+            let row = self.closures.push_copy(&asked.past);
+            bits::put(self.closures.row_mut(row), number);
+            bits::put(&mut asked.past, number);
+            let value = if let Action::Put(value) = &asked.action { Some(value.clone()) } else { None };
+            self.writes.push(Seen { key: asked.key, value });
+        } else if let Reply::Found { siblings, .. } = reply
+            && let Some(shown) = siblings.winner()
+        {
+            return self.see_value(asked, &shown.value);
+        } else if let Reply::Absent { .. } = reply {
+            return self.see_nothing(asked);
         }
+        Ok(())
     }
 
     fn see_value(&self, asked: &mut Asked, value: &Value) -> Result<(), Wrong> {
@@ -111,22 +101,11 @@ impl History {
     /// # Errors
     /// If it was refused, or another replica answered something else.
     pub fn close(&mut self, asked: &Asked, reply: &Reply, fresh: bool) -> Result<(), Wrong> {
-        let shown = match reply {
-            Reply::Found { siblings, .. } => siblings.winner().map(|sibling| sibling.value.clone()),
-            Reply::Refused(refusal) => {
-                return Err((Invariant::History, "refused_for_ever", format!("after heal and quiet: {refusal}")));
-            }
-            Reply::Absent { .. }
-            | Reply::Written(_)
-            | Reply::NotModified { .. }
-            | Reply::PreconditionFailed { .. }
-            | Reply::Lost { .. }
-            | Reply::View(_)
-            | Reply::ViewAdded { .. }
-            | Reply::ViewRemoved
-            | Reply::ViewUnknown
-            | Reply::ViewLast => None,
-        };
+        if let Reply::Refused(refusal) = reply {
+            return Err((Invariant::History, "refused_for_ever", format!("after heal and quiet: {refusal}")));
+        }
+        let siblings = if let Reply::Found { siblings, .. } = reply { Some(siblings) } else { None };
+        let shown = siblings.and_then(Siblings::winner).map(|sibling| sibling.value.clone());
         if !fresh {
             return Ok(());
         }

@@ -109,6 +109,7 @@ impl Judge {
     }
 
     /// A promise was broken. The first one counts.
+    #[cold]
     pub fn fail(&mut self, invariant: Invariant, sign: &str, replica: Option<usize>, detail: impl FnOnce() -> String) {
         if self.off || (self.contested && sign != "endless") {
             return;
@@ -422,21 +423,26 @@ impl Judge {
             return;
         }
         self.steps += 1;
-        let changed = std::mem::take(&mut self.truth.holdings[replica].changed);
-        for &key in &changed {
-            self.check_key(replica, key, probe);
-        }
-        if self.thorough || self.steps.is_multiple_of(FULL_EVERY) {
-            self.check_all(replica, probe);
-        } else if !changed.is_empty() {
-            self.check_vector(replica, probe);
+        let full = self.thorough || self.steps.is_multiple_of(FULL_EVERY);
+        if full || !self.truth.holdings[replica].changed.is_empty() {
+            self.check_changed(replica, full, probe);
         }
         let (held, truly) = (probe.keys(), self.truth.present(replica));
         if held != truly {
             self.fail(Invariant::Store, "keys", Some(replica), || format!("holds {held} keys instead of {truly}"));
         }
+    }
+
+    fn check_changed(&mut self, replica: usize, full: bool, probe: &dyn Probe) {
+        let mut changed = std::mem::take(&mut self.truth.holdings[replica].changed);
+        if full {
+            self.check_all(replica, probe);
+        } else {
+            changed.iter().for_each(|&key| self.check_key(replica, key, probe));
+            self.check_vector(replica, probe);
+        }
+        changed.clear();
         self.truth.holdings[replica].changed = changed;
-        self.truth.holdings[replica].changed.clear();
     }
 
     /// Compares all of a replica with the replay of exactly what is truly included in it.

@@ -166,6 +166,7 @@ impl NetworkPlan {
     /// What one message meets: decided by its words alone. Each question has its place among them, whatever the
     /// answers to the others.
     #[must_use]
+    #[inline]
     pub fn fate(&self, words: Words, (sender, receiver): (usize, usize)) -> Fate {
         let happens = |place, parts| parts > 0 && chance(words.word(place), parts);
         let way = self.back.filter(|_| receiver < sender).unwrap_or(self.delay);
@@ -225,6 +226,8 @@ pub struct Link<E> {
     pub said: u64,
     /// The greatest number of a frame that arrived.
     pub newest: u64,
+    /// How many messages of each kind the step of that number sent.
+    sent: (u64, [u16; 8]),
     /// Frames that a cut keeps, in order.
     pub held: Vec<E>,
 }
@@ -240,6 +243,7 @@ impl<E> Default for Link<E> {
             free_at: 0,
             said: 0,
             newest: 0,
+            sent: (0, [0; 8]),
             held: Vec::new(),
         }
     }
@@ -250,5 +254,16 @@ impl<E> Link<E> {
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         self.losing > 0 || self.holding > 0
+    }
+
+    /// How many messages of this kind that step, which has a number of its own, sent on this link before.
+    #[inline]
+    pub fn sent_before(&mut self, step: u64, kind: u8) -> u16 {
+        if self.sent.0 != step {
+            self.sent = (step, [0; 8]);
+        }
+        let sent = &mut self.sent.1[usize::from(kind % 8)];
+        *sent += 1;
+        *sent - 1
     }
 }

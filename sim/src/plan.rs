@@ -130,6 +130,28 @@ pub struct Operation {
     pub hop: bool,
 }
 
+impl Operation {
+    /// The first of its plan: a client asks at once, carries its own token and takes the first answer.
+    #[must_use]
+    pub const fn plain(client: u8, replica: u8, key: u8, act: Act) -> Self {
+        Self {
+            id: 0,
+            at: 0,
+            client,
+            replica,
+            key,
+            act,
+            token: TokenUse::Keep,
+            condition: ConditionUse::Always,
+            wait: 0,
+            patience: 0,
+            retries: 0,
+            retry_after: 0,
+            hop: false,
+        }
+    }
+}
+
 /// What a client operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

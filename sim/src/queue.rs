@@ -1,11 +1,11 @@
-//! What is to happen: a heap of `(time, tie, slot)` over a slab, so that events never move once they are in; what is
-//! known from the start, which is sorted once; and one alarm per owner, which is moved instead of being left behind.
+//! What is to happen: a sorted list of `(time, tie, slot)` over a slab, so that events never move once they are in; and
+//! one alarm per owner, which is moved instead of being left behind.
 //!
 //! Equal times are ordered by a keyed hash, so that every order of them is explored by some seed. A key is one number
-//! of 128 bits, so a comparison is one, too.
+//! of 128 bits, so a comparison is one, too. The list ends with what is next: to add an event moves the keys of those
+//! that come before it, which are a few dozen, and a heap took two and a half times as many instructions for both.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// Bits of a key that hold the time, the tie and the slot.
 const TIME_BITS: u32 = 48;
@@ -15,17 +15,19 @@ const SLOT_BITS: u32 = 28;
 /// The latest time that anything happens at: nine years. What is scheduled later happens then.
 pub const TIME_MAX: u64 = (1 << TIME_BITS) - 1;
 
+/// So many keys before the end are looked through first.
+const NEAR: usize = 32;
+
 /// No alarm is set.
 const NEVER: u128 = u128::MAX;
 
 /// Events by time.
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Reverse<u128>>,
+    /// Latest first.
+    keys: Vec<u128>,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
-    /// What was known from the start, latest first.
-    agenda: Vec<u128>,
     alarms: Vec<u128>,
     /// The owner of the earliest alarm.
     first: usize,
@@ -49,35 +51,55 @@ const fn time_of(key: u128) -> u64 {
     (key >> (TIE_BITS + SLOT_BITS)) as u64
 }
 
+/// The time and a part of the tie.
+const fn upper(key: u128) -> u64 {
+    (key >> 64) as u64
+}
+
 impl<E> Queue<E> {
     /// These events, each with its time and its tie, wait from the start; there are so many owners of alarms.
     #[must_use]
     pub fn new(events: impl IntoIterator<Item = (u64, u64, E)>, owners: usize) -> Self {
         let events = events.into_iter();
-        let (mut agenda, mut slots) = (Vec::new(), Vec::with_capacity(128 + events.size_hint().0));
+        let room = 128 + events.size_hint().0;
+        let (mut keys, mut slots) = (Vec::with_capacity(room), Vec::with_capacity(room));
         for (slot, (time, tie, event)) in events.enumerate() {
-            agenda.push(key(time, tie, slot as u32));
+            keys.push(key(time, tie, slot as u32));
             slots.push(Some(event));
         }
-        agenda.sort_unstable_by_key(|&key| Reverse(key));
-        let heap = BinaryHeap::with_capacity(128);
-        Self { heap, slots, free: Vec::new(), agenda, alarms: vec![NEVER; owners], first: 0 }
+        keys.sort_unstable_by_key(|&key| Reverse(key));
+        Self { keys, slots, free: Vec::new(), alarms: vec![NEVER; owners], first: 0 }
     }
 
     /// Adds an event at a time; the upper 52 bits of `tie` order it among those of the same time.
     ///
+    /// Inlined, so that an event is made where it waits.
+    ///
     /// # Panics
     /// If 2^28 events wait.
+    #[inline]
     pub fn push(&mut self, time: u64, tie: u64, event: E) {
-        let slot = if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = Some(event);
-            slot
-        } else {
+        *self.slot_at(time, tie) = Some(event);
+    }
+
+    /// A free slot whose turn comes then.
+    fn slot_at(&mut self, time: u64, tie: u64) -> &mut Option<E> {
+        let slot = self.free.pop().unwrap_or_else(|| {
             assert!(self.slots.len() < 1 << SLOT_BITS, "more events wait than can be told apart");
-            self.slots.push(Some(event));
+            self.slots.push(None);
             (self.slots.len() - 1) as u32
-        };
-        self.heap.push(Reverse(key(time, tie, slot)));
+        });
+        let key = key(time, tie, slot);
+        // What is new nearly always belongs among the few that come next, and not among what a plan says of later.
+        let near = self.keys.len().saturating_sub(NEAR);
+        let from = if self.keys.get(near).is_some_and(|&other| other > key) { near } else { 0 };
+        // The upper halves nearly always differ, and are compared without a branch that nobody can predict.
+        let mut at = from + self.keys[from..].partition_point(|&other| upper(other) > upper(key));
+        while self.keys.get(at).is_some_and(|&other| other > key) {
+            at += 1;
+        }
+        self.keys.insert(at, key);
+        &mut self.slots[slot as usize]
     }
 
     /// Sets the alarm of this owner, instead of the one that was set.
@@ -101,11 +123,13 @@ impl<E> Queue<E> {
     }
 
     /// Takes what is earliest, if it is not after `until`.
+    ///
+    /// Always inlined, so that an event is not moved twice on its way out: 4 % of the time of a run.
+    #[inline(always)]
     pub fn pop(&mut self, until: u64) -> Option<(u64, Next<E>)> {
         let alarm = self.alarms.get(self.first).copied().unwrap_or(NEVER);
-        let planned = self.agenda.last().copied().unwrap_or(NEVER);
-        let event = self.heap.peek().map_or(NEVER, |&Reverse(key)| key);
-        let next = alarm.min(event).min(planned);
+        let event = self.keys.last().copied().unwrap_or(NEVER);
+        let next = alarm.min(event);
         if next == NEVER || time_of(next) > until {
             return None;
         }
@@ -114,27 +138,23 @@ impl<E> Queue<E> {
             self.clear_alarm(owner);
             return Some((time_of(next), Next::Alarm(owner)));
         }
-        if next == planned {
-            self.agenda.pop();
-        } else {
-            self.heap.pop();
-        }
+        self.keys.pop();
         let slot = next as u32 & ((1 << SLOT_BITS) - 1);
         self.free.push(slot);
-        let event = self.slots[slot as usize].take().expect("a slot in the heap holds an event");
+        let event = self.slots[slot as usize].take().expect("a slot that has a key holds an event");
         Some((time_of(next), Next::Event(event)))
     }
 
     /// How many events wait; alarms do not count.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.heap.len() + self.agenda.len()
+        self.keys.len()
     }
 
     /// Does no event wait?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.keys.is_empty()
     }
 }
 

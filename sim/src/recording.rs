@@ -14,6 +14,8 @@ pub struct Recording {
     names: BTreeMap<u64, String>,
     given: BTreeMap<String, Fate>,
     made: BTreeMap<String, Fate>,
+    /// How often each name came up.
+    times: BTreeMap<String, u32>,
     fresh: usize,
 }
 
@@ -26,6 +28,12 @@ impl Recording {
 
     pub(crate) fn name(&mut self, cause: u64, name: String) {
         self.names.insert(cause, name);
+    }
+
+    /// What follows from a message in another way than by its arrival.
+    pub(crate) fn derive(&mut self, cause: u64, from: u64, what: &str) {
+        let origin = self.names.get(&from).map_or("?", String::as_str);
+        self.names.insert(cause, format!("{what} of {origin}"));
     }
 
     pub(crate) fn choose(
@@ -42,6 +50,12 @@ impl Recording {
         let mut name = format!("{}->{}/{kind}{number}/{why}", Plan::name(from), Plan::name(to));
         if name.len() > NAME_BYTES_MAX {
             name = format!("{}->{}/{kind}{number}/~{step:016x}", Plan::name(from), Plan::name(to));
+        }
+        // Two images of one memory may do the same thing at the same time.
+        let times = self.times.entry(name.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            name = format!("{name} again {times}");
         }
         let fate = match self.given.get(&name) {
             Some(&fate) => fate,

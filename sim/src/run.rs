@@ -3,6 +3,7 @@
 use crate::agreement::{self, Finding, Judged};
 use crate::baseline::Baseline;
 use crate::check::history::Operation;
+use crate::check::proof::Proof;
 use crate::check::{Blind, Options};
 use crate::mutants::{Mutant, Mutated};
 use crate::observe::Observer;
@@ -117,21 +118,22 @@ pub fn run_subject<S: Subject>(
     if let Some(seen) = world.take_seen().filter(|_| !world.judge.contested) {
         let white = (0..world.replicas()).any(|at| world.subject(at).is_some_and(|subject| subject.probe().is_some()));
         let options = Options { blind: setting.checker, ..Options::default() };
-        second_opinion(&mut verdict, seen.into_operations(), white, options);
+        let truth = white.then(|| seen.explanation(&world.judge.truth));
+        second_opinion(&mut verdict, seen.into_operations(), truth, options);
     }
     (verdict, world.take_recording())
 }
 
 /// Asks the checker about what clients saw. Where it may not say what it says, that is the failure.
-fn second_opinion(verdict: &mut Verdict, history: Vec<Operation>, white: bool, options: Options) {
-    let compared = agreement::compare(verdict.violation.as_ref(), &history, options);
+fn second_opinion(verdict: &mut Verdict, history: Vec<Operation>, truth: Option<Proof>, options: Options) {
+    let compared = agreement::compare(verdict.violation.as_ref(), &history, truth.as_ref(), options);
     let mut finding = compared.as_ref().ok().copied();
     if let Err(disagreement) = compared {
-        let found = agreement::violation(disagreement, verdict.violation.as_ref(), verdict.ended_at, white);
+        let found = agreement::violation(disagreement, verdict.violation.as_ref(), verdict.ended_at, truth.is_some());
         finding = (found.invariant != Invariant::Agreement).then_some(Finding::Convicted);
         verdict.violation = Some(found);
     }
-    verdict.judged = Some(Judged { history, finding });
+    verdict.judged = Some(Judged { history, truth, finding });
 }
 
 /// A panic's message without its numbers: it stays the same while a case shrinks.

@@ -1,7 +1,7 @@
 //! Scenes: a few faults and operations that belong together in time, because what they are about seldom comes together
 //! by chance. Each is one of the schedules that broke an earlier wording of the protocol, with its times drawn.
 
-use crate::plan::{Act, ConditionUse, Fault, FaultKind, Operation, TokenUse};
+use crate::plan::{Act, Fault, FaultKind, Operation, TokenUse};
 use crate::profile::Shape;
 use crate::random::Draw;
 
@@ -106,21 +106,7 @@ impl Stage<'_> {
     fn operation(&mut self, at: u64, client: u8, replica: u8, act: Act) -> &mut Operation {
         let id = self.operations.last().map_or(0, |last| last.id + 1);
         let key = self.draw.below(self.shape.keys) as u8;
-        self.operations.push(Operation {
-            id,
-            at,
-            client,
-            replica,
-            key,
-            act,
-            token: TokenUse::Keep,
-            condition: ConditionUse::Always,
-            wait: 0,
-            patience: 0,
-            retries: 0,
-            retry_after: 0,
-            hop: false,
-        });
+        self.operations.push(Operation { id, at, ..Operation::plain(client, replica, key, act) });
         self.operations.last_mut().expect("it was just added")
     }
 

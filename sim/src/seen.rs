@@ -4,9 +4,12 @@
 //! lineage is exactly what each client did: what it kept, dropped, merged, took over and took up again. An answer that
 //! was on its way when the run ended counts as seen, so the answer that broke a promise is always in the history.
 
+use crate::bits;
 use crate::check::history::{Action, Operation, Outcome};
+use crate::check::proof::{self, Proof};
 use crate::judge::Asked;
 use crate::plan::{Plan, TokenUse};
+use crate::truth::{Holding, Number, Truth};
 use hence_core::{Dot, Refusal, Reply, Siblings, Value};
 use std::collections::BTreeMap;
 
@@ -21,6 +24,10 @@ pub struct Seen {
     places: BTreeMap<usize, usize>,
     /// Each client's token, and the one it put aside.
     clients: BTreeMap<usize, (Carried, Option<Carried>)>,
+    /// Which operation made each write.
+    makers: BTreeMap<Number, u32>,
+    /// Writes, and operations whose answers they truly shaped.
+    shaped: Vec<(Number, u32)>,
 }
 
 impl Seen {
@@ -91,31 +98,64 @@ impl Seen {
         if operation.status < 400 || matches!(operation.status, 404 | 412 | 424) {
             operation.token_out = Some(numbered('t', attempt));
         }
-        match reply {
-            Reply::Found { siblings, .. } if operation.action == Action::Get => {
-                operation.value = siblings.winner().map(|winner| text(&winner.value));
-                operation.shown = Some(dots(siblings));
-                // Every other read asks for all values, and all the others have the versions to go by.
-                if attempt.is_multiple_of(2) {
-                    operation.siblings = Some(siblings.iter().map(|sibling| text(&sibling.value)).collect());
-                }
+        if let Reply::Found { siblings, .. } = reply
+            && operation.action == Action::Get
+        {
+            operation.value = siblings.winner().map(|winner| text(&winner.value));
+            operation.shown = Some(dots(siblings));
+            // Every other read asks for all values, and all the others have the versions to go by.
+            if attempt.is_multiple_of(2) {
+                operation.siblings = Some(siblings.iter().map(|sibling| text(&sibling.value)).collect());
             }
-            Reply::NotModified { siblings, .. } => operation.shown = Some(dots(siblings)),
-            Reply::Written(written) => {
-                operation.superseded = Some(written.superseded.iter().map(Dot::to_string).collect());
-                operation.shown = (operation.action == Action::Put).then(|| vec![written.dot.to_string()]);
-            }
-            Reply::Found { .. }
-            | Reply::Absent { .. }
-            | Reply::PreconditionFailed { .. }
-            | Reply::Lost { .. }
-            | Reply::Refused(_)
-            | Reply::View(_)
-            | Reply::ViewAdded { .. }
-            | Reply::ViewRemoved
-            | Reply::ViewUnknown
-            | Reply::ViewLast => {}
+        } else if let Reply::NotModified { siblings, .. } = reply {
+            operation.shown = Some(dots(siblings));
+        } else if let Reply::Written(written) = reply {
+            operation.superseded = Some(written.superseded.iter().map(Dot::to_string).collect());
+            operation.shown = (operation.action == Action::Put).then(|| vec![written.dot.to_string()]);
         }
+    }
+
+    /// A replica went ahead with a write, whether its client will learn of it or not. What truly shaped it beside its
+    /// client's past: the versions that it replaced and the deletes of its key.
+    pub(crate) fn wrote(&mut self, attempt: usize, dot: Dot, truth: &Truth, replica: usize) {
+        let (Some(&place), Some(own)) = (self.places.get(&attempt), truth.number(dot)) else { return };
+        let (place, write) = (place as u32, &truth.writes[own as usize]);
+        self.makers.insert(own, place);
+        // Where a memory was copied the name may be that of a retirement, which has no key.
+        let Some(deletes) = truth.holdings[replica].deletes.get(usize::from(write.key)) else { return };
+        let deletes = deletes.iter().filter(|&&delete| delete != own);
+        self.shaped.extend(write.replaced.iter().chain(deletes).map(|&write| (write, place)));
+    }
+
+    /// What truly shaped an answer: the live versions of its key and its deletes, as its replica held them just then. All
+    /// else that was there had been replaced by one of them.
+    pub(crate) fn shaped_by(&mut self, attempt: usize, key: u8, reply: &Reply, holding: &Holding) {
+        let shown = matches!(
+            reply,
+            Reply::Found { .. } | Reply::Absent { .. } | Reply::NotModified { .. } | Reply::PreconditionFailed { .. }
+        );
+        if let (true, Some(&place)) = (shown, self.places.get(&attempt)) {
+            let key = usize::from(key);
+            self.shaped
+                .extend(holding.live[key].iter().chain(&holding.deletes[key]).map(|&write| (write, place as u32)));
+        }
+    }
+
+    /// What truly explains the history: what was visible to whom, and all writes in the order of their stamps. A delete
+    /// whose stamp nobody saw stands right behind the last write that it knew; what never happened stands last.
+    #[must_use]
+    pub(crate) fn explanation(&self, truth: &Truth) -> Proof {
+        let edges = self.shaped.iter().filter_map(|&(write, place)| Some((*self.makers.get(&write)?, place))).collect();
+        let stamped = |number: usize| truth.writes[number].stamp.map(|stamp| (stamp, truth.writes[number].dot));
+        let last_known = |number: Number| bits::numbers(truth.closures.row(number as usize)).filter_map(stamped).max();
+        let mut made: Vec<(Number, u32)> = self.makers.iter().map(|(&number, &place)| (number, place)).collect();
+        made.sort_by_cached_key(|&(number, _)| (last_known(number), stamped(number as usize).is_none(), number));
+        let mut order: Vec<u32> = made.into_iter().map(|(_, place)| place).collect();
+        let mut is_made = vec![false; self.operations.len()];
+        order.iter().for_each(|&place| is_made[place as usize] = true);
+        let perhaps = |&place: &usize| !is_made[place] && proof::may_have_written(&self.operations[place]);
+        order.extend((0..self.operations.len()).filter(perhaps).map(|place| place as u32));
+        Proof { edges, order }
     }
 
     /// The answer with its token arrives. Its client goes on with that token if it has no other since it asked.

@@ -9,9 +9,8 @@ mod wire;
 use crate::random::Words;
 use hence_core::{
     Address, Body, Config, Content, Dot, Event, Hlc, Identity, Incarnation, Input, Key, LinkState, Message, Now,
-    Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View,
+    Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View, Written,
 };
-use hence_transport::{Outbox, drain};
 use std::borrow::Cow;
 
 /// What can happen to a subject.
@@ -21,15 +20,15 @@ pub enum Stimulus<M> {
     Timeout,
     /// A message arrived.
     Message {
-        /// From where.
-        from: Address,
+        /// From which replica of the plan.
+        from: usize,
         /// The message.
         message: M,
     },
     /// An address accepted a connection.
     Connected {
-        /// Which.
-        to: Address,
+        /// That of which replica.
+        to: usize,
     },
     /// A client asks.
     Request {
@@ -98,41 +97,16 @@ pub struct Part {
     pub state: bool,
 }
 
-/// Where a subject's outputs go.
-#[derive(Debug)]
-pub struct Exit<'a, M> {
-    /// What came out, in order.
-    pub outs: &'a mut Vec<Out<M>>,
-    /// The addresses of the plan's replicas.
-    pub addresses: &'a [Address],
+/// Which of the plan's replicas lives at this address, if one does.
+#[must_use]
+#[inline]
+pub fn number_of(wanted: &Address, addresses: &[Address]) -> Option<usize> {
+    // Addresses are shared text, so it is nearly always the same piece of memory.
+    let same = addresses.iter().position(|address| address.is(wanted));
+    same.or_else(|| addresses.iter().position(|address| address == wanted))
 }
 
-impl<M> Exit<'_, M> {
-    /// Sends a message to an address of the plan; to others it is lost.
-    pub fn send_to(&mut self, to: &Address, message: M) {
-        // Addresses are shared text, so it is nearly always the same piece of memory.
-        let place = self.addresses.iter().position(|address| address.is(to));
-        if let Some(to) = place.or_else(|| self.addresses.iter().position(|address| address == to)) {
-            self.outs.push(Out::Send { to, message });
-        }
-    }
-}
-
-impl Outbox for Exit<'_, Message> {
-    fn send(&mut self, to: &Address, message: Message) {
-        self.send_to(to, message);
-    }
-
-    fn reply(&mut self, id: RequestId, reply: Box<Reply>) {
-        self.outs.push(Out::Reply { id, reply });
-    }
-
-    fn event(&mut self, event: Event) {
-        self.outs.push(Out::Event(event));
-    }
-}
-
-/// One replica under simulation.
+/// One replica under simulation. To the simulator replicas are numbers; `addresses` says what those are to a subject.
 pub trait Subject: Sized {
     /// What replicas say to each other.
     type Message: Clone + std::fmt::Debug;
@@ -142,9 +116,13 @@ pub trait Subject: Sized {
     /// A process starts.
     fn start(setup: &Self::Setup, config: Config, identity: Identity, seed: Seed, now: Now) -> Self;
     /// Takes one input.
-    fn handle(&mut self, now: Now, input: Stimulus<Self::Message>);
-    /// Hands out everything that waits.
-    fn drain(&mut self, exit: &mut Exit<'_, Self::Message>);
+    fn handle(&mut self, now: Now, input: Stimulus<Self::Message>, addresses: &[Address]);
+    /// The next thing that it wants done, until there is none: asked for after each input.
+    fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<Self::Message>>;
+    /// Among what it wants done, the answer to whoever made this write.
+    fn written(&self, _dot: Dot) -> Option<(RequestId, &Written)> {
+        None
+    }
     /// When to hand in a timeout.
     fn poll_timeout(&self) -> Option<Time>;
     /// What kind of message is this?
@@ -286,11 +264,12 @@ impl<R: Rules + Clone> Subject for Replica<R> {
         Self::new(setup.clone(), config, identity, seed, now)
     }
 
-    fn handle(&mut self, now: Now, input: Stimulus<Message>) {
+    #[inline]
+    fn handle(&mut self, now: Now, input: Stimulus<Message>, addresses: &[Address]) {
         let input = match input {
             Stimulus::Timeout => Input::Timeout,
-            Stimulus::Message { from, message } => Input::Message { from, message },
-            Stimulus::Connected { to } => Input::Connected { to },
+            Stimulus::Message { from, message } => Input::Message { from: addresses[from].clone(), message },
+            Stimulus::Connected { to } => Input::Connected { to: addresses[to].clone() },
             Stimulus::Request { id, request } => Input::Request { id, request },
             Stimulus::Cancel { id } => Input::Cancel { id },
             Stimulus::Leave => Input::Leave,
@@ -298,8 +277,26 @@ impl<R: Rules + Clone> Subject for Replica<R> {
         Self::handle(self, now, input);
     }
 
-    fn drain(&mut self, exit: &mut Exit<'_, Message>) {
-        drain(self, exit);
+    #[inline]
+    fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<Message>> {
+        loop {
+            return Some(match Self::poll_output(self)? {
+                Output::Send { to, message } => {
+                    let Some(to) = number_of(&to, addresses) else { continue }; // lost: nobody lives there
+                    Out::Send { to, message }
+                }
+                Output::Reply { id, reply } => Out::Reply { id, reply },
+                Output::Event(event) => Out::Event(event),
+            });
+        }
+    }
+
+    fn written(&self, dot: Dot) -> Option<(RequestId, &Written)> {
+        self.outputs().find_map(|output| {
+            let Output::Reply { id, reply } = output else { return None };
+            let Reply::Written(written) = &**reply else { return None };
+            (written.dot == dot).then_some((*id, written))
+        })
     }
 
     fn poll_timeout(&self) -> Option<Time> {

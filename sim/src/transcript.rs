@@ -280,21 +280,7 @@ impl<S: Subject> Interpreter<S> {
         let replica = self.replica(at)? as u8;
         let id = self.next_id;
         self.next_id += 1;
-        let mut operation = Operation {
-            id,
-            at: self.world()?.now(),
-            client: 0,
-            replica,
-            key: 0,
-            act: Act::View,
-            token: TokenUse::Keep,
-            condition: ConditionUse::Always,
-            wait: 0,
-            patience: 0,
-            retries: 0,
-            retry_after: 0,
-            hop: false,
-        };
+        let mut operation = Operation { id, at: self.world()?.now(), ..Operation::plain(0, replica, 0, Act::View) };
         let mut rest = rest.iter().copied();
         if *act != "view" {
             let key = rest.next().ok_or("say which key")?;

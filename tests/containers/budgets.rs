@@ -116,26 +116,12 @@ fn disconnected(cluster: &Cluster, victim: usize, key: &str, millis: u64) {
     let healed = Instant::now();
     for moment in [0, 700, 1_490] {
         std::thread::sleep(Duration::from_millis(moment).saturating_sub(healed.elapsed()));
-        stale_but_causal(cluster, victim, key, &old, &new, &format!("{moment} ms after connect"));
+        cluster.expect_stale_but_causal(victim, key, &old, &new, &format!("{moment} ms after connect"));
     }
     cluster.await_value(victim, key, Some(&new), "\"new\"", BACK.saturating_sub(healed.elapsed()));
     let caught_up = healed.elapsed();
     cluster.await_settled(&[0, 1, 2], BACK.saturating_sub(caught_up));
     note!("disconnected for {millis} ms: caught up {caught_up:?}, in all views {:?}", healed.elapsed());
-}
-
-fn stale_but_causal(cluster: &Cluster, victim: usize, key: &str, old: &str, new: &str, when: &str) {
-    for response in [
-        cluster.get(victim, key, Some(new)),
-        client::put(&cluster.address(victim), key, "\"newer\"", Some(new)),
-        client::put(&cluster.address(victim), "another", "1", Some(new)),
-    ] {
-        let refusal = r#"{"error":"Causal dependencies not satisfied; try again later"}"#;
-        assert_eq!((response.status, response.text()), (503, refusal), "{when}, metadata names the missed write");
-    }
-    let response = cluster.get(victim, key, Some(old));
-    assert_eq!(response.status, 200, "{when}, old metadata: {}", response.text());
-    assert_eq!(response.json()["value"], "old", "{when}, old metadata");
 }
 
 /// Two of three disconnected: the third takes writes at once, and everything is everywhere when they are back.

@@ -37,6 +37,21 @@ pub(crate) trait Replicas {
         expect(self.get(at, key, token), status, &format!("GET {key} at {at}"))
     }
 
+    /// A replica that was cut off answers from its own past, and refuses a token that names what it missed.
+    fn expect_stale_but_causal(&self, victim: usize, key: &str, old: &str, new: &str, when: &str) {
+        let refusal = r#"{"error":"Causal dependencies not satisfied; try again later"}"#;
+        for response in [
+            self.get(victim, key, Some(new)),
+            client::put(&self.address(victim), key, "\"newer\"", Some(new)),
+            client::put(&self.address(victim), "another", "1", Some(new)),
+        ] {
+            assert_eq!((response.status, response.text()), (503, refusal), "{when}, metadata names the missed write");
+        }
+        let response = self.get(victim, key, Some(old));
+        assert_eq!(response.status, 200, "{when}, old metadata: {}", response.text());
+        assert_eq!(response.json()["value"], "old", "{when}, old metadata");
+    }
+
     /// What `GET /view` lists.
     fn view(&self, at: usize) -> Vec<String> {
         self.try_view(at).unwrap_or_else(|error| panic!("view of {at}: {error}"))

@@ -34,7 +34,7 @@ fn push(n: u64) -> Message {
             value: Value::new(b"\"a value of 20 byte\""),
         },
         superseded: superseded.into(),
-        deps,
+        deps: deps.into(),
     };
     let made = Time(3_600_000_000 + 100 * n);
     Message { from: ME, number: 1_234_567, echo: 7_654_321, body: Body::Push { op: Arc::new(op), made } }

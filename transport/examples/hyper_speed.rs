@@ -1,9 +1,7 @@
 //! What a pushed operation costs over loopback, both sides in one thread:
 //! `cargo run --release --features hyper --example hyper_speed`.
 
-use hence_core::{
-    Address, Body, ClusterTag, Dot, Dots, Effect, Hlc, Incarnation, Key, Message, Op, Time, Value, VersionVector,
-};
+use hence_core::{Address, Body, ClusterTag, Deps, Dot, Dots, Effect, Hlc, Incarnation, Key, Message, Op, Time, Value};
 use hence_transport::{HyperTransport, Incoming, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +18,7 @@ fn push(counter: u64) -> Message {
             value: Value::new(b"\"a value of 20 byte\""),
         },
         superseded: Dots::new(),
-        deps: VersionVector::new(),
+        deps: Deps::default(),
     };
     Message { from: me, number: 1, echo: 1, body: Body::Push { op: Arc::new(op), made: Time(100 * counter) } }
 }

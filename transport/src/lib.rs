@@ -1,7 +1,7 @@
 //! The seam between a replica and the world.
 //!
-//! Outputs leave a replica through [`drain`], the one dispatch that production and simulator share, into an
-//! [`Outbox`]. In production an outbox sends through a [`Transport`]; the simulator has its own network.
+//! Outputs leave a replica through [`drain`] into an [`Outbox`]. In production an outbox sends through a [`Transport`].
+//! The simulator has its own network, and where it looks into a replica between two outputs it polls them itself.
 //!
 //! A transport may lose, delay, duplicate and reorder messages. It must not corrupt, invent or block:
 //! [`Transport::send`] is synchronous and lossy, a full queue is a loss, and loss is legal. Waiting is real
@@ -39,7 +39,7 @@ pub trait Outbox {
     }
 }
 
-/// Hands every output that waits in the replica to the outbox: the one dispatch.
+/// Hands every output that waits in the replica to the outbox.
 pub fn drain<R: Rules>(replica: &mut Replica<R>, outbox: &mut impl Outbox) {
     while let Some(output) = replica.poll_output() {
         match output {

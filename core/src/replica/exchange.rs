@@ -7,12 +7,12 @@
 use super::Replica;
 use super::peer::PeerId;
 use crate::edge::{DropReason, Event};
+use crate::identity::Incarnation;
 use crate::message::{Body, Status};
 use crate::op::Op;
 use crate::rules::Rules;
 use crate::time::{Micros, Time, Wall};
-use crate::vector::VersionVector;
-use crate::view::Row;
+use crate::vector::{Dot, VersionVector};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -33,43 +33,54 @@ impl<R: Rules> Replica<R> {
         }
         let peer = &mut self.peers[id.0];
         peer.offsets.observe(now, sent);
-        if sent >= peer.told {
-            // Reordered news take nothing back.
+        let older = sent == peer.told && peer.walls.is_some() && self.covered.dominates_in(&peer.acknowledged, &vector);
+        if sent >= peer.told && !older {
+            // Reordered news take nothing back, nor do those of one moment.
             peer.told = sent;
             peer.walls = Some((wall, now));
             peer.acknowledged = vector;
         }
     }
 
-    /// Could an honest peer say this? Nobody covers more of this very life than it wrote, unless its memory was copied.
-    pub(super) fn is_honest(&mut self, view: &[Row], vector: &VersionVector) -> bool {
-        let counter = vector.counter(self.me);
+    /// Did this life write so much? Nobody covers more of it, unless its memory was copied. Says so if not, once for each
+    /// write.
+    pub(super) fn is_ours(&mut self, counter: u64) -> bool {
         let ours = counter <= self.covered.counter(self.me);
-        if !ours {
+        if !ours && counter > self.impersonated {
+            self.impersonated = counter;
             self.emit(Event::Impersonated { counter });
         }
-        ours && view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
+        ours
     }
 
     pub(super) fn on_status(&mut self, id: PeerId, status: Status) {
-        if !self.is_honest(&[], &status.vector) {
+        if !self.is_ours(status.vector.counter(self.me)) {
             return self.drop_from(id, DropReason::Invalid);
         }
         let differs = status.digest.zip(self.store.digest()).is_some_and(|(theirs, ours)| theirs != ours);
         let differing = differs.then(|| status.vector.clone());
+        // Whoever covers the name of a retirement covers what it stands for and leaves that out; unless there the name
+        // stands for another write. Only between members is nothing spelled out.
+        let members = self.wanted && self.peers[id.0].wanted && status.view_hash == self.view_hash;
+        let contradicts = members && !self.covered.is_folded(&status.vector);
         self.hear(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
         if !self.rules.keeps_parked() {
             self.parked.clear();
         }
+        let (now, answer_after) = (self.now.monotonic, Micros(self.config.heartbeat_interval.0 / 4 * 3));
         let peer = self.peer(id);
         peer.view_hash = Some(status.view_hash);
-        peer.leaving = status.leaving;
+        peer.leaving |= status.leaving;
+        if now.since(peer.status_at) >= answer_after {
+            peer.next_status = now; // its turn is near: one wake-up of this process for both
+        }
         if status.view_hash != self.view_hash {
             let rows = self.rows.clone();
             self.send(id, Body::View(rows));
         }
-        if differing.is_some_and(|vector| *vector == *self.covered.vector()) {
+        let diverged = contradicts || differing.is_some_and(|vector| *vector == *self.covered.vector());
+        if diverged && !core::mem::replace(&mut self.peer(id).diverged, true) {
             let address = self.peers[id.0].address.clone();
             self.emit(Event::Diverged(address));
         }
@@ -92,6 +103,7 @@ impl<R: Rules> Replica<R> {
         let next = now.monotonic + self.config.heartbeat_interval;
         let peer = self.peer(id);
         peer.next_status = next;
+        peer.status_at = now.monotonic;
         peer.inbound.unacknowledged = 0;
         peer.inbound.unacknowledged_bytes = 0;
         let received = peer.inbound.received;
@@ -226,6 +238,9 @@ impl<R: Rules> Replica<R> {
             self.apply_foreign(&op);
             return self.progress();
         }
+        if !self.is_ours(op.deps.counter(self.me)) {
+            return self.drop_from(id, DropReason::Invalid);
+        }
         self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
         self.gaps.hear(&op.deps, &self.covered, now);
         let bounded = self.rules.bounds_parked();
@@ -252,20 +267,35 @@ impl<R: Rules> Replica<R> {
     /// Cuts from the log what every member has, and what is too much.
     pub(super) fn trim_log(&mut self) {
         let remember = self.rules.remember_trimmed_delete();
+        let mut had = None;
         for _ in 0..self.room() {
             let Some(front) = self.log.front() else { return };
-            let dot = front.dot;
-            let has_it = |id: &PeerId| {
-                let peer = &self.peers[id.0];
-                peer.incarnation.is_some() && self.covered.covers_in(&peer.acknowledged, dot)
+            let Dot { incarnation, counter } = front.dot;
+            // Writes of one life come in a row, so members are asked about the row and not about each.
+            let through = match had {
+                Some((life, through)) if life == incarnation => through,
+                Some(_) | None => self.had_by_all(incarnation),
             };
-            let everybody = self.members.iter().all(has_it);
-            if !self.rules.may_trim(everybody) && self.log.bytes() <= self.config.log_bytes_max {
+            had = Some((incarnation, through));
+            if !self.rules.may_trim(counter <= through) && self.log.bytes() <= self.config.log_bytes_max {
                 return;
             }
             self.log.cut_front(remember, &self.covered);
             self.work += 1;
         }
         self.backlog = true;
+    }
+
+    /// The counter up to which every member has the writes of this life.
+    fn had_by_all(&self, life: Incarnation) -> u64 {
+        let has = |id: &PeerId| {
+            let peer = &self.peers[id.0];
+            match peer.incarnation {
+                None => 0,
+                Some(own) if own == life => u64::MAX, // who wrote it has it, said or not
+                Some(_) => self.covered.counter_in(&peer.acknowledged, life),
+            }
+        };
+        self.members.iter().map(has).min().unwrap_or(u64::MAX)
     }
 }

@@ -5,6 +5,7 @@
 //! socket. Whatever belongs to another link changes nothing and is answered by a hello.
 
 use super::Replica;
+use super::membership::is_bounded;
 use super::peer::{Peer, PeerId};
 use crate::edge::Output;
 use crate::edge::{DropReason, Event};
@@ -51,7 +52,10 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn on_hello(&mut self, from: &Address, life: Incarnation, number: u64, echo: u64, hello: &Hello) {
         let told = hello.view.iter().find(|row| row.address == *from).and_then(|row| row.life);
-        if told.is_none_or(|told| told.incarnation < life) || number == 0 || !self.is_honest(&hello.view, &hello.vector)
+        if told.is_none_or(|told| told.incarnation < life)
+            || number == 0
+            || !is_bounded(&hello.view)
+            || !self.is_ours(hello.vector.counter(self.me))
         {
             return self.drop_message(from, DropReason::Invalid);
         }
@@ -178,7 +182,7 @@ impl<R: Rules> Replica<R> {
         self.begin_pushing(id, covered);
         self.send_status(id);
         self.push(id);
-        self.on_linked(id);
+        self.on_linked();
     }
 
     /// Ends the link: what came over it and is not applied is dropped.

@@ -10,7 +10,9 @@ use crate::siblings::Siblings;
 use crate::store::merged;
 use crate::view::View;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// A replica's data, what it covers, and its view.
 #[derive(Debug, Clone)]
@@ -18,7 +20,8 @@ pub struct State {
     /// By key.
     keys: Vec<(Key, Siblings)>,
     covered: Covered,
-    view: View,
+    /// Shared, because views hardly ever differ and states are merged many times.
+    view: Arc<View>,
 }
 
 impl State {
@@ -28,9 +31,17 @@ impl State {
         let mut keys = Vec::with_capacity(self.keys.len().max(other.keys.len()));
         let absent = Siblings::new();
         let (mut ours, mut others) = (self.keys.iter().peekable(), other.keys.iter().peekable());
-        while let Some(key) = [ours.peek(), others.peek()].into_iter().flatten().map(|(key, _)| key).min() {
-            let mine = ours.next_if(|(own, _)| own == key).map_or(&absent, |(_, siblings)| siblings);
-            let theirs = others.next_if(|(own, _)| own == key).map_or(&absent, |(_, siblings)| siblings);
+        loop {
+            let order = match (ours.peek(), others.peek()) {
+                (Some((mine, _)), Some((theirs, _))) => mine.cmp(theirs),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            let mine = if order.is_le() { ours.next() } else { None };
+            let theirs = if order.is_ge() { others.next() } else { None };
+            let Some((key, _)) = mine.or(theirs) else { break };
+            let [mine, theirs] = [mine, theirs].map(|one| one.map_or(&absent, |(_, siblings)| siblings));
             let offered = theirs.iter().map(|sibling| (sibling.dot, Some(sibling)));
             let both = merged(rules, (mine, &self.covered), (offered, &other.covered));
             if !both.is_empty() {
@@ -41,7 +52,10 @@ impl State {
         covered.learn_all(other.covered.rows());
         covered.join(other.covered.vector());
         let mut view = self.view.clone();
-        view.merge_by(other.view.rows(), |mine, theirs| rules.merge_counter(mine, theirs));
+        let counter = |mine, theirs| rules.merge_counter(mine, theirs);
+        if !view.absorbs(&other.view, counter) {
+            Arc::make_mut(&mut view).merge_by(other.view.rows(), counter);
+        }
         Self { keys, covered, view }
     }
 
@@ -66,7 +80,7 @@ impl<R: Rules> Replica<R> {
     pub fn state(&self) -> State {
         let mut keys: Vec<_> = self.shown().map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect();
         keys.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        State { keys, covered: self.covered.clone(), view: self.view.clone() }
+        State { keys, covered: self.covered.clone(), view: Arc::new(self.view.clone()) }
     }
 
     /// The rules that it goes by.

@@ -62,6 +62,9 @@ use waiting::Waiting;
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
 
+/// Room for the outputs of most inputs, so that the list of them need not grow step by step.
+const OUTPUTS: usize = 16;
+
 /// Units of work in one call: a key touched, folded in or freed, an operation or version sent or taken in, a request
 /// answered or looked at, a log entry looked at or cut. What is left waits for the next call. Keys and values are shared
 /// and never copied, so a frame of 64 KiB costs at most this many pointers.
@@ -102,6 +105,8 @@ pub struct Replica<R: Rules = Sound> {
     covered: Covered,
     /// Its vector as messages carry it, until it moves.
     shared: Option<Arc<VersionVector>>,
+    /// The highest write of this life that others know, that it never made, and that was reported.
+    impersonated: u64,
     clock: Hlc,
     wall_trusted: bool,
     log: Log,
@@ -127,7 +132,6 @@ pub struct Replica<R: Rules = Sound> {
     /// The process is about to end.
     leaving: bool,
     work: u32,
-    timeout: Time,
     outputs: VecDeque<Output>,
 }
 
@@ -161,6 +165,7 @@ impl<R: Rules> Replica<R> {
             hash_key,
             covered: Covered::default(),
             shared: None,
+            impersonated: 0,
             clock: Hlc::default(),
             wall_trusted: true,
             log: Log::default(),
@@ -177,15 +182,15 @@ impl<R: Rules> Replica<R> {
             retire_at: now.monotonic,
             next_link: fresh,
             next_pull: fresh,
-            backlog: false,
+            // Everything due is done at the first timeout, which is due at once.
+            backlog: true,
             leaving: false,
             work: 0,
-            timeout: now.monotonic,
-            outputs: VecDeque::new(),
+            outputs: VecDeque::with_capacity(OUTPUTS),
             config,
         };
         replica.introduce();
-        // Nobody listens yet, and everything due is done at the first timeout, which is due at once.
+        // Nobody listens yet.
         replica.outputs.clear();
         replica
     }
@@ -206,7 +211,6 @@ impl<R: Rules> Replica<R> {
             Input::Cancel { id } => _ = self.waiting.remove(id),
             Input::Leave => self.on_leave(),
         }
-        self.timeout = self.next_timeout();
     }
 
     /// The next thing to do; `None` when there is nothing more until the next input.
@@ -214,16 +218,26 @@ impl<R: Rules> Replica<R> {
         self.outputs.pop_front()
     }
 
+    /// What [`Self::poll_output`] will yield, in order.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.outputs.iter()
+    }
+
     /// When to hand in [`Input::Timeout`] if nothing else comes first. Late or needless ones do no harm.
+    ///
+    /// It is worked out when it is asked for, so inputs that come in a row should be handed in before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        (self.timeout != Time::NEVER).then_some(self.timeout)
+        Some(self.next_timeout()).filter(|&timeout| timeout != Time::NEVER)
     }
 
     fn observe(&mut self, now: Now) {
         assert!(now.monotonic >= self.now.monotonic, "time went back from {:?} to {now:?}", self.now);
         // What lies before the last input was counted then: a backlog after one stall is not a stall each.
-        let from = self.timeout.max(self.now.monotonic);
+        let mut from = self.now.monotonic;
+        if now.monotonic.since(from) > STALL_MIN {
+            from = from.max(self.next_timeout());
+        }
         self.now = now;
         let late = now.monotonic.since(from);
         if late <= STALL_MIN {

@@ -42,6 +42,8 @@ pub(super) struct Peer {
     pub(super) walls: Option<(Wall, Time)>,
     pub(super) view_hash: Option<u64>,
     pub(super) next_status: Time,
+    /// When the last status went out.
+    pub(super) status_at: Time,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
     pub(super) serving: Option<Serving>,
@@ -57,6 +59,8 @@ pub(super) struct Peer {
     pub(super) probed_at: Option<Time>,
     /// Somebody heard it, at that time.
     pub(super) vouched_at: Option<Time>,
+    /// It was reported that this life holds something else under the same names.
+    pub(super) diverged: bool,
     /// One side was removed and neither has anything left to tell the other.
     pub(super) farewell: bool,
 }
@@ -174,6 +178,7 @@ impl Peer {
             walls: None,
             view_hash: None,
             next_status: Time::NEVER,
+            status_at: Time::default(),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             serving: None,
@@ -183,6 +188,7 @@ impl Peer {
             leaving: false,
             probed_at: None,
             vouched_at: None,
+            diverged: false,
             farewell: false,
         }
     }
@@ -205,6 +211,7 @@ impl Peer {
         self.acknowledged = Arc::default();
         self.offsets = Offsets::default();
         self.served = 0;
+        self.diverged = false;
         self.walls = None;
     }
 

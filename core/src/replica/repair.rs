@@ -9,6 +9,7 @@ use super::peer::PeerId;
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
+use crate::hlc::Hlc;
 use crate::identity::Incarnation;
 use crate::message::{Body, Content, Coverage, Shown, Supply, Version};
 use crate::op::Op;
@@ -91,7 +92,9 @@ impl<R: Rules> Replica<R> {
         // Who was removed, or is about to end, is not there for long: what it has is fetched without patience.
         let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].wanted;
         let has_missing = |id: PeerId| self.covered.missing(&self.peers[id.0].acknowledged).next().is_some();
-        if let Some(id) = self.turn(|id| going(id) && has_missing(id)) {
+        if self.peer_ids().any(going)
+            && let Some(id) = self.turn(|id| going(id) && has_missing(id))
+        {
             return Some(id);
         }
         if !self.waiting.is_empty() {
@@ -219,6 +222,8 @@ impl<R: Rules> Replica<R> {
         if !sound {
             self.drop_from(id, DropReason::Invalid);
             self.end_pull(false);
+            // Nothing will have changed so soon where a memory was copied.
+            self.pull_not_before = self.now.monotonic + self.config.pull_timeout.max(RETRY_PAUSE);
             return self.progress(); // a part of it may have been sound
         }
         if last {
@@ -248,14 +253,18 @@ impl<R: Rules> Replica<R> {
                 true
             }
             Content::State(coverage) => {
-                if !self.is_honest(&[], &coverage.vector) {
+                let Some(pull) = &mut self.pull else { return false };
+                let Aside { keys, mut retired } = core::mem::replace(&mut pull.aside, Aside::new(self.hash_key));
+                let (asked, name) = (pull.asked.clone(), pull.id);
+                let Coverage { vector, deletes, retired: later, clock } = *coverage;
+                later.into_iter().for_each(|(life, row)| keep_greater(&mut retired, life, row));
+                let theirs = Covered::of(vector, retired);
+                if !self.is_ours(theirs.counter(self.me)) {
+                    self.discarded.extend(keys.into_chunks());
                     return false;
                 }
-                let Some(pull) = &mut self.pull else { return false };
-                let aside = core::mem::replace(&mut pull.aside, Aside::new(self.hash_key));
-                let (asked, name) = (pull.asked.clone(), pull.id);
-                let vector = Box::new(coverage.vector.clone());
-                self.install(aside, &asked, *coverage);
+                let vector = Box::new(theirs.vector().clone());
+                self.install(keys, &asked, theirs, &deletes, clock);
                 let from = self.peers[id.0].incarnation.expect("a linked peer has a life");
                 self.emit(Event::Installed { from, pull: name, vector });
                 true
@@ -268,11 +277,8 @@ impl<R: Rules> Replica<R> {
             if self.covered.covers(op.dot) {
                 continue;
             }
-            if op.dot.incarnation == self.me {
-                self.emit(Event::Impersonated { counter: op.dot.counter });
-                return false;
-            }
-            if !self.rules.may_apply(&self.covered, op) {
+            let of_me = if op.dot.incarnation == self.me { op.dot.counter } else { op.deps.counter(self.me) };
+            if !self.is_ours(of_me) || !self.rules.may_apply(&self.covered, op) {
                 return false;
             }
             self.apply_foreign(op);
@@ -311,9 +317,14 @@ impl<R: Rules> Replica<R> {
     /// Merges a whole state in one step: the other of the two places where coverage moves.
     ///
     /// To every reader the state is in force at once; keys are merged when they are touched, or by later slices.
-    fn install(&mut self, aside: Aside, asked: &VersionVector, coverage: Coverage) {
-        let Aside { keys, mut retired } = aside;
-        coverage.retired.into_iter().for_each(|(life, row)| keep_greater(&mut retired, life, row));
+    fn install(
+        &mut self,
+        keys: Table<Offered>,
+        asked: &VersionVector,
+        theirs: Covered,
+        deletes: &VersionVector,
+        clock: Hlc,
+    ) {
         let my_past = if self.rules.merges_with_present() {
             self.covered.clone()
         } else {
@@ -321,18 +332,18 @@ impl<R: Rules> Replica<R> {
         };
         let none = VersionVector::new();
         let raises = self.rules.raises_floor_at_install();
-        let news = VersionVector::from_entries(self.covered.missing(&coverage.vector).filter(|_| raises));
-        let deletes = if self.rules.joins_installed_deletes() { &coverage.deletes } else { &none };
-        for (&life, &row) in &retired {
+        let news = VersionVector::from_entries(self.covered.missing(theirs.vector()).filter(|_| raises));
+        let deletes = if self.rules.joins_installed_deletes() { deletes } else { &none };
+        for (life, row) in theirs.rows() {
             self.forget_implied(life, row);
         }
-        self.covered.learn_all(retired.iter().map(|(&life, &row)| (life, row)));
-        self.covered.join(&coverage.vector);
+        self.covered.learn_all(theirs.rows());
+        self.covered.join(theirs.vector());
         self.shared = None;
         self.log.raise_floor(&news, deletes, &self.covered);
-        self.store.install(keys, my_past, Covered::of(coverage.vector, retired));
+        self.store.install(keys, my_past, theirs);
         self.stop_supplying_state();
-        self.clock = self.rules.follow_installed(self.clock, coverage.clock);
+        self.clock = self.rules.follow_installed(self.clock, clock);
         self.backlog = true;
     }
 }

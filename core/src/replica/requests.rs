@@ -218,7 +218,7 @@ impl<R: Rules> Replica<R> {
         self.implied.join(&deps);
         let dot = Dot { incarnation: self.me, counter: self.covered.counter(self.me) + 1 };
         let hlc = self.stamp();
-        let op = Arc::new(Op { dot, hlc, effect, superseded, deps });
+        let op = Arc::new(Op { dot, hlc, effect, superseded, deps: deps.into() });
         self.apply(&op, place);
         self.log.append_own(op.clone(), self.now.monotonic);
         self.push_own();

@@ -40,10 +40,14 @@ impl<R: Rules> Replica<R> {
         self.supply(id);
     }
 
-    /// What a peer covered when it asked, and what it has said since: a pull may be on its way for long.
+    /// What a peer covered when it asked, and what it has said or written since: a pull may be on its way for long.
     fn known_of(&self, id: PeerId, asked: &VersionVector) -> Arc<VersionVector> {
         let mut known = asked.clone();
-        known.join(&self.peers[id.0].acknowledged);
+        let peer = &self.peers[id.0];
+        known.join(&peer.acknowledged);
+        if let Some(life) = peer.incarnation {
+            known.raise(life, self.covered.counter(life));
+        }
         Arc::new(known)
     }
 

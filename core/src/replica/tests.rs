@@ -446,3 +446,43 @@ fn many_waiting_requests_are_all_served() {
     assert_eq!(world.replica(2).status().waiting, 0);
     assert!(world.replies.values().filter(|reply| matches!(reply, Reply::Found { .. })).count() == 1_000);
 }
+
+#[test]
+fn statuses_of_one_moment_that_change_places_take_nothing_back() {
+    let mut world = World::new(2);
+    world.run(100);
+    let token = world.put(2, "x", "1", &VersionVector::new());
+    world.run(300);
+    let replica = world.replicas.get_mut(&address(1)).expect("it runs");
+    let id = replica.find_peer(&address(2)).expect("a member");
+    let (told, wall) = (replica.peers[id.0].told, Wall(1_700_000_000_000_000));
+    replica.hear(id, told, wall, Arc::default());
+    assert_eq!(*replica.peers[id.0].acknowledged, token, "what it said first in that moment came last");
+}
+
+/// Two copies of one memory whose wall clocks stand behind name and stamp their next writes alike.
+#[test]
+fn copies_that_write_with_one_stamp_are_told_apart() {
+    let mut world = World::new(2);
+    world.run(100);
+    let token = world.put(1, "x", "1", &VersionVector::new());
+    world.run(300);
+    let digest_of = |mut replica: Replica, value: &str| {
+        let now = Now { monotonic: replica.now.monotonic, wall: Wall(0) };
+        let request = DataRequest {
+            key: Key::new("x").expect("a key"),
+            action: Action::Put(Value::new(value.as_bytes())),
+            past: token.clone(),
+            wait: Micros::ZERO,
+            condition: Condition::default(),
+        };
+        replica.handle(now, Input::Request { id: RequestId(1), request: Request::Data(Box::new(request)) });
+        (replica.covered.vector().clone(), replica.clock, replica.store.digest())
+    };
+    let original = world.replica(1).clone();
+    for (one, other) in [("2", "3"), ("a long value, its end is 1", "a long value, its end is 2"), ("22", "222")] {
+        let (one, other) = (digest_of(original.clone(), one), digest_of(original.clone(), other));
+        assert_eq!((&one.0, one.1), (&other.0, other.1), "one name and one stamp");
+        assert_ne!(one.2, other.2);
+    }
+}

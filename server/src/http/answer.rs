@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 pub(crate) type Answer = Response<AnswerBody>;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-pub(crate) const CAUSAL_METADATA: HeaderName = HeaderName::from_static("causal-metadata");
+pub(crate) static CAUSAL_METADATA: HeaderName = HeaderName::from_static("causal-metadata");
 const CAUSAL_SIBLINGS: HeaderName = HeaderName::from_static("causal-siblings");
 const CAUSAL_SUPERSEDED: HeaderName = HeaderName::from_static("causal-superseded");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -175,18 +175,22 @@ pub(crate) fn data(reply: Reply, past: impl FnOnce() -> VersionVector, form: For
         Reply::Found { siblings, token } => found(&siblings, token, form),
         Reply::NotModified { siblings, token } => not_modified(&siblings, token, form),
         Reply::Absent { token } => {
-            let answer = fixed(StatusCode::NOT_FOUND, "{\"error\":\"Key does not exist\"}");
-            with_token(answer, &encode(token, form))
+            let mut answer = fixed(StatusCode::NOT_FOUND, "{\"error\":\"Key does not exist\"}");
+            add_token(&mut answer, &encode(token, form));
+            answer
         }
         Reply::Written(written) => self::written(written, form),
         Reply::PreconditionFailed { siblings: _, token } => {
-            let answer = fixed(StatusCode::PRECONDITION_FAILED, "{\"error\":\"Precondition failed\"}");
-            with_token(answer, &encode(token, form))
+            let mut answer = fixed(StatusCode::PRECONDITION_FAILED, "{\"error\":\"Precondition failed\"}");
+            add_token(&mut answer, &encode(token, form));
+            answer
         }
         Reply::Lost { token } => {
             let token = encode(token, form);
             let body = format!("{{\"error\":\"Causal dependencies lost\",\"causal-metadata\":\"{token}\"}}");
-            with_token(json(StatusCode::FAILED_DEPENDENCY, body.into_bytes()), &token)
+            let mut answer = json(StatusCode::FAILED_DEPENDENCY, body.into_bytes());
+            add_token(&mut answer, &token);
+            answer
         }
         Reply::Refused(refusal) => refused(refusal, past, form),
         Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => {
@@ -203,10 +207,9 @@ fn encode(token: VersionVector, form: Form) -> String {
     Token(token).encode(form.cluster)
 }
 
-fn with_token(mut answer: Answer, token: &str) -> Answer {
+fn add_token(answer: &mut Answer, token: &str) {
     let value = HeaderValue::from_str(token).expect("a token is URL-safe text");
-    answer.headers_mut().insert(CAUSAL_METADATA, value);
-    answer
+    answer.headers_mut().insert(&CAUSAL_METADATA, value);
 }
 
 /// Every status and text of a refusal, in one place.
@@ -215,7 +218,8 @@ fn refused(refusal: Refusal, past: impl FnOnce() -> VersionVector, form: Form) -
         Refusal::Impossible => return error(StatusCode::BAD_REQUEST, &refusal.to_string()),
         Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let mut answer = with_token(error(status, &refusal.to_string()), &encode(past(), form));
+    let mut answer = error(status, &refusal.to_string());
+    add_token(&mut answer, &encode(past(), form));
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     answer
 }
@@ -241,7 +245,8 @@ fn found(siblings: &Siblings, token: VersionVector, form: Form) -> Answer {
     } else {
         body.text(end);
     }
-    let mut answer = with_token(json(StatusCode::OK, body.finish()), &token);
+    let mut answer = json(StatusCode::OK, body.finish());
+    add_token(&mut answer, &token);
     let headers = answer.headers_mut();
     headers.insert(ETAG, tag_of(siblings));
     if siblings.len() > 1 {
@@ -254,7 +259,8 @@ fn not_modified(siblings: &Siblings, token: VersionVector, form: Form) -> Answer
     let mut answer = Answer::new(AnswerBody::default());
     *answer.status_mut() = StatusCode::NOT_MODIFIED;
     answer.headers_mut().insert(ETAG, tag_of(siblings));
-    with_token(answer, &encode(token, form))
+    add_token(&mut answer, &encode(token, form));
+    answer
 }
 
 fn tag_of(siblings: &Siblings) -> HeaderValue {
@@ -279,7 +285,8 @@ fn written(written: Written, form: Form) -> Answer {
     for text in [start, result, middle, &token, end] {
         body.extend_from_slice(text.as_bytes());
     }
-    let mut answer = with_token(json(status, body), &token);
+    let mut answer = json(status, body);
+    add_token(&mut answer, &token);
     let headers = answer.headers_mut();
     if form.put {
         headers.insert(ETAG, etag::tag([&dot]));

@@ -65,7 +65,7 @@ pub(crate) fn condition(
     comparison: Comparison,
 ) -> Result<Option<Match>, BadRequest> {
     let mut sets = Vec::new();
-    let mut lines = headers.get_all(name).iter().peekable();
+    let mut lines = super::lines(headers, name).peekable();
     if lines.peek().is_none() {
         return Ok(None);
     }

@@ -7,12 +7,14 @@ use super::answer::{CAUSAL_METADATA, Form};
 use super::etag::{self, Comparison};
 use super::failure::BadRequest;
 use super::json::DataBody;
-use super::{prefer, route};
+use super::prefer::{self, PREFER};
+use super::route;
 use crate::settings::Limits;
 use hence_core::{Action, ClusterTag, Condition, DataRequest, Key, Micros, Token, TokenError, Value, VersionVector};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use memchr::memchr;
 
 /// What a request for a key asks, and in which form it wants its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +46,24 @@ pub(crate) fn parse(
     };
     let past = past(&body, &parts.headers, cluster, limits.token_bytes_max)?;
     let siblings = route::wants_siblings(parts.uri.query())?;
-    let condition = Condition {
-        if_match: etag::condition(&parts.headers, &IF_MATCH, "If-Match", Comparison::Strong)?,
-        if_none_match: etag::condition(&parts.headers, &IF_NONE_MATCH, "If-None-Match", Comparison::Weak)?,
+    let (condition, wait) = match is_plain(&parts.headers) {
+        true => (Condition::default(), Micros::ZERO),
+        false => (condition(&parts.headers)?, prefer::wait(&parts.headers)),
     };
-    let wait = prefer::wait(&parts.headers);
     let form = Form { cluster, siblings, waited: wait > Micros::ZERO, put };
     Ok(KeyRequest { request: DataRequest { key, action, past, wait, condition }, form })
+}
+
+/// Has the request nothing of what few have? One walk over its headers tells, instead of one for each.
+fn is_plain(headers: &HeaderMap) -> bool {
+    !headers.keys().any(|name| *name == IF_MATCH || *name == IF_NONE_MATCH || *name == PREFER)
+}
+
+fn condition(headers: &HeaderMap) -> Result<Condition, BadRequest> {
+    Ok(Condition {
+        if_match: etag::condition(headers, &IF_MATCH, "If-Match", Comparison::Strong)?,
+        if_none_match: etag::condition(headers, &IF_NONE_MATCH, "If-None-Match", Comparison::Weak)?,
+    })
 }
 
 /// The client's past: the join of the body's token and those of every `Causal-Metadata` header.
@@ -74,9 +87,12 @@ fn past(
     if let Some(token) = body.token()? {
         join(&token)?;
     }
-    for line in headers.get_all(CAUSAL_METADATA) {
+    for line in super::lines(headers, &CAUSAL_METADATA) {
         let line = line.to_str().map_err(|_| TokenError::Damaged)?;
-        line.split(',').map(str::trim).filter(|token| !token.is_empty()).try_for_each(&mut join)?;
+        match memchr(b',', line.as_bytes()) {
+            None if !line.is_empty() => join(line.trim())?,
+            _ => line.split(',').map(str::trim).filter(|token| !token.is_empty()).try_for_each(&mut join)?,
+        }
     }
     if tokens > 1 {
         // What is answered must be short enough to be sent back.

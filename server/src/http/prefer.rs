@@ -2,7 +2,10 @@
 //! ignored, as that document asks.
 
 use hence_core::Micros;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+
+/// The header.
+pub(crate) static PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The longest wait that is granted, in seconds; a longer wish is cut to it.
 pub(crate) const WAIT_SECONDS_MAX: u64 = 30;
@@ -10,7 +13,7 @@ pub(crate) const WAIT_SECONDS_MAX: u64 = 30;
 /// How long the client is willing to wait; zero where it does not say.
 pub(crate) fn wait(headers: &HeaderMap) -> Micros {
     // The first mention counts, so says the RFC.
-    let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
+    let lines = super::lines(headers, &PREFER).filter_map(|line| line.to_str().ok());
     let preferences = lines.flat_map(|line| line.split(','));
     let seconds = preferences.filter_map(wait_of).next().unwrap_or(0);
     Micros::from_seconds(seconds.min(WAIT_SECONDS_MAX))

@@ -3,6 +3,7 @@
 use super::pass::Debt;
 use super::problem::{DELETE, Edge, Node, PUT, Problem, View};
 use super::rows::{Cell, Rows};
+use std::collections::BTreeMap;
 
 /// With more chains than this, how likely an explanation is, is judged by its edges alone.
 const CHAINS_MAX: usize = 64;
@@ -15,23 +16,40 @@ pub(crate) struct Explanation {
     pub(crate) edges: Vec<Edge>,
 }
 
-impl Explanation {
-    /// How much visibility grows by it: the writes that come into the past of the event and of who met the put.
-    pub(crate) fn growth<T: Cell>(&self, problem: &Problem, rows: &Rows<T>) -> u64 {
+/// How much visibility grows by explanations, in one walk.
+pub(crate) struct Growth<'a, T> {
+    problem: &'a Problem,
+    rows: &'a Rows<T>,
+    /// For each node that was asked about, how many writes of each chain precede it. To find the last writes before a
+    /// read may take a look at most of a history, and hundreds of explanations may be asked about for one.
+    known: BTreeMap<Node, Vec<u32>>,
+}
+
+impl<'a, T: Cell> Growth<'a, T> {
+    pub(crate) const fn new(problem: &'a Problem, rows: &'a Rows<T>) -> Self {
+        Self { problem, rows, known: BTreeMap::new() }
+    }
+
+    /// The writes that come by it into the past of the event and of who met the put.
+    pub(crate) fn of(&mut self, explanation: &Explanation) -> u64 {
+        let (problem, rows) = (self.problem, self.rows);
         // With many chains this costs more than a worse guess.
         if problem.chains() > CHAINS_MAX {
-            return self.edges.len() as u64;
+            return explanation.edges.len() as u64;
         }
-        let known = |to: Node| if problem.is_kept(to) { vec![to] } else { problem.last_writes(to) };
-        let grown = |&(from, to): &Edge| {
-            let (known, chains) = (known(to), 0..problem.chains() as u32);
-            let more = |chain: u32| {
-                let has = known.iter().map(|&write| rows.cell(write, chain).count()).max().unwrap_or(0);
-                u64::from(rows.cell(from, chain).count().saturating_sub(has))
-            };
-            chains.map(more).sum::<u64>()
+        let chains = 0..problem.chains() as u32;
+        let before = |to: Node| {
+            let last = if problem.is_kept(to) { vec![to] } else { problem.last_writes(to) };
+            let most = |chain| last.iter().map(|&write| rows.cell(write, chain).count()).max().unwrap_or(0);
+            chains.clone().map(most).collect::<Vec<_>>()
         };
-        self.edges.iter().map(grown).sum()
+        let mut grown = 0;
+        for &(from, to) in &explanation.edges {
+            let known = self.known.entry(to).or_insert_with(|| before(to));
+            let more = |(chain, has): (u32, &u32)| u64::from(rows.cell(from, chain).count().saturating_sub(*has));
+            grown += chains.clone().zip(known.iter()).map(more).sum::<u64>();
+        }
+        grown
     }
 }
 

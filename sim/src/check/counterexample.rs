@@ -82,7 +82,10 @@ impl Counterexample {
 impl Report {
     /// The smallest part of the history that is broken at the weakest broken level.
     #[must_use]
-    pub fn counterexample(&self, history: &History, options: Options) -> Option<Counterexample> {
+    pub fn counterexample(&self, history: &History, options: Options) -> Option<Rc<Counterexample>> {
+        if let Some(known) = &self.smallest {
+            return Some(Rc::clone(known));
+        }
         let (level, wrong, forced) = self.found.as_ref()?;
         let mut problem = Problem::of(history, options.program_order).ok()?;
         problem.blind = options.blind;
@@ -99,7 +102,7 @@ impl Report {
         let Decision::Broken(wrong, forced) = decide(&small_problem, *level, &mut options.budget.clone()) else {
             return None;
         };
-        Some(Counterexample { history: small, problem: small_problem, level: *level, wrong, forced, minimal })
+        Some(Rc::new(Counterexample { history: small, problem: small_problem, level: *level, wrong, forced, minimal }))
     }
 }
 
@@ -223,19 +226,27 @@ impl<'a> Shrinker<'a> {
         false
     }
 
-    /// Forgets answers that the violation does not need; says whether there were any.
+    /// Forgets answers that the violation does not need, many at once first; says whether there were any.
     fn forget(&mut self, kept: &[Node]) -> bool {
-        let mut changed = false;
-        for &node in kept {
-            if self.problem.view(node) != View::Open && self.silent.insert(node) {
-                let stands = self.violates(kept);
-                changed |= stands;
-                if !stands {
-                    self.silent.remove(&node);
+        let says = |node: &Node| self.problem.view(*node) != View::Open && !self.silent.contains(node);
+        let mut saying: Vec<Node> = kept.iter().copied().filter(says).collect();
+        let all = saying.len();
+        let mut piece = all.max(1);
+        loop {
+            let mut needed = Vec::new();
+            for some in saying.chunks(piece) {
+                self.silent.extend(some);
+                if !self.violates(kept) {
+                    some.iter().for_each(|node| _ = self.silent.remove(node));
+                    needed.extend_from_slice(some);
                 }
             }
+            saying = needed;
+            if piece == 1 {
+                return saying.len() < all;
+            }
+            piece = piece.div_ceil(2);
         }
-        changed
     }
 
     /// What an operation that is left still says that it showed.
@@ -319,16 +330,17 @@ impl<'a> Shrinker<'a> {
     fn part(&self, kept: &[Node]) -> Option<History> {
         let mut small = History::default();
         small.truncated = self.history.truncated;
+        let mut lineage = Lineage::of(self.problem, kept);
+        let nameless = kept.iter().filter(|&&node| is_nameless(self.history, node));
+        let nameless: BTreeSet<u32> = nameless.map(|&node| self.problem.key[node as usize]).collect();
         for &node in kept {
             let mut operation = self.history.operation(node as usize);
-            let before = nearest(self.problem, kept, node);
+            let before = lineage.nearest(node);
             let mut tokens = before.iter().map(|&other| format!("t{}", self.history.id(other as usize)));
             operation.token_in = tokens.next();
             operation.merged_from = tokens.collect();
             operation.token_out = (operation.outcome == Outcome::Ok).then(|| format!("t{}", operation.id));
-            let key = self.problem.key[node as usize];
-            let same = |other: &Node| self.problem.key[*other as usize] == key && is_nameless(self.history, *other);
-            if kept.iter().find(|other| same(other)).is_none() {
+            if !nameless.contains(&self.problem.key[node as usize]) {
                 forget_unknown_versions(self.problem, node, &mut operation);
             }
             if self.muted.contains(&node) {
@@ -340,6 +352,7 @@ impl<'a> Shrinker<'a> {
             (operation.call_ns, operation.return_ns) = (None, None);
             small.push(&operation).ok()?;
         }
+        self.work.set(self.work.get().saturating_sub(lineage.steps));
         Some(small)
     }
 }
@@ -379,21 +392,39 @@ fn silence(operation: &mut Operation) {
     }
 }
 
-/// The kept operations that a node follows by lineage, through others only.
-fn nearest(problem: &Problem, kept: &[Node], node: Node) -> Vec<Node> {
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    let mut open: Vec<Node> = problem.lineage.before(node).to_vec();
-    while let Some(other) = open.pop() {
-        if !seen.insert(other) {
-            continue;
-        }
-        if kept.binary_search(&other).is_ok() {
-            found.push(other);
-        } else {
-            open.extend_from_slice(problem.lineage.before(other));
-        }
+/// What of a history's lineage is left between the operations that are kept.
+struct Lineage<'a> {
+    problem: &'a Problem,
+    is_kept: Vec<bool>,
+    /// The node from which each one was last come by.
+    seen_from: Vec<Option<Node>>,
+    /// How many nodes were come by: through thousands that are gone that is what a step of shrinking costs.
+    steps: u64,
+}
+
+impl<'a> Lineage<'a> {
+    fn of(problem: &'a Problem, kept: &[Node]) -> Self {
+        let mut is_kept = vec![false; problem.operations];
+        kept.iter().for_each(|&node| is_kept[node as usize] = true);
+        Self { problem, is_kept, seen_from: vec![None; problem.operations], steps: 0 }
     }
-    found.sort_unstable();
-    found
+
+    /// The kept operations that a node follows by lineage, through others only.
+    fn nearest(&mut self, node: Node) -> Vec<Node> {
+        let mut found = Vec::new();
+        let mut open: Vec<Node> = self.problem.lineage.before(node).to_vec();
+        while let Some(other) = open.pop() {
+            if self.seen_from[other as usize].replace(node) == Some(node) {
+                continue;
+            }
+            self.steps += 1;
+            if self.is_kept[other as usize] {
+                found.push(other);
+            } else {
+                open.extend_from_slice(self.problem.lineage.before(other));
+            }
+        }
+        found.sort_unstable();
+        found
+    }
 }

@@ -58,13 +58,26 @@ pub fn verify(history: &[Operation], proof: &Proof) -> Result<(), String> {
                 return Err(format!("operation {late} is visible to {id} and ordered after it"));
             }
         }
-        let of_key = writes_of.get(operation.key.as_str());
-        let writes: Vec<usize> = of_key.into_iter().flat_map(|writes| bits::both(&past[at], writes)).collect();
-        let last = |&&write: &&usize| !writes.iter().any(|&later| bits::has(&past[later], write));
-        let alive: Vec<usize> = writes.iter().filter(last).copied().filter(|&write| events[write].put).collect();
+        let of_key = writes_of.get(operation.key.as_str()).map_or(&[][..], Vec::as_slice);
+        let last = last(past[at].iter().zip(of_key).map(|(past, of_key)| past & of_key).collect(), &past);
+        let alive: Vec<usize> = bits::numbers(&last).filter(|&write| events[write].put).collect();
         shows(&events[at], &alive, &rank).map_err(|what| format!("operation {}: {what}", operation.id))?;
     }
     Ok(())
+}
+
+/// Those of a set that no other of it follows.
+fn last(mut set: Vec<u64>, past: &[Vec<u64>]) -> Vec<u64> {
+    for word in (0..set.len()).rev() {
+        let mut left = set[word];
+        while let Some(bit) = left.checked_ilog2() {
+            // Who is taken out takes nobody out: its past is in that of the one that follows it.
+            let write = word * 64 + bit as usize;
+            set.iter_mut().zip(&past[write]).for_each(|(mine, followed)| *mine &= !followed);
+            left &= set[word] & ((1 << bit) - 1);
+        }
+    }
+    set
 }
 
 /// The writes of each key, as sets.
@@ -186,7 +199,7 @@ impl<'a> Reader<'a> {
     }
 
     fn event(&self, operation: &'a Operation) -> Result<Event, String> {
-        let written = operation.action != Action::Get && may_have_written(operation);
+        let written = may_have_written(operation);
         let (put, delete) = (written && operation.action == Action::Put, written && operation.action == Action::Delete);
         let mut event = Event { put, delete, ..Event::default() };
         if operation.outcome != Outcome::Ok {
@@ -239,10 +252,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn may_have_written(operation: &Operation) -> bool {
-    match operation.outcome {
+/// Is it a write that may have taken place?
+pub(crate) fn may_have_written(operation: &Operation) -> bool {
+    let happened = match operation.outcome {
         Outcome::Ok => matches!(operation.status, 200 | 201 | SILENT) || happened_perhaps(operation.status),
         Outcome::Fail => false,
         Outcome::Unknown => true,
-    }
+    };
+    happened && operation.action != Action::Get
 }

@@ -1,12 +1,14 @@
 //! The verdict on a history, level by level.
 
 use super::certificate::Certificate;
+use super::counterexample::Counterexample;
 use super::history::History;
 use super::pass::Break;
 use super::problem::{Problem, Unreadable};
 use super::proof::Proof;
 use super::search::{Budget, Decision, Forced, Level, decide};
 use std::fmt;
+use std::rc::Rc;
 
 /// What is said of a history at one level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub struct Report {
     /// What explains every event, if the strongest level that was asked is fine.
     pub proof: Option<Proof>,
     pub(crate) found: Option<(Level, Break, Vec<Forced>)>,
+    /// The counterexample, where the verdict took one.
+    pub(crate) smallest: Option<Rc<Counterexample>>,
     /// Two final reads that differ.
     pub(crate) diverged: Option<(u32, u32)>,
 }
@@ -224,6 +228,7 @@ impl Report {
             certified: false,
             proof: None,
             found: None,
+            smallest: None,
             diverged: None,
         }
     }
@@ -231,8 +236,8 @@ impl Report {
     /// A history too large to be asked for each guarantee is asked through its counterexample: what those few
     /// operations break alone, the whole breaks, because nothing that may excuse them was taken away.
     fn classify(&mut self, history: &History, options: Options) {
-        let found = self.counterexample(history, options);
-        let Some(found) = found.filter(|found| found.history().len() < history.len()) else { return };
+        self.smallest = self.counterexample(history, options);
+        let Some(found) = self.smallest.as_ref().filter(|found| found.history().len() < history.len()) else { return };
         for level in found.broken() {
             self.verdicts[level as usize] = Verdict::Broken;
         }

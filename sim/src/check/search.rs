@@ -6,13 +6,13 @@
 //! one. "Fine" is said with the edges in hand that explain every event, "broken" only when every case is.
 
 use super::arbitration;
-use super::candidates::{Explanation, explanations, removers};
+use super::candidates::{Explanation, Growth, explanations, removers};
 use super::guarantees;
 use super::order;
 use super::pass::{Break, Debt, Losing, Must, Walk, walk};
 use super::problem::{Edge, Node, Problem};
 use super::proof::Proof;
-use super::rows::{Cell, Rows};
+use super::rows::Cell;
 use std::cmp::Reverse;
 
 /// What is asked of a history.
@@ -263,8 +263,9 @@ impl<'a, T: Cell> Search<'a, T> {
                 }
             }
             if case.edges.len() == known {
+                let mut growth = Growth::new(self.problem, &walk.rows);
                 for (debt, ways) in &mut open {
-                    ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, event_of(*debt)));
+                    ways.sort_by_cached_key(|way| likelihood(&mut growth, way, event_of(*debt)));
                 }
                 return Settled::Open(open, Box::new(walk));
             }
@@ -333,7 +334,8 @@ impl<'a, T: Cell> Search<'a, T> {
         stands.before.push((losing.put, losing.winner));
         let mut cases = vec![stands];
         let mut ways: Vec<&Explanation> = ways.iter().collect();
-        ways.sort_by_cached_key(|way| likelihood(self.problem, &walk.rows, way, losing.event));
+        let mut growth = Growth::new(self.problem, &walk.rows);
+        ways.sort_by_cached_key(|way| likelihood(&mut growth, way, losing.event));
         cases.extend(ways.into_iter().map(|way| case.with(&way.edges)));
         Arbitrated::Cases(Break::Arbitration(cycle), cases)
     }
@@ -355,13 +357,8 @@ const fn without(debt: Debt) -> Break {
 
 /// How likely an explanation is: what stands before the event in the history, supposes little, and stands late. The
 /// history is written in the order of time, more or less; the verdict does not depend on it.
-fn likelihood<T: Cell>(
-    problem: &Problem,
-    rows: &Rows<T>,
-    way: &Explanation,
-    event: Node,
-) -> (bool, Reverse<u64>, Node) {
-    (way.write < event, Reverse(way.growth(problem, rows)), way.write)
+fn likelihood<T: Cell>(growth: &mut Growth<'_, T>, way: &Explanation, event: Node) -> (bool, Reverse<u64>, Node) {
+    (way.write < event, Reverse(growth.of(way)), way.write)
 }
 
 const fn event_of(debt: Debt) -> Node {

@@ -46,6 +46,9 @@ pub(crate) fn run(asked: &Run) -> Done {
         rate(summary.events) / 1e6
     );
     println!("{} runs were judged by what their clients saw, too", summary.judged);
+    if summary.undecided > 0 {
+        println!("  in {} of them the checker's budget ended", summary.undecided);
+    }
     for (fingerprint, (convicted, invisible)) in &summary.visible {
         println!("  {fingerprint}: clients could see {convicted}, and could not see {invisible}");
     }
@@ -176,6 +179,6 @@ fn append_json(path: &Path, summary: &Summary) -> std::io::Result<()> {
     let counts: serde_json::Map<String, serde_json::Value> =
         Kind::ALL.iter().map(|&kind| (kind.name().to_owned(), summary.counts.count(kind).into())).collect();
     let line = serde_json::json!({ "kind": "summary", "schedules": summary.schedules, "events": summary.events,
-        "idle_events": summary.idle_events, "judged": summary.judged, "adversity": counts, "hash": format!("{:016x}", summary.hash) });
+        "idle_events": summary.idle_events, "judged": summary.judged, "undecided": summary.undecided, "adversity": counts, "hash": format!("{:016x}", summary.hash) });
     writeln!(file, "{line}")
 }

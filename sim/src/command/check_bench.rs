@@ -18,24 +18,24 @@ use std::time::Duration;
 #[derive(clap::Args)]
 pub(crate) struct Bench {
     /// Operations
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, requires = "file")]
     operations: usize,
     /// Sessions
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, requires = "file")]
     sessions: usize,
     /// Keys
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, requires = "file")]
     keys: usize,
     /// Replicas of the store that makes the history
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, requires = "file")]
     replicas: usize,
     /// plume or json
-    #[arg(long, default_value = "plume", value_parser = Format::named)]
+    #[arg(long, default_value = "plume", value_parser = Format::named, requires = "file")]
     format: Format,
     /// Deletes among the operations of a JSON history, in parts of a million
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, requires = "file")]
     deletes: u64,
-    /// Measure this history alone; it is made when it is not there
+    /// Measure this history alone; if it is not there it is made, and the next call measures it
     #[arg(long)]
     file: Option<PathBuf>,
     /// Where the histories of the table lie
@@ -52,7 +52,11 @@ pub(crate) struct Bench {
 pub(crate) fn bench(asked: &Bench) -> Done {
     match &asked.file {
         Some(file) if file.exists() => measure(asked, file),
-        Some(file) => make(asked, file).map(|()| End::Clean),
+        Some(file) => {
+            make(asked, file)?;
+            println!("made {}; the same call measures it now", file.display());
+            Ok(End::Clean)
+        }
         None => table(asked),
     }
 }

@@ -55,8 +55,7 @@ impl Judge {
     /// has not met, and whoever introduces them to each other, or starts a newcomer that does, is an operator.
     pub(super) fn check_came_back(&mut self, replica: usize, dot: Dot) {
         let was_asked = |finding: &Finding| {
-            let name = Plan::address(replica);
-            finding.dot == dot && finding.wanted.iter().any(|address| address.as_str() == name)
+            finding.dot == dot && finding.wanted.iter().any(|address| address.as_str() == Plan::address(replica))
         };
         if self.operators.rested() && self.ever_lost.iter().any(was_asked) {
             self.fail(Invariant::Refusals, "lost_came_back", Some(replica), || {

@@ -4,6 +4,7 @@ use super::World;
 use crate::plan::FaultKind;
 use crate::subject::Subject;
 use crate::verdict::Invariant;
+use hence_core::Micros;
 
 impl<S: Subject> World<S> {
     /// Merging real states must not depend on who merges whom.
@@ -25,9 +26,11 @@ impl<S: Subject> World<S> {
         let attempt = &self.attempts[number];
         let Some((index, _)) = attempt.operation else { return };
         let wait = self.plan.operations[index].wait.min(self.plan.settings.wait_max);
-        let drift = u64::from(self.plan.replicas[replica].drift.unsigned_abs());
-        let (took, most) = (self.now - attempt.arrived_at, wait + wait * drift / 1_000_000 + 1_000);
-        if took > most {
+        // By the clock of the process that was asked.
+        let (clock, arrived_at) = (&self.nodes[replica].clock, attempt.arrived_at);
+        let latest = clock.when(clock.now(arrived_at).monotonic + Micros(wait)) + 1_000;
+        if self.now > latest {
+            let took = self.now - arrived_at;
             self.judge.fail(Invariant::Liveness, "answered_late", Some(replica), || {
                 format!("a request that wanted to wait {wait} us was answered after {took} us")
             });

@@ -247,10 +247,9 @@ impl<S: Subject> World<S> {
         let cause = attempt.cause;
         let probe = self.nodes[replica].subject.as_ref().and_then(S::probe);
         let white = probe.is_some();
-        let written = matches!(*reply, Reply::Written(_));
         if let (Some(asked), Some(probe)) = (attempt.asked.as_mut(), probe) {
             let known = matches!(&*reply, Reply::Written(written) if self.judge.truth.number(written.dot).is_some());
-            if !(written && known) {
+            if !known {
                 self.judge.on_answer(replica, asked, &reply, probe);
             }
             let served = !matches!(*reply, Reply::Refused(_));
@@ -260,6 +259,9 @@ impl<S: Subject> World<S> {
             if late && served {
                 self.judge.counts.add(Kind::WaitServed);
             }
+        }
+        if let (true, Some(seen), Some(asked)) = (white, &mut self.seen, &self.attempts[number].asked) {
+            seen.shaped_by(number, asked.key, &reply, &self.judge.truth.holdings[replica]);
         }
         if unready {
             self.judge_unready(replica);
@@ -322,18 +324,17 @@ impl<S: Subject> World<S> {
     }
 
     fn take_in(&mut self, number: usize, reply: &Reply) {
-        let (token, seen) = match reply {
-            Reply::Found { siblings, token }
-            | Reply::NotModified { siblings, token }
-            | Reply::PreconditionFailed { siblings, token } => (token, dots(siblings)),
-            Reply::Absent { token } | Reply::Lost { token } => (token, Dots::new()),
-            Reply::Written(written) => (&written.token, Dots::from_slice(&[written.dot])),
-            Reply::Refused(_)
-            | Reply::View(_)
-            | Reply::ViewAdded { .. }
-            | Reply::ViewRemoved
-            | Reply::ViewUnknown
-            | Reply::ViewLast => return,
+        let (token, seen) = if let Reply::Found { siblings, token }
+        | Reply::NotModified { siblings, token }
+        | Reply::PreconditionFailed { siblings, token } = reply
+        {
+            (token, dots(siblings))
+        } else if let Reply::Absent { token } | Reply::Lost { token } = reply {
+            (token, Dots::new())
+        } else if let Reply::Written(written) = reply {
+            (&written.token, Dots::from_slice(&[written.dot]))
+        } else {
+            return;
         };
         // Let go here and not at the end of the run, so that what comes next gets the same memory, still warm. Where the
         // connection was lost it stays: a replica may go ahead all the same.

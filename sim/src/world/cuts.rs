@@ -92,7 +92,7 @@ impl<S: Subject> World<S> {
                 // What a kernel retransmits comes in order, soon after the cut ends.
                 let link = &mut self.links[at];
                 link.last_arrival = (link.last_arrival + 1).max(self.now + 100);
-                let (arrival, cause) = (link.last_arrival, frame.cause);
+                let (arrival, cause) = (link.last_arrival, frame.head.cause);
                 self.count(Kind::FrameReleased);
                 self.push(arrival, mix(cause, 7), Happening::Deliver(frame));
             }

@@ -4,6 +4,7 @@
 use super::{Stage, World};
 use crate::adversity::Kind;
 use crate::bits;
+use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
 use crate::verdict::Invariant;
@@ -60,7 +61,7 @@ impl<S: Subject> World<S> {
     /// An operator's order holds for ever, so an operator sets right what the view of a core member says: every
     /// address of the core is wanted, and no other.
     pub(super) fn operate(&mut self) {
-        if self.operator.is_some_and(|attempt| self.attempts[attempt].stage != Stage::Done) {
+        if self.views_right || self.operator.is_some_and(|attempt| self.attempts[attempt].stage != Stage::Done) {
             return;
         }
         let wrong = |replica: usize| {
@@ -70,12 +71,16 @@ impl<S: Subject> World<S> {
             let outside = (0..self.nodes.len()).filter(|&n| !self.plan.is_core(n));
             self.core().chain(outside).find(wrong).map(|address| (replica, address))
         };
-        let Some((replica, address)) = self.core().find_map(wrong) else { return };
+        let Some((replica, address)) = self.core().find_map(wrong) else {
+            self.views_right = true;
+            return;
+        };
         let named = self.addresses[address].clone();
         let wanted = self.plan.is_core(address);
         let request = if wanted { Request::ViewAdd(named) } else { Request::ViewRemove(named) };
         let cause = mix(mix(Domain::Client as u64, self.now), replica as u64);
-        self.name(cause, || "operator".into());
+        let now = self.now;
+        self.name(cause, || format!("operator {}{}@{now}", Plan::name(replica), Plan::name(address)));
         self.operator = Some(self.send_request(None, None, replica, request, None, cause));
     }
 

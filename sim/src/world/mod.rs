@@ -25,12 +25,13 @@ use crate::queue::{Next, Queue};
 use crate::random::{Domain, Source, mix};
 use crate::recording::Recording;
 use crate::seen::Seen;
-use crate::subject::{Out, Subject};
+use crate::subject::Subject;
 use crate::tampering::Tampering;
 use crate::verdict::{Invariant, Verdict};
 use hence_core::{Address, Config, Dots, Key, Reply, Request, Time, VersionVector};
 
 pub(crate) use clients::summary;
+use outputs::Frame;
 pub use settle::Unsettled;
 
 /// Every so many inputs the laws of merging are checked on the states that there are.
@@ -76,22 +77,6 @@ enum Happening<M> {
     },
 }
 
-/// A message on its way.
-#[derive(Debug)]
-struct Frame<M> {
-    from: u16,
-    to: u16,
-    message: M,
-    cause: u64,
-    /// Its number in traces.
-    id: u64,
-    /// It need not keep its place behind earlier ones.
-    free: bool,
-    /// Idle chatter that says what the last one on its link said.
-    ping: bool,
-    sent_at: u64,
-}
-
 /// One address and the process that may live there.
 #[derive(Debug)]
 struct Node<S: Subject> {
@@ -116,6 +101,28 @@ struct Node<S: Subject> {
     pauses: u16,
     crashes: u16,
     backlog: Vec<Happening<S::Message>>,
+}
+
+impl<S: Subject> Node<S> {
+    /// No process has lived there yet; the wall clock of the first is so far ahead.
+    fn vacant(wall_ahead: i64) -> Self {
+        Self {
+            subject: None,
+            twin: None,
+            life: 0,
+            clock: Clock::new(0, 0, 0, 0),
+            wall_ahead,
+            alarm: Time::NEVER,
+            timer_slot: (0, 0),
+            quiet_since: 0,
+            was_up: false,
+            spoken_to: false,
+            slow_by: 0,
+            pauses: 0,
+            crashes: 0,
+            backlog: Vec::new(),
+        }
+    }
 }
 
 /// One client.
@@ -178,11 +185,10 @@ pub struct World<S: Subject> {
     history: History,
     addresses: Vec<Address>,
     keys: Vec<Key>,
-    outs: Vec<Out<S::Message>>,
     /// Where values are made, one after another.
     text: Vec<u8>,
-    /// How many messages of each kind this step sent to each replica.
-    sent: Vec<[u16; 8]>,
+    /// How often outputs were taken.
+    steps: u64,
     /// The detector doubts at random, so links are opened anew for no other reason.
     doubtful: bool,
     openings: u64,
@@ -197,6 +203,8 @@ pub struct World<S: Subject> {
     aims: Vec<faults::Aim>,
     /// The last order of an operator after the heal.
     operator: Option<usize>,
+    /// An operator saw that every view in the core is right, and none has changed since.
+    views_right: bool,
     hash: u64,
     events: u64,
     idle_events: u64,
@@ -249,22 +257,7 @@ impl<S: Subject> World<S> {
         let client =
             || Client { past: judge.truth.closures.empty(), seen: vec![Dots::new(); keys.len()], ..Client::default() };
         let clients = (0..plan.clients).map(|_| client()).collect();
-        let nodes = plan.replicas.iter().map(|replica| Node {
-            subject: None,
-            twin: None,
-            life: 0,
-            clock: Clock::new(0, 0, 0, 0),
-            wall_ahead: replica.wall_ahead,
-            alarm: Time::NEVER,
-            timer_slot: (0, 0),
-            quiet_since: 0,
-            was_up: false,
-            spoken_to: false,
-            slow_by: 0,
-            pauses: 0,
-            crashes: 0,
-            backlog: Vec::new(),
-        });
+        let nodes = plan.replicas.iter().map(|replica| Node::vacant(replica.wall_ahead));
         Self {
             config: plan.settings.to_config(),
             setup,
@@ -274,14 +267,13 @@ impl<S: Subject> World<S> {
             nodes: nodes.collect(),
             links: (0..replicas * replicas).map(|_| Link::default()).collect(),
             clients,
-            attempts: Vec::with_capacity(plan.operations.len() * 3 / 2 + 16),
+            attempts: Vec::with_capacity(plan.operations.len() * 2 + 64),
             addresses: (0..replicas).map(address).collect(),
             keys,
             judge,
             history,
-            outs: Vec::new(),
             text: Vec::new(),
-            sent: vec![[0; 8]; replicas],
+            steps: 0,
             doubtful: false,
             openings: 0,
             busy_messages: 0,
@@ -291,6 +283,7 @@ impl<S: Subject> World<S> {
             healed: false,
             aims: Vec::new(),
             operator: None,
+            views_right: false,
             hash: plan.seed,
             events: 0,
             idle_events: 0,
@@ -396,6 +389,7 @@ impl<S: Subject> World<S> {
         all.map(|(at, key, happening)| (at, tie(plan.seed, key), happening)).collect()
     }
 
+    #[inline]
     fn push(&mut self, at: u64, key: u64, happening: Happening<S::Message>) {
         self.queue.push(at, tie(self.plan.seed, key), happening);
     }
@@ -445,6 +439,12 @@ impl<S: Subject> World<S> {
     fn name(&mut self, cause: u64, name: impl FnOnce() -> String) {
         if let Some(recording) = &mut self.recording {
             recording.name(cause, name());
+        }
+    }
+
+    fn derive(&mut self, cause: u64, from: u64, what: &str) {
+        if let Some(recording) = &mut self.recording {
+            recording.derive(cause, from, what);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What comes out of a replica: messages go to the network, answers to clients, events to the oracles.
 
-use super::{Frame, Happening, World};
+use super::{Happening, World};
 use crate::adversity::Kind;
 use crate::judge::membership::Standing;
 use crate::network::{Fate, QUEUED_MAX};
@@ -9,43 +9,72 @@ use crate::random::{Domain, chance, mix};
 use crate::subject::{Out, Probe, Stimulus, Subject, Traits};
 use crate::tampering::Tampering;
 use crate::verdict::Invariant;
-use hence_core::{Address, Dot, DropReason, Event, Reply, RequestId};
+use hence_core::{Address, Dot, DropReason, Event};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
 const STUCK_MAX: u64 = 100_000;
 
+/// A message on its way.
+#[derive(Debug)]
+pub(super) struct Frame<M> {
+    pub(super) head: Head,
+    message: M,
+}
+
+/// What is known of a message on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    from: u16,
+    to: u16,
+    pub(super) cause: u64,
+    /// Its number in traces.
+    id: u64,
+    /// It need not keep its place behind earlier ones.
+    free: bool,
+    /// Idle chatter that says what the last one on its link said.
+    ping: bool,
+    sent_at: u64,
+}
+
 impl<S: Subject> World<S> {
     pub(super) fn put_out(&mut self, replica: usize, cause: u64) {
-        let mut outs = std::mem::take(&mut self.outs);
-        if !outs.is_empty() {
-            self.spoke |= outs.iter().any(|out| !matches!(out, Out::Send { .. }));
-            self.sent.iter_mut().for_each(|sent| *sent = [0; 8]);
-        }
-        let mut rest = outs.drain(..);
-        while let Some(out) = rest.next() {
+        self.steps += 1;
+        while let Some(out) = self.poll_output(replica) {
+            if let Out::Send { to, message } = out {
+                self.transmit(replica, to, message, cause);
+                continue;
+            }
+            self.spoke = true;
             match out {
-                Out::Send { to, message } => self.transmit(replica, to, message, cause),
+                Out::Send { .. } => {}
                 Out::Reply { id, reply } => self.on_reply(replica, id, reply),
-                Out::Event(Event::Applied(dot)) => {
-                    let written = rest.as_slice().iter().find_map(|out| written(out, dot));
-                    self.on_applied(replica, dot, written);
-                }
+                Out::Event(Event::Applied(dot)) => self.on_applied(replica, dot),
                 Out::Event(event) => self.on_event(replica, event),
             }
         }
-        drop(rest);
-        self.outs = outs;
     }
 
-    fn on_applied(&mut self, replica: usize, dot: Dot, written: Option<(RequestId, &Reply)>) {
+    #[inline]
+    fn poll_output(&mut self, replica: usize) -> Option<Out<S::Message>> {
+        self.nodes[replica].subject.as_mut()?.poll_output(&self.addresses)
+    }
+
+    fn on_applied(&mut self, replica: usize, dot: Dot) {
         self.hash = mix(self.hash, dot.incarnation.0 ^ dot.counter);
-        self.note(Some(replica), || Note::Applied { dot, own: written.is_some() });
-        let Some((id, Reply::Written(written))) = written else { return self.judge.on_apply(replica, dot) };
+        // The answer to whoever wrote it comes in the same step.
+        let subject = self.nodes[replica].subject.as_ref();
+        let written = subject.and_then(|subject| subject.written(dot));
+        if let Some(observer) = &mut self.observer {
+            observer.note(self.now, Some(replica), Note::Applied { dot, own: written.is_some() });
+        }
+        let Some((id, written)) = written else { return self.judge.on_apply(replica, dot) };
         let attempt = self.attempts.get_mut(id.0 as usize);
         let asked = attempt.and_then(|attempt| attempt.asked.as_mut());
-        let probe = self.nodes[replica].subject.as_ref().and_then(S::probe);
-        if let (Some(asked), Some(probe)) = (asked, probe) {
+        if let (Some(asked), Some(probe)) = (asked, subject.and_then(S::probe)) {
             self.judge.on_write(replica, asked, written, probe);
+            if let Some(seen) = &mut self.seen {
+                seen.wrote(id.0 as usize, dot, &self.judge.truth, replica);
+            }
         }
     }
 
@@ -81,7 +110,7 @@ impl<S: Subject> World<S> {
             Event::Impersonated { .. } => return,
             Event::Diverged(peer) => {
                 return self.judge.fail(Invariant::Convergence, "noticed", Some(replica), || {
-                    format!("it and {peer} say they cover the same and hold something else")
+                    format!("it and {peer} hold something else under the same names")
                 });
             }
             Event::Dropped { reason: DropReason::Invalid, from } => {
@@ -117,6 +146,7 @@ impl<S: Subject> World<S> {
     }
 
     fn on_view_changed(&mut self, replica: usize) {
+        self.views_right = false;
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
         let view = probe.view();
         let standing = |address| {
@@ -130,8 +160,9 @@ impl<S: Subject> World<S> {
     fn transmit(&mut self, from: usize, to: usize, message: S::Message, step: u64) {
         let traits = S::traits(&message);
         self.hash = mix(self.hash, traits.digest ^ (to as u64) << 56 ^ u64::from(traits.kind) << 48);
-        let said = &mut self.links[from * self.nodes.len() + to].said;
-        let ping = traits.idle && std::mem::replace(said, traits.digest) == traits.digest;
+        let link = &mut self.links[from * self.nodes.len() + to];
+        let ping = traits.idle && std::mem::replace(&mut link.said, traits.digest) == traits.digest;
+        let ordinal = link.sent_before(self.steps, traits.kind);
         self.spoke |= !ping;
         if self.plan.is_core(from) && self.plan.is_core(to) {
             self.openings += u64::from(traits.opening);
@@ -146,9 +177,6 @@ impl<S: Subject> World<S> {
         if let Some((dot, stamp)) = traits.op {
             self.judge.on_stamp(dot, stamp);
         }
-        let sent = &mut self.sent[to][usize::from(traits.kind % 8)];
-        let ordinal = *sent;
-        *sent += 1;
         let what = (to as u64) << 48 | (from as u64) << 32 | u64::from(traits.kind) << 16 | u64::from(ordinal);
         let cause = mix(step ^ Domain::Network as u64, what);
         let fate = self.fate(cause, (from, to), &traits, ordinal, step);
@@ -159,11 +187,8 @@ impl<S: Subject> World<S> {
             self.note(Some(from), || Note::Sent { id, to, name: traits.name, content, fate, idle: traits.idle });
         }
         let (from, to) = (from as u16, to as u16);
-        self.send_frame(
-            Frame { from, to, message, cause, id, free: fate.overtakes, ping, sent_at: self.now },
-            fate,
-            &traits,
-        );
+        let head = Head { from, to, cause, id, free: fate.overtakes, ping, sent_at: self.now };
+        self.send_frame(head, message, fate, traits.opening);
     }
 
     fn fate(&mut self, cause: u64, ends: (usize, usize), traits: &Traits, ordinal: u16, step: u64) -> Fate {
@@ -201,20 +226,20 @@ impl<S: Subject> World<S> {
         lost
     }
 
-    fn send_frame(&mut self, frame: Frame<S::Message>, fate: Fate, traits: &Traits) {
-        let (from, to) = (usize::from(frame.from), usize::from(frame.to));
+    fn send_frame(&mut self, head: Head, message: S::Message, fate: Fate, opening: bool) {
+        let (from, to) = (usize::from(head.from), usize::from(head.to));
         let link = from * self.nodes.len() + to;
         if self.links[link].is_cut() {
-            return self.stop(link, frame);
+            return self.stop(link, Frame { head, message });
         }
         if fate.lost {
             return self.count(Kind::FrameLost);
         }
         if let Some(word) = fate.damaged {
-            return self.damage(&frame, word);
+            return self.damage(head, &message, word);
         }
-        let Some(queued) = self.queue_up(link, &frame) else { return self.count(Kind::QueueFull) };
-        if traits.opening {
+        let Some(queued) = self.queue_up(link, &message) else { return self.count(Kind::QueueFull) };
+        if opening {
             self.links[link].last_arrival = 0; // a new connection does not wait behind the old one
         }
         // The heal frees what is stuck: nothing sent before it arrives long after it.
@@ -229,32 +254,33 @@ impl<S: Subject> World<S> {
             arrival = arrival.max(last + 1);
             self.links[link].last_arrival = arrival;
         }
-        if traits.opening && self.plan.network.connects && self.is_alive(to) {
-            let cause = mix(frame.cause, 1);
-            self.name(cause, || "connected".into());
+        if opening && self.plan.network.connects && self.is_alive(to) {
+            let cause = mix(head.cause, 1);
+            self.derive(cause, head.cause, "connection");
             self.push(arrival + fate.delay, cause, Happening::Connected { replica: from, to, cause });
         }
         if let Some(copy) = fate.copy {
             self.count(Kind::FrameTwice);
-            let twin = Frame { message: frame.message.clone(), cause: mix(frame.cause, 2), free: false, ..frame };
-            self.name(twin.cause, || "copy".into());
-            self.push((self.now + copy).min(latest), twin.cause, Happening::Deliver(twin));
+            let twin = Head { cause: mix(head.cause, 2), free: false, ..head };
+            self.derive(twin.cause, head.cause, "copy");
+            let frame = Frame { head: twin, message: message.clone() };
+            self.push((self.now + copy).min(latest), twin.cause, Happening::Deliver(frame));
         }
-        self.push(arrival, frame.cause, Happening::Deliver(frame));
+        self.push(arrival, head.cause, Happening::Deliver(Frame { head, message }));
     }
 
     /// Bits of a frame change on its way: the codec must refuse it, and must have been able to read it before.
-    fn damage(&mut self, frame: &Frame<S::Message>, word: u32) {
+    fn damage(&mut self, head: Head, message: &S::Message, word: u32) {
         self.count(Kind::FrameDamaged);
-        let words = self.source.words(mix(frame.cause, u64::from(word)));
+        let words = self.source.words(mix(head.cause, u64::from(word)));
         let sealed = self.tampering == Some(Tampering::DamageUnseen);
-        if let Some(Err(problem)) = S::damage(&self.addresses[usize::from(frame.from)], &frame.message, words, sealed) {
-            self.judge.fail(Invariant::Frames, "damage_taken", Some(frame.to.into()), || problem);
+        if let Some(Err(problem)) = S::damage(&self.addresses[usize::from(head.from)], message, words, sealed) {
+            self.judge.fail(Invariant::Frames, "damage_taken", Some(head.to.into()), || problem);
         }
     }
 
     /// How long a frame waits until those before it have left its link; none where the queue is full.
-    fn queue_up(&mut self, link: usize, frame: &Frame<S::Message>) -> Option<u64> {
+    fn queue_up(&mut self, link: usize, message: &S::Message) -> Option<u64> {
         let bandwidth = self.plan.network.bandwidth;
         if bandwidth == 0 || self.healed {
             return Some(0);
@@ -263,7 +289,7 @@ impl<S: Subject> World<S> {
         if free_at - self.now > QUEUED_MAX {
             return None;
         }
-        self.links[link].free_at = free_at + S::bytes(&frame.message) * 1_000_000 / bandwidth;
+        self.links[link].free_at = free_at + S::bytes(message) * 1_000_000 / bandwidth;
         if free_at > self.now {
             self.count(Kind::Queued);
         }
@@ -280,31 +306,30 @@ impl<S: Subject> World<S> {
     }
 
     pub(super) fn deliver(&mut self, frame: Frame<S::Message>) {
-        let (from, to) = (usize::from(frame.from), usize::from(frame.to));
-        let link = from * self.nodes.len() + to;
-        if self.links[link].is_cut() {
-            return self.stop(link, frame);
+        let (from, to) = (usize::from(frame.head.from), usize::from(frame.head.to));
+        let place = from * self.nodes.len() + to;
+        let (link, node) = (&mut self.links[place], &mut self.nodes[to]);
+        if link.is_cut() {
+            return self.stop(place, frame);
         }
-        if !self.is_alive(to) {
+        if node.subject.is_none() {
             return;
         }
-        let newest = &mut self.links[link].newest;
-        if frame.free && frame.id < *newest {
+        if frame.head.free && frame.head.id < link.newest {
             self.judge.counts.add(Kind::FrameOvertook);
         }
-        *newest = frame.id.max(*newest);
-        if self.nodes[to].pauses > 0 {
-            return self.nodes[to].backlog.push(Happening::Deliver(frame));
+        link.newest = frame.head.id.max(link.newest);
+        if node.pauses > 0 {
+            return node.backlog.push(Happening::Deliver(frame));
         }
-        let Frame { cause, id, sent_at, .. } = frame;
-        let traits = S::traits(&frame.message);
-        self.idle_events += u64::from(frame.ping);
+        (node.quiet_since, node.spoken_to) = (self.now, true);
+        let Frame { head: Head { cause, id, sent_at, ping, .. }, message } = frame;
+        let traits = S::traits(&message);
+        self.idle_events += u64::from(ping);
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
-        (self.nodes[to].quiet_since, self.nodes[to].spoken_to) = (self.now, true);
         self.dropped = false;
         let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
-        let address = self.addresses[from].clone();
-        self.step(to, Stimulus::Message { from: address, message: frame.message }, cause);
+        self.step(to, Stimulus::Message { from, message }, cause);
         if traits.name == "status" && !self.dropped {
             self.judge.on_status(from, to, self.now - sent_at);
         }
@@ -319,25 +344,4 @@ impl<S: Subject> World<S> {
 
 fn wanted_in(probe: &dyn Probe, addresses: &[Address]) -> Vec<bool> {
     addresses.iter().map(|address| probe.view().is_wanted(address)).collect()
-}
-
-fn written<M>(out: &Out<M>, wanted: Dot) -> Option<(RequestId, &Reply)> {
-    match out {
-        Out::Reply { id, reply } => match &**reply {
-            Reply::Written(written) if written.dot == wanted => Some((*id, reply)),
-            Reply::Written(_)
-            | Reply::Found { .. }
-            | Reply::NotModified { .. }
-            | Reply::Absent { .. }
-            | Reply::PreconditionFailed { .. }
-            | Reply::Lost { .. }
-            | Reply::Refused(_)
-            | Reply::View(_)
-            | Reply::ViewAdded { .. }
-            | Reply::ViewRemoved
-            | Reply::ViewUnknown
-            | Reply::ViewLast => None,
-        },
-        Out::Send { .. } | Out::Event(_) => None,
-    }
 }

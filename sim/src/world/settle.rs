@@ -160,14 +160,20 @@ impl<S: Subject> World<S> {
         }
         let place = |client: usize| core[client % core.len()];
         let answered = 2 * self.plan.network.client_delay_max + 10;
-        for client in 0..self.clients.len() {
-            self.closing_read(Some(client), place(client), client % keys, 0);
-        }
-        let refused = self.refused;
-        self.run_until(self.now + answered);
-        if self.refused > refused {
-            // A token whose writes died with their holder is found out by a round, and then every token ends.
-            self.run_until(self.now + 2_500_000 + 4 * self.plan.settings.round_timeout);
+        // A round that was held long ago may name what has died since as held: whoever is told so asks once more.
+        for time in [0, 2] {
+            for client in 0..self.clients.len() {
+                self.closing_read(Some(client), place(client), client % keys, time);
+            }
+            let (refused, lost) = (self.refused, self.judge.counts.count(Kind::Lost));
+            self.run_until(self.now + answered);
+            if self.refused > refused || self.judge.counts.count(Kind::Lost) > lost {
+                // A token whose writes died with their holder is found out by a round, and then every token ends.
+                self.run_until(self.now + 2_500_000 + 4 * self.plan.settings.round_timeout);
+            }
+            if self.judge.counts.count(Kind::Lost) == lost {
+                break;
+            }
         }
         self.judge.over = true;
         for client in 0..self.clients.len() {

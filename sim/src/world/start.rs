@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::observe::Note;
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
-use crate::subject::{Exit, Subject};
+use crate::subject::Subject;
 use crate::tampering::Tampering;
 use hence_core::{Identity, Seed};
 
@@ -28,10 +28,10 @@ impl<S: Subject> World<S> {
         (node.quiet_since, node.spoken_to, node.was_up) = (self.now, false, false);
         let view = self.plan.known_to(replica).map(|n| self.addresses[n].clone()).collect();
         let identity = Identity { address: self.addresses[replica].clone(), view };
-        let mut subject = S::start(&self.setup, self.config.clone(), identity, seed, now);
-        subject.drain(&mut Exit { outs: &mut self.outs, addresses: &self.addresses });
+        let subject = S::start(&self.setup, self.config.clone(), identity, seed, now);
         let incarnation = subject.probe().map(|probe| probe.incarnation());
         node.subject = Some(subject);
+        self.views_right = false;
         self.judge.on_start(replica, incarnation);
         if self.plan.replicas[replica].start_at >= self.plan.heal_at {
             // Whoever starts a newcomer tells it of others, and so introduces these to each other.

@@ -3,7 +3,7 @@
 use super::{Happening, MERGE_EVERY, World, tie};
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
-use crate::subject::{Exit, Stimulus, Subject};
+use crate::subject::{Stimulus, Subject};
 use hence_core::Time;
 
 impl<S: Subject> World<S> {
@@ -12,14 +12,16 @@ impl<S: Subject> World<S> {
         if node.pauses > 0 {
             return node.backlog.push(Happening::Timer { replica });
         }
-        node.alarm = Time::NEVER;
+        let mut due = std::mem::replace(&mut node.alarm, Time::NEVER);
         if node.twin.is_some() {
             self.swap(replica); // the two take turns
+            due = self.nodes[replica].subject.as_ref().and_then(S::poll_timeout).unwrap_or(Time::NEVER);
         }
         let node = &mut self.nodes[replica];
-        let Some(subject) = &node.subject else { return };
-        let reading = node.clock.now(self.now).monotonic;
-        if subject.poll_timeout().is_none_or(|time| time > reading) {
+        if node.subject.is_none() {
+            return;
+        }
+        if due > node.clock.now(self.now).monotonic {
             return self.reschedule(replica); // it ran meanwhile, when its pause ended
         }
         let life = node.life;
@@ -37,11 +39,13 @@ impl<S: Subject> World<S> {
         if self.nodes[replica].pauses > 0 {
             return self.nodes[replica].backlog.push(Happening::Connected { replica, to, cause });
         }
-        let to = self.addresses[to].clone();
         self.step(replica, Stimulus::Connected { to }, cause);
     }
 
     /// Hands one input to a replica that is alive and looks at everything that comes out.
+    ///
+    /// Always inlined, so that a message is not moved twice on its way in.
+    #[inline(always)]
     pub(super) fn step(&mut self, replica: usize, stimulus: Stimulus<S::Message>, cause: u64) {
         self.maybe_swap(replica, cause);
         let node = &mut self.nodes[replica];
@@ -50,8 +54,7 @@ impl<S: Subject> World<S> {
         self.events += 1;
         self.hash = mix(self.hash, self.now ^ (replica as u64) << 56);
         self.hash = mix(self.hash, cause);
-        subject.handle(now, stimulus);
-        subject.drain(&mut Exit { outs: &mut self.outs, addresses: &self.addresses });
+        subject.handle(now, stimulus, &self.addresses);
         self.after_input(replica, cause);
     }
 

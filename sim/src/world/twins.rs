@@ -39,6 +39,7 @@ impl<S: Subject> World<S> {
     }
 
     /// What is sent to the address reaches one of the two.
+    #[inline]
     pub(super) fn maybe_swap(&mut self, replica: usize, cause: u64) {
         if self.nodes[replica].twin.is_some() && self.source.words(mix(cause, 9)).word(0) & 1 == 1 {
             self.swap(replica);
@@ -48,6 +49,7 @@ impl<S: Subject> World<S> {
     pub(super) fn swap(&mut self, replica: usize) {
         let node = &mut self.nodes[replica];
         std::mem::swap(&mut node.subject, &mut node.twin);
+        self.views_right = false;
     }
 
     /// After the heal and all the time that there is: was it told, or does nothing show of it?

@@ -6,7 +6,7 @@
 use super::table::Table;
 use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, shown};
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op,
+    Address, Ask, Body, Content, Coverage, Deps, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op,
     Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use std::sync::Arc;
@@ -21,9 +21,6 @@ const LIFE_BYTES_MIN: usize = 1;
 
 /// Room made before the things that a count announces have been seen.
 const ROOM_MAX: usize = 1_024;
-
-/// About so many bytes a message takes, to make room for all of a frame at once.
-const MESSAGE_BYTES_USUAL: usize = 64;
 
 type Result<T> = core::result::Result<T, Damage>;
 
@@ -61,18 +58,19 @@ impl<'a> BodyReader<'a> {
         self.length - self.left.len()
     }
 
-    /// The sender's address and its messages.
-    pub(super) fn messages(&mut self) -> Result<(Address, Vec<Message>)> {
+    /// Hands over the messages one by one, with the sender's address, and says how many there were.
+    pub(super) fn messages(&mut self, mut each: impl FnMut(&Address, Message)) -> Result<(Address, usize)> {
         let (address, from, number, echo) = self.speaker()?;
         if self.left.is_empty() {
             return Err(Damage::Empty);
         }
-        let mut messages = Vec::with_capacity((self.left.len() / MESSAGE_BYTES_USUAL).clamp(1, ROOM_MAX));
+        let mut count = 0;
         while !self.left.is_empty() {
             let body = self.body()?;
-            messages.push(Message { from, number, echo, body });
+            each(&address, Message { from, number, echo, body });
+            count += 1;
         }
-        Ok((address, messages))
+        Ok((address, count))
     }
 
     fn speaker(&mut self) -> Result<(Address, Incarnation, u64, u64)> {
@@ -227,7 +225,10 @@ impl<'a> BodyReader<'a> {
             let (incarnation, counter) = self.related(dot)?;
             superseded.push(Dot { incarnation, counter });
         }
-        let deps = self.entries(deps_count, |reader| reader.related(dot))?;
+        let deps = match deps_count {
+            0 => Deps::default(),
+            count => self.entries(count, |reader| reader.related(dot))?.into(),
+        };
         Ok(Arc::new(Op { dot, hlc, effect, superseded, deps }))
     }
 

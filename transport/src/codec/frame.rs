@@ -232,6 +232,17 @@ pub struct Frame {
     pub bytes: usize,
 }
 
+/// A frame whose messages were handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The address that the sender says it has.
+    pub from: Address,
+    /// How many messages it held, at least one.
+    pub messages: usize,
+    /// How many bytes it took, head included.
+    pub bytes: usize,
+}
+
 /// Finds frames in the stream of bytes of one connection.
 ///
 /// It holds at most one frame that is not whole yet, and takes memory for it only as its bytes come in.
@@ -293,10 +304,21 @@ impl FrameReader {
     /// # Errors
     /// The first error ends the stream: it comes again at every later call.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, CodecError> {
+        let mut messages = Vec::new();
+        let taken = self.take_frame(|_, message| messages.push(message))?;
+        Ok(taken.map(|Taken { from, bytes, .. }| Frame { from, messages, bytes }))
+    }
+
+    /// The same, with each message handed over as it is read, with its sender's address. Those of a frame whose body
+    /// turns out to be damaged further on are to be thrown away.
+    ///
+    /// # Errors
+    /// As [`Self::next_frame`].
+    pub fn take_frame(&mut self, each: impl FnMut(&Address, Message)) -> Result<Option<Taken>, CodecError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let found = self.find();
+        let found = self.find(each);
         if let Err(error) = &found {
             self.failed = Some(*error);
             self.buffer = BytesMut::new();
@@ -310,7 +332,7 @@ impl FrameReader {
         self.buffer.is_empty()
     }
 
-    fn find(&mut self) -> Result<Option<Frame>, CodecError> {
+    fn find(&mut self, each: impl FnMut(&Address, Message)) -> Result<Option<Taken>, CodecError> {
         let Some(length) = self.check_head()? else { return Ok(None) };
         let Some(frame) = self.buffer.get(..HEAD_BYTES + length) else { return Ok(None) };
         let told = u32::from_be_bytes([frame[12], frame[13], frame[14], frame[15]]);
@@ -319,9 +341,9 @@ impl FrameReader {
             return Err(CodecError::Checksum { told, found });
         }
         let mut body = BodyReader::new(&frame[HEAD_BYTES..], &mut self.context);
-        let (from, messages) = body.messages().map_err(|damage| CodecError::Body { at: body.at(), damage })?;
+        let (from, messages) = body.messages(each).map_err(|damage| CodecError::Body { at: body.at(), damage })?;
         self.buffer.advance(HEAD_BYTES + length);
-        Ok(Some(Frame { from, messages, bytes: HEAD_BYTES + length }))
+        Ok(Some(Taken { from, messages, bytes: HEAD_BYTES + length }))
     }
 
     /// The length of the next body, as soon as its head is here. A wrong byte is an error as soon as it is.

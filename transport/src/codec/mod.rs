@@ -84,7 +84,7 @@ mod table;
 mod tests;
 
 pub use encode::OpMemo;
-pub use frame::{Frame, FrameReader, FrameWriter, Oversize, Pending};
+pub use frame::{Frame, FrameReader, FrameWriter, Oversize, Pending, Taken};
 
 use core::fmt;
 use hence_core::{ClusterTag, Hlc};

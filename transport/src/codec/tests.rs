@@ -117,7 +117,7 @@ fn op() -> impl Strategy<Value = Arc<Op>> {
     let superseded = proptest::collection::vec(dot(), 0..10);
     let few = proptest::collection::vec((incarnation(), counter()), 0..10).prop_map(VersionVector::from_entries);
     (dot(), hlc(), effect, superseded, prop_oneof![few, vector()]).prop_map(|(dot, hlc, effect, superseded, deps)| {
-        Arc::new(Op { dot, hlc, effect, superseded: superseded.into(), deps })
+        Arc::new(Op { dot, hlc, effect, superseded: superseded.into(), deps: deps.into() })
     })
 }
 
@@ -418,7 +418,7 @@ fn put(counter: u64, key: &str, value: &[u8]) -> Arc<Op> {
         hlc: Hlc((1_700_000_000_000 << 16) + counter),
         effect: Effect::Put { key: Key::new(key).expect("a key"), value: Value::new(value) },
         superseded: [dot_of(A, counter - 1), dot_of(B, 9)].into_iter().collect(),
-        deps: VersionVector::from_entries([(A, counter - 1), (B, 300)]),
+        deps: VersionVector::from_entries([(A, counter - 1), (B, 300)]).into(),
     })
 }
 
@@ -453,7 +453,7 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
     let retire = Op {
         effect: Effect::Retire { incarnation: B, through: 300 },
         superseded: Dots::new(),
-        deps: VersionVector::from_entries([(B, 300)]),
+        deps: VersionVector::from_entries([(B, 300)]).into(),
         ..(*put(4, "x", b"")).clone()
     };
     let push = |op| Body::Push { op, made: Time(2_000_000) };
@@ -822,7 +822,7 @@ fn shape_of_an_operation() {
             hlc: Hlc(0),
             effect: effect.clone(),
             superseded: (0..superseded).map(|_| dot_of(B, 1)).collect(),
-            deps: VersionVector::from_entries((0..deps).map(|n| (Incarnation(n), 1))),
+            deps: VersionVector::from_entries((0..deps).map(|n| (Incarnation(n), 1))).into(),
         };
         let message = message(Body::Push { op: Arc::new(op), made: Time(0) });
         let length = written(std::slice::from_ref(&message)).len() as u64;
@@ -874,7 +874,7 @@ fn overhead_of_a_push() {
                     hlc: Hlc(((1_700_000_000_000 + n / 10) << 16) | (n % 10)),
                     effect: Effect::Put { key: Key::new(&key).expect("a key"), value: Value::new(&value) },
                     superseded: superseded.into(),
-                    deps,
+                    deps: deps.into(),
                 };
                 message(Body::Push { op: Arc::new(op), made: Time(3_600_000_000 + 100 * n) })
             })

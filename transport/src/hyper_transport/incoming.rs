@@ -4,7 +4,6 @@
 //! that connection were right.
 
 use super::{Counted, HyperTransport, Inner, PROTOCOL};
-use crate::Incoming;
 use crate::codec::{CodecError, FrameReader};
 use bytes::Bytes;
 use core::fmt;
@@ -204,20 +203,17 @@ async fn read(
 /// Surfaces the whole frames that are there, the connection's `first` among them or not. Says whether there were any.
 fn take_in(inner: &Inner, reader: &mut FrameReader, first: &mut bool) -> Result<bool, CodecError> {
     let mut any = false;
-    while let Some(frame) = reader.next_frame()? {
+    while let Some(frame) = inner.take_frame(reader)? {
         any = true;
         inner.count(|counters| {
             counters.frames_in += 1;
-            counters.messages_in += frame.messages.len() as u64;
+            counters.messages_in += frame.messages as u64;
         });
-        let from = frame.from;
         if core::mem::take(first)
-            && let Some(peer) = inner.peers.borrow().get(&from)
+            && let Some(peer) = inner.peers.borrow().get(&frame.from)
         {
             peer.is_there();
         }
-        let incoming = frame.messages.into_iter().map(|message| Incoming::Message { from: from.clone(), message });
-        inner.arrived(incoming, frame.bytes);
     }
     Ok(any)
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use core::cell::RefCell;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use hence_core::{Address, Message};
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http_body_util::Empty;
@@ -19,10 +20,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A buffer that a large batch left behind is given up when it is greater than this.
 const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// So many messages in one turn come from many clients at a time.
+const CROWD: u64 = 8;
+/// Then what comes next is gathered for so long, or up to twice that, since timers count whole milliseconds. A follower
+/// pays as much for a frame and its wake-up as for ten to twenty writes; nobody but a reader elsewhere could wait.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A peer and what waits for it.
 #[derive(Debug)]
@@ -196,11 +203,15 @@ async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::conve
         while !peer.take(&mut chunk) {
             wait_for_more(&mut stream, peer).await?;
         }
+        let crowded = peer.state.borrow().writing.messages >= CROWD;
         write(inner, peer, &mut stream, &chunk).await?;
         if chunk.capacity() > KEPT_BYTES_MAX {
             chunk = Vec::new();
         }
         chunk.clear();
+        if crowded {
+            sleep(PAUSE).await;
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use crate::laws::{self, Character, Laboratory};
 use core::future::Future;
 use core::time::Duration;
 use hence_core::{
-    Body, ClusterTag, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Micros, Op, Time, Value, VersionVector, Wall,
+    Body, ClusterTag, Deps, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Micros, Op, Time, Value, VersionVector,
+    Wall,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -151,7 +152,7 @@ fn push(counter: u64, value_bytes: usize) -> Message {
         hlc: Hlc(counter),
         effect: Effect::Put { key: Key::new("key").expect("a key"), value: Value::new(&vec![7; value_bytes]) },
         superseded: Dots::new(),
-        deps: VersionVector::new(),
+        deps: Deps::default(),
     };
     Message { from: Incarnation(1), number: 1, echo: 1, body: Body::Push { op: Arc::new(op), made: Time(0) } }
 }
@@ -207,6 +208,30 @@ fn what_is_sent_at_once_goes_in_few_frames_and_alone_it_goes_at_once() {
             fastest = fastest.min(start.elapsed());
         }
         assert!(fastest < Duration::from_millis(3), "{fastest:?}");
+    });
+}
+
+#[test]
+fn what_follows_a_crowd_is_gathered() {
+    run(async {
+        let [a, b] = [fresh_address(), fresh_address()];
+        let (left, right) = (start_at(&a).await, start_at(&b).await);
+        // A machine that stands still for a millisecond tells nothing, so one round of many is enough.
+        for _ in 0..100 {
+            let crowd: Vec<Message> = (0..8).map(taken).collect();
+            crowd.iter().for_each(|message| left.send(&b, message.clone()));
+            assert_eq!(messages(&right, 8).await, crowd);
+            let before = left.counters().frames_out;
+            for message in &crowd[..4] {
+                left.send(&b, message.clone());
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(messages(&right, 4).await, crowd[..4]);
+            if left.counters().frames_out == before + 1 {
+                return;
+            }
+        }
+        panic!("never gathered");
     });
 }
 

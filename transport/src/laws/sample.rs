@@ -130,7 +130,7 @@ impl Samples {
         };
         let count = self.below(4);
         let superseded = (0..count).map(|_| self.dot()).collect();
-        Arc::new(Op { dot: self.dot(), hlc: self.hlc(), effect, superseded, deps: self.vector() })
+        Arc::new(Op { dot: self.dot(), hlc: self.hlc(), effect, superseded, deps: self.vector().into() })
     }
 
     fn shown(&mut self, value_bytes: usize) -> Shown {

@@ -1,0 +1,278 @@
+//! Every client connection: what it is doing, since when, and when that has lasted too long.
+//!
+//! hyper's own header timeout also ends connections that merely idle, and costs a timer per request. So each
+//! connection keeps a pulse, its phase and the tick at which that phase must be over; one sweep per tick
+//! looks at all of them. The precision of every limit is one tick, [`TICK`].
+//!
+//! Invariants: a connection is registered exactly as long as its task lives or until it is told to end; at
+//! most `connections_max` are registered; an idle connection gives way to a new one.
+
+mod connection;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use connection::{Connection, Watched};
+
+use crate::metrics::{Metrics, count};
+use crate::settings::Limits;
+use connection::{Phase, Rhythm, ticks};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// How often the sweep looks at all connections.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// A request's head that is still incomplete after this, or has not begun where there was no room, gives way
+/// to a new connection when nobody else idles.
+const PATIENCE_AT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Connections beyond the limit that are let in to hear what they want: peers and diagnostics are served, a
+/// client is told that there are too many. So clients that fill every place cannot lock peers out.
+const SURPLUS_MAX: usize = 64;
+
+/// Candidates for making room that one look at all connections yields.
+const CANDIDATES_MAX: usize = 64;
+
+#[derive(Debug)]
+struct Entry {
+    connection: Rc<Connection>,
+    task: Option<AbortHandle>,
+}
+
+/// All client connections of one server.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    rhythm: Arc<Rhythm>,
+    entries: RefCell<BTreeMap<u64, Entry>>,
+    /// There was none, and now there is one.
+    filled: Notify,
+    next: Cell<u64>,
+    connections_max: usize,
+    /// Who may make room next, with the tick since which it may. Made by one look at all, used up one by one.
+    candidates: RefCell<VecDeque<(u64, u32)>>,
+    body_bytes: Cell<usize>,
+    body_bytes_max: usize,
+    stopping: Cell<bool>,
+}
+
+impl Connections {
+    /// None yet.
+    pub(crate) fn new(limits: &Limits) -> Rc<Self> {
+        Rc::new(Self {
+            rhythm: Arc::new(Rhythm::new(limits)),
+            entries: RefCell::default(),
+            filled: Notify::new(),
+            next: Cell::default(),
+            connections_max: limits.connections_max,
+            candidates: RefCell::default(),
+            body_bytes: Cell::default(),
+            body_bytes_max: limits.bodies_bytes_max,
+            stopping: Cell::default(),
+        })
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// Waits until there is one.
+    pub(crate) async fn any(&self) {
+        while self.len() == 0 {
+            self.filled.notified().await;
+        }
+    }
+
+    /// Takes a new connection in, if there is room or can be made; otherwise the stream should be dropped.
+    pub(crate) fn admit(self: &Rc<Self>, metrics: &Metrics) -> Option<Registered> {
+        let surplus = self.len() >= self.connections_max && !self.evict(metrics);
+        if surplus && self.len() >= self.connections_max + SURPLUS_MAX {
+            count(&metrics.connections_refused);
+            return None;
+        }
+        count(&metrics.connections_accepted);
+        let connection = Rc::new(Connection::new(self.rhythm.clone(), surplus));
+        if self.len() == 0 {
+            self.filled.notify_one();
+        }
+        let id = self.next.get();
+        self.next.set(id + 1);
+        self.entries.borrow_mut().insert(id, Entry { connection: connection.clone(), task: None });
+        Some(Registered { connections: self.clone(), connection, id })
+    }
+
+    /// From now on ending this connection aborts that task.
+    pub(crate) fn bind(&self, id: u64, task: AbortHandle) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(&id) {
+            entry.task = Some(task);
+        }
+    }
+
+    /// Ends the connection that has been idle longest; failing that, one whose head has been incomplete
+    /// for a while. Says whether there was one.
+    pub(crate) fn evict(&self, metrics: &Metrics) -> bool {
+        let victim = self.next_candidate().or_else(|| {
+            self.find_candidates();
+            self.next_candidate()
+        });
+        if let Some(id) = victim {
+            self.end(id);
+            count(&metrics.connections_evicted);
+        }
+        victim.is_some()
+    }
+
+    /// The first candidate that has done nothing since it became one.
+    fn next_candidate(&self) -> Option<u64> {
+        let entries = self.entries.borrow();
+        let idles_since = |id: &u64| entries.get(id).and_then(|entry| self.idleness(entry)).map(|(_, since)| since);
+        let mut candidates = self.candidates.borrow_mut();
+        loop {
+            let (id, since) = candidates.pop_front()?;
+            if idles_since(&id) == Some(since) {
+                return Some(id);
+            }
+        }
+    }
+
+    fn find_candidates(&self) {
+        let entries = self.entries.borrow();
+        let ranked = entries.iter().filter_map(|(&id, entry)| self.idleness(entry).map(|idleness| (idleness, id)));
+        let mut ranked: Vec<((u8, u32), u64)> = ranked.collect();
+        if ranked.len() > CANDIDATES_MAX {
+            ranked.select_nth_unstable(CANDIDATES_MAX);
+            ranked.truncate(CANDIDATES_MAX);
+        }
+        ranked.sort_unstable();
+        *self.candidates.borrow_mut() = ranked.into_iter().map(|((_, since), id)| (id, since)).collect();
+    }
+
+    /// How readily this connection makes room for another, least first: its kind and since when. `None` where
+    /// it does something.
+    fn idleness(&self, entry: &Entry) -> Option<(u8, u32)> {
+        let pulse = &entry.connection.pulse;
+        let since = pulse.since();
+        match pulse.phase() {
+            Phase::Closing => Some((0, since)),
+            Phase::Idle if !entry.connection.is_surplus() => Some((1, since)),
+            // It may be about to say what it wants.
+            Phase::Idle | Phase::Head => {
+                let age = self.rhythm.now.load(Relaxed).saturating_sub(since);
+                (age >= ticks(PATIENCE_AT_LIMIT)).then_some((2, since))
+            }
+            Phase::Busy | Phase::Body | Phase::Answer => None,
+        }
+    }
+
+    fn end(&self, id: u64) {
+        if let Some(Entry { task: Some(task), .. }) = self.entries.borrow_mut().remove(&id) {
+            task.abort();
+        }
+    }
+
+    /// Ends every connection whose phase has lasted too long. To be called once per [`TICK`] while there
+    /// is any.
+    pub(crate) fn sweep(&self, metrics: &Metrics) {
+        let now = self.rhythm.now.load(Relaxed) + 1;
+        self.rhythm.now.store(now, Relaxed);
+        let is_late = |entry: &Entry| entry.connection.pulse.is_over(now);
+        let late: Vec<(u64, Rc<Connection>)> = {
+            let entries = self.entries.borrow();
+            let late = entries.iter().filter(|(_, entry)| is_late(entry));
+            late.map(|(&id, entry)| (id, entry.connection.clone())).collect()
+        };
+        for (id, connection) in late {
+            match connection.pulse.phase() {
+                Phase::Body => {
+                    connection.tell_body_is_late();
+                    count(&metrics.connections_timed_out);
+                }
+                Phase::Idle | Phase::Closing => self.end(id),
+                Phase::Head | Phase::Answer => {
+                    self.end(id);
+                    count(&metrics.connections_timed_out);
+                }
+                Phase::Busy => {}
+            }
+        }
+    }
+
+    /// Every answer from now on is the last of its connection; connections without a request end now.
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        let waits =
+            |entry: &Entry| matches!(entry.connection.pulse.phase(), Phase::Idle | Phase::Head | Phase::Closing);
+        let waiting: Vec<u64> =
+            self.entries.borrow().iter().filter(|(_, entry)| waits(entry)).map(|(&id, _)| id).collect();
+        waiting.into_iter().for_each(|id| self.end(id));
+    }
+
+    /// Was [`Self::stop`] called?
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Room for the bytes of a body that is being read; gives it back when dropped.
+    pub(crate) fn reserve(&self) -> Reservation<'_> {
+        Reservation { connections: self, bytes: 0 }
+    }
+}
+
+/// A connection that was let in. Leaves the register when dropped.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    connections: Rc<Connections>,
+    connection: Rc<Connection>,
+    id: u64,
+}
+
+impl Registered {
+    /// The connection.
+    pub(crate) const fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
+    /// Its name, for [`Connections::bind`].
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.connections.entries.borrow_mut().remove(&self.id);
+    }
+}
+
+/// Bytes of one body that count against the sum of all.
+#[derive(Debug)]
+pub(crate) struct Reservation<'a> {
+    connections: &'a Connections,
+    bytes: usize,
+}
+
+impl Reservation<'_> {
+    /// So many bytes more. Says whether there is room for them.
+    #[must_use]
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let total = self.connections.body_bytes.get().saturating_add(bytes);
+        if total > self.connections.body_bytes_max {
+            return false;
+        }
+        self.connections.body_bytes.set(total);
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.connections.body_bytes.set(self.connections.body_bytes.get() - self.bytes);
+    }
+}
