@@ -2,6 +2,7 @@
 
 mod formats;
 mod litmus;
+mod plain_store;
 
 use hence_sim::check::generate::{Bug, Generator, Shape};
 use hence_sim::check::history::{Action, History, Operation, Outcome};

@@ -9,6 +9,7 @@ mod arbitration;
 mod candidates;
 mod certificate;
 mod convergence;
+mod dive;
 pub mod generate;
 mod guarantees;
 pub mod history;

@@ -11,6 +11,8 @@ use super::lineage::Lineage;
 use super::order;
 use super::report::Blind;
 use super::writers::Writers;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// A node's number.
 pub(crate) type Node = u32;
@@ -86,6 +88,7 @@ pub(crate) struct Problem {
     pub(crate) chain_nodes: Vec<Node>,
     pub(crate) index: KeyIndex,
     successors: std::cell::OnceCell<order::Successors>,
+    first_writes: std::cell::RefCell<BTreeMap<Node, Rc<[Node]>>>,
     /// The nodes of a cycle of lineage and reads.
     pub(crate) cycle: Option<Vec<Node>>,
     pub(crate) nonsense: Option<Nonsense>,
@@ -128,6 +131,7 @@ impl Problem {
             chain_nodes: Vec::new(),
             index: KeyIndex::default(),
             successors: std::cell::OnceCell::new(),
+            first_writes: std::cell::RefCell::default(),
             cycle: None,
             nonsense: None,
             unexplained_reads: 0,
@@ -154,7 +158,17 @@ impl Problem {
     }
 
     /// The first writes that follow an event: itself, if it is one. Whatever follows it follows one of them.
-    pub(crate) fn first_writes(&self, event: Node) -> Vec<Node> {
+    /// Remembered: the same events are asked about in every case of a search.
+    pub(crate) fn first_writes(&self, event: Node) -> Rc<[Node]> {
+        if let Some(known) = self.first_writes.borrow().get(&event) {
+            return Rc::clone(known);
+        }
+        let found: Rc<[Node]> = self.find_first_writes(event).into();
+        self.first_writes.borrow_mut().insert(event, Rc::clone(&found));
+        found
+    }
+
+    fn find_first_writes(&self, event: Node) -> Vec<Node> {
         let successors = self.successors.get_or_init(|| order::Successors::of(self, &[]));
         let mut seen = std::collections::BTreeSet::from([event]);
         let (mut open, mut found) = (vec![event], Vec::new());

@@ -150,7 +150,7 @@ pub fn judge(history: &History, options: Options) -> Result<Report, Unreadable> 
 }
 
 /// How many walks a certificate gets to find the few deletes that nobody read.
-const CERTIFICATE_WALKS: u64 = 40;
+const CERTIFICATE_WALKS: u64 = 100;
 
 /// The verdict if the names of versions lead to an explanation at once.
 fn by_certificate(history: &History, options: Options) -> Result<Option<Report>, Unreadable> {

@@ -1,12 +1,13 @@
 //! The decision: saturate, then split cases within a budget.
 //!
 //! A case is a set of edges that join the happens-before order. Where one explanation alone is left for a debt, its
-//! edges join; where several are left, each is a case. First one dive takes the likeliest explanation of every debt at
+//! edges join; where several are left, each is a case. First a dive takes the likeliest explanations of many debts at
 //! once, because a correct store's history nearly always survives it; only when that fails are cases split one by
 //! one. "Fine" is said with the edges in hand that explain every event, "broken" only when every case is.
 
 use super::arbitration;
 use super::candidates::{Explanation, Growth, explanations, removers};
+use super::dive::dive;
 use super::guarantees;
 use super::order;
 use super::pass::{Break, Debt, Losing, Must, Walk, walk};
@@ -14,6 +15,7 @@ use super::problem::{Edge, Node, Problem};
 use super::proof::Proof;
 use super::rows::Cell;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// What is asked of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,8 +105,27 @@ impl Default for Budget {
     }
 }
 
+impl Budget {
+    pub(crate) const fn half(self) -> Self {
+        Self { walks: self.walks / 2, nodes: self.nodes / 2 }
+    }
+
+    pub(crate) const fn take(&mut self, part: Self) {
+        self.walks -= part.walks;
+        self.nodes -= part.nodes;
+    }
+
+    pub(crate) const fn give(&mut self, part: Self) {
+        self.walks += part.walks;
+        self.nodes += part.nodes;
+    }
+}
+
+/// How often an order is sought without the pairs that can be undone, before one of them is tried.
+const ROUNDS_MAX: usize = 8;
+
 /// The state of one case after saturation.
-enum Settled<T> {
+pub(crate) enum Settled<T> {
     Broken(Break, Vec<Forced>),
     /// Debts with several explanations, the likeliest last.
     Open(Vec<(Debt, Vec<Explanation>)>, Box<Walk<T>>),
@@ -143,13 +164,13 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
 
 /// A case: edges, and losing puts that are taken to come before the winner.
 #[derive(Debug, Clone, Default)]
-struct Case {
-    edges: Vec<Edge>,
+pub(crate) struct Case {
+    pub(crate) edges: Vec<Edge>,
     before: Vec<Edge>,
 }
 
 impl Case {
-    fn with(&self, edges: &[Edge]) -> Self {
+    pub(crate) fn with(&self, edges: &[Edge]) -> Self {
         let mut case = self.clone();
         case.edges.extend_from_slice(edges);
         case.tidy();
@@ -162,11 +183,11 @@ impl Case {
     }
 }
 
-struct Search<'a, T> {
+pub(crate) struct Search<'a, T> {
     problem: &'a Problem,
     level: Level,
     must: Must<'a>,
-    budget: &'a mut Budget,
+    pub(crate) budget: &'a mut Budget,
     marker: std::marker::PhantomData<T>,
 }
 
@@ -191,7 +212,7 @@ impl<'a, T: Cell> Search<'a, T> {
                     return Decision::Broken(wrong, Vec::new());
                 }
                 drop(walk);
-                if let Some(proof) = self.dive(root.clone(), &open) {
+                if let Some(proof) = dive(self, &root, &open) {
                     return Decision::Fine(proof);
                 }
                 (None, split(&root, &open))
@@ -229,7 +250,7 @@ impl<'a, T: Cell> Search<'a, T> {
     }
 
     /// Lets single explanations join until none is left.
-    fn settle(&mut self, case: &mut Case) -> Settled<T> {
+    pub(crate) fn settle(&mut self, case: &mut Case) -> Settled<T> {
         let mut forced = Vec::new();
         loop {
             if !self.spend() {
@@ -277,63 +298,47 @@ impl<'a, T: Cell> Search<'a, T> {
         walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must)
     }
 
-    /// Takes the likeliest explanation of every debt at once, again and again.
-    fn dive(&mut self, mut case: Case, open: &[(Debt, Vec<Explanation>)]) -> Option<Proof> {
-        let mut guesses: Vec<Explanation> = open.iter().map(likeliest).collect();
-        loop {
-            for guess in guesses.drain(..) {
-                case.edges.extend_from_slice(&guess.edges);
-            }
-            case.tidy();
-            match self.settle(&mut case) {
-                Settled::Broken(..) | Settled::OutOfBudget => return None,
-                Settled::Open(open, walk) if open.is_empty() => {
-                    return match self.arbitrate(&case, &walk) {
-                        Arbitrated::Fine(order) => Some(Proof { edges: case.edges, order }),
-                        Arbitrated::Broken(_) | Arbitrated::Cases(..) => None,
-                    };
-                }
-                Settled::Open(open, _) => {
-                    guesses.extend(open.iter().map(likeliest));
-                }
-            }
-        }
-    }
-
     /// Looks for an order of all writes, once everything else is explained.
-    fn arbitrate(&self, case: &Case, walk: &Walk<T>) -> Arbitrated {
+    pub(crate) fn arbitrate(&self, case: &Case, walk: &Walk<T>) -> Arbitrated {
         if self.level != Level::Convergent {
             return Arbitrated::Fine(Vec::new());
         }
         let mut certain = case.edges.clone();
         certain.extend(case.before.iter().chain(&walk.certain));
-        let mut all = certain.clone();
-        all.extend(walk.losing.iter().map(|losing| (losing.put, losing.winner)));
-        let cycle = match arbitration::order(self.problem, walk, &all) {
-            Ok(order) => return Arbitrated::Fine(order),
-            Err(cycle) => cycle,
-        };
-        let mut ways: Vec<(Losing, Vec<Explanation>)> = walk
-            .losing
-            .iter()
-            .filter(|losing| !case.before.contains(&(losing.put, losing.winner)))
-            .map(|&losing| (losing, removers(self.problem, &walk.rows, losing.put, losing.event)))
-            .collect();
-        certain.extend(ways.iter().filter(|(_, ways)| ways.is_empty()).map(|(losing, _)| (losing.put, losing.winner)));
-        ways.retain(|(_, ways)| !ways.is_empty());
-        if let Err(cycle) = arbitration::order(self.problem, walk, &certain) {
-            return Arbitrated::Broken(Break::Arbitration(cycle));
+        let pair = |losing: &Losing| (losing.put, losing.winner);
+        // Pairs that something can undo, and the first of them that stood in the way.
+        let mut gone: BTreeSet<Edge> = BTreeSet::new();
+        let mut first: Option<(Vec<Node>, Losing, Vec<Explanation>)> = None;
+        for _ in 0..ROUNDS_MAX {
+            let mut all = certain.clone();
+            all.extend(walk.losing.iter().map(pair).filter(|pair| !gone.contains(pair)));
+            let cycle = match (arbitration::order(self.problem, walk, &all), &first) {
+                (Ok(order), None) => return Arbitrated::Fine(order),
+                (Ok(_), Some(_)) => break,
+                (Err(cycle), _) => cycle,
+            };
+            let next = cycle.iter().skip(1).chain(&cycle[..1]);
+            let on_cycle: Vec<Edge> = cycle.iter().copied().zip(next.copied()).collect();
+            let known = gone.len();
+            for &edge in on_cycle.iter().filter(|edge| !certain.contains(edge)) {
+                let losing: Vec<&Losing> = walk.losing.iter().filter(|losing| pair(losing) == edge).collect();
+                let undo = |losing: &&Losing| removers(self.problem, &walk.rows, losing.put, losing.event);
+                let ways: Vec<Vec<Explanation>> = losing.iter().map(undo).collect();
+                // What one reader cannot have otherwise nobody has.
+                if !ways.is_empty() && ways.iter().all(|ways| !ways.is_empty()) {
+                    gone.insert(edge);
+                    first.get_or_insert_with(|| (cycle.clone(), *losing[0], ways[0].clone()));
+                }
+            }
+            if gone.len() == known {
+                return Arbitrated::Broken(Break::Arbitration(cycle));
+            }
         }
+        let (cycle, losing, mut ways) = first.expect("a cycle was found, and a pair that can be undone");
         // Some pair of the cycle can be undone: it is, or it stands.
-        let on_cycle = |losing: &Losing| {
-            let next = cycle.iter().cycle().skip(1);
-            cycle.iter().zip(next).any(|(&from, &to)| (from, to) == (losing.put, losing.winner))
-        };
-        let (losing, ways) = ways.iter().find(|(losing, _)| on_cycle(losing)).expect("the certain edges have no cycle");
         let mut stands = case.clone();
-        stands.before.push((losing.put, losing.winner));
+        stands.before.push(pair(&losing));
         let mut cases = vec![stands];
-        let mut ways: Vec<&Explanation> = ways.iter().collect();
         let mut growth = Growth::new(self.problem, &walk.rows);
         ways.sort_by_cached_key(|way| likelihood(&mut growth, way, losing.event));
         cases.extend(ways.into_iter().map(|way| case.with(&way.edges)));
@@ -341,7 +346,7 @@ impl<'a, T: Cell> Search<'a, T> {
     }
 }
 
-enum Arbitrated {
+pub(crate) enum Arbitrated {
     /// All writes in order.
     Fine(Vec<Node>),
     Broken(Break),
@@ -365,10 +370,6 @@ const fn event_of(debt: Debt) -> Node {
     match debt {
         Debt::Removed { event, .. } | Debt::Alive { event } => event,
     }
-}
-
-fn likeliest((_, ways): &(Debt, Vec<Explanation>)) -> Explanation {
-    ways.last().expect("an open debt has explanations").clone()
 }
 
 /// One case for each explanation of the debt that has the fewest; the likeliest is taken first, from the end.
