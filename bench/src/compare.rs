@@ -64,10 +64,11 @@ fn measure_together(
         eprintln!("{regime} core(s): {}: start", kind.name());
         let target = Target::start(kind, context, &cores_of(regime))?;
         target.fill(extent.keys, extent.value_bytes)?;
+        // Before the next one is started: what wakes up beside it takes its lines out of the caches.
+        report.rests.push(rest(&target, regime, extent.idle)?);
         targets.push(target);
     }
     check_shapes(&targets)?;
-    report.rests.extend(rest(&targets, regime, extent.idle)?);
     for round in 0..extent.rounds {
         eprintln!("{regime} core(s): round {} of {}", round + 1, extent.rounds);
         let mut done = Vec::new();
@@ -108,20 +109,15 @@ pub(crate) fn sample(
     Ok(Some(Sample { cores, round, target: target.kind, load, seen, cpu, generator_cpu, wire_bytes }))
 }
 
-/// What targets do that nobody asks anything: all at the same time.
-pub(crate) fn rest(targets: &[Target<'_>], cores: usize, length: Duration) -> Outcome<Vec<Rest>> {
-    let look = || targets.iter().map(|target| Ok((target.cpu()?, target.links()?))).collect::<Outcome<Vec<_>>>();
-    let (start, before) = (Instant::now(), look()?);
+/// What a target does that nobody asks anything.
+pub(crate) fn rest(target: &Target<'_>, cores: usize, length: Duration) -> Outcome<Rest> {
+    target.settle()?;
+    let (start, cpu, links) = (Instant::now(), target.cpu()?, target.links()?);
     std::thread::sleep(length);
-    let (after, seconds) = (look()?, start.elapsed().as_secs_f64());
-    let both = targets.iter().zip(before.iter().zip(&after));
-    let rest = both.map(|(target, ((cpu, links), (cpu_now, links_now)))| {
-        let used: Duration = cpu_now.iter().zip(cpu).map(|(now, then)| now.saturating_sub(*then)).sum();
-        let bytes_per_second = links_now.since(links).map(|bytes| bytes as f64 / seconds);
-        let cpu_percent = used.as_secs_f64() / seconds * 100.0;
-        Rest { cores, target: target.kind, bytes_per_second, cpu_percent }
-    });
-    Ok(rest.collect())
+    let (cpu_now, links_now, seconds) = (target.cpu()?, target.links()?, start.elapsed().as_secs_f64());
+    let used: Duration = cpu_now.iter().zip(cpu).map(|(now, then)| now.saturating_sub(then)).sum();
+    let bytes_per_second = links_now.since(&links).map(|bytes| bytes as f64 / seconds);
+    Ok(Rest { cores, target: target.kind, bytes_per_second, cpu_percent: used.as_secs_f64() / seconds * 100.0 })
 }
 
 /// Fills a fresh target, and has its last member come back empty.

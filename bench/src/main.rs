@@ -161,7 +161,7 @@ fn extent(arguments: &Arguments, cores: usize) -> Extent {
         keys: 10_000,
         value_bytes: 100,
         fill_keys: if quick { 100_000 } else { 1_000_000 },
-        idle: Duration::from_secs(if quick { 2 } else { 10 }),
+        idle: Duration::from_secs(if quick { 2 } else { 6 }),
     }
 }
 

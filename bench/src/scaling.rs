@@ -62,10 +62,10 @@ impl<'a> Work<'a> {
         for &size in self.some(&[3, 5, 9]) {
             let cluster = self.cluster(size)?;
             cluster.fill(KEYS, VALUE_BYTES)?;
-            let idle = rest(std::slice::from_ref(&cluster), 1, Duration::from_secs(2 * self.seconds))?;
+            let idle = rest(&cluster, 1, Duration::from_secs(2 * self.seconds))?;
             let put = self.measure(&cluster, goal_load(Operation::Put), KEYS, VALUE_BYTES)?;
             let links = (size * (size - 1) / 2) as f64;
-            let idle_bytes = idle[0].bytes_per_second;
+            let idle_bytes = idle.bytes_per_second;
             table.row([
                 size.to_string(),
                 number(Some(put.rate())),
@@ -76,7 +76,7 @@ impl<'a> Work<'a> {
                 cluster.token.as_ref().map_or(0, String::len).to_string(),
                 number(idle_bytes),
                 number(idle_bytes.map(|bytes| bytes / links)),
-                number(Some(idle[0].cpu_percent)),
+                number(Some(idle.cpu_percent)),
             ]);
         }
         table.print("Replicas");
