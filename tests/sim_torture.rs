@@ -142,9 +142,9 @@ fn cuts_are_seen_and_their_absence_too() {
     };
     // Long against what a mark may take on a busy machine: how late counts as held up is measured before each cut.
     let real = file("echo cut $NAME > DIR/terminal", "echo heal $NAME > DIR/terminal", "2s");
-    let (code, says, _) = torture("cuts", &cluster.targets(), &["--time", "5s", "--rate", "400", "--faults", &real]);
+    let (code, says, _) = torture("cuts", &cluster.targets(), &["--time", "6s", "--rate", "400", "--faults", &real]);
     assert_eq!(code, Some(0), "{says}");
-    assert!(says.contains("was not here after"), "{says}");
+    assert!(says.contains("was not here after") || says.contains("stopped answering"), "{says}");
     let idle = file("true", "exit 3", "400ms");
     let (code, says, _) = torture("idle", &cluster.targets(), &["--time", "3s", "--rate", "200", "--faults", &idle]);
     assert_eq!(code, Some(0), "{says}");

@@ -5,8 +5,8 @@
 //! likeliest is tried. At first nobody asks whether the winners have an order before every debt is paid, which is cheap
 //! and nearly always enough. Then it is asked after each step, because later nobody could say which guess was wrong,
 //! and where nothing is left to try the dive goes back a few steps. What it stumbled over, it looks at first when it
-//! begins anew: the heuristic of Boussemart, Hemery, Lecoutre and Sais, "Boosting systematic search by weighting
-//! constraints", ECAI 2004, section 2, with restarts.
+//! begins anew, after Boussemart, Hemery, Lecoutre and Sais, "Boosting systematic search by weighting constraints",
+//! ECAI 2004.
 
 use super::candidates::Explanation;
 use super::pass::Debt;
@@ -42,6 +42,8 @@ type Blamed = BTreeMap<Debt, u32>;
 enum Ended {
     Fine(Proof),
     DeadEnd,
+    /// Everything was tried: to begin anew leads nowhere.
+    Exhausted,
     OutOfBudget,
 }
 
@@ -60,7 +62,7 @@ pub(crate) fn dive<T: Cell>(
         match descend(search, first, &mut blamed, dead_ends) {
             Ended::Fine(proof) => break Some(proof),
             Ended::DeadEnd if dead_ends < u32::MAX / 2 => dead_ends = (dead_ends * 2).max(DEAD_ENDS),
-            Ended::DeadEnd | Ended::OutOfBudget => break None,
+            Ended::DeadEnd | Ended::Exhausted | Ended::OutOfBudget => break None,
         }
     };
     search.budget.give(reserve);
@@ -70,7 +72,7 @@ pub(crate) fn dive<T: Cell>(
 /// One way down, with so many steps back; none means that winners are looked at only in the end.
 fn descend<T: Cell>(search: &mut Search<'_, T>, first: Step, blamed: &mut Blamed, dead_ends: u32) -> Ended {
     let mut taken: VecDeque<Step> = VecDeque::new();
-    let mut left = dead_ends;
+    let (mut left, mut is_whole) = (dead_ends, true);
     let mut here = first;
     here.order(blamed);
     loop {
@@ -88,17 +90,23 @@ fn descend<T: Cell>(search: &mut Search<'_, T>, first: Step, blamed: &mut Blamed
         };
         if let Some((open, cases)) = next {
             let size = (here.size * 2).clamp(1, open.len().max(1));
+            let step = std::mem::replace(&mut here, Step { case: tried, open, cases, size });
+            here.order(blamed);
+            // A step that nobody will go back to is not kept.
+            is_whole &= dead_ends > 0 && taken.len() < STEPS_MAX;
             if taken.len() == STEPS_MAX {
                 taken.pop_front();
             }
-            taken.push_back(std::mem::replace(&mut here, Step { case: tried, open, cases, size }));
-            here.order(blamed);
+            if dead_ends > 0 {
+                taken.push_back(step);
+            }
             continue;
         }
         while !here.refuse(blamed) {
             match taken.pop_back() {
                 Some(step) if left > 0 => here = step,
-                _ => return Ended::DeadEnd,
+                None if is_whole => return Ended::Exhausted,
+                Some(_) | None => return Ended::DeadEnd,
             }
             left -= 1;
         }

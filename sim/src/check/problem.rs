@@ -88,7 +88,7 @@ pub(crate) struct Problem {
     pub(crate) chain_nodes: Vec<Node>,
     pub(crate) index: KeyIndex,
     successors: std::cell::OnceCell<order::Successors>,
-    first_writes: std::cell::RefCell<BTreeMap<Node, Rc<[Node]>>>,
+    first_writes: std::cell::RefCell<FirstWrites>,
     /// The nodes of a cycle of lineage and reads.
     pub(crate) cycle: Option<Vec<Node>>,
     pub(crate) nonsense: Option<Nonsense>,
@@ -160,11 +160,11 @@ impl Problem {
     /// The first writes that follow an event: itself, if it is one. Whatever follows it follows one of them.
     /// Remembered: the same events are asked about in every case of a search.
     pub(crate) fn first_writes(&self, event: Node) -> Rc<[Node]> {
-        if let Some(known) = self.first_writes.borrow().get(&event) {
+        if let Some(known) = self.first_writes.borrow().of.get(&event) {
             return Rc::clone(known);
         }
         let found: Rc<[Node]> = self.find_first_writes(event).into();
-        self.first_writes.borrow_mut().insert(event, Rc::clone(&found));
+        self.first_writes.borrow_mut().remember(event, Rc::clone(&found));
         found
     }
 
@@ -260,6 +260,25 @@ impl Problem {
         self.shown_start.push(self.shown.len() as u32);
         (self.nonsense, self.unexplained_reads) = (views.nonsense, views.unexplained);
         Ok(())
+    }
+}
+
+/// The first writes after events that were asked about; all are forgotten when they become too many.
+#[derive(Debug, Default)]
+struct FirstWrites {
+    of: BTreeMap<Node, Rc<[Node]>>,
+    total: usize,
+}
+
+impl FirstWrites {
+    const TOTAL_MAX: usize = 1 << 22;
+
+    fn remember(&mut self, event: Node, writes: Rc<[Node]>) {
+        if self.total > Self::TOTAL_MAX {
+            *self = Self::default();
+        }
+        self.total += writes.len() + 1;
+        self.of.insert(event, writes);
     }
 }
 

@@ -122,7 +122,7 @@ impl Budget {
 }
 
 /// How often an order is sought without the pairs that can be undone, before one of them is tried.
-const ROUNDS_MAX: usize = 8;
+const ROUNDS_MAX: usize = 16;
 
 /// The state of one case after saturation.
 pub(crate) enum Settled<T> {
@@ -299,7 +299,7 @@ impl<'a, T: Cell> Search<'a, T> {
     }
 
     /// Looks for an order of all writes, once everything else is explained.
-    pub(crate) fn arbitrate(&self, case: &Case, walk: &Walk<T>) -> Arbitrated {
+    pub(crate) fn arbitrate(&mut self, case: &Case, walk: &Walk<T>) -> Arbitrated {
         if self.level != Level::Convergent {
             return Arbitrated::Fine(Vec::new());
         }
@@ -310,6 +310,7 @@ impl<'a, T: Cell> Search<'a, T> {
         let mut gone: BTreeSet<Edge> = BTreeSet::new();
         let mut first: Option<(Vec<Node>, Losing, Vec<Explanation>)> = None;
         for _ in 0..ROUNDS_MAX {
+            self.budget.nodes = self.budget.nodes.saturating_sub(self.problem.nodes() as u64);
             let mut all = certain.clone();
             all.extend(walk.losing.iter().map(pair).filter(|pair| !gone.contains(pair)));
             let cycle = match (arbitration::order(self.problem, walk, &all), &first) {
