@@ -52,12 +52,14 @@ pub(super) struct Pull {
 #[derive(Debug, Clone)]
 struct Aside {
     keys: Table<Offered>,
+    /// The highest number of each life among their versions.
+    highest: VersionVector,
     retired: BTreeMap<Incarnation, Retirement>,
 }
 
 impl Aside {
     const fn new(hash_key: HashKey) -> Self {
-        Self { keys: Table::new(hash_key), retired: BTreeMap::new() }
+        Self { keys: Table::new(hash_key), highest: VersionVector::new(), retired: BTreeMap::new() }
     }
 }
 
@@ -254,12 +256,14 @@ impl<R: Rules> Replica<R> {
             }
             Content::State(coverage) => {
                 let Some(pull) = &mut self.pull else { return false };
-                let Aside { keys, mut retired } = core::mem::replace(&mut pull.aside, Aside::new(self.hash_key));
+                let Aside { keys, highest, mut retired } =
+                    core::mem::replace(&mut pull.aside, Aside::new(self.hash_key));
                 let (asked, name) = (pull.asked.clone(), pull.id);
                 let Coverage { vector, deletes, retired: later, clock } = *coverage;
                 later.into_iter().for_each(|(life, row)| keep_greater(&mut retired, life, row));
                 let theirs = Covered::of(vector, retired);
-                if !self.is_ours(theirs.counter(self.me)) {
+                // A state covers what it shows. Where a memory was copied two may answer one pull, and their frames mix.
+                if !theirs.dominates(&highest) || !self.is_ours(theirs.counter(self.me)) {
                     self.discarded.extend(keys.into_chunks());
                     return false;
                 }
@@ -293,6 +297,10 @@ impl<R: Rules> Replica<R> {
             self.change_key(&shown.key, None, &[], Some(sibling.clone()));
         }
         let Some(pull) = &mut self.pull else { return };
+        if let Some(version) = &shown.version {
+            let dot = version.dot();
+            pull.aside.highest.raise(dot.incarnation, dot.counter);
+        }
         match pull.aside.keys.find(&shown.key) {
             Place::Slot(slot) => {
                 let (_, versions) = pull.aside.keys.at_mut(slot);
