@@ -230,6 +230,55 @@ fn a_broken_history_is_shown() {
     }
 }
 
+/// An output never replaces what is read, by whatever name, and stands there only when it is whole.
+#[test]
+fn an_export_destroys_nothing() {
+    let here = folder().join("exports");
+    _ = std::fs::remove_dir_all(&here);
+    std::fs::create_dir_all(here.join("deep")).expect("a folder");
+    let check = |arguments: &[&str]| {
+        let command =
+            Command::new(env!("CARGO_BIN_EXE_hence-sim")).arg("check").args(arguments).current_dir(&here).output();
+        command.expect("the binary starts")
+    };
+    let delete = r#"{"id":2,"client":"a","op":"delete","key":"x","status":200,"token_in":"t","outcome":"ok"}"#;
+    let history = format!("{PUT}\n{delete}\n");
+    std::fs::write(here.join("seen.jsonl"), &history).expect("a file");
+    std::fs::hard_link(here.join("seen.jsonl"), here.join("hard.jsonl")).expect("a link");
+    std::os::unix::fs::symlink("seen.jsonl", here.join("soft.jsonl")).expect("a link");
+    for (option, name) in [
+        ("--export", "seen.jsonl"),
+        ("--export", "./deep/../seen.jsonl"),
+        ("--export", "hard.jsonl"),
+        ("--export", "soft.jsonl"),
+        ("--svg", "seen.jsonl"),
+        ("--counterexample", "soft.jsonl"),
+    ] {
+        let to: &[&str] = if option == "--export" { &["--to", "edn"] } else { &[] };
+        let refused = check(&[&["seen.jsonl", option, name], to].concat());
+        assert_eq!(refused.status.code(), Some(2), "{option} {name}: {}", text(&refused));
+        assert!(text(&refused).contains("this is the history that is read"), "{}", text(&refused));
+    }
+    assert_eq!(std::fs::read_to_string(here.join("seen.jsonl")).expect("the history"), history);
+    let both = check(&["seen.jsonl", "--export", "one", "--to", "edn", "--svg", "./one"]);
+    assert_eq!(both.status.code(), Some(2), "{}", text(&both));
+    // Plume text has no word for the delete on the second line.
+    for before in [None, Some("what stood there")] {
+        if let Some(before) = before {
+            std::fs::write(here.join("seen.plume"), before).expect("a file");
+        }
+        let refused = check(&["seen.jsonl", "--export", "seen.plume", "--to", "plume"]);
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+        assert_eq!(std::fs::read_to_string(here.join("seen.plume")).ok().as_deref(), before);
+    }
+    let nowhere = check(&["seen.jsonl", "--export", "no/such/folder", "--to", "edn"]);
+    assert_eq!(nowhere.status.code(), Some(2), "{}", text(&nowhere));
+    assert_eq!(check(&["seen.jsonl", "--export", "seen.edn", "--to", "edn"]).status.code(), Some(0));
+    assert_eq!(check(&["seen.edn", "--export", "/dev/null", "--to", "json"]).status.code(), Some(0));
+    let entries = std::fs::read_dir(&here).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    assert_eq!(entries.filter(|name| name.to_string_lossy().contains(".part")).count(), 0, "nothing is left behind");
+}
+
 /// Every line that the chapter for researchers shows of a command is printed by that command, in that order. `...` stands
 /// for anything, and speeds are left out.
 #[test]

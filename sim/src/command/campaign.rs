@@ -1,5 +1,6 @@
 //! `run`.
 
+use super::files::{self, Output};
 use super::{Done, End, ProgressLine, bar, clock, cores, revision, spread};
 use crate::Run;
 use hence_sim::adversity::Kind;
@@ -10,8 +11,7 @@ use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::plan::Plan;
 use hence_sim::run::{self, Setting};
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -82,9 +82,9 @@ fn write_history(plan: &Plan, setting: Setting, path: &Path) -> Result<(), Strin
     let verdict = run::run(plan, Setting { judged: true, ..setting });
     let judged =
         verdict.judged.ok_or("this run has no history: a memory image was copied, so one name has two writes")?;
-    let mut output = BufWriter::new(File::create(path).map_err(at)?);
+    let mut output = Output::create(path)?;
     judged.history.iter().try_for_each(|operation| json::write(operation, &mut output)).map_err(at)?;
-    output.flush().map_err(at)?;
+    output.finish()?;
     println!("{} operations of clients: {}", judged.history.len(), path.display());
     Ok(())
 }
@@ -155,7 +155,7 @@ fn report(
     let name = format!("{}-{}.json", fingerprint.replace('/', "-"), failure.seed);
     let path = cases.join(name);
     std::fs::create_dir_all(cases).map_err(|error| format!("{}: {error}", cases.display()))?;
-    std::fs::write(&path, case.write()).map_err(|error| format!("{}: {error}", path.display()))?;
+    files::write(&path, case.write().as_bytes())?;
     println!("  case   {}", path.display());
     println!("  replay hence-sim replay {}", path.display());
     Ok(())

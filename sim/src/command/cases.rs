@@ -1,5 +1,6 @@
 //! `replay`, `shrink` and `show`.
 
+use super::files;
 use super::{Done, End, ProgressLine, cores, revision, spread};
 use crate::Show;
 use hence_sim::case::{Case, Outcome};
@@ -55,7 +56,7 @@ pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
     (shrunk.about, shrunk.revision) = (case.about.clone(), revision());
     let beside = path.with_extension("small.json");
     let output = output.unwrap_or(&beside);
-    std::fs::write(output, shrunk.write()).map_err(|error| format!("{}: {error}", output.display()))?;
+    files::write(output, shrunk.write().as_bytes())?;
     println!(
         "from {} operations and {} faults at {} replicas to {} and {} at {}{}",
         case.plan.operations.len(),
@@ -103,7 +104,7 @@ pub(crate) fn show(asked: &Show) -> Done {
     let recording = Some(Recording::following(case.choices.clone()));
     let (verdict, _) = run_watched(&case.plan, setting, Watch { recording, observer: Some(observer) });
     match &asked.shiviz {
-        Some(path) => std::fs::write(path, &*sink.borrow()).map_err(|error| format!("{}: {error}", path.display()))?,
+        Some(path) => files::write(path, sink.borrow().as_bytes())?,
         None => print!("{}", sink.borrow()),
     }
     match verdict.violation {

@@ -1,17 +1,17 @@
 //! `check`.
 
+use super::files::{self, Input, Output};
 use super::{Done, End};
 use hence_sim::check::formats::{self, Format};
 use hence_sim::check::history::History;
 use hence_sim::check::{Level, Options, Report, Verdict, judge};
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Judge a history of what clients saw
 #[derive(clap::Args)]
 pub(crate) struct Check {
-    /// The history
+    /// The history, gzipped or not; - for standard input
     history: PathBuf,
     /// What to judge: cc, ccv or all
     #[arg(long, default_value = "all", value_parser = ["cc", "ccv", "all"])]
@@ -53,12 +53,17 @@ impl Check {
 }
 
 pub(crate) fn check(asked: &Check) -> Done {
-    let at = |error: String| format!("{}: {error}", asked.history.display());
-    let file = File::open(&asked.history).map_err(|error| at(error.to_string()))?;
-    let history =
-        formats::read(BufReader::with_capacity(1 << 18, file), asked.format).map_err(|error| at(error.to_string()))?;
-    if let (Some(path), Some(format)) = (&asked.export, asked.to) {
-        export(&history, path, format)?;
+    let input = Input::open(&asked.history)?;
+    let outputs: Vec<&Path> =
+        [&asked.export, &asked.svg, &asked.counterexample].into_iter().flatten().map(PathBuf::as_path).collect();
+    files::apart(input.metadata.as_ref(), &outputs)?;
+    let create = |path: &Option<PathBuf>| path.as_deref().map(Output::create).transpose();
+    let exported = create(&asked.export)?;
+    let (picture, alone) = (create(&asked.svg)?, create(&asked.counterexample)?);
+    let at = |error: String| format!("{}: {error}", input.name);
+    let history = formats::read(input.bytes, asked.format).map_err(|error| at(error.to_string()))?;
+    if let (Some(output), Some(path), Some(format)) = (exported, &asked.export, asked.to) {
+        export(&history, output, path, format)?;
     }
     let causal_only = asked.level == "cc";
     let options = Options { program_order: asked.program_order, causal_only, ..Options::default() };
@@ -72,23 +77,22 @@ pub(crate) fn check(asked: &Check) -> Done {
     }
     if let Some(found) = report.counterexample(&history, options) {
         println!("\n{}\n{}", found.prose(), found.diagram());
-        if let Some(path) = &asked.svg {
-            std::fs::write(path, found.svg()).map_err(|error| format!("{}: {error}", path.display()))?;
+        if let (Some(mut output), Some(path)) = (picture, &asked.svg) {
+            output.write_all(found.svg().as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
+            output.finish()?;
             println!("picture: {}", path.display());
         }
-        if let Some(path) = &asked.counterexample {
-            export(found.history(), path, Format::Json)?;
+        if let (Some(output), Some(path)) = (alone, &asked.counterexample) {
+            export(found.history(), output, path, Format::Json)?;
             println!("the counterexample alone: {}", path.display());
         }
     }
     Ok(End::Violation)
 }
 
-fn export(history: &History, path: &Path, format: Format) -> Result<(), String> {
-    let at = |error: String| format!("{}: {error}", path.display());
-    let mut output = BufWriter::new(File::create(path).map_err(|error| at(error.to_string()))?);
-    formats::write(history, format, &mut output).map_err(|error| at(error.to_string()))?;
-    output.flush().map_err(|error| at(error.to_string()))
+fn export(history: &History, mut output: Output, path: &Path, format: Format) -> Result<(), String> {
+    formats::write(history, format, &mut output).map_err(|error| format!("{}: {error}", path.display()))?;
+    output.finish()
 }
 
 fn print(report: &Report, level: &str) {

@@ -3,13 +3,14 @@
 //! Each measurement is a process of its own, so the most memory that it ever had is its own, too. Time is what the
 //! process was run, not what it waited: on a busy machine the clock on the wall says little.
 
+use super::files::{Input, Output};
 use super::{Done, End, clock};
 use hence_sim::check::formats::{self, Format};
 use hence_sim::check::generate::{Generator, Shape};
 use hence_sim::check::history::Action;
 use hence_sim::check::{Level, Options, json, judge};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -124,14 +125,12 @@ fn measured_apart(file: &Path, operations: usize, sessions: usize, format: &str)
 
 fn measure(asked: &Bench, path: &Path) -> Done {
     let at = |error: String| format!("{}: {error}", path.display());
-    let open = || File::open(path).map(|file| BufReader::with_capacity(1 << 18, file));
     let begun = spent();
     if asked.format == Format::Json {
-        json::scan(open().map_err(|error| at(error.to_string()))?).map_err(|error| at(error.to_string()))?;
+        json::scan(Input::open(path)?.bytes).map_err(|error| at(error.to_string()))?;
     }
     let parsed = spent();
-    let input = open().map_err(|error| at(error.to_string()))?;
-    let history = formats::read(input, Some(asked.format)).map_err(|error| at(error.to_string()))?;
+    let history = formats::read(Input::open(path)?.bytes, Some(asked.format)).map_err(|error| at(error.to_string()))?;
     let read = spent();
     let report = judge(&history, Options::default()).map_err(|error| at(error.to_string()))?;
     let judged = spent();
@@ -169,7 +168,7 @@ fn make(asked: &Bench, path: &Path) -> Result<(), String> {
         final_reads: false,
         bug: None,
     };
-    let mut output = BufWriter::new(File::create(path).map_err(at)?);
+    let mut output = Output::create(path)?;
     for operation in Generator::new(shape) {
         if plume {
             let (session, key) = (&operation.client[1..], &operation.key[1..]);
@@ -180,7 +179,7 @@ fn make(asked: &Bench, path: &Path) -> Result<(), String> {
             json::write(&operation, &mut output).map_err(at)?;
         }
     }
-    output.flush().map_err(at)
+    output.finish()
 }
 
 /// How long this process was run so far; where the system does not tell, how long it has been there.

@@ -7,6 +7,7 @@ pub(crate) mod cases;
 pub(crate) mod check;
 pub(crate) mod check_bench;
 pub(crate) mod contract;
+pub(crate) mod files;
 pub(crate) mod hashes;
 pub(crate) mod http;
 pub(crate) mod mutants;
