@@ -5,6 +5,8 @@
 //! Where a namespace cannot be had, the tests that need one are reported as ignored and the rest runs one at
 //! a time on the plain loopback. `process/driver.rs` says who runs when.
 
+#[path = "process/addresses.rs"]
+mod addresses;
 #[path = "process/bad_input.rs"]
 mod bad_input;
 #[path = "process/bad_metadata.rs"]
@@ -29,6 +31,8 @@ mod cuts;
 mod driver;
 #[path = "process/frames.rs"]
 mod frames;
+#[path = "process/lone.rs"]
+mod lone;
 #[path = "process/lost_writes.rs"]
 mod lost_writes;
 #[path = "process/membership.rs"]
@@ -57,6 +61,14 @@ use std::process::ExitCode;
 const TESTS: &[Test] = &[
     Test::new("sessions_under_faults", Pace::Busy, Needs::PacketFilter, chaos::sessions),
     Test::new("command_line_and_settings", Pace::Busy, Needs::Nothing, command::settings),
+    Test::new("variables_that_are_no_settings", Pace::Busy, Needs::Nothing, command::variables),
+    Test::new("signals_that_end_nothing", Pace::Busy, Needs::Nothing, command::harmless_signals),
+    Test::new("no_descriptors_is_said_seldom", Pace::Busy, Needs::Nothing, command::no_descriptors),
+    Test::new("unusable_addresses_at_start", Pace::Busy, Needs::Nothing, addresses::refused_at_start),
+    Test::new("unusable_addresses_in_the_view", Pace::Busy, Needs::Nothing, addresses::refused_in_the_view),
+    Test::new("loopback_among_others", Pace::Busy, Needs::Nothing, addresses::loopback_is_told),
+    Test::new("spellings_of_one_address", Pace::Busy, Needs::PacketFilter, addresses::spellings_are_one_member),
+    Test::new("names_with_a_final_dot", Pace::Busy, Needs::PacketFilter, addresses::final_dots),
     Test::new("terminate_ends_with_zero", Pace::Busy, Needs::Nothing, command::terminate),
     Test::new("terminate_under_load", Pace::Busy, Needs::Nothing, command::terminate_under_load),
     Test::new("health_command", Pace::Busy, Needs::Nothing, command::health),

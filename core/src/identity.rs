@@ -3,16 +3,19 @@
 //! An address says where to send; an [`Incarnation`] says which life answers there. A new incarnation
 //! begins at every process start, so no write event is ever named twice (protocol, section Identity).
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where to send: `HOST:PORT`, as members write it in `SOCKET_ADDRESS` and `VIEW`.
 ///
 /// The host is an IPv4 address, an IPv6 address in brackets, or a host name; the port is 1 to 65535.
-/// Text is compared as it stands, in lower case.
+/// Two spellings of one address are one address: a name is kept in lower case and without a final dot, an IPv6 address
+/// in the form of RFC 5952, and an IPv4 address that is mapped into IPv6 as the IPv4 address.
 #[derive(Clone, Eq)]
 pub struct Address(Arc<str>);
 
@@ -95,16 +98,68 @@ impl Address {
         if !digits || port.starts_with('0') || port.parse::<u16>().is_err() {
             return Err(AddressError::Port(text.into()));
         }
-        if !is_host(host) {
-            return Err(AddressError::Host(text.into()));
-        }
-        Ok(Self(text.to_ascii_lowercase().into()))
+        let wrong = || AddressError::Host(text.into());
+        Ok(Self(match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inner) => match inner.parse::<Ipv6Addr>().map_err(|_| wrong())?.to_canonical() {
+                IpAddr::V4(ip) => format!("{ip}:{port}").into(),
+                IpAddr::V6(ip) => format!("[{ip}]:{port}").into(),
+            },
+            None if is_ipv4_or_name(host) => text.to_ascii_lowercase().into(),
+            None => {
+                let name = host.strip_suffix('.').filter(|name| is_name(name)).ok_or_else(wrong)?;
+                format!("{}:{port}", name.to_ascii_lowercase()).into()
+            }
+        }))
     }
 
     /// The text, `HOST:PORT`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The host: a name, an IPv4 address, or an IPv6 address in brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or(&self.0, |(host, _)| host)
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
+    }
+
+    /// The host as an IP address; `None` for a name.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host().trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
+    /// Does it lead back to the machine that uses it? True of loopback addresses and of `localhost`.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        self.ip().map_or(host == "localhost" || host.ends_with(".localhost"), |ip| ip.is_loopback())
+    }
+
+    /// Why no replica can ever be reached there; `None` if one may be.
+    ///
+    /// ```
+    /// use hence_core::{Address, Unusable};
+    /// assert_eq!(Address::parse("0.0.0.0:8090").unwrap().unusable(), Some(Unusable::Unspecified));
+    /// assert_eq!(Address::parse("10.10.0.2:8090").unwrap().unusable(), None);
+    /// ```
+    #[must_use]
+    pub fn unusable(&self) -> Option<Unusable> {
+        match self.ip()? {
+            IpAddr::V4(ip) if ip.octets()[0] == 0 => Some(Unusable::Unspecified),
+            IpAddr::V4(Ipv4Addr::BROADCAST) => Some(Unusable::Broadcast),
+            IpAddr::V4(ip) => ip.is_multicast().then_some(Unusable::Multicast),
+            IpAddr::V6(ip) if ip.is_unspecified() => Some(Unusable::Unspecified),
+            IpAddr::V6(ip) if ip.is_multicast() => Some(Unusable::Multicast),
+            IpAddr::V6(ip) => ip.is_unicast_link_local().then_some(Unusable::LinkLocal),
+        }
     }
 
     /// Is it the same piece of memory, and so equal? It may be equal and be another.
@@ -114,15 +169,37 @@ impl Address {
     }
 }
 
-fn is_host(host: &str) -> bool {
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inner.parse::<core::net::Ipv6Addr>().is_ok();
+/// Why an [`Address`] is well written and yet leads to no replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// It stands for every address of a machine, so it says where to listen and not where to connect to.
+    Unspecified,
+    /// It stands for a group of machines.
+    Multicast,
+    /// It stands for every machine of a network.
+    Broadcast,
+    /// An IPv6 address that is valid on one network interface only, which an address here cannot name.
+    LinkLocal,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unspecified => "it stands for every interface of a machine, so peers cannot connect to it",
+            Self::Multicast => "it is a multicast address, and no single replica is reached there",
+            Self::Broadcast => "it is the broadcast address, and no single replica is reached there",
+            Self::LinkLocal => "it is an IPv6 link-local address, which means nothing without a network interface",
+        })
     }
+}
+
+fn is_ipv4_or_name(host: &str) -> bool {
+    is_name(host) || host.parse::<Ipv4Addr>().is_ok()
+}
+
+fn is_name(host: &str) -> bool {
     let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if numeric {
-        return host.parse::<core::net::Ipv4Addr>().is_ok();
-    }
-    host.len() <= 253 && host.split('.').all(is_label)
+    !numeric && host.len() <= 253 && host.split('.').all(is_label)
 }
 
 fn is_label(label: &str) -> bool {
@@ -219,7 +296,63 @@ mod tests {
         for text in ["127.0.0.1:1", "[::1]:8090", "alice:8090", "a-b.c_d.example:65535", "0.0.0.0:80"] {
             assert_eq!(Address::parse(text).map(|a| a.as_str().len()), Ok(text.len()), "{text}");
         }
-        assert_eq!(Address::parse("Alice:1"), Address::parse("alice:1"));
+    }
+
+    #[test]
+    fn two_spellings_are_one_address() {
+        for (text, canonical) in [
+            ("Alice:1", "alice:1"),
+            ("alice.:1", "alice:1"),
+            ("Alice.Example.ORG.:1", "alice.example.org:1"),
+            ("[0:0:0:0:0:0:0:1]:8090", "[::1]:8090"),
+            ("[2001:DB8::00ff]:1", "[2001:db8::ff]:1"),
+            ("[2001:db8:0:0:1:0:0:1]:1", "[2001:db8::1:0:0:1]:1"),
+            ("[::ffff:10.0.0.2]:1", "10.0.0.2:1"),
+            ("[::FFFF:0a00:0002]:1", "10.0.0.2:1"),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.as_str(), canonical, "{text}");
+            assert_eq!(Address::parse(canonical), Ok(address), "what is printed reads as the same");
+        }
+    }
+
+    #[test]
+    fn parts_of_an_address() {
+        let parse = |text| Address::parse(text).unwrap();
+        assert_eq!((parse("alice:7").host(), parse("alice:7").port(), parse("alice:7").ip()), ("alice", 7, None));
+        assert_eq!((parse("[::1]:7").host(), parse("[::1]:7").ip()), ("[::1]", Some(Ipv6Addr::LOCALHOST.into())));
+        for (text, loopback) in [
+            ("127.0.0.9:1", true),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("localhost:1", true),
+            ("a.localhost:1", true),
+            ("localhost.example:1", false),
+            ("10.0.0.1:1", false),
+        ] {
+            assert_eq!(parse(text).is_loopback(), loopback, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_no_replica_can_have() {
+        for (text, why) in [
+            ("0.0.0.0:80", Some(Unusable::Unspecified)),
+            ("0.1.2.3:80", Some(Unusable::Unspecified)),
+            ("[::]:80", Some(Unusable::Unspecified)),
+            ("[::ffff:0.0.0.0]:80", Some(Unusable::Unspecified)),
+            ("255.255.255.255:80", Some(Unusable::Broadcast)),
+            ("224.0.0.1:80", Some(Unusable::Multicast)),
+            ("239.255.255.250:80", Some(Unusable::Multicast)),
+            ("[ff02::1]:80", Some(Unusable::Multicast)),
+            ("[fe80::1]:80", Some(Unusable::LinkLocal)),
+            ("127.0.0.1:80", None),
+            ("[::1]:80", None),
+            ("169.254.1.1:80", None),
+            ("alice:80", None),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().unusable(), why, "{text}");
+        }
     }
 
     #[test]
@@ -242,6 +375,11 @@ mod tests {
             "a b:1",
             "-a:1",
             "a..b:1",
+            "a..:1",
+            ".:1",
+            "1.2.3.4.:5",
+            "[fe80::1%eth0]:1",
+            "[1.2.3.4]:1",
             "ä:1",
             "a/b:1",
             "http://a:1",

@@ -53,7 +53,7 @@ pub use covered::{Covered, Retirement};
 pub use data::{Key, KeyError, Value};
 pub use edge::{DropReason, Event, Input, Output};
 pub use hlc::Hlc;
-pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, Seed};
+pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, Seed, Unusable};
 pub use message::{Ask, Body, Content, Coverage, Hello, Message, Shown, Status, Supply, Version};
 pub use op::{Deps, Dots, Effect, Op};
 pub use replica::{LinkState, PeerStatus, Replica, ReplicaStatus, State, WORK_MAX};

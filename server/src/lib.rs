@@ -4,6 +4,7 @@
 //! clients' connections are tasks of that thread and touch the replica without a lock. [`Server`] starts one,
 //! [`Cluster`] several in one process, [`cli`] is the command `hence`.
 
+mod advice;
 pub mod cli;
 mod clock;
 mod cluster;

@@ -133,6 +133,11 @@ impl<T: Transport> Node<T> {
         self.wake.notified().await;
     }
 
+    /// The replica's own address.
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// What carries messages.
     pub(crate) const fn transport(&self) -> &T {
         &self.transport

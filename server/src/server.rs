@@ -1,5 +1,6 @@
 //! Starts a replica on a thread of its own, and ends it.
 
+use crate::advice;
 use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::driver;
@@ -56,6 +57,13 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setting(error) => error.fmt(f),
+            Self::Listen { at, error } if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                let port = at.port();
+                write!(
+                    f,
+                    "cannot listen at {at}: {error}; if {at} leads here from elsewhere, set HENCE_BIND=0.0.0.0:{port}"
+                )
+            }
             Self::Listen { at, error } => write!(f, "cannot listen at {at}: {error}"),
             Self::System(error) => write!(f, "the operating system refused what a replica needs: {error}"),
         }
@@ -200,6 +208,7 @@ async fn live<T, F>(
         }
     };
     let local_address = listener.local_addr().unwrap_or(candidates[0]);
+    advice::on_start(&settings);
     let service = assemble(&settings, seed, make);
     info!(replica = %settings.address, %local_address, cluster = settings.cluster, "replica started");
     spawn_local(driver::drive(service.node.clone(), runtime_start));

@@ -1,9 +1,12 @@
 //! Everything that can be set on a replica's process, with its default, and what a wrong setting is told.
 
-use hence_core::{Address, Config};
+use hence_core::{Address, Config, Unusable};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The name of a cluster that was given none.
+pub(crate) const DEFAULT_CLUSTER: &str = "hence";
 
 /// How one replica is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,7 @@ impl Settings {
         Self {
             view: vec![address.clone()],
             address,
-            cluster: "hence".into(),
+            cluster: DEFAULT_CLUSTER.into(),
             bind: None,
             config: Config::default(),
             limits: Limits::default(),
@@ -41,13 +44,24 @@ impl Settings {
     /// # Errors
     /// [`SettingError`] names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<(), SettingError> {
+        check_usable("SOCKET_ADDRESS", &self.address)?;
+        self.view.iter().try_for_each(|address| check_usable("VIEW", address))?;
         let (least, most) = (self.config.suspect_after_min, self.config.suspect_after_max);
+        let micros = |length: hence_core::Micros| show_time(Duration::from_micros(length.0));
         if least > most {
-            let micros = |length: hence_core::Micros| show_time(Duration::from_micros(length.0));
             return Err(SettingError {
                 name: "HENCE_SUSPECT_AFTER_MIN".into(),
                 value: micros(least),
                 allowed: format!("at most HENCE_SUSPECT_AFTER_MAX, which is {}", micros(most)),
+            });
+        }
+        // Peers would suspect this replica between any two of its signs of life.
+        let heartbeat = self.config.heartbeat_interval;
+        if heartbeat >= least {
+            return Err(SettingError {
+                name: "HENCE_HEARTBEAT_INTERVAL".into(),
+                value: micros(heartbeat),
+                allowed: format!("shorter than HENCE_SUSPECT_AFTER_MIN, which is {}", micros(least)),
             });
         }
         let bodies = self.limits.bodies_bytes_max;
@@ -130,12 +144,24 @@ impl std::error::Error for SettingError {}
 /// # Errors
 /// [`SettingError`] for what is no time or not in that range.
 pub(crate) fn parse_time(name: &str, text: &str, least: Duration, most: Duration) -> Result<Duration, SettingError> {
-    let time = if text == "0" { Some(Duration::ZERO) } else { humantime::parse_duration(text).ok() };
-    time.filter(|time| (least..=most).contains(time)).ok_or_else(|| SettingError {
+    let time = if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) };
+    let unknown = match &time {
+        Err(humantime::DurationError::UnknownUnit { unit, .. }) if !unit.is_empty() => unknown_unit(unit),
+        Ok(_) | Err(_) => String::new(),
+    };
+    time.ok().filter(|time| (least..=most).contains(time)).ok_or_else(|| SettingError {
         name: name.into(),
         value: text.into(),
-        allowed: format!("a time with its unit from {} to {}, such as 1500ms", show_time(least), show_time(most)),
+        allowed: format!(
+            "a time with its unit (us, ms, s, m, h) from {} to {}, such as 1500ms{unknown}",
+            show_time(least),
+            show_time(most)
+        ),
     })
+}
+
+fn unknown_unit(unit: &str) -> String {
+    format!(" (\"{unit}\" is not a known unit)")
 }
 
 /// Reads a number of bytes such as `65536`, `64KiB` or `8MiB`, from `least` to `most`.
@@ -144,9 +170,12 @@ pub(crate) fn parse_time(name: &str, text: &str, least: Duration, most: Duration
 /// [`SettingError`] for what is no such number or not in that range.
 pub(crate) fn parse_bytes(name: &str, text: &str, least: u64, most: u64) -> Result<u64, SettingError> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
-    let split =
-        units.iter().find_map(|&(unit, shift)| text.strip_suffix(unit).map(|digits| (digits.trim_end(), shift)));
-    let bytes = split.and_then(|(digits, shift)| parse_digits(digits)?.checked_mul(1 << shift));
+    let given = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let (digits, given) = (&text[..text.len() - given.len()], given.trim_start());
+    let unit = units.iter().find(|&&(unit, _)| unit == given);
+    let bytes = unit.and_then(|&(_, shift)| parse_digits(digits)?.checked_mul(1 << shift));
+    let names_a_unit = unit.is_none() && !digits.is_empty() && given.bytes().all(|letter| letter.is_ascii_alphabetic());
+    let unknown = if names_a_unit { unknown_unit(given) } else { String::new() };
     let least_shown = show_bytes(least);
     let range = match most {
         u64::MAX => format!("{least_shown} or more"),
@@ -155,7 +184,7 @@ pub(crate) fn parse_bytes(name: &str, text: &str, least: u64, most: u64) -> Resu
     bytes.filter(|bytes| (least..=most).contains(bytes)).ok_or_else(|| SettingError {
         name: name.into(),
         value: text.into(),
-        allowed: format!("a number of bytes, {range}, such as 64KiB"),
+        allowed: format!("a number of bytes, with or without a unit (KiB, MiB, GiB), {range}, such as 64KiB{unknown}"),
     })
 }
 
@@ -181,10 +210,25 @@ fn parse_digits(text: &str) -> Option<u64> {
 /// # Errors
 /// [`SettingError`] for what is none.
 pub(crate) fn parse_address(name: &str, text: &str) -> Result<Address, SettingError> {
-    Address::parse(text.trim()).map_err(|error| SettingError {
+    let address = Address::parse(text.trim()).map_err(|error| SettingError {
         name: name.into(),
         value: text.into(),
         allowed: format!("IP:PORT or HOST:PORT, such as 10.10.0.2:8090 ({error})"),
+    })?;
+    check_usable(name, &address).map(|()| address)
+}
+
+/// Can a replica be reached at this address at all?
+fn check_usable(name: &str, address: &Address) -> Result<(), SettingError> {
+    let Some(why) = address.unusable() else { return Ok(()) };
+    let hint = match why {
+        Unusable::Unspecified => format!("; where to listen is set by HENCE_BIND={address}"),
+        Unusable::Multicast | Unusable::Broadcast | Unusable::LinkLocal => String::new(),
+    };
+    Err(SettingError {
+        name: name.into(),
+        value: address.to_string(),
+        allowed: format!("an address that peers and clients connect to, such as 10.10.0.2:8090 ({why}{hint})"),
     })
 }
 
@@ -222,17 +266,30 @@ mod tests {
         assert_eq!(time("1s"), Ok(second));
         for text in ["", "5", "abc", "1", "2s", "9ms", "-1s", "0"] {
             let error = time(text).unwrap_err();
-            let expected =
-                format!("HENCE_X is \"{text}\"; it must be a time with its unit from 10ms to 1s, such as 1500ms");
+            let expected = format!(
+                "HENCE_X is \"{text}\"; it must be a time with its unit (us, ms, s, m, h) from 10ms to 1s, such as 1500ms"
+            );
             assert_eq!(error.to_string(), expected);
+        }
+        for (text, unit) in [("5parsecs", "parsecs"), ("3 sek", "sek"), ("1s 2x", "x")] {
+            let error = time(text).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("(\"{unit}\" is not a known unit)")), "{error}");
         }
         let bytes = |text: &str| parse_bytes("HENCE_Y", text, 1 << 10, 8 << 20);
         assert_eq!(bytes("8MiB"), Ok(8 << 20));
         assert_eq!(bytes("64 KiB"), Ok(64 << 10));
         assert_eq!(bytes("2000"), Ok(2_000));
-        for text in ["", "KiB", "1023", "9MiB", "1.5MiB", "+5000", "8mb", "99999999999999999999", "99999999999999GiB"] {
-            let expected =
-                format!("HENCE_Y is \"{text}\"; it must be a number of bytes, from 1KiB to 8MiB, such as 64KiB");
+        let expected = |text: &str| {
+            format!(
+                "HENCE_Y is \"{text}\"; it must be a number of bytes, with or without a unit (KiB, MiB, GiB), \
+                 from 1KiB to 8MiB, such as 64KiB"
+            )
+        };
+        for text in ["", "KiB", "1023", "9MiB", "1.5MiB", "+5000", "99999999999999999999", "99999999999999GiB", "1 5"] {
+            assert_eq!(bytes(text).unwrap_err().to_string(), expected(text));
+        }
+        for (text, unit) in [("8mb", "mb"), ("1TB", "TB"), ("64 KB", "KB"), ("8388608b", "b")] {
+            let expected = format!("{} (\"{unit}\" is not a known unit)", expected(text));
             assert_eq!(bytes(text).unwrap_err().to_string(), expected);
         }
         let error = parse_number("HENCE_Z", "7", 1, 6).unwrap_err();
@@ -251,8 +308,31 @@ mod tests {
         wrong.config.suspect_after_min = hence_core::Micros::from_seconds(9);
         let expected = "HENCE_SUSPECT_AFTER_MIN is \"9s\"; it must be at most HENCE_SUSPECT_AFTER_MAX, which is 4s";
         assert_eq!(wrong.check().unwrap_err().to_string(), expected);
+        for (heartbeat, suspicion) in [(10_000, 3_000), (3_000, 3_000), (200, 150)] {
+            let mut wrong = settings.clone();
+            wrong.config.heartbeat_interval = hence_core::Micros::from_millis(heartbeat);
+            wrong.config.suspect_after_min = hence_core::Micros::from_millis(suspicion);
+            let error = wrong.check().unwrap_err().to_string();
+            assert!(error.starts_with("HENCE_HEARTBEAT_INTERVAL is \""), "{error}");
+            assert!(error.contains("it must be shorter than HENCE_SUSPECT_AFTER_MIN, which is "), "{error}");
+        }
         let mut wrong = settings;
         wrong.limits.bodies_bytes_max = 1;
         assert_eq!(wrong.check().unwrap_err().name, "HENCE_BODIES_BYTES_MAX");
+    }
+
+    #[test]
+    fn addresses_that_no_replica_can_have() {
+        let error = parse_address("SOCKET_ADDRESS", "0.0.0.0:8090").unwrap_err().to_string();
+        assert!(error.starts_with("SOCKET_ADDRESS is \"0.0.0.0:8090\"; it must be an address that peers"), "{error}");
+        assert!(error.contains("HENCE_BIND=0.0.0.0:8090"), "{error}");
+        for text in ["a:1,[::]:1", "224.0.0.1:1", "[ff02::1]:1, a:1", "255.255.255.255:1", "[fe80::1]:1"] {
+            assert_eq!(parse_addresses("VIEW", text).unwrap_err().name, "VIEW", "{text}");
+        }
+        let any = || Address::parse("0.0.0.0:1").unwrap();
+        assert_eq!(Settings::at(any()).check().unwrap_err().name, "SOCKET_ADDRESS");
+        let mut settings = Settings::at(Address::parse("a:1").unwrap());
+        settings.view.push(any());
+        assert_eq!(settings.check().unwrap_err().name, "VIEW");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::client;
 use crate::cluster::{Cluster, HENCE, signal};
+use crate::lone::Lone;
 use crate::replicas::Replicas;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +45,17 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("HENCE_REPAIR_DELAY", "-1s", &["HENCE_REPAIR_DELAY", "-1s", "0"]),
     ("HENCE_LATE_MAX", "0", &["HENCE_LATE_MAX", "1ms"]),
     ("HENCE_SUSPECT_AFTER_MIN", "9s", &["HENCE_SUSPECT_AFTER_MIN", "9s", "4s"]),
+    (
+        "HENCE_HEARTBEAT_INTERVAL",
+        "10s",
+        &["HENCE_HEARTBEAT_INTERVAL", "10s", "shorter", "HENCE_SUSPECT_AFTER_MIN", "3s"],
+    ),
+    ("HENCE_HEARTBEAT_INTERVAL", "3s", &["HENCE_HEARTBEAT_INTERVAL", "shorter", "HENCE_SUSPECT_AFTER_MIN"]),
+    ("HENCE_SUSPECT_AFTER_MIN", "150ms", &["HENCE_HEARTBEAT_INTERVAL", "200ms", "shorter", "150ms"]),
+    ("HENCE_LATE_MAX", "500", &["HENCE_LATE_MAX", "\"500\"", "unit", "ms, s, m"]),
+    ("HENCE_LATE_MAX", "5parsecs", &["HENCE_LATE_MAX", "\"parsecs\" is not a known unit"]),
+    ("HENCE_BODY_BYTES_MAX", "1MB", &["HENCE_BODY_BYTES_MAX", "\"MB\" is not a known unit", "KiB, MiB, GiB"]),
+    ("HENCE_BIND", "0.0.0.0:0", &["HENCE_BIND", "0.0.0.0:0"]),
     ("HENCE_LOG", "loud", &["HENCE_LOG", "loud", "error, warn, info, debug"]),
     ("HENCE_LOG_FORMAT", "xml", &["log-format", "xml", "json"]),
 ];
@@ -90,6 +102,72 @@ fn occupied() {
     let complaint = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{complaint}");
     assert!(complaint.contains("127.0.0.2:8091"), "{complaint}");
+}
+
+/// A variable that looks like a setting and is none is named at the start, with the setting that it resembles.
+pub(crate) fn variables() {
+    let own = "127.0.0.2:8090";
+    let variables = [
+        ("SOCKET_ADDRESS", own),
+        ("HENCE_REPAIR_DELY", "1s"),
+        ("HENCE_BODY_MAX_BYTES", "1MiB"),
+        ("HENCE_COLOUR", "red"),
+        ("HENCE_LOG", "info"),
+        ("HENCE_UP_PORT", "9000"),
+        ("HENCE_SERVICE_HOST", "10.0.0.1"),
+        ("HENCE_PORT_8090_TCP_ADDR", "10.0.0.1"),
+    ];
+    let replica = Lone::start("variables", own, &variables);
+    replica.await_line(&["replica started"], PATIENCE * 5);
+    replica.await_line(&["WARN", "HENCE_REPAIR_DELY", "HENCE_REPAIR_DELAY"], PATIENCE);
+    replica.await_line(&["WARN", "HENCE_BODY_MAX_BYTES"], PATIENCE);
+    replica.await_line(&["WARN", "HENCE_COLOUR"], PATIENCE);
+    assert_eq!(replica.lines(&["there is no such setting"]).len(), 3, "{}", replica.log());
+}
+
+/// What makes other daemons read their settings again does not end a replica, and all its data with it.
+pub(crate) fn harmless_signals() {
+    let own = "127.0.0.2:8090";
+    let mut replica = Lone::start("harmless_signals", own, &[("SOCKET_ADDRESS", own)]);
+    replica.await_ready(200, PATIENCE * 5);
+    assert_eq!(client::put(own, "k", "1", None).status, 201);
+    for name in ["HUP", "USR1", "USR2", "HUP"] {
+        signal(replica.id(), name);
+        replica.await_line(&["INFO", &format!("SIG{name}")], PATIENCE * 5);
+    }
+    assert!(replica.is_running());
+    assert_eq!(client::get(own, "k", None).status, 200);
+    signal(replica.id(), "TERM");
+    assert_eq!(replica.ended(PATIENCE * 5).code(), Some(0));
+}
+
+/// Without descriptors nothing can be accepted: that is said once a second, and not at each attempt.
+pub(crate) fn no_descriptors() {
+    let own = "127.0.0.2:8090";
+    let replica = Lone::start("no_descriptors", own, &[("SOCKET_ADDRESS", own)]);
+    replica.await_ready(200, PATIENCE * 5);
+    let limit = Command::new("prlimit").args(["--pid", &replica.id().to_string(), "--nofile=40:40"]).status();
+    assert!(limit.is_ok_and(|status| status.success()), "prlimit is of util-linux, as unshare is");
+    let busy = std::time::Instant::now();
+    let request = client::request_bytes("PUT", "/kvs/k", &[("Content-Length", "10")], None);
+    let mut held = Vec::new();
+    while busy.elapsed() < Duration::from_millis(3_500) {
+        // In the midst of a request, so that none idles and makes room.
+        if let Ok(mut connection) = client::Connection::open(own) {
+            connection.send(&request);
+            held.push(connection);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(held);
+    let said = replica.lines(&["WARN", "cannot accept"]);
+    println!("note: {} complaints in {:?}", said.len(), busy.elapsed());
+    assert!((2..=6).contains(&said.len()), "{said:#?}");
+    replica.poll(PATIENCE * 5, "connections to be accepted again", || {
+        client::try_get(own, "k", None).map(|_| ()).map_err(|error| format!("{error:?}"))
+    });
+    let failed = replica.metric("hence_connections_total{event=\"accept_failed\"}").expect("it is counted");
+    assert!(failed > said.len() as u64, "{failed} failures, {} complaints", said.len());
 }
 
 /// SIGTERM and SIGINT end a replica with 0, after the request in flight; a waiting one ends in time, too.

@@ -71,6 +71,28 @@ impl Isolation {
     }
 }
 
+/// Gives the namespace's loopback interface these addresses, too.
+pub(crate) fn add_addresses(addresses: &[&str]) {
+    for address in addresses {
+        let length = if address.contains(':') { 128 } else { 32 };
+        // Not tentative: it can be listened at, at once.
+        run("ip", &["address", "add", &format!("{address}/{length}"), "dev", "lo", "nodad"]);
+    }
+}
+
+/// Puts this in the place of `/etc/hosts`, for this worker and what it starts: it has a mount namespace of its own.
+pub(crate) fn set_hosts(text: &str) {
+    replace_file("/etc/hosts", &format!("127.0.0.1 localhost\n{text}"));
+}
+
+fn replace_file(path: &str, text: &str) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("process");
+    std::fs::create_dir_all(&folder).expect("the target directory is ours");
+    let own = folder.join(format!("{}.{}", path.replace('/', "_"), std::process::id()));
+    std::fs::write(&own, text).expect("the directory was made");
+    run("mount", &["--bind", own.to_str().expect("a path of ours"), path]);
+}
+
 /// What a cut link does with packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Cut {

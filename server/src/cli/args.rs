@@ -3,9 +3,10 @@
 //! The defaults shown by `--help` are texts; a test holds them equal to the defaults of the types.
 
 use crate::settings::{
-    Limits, SettingError, Settings, parse_address, parse_addresses, parse_bytes, parse_number, parse_time,
+    DEFAULT_CLUSTER, Limits, SettingError, Settings, parse_address, parse_addresses, parse_bytes, parse_number,
+    parse_time,
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hence_core::{Address, Config, Micros};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "VIEW", value_name = "VIEW", value_parser = addresses("VIEW"))]
     pub(crate) view: Option<Addresses>,
     /// The cluster's name; metadata and peers of a cluster of another name are refused
-    #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = "hence")]
+    #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = DEFAULT_CLUSTER)]
     pub(crate) cluster: String,
     /// Listen here instead of at the own address
     #[arg(long, env = "HENCE_BIND", value_name = "IP:PORT", value_parser = bind)]
@@ -95,7 +96,7 @@ pub(crate) struct UpArgs {
           value_parser = number("HENCE_UP_PORT", 1, 65_510))]
     pub(crate) port: u64,
     /// The cluster's name
-    #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = "hence")]
+    #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = DEFAULT_CLUSTER)]
     pub(crate) cluster: String,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
@@ -369,6 +370,13 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
     }
 }
 
+/// The environment variables of all settings of all commands.
+pub(crate) fn variables() -> Vec<String> {
+    let command = Cli::command();
+    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    arguments.filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned)).collect()
+}
+
 /// A number of things in memory; what does not fit memory anyway is no limit.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
@@ -410,7 +418,8 @@ fn addresses(name: &'static str) -> impl Fn(&str) -> Result<Addresses, SettingEr
 }
 
 fn bind(text: &str) -> Result<SocketAddr, SettingError> {
-    text.parse().map_err(|_| SettingError {
+    let bind = text.parse().ok().filter(|bind: &SocketAddr| bind.port() != 0 && !bind.ip().is_multicast());
+    bind.ok_or_else(|| SettingError {
         name: "HENCE_BIND".into(),
         value: text.into(),
         allowed: "IP:PORT, such as 0.0.0.0:8090".into(),
@@ -420,7 +429,6 @@ fn bind(text: &str) -> Result<SocketAddr, SettingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     /// The variables that other tests' environment could set are cleared by name, in the parser itself.
     fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
@@ -485,14 +493,25 @@ mod tests {
     #[test]
     fn wrong_values_name_the_setting_and_the_range() {
         for (flag, value, wanted) in [
-            ("--late-max", "5", "HENCE_LATE_MAX is \"5\"; it must be a time with its unit from 1ms to 10m"),
+            (
+                "--late-max",
+                "5",
+                "HENCE_LATE_MAX is \"5\"; it must be a time with its unit (us, ms, s, m, h) from 1ms to 10m",
+            ),
             (
                 "--body-bytes-max",
                 "9MiB",
-                "HENCE_BODY_BYTES_MAX is \"9MiB\"; it must be a number of bytes, from 1KiB to 8MiB",
+                "HENCE_BODY_BYTES_MAX is \"9MiB\"; it must be a number of bytes, with or without a unit (KiB, MiB, GiB), from 1KiB to 8MiB",
             ),
             ("--nesting-max", "0", "HENCE_NESTING_MAX is \"0\"; it must be a whole number from 1 to 100000"),
             ("--socket-address", "x", "SOCKET_ADDRESS is \"x\"; it must be IP:PORT or HOST:PORT"),
+            (
+                "--socket-address",
+                "0.0.0.0:8090",
+                "SOCKET_ADDRESS is \"0.0.0.0:8090\"; it must be an address that peers",
+            ),
+            ("--view", "a:1,[::]:1", "VIEW is \"[::]:1\"; it must be an address that peers"),
+            ("--bind", "0.0.0.0:0", "HENCE_BIND is \"0.0.0.0:0\"; it must be IP:PORT"),
             ("--view", "a:1,b", "VIEW is \"b\"; it must be IP:PORT or HOST:PORT"),
             ("--bind", "localhost:1", "HENCE_BIND is \"localhost:1\"; it must be IP:PORT"),
         ] {

@@ -7,18 +7,25 @@ mod health;
 mod serve;
 mod up;
 
-use crate::logging;
+use crate::{advice, logging};
 use args::{Cli, Command};
 use clap::Parser;
 use std::process::ExitCode;
+use tracing::warn;
 
 /// Runs the command with the process's arguments and environment.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Command::Serve(serve) => start_logging(&serve.log, "info").and_then(|()| serve::run(*serve)),
-        Command::Up(up) => start_logging(&up.log, "warn").and_then(|()| up::run(*up)),
+        Command::Serve(serve) => start_logging(&serve.log, "info").and_then(|()| {
+            name_unknown_variables();
+            serve::run(*serve)
+        }),
+        Command::Up(up) => start_logging(&up.log, "warn").and_then(|()| {
+            name_unknown_variables();
+            up::run(*up)
+        }),
         Command::Health(args) => health::run(&args),
     };
     match outcome {
@@ -26,6 +33,17 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             eprintln!("error: {}", failure.text);
             ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// A setting that is spelled wrongly would otherwise silently keep its default.
+fn name_unknown_variables() {
+    let given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for (variable, resembles) in advice::unknown_variables(given, &args::variables()) {
+        match resembles {
+            Some(setting) => warn!(variable, "there is no such setting, and it is ignored; {setting} is one"),
+            None => warn!(variable, "there is no such setting, and it is ignored; hence serve --help lists all"),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! contract stand here to the byte.
 
 use super::answer::{Answer, JSON, error_body};
-use hence_core::{AddressError, Refusal, TokenError};
+use hence_core::{Address, AddressError, Refusal, TokenError, Unusable};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use std::fmt;
@@ -68,6 +68,8 @@ pub(crate) enum BadRequest {
     NoAddress,
     /// The address for the view is none.
     Address(AddressError),
+    /// No replica can ever be reached at the address for the view.
+    Unusable(Address, Unusable),
     /// `?siblings=` with another value; holds it.
     SiblingsParameter(String),
     /// A conditional header that is not a list of entity tags; holds its name.
@@ -95,6 +97,7 @@ impl fmt::Display for BadRequest {
             Self::Token(error) => error.fmt(f),
             Self::NoAddress => f.write_str("body has no field \"socket-address\" with a string IP:PORT"),
             Self::Address(error) => error.fmt(f),
+            Self::Unusable(address, why) => write!(f, "address \"{address}\" is of no use in a view: {why}"),
             Self::SiblingsParameter(value) => {
                 write!(f, "query parameter \"siblings\" is \"{value}\"; it must be true or false")
             }

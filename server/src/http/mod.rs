@@ -15,6 +15,7 @@ mod state;
 
 pub(crate) use answer::Answer;
 
+use crate::advice;
 use crate::connections::{Connection, Connections};
 use crate::exposition::{Exposition, Kind};
 use crate::metrics::{Counted, expose_status};
@@ -23,7 +24,7 @@ use crate::settings::Limits;
 use crate::wire::{self, Wire};
 use answer::Form;
 use bytes::Bytes;
-use failure::Failure;
+use failure::{BadRequest, Failure};
 use hence_core::{ClusterTag, Now, Refusal, Reply, Request, Time, VersionVector};
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
@@ -191,17 +192,30 @@ impl<T: Wire + 'static> Service<T> {
     }
 
     fn view(&self, method: &Method, body: &[u8], now: Now) -> Answer {
-        let request = if *method == Method::GET {
-            Request::View
+        let (request, unusable) = if *method == Method::GET {
+            (Request::View, None)
         } else {
             match json::parse_view(body, self.limits.nesting_max) {
-                Ok(address) if *method == Method::PUT => Request::ViewAdd(address),
-                Ok(address) => Request::ViewRemove(address),
+                Ok(address) if *method == Method::PUT => {
+                    if let Some(why) = address.unusable() {
+                        return Failure::from(BadRequest::Unusable(address, why)).answer();
+                    }
+                    advice::on_added(self.node.address(), &address);
+                    (Request::ViewAdd(address), None)
+                }
+                Ok(address) => {
+                    let unusable = address.unusable().map(|why| BadRequest::Unusable(address.clone(), why));
+                    (Request::ViewRemove(address), unusable)
+                }
                 Err(bad) => return Failure::from(bad).answer(),
             }
         };
         match self.node.ask(now, request) {
-            Asked::Answered(reply) => answer::view(*reply),
+            // A row that a replica of an earlier version brought can still be removed.
+            Asked::Answered(reply) => match unusable.filter(|_| matches!(*reply, Reply::ViewUnknown)) {
+                Some(bad) => Failure::from(bad).answer(),
+                None => answer::view(*reply),
+            },
             // The core answers these at once; dropping the wait takes the question back.
             Asked::Waiting(_) => answer::view(Reply::Refused(Refusal::NotReady)),
         }
