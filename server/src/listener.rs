@@ -2,6 +2,7 @@
 
 use crate::connections::{Registered, TICK, Watched};
 use crate::http::Service;
+use crate::metrics::count;
 use crate::wire::Wire;
 use hence_core::Address;
 use hyper::server::conn::http1;
@@ -9,12 +10,15 @@ use hyper::service::service_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tracing::{debug, warn};
 
 /// Connections that the kernel completes before they are accepted here.
 const BACKLOG: u32 = 4_096;
+
+/// Between two complaints that no connection can be accepted.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
 /// hyper reads bodies in pieces of up to so many bytes.
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -60,16 +64,39 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts for ever. Dropping the future stops that; accepted connections live on.
 pub(crate) async fn accept<T: Wire + 'static>(listener: TcpListener, service: Rc<Service<T>>) {
     let builder = builder(&service);
+    let mut said = Seldom::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => admit(stream, &service, &builder),
             Err(error) => {
                 // Out of descriptors, most likely: make room instead of turning in circles.
-                warn!(%error, "cannot accept a connection");
+                count(&service.node.metrics().accepts_failed);
+                if let Some(unsaid) = said.now(Instant::now()) {
+                    warn!(%error, unsaid, "cannot accept connections");
+                }
                 service.connections.evict(service.node.metrics());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
+    }
+}
+
+/// Lets the same complaint through once in [`COMPLAINT_PAUSE`].
+#[derive(Debug, Default)]
+struct Seldom {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Seldom {
+    /// May it be said now? Then it says how often it was not since it last was.
+    fn now(&mut self, now: Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now.duration_since(last) < COMPLAINT_PAUSE) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
     }
 }
 
@@ -124,6 +151,15 @@ pub(crate) async fn sweep<T: Wire>(service: Rc<Service<T>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_complaint_comes_once_a_second() {
+        let start = Instant::now();
+        let mut said = Seldom::default();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let answers = [0, 1, 999, 1_000, 1_001, 5_000].map(|millis| said.now(at(millis)));
+        assert_eq!(answers, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
 
     #[test]
     fn where_to_listen() {

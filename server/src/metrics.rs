@@ -110,6 +110,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_evicted: Cell<u64>,
     pub(crate) connections_refused: Cell<u64>,
     pub(crate) connections_timed_out: Cell<u64>,
+    /// Times that the operating system had no connection to give, out of descriptors most likely.
+    pub(crate) accepts_failed: Cell<u64>,
 }
 
 /// Adds one.
@@ -143,6 +145,7 @@ impl Metrics {
             connections_evicted: Cell::default(),
             connections_refused: Cell::default(),
             connections_timed_out: Cell::default(),
+            accepts_failed: Cell::default(),
         }
     }
 
@@ -201,6 +204,7 @@ impl Metrics {
             ("evicted", &self.connections_evicted),
             ("refused", &self.connections_refused),
             ("timed_out", &self.connections_timed_out),
+            ("accept_failed", &self.accepts_failed),
         ];
         into.family("hence_connections_total", Kind::Counter, "Client connections by what became of them.");
         for (what, cell) in connections {

@@ -1,9 +1,13 @@
 //! SIGTERM and Ctrl-C, as a container's first process gets them: nothing happens unless it is asked for.
+//!
+//! What tells other daemons to read their settings or reopen their log (SIGHUP, SIGUSR1, SIGUSR2) is said in the log and
+//! does nothing: by default it would end the process and all its data.
 
 use std::io;
 use std::sync::mpsc;
 use std::thread;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
 
 /// Listens for signals that ask the process to end.
 #[derive(Debug)]
@@ -17,17 +21,30 @@ pub(crate) struct Signals {
 /// Where the operating system refuses.
 pub(crate) fn listen() -> io::Result<Signals> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt) = {
+    let (mut terminate, mut interrupt, mut hangup, mut user1, mut user2) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::user_defined1())?,
+            signal(SignalKind::user_defined2())?,
+        )
     };
     let (sender, arrived) = mpsc::channel();
     thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
             loop {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
+                let ignored = tokio::select! {
+                    _ = terminate.recv() => None,
+                    _ = interrupt.recv() => None,
+                    _ = hangup.recv() => Some("SIGHUP"),
+                    _ = user1.recv() => Some("SIGUSR1"),
+                    _ = user2.recv() => Some("SIGUSR2"),
+                };
+                if let Some(signal) = ignored {
+                    info!(signal, "nothing is done on this signal; SIGTERM ends the process");
+                    continue;
                 }
                 if sender.send(()).is_err() {
                     // Nobody waits any more; the process is on its way out.
