@@ -310,7 +310,7 @@ mod tests {
             ("[::ffff:10.0.0.2]:1", "10.0.0.2:1"),
             ("[::FFFF:0a00:0002]:1", "10.0.0.2:1"),
         ] {
-            let address = Address::parse(text).unwrap();
+            let address = Address::parse(text).expect("an address");
             assert_eq!(address.as_str(), canonical, "{text}");
             assert_eq!(Address::parse(canonical), Ok(address), "what is printed reads as the same");
         }
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn parts_of_an_address() {
-        let parse = |text| Address::parse(text).unwrap();
+        let parse = |text| Address::parse(text).expect("an address");
         assert_eq!((parse("alice:7").host(), parse("alice:7").port(), parse("alice:7").ip()), ("alice", 7, None));
         assert_eq!((parse("[::1]:7").host(), parse("[::1]:7").ip()), ("[::1]", Some(Ipv6Addr::LOCALHOST.into())));
         for (text, loopback) in [
@@ -351,7 +351,7 @@ mod tests {
             ("169.254.1.1:80", None),
             ("alice:80", None),
         ] {
-            assert_eq!(Address::parse(text).unwrap().unusable(), why, "{text}");
+            assert_eq!(Address::parse(text).expect("an address").unusable(), why, "{text}");
         }
     }
 
