@@ -2,6 +2,9 @@
 //!
 //! "Push is fresh or not at all, repair is patient": a gap is repaired when it has stood for the repair delay.
 //! The delay runs from the moment when the gap was noticed, whatever links do meanwhile.
+//!
+//! A gap that is due and that no linked peer can fill is forgotten until a peer says that it can. Kept, it would be due for
+//! ever, and whatever is missing later would be fetched at once because of it.
 
 use crate::covered::Covered;
 use crate::identity::Incarnation;
@@ -56,7 +59,24 @@ impl Gaps {
             }
             !marks.is_empty()
         });
+        self.find_oldest();
+    }
+
+    fn find_oldest(&mut self) {
         self.oldest = self.marks.values().filter_map(|marks| marks.front()).map(|&(_, noticed)| noticed).min();
+    }
+
+    /// The lives of which something has been missing since that moment or longer.
+    pub(crate) fn since(&self, moment: Time) -> impl Iterator<Item = Incarnation> + '_ {
+        let is_old = move |marks: &VecDeque<(u64, Time)>| marks.front().is_some_and(|&(_, noticed)| noticed <= moment);
+        self.marks.iter().filter(move |(_, marks)| is_old(marks)).map(|(&incarnation, _)| incarnation)
+    }
+
+    /// Forgets the gaps known since that moment or longer, but for those of lives of which somebody can give more.
+    pub(crate) fn forget(&mut self, moment: Time, can_give: impl Fn(Incarnation) -> bool) {
+        let is_old = |marks: &VecDeque<(u64, Time)>| marks.front().is_some_and(|&(_, noticed)| noticed <= moment);
+        self.marks.retain(|&incarnation, marks| !is_old(marks) || can_give(incarnation));
+        self.find_oldest();
     }
 
     /// Since when the oldest gap is known.
@@ -88,5 +108,21 @@ mod tests {
         assert_eq!(gaps.oldest(), Some(Time(2_000_000)));
         gaps.cover(&covers(9));
         assert_eq!(gaps.oldest(), None);
+    }
+
+    #[test]
+    fn what_nobody_can_give_is_forgotten_and_noticed_anew() {
+        let (dead, alive) = (Incarnation(1), Incarnation(2));
+        let mut gaps = Gaps::default();
+        gaps.hear_counter(dead, 4, Time(1_000_000));
+        gaps.hear_counter(alive, 7, Time(2_000_000));
+        assert_eq!(gaps.since(Time(1_500_000)).collect::<alloc::vec::Vec<_>>(), [dead]);
+        gaps.forget(Time(999_999), |_| false);
+        assert_eq!(gaps.oldest(), Some(Time(1_000_000)), "what is not due stays, whatever links do");
+        gaps.forget(Time(3_000_000), |life| life == alive);
+        assert_eq!(gaps.oldest(), Some(Time(2_000_000)));
+        gaps.hear_counter(dead, 4, Time(5_000_000));
+        gaps.forget(Time(3_000_000), |_| false);
+        assert_eq!(gaps.oldest(), Some(Time(5_000_000)), "a peer said that it can: the delay begins anew");
     }
 }

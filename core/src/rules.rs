@@ -175,6 +175,11 @@ pub trait Rules {
         true
     }
 
+    /// A gap that is due and that no linked peer can fill is forgotten until one says that it can.
+    fn forgets_gaps(&self) -> bool {
+        true
+    }
+
     /// What a peer says it covers raises what is worth fetching, never what is covered here.
     fn hearing_covers(&self) -> bool {
         false

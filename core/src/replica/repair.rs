@@ -77,12 +77,24 @@ impl<R: Rules> Replica<R> {
         if self.pull.is_some() || now < self.pull_not_before || !self.wanted || self.store.is_folding() {
             return;
         }
-        if let Some(id) = self.pull_source(now) {
+        let due = self.gaps_due(now);
+        if self.rules.forgets_gaps() && self.gaps.oldest().is_some_and(|noticed| noticed <= due) {
+            let mut gaps = core::mem::take(&mut self.gaps);
+            gaps.forget(due, |life| self.somebody_covers(life, self.covered.counter(life) + 1));
+            self.gaps = gaps;
+        }
+        if let Some(id) = self.pull_source(due) {
             self.begin_pull(id);
         }
     }
 
-    fn pull_source(&self, now: Time) -> Option<PeerId> {
+    /// Gaps that were noticed until then are due.
+    fn gaps_due(&self, now: Time) -> Time {
+        Time(now.0.saturating_sub(self.config.repair_delay.0))
+    }
+
+    fn pull_source(&self, due: Time) -> Option<PeerId> {
+        let now = self.now.monotonic;
         if self.joining.is_some() {
             return self.join_source();
         }
@@ -104,8 +116,11 @@ impl<R: Rules> Replica<R> {
             let rested = |id: PeerId| now.since(self.peers[id.0].pulled_at) >= RETRY_PAUSE;
             return self.turn(has_missing).or_else(|| self.turn(rested));
         }
-        let due = self.gaps.oldest().is_some_and(|noticed| now >= noticed + self.config.repair_delay);
-        if due { self.turn(has_missing) } else { None }
+        if self.gaps.oldest().is_none_or(|noticed| noticed > due) {
+            return None;
+        }
+        let gives = |id: PeerId, life| self.peer_covers(id, life, self.covered.counter(life) + 1);
+        self.turn(|id| self.gaps.since(due).any(|life| gives(id, life)) || !self.rules.forgets_gaps() && has_missing(id))
     }
 
     /// Of the linked peers that fit, the one whose turn is the longest ago.

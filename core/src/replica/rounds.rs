@@ -77,9 +77,14 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Does a linked peer say that it covers this?
-    fn somebody_covers(&self, incarnation: Incarnation, counter: u64) -> bool {
-        let mut linked = self.peers.iter().filter(|peer| peer.link.established);
-        linked.any(|peer| self.covered.counter_in(&peer.acknowledged, incarnation) >= counter)
+    pub(super) fn somebody_covers(&self, incarnation: Incarnation, counter: u64) -> bool {
+        let mut linked = self.peer_ids().filter(|id| self.peers[id.0].link.established);
+        linked.any(|id| self.peer_covers(id, incarnation, counter))
+    }
+
+    /// Did this peer say that it covers this?
+    pub(super) fn peer_covers(&self, id: PeerId, incarnation: Incarnation, counter: u64) -> bool {
+        self.covered.counter_in(&self.peers[id.0].acknowledged, incarnation) >= counter
     }
 
     /// Begins a round if there is something to ask and everybody who could hold it is linked.
