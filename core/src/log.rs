@@ -10,11 +10,10 @@ use crate::data::Key;
 use crate::identity::Incarnation;
 use crate::op::{Effect, Op};
 use crate::time::Time;
-use crate::vector::{Dot, VersionVector};
+use crate::vector::VersionVector;
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 /// An operation of the present incarnation, for the push lane.
 #[derive(Debug, Clone)]
@@ -32,7 +31,8 @@ pub(crate) struct Log {
     first: u64,
     bytes: usize,
     floor: VersionVector,
-    deletes: BTreeMap<Key, Vec<Dot>>,
+    /// Per key its highest delete of each life: one such dot stands for all deletes of that life.
+    deletes: BTreeMap<Key, VersionVector>,
     deletes_floor: VersionVector,
     /// `deletes_floor` joined with every delete in the log.
     deletes_all: VersionVector,
@@ -44,7 +44,7 @@ impl Log {
     pub(crate) fn append(&mut self, op: Arc<Op>) {
         self.bytes += op.bytes();
         if let Effect::Delete { key } = &op.effect {
-            self.deletes.entry(key.clone()).or_default().push(op.dot);
+            self.deletes.entry(key.clone()).or_default().join_dot(op.dot);
             self.deletes_all.join_dot(op.dot);
         }
         self.ops.push_back(op);
@@ -94,8 +94,11 @@ impl Log {
             if remember_delete {
                 self.deletes_floor.join_dot(covered.resolve(op.dot));
             }
-            if let Some(dots) = self.deletes.get_mut(key) {
-                dots.retain(|&dot| dot != op.dot);
+            // A life's operations leave in the order of their numbers: the highest delete is the last to go.
+            if let Some(dots) = self.deletes.get_mut(key)
+                && dots.counter(op.dot.incarnation) == op.dot.counter
+            {
+                dots.remove(op.dot.incarnation);
                 if dots.is_empty() {
                     self.deletes.remove(key);
                 }
@@ -109,7 +112,7 @@ impl Log {
             None => Cow::Borrowed(&self.deletes_floor),
             Some(dots) => {
                 let mut vector = self.deletes_floor.clone();
-                dots.iter().for_each(|&dot| _ = vector.join_dot(dot));
+                vector.join(dots);
                 Cow::Owned(vector)
             }
         }
@@ -170,8 +173,11 @@ impl Log {
         assert!(covered.dominates(&self.deletes_floor), "deletes that left are not covered");
         assert_eq!(self.bytes, self.ops.iter().map(|op| op.bytes()).sum::<usize>(), "log bytes");
         assert!(self.ops.iter().all(|op| covered.covers(op.dot)), "an operation in the log is not covered");
-        let deletes = self.ops.iter().filter(|op| op.is_delete()).count();
-        assert_eq!(deletes, self.deletes.values().map(Vec::len).sum::<usize>(), "the index of deletes");
+        let mut deletes: BTreeMap<&Key, VersionVector> = BTreeMap::new();
+        for op in self.ops.iter().filter(|op| op.is_delete()) {
+            deletes.entry(op.key().expect("a delete has a key")).or_default().join_dot(op.dot);
+        }
+        assert!(deletes.into_iter().eq(self.deletes.iter().map(|(key, dots)| (key, dots.clone()))), "index of deletes");
         let own = self.own.iter().map(|own| own.op.dot.counter);
         assert!(own.clone().zip(own.skip(1)).all(|(a, b)| a + 1 == b), "own operations have gaps");
     }

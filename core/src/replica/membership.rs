@@ -88,6 +88,7 @@ impl<R: Rules> Replica<R> {
         let wanted = self.view.is_wanted(&self.address);
         let own_changed = wanted != self.wanted;
         self.wanted = wanted;
+        let members_before = self.members.len();
         self.members.clear();
         for id in self.peer_ids() {
             let wanted = self.view.is_wanted(&self.peers[id.0].address);
@@ -105,6 +106,8 @@ impl<R: Rules> Replica<R> {
                 self.send(id, Body::View(rows));
             }
         }
+        // What only a member that is none any more had not acknowledged can leave the log.
+        self.backlog |= self.members.len() < members_before && self.log.len() > 0;
         self.emit(Event::ViewChanged);
     }
 
