@@ -5,7 +5,7 @@
 //! rounds each: what a busy machine adds is in neither.
 
 use hence_core::{
-    Action, Address, Condition, Config, DataRequest, Identity, Input, Key, Message, Micros, Now, Output, Replica, Reply,
+    Action, Address, Condition, Config, DataRequest, Identity, Incarnation, Input, Key, Message, Micros, Now, Output, Replica, Reply,
     Request, RequestId, Seed, Sound, Time, Value, VersionVector, Wall,
 };
 use std::time::{Duration, Instant};
@@ -24,13 +24,17 @@ fn address(n: usize) -> Address {
 }
 
 impl Lone {
-    /// Replica 1 of so many, of which none answers unless a test speaks for it. It is up.
-    fn new(members: usize) -> Self {
+    fn start(own: usize, members: usize) -> Self {
         let now = 1_000_000;
-        let identity = Identity { address: address(1), view: (1..=members).map(address).collect() };
-        let at = Now { monotonic: Time(now), wall: Wall(1_700_000_000_000_000) };
-        let replica = Replica::new(Sound, Config::default(), identity, Seed([7; 32]), at);
-        let mut lone = Self { replica, now, requests: 0, sent: Vec::new(), replies: Vec::new() };
+        let identity = Identity { address: address(own), view: (1..=members).map(address).collect() };
+        let at = Now { monotonic: Time(now), wall: Wall(1_700_000_000_000_000 + now) };
+        let replica = Replica::new(Sound, Config::default(), identity, Seed([own as u8; 32]), at);
+        Self { replica, now, requests: 0, sent: Vec::new(), replies: Vec::new() }
+    }
+
+    /// Replica 1 of so many, of which no other answers. It is up.
+    fn new(members: usize) -> Self {
+        let mut lone = Self::start(1, members);
         for _ in 0..50 {
             lone.pass(100);
         }
@@ -41,11 +45,11 @@ impl Lone {
     fn pass(&mut self, millis: u64) {
         self.now += millis * 1_000;
         self.hand_in(Input::Timeout);
+        self.sent.clear();
     }
 
     fn hand_in(&mut self, input: Input) {
         let now = Now { monotonic: Time(self.now), wall: Wall(1_700_000_000_000_000 + self.now) };
-        self.sent.clear();
         self.replica.handle(now, input);
         while let Some(output) = self.replica.poll_output() {
             match output {
@@ -70,6 +74,64 @@ impl Lone {
     }
 }
 
+/// Two replicas that hear each other at once.
+struct Pair {
+    a: Lone,
+    b: Lone,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut pair = Self { a: Lone::start(1, 2), b: Lone::start(2, 2) };
+        pair.pass(1_000);
+        assert!(pair.a.replica.is_ready() && pair.b.replica.is_ready());
+        pair
+    }
+
+    fn pass(&mut self, millis: u64) {
+        for _ in 0..millis {
+            for one in [&mut self.a, &mut self.b] {
+                one.now += 1_000;
+                one.hand_in(Input::Timeout);
+            }
+            self.talk();
+        }
+    }
+
+    /// Until both are silent.
+    fn talk(&mut self) {
+        loop {
+            let (from_a, from_b) = (std::mem::take(&mut self.a.sent), std::mem::take(&mut self.b.sent));
+            if from_a.is_empty() && from_b.is_empty() {
+                return;
+            }
+            from_a.into_iter().for_each(|(_, message)| self.b.hand_in(Input::Message { from: address(1), message }));
+            from_b.into_iter().for_each(|(_, message)| self.a.hand_in(Input::Message { from: address(2), message }));
+        }
+    }
+
+    /// A writes, and what it says is handed to B: how long B takes for so many writes, the least of some rounds.
+    fn follow(&mut self, rounds: usize) -> Duration {
+        let mut times = Vec::new();
+        for _ in 0..rounds {
+            (0..100).for_each(|n| self.a.write(&format!("k{n}"), value()));
+            let sent = std::mem::take(&mut self.a.sent);
+            times.push(least(1, || {
+                for (_, message) in &sent {
+                    self.b.hand_in(Input::Message { from: address(1), message: message.clone() });
+                }
+            }));
+            self.pass(20);
+        }
+        times.into_iter().min().expect("at least one round")
+    }
+}
+
+/// A life that nobody has heard of.
+fn unknown(n: u64) -> VersionVector {
+    VersionVector::from_entries([(Incarnation::new(1, 0x77_0000_0000 + n), 1)])
+}
+
 fn value() -> Action {
     Action::Put(Value::new(b"1"))
 }
@@ -89,7 +151,7 @@ fn least(rounds: usize, mut work: impl FnMut()) -> Duration {
 fn a_write_costs_the_same_after_many_deletes_of_its_key() {
     // Member 2 never answers, so the log keeps all.
     let mut lone = Lone::new(2);
-    let mut round = |lone: &mut Lone| {
+    let round = |lone: &mut Lone| {
         (0..200).for_each(|_| {
             lone.write("x", value());
             lone.write("x", Action::Delete);
@@ -106,4 +168,20 @@ fn a_write_costs_the_same_after_many_deletes_of_its_key() {
     let trimmed = least(1, || while lone.replica.log_bytes() > 0 { lone.pass(0) });
     println!("{keeps} bytes of log left in {trimmed:?}");
     assert!(trimmed < Duration::from_secs(1), "{trimmed:?}");
+}
+
+/// Each push used to be compared with every life that any request waited for.
+#[test]
+fn a_push_costs_the_same_while_many_requests_wait_for_other_lives() {
+    let mut pair = Pair::new();
+    let before = pair.follow(5);
+    for n in 0..4_000 {
+        let reply = pair.b.ask("x", Action::Get, &unknown(n), Micros::from_seconds(30));
+        assert!(reply.is_none(), "{reply:?}");
+    }
+    assert_eq!(pair.b.replica.waiting(), 4_000);
+    pair.b.sent.clear();
+    let after = pair.follow(5);
+    println!("100 pushes: {before:?}, with 4,000 requests that wait for others {after:?}");
+    assert!(after < before * 5, "{before:?} before, {after:?} after");
 }

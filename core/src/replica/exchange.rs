@@ -29,6 +29,7 @@ impl<R: Rules> Replica<R> {
         self.gaps.hear(&vector, &self.covered, now);
         if self.rules.hearing_covers() {
             self.covered.join(&vector);
+            self.waiting.note_all();
             self.shared = None;
         }
         let peer = &mut self.peers[id.0];

@@ -122,6 +122,9 @@ pub struct Replica<R: Rules = Sound> {
     /// After a failure no new pull begins before this.
     pull_not_before: Time,
     waiting: Waiting,
+    /// A row of a retired life is known whose dot is not covered: whoever covers that dot covers more than its own life.
+    /// Only where a memory was copied.
+    loose_rows: bool,
     rounds: Rounds,
     retire_at: Time,
     next_link: u64,
@@ -178,6 +181,7 @@ impl<R: Rules> Replica<R> {
             discarded: Discarded::new(),
             pull_not_before: Time::default(),
             waiting: Waiting::default(),
+            loose_rows: false,
             rounds: Rounds::default(),
             retire_at: now.monotonic,
             next_link: fresh,
@@ -303,6 +307,7 @@ impl<R: Rules> Replica<R> {
             }
         }
         self.covered.join_dot(op.dot);
+        if self.loose_rows { self.waiting.note_all() } else { self.waiting.note(op.dot.incarnation) }
         self.shared = None;
         self.clock = self.rules.follow(self.clock, op.hlc, self.now.wall);
         self.emit(Event::Applied(op.dot));

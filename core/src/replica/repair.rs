@@ -333,6 +333,7 @@ impl<R: Rules> Replica<R> {
         if self.rules.heard_retirement_covers() {
             let heard = VersionVector::from_entries(rows.iter().map(|&(life, row)| (life, row.through)));
             self.covered.join(&heard);
+            self.waiting.note_all();
             self.shared = None;
         }
     }
@@ -362,6 +363,8 @@ impl<R: Rules> Replica<R> {
         }
         self.covered.learn_all(theirs.rows());
         self.covered.join(theirs.vector());
+        self.note_rows();
+        self.waiting.note_all();
         self.shared = None;
         self.log.raise_floor(&news, deletes, &self.covered);
         self.store.install(keys, my_past, theirs);

@@ -113,15 +113,17 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: serves the waiting requests whose turn has come, moves others to what they still miss.
     pub(super) fn wake_waiting(&mut self) {
-        let room = self.room();
-        let woken = self.waiting.covered(&self.covered, room);
-        self.backlog |= woken.len() >= room && !self.waiting.is_empty();
-        for id in woken {
-            if self.room() < REQUEST_COSTS {
+        while self.waiting.is_noted() {
+            let room = self.room();
+            if room < REQUEST_COSTS {
                 self.backlog = true;
                 return;
             }
-            let Some((request, deadline)) = self.waiting.remove(id) else { continue };
+            let (id, looked) = self.waiting.next_reached(&self.covered, (room - REQUEST_COSTS).max(1));
+            self.work += looked as u32;
+            let Some((id, (request, deadline))) = id.and_then(|id| Some((id, self.waiting.remove(id)?))) else {
+                continue;
+            };
             match self.gate(&request) {
                 None => {
                     let reply = self.serve(*request);

@@ -23,6 +23,8 @@ impl<R: Rules> Replica<R> {
     /// A retire operation was applied.
     pub(super) fn retire(&mut self, incarnation: Incarnation, row: Retirement) {
         self.covered.learn(incarnation, row);
+        self.note_rows();
+        self.waiting.note(incarnation);
         self.log.retire(incarnation, row);
         self.forget_implied(incarnation, row);
         for peer in &mut self.peers {
@@ -32,6 +34,11 @@ impl<R: Rules> Replica<R> {
                 keep_greater(&mut pass.retired, incarnation, row);
             }
         }
+    }
+
+    /// Rows of retired lives were learned.
+    pub(super) fn note_rows(&mut self) {
+        self.loose_rows = self.covered.rows().any(|(_, row)| !self.covered.covers(row.dot));
     }
 
     /// What own operations imply of a retired life is said anew where needed: the earlier ones may imply less than the

@@ -1,7 +1,8 @@
 //! Requests that wait for their dependencies, indexed by what they wait for.
 //!
-//! Invariant kept here: every waiting request hangs at exactly one dot that is not covered, so a wake-up costs
-//! what it wakes and no more.
+//! Invariant kept here: every waiting request hangs at exactly one dot that is not covered. Whoever moves the coverage of
+//! a life notes that life, so a wake-up costs what it wakes and no more, however many lives others wait for. Where many
+//! moved at once, or nobody can say which, every life that is waited for is looked at, some in each call.
 
 use crate::covered::Covered;
 use crate::identity::Incarnation;
@@ -18,6 +19,10 @@ pub(super) struct Waiting {
     by_dot: BTreeSet<(Incarnation, u64, RequestId)>,
     by_deadline: BTreeSet<(Time, RequestId)>,
     bytes: usize,
+    /// Lives that are waited for and whose coverage moved.
+    moved: BTreeSet<Incarnation>,
+    /// The coverage of any life from this one on may have moved.
+    unsure_from: Option<Incarnation>,
 }
 
 /// Bytes of the value that a request holds.
@@ -51,19 +56,52 @@ impl Waiting {
         Some((waiter.request, waiter.deadline))
     }
 
-    /// Requests whose dot is covered by now, up to so many.
-    pub(super) fn covered(&self, covered: &Covered, most: usize) -> Vec<RequestId> {
-        if self.by_dot.is_empty() {
-            return Vec::new();
+    /// The coverage of this life moved.
+    pub(super) fn note(&mut self, life: Incarnation) {
+        if !self.requests.is_empty() && self.first_from(life).is_some_and(|(own, ..)| own == life) {
+            self.moved.insert(life);
         }
-        let (mut reached, mut next) = (Vec::new(), self.by_dot.first());
-        while let Some(&(incarnation, ..)) = next {
-            let end = (incarnation, covered.counter(incarnation), RequestId(u64::MAX));
-            let room = most - reached.len();
-            reached.extend(self.by_dot.range((incarnation, 0, RequestId(0))..=end).take(room).map(|&(.., id)| id));
-            next = self.by_dot.range((incarnation, u64::MAX, RequestId(u64::MAX))..).next();
+    }
+
+    /// The coverage of any life may have moved.
+    pub(super) fn note_all(&mut self) {
+        self.unsure_from = (!self.requests.is_empty()).then_some(Incarnation(0));
+    }
+
+    /// Is there anything to look at?
+    pub(super) fn is_noted(&self) -> bool {
+        !self.moved.is_empty() || self.unsure_from.is_some()
+    }
+
+    /// A request whose dot is covered by now. Counts the lives looked at in vain, up to so many.
+    pub(super) fn next_reached(&mut self, covered: &Covered, room: usize) -> (Option<RequestId>, usize) {
+        while let Some(&life) = self.moved.first() {
+            if let Some(id) = self.reached(covered, life) {
+                return (Some(id), 0);
+            }
+            self.moved.remove(&life);
         }
-        reached
+        for looked in 0..room {
+            let Some(from) = self.unsure_from else { return (None, looked) };
+            let Some((life, ..)) = self.first_from(from) else {
+                self.unsure_from = None;
+                return (None, looked);
+            };
+            if let Some(id) = self.reached(covered, life) {
+                return (Some(id), looked);
+            }
+            self.unsure_from = life.0.checked_add(1).map(Incarnation);
+        }
+        (None, room)
+    }
+
+    fn first_from(&self, life: Incarnation) -> Option<(Incarnation, u64, RequestId)> {
+        self.by_dot.range((life, 0, RequestId(0))..).next().copied()
+    }
+
+    fn reached(&self, covered: &Covered, life: Incarnation) -> Option<RequestId> {
+        let end = (life, covered.counter(life), RequestId(u64::MAX));
+        self.by_dot.range((life, 0, RequestId(0))..=end).next().map(|&(.., id)| id)
     }
 
     /// Requests whose time is over, up to so many.
