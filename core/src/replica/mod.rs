@@ -307,7 +307,11 @@ impl<R: Rules> Replica<R> {
             }
         }
         self.covered.join_dot(op.dot);
-        if self.loose_rows { self.waiting.note_all() } else { self.waiting.note(op.dot.incarnation) }
+        if self.loose_rows {
+            self.waiting.note_all()
+        } else {
+            self.waiting.note(op.dot.incarnation)
+        }
         self.shared = None;
         self.clock = self.rules.follow(self.clock, op.hlc, self.now.wall);
         self.emit(Event::Applied(op.dot));

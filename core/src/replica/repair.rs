@@ -120,7 +120,9 @@ impl<R: Rules> Replica<R> {
             return None;
         }
         let gives = |id: PeerId, life| self.peer_covers(id, life, self.covered.counter(life) + 1);
-        self.turn(|id| self.gaps.since(due).any(|life| gives(id, life)) || !self.rules.forgets_gaps() && has_missing(id))
+        self.turn(|id| {
+            self.gaps.since(due).any(|life| gives(id, life)) || !self.rules.forgets_gaps() && has_missing(id)
+        })
     }
 
     /// Of the linked peers that fit, the one whose turn is the longest ago.
