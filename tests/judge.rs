@@ -1,5 +1,6 @@
 //! The judge of histories, judged: against enumeration, against a correct store, and against planted bugs.
 
+mod final_reads;
 mod formats;
 mod litmus;
 mod plain_store;
@@ -386,27 +387,6 @@ fn large_histories_are_classified() {
     assert!(weakest < Level::Causal, "{weakest:?}");
     let found = report.counterexample(&history, Options::default()).expect("it is broken");
     assert!(found.broken().contains(&weakest), "{}", found.prose());
-}
-
-/// Replicas that never agree are named with what they showed.
-#[test]
-fn final_reads_that_differ_are_told() {
-    let mut operations: Vec<Operation> = Vec::new();
-    for (id, value) in [(0, "1"), (1, "2")] {
-        let mut put = Operation::new(id, "a", Action::Put, "x");
-        (put.value, put.status, put.token_out) = (Some(value.into()), 204, Some(format!("t{id}")));
-        operations.push(put);
-    }
-    for (id, value, replica) in [(2, "1", "r0"), (3, "2", "r1")] {
-        let mut read = Operation::new(id, "b", Action::Get, "x");
-        (read.value, read.status, read.replica) = (Some(value.into()), 200, replica.into());
-        (read.token_in, read.merged_from) = (Some("t0".into()), vec!["t1".into()]);
-        operations.push(read);
-    }
-    let history = History::of(&operations).expect("a history");
-    let report = judge(&history, Options::default()).expect("it fits together");
-    let told = report.disagreement(&history).expect("they differ");
-    assert!(told.contains("GET x: 1 at r0 [id 2]") && told.contains("GET x: 2 at r1 [id 3]"), "{told}");
 }
 
 /// A 304 whose version nobody answered for says that something was there.
