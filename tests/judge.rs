@@ -28,6 +28,7 @@ fn random_history(choices: &[Choices]) -> Vec<Operation> {
     let puts: Vec<usize> = (0..choices.len()).filter(|&at| action(choices[at].0) == Action::Put).collect();
     for (at, &(kind, _, token, answer, set, more)) in choices.iter().enumerate() {
         let mut operation = Operation::new(at as u64, "c", action(kind), keys[at]);
+        operation.replica = ["", "", "r0", "r1"][kind as usize / 5 % 4].into();
         let tokens: Vec<String> = history.iter().filter_map(|earlier| earlier.token_out.clone()).collect();
         if !tokens.is_empty() && token % 4 != 0 {
             // The latest token most often, so that sessions form.
@@ -109,7 +110,18 @@ fn bent((kind, _, token, answer, set, more): Choices) -> Choices {
     } else {
         13
     };
-    (if is_read { 0 } else { 2 }, 0, token, answer, if set == 0 { 1 } else { set }, more)
+    (if is_read { 0 } else { 2 } + kind / 10 * 5, 0, token, answer, if set == 0 { 1 } else { set }, more)
+}
+
+/// Choices bent towards values that are deleted, found missing, and found again.
+fn vanishing((kind, key, token, answer, set, more): Choices) -> Choices {
+    let kind = [0, 0, 0, 2, 4][kind as usize % 5] + kind / 10 * 5;
+    let token = match token % 5 {
+        0 => 0,
+        1 => 1 + more / 4 * 4,
+        _ => 2,
+    };
+    (kind, u8::from(key % 8 == 0) * 2, token, [7, 7, 13, 4, 1][answer as usize % 5], set, more)
 }
 
 /// A story of the litmus suite in which some operations are answered or sent otherwise.
@@ -182,7 +194,9 @@ fn both_judges_agree() {
     let retold = changes.prop_map(move |(story, changes): (prop::sample::Index, Vec<_>)| {
         retold(story.get(stories.as_slice()).as_slice(), &changes)
     });
-    let histories = prop_oneof![random, bent, retold, any::<u64>().prop_map(stored_history)];
+    let vanishing =
+        prop::collection::vec(any::<Choices>().prop_map(vanishing), 4..=7).prop_map(|choices| random_history(&choices));
+    let histories = prop_oneof![random, bent, vanishing, retold, any::<u64>().prop_map(stored_history)];
     runner
         .run(&histories, |history| {
             compare(&history, &counts)?;
@@ -413,4 +427,16 @@ fn a_counterexample_tells_its_story() {
     println!("{prose}\n{}", found.diagram());
     assert!(prose.contains("c2 (GET x: 1) showed x=1, written by a1."), "{prose}");
     assert!(prose.contains("b1 returned what a2 wrote"), "{prose}");
+}
+
+/// A delete that would explain a 404 is named with what speaks against it.
+#[test]
+fn what_a_404_excludes_is_told() {
+    let mut stories = litmus::litmus().into_iter().flatten();
+    let story = stories.find(|story| story.name == "nothing-and-then-something").expect("it is in the suite");
+    let history = History::of(&story.operations).expect("a history");
+    let report = judge(&history, Options::default()).expect("it fits together");
+    let prose = report.counterexample(&history, Options::default()).expect("it is broken").prose();
+    println!("{prose}");
+    assert!(prose.contains("would have removed what c3 showed later, too"), "{prose}");
 }

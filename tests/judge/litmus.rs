@@ -67,6 +67,7 @@ fn told<'a>(name: &str, lines: &[&str], rest: &mut std::iter::Peekable<impl Iter
 }
 
 fn litmus_operation(name: &str, line: &str, earlier: &[Operation]) -> Operation {
+    let (line, replica) = line.split_once(" @").unwrap_or((line, ""));
     let (line, sent) = line.split_once(" <").map_or((line, None), |(line, sent)| (line, Some(sent)));
     let words: Vec<&str> = line.split_whitespace().collect();
     let [label, verb, what, rest @ ..] = words.as_slice() else { panic!("{name}: {line:?} is no operation") };
@@ -80,6 +81,7 @@ fn litmus_operation(name: &str, line: &str, earlier: &[Operation]) -> Operation 
     let session = &label[..1];
     let mut operation = Operation::new(earlier.len() as u64, session, action, key);
     operation.value = value.map(str::to_owned);
+    operation.replica = replica.into();
     let last = earlier.iter().rev().find(|earlier| earlier.client == session && earlier.token_out.is_some());
     match sent {
         None => operation.token_in = last.and_then(|last| last.token_out.clone()),

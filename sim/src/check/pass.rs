@@ -3,6 +3,7 @@
 //! The walk follows "What is right" of the design. In an event's past it looks, per chain, for the last write of the
 //! event's key; earlier writes of the chain are before it, so they need no look of their own.
 
+use super::guarantees::Demands;
 use super::history::NONE;
 use super::index::Cursors;
 use super::problem::{Edge, Node, PUT, Problem, View, WINNER};
@@ -81,8 +82,8 @@ struct Ahead {
     next: u32,
 }
 
-/// Which writes each event must have in its past: for one session guarantee, or all of the past.
-pub(crate) type Must<'a> = Option<&'a [Vec<Node>]>;
+/// What one session guarantee demands; nothing where all of the past is asked about.
+pub(crate) type Must<'a> = Option<&'a Demands>;
 
 struct Walker<'a, T> {
     problem: &'a Problem,
@@ -221,8 +222,8 @@ impl<T: Cell> Walker<'_, T> {
             }
         }
         if let Some(must) = self.must {
-            self.writes.extend_from_slice(&must[event as usize]);
-            self.puts.extend(must[event as usize].iter().filter(|&&node| self.problem.is(node, PUT)));
+            self.writes.extend_from_slice(&must.writes[event as usize]);
+            self.puts.extend(must.writes[event as usize].iter().filter(|&&node| self.problem.is(node, PUT)));
         }
     }
 
@@ -242,11 +243,13 @@ impl<T: Cell> Walker<'_, T> {
         let shown = self.problem.shown(event);
         match self.must {
             None => self.deletes.iter().chain(shown).any(|&write| self.before(put, write)),
-            Some(_) => {
+            Some(must) => {
                 let spares = |write: Node| !shown.iter().any(|&shown| self.before(shown, write));
                 let removed =
                     |write: Node| self.before(put, write) && reached(self.problem, &self.walk.rows, put, write);
-                self.deletes.iter().any(|&delete| spares(delete) && removed(delete))
+                let later = &must.shown_later[event as usize];
+                let stays = |delete: Node| !later.iter().any(|&shown| self.before(shown, delete));
+                self.deletes.iter().any(|&delete| spares(delete) && removed(delete) && stays(delete))
                     || shown.iter().any(|&member| spares(member) && removed(member))
             }
         }

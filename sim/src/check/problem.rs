@@ -72,6 +72,8 @@ impl std::error::Error for Unreadable {}
 pub(crate) struct Problem {
     pub(crate) operations: usize,
     pub(crate) key: Vec<u32>,
+    /// Where each operation was answered, [`NONE`] if that has no name; empty where guarantees are not judged.
+    pub(crate) replica: Vec<u32>,
     pub(crate) flags: Vec<u8>,
     pub(crate) lineage: Lineage,
     shown_start: Vec<u32>,
@@ -118,6 +120,7 @@ impl Problem {
         let mut problem = Self {
             operations: history.len(),
             key: history.key.clone(),
+            replica: if nodes > super::guarantees::NODES_MAX { Vec::new() } else { named_replicas(history) },
             flags: vec![0; nodes],
             lineage,
             shown_start: Vec::with_capacity(nodes + 1),
@@ -261,6 +264,12 @@ impl Problem {
         (self.nonsense, self.unexplained_reads) = (views.nonsense, views.unexplained);
         Ok(())
     }
+}
+
+/// The replica of each operation, [`NONE`] where it is empty.
+fn named_replicas(history: &History) -> Vec<u32> {
+    let unnamed = history.replicas.find("");
+    history.replica.iter().map(|&replica| if Some(replica) == unnamed { NONE } else { replica }).collect()
 }
 
 /// The first writes after events that were asked about; all are forgotten when they become too many.

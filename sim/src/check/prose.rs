@@ -269,6 +269,11 @@ impl Counterexample {
         if self.problem.shown(event).iter().any(|&shown| before(shown, write)) {
             return format!("{name} would have removed what {} showed, too", self.name(event));
         }
+        let returns = |shown: Node| shown == put || before(shown, write);
+        let mut later = (0..self.problem.operations as Node).filter(|&other| before(event, other));
+        if let Some(later) = later.find(|&other| self.problem.shown(other).iter().any(|&shown| returns(shown))) {
+            return format!("{name} would have removed what {} showed later, too", self.name(later));
+        }
         if self.problem.view(write) == View::Exact && !self.problem.shown(write).contains(&put) {
             return format!("{name} says that it replaced something else");
         }

@@ -8,12 +8,12 @@
 use super::arbitration;
 use super::candidates::{Explanation, Growth, explanations, removers};
 use super::dive::dive;
-use super::guarantees;
+use super::guarantees::{self, Demands};
 use super::order;
 use super::pass::{Break, Debt, Losing, Must, Walk, walk};
-use super::problem::{Edge, Node, Problem};
+use super::problem::{DELETE, Edge, Node, Problem};
 use super::proof::Proof;
-use super::rows::Cell;
+use super::rows::{Cell, Rows};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
@@ -148,13 +148,19 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
     let must = match level {
         Level::Causal | Level::Convergent => None,
         Level::ReadYourWrites | Level::MonotonicReads | Level::MonotonicWrites | Level::WritesFollowReads => {
-            match guarantees::must(problem, level) {
-                Some(must) => Some(must),
+            let mut holds = |weaker: Level| matches!(decide(problem, weaker, budget), Decision::Fine(_));
+            let held = match level {
+                Level::MonotonicReads => holds(Level::ReadYourWrites),
+                Level::WritesFollowReads => holds(Level::ReadYourWrites) && holds(Level::MonotonicReads),
+                Level::ReadYourWrites | Level::MonotonicWrites | Level::Causal | Level::Convergent => false,
+            };
+            match guarantees::demands(problem, level, held) {
+                Some(demands) => Some(demands),
                 None => return Decision::Unknown,
             }
         }
     };
-    let must = must.as_deref();
+    let must = must.as_ref();
     match longest {
         0..=0xff => Search::<u8>::new(problem, level, must, budget).run(),
         0x100..=0xffff => Search::<u16>::new(problem, level, must, budget).run(),
@@ -273,6 +279,7 @@ impl<'a, T: Cell> Search<'a, T> {
             let known = case.edges.len();
             for &debt in &walk.debts {
                 let mut ways = explanations(self.problem, &walk.rows, debt);
+                ways.retain(|way| self.must.is_none_or(|must| stays(self.problem, &walk.rows, must, debt, way)));
                 match ways.len() {
                     0 => return Settled::Broken(without(debt), forced),
                     1 => {
@@ -345,6 +352,14 @@ impl<'a, T: Cell> Search<'a, T> {
         cases.extend(ways.into_iter().map(|way| case.with(&way.edges)));
         Arbitrated::Cases(Break::Arbitration(cycle), cases)
     }
+}
+
+/// Whether a put that was removed like this stays removed wherever that must be known.
+fn stays<T: Cell>(problem: &Problem, rows: &Rows<T>, must: &Demands, debt: Debt, way: &Explanation) -> bool {
+    let Debt::Removed { put, event } = debt else { return true };
+    let before = |a: Node, b: Node| rows.before(problem, a, b);
+    let removed = |shown: Node| shown == put || before(shown, put) || before(shown, way.write);
+    !problem.is(way.write, DELETE) || !must.shown_later[event as usize].iter().any(|&shown| removed(shown))
 }
 
 pub(crate) enum Arbitrated {

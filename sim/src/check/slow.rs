@@ -14,6 +14,8 @@ pub const OPERATIONS_MAX: usize = 12;
 /// What one operation means.
 struct Event {
     key: String,
+    /// Where it was answered; empty if that has no name.
+    replica: String,
     is_put: bool,
     is_delete: bool,
     /// These puts were shown.
@@ -44,6 +46,8 @@ struct Slow {
     happens_before: Matrix,
     /// For each level whether some order explains everything.
     explained: [bool; 6],
+    /// The same for the guarantees when what replicas surely held counts as seen.
+    explained_held: [bool; 6],
     /// The pairs of events whose visibility is to be decided.
     pairs: Vec<(usize, usize)>,
 }
@@ -85,10 +89,10 @@ pub fn judge(history: &[Operation]) -> [Verdict; 6] {
     }
     let related = |a: usize, b: usize| events[a].key == events[b].key && (events[a].is_write() || events[b].is_write());
     let pairs = (0..count).flat_map(|b| (0..b).map(move |a| (a, b))).filter(|&(a, b)| related(a, b)).collect();
-    let mut slow = Slow { events, lineage, happens_before, explained: [false; 6], pairs };
+    let mut slow = Slow { events, lineage, happens_before, explained: [false; 6], explained_held: [false; 6], pairs };
     let visible = slow.happens_before.clone();
     slow.enumerate(&visible, &vec![vec![false; count]; count], 0);
-    slow.explained.map(|explained| if explained { Verdict::Fine } else { Verdict::Broken })
+    slow.verdicts().map(|is_fine| if is_fine { Verdict::Fine } else { Verdict::Broken })
 }
 
 /// The verdicts when no order can exist: the guarantees have nothing to be asked about.
@@ -118,6 +122,7 @@ fn close(matrix: &mut Matrix) {
 fn event(history: &[Operation], operation: &Operation) -> Option<Event> {
     let mut event = Event {
         key: operation.key.clone(),
+        replica: operation.replica.clone(),
         is_put: false,
         is_delete: false,
         shown: Vec::new(),
@@ -185,9 +190,19 @@ fn event(history: &[Operation], operation: &Operation) -> Option<Event> {
 }
 
 impl Slow {
+    /// What replicas surely held counts as seen only where no weaker guarantee is broken.
+    fn verdicts(&self) -> [bool; 6] {
+        let mut fine = self.explained;
+        let (your_writes, reads) = (Level::ReadYourWrites as usize, Level::MonotonicReads as usize);
+        let follow = Level::WritesFollowReads as usize;
+        fine[reads] &= !fine[your_writes] || self.explained_held[reads];
+        fine[follow] &= !fine[your_writes] || !fine[reads] || self.explained_held[follow];
+        fine
+    }
+
     /// Every order that contains `visible`, decides all pairs, and leaves those apart that `apart` names.
     fn enumerate(&mut self, visible: &Matrix, apart: &Matrix, next: usize) {
-        if self.explained == [true; 6] {
+        if self.explained == [true; 6] && self.explained_held == [true; 6] {
             return;
         }
         let Some(&(a, b)) = self.pairs.get(next) else {
@@ -214,17 +229,21 @@ impl Slow {
 
     fn examine(&mut self, visible: &Matrix) {
         for (at, level) in Level::ALL.into_iter().enumerate() {
-            if !self.explained[at] {
-                self.explained[at] = match level {
-                    Level::Causal => self.shows_what_it_must(visible),
-                    Level::Convergent => {
-                        self.shows_what_it_must(visible) && self.can_arbitrate(visible, &mut Vec::new())
-                    }
-                    Level::ReadYourWrites
-                    | Level::MonotonicReads
-                    | Level::MonotonicWrites
-                    | Level::WritesFollowReads => self.guarantees(level, visible),
-                };
+            self.explained[at] = self.explained[at] || self.explains(level, false, visible);
+            // A weaker level that is broken was not asked in vain: what counts is whether any order explains all.
+            self.explained_held[at] = self.explained_held[at] || self.explains(level, true, visible);
+        }
+    }
+
+    fn explains(&self, level: Level, held: bool, visible: &Matrix) -> bool {
+        match level {
+            Level::Causal => held || self.shows_what_it_must(visible),
+            Level::Convergent => {
+                held || self.shows_what_it_must(visible) && self.can_arbitrate(visible, &mut Vec::new())
+            }
+            Level::ReadYourWrites | Level::MonotonicWrites if held => true,
+            Level::ReadYourWrites | Level::MonotonicReads | Level::MonotonicWrites | Level::WritesFollowReads => {
+                self.guarantees(level, held, visible)
             }
         }
     }
@@ -272,32 +291,67 @@ impl Slow {
         false
     }
 
+    fn is_one_replica(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (&self.events[a].replica, &self.events[b].replica);
+        a == b || a.is_empty() || b.is_empty()
+    }
+
+    /// What the session had been shown at the replica of this event, by itself at last.
+    fn seen(&self, event: usize) -> impl Iterator<Item = usize> {
+        let there =
+            move |&other: &usize| other == event || self.lineage[other][event] && self.is_one_replica(other, event);
+        (0..self.events.len()).filter(there).flat_map(|other| self.events[other].shown.iter().copied())
+    }
+
+    /// Whether a write was made by a session that knew this operation, or had read a write of which that is so, and
+    /// so on.
+    fn follows(&self, operation: usize, write: usize) -> bool {
+        let past = || (0..self.events.len()).filter(|&earlier| self.lineage[earlier][write]);
+        self.lineage[operation][write]
+            || past().any(|read| self.events[read].shown.iter().any(|&put| self.follows(operation, put)))
+    }
+
+    /// Whether a write was made after a read of this put, by its session, or by that of what it had read, and so on.
+    fn answers(&self, put: usize, write: usize) -> bool {
+        (0..self.events.len()).any(|read| self.events[read].shown.contains(&put) && self.follows(read, write))
+    }
+
     /// Whether the guarantee demands that the event has the write in its past.
-    fn demands(&self, level: Level, write: usize, event: usize) -> bool {
+    fn demands(&self, level: Level, held: bool, write: usize, event: usize) -> bool {
         let shown = &self.events[event].shown;
-        // All that the session has seen so far.
-        let session = (0..self.events.len()).filter(|&other| other == event || self.lineage[other][event]);
-        let mut seen = session.flat_map(|other| self.events[other].shown.iter().copied());
-        let read_before = |write: usize, event: usize| {
-            (0..self.events.len())
-                .any(|reader| self.events[reader].shown.contains(&write) && self.lineage[reader][event])
-        };
+        let was_shown = |to: usize| self.events[to].shown.contains(&write);
+        let there = || (0..self.events.len()).filter(|&at| self.lineage[at][event] && self.is_one_replica(at, event));
         let shows_both =
             |first: &dyn Fn(usize) -> bool| shown.contains(&write) && shown.iter().any(|&other| first(other));
+        let is_held = |shown: bool| held && there().any(|at| at == write || shown && was_shown(at));
         match level {
             Level::ReadYourWrites => self.lineage[write][event],
-            Level::MonotonicReads => read_before(write, event),
+            Level::MonotonicReads => {
+                is_held(false) || (0..self.events.len()).any(|read| was_shown(read) && self.lineage[read][event])
+            }
             Level::MonotonicWrites => {
-                seen.any(|seen| self.lineage[write][seen]) || shows_both(&|other| self.lineage[other][write])
+                self.seen(event).any(|seen| self.lineage[write][seen])
+                    || shows_both(&|other| self.lineage[other][write])
             }
             Level::WritesFollowReads => {
-                seen.any(|seen| read_before(write, seen)) || shows_both(&|other| read_before(other, write))
+                is_held(true)
+                    || self.seen(event).any(|seen| self.answers(write, seen))
+                    || shows_both(&|other| self.answers(other, write))
             }
             Level::Causal | Level::Convergent => false,
         }
     }
 
-    fn guarantees(&self, level: Level, visible: &Matrix) -> bool {
+    /// Whether the guarantee demands that the second event knows what the first one knew.
+    fn hands_on(&self, level: Level, first: usize, second: usize) -> bool {
+        match level {
+            Level::MonotonicReads => self.lineage[first][second],
+            Level::WritesFollowReads => first != second && self.seen(second).any(|seen| self.follows(first, seen)),
+            Level::ReadYourWrites | Level::MonotonicWrites | Level::Causal | Level::Convergent => false,
+        }
+    }
+
+    fn guarantees(&self, level: Level, held: bool, visible: &Matrix) -> bool {
         let count = self.events.len();
         let demanded = |write: usize, at: usize| {
             let (written, event) = (&self.events[write], &self.events[at]);
@@ -305,14 +359,23 @@ impl Slow {
                 && event.has_view()
                 && written.key == event.key
                 && write != at
-                && self.demands(level, write, at)
+                && self.demands(level, held, write, at)
+        };
+        // A delete that was seen once may not be unseen where that must be known.
+        let stays = |remover: usize, at: usize| {
+            let brings_back = |later: usize| {
+                self.events[later].key == self.events[at].key
+                    && self.events[later].shown.iter().any(|&shown| visible[shown][remover])
+                    && self.hands_on(level, at, later)
+            };
+            self.events[remover].is_put || !(0..count).any(brings_back)
         };
         let respected = |write: usize, at: usize| {
             let event = &self.events[at];
             let hides_none = !event.shown.iter().any(|&shown| visible[shown][write]);
-            let excused = || (0..count).any(|remover| self.removes(visible, remover, write, at));
+            let excuses = |remover: usize| self.removes(visible, remover, write, at) && stays(remover, at);
             let needs_excuse = event.exact && self.events[write].is_put && !event.shown.contains(&write);
-            hides_none && (!needs_excuse || excused())
+            hides_none && (!needs_excuse || (0..count).any(excuses))
         };
         (0..count).all(|write| (0..count).all(|at| !demanded(write, at) || respected(write, at)))
     }
