@@ -31,6 +31,8 @@ mod cuts;
 mod driver;
 #[path = "process/frames.rs"]
 mod frames;
+#[path = "process/leavers.rs"]
+mod leavers;
 #[path = "process/lone.rs"]
 mod lone;
 #[path = "process/lost_writes.rs"]
@@ -41,6 +43,8 @@ mod membership;
 mod network;
 #[path = "process/newcomer.rs"]
 mod newcomer;
+#[path = "process/odd_http.rs"]
+mod odd_http;
 #[path = "process/pauses.rs"]
 mod pauses;
 #[path = "process/replicas.rs"]
@@ -76,6 +80,7 @@ const TESTS: &[Test] = &[
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
     Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),
     Test::new("bad_requests_change_nothing", Pace::Busy, Needs::Nothing, bad_input::requests),
+    Test::new("odd_http_is_answered", Pace::Busy, Needs::Nothing, odd_http::requests),
     Test::new("bad_metadata_changes_nothing", Pace::Busy, Needs::Nothing, bad_metadata::requests),
     Test::new("bad_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::bad_frames),
     Test::new("replayed_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::replayed_frames),
@@ -86,6 +91,8 @@ const TESTS: &[Test] = &[
     Test::new("cut_silent_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::silent),
     Test::new("cut_longer_than_suspicion", Pace::Timed, Needs::PacketFilter, cuts::long),
     Test::new("cut_then_prefer_wait", Pace::Timed, Needs::PacketFilter, cuts::prefer_wait),
+    Test::new("half_closed_clients_are_answered", Pace::Timed, Needs::PacketFilter, leavers::half_closed),
+    Test::new("leavers_free_their_places", Pace::Timed, Needs::Nothing, leavers::gone),
     Test::new("budget_first_data", Pace::Timed, Needs::Nothing, budgets::first_data),
     Test::new("budget_visible", Pace::Timed, Needs::Nothing, budgets::visible),
     Test::new("budget_killed_and_restarted", Pace::Timed, Needs::Nothing, budgets::killed_and_restarted),

@@ -107,29 +107,26 @@ fn builder<T>(service: &Service<T>) -> Rc<http1::Builder> {
         .max_header_size(head_bytes_max)
         .max_buf_size(head_bytes_max.max(READ_BYTES_MAX))
         // The sweep of connections does that, and tells idle ones from slow ones.
-        .header_read_timeout(None);
+        .header_read_timeout(None)
+        // A client that sends nothing more still reads; the sweep finds those that left.
+        .half_close(true);
     Rc::new(builder)
 }
 
 fn admit<T: Wire + 'static>(stream: TcpStream, service: &Rc<Service<T>>, builder: &Rc<http1::Builder>) {
-    let Some(registered) = service.connections.admit(service.node.metrics()) else { return };
     // Small answers must not wait for the acknowledgement of earlier ones.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection ended before it began");
         return;
     }
+    let Some(registered) = service.connections.admit(stream, service.node.metrics()) else { return };
     let id = registered.id();
-    let task = tokio::task::spawn_local(serve(stream, registered, service.clone(), builder.clone()));
+    let task = tokio::task::spawn_local(serve(registered, service.clone(), builder.clone()));
     service.connections.bind(id, task.abort_handle());
 }
 
-async fn serve<T: Wire + 'static>(
-    stream: TcpStream,
-    registered: Registered,
-    service: Rc<Service<T>>,
-    builder: Rc<http1::Builder>,
-) {
-    let stream = Watched::new(stream, registered.connection());
+async fn serve<T: Wire + 'static>(registered: Registered, service: Rc<Service<T>>, builder: Rc<http1::Builder>) {
+    let stream = Watched::of(registered.connection());
     let connection = registered.connection().clone();
     let handler = service_fn(move |request| service.serve(request, &connection));
     if let Err(error) = builder.serve_connection(stream, handler).with_upgrades().await {

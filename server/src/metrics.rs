@@ -17,32 +17,36 @@ pub(crate) enum Counted {
     Put,
     /// `DELETE /kvs/<key>`.
     Delete,
+    /// `HEAD /kvs/<key>`.
+    Head,
     /// `/view`, whatever the method.
     View,
     /// `/health`, `/ready`, `/metrics` and `/replica/state`.
     Diagnostics,
     /// `/replica/...`: peers that connect.
     Peer,
-    /// Unknown paths and methods.
+    /// Unknown paths and methods, and OPTIONS.
     Other,
 }
 
 impl Counted {
-    const ALL: [(Self, &str, &str); 7] = [
+    const ALL: [(Self, &str, &str); 8] = [
         (Self::Get, "/kvs/{key}", "GET"),
         (Self::Put, "/kvs/{key}", "PUT"),
         (Self::Delete, "/kvs/{key}", "DELETE"),
+        (Self::Head, "/kvs/{key}", "HEAD"),
         (Self::View, "/view", "any"),
-        (Self::Diagnostics, "diagnostics", "GET"),
+        (Self::Diagnostics, "diagnostics", "any"),
         (Self::Peer, "/replica", "any"),
         (Self::Other, "other", "any"),
     ];
 }
 
 /// Statuses that are counted one by one; the last place takes all others.
-const STATUSES: [(u16, &str); 16] = [
+const STATUSES: [(u16, &str); 20] = [
     (200, "200"),
     (201, "201"),
+    (204, "204"),
     (101, "101"),
     (304, "304"),
     (400, "400"),
@@ -52,10 +56,13 @@ const STATUSES: [(u16, &str); 16] = [
     (409, "409"),
     (412, "412"),
     (413, "413"),
+    (415, "415"),
     (424, "424"),
     (426, "426"),
     (500, "500"),
+    (501, "501"),
     (503, "503"),
+    (505, "505"),
     (0, "other"),
 ];
 
@@ -108,6 +115,7 @@ pub(crate) struct Metrics {
     wall_clock_untrusted: Cell<bool>,
     pub(crate) connections_accepted: Cell<u64>,
     pub(crate) connections_evicted: Cell<u64>,
+    pub(crate) connections_left: Cell<u64>,
     pub(crate) connections_refused: Cell<u64>,
     pub(crate) connections_timed_out: Cell<u64>,
     /// Times that the operating system had no connection to give, out of descriptors most likely.
@@ -143,6 +151,7 @@ impl Metrics {
             wall_clock_untrusted: Cell::default(),
             connections_accepted: Cell::default(),
             connections_evicted: Cell::default(),
+            connections_left: Cell::default(),
             connections_refused: Cell::default(),
             connections_timed_out: Cell::default(),
             accepts_failed: Cell::default(),
@@ -202,6 +211,7 @@ impl Metrics {
         let connections = [
             ("accepted", &self.connections_accepted),
             ("evicted", &self.connections_evicted),
+            ("left", &self.connections_left),
             ("refused", &self.connections_refused),
             ("timed_out", &self.connections_timed_out),
             ("accept_failed", &self.accepts_failed),

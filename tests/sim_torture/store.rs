@@ -83,8 +83,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, at: usize) {
         let Response(status, body) = state.lock().expect("no handler panics").answer(at, &request);
         let is_page = flaw == Flaw::Careless && status >= 400;
         let body = if is_page { format!("<html><h1>{status}</h1></html>") } else { body };
-        let allow = if status == 405 { "allow: GET, PUT, DELETE\r\n" } else { "" };
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{allow}\r\n", body.len());
+        let allow = if status == 405 || status == 204 { "allow: GET, HEAD, PUT, DELETE, OPTIONS\r\n" } else { "" };
+        let length = if status == 204 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        let head = format!("HTTP/1.1 {status} X\r\n{length}{allow}\r\n");
         let body = if request.method == "HEAD" { "" } else { &body };
         if stream.write_all((head + body).as_bytes()).is_err() {
             return;
@@ -144,9 +145,12 @@ impl State {
         if key.is_none() && path != "/view" {
             return error(404, "no such path");
         }
-        if !["GET", "PUT", "DELETE"].contains(&request.method.as_str()) {
-            return error(405, "no such method");
-        }
+        let method = match request.method.as_str() {
+            "OPTIONS" => return Response(204, String::new()),
+            "HEAD" => "GET",
+            method @ ("GET" | "PUT" | "DELETE") => method,
+            _ => return error(405, "no such method"),
+        };
         let key = key.map(decoded);
         if key.as_ref().is_some_and(|key| key.chars().count() > 50) {
             return error(400, "Key is too long");
@@ -156,8 +160,8 @@ impl State {
             return error(400, "the body is no JSON object");
         };
         match key {
-            None => self.answer_view(&request.method, &members),
-            Some(key) => self.answer_key(at, &request.method, &key, &members),
+            None => self.answer_view(method, &members),
+            Some(key) => self.answer_key(at, method, &key, &members),
         }
     }
 

@@ -1,25 +1,30 @@
-//! One client connection: what it is doing, since when, and the stream that tells.
+//! One client connection: what it is doing, and since when.
 //!
 //! Invariant: a phase is entered together with the tick at which it must be over.
 
 use super::TICK;
+use super::raw::{Line, Lines};
 use crate::settings::Limits;
-use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use std::cell::{Cell, RefCell};
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// So long an ended connection is still read from, so that its last answer is not destroyed by a reset.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// An answer must be taken at no less than this many bytes a second, on top of the time for any answer.
 pub(super) const READER_BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// So long a client that ended its sending side, or sent more than is read, is believed to be there. Then it is asked.
+const BELIEVED: Duration = Duration::from_secs(2);
+
+/// An interim answer, which every client of HTTP/1.1 passes over. One that is gone answers it with a reset.
+const ARE_YOU_THERE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 const NEVER: u32 = u32::MAX;
 
@@ -51,6 +56,7 @@ pub(super) struct Rhythm {
     body: u32,
     idle: u32,
     answer: u32,
+    line_bytes_max: usize,
 }
 
 /// The phase of one connection. Written by its own task only; atomic because hyper wants `Send` streams.
@@ -60,6 +66,12 @@ pub(super) struct Pulse {
     phase: AtomicU8,
     since: AtomicU32,
     deadline: AtomicU32,
+    /// Bytes of an answer may still be on their way to the socket.
+    writes: AtomicBool,
+    /// A peer took the connection over.
+    upgraded: AtomicBool,
+    lines: Mutex<Lines>,
+    has_lines: AtomicBool,
 }
 
 impl Rhythm {
@@ -70,12 +82,13 @@ impl Rhythm {
             body: ticks(limits.body_time_max),
             idle: ticks(limits.idle_time_max),
             answer: ticks(limits.answer_time_max),
+            line_bytes_max: limits.head_bytes_max.min(64 << 10),
         }
     }
 }
 
 impl Pulse {
-    fn enter(&self, phase: Phase, ticks: u32) {
+    pub(super) fn enter(&self, phase: Phase, ticks: u32) {
         let now = self.rhythm.now.load(Relaxed);
         self.phase.store(phase as u8, Relaxed);
         self.since.store(now, Relaxed);
@@ -94,7 +107,7 @@ impl Pulse {
         self.deadline.load(Relaxed) <= now
     }
 
-    fn is(&self, phase: Phase) -> bool {
+    pub(super) fn is(&self, phase: Phase) -> bool {
         self.phase.load(Relaxed) == phase as u8
     }
 
@@ -104,10 +117,43 @@ impl Pulse {
         }
     }
 
+    pub(super) fn on_write(&self) {
+        self.writes.store(true, Relaxed);
+    }
+
     pub(super) fn on_flushed(&self) {
+        self.writes.store(false, Relaxed);
         if self.is(Phase::Answer) {
             self.enter(Phase::Idle, self.rhythm.idle);
         }
+    }
+}
+
+impl Pulse {
+    pub(super) fn line_bytes_max(&self) -> usize {
+        self.rhythm.line_bytes_max
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Relaxed)
+    }
+
+    /// These request lines came, one of them with a `#`; as a rule none.
+    pub(super) fn on_lines(&self, found: Vec<Line>) {
+        if found.is_empty() && !self.has_lines.load(Relaxed) {
+            return;
+        }
+        let mut lines = self.lines();
+        lines.replace(found);
+        self.has_lines.store(!lines.is_empty(), Relaxed);
+    }
+
+    fn has_fragment(&self, method: &str, path_and_query: &str) -> bool {
+        self.has_lines.load(Relaxed) && self.lines().take(method, path_and_query)
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,22 +165,104 @@ pub(super) fn ticks(duration: Duration) -> u32 {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) pulse: Arc<Pulse>,
+    pub(super) stream: Arc<TcpStream>,
     body_reader: RefCell<Option<Waker>>,
     body_is_late: Cell<bool>,
     surplus: bool,
+    waits: Cell<Option<Wait>>,
+    /// The tick since which the client may be gone for all that the socket shows.
+    doubted_since: Cell<Option<u32>>,
+    asked: Cell<bool>,
+}
+
+/// A request waits at the replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wait {
+    /// Its client passes over interim answers.
+    interim: bool,
+}
+
+/// Is the client of a request that waits still there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// For all that is known.
+    There,
+    /// Nothing can be sent to it any more.
+    Gone,
 }
 
 impl Connection {
     /// One that has just been accepted.
-    pub(super) fn new(rhythm: Arc<Rhythm>, surplus: bool) -> Self {
+    pub(super) fn new(stream: TcpStream, rhythm: Arc<Rhythm>, surplus: bool) -> Self {
         let pulse = Pulse {
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU32::new(0),
             deadline: AtomicU32::new(NEVER),
             rhythm,
+            writes: AtomicBool::default(),
+            upgraded: AtomicBool::default(),
+            lines: Mutex::default(),
+            has_lines: AtomicBool::default(),
         };
         pulse.enter(Phase::Idle, pulse.rhythm.idle);
-        Self { pulse: Arc::new(pulse), body_reader: RefCell::default(), body_is_late: Cell::default(), surplus }
+        Self {
+            pulse: Arc::new(pulse),
+            stream: Arc::new(stream),
+            body_reader: RefCell::default(),
+            body_is_late: Cell::default(),
+            surplus,
+            waits: Cell::default(),
+            doubted_since: Cell::default(),
+            asked: Cell::default(),
+        }
+    }
+
+    /// Had this request's target a `#`? To be asked once of each request, in order.
+    pub(crate) fn has_fragment(&self, method: &str, path_and_query: &str) -> bool {
+        self.pulse.has_fragment(method, path_and_query)
+    }
+
+    /// A peer takes the connection over: what comes is no HTTP any more.
+    pub(crate) fn on_upgrade(&self) {
+        self.pulse.upgraded.store(true, Relaxed);
+    }
+
+    /// The request waits at the replica until what this gives is dropped. `interim`: its client passes over interim
+    /// answers.
+    pub(crate) fn on_waiting(&self, interim: bool) -> impl Drop + '_ {
+        self.waits.set(Some(Wait { interim }));
+        self.doubted_since.set(None);
+        self.asked.set(false);
+        Waiting(self)
+    }
+
+    /// Is the client still there, if a request of it waits? To be asked once per tick.
+    ///
+    /// The HTTP library does not look at the socket while a request is worked on: the end of what a client sends is not
+    /// the end of the client. Whether a client that ended its sending side went away altogether shows only when something
+    /// is sent to it; the same holds for one that sent more than the buffers take, whose end stands behind that.
+    pub(super) fn presence(&self) -> Presence {
+        let Some(wait) = self.waits.get() else { return Presence::There };
+        let now = self.pulse.rhythm.now.load(Relaxed);
+        let both = pin!(self.stream.ready(Interest::READABLE | Interest::WRITABLE));
+        match both.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(ready)) if ready.is_write_closed() => return Presence::Gone,
+            Poll::Ready(Ok(ready)) if ready.is_read_closed() || ready.is_readable() => {}
+            Poll::Ready(Err(_)) => return Presence::Gone,
+            Poll::Ready(Ok(_)) | Poll::Pending => return Presence::There,
+        }
+        let since = self.doubted_since.get().unwrap_or(now);
+        self.doubted_since.set(Some(since));
+        let may_ask = wait.interim && !self.asked.get() && !self.pulse.writes.load(Relaxed);
+        if !may_ask || now.saturating_sub(since) < ticks(BELIEVED) {
+            return Presence::There;
+        }
+        self.asked.set(true);
+        match self.stream.try_write(ARE_YOU_THERE) {
+            Ok(written) if written == ARE_YOU_THERE.len() => Presence::There,
+            // What follows half of an answer would be read as its other half.
+            Ok(_) | Err(_) => Presence::Gone,
+        }
     }
 
     /// Was it let in beyond the limit?
@@ -179,84 +307,11 @@ impl Connection {
     }
 }
 
-/// The stream of one connection: tells the pulse what moves, and ends without a reset.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    stream: TokioIo<TcpStream>,
-    pulse: Arc<Pulse>,
-}
+/// The wait of [`Connection::on_waiting`].
+struct Waiting<'a>(&'a Connection);
 
-impl Watched {
-    /// A stream whose connection is this one.
-    pub(crate) fn new(stream: TcpStream, connection: &Connection) -> Self {
-        Self { stream: TokioIo::new(stream), pulse: connection.pulse.clone() }
-    }
-
-    fn stream(&mut self) -> Pin<&mut TokioIo<TcpStream>> {
-        Pin::new(&mut self.stream)
-    }
-}
-
-impl Read for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = self.stream().poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = read {
-            self.pulse.on_bytes_read();
-        }
-        read
-    }
-}
-
-impl Write for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.stream().poll_flush(context);
-        if let Poll::Ready(Ok(())) = flushed {
-            self.pulse.on_flushed();
-        }
-        flushed
-    }
-
-    /// Ends the sending side, then reads and forgets what the other side still sends until it ends too: a
-    /// close with unread bytes would reset the connection and could destroy the answer on its way.
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.pulse.is(Phase::Closing) {
-            match self.stream().poll_shutdown(context) {
-                Poll::Ready(Ok(())) => self.pulse.enter(Phase::Closing, ticks(LINGER)),
-                failed @ Poll::Ready(Err(_)) => return failed,
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        let mut scratch = [0_u8; 4_096];
-        for _ in 0..16 {
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match self.stream().poll_read(context, buffer.unfilled()) {
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(context, slices)
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waits.set(None);
     }
 }

@@ -8,20 +8,24 @@
 //! most `connections_max` are registered; an idle connection gives way to a new one.
 
 mod connection;
+mod raw;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use connection::{Connection, Watched};
+pub(crate) use connection::Connection;
+pub(crate) use stream::Watched;
 
 use crate::metrics::{Metrics, count};
 use crate::settings::Limits;
-use connection::{Phase, Rhythm, ticks};
+use connection::{Phase, Presence, Rhythm, ticks};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -89,15 +93,15 @@ impl Connections {
         }
     }
 
-    /// Takes a new connection in, if there is room or can be made; otherwise the stream should be dropped.
-    pub(crate) fn admit(self: &Rc<Self>, metrics: &Metrics) -> Option<Registered> {
+    /// Takes a new connection in, if there is room or can be made; otherwise it is closed.
+    pub(crate) fn admit(self: &Rc<Self>, stream: TcpStream, metrics: &Metrics) -> Option<Registered> {
         let surplus = self.len() >= self.connections_max && !self.evict(metrics);
         if surplus && self.len() >= self.connections_max + SURPLUS_MAX {
             count(&metrics.connections_refused);
             return None;
         }
         count(&metrics.connections_accepted);
-        let connection = Rc::new(Connection::new(self.rhythm.clone(), surplus));
+        let connection = Rc::new(Connection::new(stream, self.rhythm.clone(), surplus));
         if self.len() == 0 {
             self.filled.notify_one();
         }
@@ -176,11 +180,20 @@ impl Connections {
         }
     }
 
-    /// Ends every connection whose phase has lasted too long. To be called once per [`TICK`] while there
-    /// is any.
+    /// Ends every connection whose phase has lasted too long, or whose client left while its request waits. To be
+    /// called once per [`TICK`] while there is any.
     pub(crate) fn sweep(&self, metrics: &Metrics) {
         let now = self.rhythm.now.load(Relaxed) + 1;
         self.rhythm.now.store(now, Relaxed);
+        let gone: Vec<u64> = {
+            let entries = self.entries.borrow();
+            let gone = entries.iter().filter(|(_, entry)| entry.connection.presence() == Presence::Gone);
+            gone.map(|(&id, _)| id).collect()
+        };
+        for id in gone {
+            self.end(id);
+            count(&metrics.connections_left);
+        }
         let is_late = |entry: &Entry| entry.connection.pulse.is_over(now);
         let late: Vec<(u64, Rc<Connection>)> = {
             let entries = self.entries.borrow();

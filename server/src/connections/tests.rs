@@ -4,6 +4,14 @@ use super::connection::READER_BYTES_PER_SECOND;
 use super::*;
 use std::task::Waker;
 
+/// A socket whose other side is gone already.
+fn stream() -> TcpStream {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    TcpStream::from_std(client).unwrap()
+}
+
 fn connections(connections_max: usize) -> (Rc<Connections>, Metrics) {
     let limits = Limits { connections_max, bodies_bytes_max: 100, ..Limits::default() };
     (Connections::new(&limits), Metrics::new())
@@ -13,46 +21,46 @@ fn sweep(connections: &Connections, metrics: &Metrics, time: Duration) {
     (0..ticks(time)).for_each(|_| connections.sweep(metrics));
 }
 
-#[test]
-fn the_longest_idle_gives_way() {
+#[tokio::test]
+async fn the_longest_idle_gives_way() {
     let (all, metrics) = connections(3);
-    let busy = all.admit(&metrics).unwrap();
+    let busy = all.admit(stream(), &metrics).unwrap();
     busy.connection().on_request();
-    let first = all.admit(&metrics).unwrap();
+    let first = all.admit(stream(), &metrics).unwrap();
     all.sweep(&metrics);
-    let second = all.admit(&metrics).unwrap();
+    let second = all.admit(stream(), &metrics).unwrap();
     // The first one did something since, so the second is idle longer.
     first.connection().on_request();
     all.sweep(&metrics);
     first.connection().on_answer(10);
     first.connection().pulse.on_flushed();
-    let third = all.admit(&metrics).unwrap();
+    let third = all.admit(stream(), &metrics).unwrap();
     assert!(!all.entries.borrow().contains_key(&second.id()));
     assert!(all.entries.borrow().contains_key(&first.id()));
     assert_eq!((all.len(), metrics.connections_evicted.get()), (3, 1));
     // Nobody idles: a new one is let in to hear what it wants, and nobody beyond that.
     first.connection().on_request();
     third.connection().on_request();
-    let surplus: Vec<Registered> = (0..SURPLUS_MAX).map(|_| all.admit(&metrics).unwrap()).collect();
+    let surplus: Vec<Registered> = (0..SURPLUS_MAX).map(|_| all.admit(stream(), &metrics).unwrap()).collect();
     assert!(surplus.iter().all(|one| one.connection().is_surplus()) && !third.connection().is_surplus());
-    assert!(all.admit(&metrics).is_none());
+    assert!(all.admit(stream(), &metrics).is_none());
     assert_eq!(metrics.connections_refused.get(), 1);
     // A head that stays incomplete does not lock others out for long.
     drop(surplus);
     third.connection().on_answer(0);
     third.connection().pulse.on_flushed();
     third.connection().pulse.on_bytes_read();
-    assert!(all.admit(&metrics).unwrap().connection().is_surplus());
+    assert!(all.admit(stream(), &metrics).unwrap().connection().is_surplus());
     sweep(&all, &metrics, PATIENCE_AT_LIMIT);
-    assert!(!all.admit(&metrics).unwrap().connection().is_surplus());
+    assert!(!all.admit(stream(), &metrics).unwrap().connection().is_surplus());
     assert!(!all.entries.borrow().contains_key(&third.id()));
 }
 
-#[test]
-fn each_phase_has_its_limit() {
+#[tokio::test]
+async fn each_phase_has_its_limit() {
     let (all, metrics) = connections(10);
     let limits = Limits::default();
-    let open = |all: &Rc<Connections>| all.admit(&metrics).unwrap();
+    let open = |all: &Rc<Connections>| all.admit(stream(), &metrics).unwrap();
     let (idle, head, busy, body, answer) = (open(&all), open(&all), open(&all), open(&all), open(&all));
     head.connection().pulse.on_bytes_read();
     busy.connection().on_request();
@@ -73,10 +81,10 @@ fn each_phase_has_its_limit() {
     assert!(!is_open(&idle) && is_open(&busy));
 }
 
-#[test]
-fn a_large_answer_may_take_longer() {
+#[tokio::test]
+async fn a_large_answer_may_take_longer() {
     let (all, metrics) = connections(10);
-    let slow = all.admit(&metrics).unwrap();
+    let slow = all.admit(stream(), &metrics).unwrap();
     slow.connection().on_answer(READER_BYTES_PER_SECOND * 60);
     sweep(&all, &metrics, Limits::default().answer_time_max + Duration::from_secs(59));
     assert_eq!(all.len(), 1);
@@ -85,8 +93,8 @@ fn a_large_answer_may_take_longer() {
     drop(slow);
 }
 
-#[test]
-fn bodies_share_a_budget() {
+#[tokio::test]
+async fn bodies_share_a_budget() {
     let (all, _) = connections(10);
     let mut first = all.reserve();
     let mut second = all.reserve();
@@ -97,10 +105,10 @@ fn bodies_share_a_budget() {
     assert_eq!(all.body_bytes.get(), 0);
 }
 
-#[test]
-fn stopping_ends_who_has_no_request() {
+#[tokio::test]
+async fn stopping_ends_who_has_no_request() {
     let (all, metrics) = connections(10);
-    let (idle, busy) = (all.admit(&metrics).unwrap(), all.admit(&metrics).unwrap());
+    let (idle, busy) = (all.admit(stream(), &metrics).unwrap(), all.admit(stream(), &metrics).unwrap());
     busy.connection().on_request();
     all.stop();
     assert!(all.is_stopping() && all.len() == 1);

@@ -6,7 +6,7 @@
 use super::etag;
 use bytes::Bytes;
 use hence_core::{Address, ClusterTag, Refusal, Reply, Siblings, Token, Value, VersionVector, Written};
-use http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
@@ -22,6 +22,13 @@ pub(crate) static CAUSAL_METADATA: HeaderName = HeaderName::from_static("causal-
 const CAUSAL_SIBLINGS: HeaderName = HeaderName::from_static("causal-siblings");
 const CAUSAL_SUPERSEDED: HeaderName = HeaderName::from_static("causal-superseded");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// What clients see depends on what they saw, on the replica and on the moment: an answer that a cache kept would take
+/// a client back in time. HTTP's own validation does not help, since the body of a GET may hold the token.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The request headers that an answer depends on, for caches that keep what they should not.
+const VARY_ON: HeaderValue = HeaderValue::from_static("causal-metadata, prefer");
 
 /// Above this many bytes a value is sent from where it lies instead of being copied behind its JSON.
 const COPIED_BYTES_MAX: usize = 16 << 10;
@@ -148,6 +155,21 @@ pub(crate) fn json(status: StatusCode, body: impl Into<AnswerBody>) -> Answer {
     answer
 }
 
+/// Says how an answer may be cached: not at all.
+pub(crate) fn forbid_caching(answer: &mut Answer) {
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(VARY, VARY_ON);
+}
+
+/// What OPTIONS gets: the methods that the route answers.
+pub(crate) fn options(allow: &'static str) -> Answer {
+    let mut answer = Answer::new(AnswerBody::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    answer
+}
+
 fn error(status: StatusCode, text: &str) -> Answer {
     json(status, error_body(text))
 }
@@ -165,7 +187,7 @@ pub(crate) struct Form {
     pub(crate) siblings: bool,
     /// `Prefer: wait` was taken up.
     pub(crate) waited: bool,
-    /// It was a PUT; else GET or DELETE.
+    /// It was a PUT; else GET, HEAD or DELETE.
     pub(crate) put: bool,
 }
 

@@ -5,7 +5,7 @@
 
 use super::answer::{Answer, JSON, error_body};
 use hence_core::{Address, AddressError, Refusal, TokenError, Unusable};
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use std::fmt;
 
@@ -26,6 +26,12 @@ pub(crate) enum Failure {
     },
     /// 408: the body did not arrive in time.
     TooSlow,
+    /// 415: `Content-Encoding` says that the body is encoded.
+    ContentCoding,
+    /// 501: `Transfer-Encoding` names more than `chunked`.
+    TransferCoding,
+    /// 505: the client began with the preface of HTTP/2.
+    Http2,
     /// 503: too many bytes of bodies are being read already.
     NoRoom,
     /// 503: no room for another client, and none of the others idles.
@@ -37,6 +43,8 @@ pub(crate) enum Failure {
 /// What is wrong with a request that gets 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BadRequest {
+    /// The target has a `#`.
+    Fragment,
     /// A `%` in the key that two hexadecimal digits do not follow.
     KeyEncoding,
     /// The key decodes to bytes that are not UTF-8.
@@ -47,6 +55,10 @@ pub(crate) enum BadRequest {
     BodyCut,
     /// The body is not UTF-8.
     BodyNotText,
+    /// The body begins with a byte order mark.
+    BodyMarked,
+    /// The body is compressed, as its first bytes say; holds the coding's name. This one gets 415.
+    BodyCompressed(&'static str),
     /// The body is nested too deep.
     BodyTooDeep {
         /// The deepest allowed.
@@ -79,11 +91,16 @@ pub(crate) enum BadRequest {
 impl fmt::Display for BadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Fragment => f.write_str("path has a #, which would cut it off there; in a key it is written %23"),
             Self::KeyEncoding => f.write_str("key is not percent-encoded: two hexadecimal digits must follow each %"),
             Self::KeyNotText => f.write_str("key is not valid UTF-8 once percent-decoded"),
             Self::KeyTooLong => f.write_str("Key is too long"),
             Self::BodyCut => f.write_str("body broke off before it was whole"),
             Self::BodyNotText => f.write_str("body is not valid UTF-8"),
+            Self::BodyMarked => {
+                f.write_str("body begins with a byte order mark; send JSON in UTF-8 without a byte order mark")
+            }
+            Self::BodyCompressed(coding) => write!(f, "Body is compressed with {coding}; send it as it is"),
             Self::BodyTooDeep { nesting_max } => {
                 write!(f, "body is nested too deep; at most {nesting_max} levels are allowed")
             }
@@ -125,6 +142,9 @@ impl fmt::Display for Failure {
             Self::Method { allow } => write!(f, "Method not allowed here; use {allow}"),
             Self::TooLarge { bytes_max } => write!(f, "Body is too large; at most {bytes_max} bytes are allowed"),
             Self::TooSlow => f.write_str("Body did not arrive in time"),
+            Self::ContentCoding => f.write_str("Content-Encoding is not supported; send the body as it is"),
+            Self::TransferCoding => f.write_str("Transfer-Encoding other than chunked is not supported"),
+            Self::Http2 => f.write_str("HTTP/2 is not supported; use HTTP/1.1"),
             Self::NoRoom => Refusal::WriteLimit.fmt(f),
             Self::TooManyConnections => f.write_str("Too many connections; try again later"),
             Self::Bad(bad) => bad.fmt(f),
@@ -139,6 +159,9 @@ impl Failure {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::ContentCoding | Self::Bad(BadRequest::BodyCompressed(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::Http2 => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::NoRoom | Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
         }
@@ -151,8 +174,10 @@ impl Failure {
             | Self::TooSlow
             | Self::NoRoom
             | Self::TooManyConnections
+            | Self::TransferCoding
+            | Self::Http2
             | Self::Bad(BadRequest::BodyCut) => true,
-            Self::UnknownPath | Self::Method { .. } | Self::Bad(_) => false,
+            Self::UnknownPath | Self::Method { .. } | Self::ContentCoding | Self::Bad(_) => false,
         }
     }
 
@@ -164,6 +189,10 @@ impl Failure {
         headers.insert(CONTENT_TYPE, JSON);
         if let Self::Method { allow } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // So RFC 9110 (12.5.3) tells the client that it was the coding, and which would do.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

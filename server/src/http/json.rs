@@ -86,7 +86,10 @@ fn parse<'a>(body: &'a [u8], nesting_max: usize, names: Names) -> Result<Fields<
     if body.is_empty() {
         return Ok(Fields::default());
     }
-    let text = std::str::from_utf8(body).map_err(|_| BadRequest::BodyNotText)?;
+    let text = std::str::from_utf8(body).map_err(|_| not_text(body))?;
+    if text.starts_with('\u{feff}') {
+        return Err(BadRequest::BodyMarked);
+    }
     if nesting(body) > nesting_max {
         return Err(BadRequest::BodyTooDeep { nesting_max });
     }
@@ -98,6 +101,17 @@ fn parse<'a>(body: &'a [u8], nesting_max: usize, names: Names) -> Result<Fields<
     match fields.twice {
         Some(name) => Err(BadRequest::FieldTwice(name)),
         None => Ok(fields),
+    }
+}
+
+/// Why these bytes are not UTF-8, as far as their beginning tells.
+fn not_text(body: &[u8]) -> BadRequest {
+    match body {
+        // UTF-16 and UTF-32, in either order of bytes.
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 0, 0xfe, 0xff, ..] => BadRequest::BodyMarked,
+        [0x1f, 0x8b, ..] => BadRequest::BodyCompressed("gzip"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => BadRequest::BodyCompressed("zstd"),
+        _ => BadRequest::BodyNotText,
     }
 }
 
@@ -284,7 +298,6 @@ mod tests {
             "{\"value\":1 2}",
             "{\"value\":\"\\x\"}",
             "{\"value\":tru}",
-            "\u{feff}{}",
             "{\"value\":1}\0",
             "{\"\\ud800\":1}",
             "{\"value\":1e}",
@@ -300,7 +313,17 @@ mod tests {
         ] {
             assert_eq!(value(body), Err(BadRequest::FieldTwice(name)), "{body}");
         }
-        assert!(matches!(DataBody::parse(b"{\"a\":\"\xff\"}", 128), Err(BadRequest::BodyNotText)));
+        for (body, expected) in [
+            (b"{\"a\":\"\xff\"}".as_slice(), BadRequest::BodyNotText),
+            (b"\xef\xbb\xbf{}", BadRequest::BodyMarked),
+            (b"\xff\xfe{\0}\0", BadRequest::BodyMarked),
+            (b"\xfe\xff\0{\0}", BadRequest::BodyMarked),
+            (b"\0\0\xfe\xff\0\0\0{", BadRequest::BodyMarked),
+            (b"\x1f\x8b\x08\0\0\0\0\0", BadRequest::BodyCompressed("gzip")),
+            (b"\x28\xb5\x2f\xfd\x20\x02", BadRequest::BodyCompressed("zstd")),
+        ] {
+            assert_eq!(DataBody::parse(body, 128).err(), Some(expected), "{body:?}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct KeyRequest {
     pub(crate) form: Form,
 }
 
-/// Reads a request for a key. The method must be GET, PUT or DELETE.
+/// Reads a request for a key. The method must be GET, HEAD, PUT or DELETE.
 ///
 /// # Errors
 /// The first thing that is wrong, in the contract's order.

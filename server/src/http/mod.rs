@@ -26,9 +26,10 @@ use answer::Form;
 use bytes::Bytes;
 use failure::{BadRequest, Failure};
 use hence_core::{ClusterTag, Now, Refusal, Reply, Request, Time, VersionVector};
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use kvs::KeyRequest;
 use route::Route;
@@ -89,6 +90,8 @@ struct Exchange<T> {
     service: Rc<Service<T>>,
     connection: Rc<Connection>,
     started: Time,
+    /// The client passes over interim answers.
+    interim: bool,
 }
 
 impl<T: Wire + 'static> Exchange<T> {
@@ -98,6 +101,7 @@ impl<T: Wire + 'static> Exchange<T> {
         if service.connections.is_stopping() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        answer::forbid_caching(answer);
         self.connection.on_answer(answer.body().remaining());
         let took = service.node.clock().now().monotonic.since(self.started);
         service.node.metrics().count_request(counted, answer.status(), took);
@@ -105,9 +109,14 @@ impl<T: Wire + 'static> Exchange<T> {
 
     /// The replica answers first.
     async fn finish_later(self, counted: Counted, waits: Waits<T>) -> Answer {
-        let mut answer = waits.answer().await;
+        let mut answer = self.wait(waits).await;
         self.finish(counted, &mut answer);
         answer
+    }
+
+    async fn wait(&self, waits: Waits<T>) -> Answer {
+        let _waiting = self.connection.on_waiting(self.interim);
+        waits.answer().await
     }
 
     /// Reads the body first.
@@ -118,7 +127,7 @@ impl<T: Wire + 'static> Exchange<T> {
         let mut answer = match body::read(body, connection, &service.connections, bytes_max).await {
             Ok(body) => match service.answer(&route, parts, body, service.node.clock().now()) {
                 Ok(answer) => answer,
-                Err(waits) => Box::pin(waits.answer()).await,
+                Err(waits) => Box::pin(self.wait(waits)).await,
             },
             Err(failure) => failure.answer(),
         };
@@ -131,14 +140,23 @@ impl<T: Wire + 'static> Service<T> {
     /// Answers one request of this connection.
     pub(crate) fn serve(self: &Rc<Self>, request: http::Request<Incoming>, connection: &Rc<Connection>) -> Serving {
         let now = self.node.clock().now();
-        let exchange = Exchange { service: self.clone(), connection: connection.clone(), started: now.monotonic };
+        let (connection, started) = (connection.clone(), now.monotonic);
+        let interim = request.version() == Version::HTTP_11;
+        let exchange = Exchange { service: self.clone(), connection, started, interim };
+        let connection = &exchange.connection;
         connection.on_request();
         let (parts, body) = request.into_parts();
-        let (counted, mut answer) = match self.route(&parts, connection) {
+        let (counted, mut answer) = match self.route(&parts, !body.is_end_stream(), connection) {
             Err(failure) => (Counted::Other, failure.answer()),
+            Ok(route) if parts.method == Method::OPTIONS && route.allow().is_some() => {
+                (Counted::Other, answer::options(route.allow().unwrap_or_default()))
+            }
             Ok(Route::Peer) => {
-                let request = http::Request::from_parts(parts, body);
-                (Counted::Peer, self.node.transport().accept(request))
+                let answer = self.node.transport().accept(http::Request::from_parts(parts, body));
+                if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    connection.on_upgrade();
+                }
+                (Counted::Peer, answer)
             }
             Ok(_) if !body.is_end_stream() => {
                 let mut body = body;
@@ -157,12 +175,22 @@ impl<T: Wire + 'static> Service<T> {
     }
 
     /// What the head of a request asks for, if that may be asked.
-    fn route<'a>(&self, parts: &'a Parts, connection: &Connection) -> Result<Route<'a>, Failure> {
+    fn route<'a>(&self, parts: &'a Parts, has_body: bool, connection: &Connection) -> Result<Route<'a>, Failure> {
+        let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+        if connection.has_fragment(parts.method.as_str(), target) {
+            return Err(BadRequest::Fragment.into());
+        }
+        if parts.method.as_str() == "PRI" {
+            return Err(Failure::Http2);
+        }
         let route = Route::parse(parts.uri.path())?;
         if matches!(route, Route::Key(_) | Route::View) && connection.is_surplus() {
             return Err(Failure::TooManyConnections);
         }
         route.check_method(&parts.method)?;
+        if has_body {
+            check_codings(&parts.headers)?;
+        }
         Ok(route)
     }
 
@@ -174,7 +202,7 @@ impl<T: Wire + 'static> Service<T> {
             Route::Ready => self.ready(),
             Route::Metrics => self.metrics(),
             Route::State => answer::json(StatusCode::OK, state::show(&self.node.status())),
-            Route::Peer => unreachable!("peers were passed on before the body was read"),
+            Route::Peer | Route::Server => unreachable!("they were answered before the body was read"),
         })
     }
 
@@ -192,7 +220,7 @@ impl<T: Wire + 'static> Service<T> {
     }
 
     fn view(&self, method: &Method, body: &[u8], now: Now) -> Answer {
-        let (request, unusable) = if *method == Method::GET {
+        let (request, unusable) = if *method == Method::GET || *method == Method::HEAD {
             (Request::View, None)
         } else {
             match json::parse_view(body, self.limits.nesting_max) {
@@ -250,11 +278,29 @@ fn counted(route: &Route<'_>, method: &Method) -> Counted {
     match route {
         Route::Key(_) if *method == Method::GET => Counted::Get,
         Route::Key(_) if *method == Method::PUT => Counted::Put,
+        Route::Key(_) if *method == Method::HEAD => Counted::Head,
         Route::Key(_) => Counted::Delete,
         Route::View => Counted::View,
         Route::Health | Route::Ready | Route::Metrics | Route::State => Counted::Diagnostics,
         Route::Peer => Counted::Peer,
+        Route::Server => Counted::Other,
     }
+}
+
+/// Is the body sent as it is, in chunks at most? Nothing here decodes, and to take an encoded body for JSON would name
+/// the wrong mistake.
+fn check_codings(headers: &HeaderMap) -> Result<(), Failure> {
+    let codings = |name| {
+        let codings = lines(headers, name).flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+        codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty())
+    };
+    let mut transfer = codings(&TRANSFER_ENCODING);
+    let chunked = transfer.next().is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+    if !chunked || transfer.next().is_some() {
+        return Err(Failure::TransferCoding);
+    }
+    let identity = codings(&CONTENT_ENCODING).all(|coding| coding.eq_ignore_ascii_case(b"identity"));
+    if identity { Ok(()) } else { Err(Failure::ContentCoding) }
 }
 
 /// The lines of one header. A walk over the few that a request has costs less than to hash a name, which took 4 % of a

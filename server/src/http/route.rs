@@ -22,6 +22,8 @@ pub(crate) enum Route<'a> {
     Metrics,
     /// `/replica/state`.
     State,
+    /// `*`: the server as a whole, which only OPTIONS asks about.
+    Server,
     /// Everything else below `/replica/`: other replicas talk here.
     Peer,
 }
@@ -44,6 +46,7 @@ impl<'a> Route<'a> {
             "/ready" => Ok(Self::Ready),
             "/metrics" => Ok(Self::Metrics),
             "/replica/state" => Ok(Self::State),
+            "*" => Ok(Self::Server),
             other if other.starts_with("/replica/") => Ok(Self::Peer),
             _ => Err(Failure::UnknownPath),
         }
@@ -53,8 +56,8 @@ impl<'a> Route<'a> {
     /// party decides.
     pub(crate) const fn allow(&self) -> Option<&'static str> {
         match self {
-            Self::Key(_) | Self::View => Some("GET, PUT, DELETE"),
-            Self::Health | Self::Ready | Self::Metrics | Self::State => Some("GET"),
+            Self::Key(_) | Self::View | Self::Server => Some("GET, HEAD, PUT, DELETE, OPTIONS"),
+            Self::Health | Self::Ready | Self::Metrics | Self::State => Some("GET, HEAD, OPTIONS"),
             Self::Peer => None,
         }
     }
@@ -62,11 +65,18 @@ impl<'a> Route<'a> {
     /// Does this route answer that method?
     ///
     /// # Errors
-    /// [`Failure::Method`] where it does not.
+    /// [`Failure::Method`] where it does not; [`Failure::UnknownPath`] where `*` is asked for with another method than
+    /// OPTIONS.
     pub(crate) fn check_method(&self, method: &Method) -> Result<(), Failure> {
         let Some(allow) = self.allow() else { return Ok(()) };
-        let writes = matches!(self, Self::Key(_) | Self::View) && (*method == Method::PUT || *method == Method::DELETE);
-        if *method == Method::GET || writes { Ok(()) } else { Err(Failure::Method { allow }) }
+        let takes_writes = matches!(self, Self::Key(_) | Self::View);
+        match *method {
+            Method::OPTIONS => Ok(()),
+            _ if *self == Self::Server => Err(Failure::UnknownPath),
+            Method::GET | Method::HEAD => Ok(()),
+            Method::PUT | Method::DELETE if takes_writes => Ok(()),
+            _ => Err(Failure::Method { allow }),
+        }
     }
 }
 
@@ -147,7 +157,7 @@ mod tests {
             ("//kvs/a", Err(Failure::UnknownPath)),
             ("/KVS/a", Err(Failure::UnknownPath)),
             ("", Err(Failure::UnknownPath)),
-            ("*", Err(Failure::UnknownPath)),
+            ("*", Ok(Route::Server)),
             ("/", Err(Failure::UnknownPath)),
             ("/view", Ok(Route::View)),
             ("/view/", Err(Failure::UnknownPath)),
@@ -168,9 +178,11 @@ mod tests {
         let names = ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "POST", "PATCH", "TRACE", "get", "FOO"];
         for name in names {
             let method = Method::from_bytes(name.as_bytes()).unwrap();
-            let data = matches!(name, "GET" | "PUT" | "DELETE");
-            assert_eq!(Route::View.check_method(&method).is_ok(), data, "{name}");
-            assert_eq!(Route::Health.check_method(&method).is_ok(), name == "GET", "{name}");
+            for route in [Route::View, Route::Health, Route::Server] {
+                let listed = route.allow().unwrap().split(", ").any(|listed| listed == name);
+                let expected = if route == Route::Server { name == "OPTIONS" } else { listed };
+                assert_eq!(route.check_method(&method).is_ok(), expected, "{name} {route:?}");
+            }
             assert!(Route::Peer.check_method(&method).is_ok());
         }
     }

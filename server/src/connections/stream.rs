@@ -1,0 +1,192 @@
+//! The stream of one client connection: tells the pulse what moves, looks at what comes in, and ends without a reset.
+//!
+//! The socket is shared with the register of connections, which asks it whether the client went away.
+
+use super::connection::{Connection, LINGER, Phase, Pulse, ticks};
+use super::raw::Raw;
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::TcpStream;
+
+/// A client's socket, looked at while it is read from.
+#[derive(Debug)]
+struct Socket {
+    stream: Arc<TcpStream>,
+    pulse: Arc<Pulse>,
+    raw: Raw,
+}
+
+impl Socket {
+    /// What a partial read or write says of the next one: it would have to wait. Without this each request costs one
+    /// system call more, as tokio knows for streams that it owns alone.
+    fn is_exhausted(&self, interest: Interest) {
+        let _ = self.stream.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
+
+    fn write(
+        &self,
+        context: &mut Context<'_>,
+        bytes: usize,
+        write: impl Fn() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(context))?;
+            match write() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(written) => {
+                    if written > 0 && written < bytes {
+                        self.is_exhausted(Interest::WRITABLE);
+                    }
+                    return Poll::Ready(Ok(written));
+                }
+                failed @ Err(_) => return Poll::Ready(failed),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        let read = loop {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => break read?,
+            }
+        };
+        if read == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if read < room {
+            self.is_exhausted(Interest::READABLE);
+        }
+        let Self { pulse, raw, .. } = &mut *self;
+        if !pulse.is_upgraded() {
+            pulse.on_lines(raw.look(&mut buffer.filled_mut()[before..]));
+        }
+        pulse.on_bytes_read();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.write(context, bytes.len(), || self.stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        self.write(context, bytes, || self.stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&*self.stream).shutdown(Shutdown::Write))
+    }
+}
+
+/// The stream of one connection, as the HTTP library uses it.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    stream: TokioIo<Socket>,
+    pulse: Arc<Pulse>,
+}
+
+impl Watched {
+    /// The stream of this connection.
+    pub(crate) fn of(connection: &Connection) -> Self {
+        let pulse = connection.pulse.clone();
+        let raw = Raw::new(pulse.line_bytes_max());
+        let socket = Socket { stream: connection.stream.clone(), pulse: pulse.clone(), raw };
+        Self { stream: TokioIo::new(socket), pulse }
+    }
+
+    fn stream(&mut self) -> Pin<&mut TokioIo<Socket>> {
+        Pin::new(&mut self.stream)
+    }
+}
+
+impl Read for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream().poll_read(context, buffer)
+    }
+}
+
+impl Write for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.pulse.on_write();
+        self.stream().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.stream().poll_flush(context);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.pulse.on_flushed();
+        }
+        flushed
+    }
+
+    /// Ends the sending side, then reads and forgets what the other side still sends until it ends too: a
+    /// close with unread bytes would reset the connection and could destroy the answer on its way.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.pulse.is(Phase::Closing) {
+            match self.stream().poll_shutdown(context) {
+                Poll::Ready(Ok(())) => self.pulse.enter(Phase::Closing, ticks(LINGER)),
+                failed @ Poll::Ready(Err(_)) => return failed,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let mut scratch = [0_u8; 4_096];
+        for _ in 0..16 {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match self.stream().poll_read(context, buffer.unfilled()) {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.pulse.on_write();
+        self.stream().poll_write_vectored(context, slices)
+    }
+}
