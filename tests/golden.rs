@@ -78,6 +78,8 @@ fn transcripts_convict_the_shortcut_that_they_are_about() {
         ("19", Mutant::ApplyWithoutCauses),
         ("20", Mutant::AcceptLate),
         ("21", Mutant::SurviveAlways),
+        ("28", Mutant::AcceptLate),
+        ("27", Mutant::AcceptLate),
         ("22", Mutant::NobodyStaysUnwanted),
         ("23", Mutant::RoundGoesOn),
         ("24", Mutant::RemovalForgotten),

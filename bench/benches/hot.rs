@@ -158,7 +158,7 @@ mod codec {
                 deps: Deps::default(),
             };
             let body = Body::Push { op: Arc::new(op), made: Time(3_600_000_000 + 100 * counter) };
-            Message { from: me, number: 1_234_567, echo: 7_654_321, body }
+            Message { from: me, number: 1_234_567, echo: 7_654_321, sequence: 0, body }
         };
         (1_000_000..1_000_000 + BATCH).map(push).collect()
     }

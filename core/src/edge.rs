@@ -19,6 +19,11 @@ pub enum Input {
         /// The message.
         message: Message,
     },
+    /// Bytes of a message arrived that is not whole yet: a sign of life, and that the stream from there moves.
+    Progress {
+        /// The address that the sender says it has.
+        from: Address,
+    },
     /// An address accepted a connection; whether anybody answers there is another question.
     Connected {
         /// Which.

@@ -1,16 +1,24 @@
-//! How late a push is, without comparing clocks: against the fastest of the last minute.
+//! How late a message is, without comparing clocks: against the fastest of the last minute.
 //!
 //! Two processes' monotonic clocks differ by an unknown constant. The least difference between arrival here and
 //! departure there, over the last minute of contact, is that constant plus the shortest way; what exceeds it is
-//! lateness. Time in which this process itself was not run is not the sender's fault and is left out.
+//! lateness.
 
 use crate::time::{Micros, Time};
 use alloc::collections::VecDeque;
 
 const BUCKETS: usize = 6;
 const BUCKET: Micros = Micros::from_seconds(10);
-/// Stalls remembered; older ones no longer overlap with anything that can still arrive.
-const STALLS_MAX: usize = 16;
+/// A peer's clock may have stood still during a silence, and then all that it says later seems late. If everything in so
+/// much contact after a silence came later than the fastest by more than [`SHIFT`], the clock is taken to have done so.
+/// What a network held back arrives at once after the silence, and fresh messages follow well before this.
+const RELEARN: Micros = Micros::from_seconds(1);
+/// A clock that stood still for less makes nothing seem late.
+const SHIFT: i64 = 500_000;
+/// A pause in contact that may be such a silence. A process that runs says something more often.
+const SILENCE: Micros = Micros::from_seconds(1);
+/// Spans remembered; older ones no longer overlap with anything that can still arrive.
+const SPANS_MAX: usize = 16;
 
 /// The least arrival minus departure seen of one incarnation, over the last minute.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +26,10 @@ pub(crate) struct Offsets {
     /// Least difference per ten seconds, newest last.
     buckets: [Option<i64>; BUCKETS],
     newest: Time,
+    /// When the last message arrived.
+    heard: Time,
+    /// Since when there is contact again after a silence, and the least difference since.
+    again: Option<(Time, i64)>,
 }
 
 impl Offsets {
@@ -29,16 +41,38 @@ impl Offsets {
             self.newest = arrived;
         }
         let difference = difference(arrived, departed);
+        if arrived.since(self.heard) >= SILENCE && self.buckets.iter().any(Option::is_some) {
+            self.again = Some((arrived, difference));
+        } else if let Some((since, least)) = &mut self.again {
+            *least = difference.min(*least);
+            if arrived.since(*since) >= RELEARN {
+                let least = *least;
+                self.again = None;
+                if self.least().is_some_and(|before| least.saturating_sub(before) > SHIFT) {
+                    self.buckets = [None; BUCKETS];
+                    self.buckets[BUCKETS - 1] = Some(least);
+                }
+            }
+        }
+        self.heard = arrived;
         let bucket = &mut self.buckets[BUCKETS - 1];
         *bucket = Some(bucket.map_or(difference, |least| least.min(difference)));
     }
 
-    /// How much later than the fastest this arrived, `stalls` left out. Zero while nothing is known.
-    pub(crate) fn lateness(&self, arrived: Time, departed: Time, stalls: &Stalls) -> Micros {
-        let Some(least) = self.buckets.iter().flatten().min() else { return Micros::ZERO };
-        let late = difference(arrived, departed).saturating_sub(*least);
-        let late = Micros(u64::try_from(late).unwrap_or(0));
-        late.saturating_sub(stalls.within(arrived - late, arrived))
+    /// How much later than the fastest this arrived. Zero while nothing is known.
+    pub(crate) fn lateness(&self, arrived: Time, departed: Time) -> Micros {
+        let Some(least) = self.least() else { return Micros::ZERO };
+        let late = difference(arrived, departed).saturating_sub(least);
+        Micros(u64::try_from(late).unwrap_or(0))
+    }
+
+    /// When the fastest message left that arrives then, on the clock of its sender. `None` while nothing is known.
+    pub(crate) fn departure(&self, arrived: Time) -> Option<Time> {
+        self.least().map(|least| Time(arrived.0.wrapping_sub(least as u64)))
+    }
+
+    fn least(&self) -> Option<i64> {
+        self.buckets.iter().flatten().min().copied()
     }
 }
 
@@ -47,21 +81,36 @@ const fn difference(arrived: Time, departed: Time) -> i64 {
     arrived.0.wrapping_sub(departed.0) as i64
 }
 
-/// The spans in which this process was not run though it should have been.
+/// Spans of the own clock, in order and apart.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stalls {
+pub(crate) struct Spans {
     spans: VecDeque<(Time, Time)>,
 }
 
-impl Stalls {
+impl Spans {
+    /// One more span, later than all others; the oldest is forgotten where there are too many.
     pub(crate) fn add(&mut self, from: Time, to: Time) {
-        if self.spans.len() == STALLS_MAX {
+        if self.spans.len() == SPANS_MAX {
             self.spans.pop_front();
         }
         self.spans.push_back((from, to));
     }
 
-    /// How much of this span was stalled.
+    /// The last span goes on until now.
+    pub(crate) fn extend(&mut self, now: Time) {
+        if let Some((_, end)) = self.spans.back_mut() {
+            *end = now;
+        }
+    }
+
+    /// How much of the time between these moments lies in spans of either list.
+    pub(crate) fn within_either(&self, other: &Self, from: Time, to: Time) -> Micros {
+        let both = |&(start, end): &(Time, Time)| other.within(start.max(from), end.min(to));
+        let twice = self.spans.iter().map(both).fold(Micros::ZERO, Micros::saturating_add);
+        self.within(from, to).saturating_add(other.within(from, to)).saturating_sub(twice)
+    }
+
+    /// How much of the time between these moments lies in spans.
     fn within(&self, from: Time, to: Time) -> Micros {
         let overlap = |&(start, end): &(Time, Time)| end.min(to).since(start.max(from));
         self.spans.iter().map(overlap).fold(Micros::ZERO, Micros::saturating_add)
@@ -73,28 +122,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lateness_is_measured_against_the_fastest_and_without_own_stalls() {
-        let (mut offsets, mut stalls) = (Offsets::default(), Stalls::default());
+    fn lateness_is_measured_against_the_fastest() {
+        let mut offsets = Offsets::default();
         // The sender's clock is far ahead of ours.
         let departed = |t: u64| Time(t + 7_000_000_000);
         offsets.observe(Time(1_000), departed(0));
         offsets.observe(Time(11_300), departed(10_000));
-        let late = |at, from, stalls: &Stalls| offsets.lateness(Time(at), departed(from), stalls);
-        assert_eq!(late(20_000, 19_000, &stalls), Micros::ZERO);
-        assert_eq!(late(2_021_000, 20_000, &stalls), Micros(2_000_000));
-        stalls.add(Time(100_000), Time(1_900_000));
-        assert_eq!(late(2_021_000, 20_000, &stalls), Micros(200_000));
-        // A stall that was over before the message left excuses nothing.
-        assert_eq!(late(4_001_000, 2_000_000, &stalls), Micros(2_000_000));
+        let late = |at, from| offsets.lateness(Time(at), departed(from));
+        assert_eq!(late(20_000, 19_000), Micros::ZERO);
+        assert_eq!(late(2_021_000, 20_000), Micros(2_000_000));
+        assert_eq!(offsets.departure(Time(5_000)), Some(departed(4_000)));
+    }
+
+    #[test]
+    fn spans_of_two_lists_count_once() {
+        let (mut one, mut other) = (Spans::default(), Spans::default());
+        one.add(Time(100), Time(200));
+        one.add(Time(300), Time(300));
+        one.extend(Time(400));
+        other.add(Time(150), Time(350));
+        assert_eq!(one.within_either(&other, Time(0), Time(1_000)), Micros(300));
+        assert_eq!(one.within_either(&other, Time(180), Time(320)), Micros(140));
+        assert_eq!(one.within_either(&Spans::default(), Time(120), Time(310)), Micros(90));
     }
 
     #[test]
     fn the_fastest_is_forgotten_after_a_minute_of_contact() {
         let mut offsets = Offsets::default();
         offsets.observe(Time(10), Time(0));
-        for second in 1..=70 {
-            offsets.observe(Time(second * 1_000_000 + 900), Time(second * 1_000_000));
+        for half in 1..=140 {
+            offsets.observe(Time(half * 500_000 + 900), Time(half * 500_000));
         }
-        assert_eq!(offsets.lateness(Time(900), Time(0), &Stalls::default()), Micros::ZERO);
+        assert_eq!(offsets.lateness(Time(900), Time(0)), Micros::ZERO);
+    }
+
+    #[test]
+    fn what_came_before_a_silence_counts_for_another_second() {
+        let mut offsets = Offsets::default();
+        offsets.observe(Time(10), Time(0));
+        // The peer's clock stood still for 40 s.
+        for tenth in 0..=9 {
+            let left = 1_000_000 + tenth * 100_000;
+            offsets.observe(Time(left + 40_000_020), Time(left));
+            assert_eq!(offsets.lateness(Time(left + 40_000_020), Time(left)), Micros(40_000_010));
+        }
+        offsets.observe(Time(42_000_020), Time(2_000_000));
+        assert_eq!(offsets.lateness(Time(42_000_120), Time(2_000_000)), Micros(100));
     }
 }

@@ -42,6 +42,7 @@ mod request;
 mod rules;
 mod siblings;
 mod store;
+mod stream;
 mod table;
 mod time;
 mod token;

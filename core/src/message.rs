@@ -26,6 +26,8 @@ pub struct Message {
     pub number: u64,
     /// The receiver's number for this link as the sender knows it; 0 in a hello that opens a link.
     pub echo: u64,
+    /// Its number among all that the sender said on this link, from 0. A gap tells the receiver that messages are lost.
+    pub sequence: u64,
     /// What it says.
     pub body: Body,
 }

@@ -90,6 +90,21 @@ pub trait Rules {
         lateness <= late_max
     }
 
+    /// What a peer made before an interruption of its link ended is not news, however young it is.
+    fn interruptions_taint(&self) -> bool {
+        true
+    }
+
+    /// After an interruption a gap is repaired from that peer no sooner than if it had been noticed then.
+    fn interruptions_postpone_repair(&self) -> bool {
+        true
+    }
+
+    /// A gap is not repaired while pushes of its origin still fill it.
+    fn pushes_postpone_repair(&self) -> bool {
+        true
+    }
+
     /// One input does so much work at most; what is left waits for the next.
     fn bounds_work(&self) -> bool {
         true

@@ -290,6 +290,10 @@ impl Rules for Mutated {
         self.is(Mutant::AcceptLate) || SOUND.is_fresh(lateness, late_max)
     }
 
+    fn interruptions_taint(&self) -> bool {
+        !self.is(Mutant::AcceptLate)
+    }
+
     fn may_trim(&self, acknowledged_by_all: bool) -> bool {
         self.is(Mutant::TrimEarly) || SOUND.may_trim(acknowledged_by_all)
     }

@@ -12,6 +12,16 @@ use crate::starvation::timed;
 use std::time::{Duration, Instant};
 
 const CUT: Duration = Duration::from_millis(1_300);
+/// How long before the heal the write is made that the replica misses; the last begins with the cut.
+const BEFORE_HEAL: [Duration; 7] = [
+    Duration::ZERO,
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(600),
+    Duration::from_secs(60),
+];
 const BUDGET: Duration = Duration::from_secs(5);
 
 /// Heals even when the test fails in between, so that a repeated run starts whole.
@@ -48,7 +58,10 @@ fn series(how: Cut) {
     let cluster = Cluster::running(&format!("cut_{how:?}"), 3);
     let mut times = Vec::new();
     for run in 0..20 {
-        timed(&format!("{how:?} {run}"), || times.push(one_cut(&cluster, how, run % 3, &format!("k{run}"), CUT)));
+        timed(&format!("{how:?} {run}"), || {
+            let before_heal = BEFORE_HEAL[run % BEFORE_HEAL.len()];
+            times.push(one_cut(&cluster, how, run % 3, &format!("k{run}"), (CUT, before_heal)));
+        });
     }
     times.sort_unstable();
     let (first, last) = (times[0], times[times.len() - 1]);
@@ -73,30 +86,35 @@ pub(crate) fn long() {
             let key = format!("{how:?}{seconds}");
             timed(&key, || {
                 let length = Duration::from_secs(seconds);
-                let time = one_cut(&cluster, how, run % 3, &key, length);
+                let time = one_cut(&cluster, how, run % 3, &key, (length, length));
                 println!("note: {how:?} for {seconds} s: caught up {time:?} after the heal");
             });
         }
     }
 }
 
-/// One cut of all links of `victim`; says how long after the heal it had caught up.
-fn one_cut(cluster: &Cluster, how: Cut, victim: usize, key: &str, length: Duration) -> Duration {
+/// One cut of all links of `victim` for some length, with a write that it misses so long before the heal; says how long
+/// after the heal it had caught up.
+fn one_cut(
+    cluster: &Cluster,
+    how: Cut,
+    victim: usize,
+    key: &str,
+    (length, before_heal): (Duration, Duration),
+) -> Duration {
     let other = (victim + 1) % 3;
     let old = client::put(&cluster.address(other), key, "\"old\"", None).token();
     cluster.await_value(victim, key, Some(&old), "\"old\"", Duration::from_secs(1));
 
     let isolated = Isolated::cut(cluster.ip(victim), how);
     let start = Instant::now();
-    std::thread::sleep(Duration::from_millis(50));
+    sleep_until(start + length.saturating_sub(before_heal).max(Duration::from_millis(50)));
     let new = cluster.put(other, key, "\"new\"", Some(&old), 200).token();
-    cluster.await_value((victim + 2) % 3, key, Some(&new), "\"new\"", Duration::from_secs(1));
-    cluster.expect_stale_but_causal(victim, key, &old, &new, "during the cut");
     sleep_until(start + length);
     drop(isolated);
 
     let healed = Instant::now();
-    for millis in [1_000, 1_490] {
+    for millis in [100, 500, 1_000, 1_490] {
         sleep_until(healed + Duration::from_millis(millis));
         cluster.expect_stale_but_causal(victim, key, &old, &new, &format!("{millis} ms after the heal"));
     }

@@ -245,7 +245,7 @@ fn a_status(vector: VersionVector) -> Message {
         view_hash: 1,
         digest: Some(1),
     };
-    Message { from: Incarnation(1 << 40 | 7), number: 1, echo: 1, body: Body::Status(Box::new(status)) }
+    Message { from: Incarnation(1 << 40 | 7), number: 1, echo: 1, sequence: 0, body: Body::Status(Box::new(status)) }
 }
 
 fn foreign(address: &str) -> Vec<u8> {

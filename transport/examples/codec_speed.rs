@@ -37,7 +37,7 @@ fn push(n: u64) -> Message {
         deps: deps.into(),
     };
     let made = Time(3_600_000_000 + 100 * n);
-    Message { from: ME, number: 1_234_567, echo: 7_654_321, body: Body::Push { op: Arc::new(op), made } }
+    Message { from: ME, number: 1_234_567, echo: 7_654_321, sequence: 0, body: Body::Push { op: Arc::new(op), made } }
 }
 
 /// Nanoseconds per operation, the least of a few runs.

@@ -20,7 +20,13 @@ fn push(counter: u64) -> Message {
         superseded: Dots::new(),
         deps: Deps::default(),
     };
-    Message { from: me, number: 1, echo: 1, body: Body::Push { op: Arc::new(op), made: Time(100 * counter) } }
+    Message {
+        from: me,
+        number: 1,
+        echo: 1,
+        sequence: 0,
+        body: Body::Push { op: Arc::new(op), made: Time(100 * counter) },
+    }
 }
 
 /// Sends the messages in batches of that size and waits for each batch.

@@ -60,6 +60,11 @@ pub enum Incoming {
         /// The message.
         message: Message,
     },
+    /// Bytes of a message arrived that is not whole yet. Told now and then while they do.
+    Progress {
+        /// The address that the sender said it has in the message before.
+        from: Address,
+    },
     /// An address accepted a connection that this side opened.
     Connected {
         /// Which.
@@ -71,6 +76,7 @@ impl From<Incoming> for Input {
     fn from(incoming: Incoming) -> Self {
         match incoming {
             Incoming::Message { from, message } => Self::Message { from, message },
+            Incoming::Progress { from } => Self::Progress { from },
             Incoming::Connected { to } => Self::Connected { to },
         }
     }

@@ -23,7 +23,7 @@ use std::rc::Rc;
 /// let [a, b] = ["10.0.0.1:1", "10.0.0.2:1"].map(|text| Address::parse(text).unwrap());
 /// let hub = Hub::new(100);
 /// let (left, right) = (hub.join(&a), hub.join(&b));
-/// left.send(&b, Message { from: Incarnation(1), number: 1, echo: 1, body: Body::Taken { id: 1, frame: 0 } });
+/// left.send(&b, Message { from: Incarnation(1), number: 1, echo: 1, sequence: 0, body: Body::Taken { id: 1, frame: 0 } });
 /// assert_eq!((left.waiting(), right.waiting()), (0, 1));
 /// ```
 #[derive(Debug, Clone)]

@@ -226,16 +226,18 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         self.note_push(id, &op, now);
         let peer = &mut self.peers[id.0];
-        let lateness = peer.offsets.lateness(now, made, &self.stalls);
+        let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls);
+        let stale = peer.stream.is_stale(made, &peer.offsets);
         peer.offsets.observe(now, made);
         if self.covered.covers(op.dot) {
             return;
         }
-        if !self.rules.is_fresh(lateness, self.config.late_max) {
+        if !self.rules.is_fresh(lateness, self.config.late_max) || stale && self.rules.interruptions_taint() {
             self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
             return self.drop_from(id, DropReason::Late);
         }
         if self.rules.may_apply(&self.covered, &op) {
+            self.peer(id).inbound.advanced = Some(now);
             self.apply_foreign(&op);
             return self.progress();
         }

@@ -12,6 +12,7 @@ use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
 use crate::message::{Body, Hello, Message};
 use crate::rules::Rules;
+use crate::stream::{Arrival, Limits};
 use crate::time::{Micros, Time};
 use alloc::boxed::Box;
 
@@ -39,7 +40,9 @@ impl<R: Rules> Replica<R> {
             self.next_link += 1;
         }
         let number = self.peers[id.0].link.number;
-        let message = Message { from: self.me, number, echo, body: self.hello() };
+        let (from, body) = (self.me, self.hello());
+        let sequence = self.peer(id).next_sequence();
+        let message = Message { from, number, echo, sequence, body };
         let to = self.peers[id.0].address.clone();
         self.outputs.push_back(Output::Send { to, message });
     }
@@ -50,7 +53,13 @@ impl<R: Rules> Replica<R> {
         Body::Hello(Box::new(Hello { sent, wall, vector, view: self.rows.clone() }))
     }
 
-    pub(super) fn on_hello(&mut self, from: &Address, life: Incarnation, number: u64, echo: u64, hello: &Hello) {
+    pub(super) fn on_hello(
+        &mut self,
+        from: &Address,
+        life: Incarnation,
+        (number, echo, sequence): (u64, u64, u64),
+        hello: &Hello,
+    ) {
         let told = hello.view.iter().find(|row| row.address == *from).and_then(|row| row.life);
         if told.is_none_or(|told| told.incarnation < life)
             || number == 0
@@ -82,6 +91,7 @@ impl<R: Rules> Replica<R> {
         if !same_life || number != self.peers[id.0].link.echo {
             self.meet_newer_link(id, life, number);
         }
+        self.on_arrival(id, sequence, Some(hello.sent));
         self.hear(id, hello.sent, hello.wall, hello.vector.clone());
         let link = self.peers[id.0].link;
         if link.established {
@@ -120,6 +130,7 @@ impl<R: Rules> Replica<R> {
             peer.reset_life(life);
         }
         peer.link.echo = number;
+        peer.link.silent = true;
         peer.farewell = false;
     }
 
@@ -183,6 +194,37 @@ impl<R: Rules> Replica<R> {
         self.send_status(id);
         self.push(id);
         self.on_linked();
+    }
+
+    /// A message of the present link arrived: what does that say about the stream from there?
+    pub(super) fn on_arrival(&mut self, id: PeerId, sequence: u64, departed: Option<Time>) {
+        let (now, limits) = (self.now.monotonic, self.stream_limits());
+        let peer = &mut self.peers[id.0];
+        let opens = core::mem::take(&mut peer.link.silent);
+        let arrival = Arrival { sequence, departed, opens };
+        if peer.stream.arrive(now, arrival, &peer.offsets, &self.stalls, limits) {
+            self.on_interrupted(id);
+        }
+    }
+
+    /// Bytes of a message arrived that is not whole yet.
+    pub(super) fn on_progress(&mut self, from: &Address) {
+        let (now, limits) = (self.now.monotonic, self.stream_limits());
+        let Some(id) = self.find_peer(from) else { return };
+        let peer = self.peer(id);
+        if peer.link.established {
+            peer.detector.hear(now);
+            peer.stream.progress(now, limits);
+            self.pull_moves(id);
+        } else {
+            peer.connected = true;
+        }
+    }
+
+    /// A peer that runs says something every heartbeat interval, and what is later than `late_max` was held back.
+    pub(super) fn stream_limits(&self) -> Limits {
+        let late = self.config.late_max;
+        Limits { silence: self.config.heartbeat_interval.saturating_add(late), late }
     }
 
     /// Ends the link: what came over it and is not applied is dropped.

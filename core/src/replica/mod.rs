@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event, Input, Output};
-use crate::freshness::Stalls;
+use crate::freshness::Spans;
 use crate::gaps::Gaps;
 use crate::hlc::Hlc;
 use crate::identity::{Address, Identity, Incarnation, Seed};
@@ -73,6 +73,23 @@ const OUTPUTS: usize = 16;
 /// request is compared with ([`Config::rounds_max`]); operations dropped with the link of their origin
 /// ([`Config::parked_max`]); and, when a state is installed or a life retired, each row of a retired life.
 pub const WORK_MAX: u32 = 256;
+
+/// When a message left, on its sender's monotonic clock, where it says so.
+fn departure(body: &Body) -> Option<Time> {
+    match body {
+        Body::Status(status) => Some(status.sent),
+        Body::Push { made, .. } => Some(*made),
+        Body::Hello(hello) => Some(hello.sent),
+        Body::View(_)
+        | Body::Pull { .. }
+        | Body::Supply(_)
+        | Body::Ask(_)
+        | Body::Answer { .. }
+        | Body::Probe { .. }
+        | Body::Vouch { .. }
+        | Body::Taken { .. } => None,
+    }
+}
 
 /// One replica. See the crate's documentation for how to drive it.
 ///
@@ -116,7 +133,8 @@ pub struct Replica<R: Rules = Sound> {
     peers: Vec<Peer>,
     parked: Parked,
     gaps: Gaps,
-    stalls: Stalls,
+    /// When this process was not run though it should have been.
+    stalls: Spans,
     pull: Option<Pull>,
     discarded: Discarded,
     /// After a failure no new pull begins before this.
@@ -176,7 +194,7 @@ impl<R: Rules> Replica<R> {
             peers: Vec::new(),
             parked: Parked::default(),
             gaps: Gaps::default(),
-            stalls: Stalls::default(),
+            stalls: Spans::default(),
             pull: None,
             discarded: Discarded::new(),
             pull_not_before: Time::default(),
@@ -210,6 +228,7 @@ impl<R: Rules> Replica<R> {
         match input {
             Input::Timeout => self.on_timeout(),
             Input::Message { from, message } => self.on_message(&from, message),
+            Input::Progress { from } => self.on_progress(&from),
             Input::Connected { to } => self.on_connected(&to),
             Input::Request { id, request } => self.on_request(id, request),
             Input::Cancel { id } => _ = self.waiting.remove(id),
@@ -249,7 +268,10 @@ impl<R: Rules> Replica<R> {
         }
         // Nobody ran this process when it should have been: others' silence in that time means nothing.
         self.stalls.add(from, now.monotonic);
-        self.peers.iter_mut().for_each(|peer| peer.detector.forgive(late, now.monotonic));
+        for peer in &mut self.peers {
+            peer.detector.forgive(late, now.monotonic);
+            peer.stream.exclude_stall(late, now.monotonic);
+        }
         if let Some(joining) = &mut self.joining {
             joining.forgive(late);
         }
@@ -260,12 +282,12 @@ impl<R: Rules> Replica<R> {
     }
 
     fn on_message(&mut self, from: &Address, message: Message) {
-        let Message { from: incarnation, number, echo, body } = message;
+        let Message { from: incarnation, number, echo, sequence, body } = message;
         if let Body::Hello(hello) = body {
             if *from == self.address {
                 return self.drop_message(from, DropReason::OwnAddress);
             }
-            return self.on_hello(from, incarnation, number, echo, &hello);
+            return self.on_hello(from, incarnation, (number, echo, sequence), &hello);
         }
         let Some(id) = self.admit(from, incarnation, number, echo) else {
             if matches!(body, Body::View(_)) {
@@ -273,6 +295,7 @@ impl<R: Rules> Replica<R> {
             }
             return;
         };
+        self.on_arrival(id, sequence, departure(&body));
         match body {
             Body::Hello(_) => unreachable!("taken above"),
             Body::Status(status) => self.on_status(id, *status),
@@ -380,8 +403,11 @@ impl<R: Rules> Replica<R> {
     }
 
     fn send(&mut self, id: PeerId, body: Body) {
+        let from = self.me;
+        let peer = self.peer(id);
+        let sequence = peer.next_sequence();
+        let message = Message { from, number: peer.link.number, echo: peer.link.echo, sequence, body };
         let peer = &self.peers[id.0];
-        let message = Message { from: self.me, number: peer.link.number, echo: peer.link.echo, body };
         self.outputs.push_back(Output::Send { to: peer.address.clone(), message });
     }
 

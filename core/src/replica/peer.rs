@@ -6,6 +6,7 @@ use crate::data::Key;
 use crate::detector::Detector;
 use crate::freshness::Offsets;
 use crate::identity::{Address, Incarnation};
+use crate::stream::Stream;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
@@ -27,6 +28,8 @@ pub(super) struct Peer {
     /// What it covers, as it said then.
     pub(super) acknowledged: Arc<VersionVector>,
     pub(super) offsets: Offsets,
+    /// What arrives from that incarnation, over all its links.
+    pub(super) stream: Stream,
     pub(super) detector: Detector,
     pub(super) suspected: bool,
     /// Should this address be a member?
@@ -53,6 +56,8 @@ pub(super) struct Peer {
     pub(super) pulled_at: Time,
     /// How many pulls from it ran out of time one after another: the next one has more patience.
     pub(super) pulls_late: u32,
+    /// Interruptions of its link since a pull from it last came to its end.
+    pub(super) postponed: u8,
     /// It said that it is about to end.
     pub(super) leaving: bool,
     /// Others were asked whether they hear it, at that time.
@@ -71,6 +76,10 @@ pub(super) struct Link {
     pub(super) number: u64,
     pub(super) echo: u64,
     pub(super) established: bool,
+    /// The number of the next message to it.
+    pub(super) sequence: u64,
+    /// No message of this link has arrived yet.
+    pub(super) silent: bool,
 }
 
 /// Pushes that arrived on this link.
@@ -81,6 +90,8 @@ pub(super) struct Inbound {
     /// How many since the last status, and their bytes.
     pub(super) unacknowledged: u64,
     pub(super) unacknowledged_bytes: usize,
+    /// When one of them last was the next of its origin.
+    pub(super) advanced: Option<Time>,
 }
 
 /// Pushes that left on this link.
@@ -168,6 +179,7 @@ impl Peer {
             told: Time::default(),
             acknowledged: Arc::default(),
             offsets: Offsets::default(),
+            stream: Stream::default(),
             detector: Detector::new(now),
             suspected: false,
             wanted: false,
@@ -185,6 +197,7 @@ impl Peer {
             served: 0,
             pulled_at: Time::default(),
             pulls_late: 0,
+            postponed: 0,
             leaving: false,
             probed_at: None,
             vouched_at: None,
@@ -204,12 +217,20 @@ impl Peer {
         self.serving = None;
     }
 
+    /// The number of the next message on this link.
+    pub(super) const fn next_sequence(&mut self) -> u64 {
+        let sequence = self.link.sequence;
+        self.link.sequence += 1;
+        sequence
+    }
+
     /// Another life answers here.
     pub(super) fn reset_life(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
         self.told = Time::default();
         self.acknowledged = Arc::default();
         self.offsets = Offsets::default();
+        self.stream = Stream::default();
         self.served = 0;
         self.diverged = false;
         self.walls = None;

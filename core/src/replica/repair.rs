@@ -5,7 +5,7 @@
 //! with what is covered here *at that moment*.
 
 use super::Replica;
-use super::peer::PeerId;
+use super::peer::{Peer, PeerId};
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
@@ -30,6 +30,9 @@ const RETRY_PAUSE: Micros = Micros::from_millis(200);
 /// is slow for good would else be asked again and again and never heard.
 const PATIENCE_DOUBLINGS: u32 = 4;
 
+/// So many interruptions in a row put off what is repaired from a peer.
+const POSTPONED_MAX: u8 = 4;
+
 /// Keys that were set aside and are not needed any more, in the pieces that they were allocated in.
 pub(super) type Discarded = Vec<Vec<(Key, Offered)>>;
 
@@ -42,6 +45,8 @@ pub(super) struct Pull {
     asked: Arc<VersionVector>,
     /// The number of the frame that comes next.
     frame: u32,
+    /// It repairs a gap that had stood for the repair delay: nothing asks for it at once.
+    patient: bool,
     /// How long it waits for a frame.
     patience: Micros,
     deadline: Time,
@@ -83,8 +88,10 @@ impl<R: Rules> Replica<R> {
             gaps.forget(due, |life| self.somebody_covers(life, self.covered.counter(life) + 1));
             self.gaps = gaps;
         }
-        if let Some(id) = self.pull_source(due) {
-            self.begin_pull(id);
+        if let Some(id) = self.urgent_source(now) {
+            self.begin_pull(id, false);
+        } else if let Some(id) = self.patient_source(now, due) {
+            self.begin_pull(id, true);
         }
     }
 
@@ -93,8 +100,8 @@ impl<R: Rules> Replica<R> {
         Time(now.0.saturating_sub(self.config.repair_delay.0))
     }
 
-    fn pull_source(&self, due: Time) -> Option<PeerId> {
-        let now = self.now.monotonic;
+    /// Whom to fetch from at once.
+    fn urgent_source(&self, now: Time) -> Option<PeerId> {
         if self.joining.is_some() {
             return self.join_source();
         }
@@ -105,24 +112,72 @@ impl<R: Rules> Replica<R> {
         }
         // Who was removed, or is about to end, is not there for long: what it has is fetched without patience.
         let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].wanted;
-        let has_missing = |id: PeerId| self.covered.missing(&self.peers[id.0].acknowledged).next().is_some();
         if self.peer_ids().any(going)
-            && let Some(id) = self.turn(|id| going(id) && has_missing(id))
+            && let Some(id) = self.turn(|id| going(id) && self.has_missing(id))
         {
             return Some(id);
         }
-        if !self.waiting.is_empty() {
-            // What a request waits for may be anywhere: who has news first, then everybody in turn.
-            let rested = |id: PeerId| now.since(self.peers[id.0].pulled_at) >= RETRY_PAUSE;
-            return self.turn(has_missing).or_else(|| self.turn(rested));
+        if self.waiting.is_empty() {
+            return None;
         }
-        if self.gaps.oldest().is_none_or(|noticed| noticed > due) {
+        // What a request waits for may be anywhere: who has news first, then everybody in turn.
+        let rested = |id: PeerId| now.since(self.peers[id.0].pulled_at) >= RETRY_PAUSE;
+        self.turn(|id| self.has_missing(id)).or_else(|| self.turn(rested))
+    }
+
+    /// Whom to fetch from because a gap that was noticed until `due` has stood for the repair delay.
+    fn patient_source(&self, now: Time, due: Time) -> Option<PeerId> {
+        let nothing = self.gaps.oldest().is_none_or(|noticed| noticed > due);
+        if self.joining.is_some() || !self.waiting.is_empty() || nothing {
             return None;
         }
         let gives = |id: PeerId, life| self.peer_covers(id, life, self.covered.counter(life) + 1);
-        self.turn(|id| {
-            self.gaps.since(due).any(|life| gives(id, life)) || !self.rules.forgets_gaps() && has_missing(id)
-        })
+        let fills = |id: PeerId| self.gaps.since(due).any(|life| !self.is_coming(life, now) && gives(id, life));
+        let fits = |id: PeerId| fills(id) || !self.rules.forgets_gaps() && self.has_missing(id);
+        self.turn(|id| fits(id) && now >= self.repairs_from(id))
+    }
+
+    fn has_missing(&self, id: PeerId) -> bool {
+        self.covered.missing(&self.peers[id.0].acknowledged).next().is_some()
+    }
+
+    /// Do pushes of this life still come in order? They bring what is missing, and a pull would bring it once more.
+    fn is_coming(&self, life: Incarnation, now: Time) -> bool {
+        let silence = self.stream_limits().silence;
+        let comes = |peer: &Peer| {
+            let advanced = peer.inbound.advanced.is_some_and(|at| now.since(at) <= silence);
+            advanced && peer.link.established && peer.incarnation == Some(life)
+        };
+        self.rules.pushes_postpone_repair() && self.peers.iter().any(comes)
+    }
+
+    /// From when on patient repair may fetch from this peer. What it made during an interruption of its link must not come
+    /// by way of an older gap, sooner than a gap of its own would be repaired. A link that is interrupted again and again
+    /// does not put repair off for ever.
+    fn repairs_from(&self, id: PeerId) -> Time {
+        let peer = &self.peers[id.0];
+        let counts = self.rules.interruptions_postpone_repair() && peer.postponed <= POSTPONED_MAX;
+        let interrupted = peer.stream.interrupted().filter(|_| counts);
+        interrupted.map_or(Time::default(), |at| at + self.config.repair_delay)
+    }
+
+    /// The link from this peer was interrupted until now.
+    pub(super) fn on_interrupted(&mut self, id: PeerId) {
+        let peer = self.peer(id);
+        peer.postponed = peer.postponed.saturating_add(1);
+        if self.pull.as_ref().is_some_and(|pull| pull.peer == id && pull.patient)
+            && self.rules.interruptions_postpone_repair()
+        {
+            self.end_pull(false);
+        }
+    }
+
+    /// Bytes of what was asked for still arrive.
+    pub(super) fn pull_moves(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        if let Some(pull) = self.pull.as_mut().filter(|pull| pull.peer == id) {
+            pull.deadline = now + pull.patience;
+        }
     }
 
     /// Of the linked peers that fit, the one whose turn is the longest ago.
@@ -131,13 +186,14 @@ impl<R: Rules> Replica<R> {
         linked.filter(|&id| fits(id)).min_by_key(|id| self.peers[id.0].pulled_at)
     }
 
-    fn begin_pull(&mut self, id: PeerId) {
+    fn begin_pull(&mut self, id: PeerId, patient: bool) {
         let now = self.now.monotonic;
         let (name, asked) = (self.next_pull, self.shared_vector());
         self.next_pull += 1;
         let patience = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(PATIENCE_DOUBLINGS));
         let (deadline, aside) = (now + patience, Aside::new(self.hash_key));
-        self.pull = Some(Pull { id: name, peer: id, asked: asked.clone(), frame: 0, patience, deadline, aside });
+        let asked_for = asked.clone();
+        self.pull = Some(Pull { id: name, peer: id, asked: asked_for, frame: 0, patient, patience, deadline, aside });
         self.peer(id).pulled_at = now;
         let from = self.peers[id.0].address.clone();
         self.emit(Event::PullStarted { from, pull: name });
@@ -150,7 +206,9 @@ impl<R: Rules> Replica<R> {
         self.emit(Event::PullEnded { from, pull: pull.id, complete });
         if complete {
             self.hungry = false;
-            self.peer(pull.peer).pulls_late = 0;
+            let peer = self.peer(pull.peer);
+            peer.pulls_late = 0;
+            peer.postponed = 0;
         } else {
             self.pull_not_before = self.now.monotonic + RETRY_PAUSE;
             self.discarded.extend(pull.aside.keys.into_chunks());

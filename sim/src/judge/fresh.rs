@@ -1,12 +1,17 @@
 //! Push is fresh or not at all: what a cut held up is not news when it arrives (contract, the rows on a cut).
 //!
-//! Lateness is judged against the fastest status that the same two lives exchanged, as the receiver must have seen it;
-//! where a replica was not run, or clocks run apart, the oracle is as lenient as they make it.
+//! Lateness is judged against the fastest status that the same two lives exchanged, as the receiver must have seen it.
+//! Only time in which nothing arrived on the link counts: what waits behind other bytes is not late. Where a replica was
+//! not run, or clocks run apart, the oracle is as lenient as they make it.
 
 use super::Judge;
 use crate::truth::Number;
 use crate::verdict::Invariant;
 use hence_core::Dot;
+use std::collections::VecDeque;
+
+/// Silences remembered per link.
+const SILENCES: usize = 16;
 
 /// What is known of how long messages take.
 #[derive(Debug)]
@@ -14,6 +19,9 @@ pub(super) struct Ways {
     replicas: usize,
     /// Per link, the shortest time that a status took which was taken in.
     fastest: Vec<u64>,
+    /// Per link, when something last arrived, and the last silences that were longer than a running peer keeps.
+    moved: Vec<u64>,
+    silences: Vec<VecDeque<(u64, u64)>>,
     /// When the present life at each replica began.
     since: Vec<u64>,
     /// When each write was accepted.
@@ -22,7 +30,15 @@ pub(super) struct Ways {
 
 impl Ways {
     pub(super) fn new(replicas: usize) -> Self {
-        Self { replicas, fastest: vec![u64::MAX; replicas * replicas], since: vec![0; replicas], made: Vec::new() }
+        let links = replicas * replicas;
+        Self {
+            replicas,
+            fastest: vec![u64::MAX; links],
+            moved: vec![0; links],
+            silences: vec![VecDeque::new(); links],
+            since: vec![0; replicas],
+            made: Vec::new(),
+        }
     }
 
     /// Another life answers here: it has seen nothing, and others have seen nothing of it.
@@ -36,6 +52,17 @@ impl Ways {
 }
 
 impl Judge {
+    /// Something arrived; a silence before it counts if it was longer than `silence_max`.
+    pub fn on_arrival(&mut self, from: usize, to: usize, silence_max: u64) {
+        let link = from * self.ways.replicas + to;
+        let moved = std::mem::replace(&mut self.ways.moved[link], self.now);
+        if self.now - moved > silence_max {
+            let silences = &mut self.ways.silences[link];
+            silences.truncate(SILENCES - 1);
+            silences.push_front((moved, self.now));
+        }
+    }
+
     /// A status was taken in after so long. One of the life before at that address says nothing of this one: lateness is
     /// measured per life, because each has a clock of its own.
     pub fn on_status(&mut self, from: usize, to: usize, took: u64) {
@@ -51,8 +78,12 @@ impl Judge {
     pub fn on_news(&mut self, from: usize, to: usize, dot: Dot, allowed: u64) {
         let Some(number) = self.truth.number(dot) else { return };
         let age = self.now.saturating_sub(self.ways.made[number as usize]);
-        let fastest = self.ways.fastest[from * self.ways.replicas + to];
-        if fastest != u64::MAX && age > fastest.saturating_add(allowed) {
+        let link = from * self.ways.replicas + to;
+        let fastest = self.ways.fastest[link];
+        let late = age.saturating_sub(fastest);
+        let silent = |&(start, end): &(u64, u64)| end.saturating_sub(start.max(self.now - late));
+        let silent: u64 = self.ways.silences[link].iter().map(silent).sum();
+        if fastest != u64::MAX && late.min(silent) > allowed {
             self.fail(Invariant::Freshness, "late_push", Some(to), || {
                 format!("applied {dot} from a push {age} us after it was made; a status took {fastest} us")
             });

@@ -46,6 +46,11 @@ impl<S: Subject> World<S> {
         !self.plan.faults.iter().any(|fault| fault.at <= self.now && about(fault.kind) == Some(replica))
     }
 
+    /// How long nothing may arrive from a peer that runs, in microseconds, when clocks run apart.
+    pub(super) fn silence_allowed(&self, from: usize, to: usize) -> u64 {
+        self.plan.settings.heartbeat_interval + self.lateness_allowed(from, to)
+    }
+
     /// How much later than the fastest status a push may arrive, in microseconds, when clocks run apart.
     pub(super) fn lateness_allowed(&self, from: usize, to: usize) -> u64 {
         let drift = |replica: usize| u64::from(self.plan.replicas[replica].drift.unsigned_abs());

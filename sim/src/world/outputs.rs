@@ -323,6 +323,7 @@ impl<S: Subject> World<S> {
             return node.backlog.push(Happening::Deliver(frame));
         }
         (node.quiet_since, node.spoken_to) = (self.now, true);
+        self.judge.on_arrival(from, to, self.silence_allowed(from, to));
         let Frame { head: Head { cause, id, sent_at, ping, .. }, message } = frame;
         let traits = S::traits(&message);
         self.idle_events += u64::from(ping);

@@ -32,6 +32,12 @@ pub(super) struct Context {
     previous: Previous,
 }
 
+impl Context {
+    pub(super) fn speaker(&self) -> Option<&Address> {
+        self.speaker.as_ref().map(|speaker| &speaker.address)
+    }
+}
+
 /// Who sends messages, on which link.
 #[derive(Debug)]
 struct Speaker {
@@ -39,6 +45,8 @@ struct Speaker {
     from: Incarnation,
     number: u64,
     echo: u64,
+    /// The number of the next message.
+    sequence: u64,
 }
 
 /// Reads one body. After an error its context is of no use.
@@ -67,7 +75,8 @@ impl<'a> BodyReader<'a> {
         let mut count = 0;
         while !self.left.is_empty() {
             let body = self.body()?;
-            each(&address, Message { from, number, echo, body });
+            let sequence = self.next_sequence()?;
+            each(&address, Message { from, number, echo, sequence, body });
             count += 1;
         }
         Ok((address, count))
@@ -78,14 +87,22 @@ impl<'a> BodyReader<'a> {
         if !text.is_empty() {
             let address = address(text)?;
             *self.context = Context::default();
-            let speaker = Speaker { address, from: self.incarnation()?, number: self.varint()?, echo: self.varint()? };
+            let (from, number, echo) = (self.incarnation()?, self.varint()?, self.varint()?);
+            let speaker = Speaker { address, from, number, echo, sequence: self.varint()? };
             self.context.previous.incarnation = speaker.from.0;
             self.context.speaker = Some(speaker);
         } else if self.context.table.len() >= TABLE_PLACES_FULL {
             return Err(Damage::Speaker);
         }
-        let Speaker { address, from, number, echo } = self.context.speaker.as_ref().ok_or(Damage::Speaker)?;
+        let Speaker { address, from, number, echo, .. } = self.context.speaker.as_ref().ok_or(Damage::Speaker)?;
         Ok((address.clone(), *from, *number, *echo))
+    }
+
+    fn next_sequence(&mut self) -> Result<u64> {
+        let speaker = self.context.speaker.as_mut().ok_or(Damage::Speaker)?;
+        let sequence = speaker.sequence;
+        speaker.sequence = sequence.wrapping_add(1);
+        Ok(sequence)
     }
 
     fn body(&mut self) -> Result<Body> {

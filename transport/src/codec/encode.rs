@@ -61,6 +61,7 @@ impl BodyWriter<'_> {
         self.incarnation(message.from);
         self.varint(message.number);
         self.varint(message.echo);
+        self.varint(message.sequence);
         *self.previous = Previous { incarnation: message.from.0, ..Previous::default() };
     }
 

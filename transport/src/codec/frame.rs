@@ -36,7 +36,7 @@ impl core::error::Error for Oversize {}
 /// use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};
 /// let cluster = ClusterTag::of("hence");
 /// let address = Address::parse("10.10.0.2:8090").unwrap();
-/// let message = Message { from: Incarnation(7), number: 1, echo: 2, body: Body::Taken { id: 3, frame: 4 } };
+/// let message = Message { from: Incarnation(7), number: 1, echo: 2, sequence: 0, body: Body::Taken { id: 3, frame: 4 } };
 ///
 /// let mut writer = FrameWriter::new(cluster, address.clone());
 /// writer.push(&message, &mut OpMemo::new()).unwrap();
@@ -58,6 +58,8 @@ pub struct FrameWriter {
     open: Option<Open>,
     /// The link that the last frame spoke for; none if the next one has to begin anew.
     speaker: Option<Speaker>,
+    /// The number of the message that goes on from the last one.
+    next: u64,
     table: Table,
     previous: Previous,
     pending: Pending,
@@ -92,6 +94,7 @@ impl FrameWriter {
             bytes: Vec::new(),
             open: None,
             speaker: None,
+            next: 0,
             table: Table::default(),
             previous: Previous::default(),
             pending: Pending::default(),
@@ -110,12 +113,13 @@ impl FrameWriter {
     /// [`Oversize`] if it does not fit a frame of its own. Then nothing was appended.
     pub fn push(&mut self, message: &Message, memo: &mut OpMemo) -> Result<(), Oversize> {
         let speaker = (message.from, message.number, message.echo);
-        let same = self.speaker == Some(speaker);
+        let same = self.goes_on(message, speaker);
         let fits = |open: &Open| same && self.bytes.len() - open.start < FRAME_BYTES_FULL;
         if let Some(open) = self.open.filter(fits) {
             let (length, places, previous) = (self.bytes.len(), self.table.len(), self.previous);
             self.append(message, memo);
             if self.body_bytes(open) <= self.frame_bytes_max {
+                self.next = message.sequence.wrapping_add(1);
                 self.pending.messages += 1;
                 return Ok(());
             }
@@ -133,6 +137,7 @@ impl FrameWriter {
             self.speaker = None;
             return Err(Oversize { bytes, bytes_max: self.frame_bytes_max });
         }
+        self.next = message.sequence.wrapping_add(1);
         self.pending.frames += 1;
         self.pending.messages += 1;
         Ok(())
@@ -173,7 +178,7 @@ impl FrameWriter {
         let open = Open { start: self.bytes.len() };
         self.open = Some(open);
         self.bytes.extend_from_slice(&[0; HEAD_BYTES]);
-        let goes_on = self.speaker == Some(speaker) && self.table.len() < TABLE_PLACES_FULL;
+        let goes_on = self.goes_on(message, speaker) && self.table.len() < TABLE_PLACES_FULL;
         self.speaker = Some(speaker);
         let Self { bytes, table, previous, address, .. } = self;
         let mut body = BodyWriter { bytes, table, previous };
@@ -183,6 +188,11 @@ impl FrameWriter {
             body.sender(address.as_str(), message);
         }
         open
+    }
+
+    /// Does this message come right after the last one on the same link?
+    fn goes_on(&self, message: &Message, speaker: Speaker) -> bool {
+        self.speaker == Some(speaker) && self.next == message.sequence
     }
 
     fn append(&mut self, message: &Message, memo: &mut OpMemo) {
@@ -324,6 +334,12 @@ impl FrameReader {
             self.buffer = BytesMut::new();
         }
         found
+    }
+
+    /// The address that the sender of the last whole frame says it has.
+    #[must_use]
+    pub fn speaker(&self) -> Option<&Address> {
+        self.context.speaker()
     }
 
     /// Is the stream between two frames?

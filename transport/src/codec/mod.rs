@@ -13,8 +13,8 @@
 //! | 4 | length of the body in bytes |
 //! | 4 | CRC-32 (IEEE) of the twelve bytes before it and the body |
 //!
-//! A body either begins anew and says who speaks: the sender's address, its incarnation and the two numbers of the
-//! link. Or its first byte is 0, an address of no bytes, and it goes on from the frame before it on the same connection.
+//! A body either begins anew and says who speaks: the sender's address, its incarnation, the two numbers of the
+//! link and the sequence number of the first message. Or its first byte is 0, an address of no bytes, and it goes on from the frame before it on the same connection, with the next sequence number.
 //! Messages follow until the body ends, at least one. Numbers are varints (seven bits a byte, lowest first,
 //! shortest form only). An incarnation is a reference into a table that grows from the frame that began anew: the
 //! sender's is 0, and a reference to the next free place is followed by the eight bytes of a new one.
@@ -90,7 +90,7 @@ use core::fmt;
 use hence_core::{ClusterTag, Hlc};
 
 /// The version of the format. Whoever speaks another one is refused, never guessed at.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The bytes of a frame before its body.
 pub const HEAD_BYTES: usize = 16;

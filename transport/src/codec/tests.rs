@@ -199,17 +199,19 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
     let step = (body(), 0..4_u8, incarnation(), number(), number());
     proptest::collection::vec(step, 1..12).prop_map(|steps| {
         let mut link = (Incarnation(1), 1, 1);
-        let mut last = 0;
+        let (mut last, mut sequence) = (0, 0);
         let turn = |(mut body, choice, from, number, echo)| {
             if choice == 0 {
                 link = (from, number, echo);
-                last = 0;
+                (last, sequence) = (0, 0);
+            } else {
+                sequence += if choice == 1 { 3 } else { 1 }; // some were lost
             }
             if let (Body::Push { op, .. }, 2..) = (&mut body, choice) {
                 last += 1;
                 Arc::make_mut(op).dot = Dot { incarnation: link.0, counter: last };
             }
-            Message { from: link.0, number: link.1, echo: link.2, body }
+            Message { from: link.0, number: link.1, echo: link.2, sequence, body }
         };
         steps.into_iter().map(turn).collect()
     })
@@ -276,7 +278,7 @@ proptest! {
         second in body(),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), 0..8_u8, any::<u8>()), 0..4),
     ) {
-        let [first, second] = [first, second].map(message);
+        let (first, second) = (numbered(0, first), numbered(1, second));
         let mut memo = OpMemo::new();
         let mut began = || {
             let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
@@ -326,7 +328,7 @@ proptest! {
     ) {
         let mut whole = Vec::new();
         if sender {
-            whole.extend_from_slice(b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02");
+            whole.extend_from_slice(b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02\x00");
         }
         whole.extend_from_slice(&body);
         check_canonical(&framed(&whole))?;
@@ -338,7 +340,7 @@ proptest! {
         lead in 0..0x40_u8,
         rest in proptest::collection::vec(prop_oneof![3 => 0..4_u8, 1 => any::<u8>()], 0..40),
     ) {
-        check_canonical(&framed(&[b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02", &[lead][..], &rest].concat()))?;
+        check_canonical(&framed(&[b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02\x00", &[lead][..], &rest].concat()))?;
     }
 
     /// One real message of one kind, changed in a few places and given a right checksum again: the same.
@@ -423,7 +425,11 @@ fn put(counter: u64, key: &str, value: &[u8]) -> Arc<Op> {
 }
 
 fn message(body: Body) -> Message {
-    Message { from: A, number: 5, echo: 6, body }
+    numbered(0, body)
+}
+
+fn numbered(sequence: u64, body: Body) -> Message {
+    Message { from: A, number: 5, echo: 6, sequence, body }
 }
 
 fn rows_of_three() -> Arc<[Row]> {
@@ -512,9 +518,9 @@ fn golden_frames() {
     let mut present: Vec<(&str, String)> =
         one_of_each().into_iter().map(|(name, message)| (name, hex(&written(&[message])))).collect();
     let (mut writer, mut memo) = (FrameWriter::new(HERE, here()), OpMemo::new());
-    for (_, message) in one_of_each() {
+    for ((_, message), sequence) in one_of_each().into_iter().zip(0..) {
         let mut bytes = Vec::new();
-        writer.push(&message, &mut memo).expect("fits");
+        writer.push(&Message { sequence, ..message }, &mut memo).expect("fits");
         writer.take(&mut bytes);
         present.push(("on one connection", hex(&bytes)));
     }
@@ -639,7 +645,7 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
 /// Bodies that have a right checksum and a wrong content.
 #[test]
 fn bodies_that_no_encoder_writes() {
-    const SENDER: &[u8] = b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02";
+    const SENDER: &[u8] = b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02\x00";
     let empty_head = SENDER.len();
     for &(rest, at, damage) in WRONG_BODIES {
         let found = read(&framed(&[SENDER, rest].concat()));
@@ -654,7 +660,7 @@ fn bodies_that_no_encoder_writes() {
 #[test]
 fn counts_do_not_allocate() {
     // Each of these announces far more than is there. Were it believed, the machine would run out of memory.
-    const SENDER: &[u8] = b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02";
+    const SENDER: &[u8] = b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02\x00";
     let many = b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
     let leads = [
         &b"\x03"[..],
@@ -714,7 +720,8 @@ fn large_tables() {
     let vector = |lives: std::ops::Range<u64>| {
         Arc::new(VersionVector::from_entries(lives.map(|n| (Incarnation(n << 40), n + 1))))
     };
-    let pull = |lives| message(Body::Pull { id: 1, vector: vector(lives) });
+    let mut sequence = 0..;
+    let mut pull = |lives| numbered(sequence.next().expect("endless"), Body::Pull { id: 1, vector: vector(lives) });
     let all = [pull(0..10), pull(5..40), pull(20..30), pull(0..10_000), pull(9_000..9_100)];
     assert_eq!(read_messages(&written(&all)), all);
 
@@ -733,7 +740,7 @@ fn large_tables() {
 fn a_full_table_begins_anew() {
     let pull = |life: u64| {
         let vector = Arc::new(VersionVector::from_entries([(Incarnation(life << 40), life)]));
-        message(Body::Pull { id: life, vector })
+        numbered(life, Body::Pull { id: life, vector })
     };
     let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
     let mut memo = OpMemo::new();
@@ -773,12 +780,12 @@ fn signs_of_life_are_short() {
         let (sent, wall) = (Time(5_000_000 + turn * 200_007), Wall(1_700_000_000_000_000 + turn * 200_009));
         let (vector, view_hash, digest) = (vector.clone(), 77, Some(88));
         let status = Status { sent, wall, vector, received: 70_000, leaving: false, view_hash, digest };
-        writer.push(&message(Body::Status(Box::new(status))), &mut memo).expect("fits");
+        writer.push(&numbered(turn, Body::Status(Box::new(status))), &mut memo).expect("fits");
         let mut bytes = Vec::new();
         writer.take(&mut bytes);
         bytes.len()
     });
-    assert_eq!(lengths, [100, 35, 35, 35]);
+    assert_eq!(lengths, [101, 35, 35, 35]);
 }
 
 #[test]
@@ -876,7 +883,7 @@ fn overhead_of_a_push() {
                     superseded: superseded.into(),
                     deps: deps.into(),
                 };
-                message(Body::Push { op: Arc::new(op), made: Time(3_600_000_000 + 100 * n) })
+                numbered(n, Body::Push { op: Arc::new(op), made: Time(3_600_000_000 + 100 * n) })
             })
             .collect();
         (written(&messages).len() - data) as f64 / batch as f64

@@ -240,6 +240,11 @@ impl<T: Transport, S: Sleeper> Faulty<T, S> {
                         into.push(Incoming::Connected { to });
                     }
                 }
+                Incoming::Progress { from } => {
+                    if !state.is_cut(&from) {
+                        into.push(Incoming::Progress { from });
+                    }
+                }
                 Incoming::Message { from, message } => match state.judge(&from, Direction::In, now) {
                     Fate::Passes => into.push(Incoming::Message { from, message }),
                     Fate::Lost => {}

@@ -58,13 +58,13 @@ fn world() -> World {
 }
 
 fn message(id: u64) -> Message {
-    Message { from: Incarnation(1), number: 1, echo: 1, body: Body::Taken { id, frame: 0 } }
+    Message { from: Incarnation(1), number: 1, echo: 1, sequence: 0, body: Body::Taken { id, frame: 0 } }
 }
 
 fn opening() -> Message {
     let (sent, wall) = (Time(0), Wall(0));
     let hello = Hello { sent, wall, vector: VersionVector::new().into(), view: [].into() };
-    Message { from: Incarnation(1), number: 2, echo: 0, body: Body::Hello(Box::new(hello)) }
+    Message { from: Incarnation(1), number: 2, echo: 0, sequence: 0, body: Body::Hello(Box::new(hello)) }
 }
 
 /// What is there without waiting; 0 stands for a hello.
@@ -77,7 +77,7 @@ fn arrived(transport: &impl Transport) -> Vec<u64> {
     let number = |incoming| match incoming {
         Incoming::Message { message: Message { body: Body::Taken { id, .. }, .. }, .. } => Some(id),
         Incoming::Message { .. } => Some(0),
-        Incoming::Connected { .. } => None,
+        Incoming::Connected { .. } | Incoming::Progress { .. } => None,
     };
     into.into_iter().filter_map(number).collect()
 }

@@ -4,9 +4,11 @@
 //! that connection were right.
 
 use super::{Counted, HyperTransport, Inner, PROTOCOL};
+use crate::Incoming;
 use crate::codec::{CodecError, FrameReader};
 use bytes::Bytes;
 use core::fmt;
+use core::time::Duration;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
@@ -21,6 +23,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// Where peers ask for the upgrade.
 pub const LINK_PATH: &str = "/replica/link";
+
+/// Bytes of an unfinished frame are told of at most this often.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 
 /// The connections from peers, each with the moment of its last frame.
 #[derive(Debug, Default)]
@@ -182,6 +187,7 @@ async fn read(
 ) -> Result<core::convert::Infallible, Ended> {
     let mut deadline = Instant::now() + inner.settings.idle_timeout;
     let mut first = true;
+    let mut told = Instant::now();
     loop {
         if take_in(inner, &mut reader, &mut first).map_err(Ended::Refused)? {
             let now = Instant::now();
@@ -190,6 +196,14 @@ async fn read(
             }
             inner.room().await;
             deadline = Instant::now() + inner.settings.idle_timeout;
+        }
+        // Only what is left unfinished is worth telling: a whole message speaks for itself.
+        if !reader.is_between_frames()
+            && told.elapsed() >= PROGRESS_PAUSE
+            && let Some(from) = reader.speaker()
+        {
+            told = Instant::now();
+            inner.notice(Incoming::Progress { from: from.clone() });
         }
         let read = timeout_at(deadline, stream.read_buf(reader.buffer())).await;
         let count = read.map_err(|_| Ended::Idle)?.map_err(Ended::Broken)?;

@@ -176,11 +176,11 @@ impl Inner {
         taken
     }
 
-    /// An address accepted a connection. If nobody listens, a notice more or less does not matter.
-    fn connected(&self, to: &Address) {
+    /// Something that may be left out where nothing takes arrivals.
+    fn notice(&self, notice: Incoming) {
         let mut arrivals = self.arrivals.borrow_mut();
         if arrivals.queue.len() < NOTICES_MAX {
-            arrivals.queue.push(Incoming::Connected { to: to.clone() });
+            arrivals.queue.push(notice);
             arrivals.arrived(0);
         }
     }

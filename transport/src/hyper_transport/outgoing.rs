@@ -4,6 +4,7 @@
 //! and drops the queue in one step, so nothing said before an opening message is written after it.
 
 use super::{Counted, Inner, LINK_PATH, PROTOCOL};
+use crate::Incoming;
 use crate::codec::{FrameWriter, Pending};
 use bytes::Bytes;
 use core::cell::RefCell;
@@ -253,7 +254,7 @@ async fn connect(inner: &Rc<Inner>, address: &Address) -> Result<TcpStream, Ende
     inner.count(|counters| counters.dials += 1);
     let dialled = timeout(inner.settings.dial_timeout, dial(inner.own_ip, address)).await;
     let stream = dialled.map_err(|_| Ended::DialTimeout)?.map_err(Ended::NoDial)?;
-    inner.connected(address);
+    inner.notice(Incoming::Connected { to: address.clone() });
     timeout(inner.settings.handshake_timeout, upgrade(stream, address)).await.map_err(|_| Ended::HandshakeTimeout)?
 }
 

@@ -138,12 +138,12 @@ fn faulty_hyper_keeps_the_laws() {
 }
 
 fn taken(id: u64) -> Message {
-    Message { from: Incarnation(1), number: 1, echo: 1, body: Body::Taken { id, frame: 0 } }
+    Message { from: Incarnation(1), number: 1, echo: 1, sequence: id, body: Body::Taken { id, frame: 0 } }
 }
 
 fn opening() -> Message {
     let hello = Hello { sent: Time(0), wall: Wall(0), vector: VersionVector::new().into(), view: [].into() };
-    Message { from: Incarnation(1), number: 2, echo: 0, body: Body::Hello(Box::new(hello)) }
+    Message { from: Incarnation(1), number: 2, echo: 0, sequence: 0, body: Body::Hello(Box::new(hello)) }
 }
 
 fn push(counter: u64, value_bytes: usize) -> Message {
@@ -154,7 +154,13 @@ fn push(counter: u64, value_bytes: usize) -> Message {
         superseded: Dots::new(),
         deps: Deps::default(),
     };
-    Message { from: Incarnation(1), number: 1, echo: 1, body: Body::Push { op: Arc::new(op), made: Time(0) } }
+    Message {
+        from: Incarnation(1),
+        number: 1,
+        echo: 1,
+        sequence: counter,
+        body: Body::Push { op: Arc::new(op), made: Time(0) },
+    }
 }
 
 /// So many messages, or those that came in time.
@@ -167,7 +173,7 @@ async fn messages(transport: &HyperTransport, count: usize) -> Vec<Message> {
         }
         all.extend(incoming.drain(..).filter_map(|incoming| match incoming {
             Incoming::Message { message, .. } => Some(message),
-            Incoming::Connected { .. } => None,
+            Incoming::Connected { .. } | Incoming::Progress { .. } => None,
         }));
     }
     all

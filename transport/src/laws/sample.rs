@@ -89,7 +89,7 @@ impl Samples {
         // A few neighbours share their numbers, as the messages of one link do.
         self.serial += 1;
         let link = 1 + self.serial / 8;
-        Message { from: Incarnation(link), number: link, echo: 1 + link % 3, body }
+        Message { from: Incarnation(link), number: link, echo: 1 + link % 3, sequence: self.serial % 8, body }
     }
 
     fn hello(&mut self) -> Body {

@@ -151,7 +151,7 @@ fn with_flipped_bit(message: Message) -> Message {
 }
 
 fn taken(number: u64) -> Message {
-    Message { from: Incarnation(1), number, echo: 1, body: Body::Taken { id: 1, frame: 1 } }
+    Message { from: Incarnation(1), number, echo: 1, sequence: 0, body: Body::Taken { id: 1, frame: 1 } }
 }
 
 #[async_trait(?Send)]

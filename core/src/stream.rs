@@ -1,0 +1,231 @@
+//! The stream of messages from one peer: whether it was interrupted, and since when it keeps moving.
+//!
+//! A peer that has nothing to say sends a status every heartbeat interval. So a silence longer than that interval plus
+//! the longest lateness has one of three reasons, and the message that ends it tells which (protocol, section
+//! Replication, Push):
+//!
+//! - messages are missing before it: the connection was lost with what it held;
+//! - it is next in line and late: the network held the stream back and delivers it now;
+//! - it is next in line and fresh: the peer's process did not run.
+//!
+//! In the first two cases the link was interrupted, and what the peer made before that moment is not news.
+
+use crate::freshness::{Offsets, Spans};
+use crate::time::{Micros, Time};
+
+/// What a message says about the moment when it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// Its number on the link.
+    pub(crate) sequence: u64,
+    /// When it left, on the peer's monotonic clock, where it says so.
+    pub(crate) departed: Option<Time>,
+    /// It is the first of a link.
+    pub(crate) opens: bool,
+}
+
+/// How long a silence may be, and how late a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// A longer silence needs a reason.
+    pub(crate) silence: Micros,
+    /// A message that is later than this was held back.
+    pub(crate) late: Micros,
+}
+
+/// See the module. Belongs to one incarnation at the other end and outlives its links.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stream {
+    /// The number of the message that comes next.
+    expected: u64,
+    /// When bytes last arrived. Stalls of the own process move it forward.
+    moved: Option<Time>,
+    /// Spans in which bytes kept arriving.
+    moving: Spans,
+    /// A silence ended, and no message has told its reason yet.
+    undecided: bool,
+    /// When the last interruption ended, on the own clock.
+    interrupted: Option<Time>,
+}
+
+impl Stream {
+    /// Takes note of a message. Returns `true` if it shows that the link was interrupted until now.
+    pub(crate) fn arrive(
+        &mut self,
+        now: Time,
+        arrival: Arrival,
+        offsets: &Offsets,
+        stalls: &Spans,
+        limits: Limits,
+    ) -> bool {
+        let missing = arrival.opens || arrival.sequence > self.expected;
+        if arrival.sequence < self.expected && !arrival.opens {
+            return false; // it was overtaken: it says nothing about what came before it in the stream
+        }
+        self.expected = arrival.sequence.wrapping_add(1);
+        self.progress(now, limits);
+        if !self.undecided {
+            return false;
+        }
+        let held_back = |departed| self.lateness(now, departed, offsets, stalls) > limits.late;
+        let interrupted = missing || arrival.departed.is_some_and(held_back);
+        self.undecided = !interrupted && arrival.departed.is_none();
+        if interrupted {
+            self.interrupted = Some(now);
+        }
+        interrupted
+    }
+
+    /// Bytes arrived, whether they complete a message or not.
+    pub(crate) fn progress(&mut self, now: Time, limits: Limits) {
+        let silence = self.moved.map(|moved| now.since(moved));
+        match silence {
+            Some(silence) if silence <= limits.silence => self.moving.extend(now),
+            silence => {
+                self.undecided |= silence.is_some();
+                self.moving.add(now, now);
+            }
+        }
+        self.moved = Some(now);
+    }
+
+    /// How much later than the fastest a message arrived that left then. Time in which earlier bytes of the stream kept
+    /// arriving is left out, and so is time in which the own process did not run.
+    pub(crate) fn lateness(&self, now: Time, departed: Time, offsets: &Offsets, stalls: &Spans) -> Micros {
+        let late = offsets.lateness(now, departed);
+        if late == Micros::ZERO {
+            return late;
+        }
+        late.saturating_sub(self.moving.within_either(stalls, now - late, now))
+    }
+
+    /// Did the peer make this before an interruption ended?
+    pub(crate) fn is_stale(&self, made: Time, offsets: &Offsets) -> bool {
+        // Asked anew each time: what is known of the peer's clock may change after the interruption.
+        self.interrupted.and_then(|at| offsets.departure(at)).is_some_and(|until| made < until)
+    }
+
+    /// When the last interruption ended, on the own clock.
+    pub(crate) const fn interrupted(&self) -> Option<Time> {
+        self.interrupted
+    }
+
+    /// The own process did not run for so long: that is not the peer's silence.
+    pub(crate) fn exclude_stall(&mut self, stalled: Micros, now: Time) {
+        self.moved = self.moved.map(|moved| (moved + stalled).min(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { silence: Micros(700_000), late: Micros(500_000) };
+
+    /// A peer whose clock is 7 s ahead, and whose messages take 1 ms.
+    struct World {
+        stream: Stream,
+        offsets: Offsets,
+        stalls: Spans,
+        next: u64,
+    }
+
+    const AHEAD: u64 = 7_000_000;
+
+    impl World {
+        /// Ten seconds of statuses, the last at 10 s.
+        fn new() -> Self {
+            let (stream, offsets, stalls) = (Stream::default(), Offsets::default(), Spans::default());
+            let mut world = Self { stream, offsets, stalls, next: 5 };
+            world.arrive(1_000, 0, true);
+            for n in 1..=50 {
+                assert!(!world.arrive(n * 200_000 + 1_000, n * 200_000, false));
+            }
+            world
+        }
+
+        fn arrive(&mut self, at: u64, left: u64, opens: bool) -> bool {
+            let departed = Time(left + AHEAD);
+            let arrival = Arrival { sequence: self.next, departed: Some(departed), opens };
+            self.next += 1;
+            let interrupted = self.stream.arrive(Time(at), arrival, &self.offsets, &self.stalls, LIMITS);
+            self.offsets.observe(Time(at), departed);
+            interrupted
+        }
+
+        fn is_news(&self, at: u64, made: u64) -> bool {
+            let made = Time(made + AHEAD);
+            let late = self.stream.lateness(Time(at), made, &self.offsets, &self.stalls);
+            late <= LIMITS.late && !self.stream.is_stale(made, &self.offsets)
+        }
+    }
+
+    #[test]
+    fn a_stalled_stream_taints_what_was_made_meanwhile_however_young() {
+        let mut world = World::new();
+        assert!(world.arrive(11_400_000, 10_200_000, false), "the first status is 1.2 s late");
+        for made in [10_300_000, 11_300_000, 11_398_000] {
+            assert!(!world.is_news(11_400_000, made), "made at {made}");
+        }
+        assert!(world.is_news(11_402_000, 11_400_500), "made after it");
+    }
+
+    #[test]
+    fn a_lost_connection_taints_by_what_is_missing() {
+        let mut world = World::new();
+        world.next += 3;
+        assert!(world.arrive(11_400_000, 11_399_000, false));
+        assert!(!world.is_news(11_400_000, 11_300_000));
+        let mut world = World::new();
+        assert!(world.arrive(11_400_000, 11_399_000, true), "a new link");
+    }
+
+    #[test]
+    fn what_says_no_time_leaves_the_question_open() {
+        let mut world = World::new();
+        let arrival = Arrival { sequence: world.next, departed: None, opens: false };
+        world.next += 1;
+        assert!(!world.stream.arrive(Time(11_400_000), arrival, &world.offsets, &world.stalls, LIMITS));
+        assert!(world.arrive(11_400_000, 10_200_000, false));
+    }
+
+    #[test]
+    fn stalls_of_either_process_are_no_interruptions() {
+        let mut world = World::new();
+        assert!(!world.arrive(12_001_000, 12_000_000, false), "the peer did not run");
+        assert!(world.is_news(12_001_000, 12_000_000));
+        let mut world = World::new();
+        world.stalls.add(Time(10_100_000), Time(12_000_000));
+        world.stream.exclude_stall(Micros(1_900_000), Time(12_000_000));
+        assert!(!world.arrive(12_000_000, 10_200_000, false), "this process did not run");
+        assert!(world.is_news(12_000_000, 10_300_000));
+    }
+
+    #[test]
+    fn what_waits_behind_earlier_bytes_is_not_late() {
+        let mut world = World::new();
+        for n in 1..=80 {
+            world.stream.progress(Time(10_001_000 + n * 100_000), LIMITS);
+        }
+        assert!(!world.arrive(18_001_000, 10_200_000, false), "a status behind 8 s of other bytes");
+        assert!(world.is_news(18_001_000, 10_300_000));
+        // The same with a hole of a second in it.
+        let mut world = World::new();
+        for n in (1..=30).chain(41..=80) {
+            world.stream.progress(Time(10_001_000 + n * 100_000), LIMITS);
+        }
+        assert!(world.arrive(18_001_000, 10_200_000, false));
+        assert!(!world.is_news(18_001_000, 17_900_000));
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_is_learnt_within_a_second_of_contact() {
+        let mut world = World::new();
+        // The peer's machine was suspended for 47 s: its clock says 10.2 s when ours says 57.2 s.
+        let suspended = 47_000_000;
+        for n in 51..=60 {
+            world.arrive(n * 200_000 + suspended + 1_000, n * 200_000, false);
+        }
+        assert!(world.is_news(12_201_000 + suspended, 12_200_000));
+    }
+}
