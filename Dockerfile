@@ -4,7 +4,7 @@ WORKDIR /src
 
 # Dependencies first, in a layer of their own: they change less often than the sources. Empty sources stand in until
 # the real ones come, so the targets that manifests declare beside them ([[test]], [[example]], ...) are left out.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY core/Cargo.toml core/
 COPY transport/Cargo.toml transport/
 COPY sim/Cargo.toml sim/
@@ -26,6 +26,8 @@ COPY core core
 COPY transport transport
 COPY sim sim
 COPY server server
+# `hence --version` says it: docker build --build-arg HENCE_COMMIT="$(git rev-parse --short=12 HEAD)" .
+ARG HENCE_COMMIT=
 RUN find core transport sim server -name '*.rs' -exec touch {} + \
     && cargo build --release --locked -p hence-server --bin hence --target "$(uname -m)-unknown-linux-gnu" \
     && cp "target/$(uname -m)-unknown-linux-gnu/release/hence" /hence \

@@ -25,9 +25,12 @@ Examples:
   Does a replica run?
     hence health localhost:8082";
 
+/// The version, and the commit that it was built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("HENCE_BUILT_FROM"), ")");
+
 /// The command line of `hence`.
 #[derive(Debug, Parser)]
-#[command(name = "hence", version, about = ABOUT, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "hence", version = VERSION, about = ABOUT, after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
