@@ -20,9 +20,10 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// The lines that speak of results and not of speed.
+/// The lines that speak of results, and neither of speed nor of how the command was called.
 fn results(output: &Output) -> Vec<String> {
-    text(output).lines().filter(|line| !line.contains("/s")).map(str::to_owned).collect()
+    let is_result = |line: &&str| !line.contains("/s") && !line.starts_with("hence-sim 0.");
+    text(output).lines().filter(is_result).map(str::to_owned).collect()
 }
 
 #[test]

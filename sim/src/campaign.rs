@@ -69,12 +69,13 @@ impl Summary {
         *invisible += u64::from(finding == Finding::Invisible);
     }
 
-    /// Adds the checker's judgement on a run that was added without one and failed.
-    fn add_judgement(&mut self, seed: u64, verdict: &Verdict) {
+    /// Adds the checker's judgement on a run that was added without one and failed. Returns a failure that only the
+    /// checker sees.
+    fn add_judgement<'a>(&mut self, seed: u64, verdict: &'a Verdict) -> Option<&'a Violation> {
         self.note_judged(verdict);
-        if let Some(violation) = verdict.violation.as_ref().filter(|found| found.is_the_checkers()) {
-            self.fail(violation.fingerprint(), Failure { seed, violation: violation.clone(), times: 1 });
-        }
+        let violation = verdict.violation.as_ref().filter(|found| found.is_the_checkers())?;
+        self.fail(violation.fingerprint(), Failure { seed, violation: violation.clone(), times: 1 });
+        Some(violation)
     }
 
     fn fail(&mut self, fingerprint: String, failure: Failure) {
@@ -127,14 +128,27 @@ pub const fn is_judged(seed: u64) -> bool {
 /// Runs these seeds one after another.
 #[must_use]
 pub fn campaign(seeds: impl IntoIterator<Item = u64>, profile: Profile, setting: Setting) -> Summary {
+    campaign_telling(seeds, profile, setting, |_, _| {})
+}
+
+/// Runs these seeds one after another, and tells of each failure as soon as it is found.
+#[must_use]
+pub fn campaign_telling(
+    seeds: impl IntoIterator<Item = u64>,
+    profile: Profile,
+    setting: Setting,
+    mut tell: impl FnMut(u64, &Violation),
+) -> Summary {
     let mut summary = Summary::default();
     for seed in seeds {
         let plan = draw::plan(seed, profile);
         let judged = setting.judged || is_judged(seed) && !setting.oracles_off;
         let verdict = run(&plan, Setting { judged, ..setting });
         summary.add(seed, &verdict);
-        if verdict.violation.is_some() && !judged {
-            summary.add_judgement(seed, &run(&plan, Setting { judged: true, ..setting }));
+        let Some(violation) = &verdict.violation else { continue };
+        tell(seed, violation);
+        if !judged && let Some(more) = summary.add_judgement(seed, &run(&plan, Setting { judged: true, ..setting })) {
+            tell(seed, more);
         }
     }
     summary

@@ -23,9 +23,12 @@ pub struct Case {
     /// What was wrong, in one sentence for people; empty at first.
     #[serde(default)]
     pub about: String,
-    /// The source revision under which it was found, where git answered.
+    /// The commit of the build that wrote it, where that is known.
     #[serde(default)]
     pub revision: String,
+    /// The campaign that found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// The mutant that it convicts; none for the sound rules.
     #[serde(default)]
     pub mutant: Option<String>,
@@ -46,6 +49,25 @@ pub struct Case {
     /// What the network did with each message, by name.
     #[serde(default)]
     pub choices: BTreeMap<String, Fate>,
+}
+
+/// The campaign that found a case. A smaller case has the origin of the one that it was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The version of the program.
+    pub version: String,
+    /// The commit that it was built from, `unknown` where that was not known.
+    pub commit: String,
+    /// How it was called.
+    pub command: String,
+    /// The profile that plans were drawn by.
+    pub profile: String,
+    /// The seeds that were asked for.
+    pub seeds: String,
+    /// Which part of them, of how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
 }
 
 /// Why a text is not a case.
@@ -116,6 +138,7 @@ impl Case {
             format: FORMAT,
             about: String::new(),
             revision: String::new(),
+            origin: None,
             mutant: setting.mutant.map(|mutant| mutant.name().into()),
             baseline: setting.baseline,
             suspicious: setting.suspicious,

@@ -47,17 +47,20 @@ const LOST: u64 = 5;
 const REQUEST_EVERY: u64 = 2 * SECOND;
 
 /// Lives through so many days, with `dead` but for one member that dies in the first minute and stays a member; tells
-/// each as it ends, and judges the curve. The seed is all that it depends on.
+/// each as it ends, and judges the curve. The seed is all that it depends on. It ends early when `told` says `false`.
 ///
 /// # Errors
 /// At the first broken promise, or at the end if something has grown.
-pub fn run(seed: u64, days: u64, dead: bool, mut told: impl FnMut(&Day)) -> Result<Vec<Day>, SoakError> {
+pub fn run(seed: u64, days: u64, dead: bool, mut told: impl FnMut(&Day) -> bool) -> Result<Vec<Day>, SoakError> {
     let mut world = World::new(seed, dead);
     let mut curve = Vec::new();
     for day in 1..=days {
         let day = world.live(day)?;
-        told(&day);
+        let goes_on = told(&day);
         curve.push(day);
+        if !goes_on {
+            break;
+        }
     }
     is_flat(&curve)?;
     Ok(curve)
@@ -475,15 +478,19 @@ mod tests {
     #[test]
     fn a_day_ends_as_short_as_it_began() {
         let mut told = 0;
-        let curve = run(1, 1, false, |_| told += 1).expect("one day");
+        let curve = run(1, 1, false, |_| {
+            told += 1;
+            true
+        })
+        .expect("one day");
         assert_eq!((told, curve.len()), (1, 1));
         assert!(curve[0].starts > 300 && curve[0].retired > 100, "too little happened: {}", curve[0]);
-        assert_eq!(run(1, 1, false, |_| {}).expect("the same day"), curve, "a soak depends on nothing but its seed");
+        assert_eq!(run(1, 1, false, |_| true).expect("the same day"), curve, "a soak depends on nothing but its seed");
     }
 
     #[test]
     fn a_day_with_a_dead_member_ends_as_short() {
-        let curve = run(2, 1, true, |_| {}).expect("one day");
+        let curve = run(2, 1, true, |_| true).expect("one day");
         assert!(curve[0].starts > 200 && curve[0].retired > 100, "too little happened: {}", curve[0]);
     }
 }

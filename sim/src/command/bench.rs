@@ -2,7 +2,7 @@
 //!
 //! The kinds of run take turns within each round, so that what else the machine does meanwhile meets all of them.
 
-use super::{Done, End, clock};
+use super::{Done, End, Problem, clock, provenance};
 use hence_sim::campaign::{Summary, campaign};
 use hence_sim::draw::Profile;
 use hence_sim::echo::{self, Echo};
@@ -33,6 +33,7 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
         "pings among them, %",
     ];
     let mut figures = names.map(|name| Figure { name, rounds: Vec::new() });
+    provenance::introduce();
     let free = Setting { oracles_off: true, ..Setting::default() };
     for round in 0..rounds as u64 {
         let seeds = || round * schedules..(round + 1) * schedules;
@@ -40,7 +41,8 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
         let (judged, seconds) = measured(|| campaign(seeds(), Profile::Speed, Setting::default()));
         let (free, free_seconds) = measured(|| campaign(seeds(), Profile::Speed, free));
         if !judged.failures.is_empty() {
-            return Err(format!("round {round} failed: {:?}", judged.failures));
+            let text = format!("round {round} failed: {:?}", judged.failures);
+            return Err(Problem { code: End::Violation as u8, text });
         }
         let per = |count: u64, seconds: f64| count as f64 / seconds / 1e6;
         let share = |part: u64, of: &Summary| part as f64 / of.schedules.max(1) as f64;
@@ -55,15 +57,15 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
         ];
         figures.iter_mut().zip(row).for_each(|(figure, value)| figure.rounds.push(value));
     }
-    println!("{:<34} {:>9} {:>9} {:>9}", "one core", "median", "least", "most");
+    say!("{:<34} {:>9} {:>9} {:>9}", "one core", "median", "least", "most");
     for Figure { name, mut rounds } in figures {
         rounds.sort_by(f64::total_cmp);
         if let (Some(least), Some(most)) = (rounds.first(), rounds.last()) {
-            println!("{name:<34} {:>9.2} {least:>9.2} {most:>9.2}", rounds[rounds.len() / 2]);
+            say!("{name:<34} {:>9.2} {least:>9.2} {most:>9.2}", rounds[rounds.len() / 2]);
         }
     }
     if let Some(kib) = status_kib("VmHWM:") {
-        println!("most memory at any time            {:>9.2} MiB", kib as f64 / 1024.0);
+        say!("most memory at any time            {:>9.2} MiB", kib as f64 / 1024.0);
     }
     Ok(End::Clean)
 }

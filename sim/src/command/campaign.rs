@@ -1,11 +1,12 @@
 //! `run`.
 
-use super::files::{self, Output};
-use super::{Done, End, ProgressLine, bar, clock, cores, revision, spread};
+use super::files::Output;
+use super::findings::{Campaign, Findings};
+use super::signals::Stop;
+use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, provenance, spread};
 use crate::Run;
 use hence_sim::adversity::Kind;
-use hence_sim::campaign::{Failure, Summary, campaign};
-use hence_sim::case::Case;
+use hence_sim::campaign::{Failure, Summary, campaign_telling};
 use hence_sim::check::json;
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
@@ -18,9 +19,37 @@ use std::time::Duration;
 /// Seeds that a thread takes at a time.
 const BATCH: u64 = 64;
 
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Nothing was left to do.
+    Complete,
+    /// Its time was up, as it was asked.
+    TimeUp,
+    /// A signal came.
+    Signal,
+    /// What it found could not be written.
+    Output,
+}
+
+impl Ending {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::TimeUp => "time",
+            Self::Signal => "signal",
+            Self::Output => "output",
+        }
+    }
+
+    const fn is_early(self) -> bool {
+        matches!(self, Self::Signal | Self::Output)
+    }
+}
+
 pub(crate) fn run(asked: &Run) -> Done {
-    let (from, to) = match (asked.seed, asked.seeds) {
-        (Some(seed), _) => (seed, seed.saturating_add(1)),
+    let seeds = match (asked.seed, asked.seeds) {
+        (Some(seed), _) => Seeds { first: seed, last: seed },
         (None, Some(seeds)) => seeds,
         (None, None) => return Err("say --seed N or --seeds a..b".into()),
     };
@@ -30,62 +59,61 @@ pub(crate) fn run(asked: &Run) -> Done {
         judged: asked.judged,
         ..setting(asked.mutant.as_deref())?
     };
-    let profile = profile(&asked.profile)?;
-    let (part, parts) = asked.shard.unwrap_or((0, 1));
-    let (summary, passed) = spread_seeds(asked, (from, to), (part, parts), profile, setting);
-    let seconds = passed.as_secs_f64().max(1e-6);
-    let rate = |count: u64| count as f64 / seconds;
-    println!(
-        "{} schedules, {} events ({} idle), {} failures of {} kinds; {:.0} schedules/s, {:.2} M events/s",
-        summary.schedules,
-        summary.events,
-        summary.idle_events,
-        summary.failures.values().map(|failure| failure.times).sum::<u64>(),
-        summary.failures.len(),
-        rate(summary.schedules),
-        rate(summary.events) / 1e6
-    );
-    println!("{} runs were judged by what their clients saw, too", summary.judged);
-    if summary.undecided > 0 {
-        println!("  in {} of them the checker's budget ended", summary.undecided);
+    let (profile, shard) = (profile(&asked.profile)?, asked.shard.unwrap_or((0, 1)));
+    let campaign = Campaign { profile, setting, seeds, shard };
+    let stop = Stop::watch()?;
+    let findings = Findings::open(campaign.clone(), &asked.cases, asked.json.as_deref())?;
+    provenance::introduce();
+    if first_of(seeds, shard).is_none() {
+        say!("no schedule ran: shard {}/{} of {seeds} holds no seed", shard.0, shard.1);
+        return Ok(if asked.allow_empty { End::Clean } else { End::Nothing });
     }
-    for (fingerprint, (convicted, invisible)) in &summary.visible {
-        println!("  {fingerprint}: clients could see {convicted}, and could not see {invisible}");
-    }
-    for (fingerprint, failure) in &summary.failures {
-        report(fingerprint, failure, profile, setting, &asked.cases)?;
-    }
-    if parts > 1 || summary.schedules > 1 {
-        print_counts(&summary);
-    }
-    if let Some(path) = &asked.json {
-        append_json(path, &summary).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    if let Some(path) = &asked.history {
-        write_history(&draw::plan(from, profile), setting, path)?;
-    }
-    let low = if asked.floors { summary.below_floor() } else { Vec::new() };
-    for kind in &low {
-        println!(
-            "too little adversity: {} {} of at least {} per 1,000",
-            summary.counts.count(*kind),
-            kind.name(),
-            kind.floor()
+    let (summary, passed, ending) = spread_seeds(asked, &campaign, &findings, &stop);
+    report(&campaign, &findings, &summary, passed);
+    if ending.is_early() {
+        say!(
+            "the run ended early, by {}: what did not run is not judged",
+            if ending == Ending::Signal { "a signal" } else { "an output that failed" }
         );
     }
-    Ok(if summary.failures.is_empty() && low.is_empty() { End::Clean } else { End::Violation })
+    findings.append(summary_line(&summary, &findings, ending));
+    let history = match &asked.history {
+        Some(path) => write_history(&draw::plan(seeds.first, profile), setting, path),
+        None => Ok(()),
+    };
+    if let Err(Problem { text, .. }) = &history {
+        tell!("hence-sim: {text}");
+    }
+    // A part of a run has its floors elsewhere.
+    let low = if asked.floors && !ending.is_early() { summary.below_floor() } else { Vec::new() };
+    for kind in &low {
+        let (count, floor) = (summary.counts.count(*kind), kind.floor());
+        say!("too little adversity: {count} {} of at least {floor} per 1,000", kind.name());
+    }
+    Ok(match () {
+        () if !summary.failures.is_empty() || !low.is_empty() => End::Violation,
+        () if ending.is_early() || findings.is_over() || summary.schedules == 0 || history.is_err() => End::Nothing,
+        () => End::Clean,
+    })
+}
+
+/// The first seed of a shard.
+fn first_of(seeds: Seeds, (part, parts): (u64, u64)) -> Option<u64> {
+    let at = seeds.first % parts;
+    let behind = if part >= at { part - at } else { parts - (at - part) };
+    seeds.first.checked_add(behind).filter(|&first| first <= seeds.last)
 }
 
 /// Runs a plan once more and writes what its clients saw.
-fn write_history(plan: &Plan, setting: Setting, path: &Path) -> Result<(), String> {
-    let at = |error: std::io::Error| format!("{}: {error}", path.display());
+fn write_history(plan: &Plan, setting: Setting, path: &Path) -> Result<(), Problem> {
+    let at = |error: std::io::Error| Problem::of_file(path, &error);
     let verdict = run::run(plan, Setting { judged: true, ..setting });
     let judged =
         verdict.judged.ok_or("this run has no history: a memory image was copied, so one name has two writes")?;
     let mut output = Output::create(path)?;
     judged.history.iter().try_for_each(|operation| json::write(operation, &mut output)).map_err(at)?;
     output.finish()?;
-    println!("{} operations of clients: {}", judged.history.len(), path.display());
+    say!("{} operations of clients: {}", judged.history.len(), path.display());
     Ok(())
 }
 
@@ -107,23 +135,20 @@ pub(super) fn profile(name: &str) -> Result<Profile, String> {
     })
 }
 
-fn spread_seeds(
-    asked: &Run,
-    (from, to): (u64, u64),
-    (part, parts): (u64, u64),
-    profile: Profile,
-    setting: Setting,
-) -> (Summary, Duration) {
+fn spread_seeds(asked: &Run, campaign: &Campaign, findings: &Findings, stop: &Stop) -> (Summary, Duration, Ending) {
     let started = clock();
     let mut progress = ProgressLine::new();
     let mut summary = Summary::default();
-    let batches = (to - from).div_ceil(BATCH) as usize;
+    let (Seeds { first, last }, (part, parts)) = (campaign.seeds, campaign.shard);
+    let batches = ((last - first) / BATCH + 1) as usize;
+    let is_over = || stop.is_asked() || findings.is_over();
     let job = |batch: usize| {
-        let first = from + batch as u64 * BATCH;
-        let seeds = first..first.saturating_add(BATCH).min(to);
-        campaign(seeds.filter(|seed| seed % parts == part), profile, setting)
+        let from = first + batch as u64 * BATCH;
+        let seeds = from..=from.saturating_add(BATCH - 1).min(last);
+        let seeds = seeds.filter(|seed| seed % parts == part).take_while(|_| !is_over());
+        campaign_telling(seeds, campaign.profile, campaign.setting, |seed, found| findings.keep(seed, found))
     };
-    let mut done = 0;
+    let (mut done, mut is_time_up) = (0, false);
     spread(asked.jobs.unwrap_or_else(cores).max(1), batches, job, |_, part| {
         summary.join(part);
         done += 1;
@@ -132,53 +157,99 @@ fn spread_seeds(
             let rate = schedules as f64 / passed.as_secs_f64().max(1e-6);
             format!("{} {schedules} schedules, {rate:.0}/s, {failures} kinds of failure", bar(done, batches))
         });
-        asked.time.is_none_or(|time| started.elapsed() < time)
+        is_time_up |= asked.time.is_some_and(|time| started.elapsed() >= time);
+        !is_time_up && !is_over()
     });
     progress.clear();
-    (summary, started.elapsed())
+    let ending = match () {
+        () if findings.is_over() => Ending::Output,
+        () if stop.is_asked() => Ending::Signal,
+        () if is_time_up && done < batches => Ending::TimeUp,
+        () => Ending::Complete,
+    };
+    (summary, started.elapsed(), ending)
+}
+
+fn report(campaign: &Campaign, findings: &Findings, summary: &Summary, passed: Duration) {
+    let seconds = passed.as_secs_f64().max(1e-6);
+    let rate = |count: u64| count as f64 / seconds;
+    say!(
+        "{} schedules, {} events ({} idle), {} failures of {} kinds; {:.0} schedules/s, {:.2} M events/s",
+        summary.schedules,
+        summary.events,
+        summary.idle_events,
+        summary.failures.values().map(|failure| failure.times).sum::<u64>(),
+        summary.failures.len(),
+        rate(summary.schedules),
+        rate(summary.events) / 1e6
+    );
+    say!("{} runs were judged by what their clients saw, too", summary.judged);
+    if summary.undecided > 0 {
+        say!("  in {} of them the checker's budget ended", summary.undecided);
+    }
+    for (fingerprint, (convicted, invisible)) in &summary.visible {
+        say!("  {fingerprint}: clients could see {convicted}, and could not see {invisible}");
+    }
+    for (fingerprint, failure) in &summary.failures {
+        report_failure(campaign, findings, fingerprint, failure);
+    }
+    if campaign.shard.1 > 1 || summary.schedules > 1 {
+        print_counts(summary);
+    }
 }
 
 /// One line of verdict, the path of the case, the command that replays it.
-fn report(
-    fingerprint: &str,
-    failure: &Failure,
-    profile: Profile,
-    setting: Setting,
-    cases: &Path,
-) -> Result<(), String> {
-    println!("seed {} (and {} more): {}", failure.seed, failure.times - 1, failure.violation);
-    let judged = failure.violation.is_the_checkers();
-    let Some(mut case) = Case::of(&draw::plan(failure.seed, profile), Setting { judged, ..setting }) else {
-        return Err(format!("seed {} failed and then passed: the simulator is not deterministic", failure.seed));
-    };
-    case.revision = revision();
-    let name = format!("{}-{}.json", fingerprint.replace('/', "-"), failure.seed);
-    let path = cases.join(name);
-    std::fs::create_dir_all(cases).map_err(|error| format!("{}: {error}", cases.display()))?;
-    files::write(&path, case.write().as_bytes())?;
-    println!("  case   {}", path.display());
-    println!("  replay hence-sim replay {}", path.display());
-    Ok(())
+fn report_failure(campaign: &Campaign, findings: &Findings, fingerprint: &str, failure: &Failure) {
+    say!("seed {} (and {} more): {}", failure.seed, failure.times - 1, failure.violation);
+    match findings.case(fingerprint) {
+        Ok(path) => {
+            say!("  case   {}", path.display());
+            say!("  replay hence-sim replay {}", provenance::quoted(&path.to_string_lossy()));
+        }
+        Err(why) => {
+            say!("  case   none: {why}");
+            say!("  again  {}", campaign.again(failure.seed));
+        }
+    }
 }
 
 fn print_counts(summary: &Summary) {
-    println!("adversity");
+    say!("adversity");
     for &kind in Kind::ALL {
-        println!("  {:<32} {:>12}", kind.name(), summary.counts.count(kind));
+        say!("  {:<32} {:>12}", kind.name(), summary.counts.count(kind));
     }
-    println!("hash of all traces {:016x}", summary.hash);
+    say!("hash of all traces {:016x}", summary.hash);
 }
 
-fn append_json(path: &Path, summary: &Summary) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    for (fingerprint, failure) in &summary.failures {
-        let line = serde_json::json!({ "kind": "failure", "fingerprint": fingerprint, "seed": failure.seed,
-            "times": failure.times, "violation": failure.violation });
-        writeln!(file, "{line}")?;
-    }
+fn summary_line(summary: &Summary, findings: &Findings, ending: Ending) -> serde_json::Value {
     let counts: serde_json::Map<String, serde_json::Value> =
         Kind::ALL.iter().map(|&kind| (kind.name().to_owned(), summary.counts.count(kind).into())).collect();
-    let line = serde_json::json!({ "kind": "summary", "schedules": summary.schedules, "events": summary.events,
-        "idle_events": summary.idle_events, "judged": summary.judged, "undecided": summary.undecided, "adversity": counts, "hash": format!("{:016x}", summary.hash) });
-    writeln!(file, "{line}")
+    let failure = |(fingerprint, failure): (&String, &Failure)| {
+        let case = findings.case(fingerprint).ok().map(|path| path.display().to_string());
+        let text = failure.violation.to_string();
+        let value =
+            serde_json::json!({ "seed": failure.seed, "times": failure.times, "violation": text, "case": case });
+        (fingerprint.clone(), value)
+    };
+    let failures: serde_json::Map<String, serde_json::Value> = summary.failures.iter().map(failure).collect();
+    serde_json::json!({ "kind": "summary", "ended": ending.name(), "schedules": summary.schedules,
+        "events": summary.events, "idle_events": summary.idle_events, "judged": summary.judged,
+        "undecided": summary.undecided, "failures": failures, "adversity": counts,
+        "hash": format!("{:016x}", summary.hash) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_have_their_first_seeds() {
+        let seeds = |first, last| Seeds { first, last };
+        assert_eq!(first_of(seeds(0, 1), (1, 3)), Some(1));
+        assert_eq!(first_of(seeds(0, 1), (2, 3)), None);
+        assert_eq!(first_of(seeds(7, 9), (0, 3)), Some(9));
+        assert_eq!(first_of(seeds(u64::MAX, u64::MAX), (0, 1)), Some(u64::MAX));
+        assert_eq!(first_of(seeds(u64::MAX, u64::MAX), (0, 2)), None);
+        assert_eq!(first_of(seeds(u64::MAX - 1, u64::MAX), (1, 2)), Some(u64::MAX));
+    }
 }

@@ -1,7 +1,8 @@
 //! `replay`, `shrink` and `show`.
 
 use super::files;
-use super::{Done, End, ProgressLine, cores, revision, spread};
+use super::signals::Stop;
+use super::{Done, End, Problem, ProgressLine, cores, output, provenance, spread};
 use crate::Show;
 use hence_sim::case::{Case, Outcome};
 use hence_sim::observe::{JsonLines, Observer, ShiViz, Sink, TextTrace};
@@ -11,39 +12,39 @@ use hence_sim::run::{Setting, Watch, run, run_watched};
 use hence_sim::shrink::{is_minimal, shrink as shrink_plan};
 use std::path::Path;
 
-fn read(path: &Path) -> Result<Case, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Case::read(&text).map_err(|error| format!("{}: {error}", path.display()))
+fn read(path: &Path) -> Result<Case, Problem> {
+    let text = std::fs::read_to_string(path).map_err(|error| Problem::of_file(path, &error))?;
+    Case::read(&text).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 pub(crate) fn replay(path: &Path) -> Done {
     let case = read(path)?;
     let (outcome, verdict) = case.replay();
-    println!("{outcome}");
+    say!("{outcome}");
     if outcome == Outcome::Same {
         if let Some(violation) = &verdict.violation {
-            println!("{violation}");
+            say!("{violation}");
         }
         let hash = format!("{:016x}", verdict.hash);
         if hash != case.hash {
-            println!("the trace hash was {} and is {hash}", case.hash);
+            say!("the trace hash was {} and is {hash}", case.hash);
         }
     }
     Ok(if verdict.violation.is_some() { End::Violation } else { End::Clean })
 }
 
 pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
+    let stop = Stop::watch()?;
     let case = read(path)?;
     let setting = case.setting().map_err(|error| error.to_string())?;
     let fails = |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
     if !fails(&case.plan) {
-        return Err(format!(
-            "{}: does not fail as {} from its seed, so it cannot shrink",
-            path.display(),
-            case.fingerprint
-        ));
+        let text =
+            format!("{}: does not fail as {} from its seed, so it cannot shrink", path.display(), case.fingerprint);
+        return Err(text.into());
     }
-    let mut trial = |plans: &[Plan]| first(plans, &fails);
+    // Once a signal has come nothing is tried any more, and what is smallest by then is written.
+    let mut trial = |plans: &[Plan]| first(plans, &|plan: &Plan| !stop.is_asked() && fails(plan));
     let mut progress = ProgressLine::new();
     let mut least = case.plan.size();
     let small = shrink_plan(&case.plan, &mut trial, &mut |size, tried| {
@@ -51,13 +52,18 @@ pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
         progress.show(|_| format!("{least} operations and faults left, {tried} candidates tried"));
     });
     progress.clear();
-    let minimal = is_minimal(&small, &mut trial);
+    let minimal = !stop.is_asked() && is_minimal(&small, &mut trial) && !stop.is_asked();
     let mut shrunk = Case::of(&small, setting).ok_or("the shrunk plan passes: the simulator is not deterministic")?;
-    (shrunk.about, shrunk.revision) = (case.about.clone(), revision());
+    (shrunk.about, shrunk.origin, shrunk.revision) =
+        (case.about.clone(), case.origin.clone(), provenance::COMMIT.into());
     let beside = path.with_extension("small.json");
     let output = output.unwrap_or(&beside);
     files::write(output, shrunk.write().as_bytes())?;
-    println!(
+    provenance::introduce();
+    if stop.is_asked() {
+        say!("ended early by a signal: the case may still get smaller");
+    }
+    say!(
         "from {} operations and {} faults at {} replicas to {} and {} at {}{}",
         case.plan.operations.len(),
         case.plan.faults.len(),
@@ -67,9 +73,9 @@ pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
         small.replicas.len(),
         if minimal { "; taking any one away makes it pass" } else { "" }
     );
-    println!("{}", shrunk.violation);
-    println!("  case   {}", output.display());
-    println!("  replay hence-sim replay {}", output.display());
+    say!("{}", shrunk.violation);
+    say!("  case   {}", output.display());
+    say!("  replay hence-sim replay {}", output.display());
     Ok(End::Violation)
 }
 
@@ -105,13 +111,14 @@ pub(crate) fn show(asked: &Show) -> Done {
     let (verdict, _) = run_watched(&case.plan, setting, Watch { recording, observer: Some(observer) });
     match &asked.shiviz {
         Some(path) => files::write(path, sink.borrow().as_bytes())?,
-        None => print!("{}", sink.borrow()),
+        None => output::text(&sink.borrow()),
     }
-    match verdict.violation {
-        Some(violation) => {
-            println!("{}", names.shorten(&violation.to_string()));
-            Ok(End::Violation)
-        }
-        None => Ok(End::Clean),
+    let Some(violation) = verdict.violation else { return Ok(End::Clean) };
+    if asked.json {
+        // Standard output is JSON to its end.
+        say!("{}", serde_json::json!({ "at": violation.at, "kind": "violation", "violation": violation }));
+    } else {
+        say!("{}", names.shorten(&violation.to_string()));
     }
+    Ok(End::Violation)
 }

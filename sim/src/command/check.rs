@@ -1,15 +1,16 @@
 //! `check`.
 
 use super::files::{self, Input, Output};
-use super::{Done, End};
+use super::{Done, End, Problem, codes, provenance};
 use hence_sim::check::formats::{self, Format};
 use hence_sim::check::history::History;
+use hence_sim::check::plume::WriteError;
 use hence_sim::check::{Level, Options, Report, Verdict, judge};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Judge a history of what clients saw
 #[derive(clap::Args)]
+#[command(after_help = codes::CHECK)]
 pub(crate) struct Check {
     /// The history, gzipped or not; - for standard input
     history: PathBuf,
@@ -34,11 +35,14 @@ pub(crate) struct Check {
     /// Which: json, plume, edn, hist or shiviz
     #[arg(long, value_parser = Format::named)]
     to: Option<Format>,
+    /// All replicas were seen to answer alike in the end, so it is no loss if the history does not tell.
+    #[arg(skip)]
+    is_settled: bool,
 }
 
 impl Check {
     /// Judge this file, in our own format, at every level.
-    pub(crate) fn of(history: &Path, svg: Option<&Path>) -> Self {
+    pub(crate) fn of(history: &Path, svg: Option<&Path>, is_settled: bool) -> Self {
         Self {
             history: history.to_owned(),
             level: "all".into(),
@@ -48,7 +52,17 @@ impl Check {
             counterexample: None,
             export: None,
             to: None,
+            is_settled,
         }
+    }
+
+    /// The levels that were asked for.
+    fn levels(&self) -> impl Iterator<Item = Level> {
+        Level::ALL.into_iter().filter(|&one| match self.level.as_str() {
+            "cc" => one == Level::Causal,
+            "ccv" => one >= Level::Causal,
+            _ => true,
+        })
     }
 }
 
@@ -57,66 +71,89 @@ pub(crate) fn check(asked: &Check) -> Done {
     let outputs: Vec<&Path> =
         [&asked.export, &asked.svg, &asked.counterexample].into_iter().flatten().map(PathBuf::as_path).collect();
     files::apart(input.metadata.as_ref(), &outputs)?;
-    let create = |path: &Option<PathBuf>| path.as_deref().map(Output::create).transpose();
-    let exported = create(&asked.export)?;
-    let (picture, alone) = (create(&asked.svg)?, create(&asked.counterexample)?);
+    // Whether it can be written is found out now; a judge that is ended by a signal leaves no part of it.
+    outputs.iter().try_for_each(|path| Output::create(path).map(drop))?;
     let at = |error: String| format!("{}: {error}", input.name);
     let history = formats::read(input.bytes, asked.format).map_err(|error| at(error.to_string()))?;
-    if let (Some(output), Some(path), Some(format)) = (exported, &asked.export, asked.to) {
-        export(&history, output, path, format)?;
+    let mut is_exported = true;
+    if let (Some(path), Some(format)) = (&asked.export, asked.to) {
+        is_exported = written(export(&history, path, format))?;
     }
     let causal_only = asked.level == "cc";
     let options = Options { program_order: asked.program_order, causal_only, ..Options::default() };
     let report = judge(&history, options).map_err(|error| at(error.to_string()))?;
-    print(&report, &asked.level);
+    provenance::introduce();
+    print(&report, asked);
     if !report.is_broken() {
-        return Ok(End::Clean);
+        return Ok(if is_exported { end(&report, asked) } else { End::Nothing });
     }
     if let Some(differ) = report.disagreement(&history) {
-        println!("\n{differ}");
+        say!("\n{differ}");
     }
     if let Some(found) = report.counterexample(&history, options) {
-        println!("\n{}\n{}", found.prose(), found.diagram());
-        if let (Some(mut output), Some(path)) = (picture, &asked.svg) {
-            output.write_all(found.svg().as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
-            output.finish()?;
-            println!("picture: {}", path.display());
+        say!("\n{}\n{}", found.prose(), found.diagram());
+        if let Some(path) = &asked.svg
+            && written(files::write(path, found.svg().as_bytes()))?
+        {
+            say!("picture: {}", path.display());
         }
-        if let (Some(output), Some(path)) = (alone, &asked.counterexample) {
-            export(found.history(), output, path, Format::Json)?;
-            println!("the counterexample alone: {}", path.display());
+        if let Some(path) = &asked.counterexample
+            && written(export(found.history(), path, Format::Json))?
+        {
+            say!("the counterexample alone: {}", path.display());
         }
     }
     Ok(End::Violation)
 }
 
-fn export(history: &History, mut output: Output, path: &Path, format: Format) -> Result<(), String> {
-    formats::write(history, format, &mut output).map_err(|error| format!("{}: {error}", path.display()))?;
+fn export(history: &History, path: &Path, format: Format) -> Result<(), Problem> {
+    let mut output = Output::create(path)?;
+    formats::write(history, format, &mut output).map_err(|error| match error {
+        WriteError::Io(error) => Problem::of_file(path, &error),
+        other @ (WriteError::Inexpressible { .. } | WriteError::Unreadable(_)) => {
+            format!("{}: {other}", path.display()).into()
+        }
+    })?;
     output.finish()
 }
 
-fn print(report: &Report, level: &str) {
-    println!("{} operations", report.operations);
+/// Whether an output was written. A full disk is told and does not keep the verdict from being given.
+fn written(result: Result<(), Problem>) -> Result<bool, Problem> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Problem { code, text }) if code == End::Nothing as u8 => {
+            tell!("hence-sim: {text}");
+            Ok(false)
+        }
+        Err(mistake) => Err(mistake),
+    }
+}
+
+/// How the command ends where nothing is broken: what is unknown is not fine.
+fn end(report: &Report, asked: &Check) -> End {
+    let is_unknown = |verdict: Verdict| verdict == Verdict::Unknown;
+    let levels = asked.levels().any(|one| is_unknown(report.verdict(one)));
+    let finals = report.convergence.is_some_and(is_unknown) && !asked.is_settled;
+    if levels || finals { End::Nothing } else { End::Clean }
+}
+
+fn print(report: &Report, asked: &Check) {
+    say!("{} operations", report.operations);
     for warning in &report.warnings {
-        println!("warning: {warning}");
+        say!("warning: {warning}");
     }
     if report.certified {
-        println!("explained by the order that the names of versions suggest, which was checked");
+        say!("explained by the order that the names of versions suggest, which was checked");
     }
-    let asked = |one: Level| match level {
-        "cc" => one == Level::Causal,
-        "ccv" => one >= Level::Causal,
-        _ => true,
-    };
-    for one in Level::ALL.into_iter().filter(|&one| asked(one)) {
-        println!("  {:<4} {:<22} {}", one.name(), one.title(), report.verdict(one));
+    for one in asked.levels() {
+        say!("  {:<4} {:<22} {}", one.name(), one.title(), report.verdict(one));
     }
     if let Some(verdict) = report.convergence {
-        println!("  {:<4} {:<22} {verdict}", "", "final reads agree");
+        say!("  {:<4} {:<22} {verdict}", "", "final reads agree");
     }
     if let Some(weakest) = report.weakest_broken() {
-        println!("the weakest broken level is {}, {}", weakest.name(), weakest.title());
-    } else if report.verdicts.contains(&Verdict::Unknown) && level == "all" {
-        println!("nothing is broken as far as is known");
+        say!("the weakest broken level is {}, {}", weakest.name(), weakest.title());
+    } else if end(report, asked) == End::Nothing {
+        say!("nothing is broken as far as is known, and not all is known: no verdict");
     }
 }

@@ -4,11 +4,11 @@
 //! process was run, not what it waited: on a busy machine the clock on the wall says little.
 
 use super::files::{Input, Output};
-use super::{Done, End, clock};
+use super::{Done, End, Problem, clock, codes, output, provenance};
 use hence_sim::check::formats::{self, Format};
 use hence_sim::check::generate::{Generator, Shape};
 use hence_sim::check::history::Action;
-use hence_sim::check::{Level, Options, json, judge};
+use hence_sim::check::{Level, Options, Verdict, json, judge};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 /// Measure the checker: time and memory for reading and judging histories of a correct store
 #[derive(clap::Args)]
+#[command(after_help = codes::CHECK_BENCH)]
 pub(crate) struct Bench {
     /// Operations
     #[arg(long, default_value_t = 1_000_000, requires = "file")]
@@ -55,7 +56,7 @@ pub(crate) fn bench(asked: &Bench) -> Done {
         Some(file) if file.exists() => measure(asked, file),
         Some(file) => {
             make(asked, file)?;
-            println!("made {}; the same call measures it now", file.display());
+            say!("made {}; the same call measures it now", file.display());
             Ok(End::Clean)
         }
         None => table(asked),
@@ -71,15 +72,18 @@ struct Cost {
 
 fn table(asked: &Bench) -> Done {
     std::fs::create_dir_all(&asked.folder).map_err(|error| format!("{}: {error}", asked.folder.display()))?;
-    println!("  operations sessions format     CPU s   least to most   us/operation  parsing s  times     MiB");
+    provenance::introduce();
+    let mut rows_measured = 0;
+    say!("  operations sessions format     CPU s   least to most   us/operation  parsing s  times     MiB");
     let rows = [(1_000_000, 8, "plume"), (1_000_000, 64, "plume"), (100_000, 10_000, "plume"), (1_000_000, 8, "json")];
     let sizes = [10_000, 100_000, 1_000_000, 10_000_000];
     let of = |format: &'static str| sizes.map(|operations| (operations, 8, format));
     let one = (10_000_000, 1, "plume");
     for (operations, sessions, format) in rows.into_iter().chain(of("plume")).chain(of("json")).chain([one]) {
-        if operations > asked.most {
+        if operations > asked.most || output::is_lost() {
             continue;
         }
+        rows_measured += 1;
         let file = asked.folder.join(format!("{format}-{operations}-{sessions}"));
         let child = || measured_apart(&file, operations, sessions, format);
         if !file.exists() {
@@ -98,22 +102,25 @@ fn table(asked: &Bench) -> Done {
         let each = all * 1e6 / operations as f64;
         let times = if parsing > 0.0 { format!("{:.1}", all / parsing) } else { "-".into() };
         let memory = median(|cost| cost.memory);
-        println!(
+        say!(
             "{operations:>12} {sessions:>8} {format:<6} {all:>9.3} {spread:>15} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}"
         );
     }
-    Ok(End::Clean)
+    if rows_measured == 0 {
+        say!("no history of the table has at most {} operations", asked.most);
+    }
+    Ok(if rows_measured == 0 || output::is_lost() { End::Nothing } else { End::Clean })
 }
 
 /// Runs this command once more, for one history.
-fn measured_apart(file: &Path, operations: usize, sessions: usize, format: &str) -> Result<Cost, String> {
+fn measured_apart(file: &Path, operations: usize, sessions: usize, format: &str) -> Result<Cost, Problem> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.args(["check-bench", "--operations", &operations.to_string(), "--sessions", &sessions.to_string()]);
     let output = command.args(["--format", format, "--file"]).arg(file).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        return Err(format!("{}: {text}{}", file.display(), String::from_utf8_lossy(&output.stderr)));
+        return Err(format!("{}: {text}{}", file.display(), String::from_utf8_lossy(&output.stderr)).into());
     }
     let number = |unit: &str| -> f64 {
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -135,7 +142,7 @@ fn measure(asked: &Bench, path: &Path) -> Done {
     let report = judge(&history, Options::default()).map_err(|error| at(error.to_string()))?;
     let judged = spent();
     let seconds = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64();
-    println!(
+    say!(
         "{} operations, parsing {:.3} s, reading {:.3} s, judging {:.3} s, total {:.3} s, peak {} MiB, CC {}, CCv {}",
         history.len(),
         seconds(begun, parsed),
@@ -146,11 +153,16 @@ fn measure(asked: &Bench, path: &Path) -> Done {
         report.verdict(Level::Causal),
         report.verdict(Level::Convergent),
     );
-    Ok(if report.is_broken() { End::Violation } else { End::Clean })
+    let levels = [Level::Causal, Level::Convergent].map(|level| report.verdict(level));
+    Ok(match () {
+        () if report.is_broken() => End::Violation,
+        () if levels.contains(&Verdict::Unknown) => End::Nothing,
+        () => End::Clean,
+    })
 }
 
-fn make(asked: &Bench, path: &Path) -> Result<(), String> {
-    let at = |error: std::io::Error| format!("{}: {error}", path.display());
+fn make(asked: &Bench, path: &Path) -> Result<(), Problem> {
+    let at = |error: std::io::Error| Problem::of_file(path, &error);
     let plume = asked.format == Format::Plume;
     let shape = Shape {
         seed: 1,

@@ -3,6 +3,7 @@
 //! An output is written beside its place and renamed at the end. A command that fails, or is ended, leaves what stood
 //! there before. A device or a pipe cannot be replaced by a rename, so it is written to as it is.
 
+use super::Problem;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::fd::AsFd as _;
@@ -54,8 +55,8 @@ impl Write for Output {
 
 impl Output {
     /// Begins an output; a place that cannot be written to is an error here, before any work is done for it.
-    pub(crate) fn create(name: &Path) -> Result<Self, String> {
-        Self::open(name).map_err(|error| format!("{}: {error}", name.display()))
+    pub(crate) fn create(name: &Path) -> Result<Self, Problem> {
+        Self::open(name).map_err(|error| Problem::of_file(name, &error))
     }
 
     fn open(name: &Path) -> std::io::Result<Self> {
@@ -79,11 +80,17 @@ impl Output {
         Ok(Self { name: name.to_owned(), path, place: BufWriter::with_capacity(1 << 16, place) })
     }
 
+    /// Puts a file in its place that holds these bytes and no others.
+    pub(crate) fn hold(mut self, bytes: &[u8]) -> Result<(), Problem> {
+        self.write_all(bytes).map_err(|error| Problem::of_file(&self.name, &error))?;
+        self.finish()
+    }
+
     /// Puts the whole file in its place.
-    pub(crate) fn finish(self) -> Result<(), String> {
+    pub(crate) fn finish(self) -> Result<(), Problem> {
         let Self { name, path, place } = self;
         let place = place.into_inner().map_err(std::io::IntoInnerError::into_error);
-        place.and_then(|place| place.settle(&path)).map_err(|error| format!("{}: {error}", name.display()))
+        place.and_then(|place| place.settle(&path)).map_err(|error| Problem::of_file(&name, &error))
     }
 }
 
@@ -124,10 +131,8 @@ fn new_file() -> Permissions {
 }
 
 /// Writes a whole file at once.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let mut output = Output::create(path)?;
-    output.write_all(bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-    output.finish()
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+    Output::create(path)?.hold(bytes)
 }
 
 /// What a history is read from: a file, or the standard input, which is named `-`.
@@ -254,7 +259,7 @@ mod tests {
         for (path, says) in [(folder.path().to_owned(), "directory"), (folder.path().join("no/where"), "No such file")]
         {
             let error = Output::create(&path).map(|_| ()).expect_err("no place");
-            assert!(error.contains(says), "{error}");
+            assert!(error.text.contains(says), "{error:?}");
         }
     }
 

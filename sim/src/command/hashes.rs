@@ -1,15 +1,18 @@
 //! `hashes`: does a seed mean the same here as there, and if not, which event is the first that differs?
 
-use super::{Done, End};
+use super::{Done, End, output};
 use hence_sim::draw::{self, Profile};
 use hence_sim::observe::{Sink, TextTrace};
 use hence_sim::run::{Setting, Watch, run as run_plan, run_watched};
 use std::path::Path;
 
 pub(crate) fn hashes(from: u64, count: u64) -> Done {
-    for seed in from..from.saturating_add(count) {
+    for seed in from..=from.saturating_add(count - 1) {
         let verdict = run_plan(&draw::plan(seed, Profile::Mixed), Setting::default());
-        println!("{seed} {:016x} {}", verdict.hash, verdict.events);
+        say!("{seed} {:016x} {}", verdict.hash, verdict.events);
+        if output::is_lost() {
+            return Ok(End::Nothing);
+        }
     }
     Ok(End::Clean)
 }
@@ -23,7 +26,7 @@ pub(crate) fn explain(seed: u64, against: Option<&Path>) -> Done {
     let mut here = sink.borrow().clone();
     here.push_str(&format!("{seed} {:016x} {}\n", verdict.hash, verdict.events));
     let Some(path) = against else {
-        print!("{here}");
+        output::text(&here);
         return Ok(End::Clean);
     };
     let there = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -36,12 +39,12 @@ pub(crate) fn explain(seed: u64, against: Option<&Path>) -> Done {
         .zip(there.lines().map(Some).chain(std::iter::repeat(None)));
     match pairs.by_ref().take(lines).position(|(here, there)| here != there) {
         None => {
-            println!("{lines} lines, all the same");
+            say!("{lines} lines, all the same");
             Ok(End::Clean)
         }
         Some(at) => {
-            println!("line {} of seed {seed} is the first that differs", at + 1);
-            println!("here   {}\nthere  {}", line(&here, at), line(&there, at));
+            say!("line {} of seed {seed} is the first that differs", at + 1);
+            say!("here   {}\nthere  {}", line(&here, at), line(&there, at));
             Ok(End::Violation)
         }
     }

@@ -1,7 +1,7 @@
 //! `mutants --shrink`: how small the first failure of each planted bug gets, and how long that takes.
 
 use super::cases::first;
-use super::{Done, End, clock};
+use super::{Done, End, clock, output, provenance};
 use hence_sim::draw;
 use hence_sim::mutants::Mutant;
 use hence_sim::plan::Plan;
@@ -12,7 +12,11 @@ use hence_sim::shrink::{is_minimal, shrink};
 const MEDIAN_MAX: usize = 12;
 
 pub(crate) fn run(seeds: u64, only: Option<&str>) -> Done {
-    println!("| mutant | seed | from | to | replicas | seconds | failure |\n|---|---|---|---|---|---|---|");
+    if let Some(name) = only.filter(|&only| Mutant::named(only).is_none()) {
+        return Err(format!("there is no mutant \"{name}\" of the core").into());
+    }
+    provenance::introduce();
+    say!("| mutant | seed | from | to | replicas | seconds | failure |\n|---|---|---|---|---|---|---|");
     let (mut sizes, mut longest, mut missing) = (Vec::new(), 0.0_f64, Vec::new());
     for &mutant in Mutant::ALL.iter().filter(|mutant| only.is_none_or(|only| only == mutant.name())) {
         match shrunk(mutant, seeds) {
@@ -22,12 +26,15 @@ pub(crate) fn run(seeds: u64, only: Option<&str>) -> Done {
                 longest = longest.max(seconds);
             }
         }
+        if output::is_lost() {
+            return Ok(End::Nothing);
+        }
     }
     sizes.sort_unstable();
     let median = sizes.get(sizes.len() / 2).copied().unwrap_or_default();
-    println!("\nmedian {median} operations and faults of {} mutants; the longest took {longest:.1} s", sizes.len());
+    say!("\nmedian {median} operations and faults of {} mutants; the longest took {longest:.1} s", sizes.len());
     if !missing.is_empty() {
-        println!("no failure in {seeds} seeds: {}", missing.join(", "));
+        say!("no failure in {seeds} seeds: {}", missing.join(", "));
     }
     Ok(if median <= MEDIAN_MAX && missing.is_empty() { End::Clean } else { End::Violation })
 }
@@ -47,6 +54,6 @@ fn shrunk(mutant: Mutant, seeds: u64) -> Option<(usize, f64)> {
     let seconds = started.elapsed().as_secs_f64();
     let more = if is_minimal(&small, &mut trial) { "" } else { ", not minimal" };
     let (from, to, replicas) = (plan.size(), small.size(), small.replicas.len());
-    println!("| {} | {seed} | {from} | {to} | {replicas} | {seconds:.1} | {fingerprint}{more} |", mutant.name());
+    say!("| {} | {seed} | {from} | {to} | {replicas} | {seconds:.1} | {fingerprint}{more} |", mutant.name());
     Some((to, seconds))
 }

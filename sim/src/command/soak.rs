@@ -1,23 +1,21 @@
 //! `soak`: simulated weeks of one cluster, a line for each day.
 
-use super::{Done, End, clock};
+use super::{Done, End, clock, output, provenance};
 use hence_sim::soak;
-use std::io::Write as _;
 
 pub(crate) fn run(seed: u64, days: u64, dead: bool) -> Done {
-    if days == 0 {
-        return Err("a soak takes at least one day".into());
-    }
+    provenance::introduce();
     let started = clock();
     let end = soak::run(seed, days, dead, |day| {
-        println!("{day}");
-        _ = std::io::stdout().flush();
+        say!("{day}");
+        !output::is_lost()
     });
     let seconds = started.elapsed().as_secs();
     match end {
+        Ok(curve) if (curve.len() as u64) < days => Ok(End::Nothing),
         Ok(curve) => {
             if let (Some(first), Some(last)) = (curve.first(), curve.last()) {
-                println!(
+                say!(
                     "flat: vector {} to {} entries, token {} to {} characters, parked {} to {}, log {} to {} B, at rest; \
                      {days} days in {seconds} s",
                     first.vector,
@@ -33,7 +31,7 @@ pub(crate) fn run(seed: u64, days: u64, dead: bool) -> Done {
             Ok(End::Clean)
         }
         Err(error) => {
-            println!("VIOLATION seed {seed}: {error}");
+            say!("VIOLATION seed {seed}: {error}");
             Ok(End::Violation)
         }
     }

@@ -9,13 +9,12 @@ mod compare;
 mod table;
 
 use super::http::{self, Connection, NoAnswer, Target};
-use super::torture::{nap, watch_signals};
-use super::{Done, End, clock};
+use super::signals::Stop;
+use super::torture::nap;
+use super::{Done, End, clock, codes, output, provenance};
 use compare::Names;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Most of a body that is printed.
@@ -23,6 +22,7 @@ const SHOWN_BYTES_MAX: usize = 300;
 
 /// Is a cluster of three what the contract says?
 #[derive(clap::Args)]
+#[command(after_help = codes::CONTRACT)]
 pub(crate) struct Contract {
     /// Three replicas of one cluster, as http://HOST:PORT, separated by commas. Use one that can be spared: replicas
     /// leave its view and come back
@@ -111,22 +111,24 @@ struct Rig {
 pub(crate) fn run(asked: &Contract) -> Done {
     let targets = asked.targets.iter().map(|url| Target::named(url)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() != 3 {
-        return Err(format!("{} targets; the contract is about a cluster of three", targets.len()));
+        return Err(format!("{} targets; the contract is about a cluster of three", targets.len()).into());
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    watch_signals(&stop)?;
+    let stop = Stop::watch()?;
     let mut rig = Rig::new(targets, asked.extensions);
     let view = rig.first_view()?;
     let named = asked.addresses.clone().unwrap_or_else(|| rig.targets.iter().map(|it| it.address.clone()).collect());
     let is_listed = named.len() == 3 && named.iter().all(|address| view.contains(address));
     if asked.addresses.is_some() && !is_listed {
-        return Err(format!("the view lists {}", view.iter().cloned().collect::<Vec<_>>().join(", ")));
+        return Err(format!("the view lists {}", view.iter().cloned().collect::<Vec<_>>().join(", ")).into());
     }
+    provenance::introduce();
     rig.addresses = is_listed.then_some(named);
     let mut tally = Tally::default();
     let is_wanted = |name: &str| asked.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    // A table that nobody reads to its end is left, too, with the view as it was.
+    let is_over = || stop.is_asked() || output::is_lost();
     for case in table::cases().iter().filter(|case| is_wanted(&case.name)) {
-        if stop.load(Ordering::Relaxed) {
+        if is_over() {
             break;
         }
         if let Some(why) = case.skipped(&rig) {
@@ -140,16 +142,23 @@ pub(crate) fn run(asked: &Contract) -> Done {
         rig.restore(&view);
     }
     rig.clean(&causal::keys());
-    for check in causal::CHECKS.iter().filter(|check| is_wanted(check.0) && !stop.load(Ordering::Relaxed)) {
+    for check in causal::CHECKS.iter().filter(|check| is_wanted(check.0)) {
+        if is_over() {
+            break;
+        }
         tally.count(check.0, check.1, causal::run(&mut rig, check));
     }
     rig.clean(&causal::keys());
     let is_restored = rig.restore(&view);
     if !is_restored {
-        println!("THE VIEW IS NOT AS IT WAS: it was {}", view.iter().cloned().collect::<Vec<_>>().join(", "));
+        say!("THE VIEW IS NOT AS IT WAS: it was {}", view.iter().cloned().collect::<Vec<_>>().join(", "));
     }
-    tally.print(stop.load(Ordering::Relaxed));
-    Ok(if tally.failed == 0 && is_restored { End::Clean } else { End::Violation })
+    tally.print(is_over());
+    Ok(match () {
+        () if tally.failed > 0 || !is_restored => End::Violation,
+        () if tally.passed == 0 || is_over() => End::Nothing,
+        () => End::Clean,
+    })
 }
 
 #[derive(Default)]
@@ -162,24 +171,24 @@ struct Tally {
 
 impl Tally {
     fn skip(&mut self, name: &str, why: &'static str) {
-        println!("left out  {name}");
+        say!("left out  {name}");
         *self.skipped.entry(why).or_default() += 1;
     }
 
     fn count(&mut self, name: &str, why: &str, result: Result<usize, Complaint>) {
         match result {
             Ok(requests) => {
-                println!("ok        {name}");
+                say!("ok        {name}");
                 self.passed += 1;
                 self.requests += requests;
             }
             Err(complaint) => {
-                println!("FAILED    {name}");
-                println!("  sent      {}", complaint.sent);
-                println!("  expected  {}", complaint.expected);
-                println!("  came      {}", complaint.came);
-                println!("  because   {}", complaint.because);
-                println!("  why       {why}");
+                say!("FAILED    {name}");
+                say!("  sent      {}", complaint.sent);
+                say!("  expected  {}", complaint.expected);
+                say!("  came      {}", complaint.came);
+                say!("  because   {}", complaint.because);
+                say!("  why       {why}");
                 self.failed += 1;
             }
         }
@@ -187,12 +196,15 @@ impl Tally {
 
     fn print(&self, is_stopped: bool) {
         let (passed, all) = (self.passed, self.passed + self.failed);
-        println!("{passed} of {all} cases are as the contract says; {} requests in those", self.requests);
+        say!("{passed} of {all} cases are as the contract says; {} requests in those", self.requests);
+        if all == 0 {
+            say!("no case was tried, so nothing is known");
+        }
         for (why, count) in &self.skipped {
-            println!("{count} cases left out: {why}");
+            say!("{count} cases left out: {why}");
         }
         if is_stopped {
-            println!("stopped early");
+            say!("stopped early");
         }
     }
 }

@@ -49,20 +49,20 @@ impl Closing {
     pub(crate) fn print(&self) {
         let took = self.took.as_secs_f64();
         let lost = if self.lost > 0 { format!(", {} of lost writes (424)", self.lost) } else { String::new() };
-        println!("final reads after {took:.1} s; {} tokens merged{lost}", self.merged);
+        say!("final reads after {took:.1} s; {} tokens merged{lost}", self.merged);
         if self.stuck > 0 {
-            println!("REFUSED: {} tokens of earlier answers were refused until the end", self.stuck);
+            say!("REFUSED: {} tokens of earlier answers were refused until the end", self.stuck);
         }
         for (name, list) in [("REFUSED", &self.refused), ("DIFFERENT", &self.differ)] {
             for text in list.iter().take(SHOWN_MAX) {
-                println!("{name}: {text}");
+                say!("{name}: {text}");
             }
             if list.len() > SHOWN_MAX {
-                println!("{name}: {} more", list.len() - SHOWN_MAX);
+                say!("{name}: {} more", list.len() - SHOWN_MAX);
             }
         }
         if self.is_settled() {
-            println!("all replicas answer alike");
+            say!("all replicas answer alike");
         }
     }
 }

@@ -202,22 +202,19 @@ pub(crate) fn print(faults: &[Fault]) {
     }
     let seconds = |ns: u64| ns as f64 / 1e9;
     let effective = faults.iter().filter(|fault| fault.effect.is_some()).count();
-    println!("{effective} of {} faults took effect", faults.len());
+    say!("{effective} of {} faults took effect", faults.len());
     for fault in faults {
         let (begun, length) = (seconds(fault.begun_ns), seconds(fault.ended_ns - fault.begun_ns));
         let nothing = if fault.is_cut_short { "ended early with the run, no effect seen" } else { "NO EFFECT SEEN" };
         let effect = fault.effect.as_deref().unwrap_or(nothing);
         let back = fault.back.map_or("NOT BACK in time".into(), |back| format!("back {} ms later", back.as_millis()));
         let (name, address) = (fault.harm.name(), &fault.address);
-        println!("  {:>3} {name:<8}{address:<22} at {begun:>6.1} s for {length:.1} s: {effect}; {back}", fault.number);
+        say!("  {:>3} {name:<8}{address:<22} at {begun:>6.1} s for {length:.1} s: {effect}; {back}", fault.number);
         if fault.command != "exit 0" {
-            println!("      its command: {}", fault.command);
+            say!("      its command: {}", fault.command);
         }
         if let Some(Err(wrong)) = &fault.cure {
-            println!(
-                "      NOT HEALED, its target may still be hurt: {} {wrong}",
-                fault.harm.cure().unwrap_or_default()
-            );
+            say!("      NOT HEALED, its target may still be hurt: {} {wrong}", fault.harm.cure().unwrap_or_default());
         }
     }
 }

@@ -16,7 +16,8 @@ mod tally;
 mod token;
 
 use super::http::Target;
-use super::{Done, End, ProgressLine, check, clock, duration};
+use super::signals::Stop;
+use super::{Done, End, Problem, ProgressLine, check, clock, codes, duration, provenance};
 use abilities::Abilities;
 use client::Client;
 use hence_sim::random::{Domain, Source, mix as mix_key};
@@ -26,8 +27,8 @@ use recorder::{Recorder, Tape};
 use serde_json::json;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tally::Tally;
 use token::Token;
@@ -42,14 +43,11 @@ Examples:
   Thirty seconds of eight clients against a cluster of three:
     hence-sim torture --targets http://localhost:8082,http://localhost:8083,http://localhost:8084
   With faults (docs/torture.md has files for processes, Docker and Kubernetes):
-    hence-sim torture --targets URL,URL,URL --time 2m --faults faults.json -o history.jsonl
-
-Exit codes: 0 nothing wrong was seen; 1 a violation, or replicas that differ or refuse for ever once all is quiet;
-2 usage, or no verdict. Ctrl-C ends the run early: faults are healed, and the verdict is about what was recorded.";
+    hence-sim torture --targets URL,URL,URL --time 2m --faults faults.json -o history.jsonl";
 
 /// Run clients against a real cluster, break it, and judge what they saw
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", codes::TORTURE))]
 pub(crate) struct Torture {
     /// The replicas, as http://HOST:PORT, separated by commas
     #[arg(long, value_delimiter = ',', required = true)]
@@ -107,7 +105,7 @@ struct Run {
     /// Clients and faults end.
     stop: AtomicBool,
     /// Somebody asked for the end.
-    interrupted: Arc<AtomicBool>,
+    interrupted: Stop,
     /// When the time is up.
     deadline: Instant,
 }
@@ -118,7 +116,7 @@ impl Run {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupted.is_asked()
     }
 
     /// Leaves a token for others and takes what lay there.
@@ -132,15 +130,17 @@ impl Run {
 pub(crate) fn run(asked: &Torture) -> Done {
     let targets = asked.targets.iter().map(|url| Target::named(url)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() > TARGETS_MAX {
-        return Err(format!("{} targets; {TARGETS_MAX} are possible", targets.len()));
+        return Err(format!("{} targets; {TARGETS_MAX} are possible", targets.len()).into());
     }
     let log = asked.output.with_extension("commands");
     let plan = asked.faults.as_ref().map(|path| Plan::read(path, &targets, log)).transpose()?;
     let prefix = prefix();
-    let abilities = Abilities::of(&targets, &prefix, asked.timeout)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    watch_signals(&interrupted)?;
+    let interrupted = Stop::watch()?;
+    // Where it cannot be written nothing is asked of the targets; where they do not answer it does not stay.
     let (recorder, tape) = Recorder::new(&asked.output)?;
+    let abilities = Abilities::of(&targets, &prefix, asked.timeout).inspect_err(|_| {
+        _ = std::fs::remove_file(&asked.output);
+    })?;
     let run = Run {
         abilities,
         mix: asked.mix.unwrap_or_default(),
@@ -166,12 +166,44 @@ pub(crate) fn run(asked: &Torture) -> Done {
     });
     finish.print(&run);
     if let Some(why) = run.recorder.why() {
-        println!("the run ended early, because {why}");
+        say!("the run ended early, because {why}");
     }
-    let verdict = check::check(&check::Check::of(&asked.output, asked.svg.as_deref()))?;
-    // Whoever interrupts a run does not give the replicas their time.
-    let is_clean = verdict == End::Clean && (finish.closing.is_settled() || run.is_interrupted());
-    Ok(if is_clean { End::Clean } else { End::Violation })
+    let was_interrupted = run.interrupted.take();
+    let is_settled = finish.closing.is_settled();
+    let verdict = judge(asked, is_settled, &run.interrupted);
+    Ok(match verdict {
+        End::Violation => End::Violation,
+        // A signal does not give the replicas their time.
+        End::Clean | End::Nothing if !is_settled && !was_interrupted => End::Violation,
+        // What a full disk cut off may have been the violation.
+        End::Clean if run.recorder.why().is_some() => End::Nothing,
+        verdict @ (End::Clean | End::Nothing) => verdict,
+    })
+}
+
+/// The verdict on the history as it lies in its file. A signal while the checker is at it is obeyed at once: the history
+/// is whole, and can be judged at any time.
+#[expect(clippy::disallowed_methods, reason = "the checker cannot be interrupted, so it is left behind")]
+fn judge(asked: &Torture, is_settled: bool, stop: &Stop) -> End {
+    let check = check::Check::of(&asked.output, asked.svg.as_deref(), is_settled);
+    let judge = std::thread::spawn(move || check::check(&check));
+    while !judge.is_finished() {
+        if stop.is_asked() {
+            let history = provenance::quoted(&asked.output.to_string_lossy());
+            tell!("hence-sim: ended by a signal without a verdict; hence-sim check {history} gives one");
+            return End::Nothing;
+        }
+        nap(Duration::from_millis(10));
+    }
+    match judge.join() {
+        Ok(Ok(end)) => end,
+        // The history is our own: that it cannot be judged is no mistake of the caller.
+        Ok(Err(Problem { text, .. })) => {
+            tell!("hence-sim: no verdict: {text}");
+            End::Nothing
+        }
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 /// How a run went, beside its history.
@@ -227,7 +259,7 @@ fn watch(run: &Run, time: Duration, plan: Option<&Plan>) {
         line.show(text);
         if !is_terminal && begun.elapsed() >= next {
             next += Duration::from_secs(5);
-            eprintln!("{}", text(begun.elapsed()));
+            tell!("{}", text(begun.elapsed()));
         }
     }
     line.clear();
@@ -236,17 +268,17 @@ fn watch(run: &Run, time: Duration, plan: Option<&Plan>) {
 impl Finish {
     fn print(&self, run: &Run) {
         let rate = self.requests as f64 / self.seconds.max(0.001);
-        println!("{} requests in {:.1} s, {rate:.0} per second", self.requests, self.seconds);
+        say!("{} requests in {:.1} s, {rate:.0} per second", self.requests, self.seconds);
         if let Some(cpu) = self.cpu {
             let each = cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64;
-            println!("  {each:.1} us of CPU per request here, clients and recorder together");
+            say!("  {each:.1} us of CPU per request here, clients and recorder together");
         }
         for (at, target) in run.targets.iter().enumerate() {
-            println!("  {:<22} {}", target.address, run.tally.text(Some(at)));
+            say!("  {:<22} {}", target.address, run.tally.text(Some(at)));
         }
         if let Some(odd) = run.tally.first_odd() {
-            println!("  the first odd answer: {odd}");
-            println!("  `hence-sim contract` says what the contract expects");
+            say!("  the first odd answer: {odd}");
+            say!("  `hence-sim contract` says what the contract expects");
         }
         faults::print(&self.faults);
         self.closing.print();
@@ -255,11 +287,13 @@ impl Finish {
 
 fn introduce(run: &Run, asked: &Torture) {
     let addresses: Vec<&str> = run.targets.iter().map(|target| target.address.as_str()).collect();
-    println!("{} clients, {} keys {}-*, seed {}", asked.clients, asked.keys, run.prefix, asked.seed);
-    println!("targets {}; {}", addresses.join(" "), run.abilities);
-    println!("history {}", asked.output.display());
-    let about = json!({ "recorder": "hence-sim torture", "targets": addresses, "seed": asked.seed,
-        "clients": asked.clients, "keys": asked.keys });
+    provenance::introduce();
+    say!("{} clients, {} keys {}-*, seed {}", asked.clients, asked.keys, run.prefix, asked.seed);
+    say!("targets {}; {}", addresses.join(" "), run.abilities);
+    say!("history {}", asked.output.display());
+    let about = json!({ "recorder": "hence-sim torture", "version": provenance::VERSION, "commit": provenance::COMMIT,
+        "command": provenance::command_line(), "targets": addresses, "seed": asked.seed, "clients": asked.clients,
+        "keys": asked.keys });
     run.recorder.pen().note(&about);
 }
 
@@ -269,17 +303,6 @@ fn prefix() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let mixed = mix_key(since.as_nanos() as u64, u64::from(std::process::id()));
     format!("t{:08x}", mixed as u32)
-}
-
-/// The first SIGINT or SIGTERM ends the run early, the second ends the process at once.
-pub(crate) fn watch_signals(interrupted: &Arc<AtomicBool>) -> Result<(), String> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(interrupted))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(interrupted)))
-            .map_err(|error| format!("signals cannot be watched: {error}"))?;
-    }
-    Ok(())
 }
 
 /// The CPU time of this process, where the system tells.

@@ -1,0 +1,117 @@
+//! The exit codes of each command, as its `--help` shows them. 0 is never said of what was not judged.
+
+/// The text below a command's options: what 0, 1 and 4 mean for it, and the codes that all commands share.
+macro_rules! codes {
+    (0: $clean:literal, 1: $violation:literal, 4: $nothing:literal $(, $more:literal)?) => {
+        concat!(
+            "Exit codes:\n",
+            "  0    ", $clean, "\n",
+            "  1    ", $violation, "\n",
+            "  2    usage, or a file that cannot be read, opened or understood\n",
+            "  3    the simulator itself failed\n",
+            "  4    ", $nothing, "\n",
+            "  128+ the number of the signal that ended it at once",
+            $("\n\n", $more)?
+        )
+    };
+}
+
+/// `hence-sim` itself.
+pub(crate) const ALL: &str = codes!(
+    0: "everything that was asked for was judged, and is fine",
+    1: "something is wrong, also where the command was cut short after that",
+    4: "nothing was judged, or no verdict was reached, or it could not be told",
+    "The help of each command says what that means there."
+);
+
+/// `run`.
+pub(crate) const RUN: &str = codes!(
+    0: "every schedule that was asked for ran, within --time, and none failed",
+    1: "a schedule failed, or with --floors too little adversity; also when the run was cut short then",
+    4: "no schedule ran, or the run was cut short without a failure: by a signal, by a full disk",
+    "Failures are kept as they are found, whatever ends the run. SIGINT or SIGTERM ends it with a report of what ran;\n\
+     a second one ends it at once."
+);
+
+/// `replay`.
+pub(crate) const REPLAY: &str = codes!(
+    0: "the case passes",
+    1: "the case fails, as it did or in another way",
+    4: "what came of it could not be told"
+);
+
+/// `shrink`.
+pub(crate) const SHRINK: &str = codes!(
+    0: "never: what a smaller case shows is a violation",
+    1: "the smaller case is written",
+    4: "the disk is full",
+    "SIGINT or SIGTERM ends it early and writes the smallest case so far; a second one ends it at once."
+);
+
+/// `show`.
+pub(crate) const SHOW: &str = codes!(
+    0: "the case passes",
+    1: "the case fails",
+    4: "what happens could not be told"
+);
+
+/// `mutants`.
+pub(crate) const MUTANTS: &str = codes!(
+    0: "each mutant was found as often as was asked; with --shrink, at most 12 operations and faults in the median",
+    1: "one was found less often, or with --shrink more are left",
+    4: "the reader of the table left before its end"
+);
+
+/// `soak`.
+pub(crate) const SOAK: &str = codes!(
+    0: "nothing grew and nothing broke",
+    1: "something did",
+    4: "the reader left before the end"
+);
+
+/// `hashes`.
+pub(crate) const HASHES: &str = codes!(
+    0: "the hashes are printed; with --against, nothing differs",
+    1: "with --against, something differs",
+    4: "not all could be printed"
+);
+
+/// `check`.
+pub(crate) const CHECK: &str = codes!(
+    0: "everything that --level asks for is fine",
+    1: "something is broken",
+    4: "nothing is broken as far as is known, and something is unknown; or an output could not be written"
+);
+
+/// `check-bench`.
+pub(crate) const CHECK_BENCH: &str = codes!(
+    0: "every history was measured, and is fine",
+    1: "the history of --file is broken",
+    4: "nothing was measured, or no verdict was reached"
+);
+
+/// `contract`.
+pub(crate) const CONTRACT: &str = codes!(
+    0: "every case is as the contract says",
+    1: "one is not, or the view could not be put back",
+    4: "no case was tried, or the command was stopped before the last one without a complaint",
+    "SIGINT or SIGTERM stops after the current case and puts the view back; a second one ends it at once."
+);
+
+/// `torture`.
+pub(crate) const TORTURE: &str = codes!(
+    0: "nothing wrong was seen",
+    1: "a violation, or replicas that differ or refuse for ever once all is quiet",
+    4: "no verdict: nothing was recorded, the history was cut short by a full disk and shows nothing wrong, the\n       \
+        checker does not know, or a signal came while it judged",
+    "SIGINT or SIGTERM ends the clients early: faults are healed, and the verdict is about what was recorded. While\n\
+     the history is judged it ends the command without a verdict; `hence-sim check` gives one later. A second signal\n\
+     ends it at once."
+);
+
+/// `bench`.
+pub(crate) const BENCH: &str = codes!(
+    0: "the figures are printed",
+    1: "a schedule failed",
+    4: "the figures could not be printed"
+);

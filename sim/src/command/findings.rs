@@ -1,0 +1,277 @@
+//! What a campaign finds is kept when it is found: a line for each failure, a case for the lowest seed of each kind.
+//! Whatever ends the process afterwards, a signal, a full disk or the machine's operator, takes none of it away.
+
+use super::provenance::{self, quoted};
+use super::{Problem, Seeds};
+use hence_sim::case::{Case, Origin};
+use hence_sim::draw::{self, Profile};
+use hence_sim::run::Setting;
+use hence_sim::verdict::Violation;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{Error, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// So many cases may differ and want one name.
+const NAMES_MAX: u32 = 10_000;
+
+/// What is run, for everything that is written about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Campaign {
+    pub(crate) profile: Profile,
+    pub(crate) setting: Setting,
+    pub(crate) seeds: Seeds,
+    /// Which part of the seeds, of how many.
+    pub(crate) shard: (u64, u64),
+}
+
+impl Campaign {
+    /// What is wrong with the replica that is run; nothing for nothing.
+    fn subject(&self) -> Option<&'static str> {
+        let naive = self.setting.baseline.then_some("baseline");
+        let doubtful = self.setting.suspicious.then_some("suspicious");
+        self.setting.mutant.map(|mutant| mutant.name()).or(naive).or(doubtful)
+    }
+
+    fn shard(&self) -> Option<String> {
+        (self.shard.1 > 1).then(|| format!("{}/{}", self.shard.0, self.shard.1))
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            version: provenance::VERSION.into(),
+            commit: provenance::COMMIT.into(),
+            command: provenance::command_line(),
+            profile: self.profile.name().into(),
+            seeds: self.seeds.to_string(),
+            shard: self.shard(),
+        }
+    }
+
+    /// The same for a JSON line.
+    pub(crate) fn about(&self) -> Value {
+        json!({ "version": provenance::VERSION, "commit": provenance::COMMIT, "command": provenance::command_line(),
+            "profile": self.profile.name(), "mutant": self.setting.mutant.map(|mutant| mutant.name()),
+            "baseline": self.setting.baseline, "suspicious": self.setting.suspicious,
+            "seeds": self.seeds.to_string(), "shard": self.shard() })
+    }
+
+    /// The command that runs one seed of it again.
+    pub(crate) fn again(&self, seed: u64) -> String {
+        let mut command = format!("hence-sim run --seed {seed} --profile {}", self.profile.name());
+        match (self.setting.mutant, self.subject()) {
+            (Some(mutant), _) => command.push_str(&format!(" --mutant {}", quoted(mutant.name()))),
+            (None, Some(other)) => command.push_str(&format!(" --{other}")),
+            (None, None) => {}
+        }
+        command
+    }
+
+    /// What the file of a case is called: whatever makes campaigns differ stands in it.
+    fn name(&self, fingerprint: &str, seed: u64) -> String {
+        let kind = fingerprint.replace('/', "-");
+        let subject = self.subject().map(|subject| format!("-{subject}")).unwrap_or_default();
+        format!("{kind}{subject}-{}-{seed}", self.profile.name())
+    }
+}
+
+/// The lowest seed of a kind so far, and where its case lies, or why it lies nowhere.
+#[derive(Debug, Clone)]
+struct Kept {
+    seed: u64,
+    case: Result<PathBuf, String>,
+}
+
+/// Takes failures from all threads.
+pub(crate) struct Findings {
+    campaign: Campaign,
+    folder: PathBuf,
+    lines: Option<Mutex<Lines>>,
+    kinds: Mutex<BTreeMap<String, Kept>>,
+    /// Something could not be written: the run ends.
+    over: AtomicBool,
+}
+
+impl Findings {
+    /// Opens what will be written. What cannot be is found here and not after hours.
+    pub(crate) fn open(campaign: Campaign, folder: &Path, lines: Option<&Path>) -> Result<Self, Problem> {
+        probe(folder).map_err(|error| Problem::of_file(folder, &error))?;
+        let open = |path: &Path| Lines::open(path).map_err(|error| Problem::of_file(path, &error));
+        let lines = lines.map(open).transpose()?.map(Mutex::new);
+        let (folder, kinds) = (folder.to_owned(), Mutex::default());
+        Ok(Self { campaign, folder, lines, kinds, over: AtomicBool::new(false) })
+    }
+
+    /// Keeps a failure.
+    pub(crate) fn keep(&self, seed: u64, violation: &Violation) {
+        let fingerprint = violation.fingerprint();
+        let case = self.keep_case(&fingerprint, seed, violation);
+        self.append(json!({ "kind": "failure", "fingerprint": fingerprint, "seed": seed, "violation": violation,
+            "case": case.as_ref().map(|path| path.display().to_string()) }));
+    }
+
+    /// Writes the case of the lowest seed of its kind so far; says where.
+    fn keep_case(&self, fingerprint: &str, seed: u64, violation: &Violation) -> Option<PathBuf> {
+        {
+            let mut kinds = self.kinds.lock().ok()?;
+            if kinds.get(fingerprint).is_some_and(|kept| kept.seed <= seed) {
+                return None;
+            }
+            kinds.insert(fingerprint.into(), Kept { seed, case: Err("the run ended before".into()) });
+        }
+        let case = self.write_case(fingerprint, seed, violation);
+        if let Err(why) = &case {
+            self.end(&format!("the case of seed {seed}, {fingerprint}, is not kept: {why}"));
+        }
+        let written = case.as_ref().ok().cloned();
+        let mut kinds = self.kinds.lock().ok()?;
+        if let Some(kept) = kinds.get_mut(fingerprint).filter(|kept| kept.seed == seed) {
+            kept.case = case;
+        }
+        written
+    }
+
+    fn write_case(&self, fingerprint: &str, seed: u64, violation: &Violation) -> Result<PathBuf, String> {
+        let judged = violation.is_the_checkers();
+        let plan = draw::plan(seed, self.campaign.profile);
+        let case = Case::of(&plan, Setting { judged, ..self.campaign.setting });
+        let mut case = case.ok_or("it failed and then passed, so the simulator is not deterministic")?;
+        case.revision = provenance::COMMIT.into();
+        case.origin = Some(self.campaign.origin());
+        let name = self.campaign.name(fingerprint, seed);
+        put(&self.folder, &name, &case).map_err(|error| format!("{}: {error}", self.folder.display()))
+    }
+
+    /// Adds a line to the file of lines, if there is one.
+    pub(crate) fn append(&self, mut line: Value) {
+        let Some(lines) = &self.lines else { return };
+        line["run"] = self.campaign.about();
+        let Ok(mut lines) = lines.lock() else { return };
+        if let Err(error) = lines.append(&line) {
+            self.end(&format!("{}: {error}; this line is missing there: {line}", lines.path.display()));
+        }
+    }
+
+    /// Says what could not be kept, and ends the run.
+    fn end(&self, why: &str) {
+        self.over.store(true, Ordering::SeqCst);
+        tell!("hence-sim: {why}");
+    }
+
+    /// Something could not be kept.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Where the case of the lowest seed of a kind lies, or why it lies nowhere.
+    pub(crate) fn case(&self, fingerprint: &str) -> Result<PathBuf, String> {
+        let kinds = self.kinds.lock().map_err(|error| error.to_string())?;
+        kinds.get(fingerprint).map_or_else(|| Err("it was not found".into()), |kept| kept.case.clone())
+    }
+}
+
+/// Writes a case under a name that no other case has. The same case, written by an earlier run, stays as it is.
+fn put(folder: &Path, name: &str, case: &Case) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(folder)?;
+    let mut file = temporary(folder)?;
+    file.write_all(case.write().as_bytes())?;
+    file.as_file().sync_all()?;
+    for number in 1..=NAMES_MAX {
+        let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+        let path = folder.join(format!("{name}{suffix}.json"));
+        match file.persist_noclobber(&path) {
+            Ok(_) => return Ok(path),
+            Err(failed) if failed.error.kind() != ErrorKind::AlreadyExists => return Err(failed.error),
+            Err(_) if holds(&path, case) => return Ok(path),
+            Err(failed) => file = failed.file,
+        }
+    }
+    Err(Error::new(ErrorKind::AlreadyExists, format!("{NAMES_MAX} other cases are called {name}")))
+}
+
+/// Is this the same run with the same end?
+fn holds(path: &Path, case: &Case) -> bool {
+    let known = std::fs::read_to_string(path).ok().and_then(|text| Case::read(&text).ok());
+    known.is_some_and(|known| {
+        Case {
+            about: known.about.clone(),
+            revision: known.revision.clone(),
+            origin: known.origin.clone(),
+            ..case.clone()
+        } == known
+    })
+}
+
+/// A file in this folder that is whole before it has its name.
+fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    // What the umask leaves of this is what any new file gets.
+    let permissions = Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".case.").suffix(".part").permissions(permissions).tempfile_in(folder)
+}
+
+/// Can a file be made in this folder? A folder that is not there is made and taken away again, for no failure needs it.
+fn probe(folder: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> =
+        folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    let made = std::fs::create_dir_all(folder).and_then(|()| temporary(folder).map(drop));
+    // Where another campaign has written into it meanwhile, it stays.
+    missing.iter().for_each(|path| _ = std::fs::remove_dir(path));
+    made
+}
+
+/// A file of JSON lines that grows at its end, whoever else writes to it.
+struct Lines {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lines {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        // A line that a full disk cut off ends here, so that the next one is whole.
+        if is_cut_off(path) {
+            file.write_all(b"\n")?;
+        }
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Appends a line at once, so that no other process writes into it, or else leaves nothing of it.
+    fn append(&mut self, line: &Value) -> std::io::Result<()> {
+        let bytes = format!("{line}\n").into_bytes();
+        let length = |file: &File| file.metadata().ok().filter(|file| file.is_file()).map(|file| file.len());
+        let before = length(&self.file);
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.file.write(&bytes[done..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let is_alone =
+                        before.zip(length(&self.file)).is_some_and(|(before, now)| now == before + done as u64);
+                    if let Some(before) = before.filter(|_| is_alone) {
+                        _ = self.file.set_len(before);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does this file end within a line?
+fn is_cut_off(path: &Path) -> bool {
+    let last = || -> std::io::Result<u8> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut byte = [0];
+        file.read_exact(&mut byte)?;
+        Ok(byte[0])
+    };
+    path.is_file() && last().is_ok_and(|byte| byte != b'\n')
+}

@@ -1,0 +1,67 @@
+//! What a command says: results on standard output, remarks on standard error. No failure of either is a panic.
+//!
+//! A reader that has left, as `| head -1` does, is no failure: a command that only talks ends early, one whose results
+//! lie in files goes on. Output that could not be written for another reason is told on standard error, and the exit
+//! code then no longer says that all is fine.
+
+use super::End;
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write as _};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+const OPEN: u8 = 0;
+const LEFT: u8 = 1;
+const FAILED: u8 = 2;
+
+/// How standard output stands.
+static STATE: AtomicU8 = AtomicU8::new(OPEN);
+
+/// Prints a line of results.
+macro_rules! say {
+    ($($argument:tt)*) => { $crate::command::output::line(format_args!($($argument)*)) };
+}
+
+/// Prints a line for people, on standard error.
+macro_rules! tell {
+    ($($argument:tt)*) => { $crate::command::output::remark(format_args!($($argument)*)) };
+}
+
+/// A line on standard output.
+pub(crate) fn line(arguments: Arguments<'_>) {
+    text(&format!("{arguments}\n"));
+}
+
+/// A text on standard output, as it is.
+pub(crate) fn text(text: &str) {
+    if STATE.load(Ordering::SeqCst) == OPEN {
+        note(std::io::stdout().lock().write_all(text.as_bytes()));
+    }
+}
+
+/// A line on standard error; where that is closed nobody wants it.
+pub(crate) fn remark(arguments: Arguments<'_>) {
+    _ = std::io::stderr().lock().write_all(format!("{arguments}\n").as_bytes());
+}
+
+/// What is printed reaches nobody any more: a command that only talks has nothing left to do.
+pub(crate) fn is_lost() -> bool {
+    STATE.load(Ordering::SeqCst) != OPEN
+}
+
+/// Hands on what is still buffered, and says how the command ends if that fails.
+pub(crate) fn finish(end: End) -> End {
+    note(std::io::stdout().lock().flush());
+    match end {
+        End::Clean if STATE.load(Ordering::SeqCst) == FAILED => End::Nothing,
+        end => end,
+    }
+}
+
+fn note(result: std::io::Result<()>) {
+    let Err(error) = result else { return };
+    let state = if error.kind() == ErrorKind::BrokenPipe { LEFT } else { FAILED };
+    let before = STATE.compare_exchange(OPEN, state, Ordering::SeqCst, Ordering::SeqCst);
+    if before.is_ok() && state == FAILED {
+        tell!("hence-sim: standard output cannot be written: {error}");
+    }
+}
