@@ -258,7 +258,7 @@ fn an_export_destroys_nothing() {
         let to: &[&str] = if option == "--export" { &["--to", "edn"] } else { &[] };
         let refused = check(&[&["seen.jsonl", option, name], to].concat());
         assert_eq!(refused.status.code(), Some(2), "{option} {name}: {}", text(&refused));
-        assert!(text(&refused).contains("this is the history that is read"), "{}", text(&refused));
+        assert!(text(&refused).contains("this is what is read"), "{}", text(&refused));
     }
     assert_eq!(std::fs::read_to_string(here.join("seen.jsonl")).expect("the history"), history);
     let both = check(&["seen.jsonl", "--export", "one", "--to", "edn", "--svg", "./one"]);

@@ -276,6 +276,36 @@ fn shrinking_can_be_ended_early() {
     }
 }
 
+/// No command writes over what it reads, or leaves half of what it writes.
+#[test]
+fn an_output_takes_nothing_away() {
+    let here = folder("apart");
+    let run = sim(&here, &["run", "--seeds", "0..20", "--mutant", "serve-uncovered", "--cases", "."]);
+    assert_eq!(run.status.code(), Some(1), "{}", text(&run));
+    let path = cases(&here).swap_remove(0);
+    let name = path.file_name().and_then(|name| name.to_str()).expect("a plain name");
+    let before = std::fs::read(&path).expect("the case");
+    std::os::unix::fs::symlink(name, here.join("link.json")).expect("a link");
+    for arguments in [
+        &["shrink", name, "-o", name][..],
+        &["shrink", name, "-o", "link.json"],
+        &["show", name, "--shiviz", name],
+        &["show", "link.json", "--shiviz", name],
+        &["shrink", name, "-o", "no/such/folder.json"],
+    ] {
+        let refused = sim(&here, arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", text(&refused));
+        assert_eq!(std::fs::read(&path).expect("the case"), before, "{arguments:?}");
+    }
+    std::fs::write(here.join("small.json"), "what stood there").expect("a file");
+    for arguments in [&["shrink", name, "-o", "small.json"], &["show", name, "--shiviz", "small.json"]] {
+        let full = limited(&here, 0, arguments);
+        assert_eq!(full.status.code(), Some(4), "{arguments:?}: {}", text(&full));
+        assert_eq!(std::fs::read_to_string(here.join("small.json")).expect("a file"), "what stood there");
+    }
+    assert!(cases(&here).iter().all(|path| !path.to_string_lossy().contains(".part")), "{:?}", cases(&here));
+}
+
 #[test]
 fn unwritable_outputs_are_found_before_the_run() {
     let here = folder("unwritable");
@@ -286,10 +316,13 @@ fn unwritable_outputs_are_found_before_the_run() {
         &["--cases", "a-file/below"],
         &["--cases", "/proc/no-such/cases"],
         &["--json", "a-folder"],
+        &["--seed", "7", "--history", "a-folder"],
+        &["--seed", "7", "--history", "no-such-folder/seen.jsonl"],
         &["--json", "no-such-folder/found.jsonl"],
     ] {
         let begun = Instant::now();
-        let output = sim(&here, &[&["run", "--seeds", "0..1_000_000_000"], more].concat());
+        let seeds: &[&str] = if more[0] == "--seed" { &[] } else { &["--seeds", "0..1_000_000_000"] };
+        let output = sim(&here, &[&["run"], seeds, more].concat());
         assert_eq!(output.status.code(), Some(2), "{more:?}: {}", text(&output));
         assert_eq!(text(&output).lines().count(), 1, "{more:?}: {}", text(&output));
         assert!(begun.elapsed() < Duration::from_secs(10));

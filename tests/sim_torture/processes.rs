@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const SIM: &str = env!("CARGO_BIN_EXE_hence-sim");
+pub(crate) const SIM: &str = env!("CARGO_BIN_EXE_hence-sim");
 
 pub(crate) fn folder() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("sim-torture");

@@ -12,7 +12,6 @@ use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::plan::Plan;
 use hence_sim::run::{self, Setting};
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,6 +61,7 @@ pub(crate) fn run(asked: &Run) -> Done {
     let (profile, shard) = (profile(&asked.profile)?, asked.shard.unwrap_or((0, 1)));
     let campaign = Campaign { profile, setting, seeds, shard };
     let stop = Stop::watch()?;
+    asked.history.as_deref().map(Output::create).transpose()?;
     let findings = Findings::open(campaign.clone(), &asked.cases, asked.json.as_deref())?;
     provenance::introduce();
     if first_of(seeds, shard).is_none() {
@@ -108,8 +108,8 @@ fn first_of(seeds: Seeds, (part, parts): (u64, u64)) -> Option<u64> {
 fn write_history(plan: &Plan, setting: Setting, path: &Path) -> Result<(), Problem> {
     let at = |error: std::io::Error| Problem::of_file(path, &error);
     let verdict = run::run(plan, Setting { judged: true, ..setting });
-    let judged =
-        verdict.judged.ok_or("this run has no history: a memory image was copied, so one name has two writes")?;
+    let none = "this run has no history: a memory image was copied, so one name has two writes; take another seed";
+    let judged = verdict.judged.ok_or_else(|| Problem::nothing(none.into()))?;
     let mut output = Output::create(path)?;
     judged.history.iter().try_for_each(|operation| json::write(operation, &mut output)).map_err(at)?;
     output.finish()?;

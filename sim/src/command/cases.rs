@@ -1,6 +1,6 @@
 //! `replay`, `shrink` and `show`.
 
-use super::files;
+use super::files::{self, Output};
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, cores, output, provenance, spread};
 use crate::Show;
@@ -10,7 +10,7 @@ use hence_sim::plan::Plan;
 use hence_sim::recording::Recording;
 use hence_sim::run::{Setting, Watch, run, run_watched};
 use hence_sim::shrink::{is_minimal, shrink as shrink_plan};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn read(path: &Path) -> Result<Case, Problem> {
     let text = std::fs::read_to_string(path).map_err(|error| Problem::of_file(path, &error))?;
@@ -36,6 +36,10 @@ pub(crate) fn replay(path: &Path) -> Done {
 pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
     let stop = Stop::watch()?;
     let case = read(path)?;
+    let beside = path.with_extension("small.json");
+    let output = output.unwrap_or(&beside);
+    files::apart(std::fs::metadata(path).ok().as_ref(), &[output])?;
+    Output::create(output)?;
     let setting = case.setting().map_err(|error| error.to_string())?;
     let fails = |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
     if !fails(&case.plan) {
@@ -56,8 +60,6 @@ pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
     let mut shrunk = Case::of(&small, setting).ok_or("the shrunk plan passes: the simulator is not deterministic")?;
     (shrunk.about, shrunk.origin, shrunk.revision) =
         (case.about.clone(), case.origin.clone(), provenance::COMMIT.into());
-    let beside = path.with_extension("small.json");
-    let output = output.unwrap_or(&beside);
     files::write(output, shrunk.write().as_bytes())?;
     provenance::introduce();
     if stop.is_asked() {
@@ -98,6 +100,8 @@ pub(super) fn first(plans: &[Plan], fails: &(impl Fn(&Plan) -> bool + Sync)) -> 
 
 pub(crate) fn show(asked: &Show) -> Done {
     let case = read(&asked.case)?;
+    let outputs: Vec<&Path> = asked.shiviz.iter().map(PathBuf::as_path).collect();
+    files::apart(std::fs::metadata(&asked.case).ok().as_ref(), &outputs)?;
     let setting = Setting { thorough: true, ..case.setting().map_err(|error| error.to_string())? };
     let sink = Sink::default();
     let text = TextTrace::new(sink.clone(), asked.idle);

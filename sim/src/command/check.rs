@@ -157,3 +157,39 @@ fn print(report: &Report, asked: &Check) {
         say!("nothing is broken as far as is known, and not all is known: no verdict");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hence_sim::check::Budget;
+    use hence_sim::check::generate::{Generator, Shape};
+
+    /// A history of a correct store, judged with next to no budget.
+    fn undecided(causal_only: bool) -> Report {
+        let shape = Shape { seed: 1, operations: 400, exact: false, ..Shape::default() };
+        let mut history = History::default();
+        Generator::new(shape).for_each(|operation| history.push(&operation).map(drop).expect("it fits together"));
+        let budget = Budget { walks: 1, nodes: 1 };
+        judge(&history, Options { budget, causal_only, certificates: false, ..Options::default() }).expect("a history")
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_fine() {
+        let asked =
+            |level: &str, is_settled| Check { level: level.into(), ..Check::of(Path::new("x"), None, is_settled) };
+        let report = undecided(false);
+        assert!(!report.is_broken() && report.verdicts.contains(&Verdict::Unknown), "{:?}", report.verdicts);
+        for level in ["all", "ccv", "cc"] {
+            assert_eq!(end(&report, &asked(level, false)), End::Nothing, "{level}");
+        }
+        let mut fine = report;
+        fine.verdicts = [Verdict::Fine; 6];
+        assert_eq!(end(&fine, &asked("all", false)), End::Clean);
+        // What was not asked for may stay unknown.
+        fine.verdicts[Level::Convergent as usize] = Verdict::Unknown;
+        assert_eq!((end(&fine, &asked("cc", false)), end(&fine, &asked("ccv", false))), (End::Clean, End::Nothing));
+        fine.verdicts = [Verdict::Fine; 6];
+        fine.convergence = Some(Verdict::Unknown);
+        assert_eq!((end(&fine, &asked("all", false)), end(&fine, &asked("all", true))), (End::Nothing, End::Clean));
+    }
+}

@@ -107,7 +107,8 @@ impl Place {
     }
 }
 
-fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<NamedTempFile> {
+/// A file that is whole before it has this name.
+pub(crate) fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
     let mut prefix = std::ffi::OsString::from(".");
@@ -164,7 +165,7 @@ impl Input {
 pub(crate) fn apart(input: Option<&Metadata>, outputs: &[&Path]) -> Result<(), String> {
     let mut taken: Vec<(Identity, String)> = Vec::new();
     if let Some(input) = input.filter(|input| input.is_file()) {
-        taken.push((Identity::of(input), "the history that is read".into()));
+        taken.push((Identity::of(input), "what is read".into()));
     }
     for path in outputs {
         let Some(identity) = Identity::at(path) else { continue };
@@ -277,7 +278,7 @@ mod tests {
                 fs::create_dir(folder.path().join("x")).expect("a folder");
             }
             let refused = apart(Some(&input), &[&path]).expect_err("it is the input");
-            assert!(refused.contains("the history that is read"), "{refused}");
+            assert!(refused.contains("what is read"), "{refused}");
         }
         assert!(apart(Some(&input), &[&at("new"), &at("./new")]).is_err(), "two outputs, one file");
         assert_eq!(

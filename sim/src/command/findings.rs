@@ -2,16 +2,15 @@
 //! Whatever ends the process afterwards, a signal, a full disk or the machine's operator, takes none of it away.
 
 use super::provenance::{self, quoted};
-use super::{Problem, Seeds};
+use super::{Problem, Seeds, files};
 use hence_sim::case::{Case, Origin};
 use hence_sim::draw::{self, Profile};
 use hence_sim::run::Setting;
 use hence_sim::verdict::Violation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -177,7 +176,7 @@ impl Findings {
 /// Writes a case under a name that no other case has. The same case, written by an earlier run, stays as it is.
 fn put(folder: &Path, name: &str, case: &Case) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
-    let mut file = temporary(folder)?;
+    let mut file = files::beside(&folder.join(format!("{name}.json")), None)?;
     file.write_all(case.write().as_bytes())?;
     file.as_file().sync_all()?;
     for number in 1..=NAMES_MAX {
@@ -206,18 +205,11 @@ fn holds(path: &Path, case: &Case) -> bool {
     })
 }
 
-/// A file in this folder that is whole before it has its name.
-fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    // What the umask leaves of this is what any new file gets.
-    let permissions = Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".case.").suffix(".part").permissions(permissions).tempfile_in(folder)
-}
-
 /// Can a file be made in this folder? A folder that is not there is made and taken away again, for no failure needs it.
 fn probe(folder: &Path) -> std::io::Result<()> {
     let missing: Vec<&Path> =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    let made = std::fs::create_dir_all(folder).and_then(|()| temporary(folder).map(drop));
+    let made = std::fs::create_dir_all(folder).and_then(|()| files::beside(&folder.join("case.json"), None).map(drop));
     // Where another campaign has written into it meanwhile, it stays.
     missing.iter().for_each(|path| _ = std::fs::remove_dir(path));
     made

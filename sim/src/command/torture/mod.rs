@@ -15,6 +15,7 @@ mod recorder;
 mod tally;
 mod token;
 
+use super::files::Output;
 use super::http::Target;
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, check, clock, codes, duration, provenance};
@@ -136,7 +137,8 @@ pub(crate) fn run(asked: &Torture) -> Done {
     let plan = asked.faults.as_ref().map(|path| Plan::read(path, &targets, log)).transpose()?;
     let prefix = prefix();
     let interrupted = Stop::watch()?;
-    // Where it cannot be written nothing is asked of the targets; where they do not answer it does not stay.
+    // Where they cannot be written nothing is asked of the targets; where those do not answer no history stays.
+    asked.svg.as_deref().map(Output::create).transpose()?;
     let (recorder, tape) = Recorder::new(&asked.output)?;
     let abilities = Abilities::of(&targets, &prefix, asked.timeout).inspect_err(|_| {
         _ = std::fs::remove_file(&asked.output);
