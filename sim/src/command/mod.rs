@@ -57,10 +57,8 @@ impl Problem {
     pub(crate) fn of_file(path: &Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
         let text = format!("{}: {error}", path.display());
-        match error.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge | WriteZero => Self::nothing(text),
-            _ => text.into(),
-        }
+        let is_full = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero);
+        if is_full { Self::nothing(text) } else { text.into() }
     }
 }
 

@@ -51,10 +51,7 @@ pub(crate) fn is_lost() -> bool {
 /// Hands on what is still buffered, and says how the command ends if that fails.
 pub(crate) fn finish(end: End) -> End {
     note(std::io::stdout().lock().flush());
-    match end {
-        End::Clean if STATE.load(Ordering::SeqCst) == FAILED => End::Nothing,
-        end => end,
-    }
+    if end == End::Clean && STATE.load(Ordering::SeqCst) == FAILED { End::Nothing } else { end }
 }
 
 fn note(result: std::io::Result<()>) {
