@@ -31,6 +31,8 @@ mod cuts;
 mod driver;
 #[path = "process/frames.rs"]
 mod frames;
+#[path = "process/late.rs"]
+mod late;
 #[path = "process/leavers.rs"]
 mod leavers;
 #[path = "process/lone.rs"]
@@ -106,6 +108,9 @@ const TESTS: &[Test] = &[
     Test::new("lost_with_its_only_holder", Pace::Timed, Needs::PacketFilter, lost_writes::with_its_only_holder),
     Test::new("lost_with_the_whole_cluster", Pace::Timed, Needs::Nothing, lost_writes::with_the_whole_cluster),
     Test::new("leaving_loses_nothing", Pace::Timed, Needs::PacketFilter, lost_writes::not_with_one_that_leaves),
+    Test::new("ready_in_a_rolling_restart", Pace::Timed, Needs::Nothing, late::rolling_restart),
+    Test::new("ready_after_two_at_once", Pace::Timed, Needs::Nothing, late::two_at_once),
+    Test::new("ready_after_the_stated_time", Pace::Timed, Needs::Nothing, late::stated_time),
     Test::new("start_in_any_order", Pace::Timed, Needs::Nothing, membership::any_order),
 ];
 

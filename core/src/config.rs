@@ -40,6 +40,10 @@ pub struct Config {
     /// The same while an address has accepted a connection but not answered yet. Default 3 s. Less does not wait for a
     /// slow member, more is held up longer by an address where something else listens.
     pub join_alone_after_contact: Micros,
+    /// A replica that started alone is ready after this, though members of its view were never met; it serves all the
+    /// time. Default 30 s. Less lets a rolling restart go on before a late network has brought the data; more holds up
+    /// the start of a cluster of which a member is gone.
+    pub ready_alone_after: Micros,
     /// A wall clock that is ahead of all peers' by more than this is not used. Default 60 s. Less lets a small error bias
     /// fewer concurrent writes, and distrusts good clocks among bad ones; more lets a wrong clock win more of them.
     pub wall_ahead_max: Micros,
@@ -117,6 +121,7 @@ impl Default for Config {
             suspect_after_max: Micros::from_millis(4_000),
             join_alone_after: Micros::from_seconds(1),
             join_alone_after_contact: Micros::from_seconds(3),
+            ready_alone_after: Micros::from_seconds(30),
             wall_ahead_max: Micros::from_seconds(60),
             retire_patience: Micros::from_seconds(600),
             retire_interval: Micros::from_seconds(1),

@@ -6,6 +6,7 @@ use crate::request::{Reply, Request, RequestId};
 use crate::time::Micros;
 use crate::vector::{Dot, VersionVector};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// What can happen to a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,13 @@ pub enum Input {
         /// Which.
         to: Address,
     },
+    /// An address answered and will have nothing to do with this replica.
+    Refused {
+        /// Which.
+        by: Address,
+        /// Why.
+        why: Refused,
+    },
     /// A client asks.
     Request {
         /// The driver's name for it; never used twice.
@@ -43,6 +51,15 @@ pub enum Input {
         /// The request.
         id: RequestId,
     },
+}
+
+/// Why a replica at another address refuses this one. It is there, so it is not absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It belongs to another cluster.
+    Foreign,
+    /// It speaks another version of the protocol, and may hold all the data.
+    Version,
 }
 
 /// What a replica wants done.
@@ -111,6 +128,11 @@ pub enum Event {
     Up {
         /// Nobody was there to fetch from.
         alone: bool,
+    },
+    /// It started alone, and clients may be sent to it from now on.
+    Ready {
+        /// Members that were never met; the time for that is over.
+        unmet: Vec<Address>,
     },
     /// Another life turned out to be the newest at our address, so a new one began; the state is kept.
     Reborn(Incarnation),

@@ -141,6 +141,8 @@ pub struct Status {
     pub received: u64,
     /// The sender is about to end: who lacks something that it covers fetches it now.
     pub leaving: bool,
+    /// Clients may be sent to the sender: what it holds is what the cluster holds.
+    pub ready: bool,
     /// A hash of the sender's view rows; who has another hash sends its rows.
     pub view_hash: u64,
     /// The digest of the sender's store, unless a state is being folded in there. Equal vectors must come with equal

@@ -5,6 +5,11 @@
 use hence_core::{Address, Event};
 use tracing::{debug, error, info, trace, warn};
 
+/// Addresses as one text.
+pub(crate) fn list(addresses: &[Address]) -> String {
+    addresses.iter().map(Address::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// Writes one event to the log.
 pub(crate) fn tell(replica: &Address, event: &Event) {
     match event {
@@ -15,8 +20,14 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
         Event::Linked { address, incarnation } => info!(%replica, %address, %incarnation, "linked with a peer"),
         Event::Suspected(address) => warn!(%replica, %address, "a member is silent and suspected to be down"),
         Event::Recovered(address) => info!(%replica, %address, "a suspected member answered"),
-        Event::Up { alone: true } => info!(%replica, "up, alone: no member that is up answered"),
+        Event::Up { alone: true } => {
+            info!(%replica, "up, alone: no member that is up answered; it serves, and /ready waits for the members of VIEW");
+        }
         Event::Up { alone: false } => info!(%replica, "up: the data is loaded"),
+        Event::Ready { unmet } if unmet.is_empty() => info!(%replica, "ready: what the members have is here"),
+        Event::Ready { unmet } => {
+            warn!(%replica, unmet = list(unmet), "ready after HENCE_READY_ALONE_AFTER, although these members were never met");
+        }
         Event::Reborn(incarnation) => {
             warn!(%replica, %incarnation, "another life is newest at our address; a new one began")
         }

@@ -4,7 +4,7 @@
 //! costs a few additions, no lock and no lookup. What the replica knows itself is asked for at scrape time.
 
 use crate::exposition::{Exposition, Kind};
-use hence_core::{DropReason, Event, LinkState, Micros, ReplicaStatus, Token};
+use hence_core::{DropReason, Event, LinkState, Micros, Readiness, ReplicaStatus, Token, Unsettled};
 use http::StatusCode;
 use std::cell::Cell;
 
@@ -200,7 +200,7 @@ impl Metrics {
             }
             Event::Retired { .. } => count(&self.retired),
             Event::RoundEnded { .. } => count(&self.rounds),
-            Event::Up { .. } | Event::AddressContested { .. } | Event::ViewChanged => {}
+            Event::Up { .. } | Event::Ready { .. } | Event::AddressContested { .. } | Event::ViewChanged => {}
         }
     }
 
@@ -297,7 +297,24 @@ impl Metrics {
 /// Writes what the replica knows of itself.
 pub(crate) fn expose_status(status: &ReplicaStatus, cluster: hence_core::ClusterTag, into: &mut Exposition) {
     let size = |number: usize| number as u64;
-    into.gauge("hence_ready", "1 while data requests are served.", u64::from(status.ready));
+    let ready = status.readiness == Readiness::Ready;
+    into.gauge("hence_ready", "1 while clients may be sent here: GET /ready answers 200.", u64::from(ready));
+    into.gauge("hence_serving", "1 while data requests are served.", u64::from(status.ready));
+    const UNSETTLED: &str = "hence_unsettled_members";
+    into.family(UNSETTLED, Kind::Gauge, "Members for which a replica that started alone is not ready, by why.");
+    let unsettled = match &status.readiness {
+        Readiness::Provisional(unsettled) => unsettled.clone(),
+        Readiness::Ready | Readiness::Joining | Readiness::Removed => Unsettled::default(),
+    };
+    let reasons = [
+        ("absent", unsettled.absent),
+        ("loading", unsettled.loading),
+        ("version", unsettled.versions),
+        ("foreign", unsettled.foreign),
+    ];
+    for (reason, members) in reasons {
+        into.sample(UNSETTLED, &[("reason", reason)], size(members.len()));
+    }
     into.gauge("hence_vector_entries", "Incarnations in the version vector.", size(status.vector.len()));
     let token = Token(status.vector.clone()).encode(cluster);
     into.gauge("hence_token_bytes", "Bytes of a token that covers everything here.", size(token.len()));

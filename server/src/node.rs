@@ -8,7 +8,8 @@ use crate::clock::Clock;
 use crate::events;
 use crate::metrics::Metrics;
 use hence_core::{
-    Address, Event, Input, Message, Now, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound, Time,
+    Address, Event, Input, Message, Now, Readiness, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound,
+    Time,
 };
 use hence_transport::{Outbox, Transport, drain};
 use std::cell::{Cell, RefCell};
@@ -153,9 +154,11 @@ impl<T: Transport> Node<T> {
         &self.metrics
     }
 
-    /// Does the replica serve data requests?
-    pub(crate) fn is_ready(&self) -> bool {
-        self.replica.borrow().is_ready()
+    /// May clients be sent to the replica, as things are now?
+    pub(crate) fn readiness(&self) -> Readiness {
+        // The time for absent members may be over although nothing has happened since.
+        self.step(Input::Timeout, None);
+        self.replica.borrow().readiness()
     }
 
     /// The replica's state in numbers.

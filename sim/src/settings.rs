@@ -69,6 +69,8 @@ settings! {
     /// Microseconds.
     join_alone_after_contact: u64 = Micros, micros;
     /// Microseconds.
+    ready_alone_after: u64 = Micros, micros;
+    /// Microseconds.
     wall_ahead_max: u64 = Micros, micros;
     /// Microseconds.
     retire_patience: u64 = Micros, micros;

@@ -242,6 +242,7 @@ fn a_status(vector: VersionVector) -> Message {
         vector: Arc::new(vector),
         received: 0,
         leaving: false,
+        ready: true,
         view_hash: 1,
         digest: Some(1),
     };

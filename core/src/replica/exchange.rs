@@ -73,6 +73,7 @@ impl<R: Rules> Replica<R> {
         let peer = self.peer(id);
         peer.view_hash = Some(status.view_hash);
         peer.leaving |= status.leaving;
+        peer.tell_ready(status.ready);
         if now.since(peer.status_at) >= answer_after {
             peer.next_status = now; // its turn is near: one wake-up of this process for both
         }
@@ -91,6 +92,7 @@ impl<R: Rules> Replica<R> {
         self.maybe_retire();
         self.maybe_ask();
         self.consider_farewell(id);
+        self.consider_readiness();
     }
 
     pub(super) fn send_status(&mut self, id: PeerId) {
@@ -114,6 +116,7 @@ impl<R: Rules> Replica<R> {
             vector,
             received,
             leaving: self.leaving,
+            ready: self.is_firm(),
             view_hash: self.view_hash,
             digest: self.store.digest(),
         };

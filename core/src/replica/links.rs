@@ -181,6 +181,8 @@ impl<R: Rules> Replica<R> {
         peer.link.established = true;
         peer.detector.hear(now);
         peer.connected = false;
+        peer.refused = None;
+        peer.goal.get_or_insert_with(|| peer.acknowledged.clone());
         peer.probed_at = None;
         let recovered = core::mem::take(&mut peer.suspected);
         let address = peer.address.clone();

@@ -129,6 +129,7 @@ impl<R: Rules> Replica<R> {
         self.consider_rebirth();
         self.maybe_pull();
         self.try_become_up();
+        self.consider_readiness();
     }
 
     pub(super) fn add_member(&mut self, address: &Address) -> Reply {
@@ -168,6 +169,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_linked(&mut self) {
         self.maybe_pull();
         self.try_become_up();
+        self.consider_readiness();
     }
 
     pub(super) fn on_unlinked(&mut self, id: PeerId) {
@@ -214,6 +216,7 @@ impl<R: Rules> Replica<R> {
     /// A member has given all that it has, so there is nothing more to catch up with there, whatever it had said before:
     /// where a memory was copied, the other copy may have told of what this one never had.
     pub(super) fn caught_up_with(&mut self, id: PeerId) {
+        self.peer(id).goal = Some(Arc::default());
         if let Some(Joining { goal: Some((source, goal)), .. }) = &mut self.joining
             && *source == id
             && self.rules.goal_ends_with_its_source()
@@ -237,10 +240,12 @@ impl<R: Rules> Replica<R> {
 
     fn become_up(&mut self, alone: bool) {
         self.joining = None;
+        self.begin_to_serve();
         self.hungry = alone && !self.members.is_empty();
         self.emit(Event::Up { alone });
         self.introduce();
         self.maybe_pull();
+        self.consider_readiness();
     }
 
     /// When joining needs attention next.

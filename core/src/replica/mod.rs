@@ -2,7 +2,7 @@
 //!
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
 //! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and installs, `supply` answers
-//! pulls, `membership` keeps the view and joins, `doubts` suspects, `retirement` folds away lives that are over,
+//! pulls, `membership` keeps the view and joins, `readiness` says when clients may be sent here, `doubts` suspects, `retirement` folds away lives that are over,
 //! `rounds` finds out what is lost, `timers` says when to wake up.
 //!
 //! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
@@ -13,6 +13,7 @@ mod links;
 mod membership;
 mod merge;
 mod peer;
+mod readiness;
 mod repair;
 mod requests;
 mod retirement;
@@ -25,6 +26,7 @@ mod timers;
 mod waiting;
 
 pub use merge::State;
+pub use readiness::{Readiness, Unsettled};
 pub use status::{LinkState, PeerStatus, ReplicaStatus};
 
 use crate::config::Config;
@@ -55,6 +57,7 @@ use membership::{Joining, Rebirths};
 use peer::{Peer, PeerId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use readiness::Provisional;
 use repair::{Discarded, Pull};
 use rounds::Rounds;
 use waiting::Waiting;
@@ -115,6 +118,8 @@ pub struct Replica<R: Rules = Sound> {
     /// It started alone, so whatever others that are up have is news at once, not after a delay.
     hungry: bool,
     rebirths: Rebirths,
+    /// It is up, but what it holds may not be what the cluster holds.
+    provisional: Option<Provisional>,
 
     store: Store,
     /// What tables of keys are hashed with.
@@ -182,6 +187,7 @@ impl<R: Rules> Replica<R> {
             joining: Some(Joining::new(now.monotonic, &config)),
             hungry: false,
             rebirths: Rebirths::default(),
+            provisional: None,
             store: Store::new(hash_key),
             hash_key,
             covered: Covered::default(),
@@ -230,6 +236,7 @@ impl<R: Rules> Replica<R> {
             Input::Message { from, message } => self.on_message(&from, message),
             Input::Progress { from } => self.on_progress(&from),
             Input::Connected { to } => self.on_connected(&to),
+            Input::Refused { by, why } => self.on_refused(&by, why),
             Input::Request { id, request } => self.on_request(id, request),
             Input::Cancel { id } => _ = self.waiting.remove(id),
             Input::Leave => self.on_leave(),
@@ -373,6 +380,7 @@ impl<R: Rules> Replica<R> {
             self.trim_log();
         }
         self.try_become_up();
+        self.consider_readiness();
     }
 
     /// How much more this call may do.

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::covered::Retirement;
 use crate::data::Key;
 use crate::detector::Detector;
+use crate::edge::Refused;
 use crate::freshness::Offsets;
 use crate::identity::{Address, Incarnation};
 use crate::stream::Stream;
@@ -58,6 +59,14 @@ pub(super) struct Peer {
     pub(super) pulls_late: u32,
     /// Interruptions of its link since a pull from it last came to its end.
     pub(super) postponed: u8,
+    /// What it covered when a link first led to it, or when it became ready: so much has to be here before it counts as met.
+    pub(super) goal: Option<Arc<VersionVector>>,
+    /// It was met, and what it had then is here.
+    pub(super) met: bool,
+    /// It said that clients may be sent to it.
+    pub(super) ready: bool,
+    /// It refuses this replica, and said so last at that time.
+    pub(super) refused: Option<(Refused, Time)>,
     /// It said that it is about to end.
     pub(super) leaving: bool,
     /// Others were asked whether they hear it, at that time.
@@ -198,6 +207,10 @@ impl Peer {
             pulled_at: Time::default(),
             pulls_late: 0,
             postponed: 0,
+            goal: None,
+            met: false,
+            ready: false,
+            refused: None,
             leaving: false,
             probed_at: None,
             vouched_at: None,
@@ -232,6 +245,8 @@ impl Peer {
         self.offsets = Offsets::default();
         self.stream = Stream::default();
         self.served = 0;
+        self.goal = None;
+        self.ready = false;
         self.diverged = false;
         self.walls = None;
     }

@@ -32,7 +32,8 @@ impl<R: Rules> Replica<R> {
         self.reply(id, reply);
     }
 
-    /// Serves data requests: it has loaded its state and an operator wants it.
+    /// Serves data requests: it has loaded its state and an operator wants it. Whether clients should be sent to it is told
+    /// by [`Self::readiness`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.joining.is_none() && self.wanted

@@ -1,6 +1,6 @@
 //! What a replica tells about itself: for metrics, diagnostics, oracles.
 
-use super::Replica;
+use super::{Readiness, Replica};
 use crate::covered::Covered;
 use crate::data::Key;
 use crate::identity::{Address, Incarnation};
@@ -21,6 +21,8 @@ pub struct ReplicaStatus {
     pub incarnation: Incarnation,
     /// Serves data requests: up and wanted.
     pub ready: bool,
+    /// Whether clients may be sent to it, and if not, why.
+    pub readiness: Readiness,
     /// Has loaded its state.
     pub up: bool,
     /// Is a member, as far as operators are concerned.
@@ -169,6 +171,7 @@ impl<R: Rules> Replica<R> {
             address: self.address.clone(),
             incarnation: self.me,
             ready: self.is_ready(),
+            readiness: self.readiness(),
             up: self.joining.is_none(),
             wanted: self.wanted,
             vector: self.covered.vector().clone(),

@@ -486,3 +486,5 @@ fn copies_that_write_with_one_stamp_are_told_apart() {
         assert_ne!(one.2, other.2);
     }
 }
+
+mod readiness;

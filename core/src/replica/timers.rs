@@ -18,6 +18,7 @@ impl<R: Rules> Replica<R> {
         }
         self.fail_late_pull();
         self.try_become_up();
+        self.consider_readiness();
         self.maybe_pull();
         self.maybe_ask();
         self.refuse_expired();

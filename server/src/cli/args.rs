@@ -272,6 +272,10 @@ pub(crate) struct TimingArgs {
     #[arg(long, env = "HENCE_JOIN_ALONE_AFTER_CONTACT", value_name = "TIME", default_value = "3s",
           value_parser = time("HENCE_JOIN_ALONE_AFTER_CONTACT", 0, 600_000))]
     join_alone_after_contact: Micros,
+    /// A replica that started alone is ready after this although members were never met; it serves all the time
+    #[arg(long, env = "HENCE_READY_ALONE_AFTER", value_name = "TIME", default_value = "30s",
+          value_parser = time("HENCE_READY_ALONE_AFTER", 0, 86_400_000))]
+    ready_alone_after: Micros,
     /// A wall clock that is ahead of all peers' by more than this is not used
     #[arg(long, env = "HENCE_WALL_AHEAD_MAX", value_name = "TIME", default_value = "60s",
           value_parser = time("HENCE_WALL_AHEAD_MAX", 1, 86_400_000))]
@@ -357,6 +361,7 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         suspect_after_max: timings.suspect_after_max,
         join_alone_after: timings.join_alone_after,
         join_alone_after_contact: timings.join_alone_after_contact,
+        ready_alone_after: timings.ready_alone_after,
         wall_ahead_max: timings.wall_ahead_max,
         retire_patience: timings.retire_patience,
         log_bytes_max: size(limits.log_bytes_max),

@@ -10,6 +10,7 @@ mod failure;
 mod json;
 mod kvs;
 mod prefer;
+mod ready;
 mod route;
 mod state;
 
@@ -25,7 +26,7 @@ use crate::wire::{self, Wire};
 use answer::Form;
 use bytes::Bytes;
 use failure::{BadRequest, Failure};
-use hence_core::{ClusterTag, Now, Refusal, Reply, Request, Time, VersionVector};
+use hence_core::{ClusterTag, Now, Readiness, Refusal, Reply, Request, Time, VersionVector};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -250,10 +251,12 @@ impl<T: Wire + 'static> Service<T> {
     }
 
     fn ready(&self) -> Answer {
-        if self.node.is_ready() {
-            return answer::json(StatusCode::OK, Bytes::from_static(b"{\"result\":\"ready\"}"));
-        }
-        let text = Refusal::NotReady.to_string();
+        let not_ready = Refusal::NotReady.to_string();
+        let text = match self.node.readiness() {
+            Readiness::Ready => return answer::json(StatusCode::OK, Bytes::from_static(b"{\"result\":\"ready\"}")),
+            Readiness::Joining | Readiness::Removed => not_ready,
+            Readiness::Provisional(unsettled) => format!("{not_ready}: {}", ready::explain(&unsettled)),
+        };
         let mut answer = answer::json(StatusCode::SERVICE_UNAVAILABLE, answer::error_body(&text));
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         answer

@@ -1,6 +1,6 @@
 //! `GET /replica/state`: the replica's state as JSON, for diagnosis and tests.
 
-use hence_core::{LinkState, PeerStatus, ReplicaStatus, Row, VersionVector};
+use hence_core::{LinkState, PeerStatus, Readiness, ReplicaStatus, Row, VersionVector};
 use serde_json::{Map, Value, json};
 
 /// The state as JSON. Two replicas with equal `vector` must have an equal `digest`.
@@ -8,7 +8,8 @@ pub(crate) fn show(status: &ReplicaStatus) -> Vec<u8> {
     let state = json!({
         "address": status.address.as_str(),
         "incarnation": status.incarnation.to_string(),
-        "ready": status.ready,
+        "ready": status.readiness == Readiness::Ready,
+        "serves": status.ready,
         "up": status.up,
         "wanted": status.wanted,
         "vector": vector(&status.vector),

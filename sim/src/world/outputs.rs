@@ -136,6 +136,7 @@ impl<S: Subject> World<S> {
             Event::Applied(_)
             | Event::Linked { .. }
             | Event::Recovered(_)
+            | Event::Ready { .. }
             | Event::AddressContested { .. }
             | Event::PullEnded { complete: true, .. }
             | Event::Stalled(_)

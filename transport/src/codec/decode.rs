@@ -112,7 +112,7 @@ impl<'a> BodyReader<'a> {
         match lead & kind::MASK {
             kind::PUSH => marks_of(kind::NEXT | kind::TICK).and_then(|()| self.push(marks)),
             kind::STATUS => {
-                marks_of(kind::DIGEST | kind::LEAVING | kind::SAME_VIEW | kind::SAME_DIGEST)?;
+                marks_of(kind::DIGEST | kind::LEAVING | kind::SAME_VIEW | kind::SAME_DIGEST | kind::NOT_READY)?;
                 self.status(marks)
             }
             kind::HELLO => marks_of(0).and_then(|()| self.hello()),
@@ -191,8 +191,17 @@ impl<'a> BodyReader<'a> {
         previous.wall = wall;
         previous.view_hash = Some(view_hash);
         previous.digest = digest.or(previous.digest);
-        let leaving = marks & kind::LEAVING != 0;
-        Ok(Body::Status(Box::new(Status { sent, wall: Wall(wall), vector, received, leaving, view_hash, digest })))
+        let (leaving, ready) = (marks & kind::LEAVING != 0, marks & kind::NOT_READY == 0);
+        Ok(Body::Status(Box::new(Status {
+            sent,
+            wall: Wall(wall),
+            vector,
+            received,
+            leaving,
+            ready,
+            view_hash,
+            digest,
+        })))
     }
 
     /// A hash that may be left out, and must be, where it is the last one said.

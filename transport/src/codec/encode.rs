@@ -129,6 +129,7 @@ impl BodyWriter<'_> {
             (status.leaving, kind::LEAVING),
             (same_view, kind::SAME_VIEW),
             (same_digest, kind::SAME_DIGEST),
+            (!status.ready, kind::NOT_READY),
         ];
         self.byte(marks.iter().filter(|(set, _)| *set).fold(kind::STATUS, |lead, (_, mark)| lead | mark));
         // The two clocks of a machine go at about the same pace.

@@ -33,7 +33,7 @@
 //! | kind | marks | message | fields |
 //! |---|---|---|---|
 //! | 0 | | hello | sent, wall, vector, rows of the view |
-//! | 1 | `08` it has a digest, `10` the sender is about to end, `20` the hash of the view is the last one said, `40` so is the digest | status | sent, wall, vector, received, hash of the view (8 bytes, or none), digest (8 bytes, or none) |
+//! | 1 | `08` it has a digest, `10` the sender is about to end, `20` the hash of the view is the last one said, `40` so is the digest, `80` clients may not be sent to the sender yet | status | sent, wall, vector, received, hash of the view (8 bytes, or none), digest (8 bytes, or none) |
 //! | 2 | `08` the dot is the next one, `10` the stamp is | push | made, operation |
 //! | 3 | | view | rows |
 //! | 4 | | pull | id, vector |
@@ -310,6 +310,8 @@ mod kind {
     pub(super) const SAME_VIEW: u8 = 0x20;
     /// Of a status: the digest is left out.
     pub(super) const SAME_DIGEST: u8 = 0x40;
+    /// Of a status: clients may not be sent to the sender yet.
+    pub(super) const NOT_READY: u8 = 0x80;
     /// Of a push: its dot is the next one and left out.
     pub(super) const NEXT: u8 = 0x08;
     /// Of a push: its stamp is the next one and left out. Most are, since stamps count within a millisecond.

@@ -172,11 +172,11 @@ fn body() -> impl Strategy<Value = Body> {
         (number(), number(), vector(), rows()).prop_map(|(sent, wall, vector, view)| {
             Body::Hello(Box::new(Hello { sent: Time(sent), wall: Wall(wall), vector: Arc::new(vector), view }))
         }),
-        (number(), number(), vector(), number(), any::<u64>(), any::<Option<u64>>(), any::<bool>()).prop_map(
-            |(sent, wall, vector, received, view_hash, digest, leaving)| {
+        (number(), number(), vector(), number(), any::<u64>(), any::<Option<u64>>(), any::<[bool; 2]>()).prop_map(
+            |(sent, wall, vector, received, view_hash, digest, [leaving, ready])| {
                 let vector = Arc::new(vector);
                 let (sent, wall) = (Time(sent), Wall(wall));
-                Body::Status(Box::new(Status { sent, wall, vector, received, leaving, view_hash, digest }))
+                Body::Status(Box::new(Status { sent, wall, vector, received, leaving, ready, view_hash, digest }))
             }
         ),
         (op(), number()).prop_map(|(op, made)| Body::Push { op, made: Time(made) }),
@@ -472,6 +472,7 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
         vector: Arc::clone(&shared),
         received: 17,
         leaving: false,
+        ready: true,
         view_hash: 0x1122,
         digest: Some(0x3344_5566),
     };
@@ -779,7 +780,7 @@ fn signs_of_life_are_short() {
     let lengths = [0, 1, 2, 3].map(|turn| {
         let (sent, wall) = (Time(5_000_000 + turn * 200_007), Wall(1_700_000_000_000_000 + turn * 200_009));
         let (vector, view_hash, digest) = (vector.clone(), 77, Some(88));
-        let status = Status { sent, wall, vector, received: 70_000, leaving: false, view_hash, digest };
+        let status = Status { sent, wall, vector, received: 70_000, leaving: false, ready: true, view_hash, digest };
         writer.push(&numbered(turn, Body::Status(Box::new(status))), &mut memo).expect("fits");
         let mut bytes = Vec::new();
         writer.take(&mut bytes);

@@ -104,6 +104,7 @@ impl Samples {
             vector: Arc::new(self.vector()),
             received: self.number(),
             leaving: self.below(2) == 0,
+            ready: self.below(2) == 0,
             view_hash: self.number(),
             digest: (self.below(4) > 0).then(|| self.number()),
         }))

@@ -1,0 +1,156 @@
+//! When clients may be sent to a replica (protocol, section Membership, amended: ready is not up).
+//!
+//! A replica that started alone serves at once, as the contract asks. But what it holds may not be what the cluster
+//! holds, and whoever restarts one replica after the other and asks each whether it is ready would lose all data with the
+//! last one. So it is *ready* only when it has caught up with a member that is ready, or with every member that it knows
+//! of. A member that refuses this replica is there and counts neither as met nor as absent; one that is absent delays
+//! readiness for [`crate::Config::ready_alone_after`]. Once ready, it stays so.
+
+use super::Replica;
+use super::peer::{Peer, PeerId};
+use crate::edge::{Event, Refused};
+use crate::identity::Address;
+use crate::rules::Rules;
+use crate::time::{Micros, Time};
+use alloc::vec::Vec;
+
+/// A member that refuses for its version and has not said so for so long, and for this many attempts to reach it, is gone.
+const REFUSAL_AGE_MAX: Micros = Micros::from_seconds(10);
+const REFUSAL_ATTEMPTS: u64 = 4;
+
+/// Whether clients may be sent to a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// They may.
+    Ready,
+    /// The data is not loaded yet.
+    Joining,
+    /// An operator removed this replica.
+    Removed,
+    /// It serves, but started alone.
+    Provisional(Unsettled),
+}
+
+/// Why a replica that started alone is not ready: members, by how they stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unsettled {
+    /// Not met yet. The time for that is not over.
+    pub absent: Vec<Address>,
+    /// Met, and what they had then is still being fetched.
+    pub loading: Vec<Address>,
+    /// They are there and speak another version of the protocol.
+    pub versions: Vec<Address>,
+    /// They are there and belong to another cluster, all of them: so it is this replica that is foreign.
+    pub foreign: Vec<Address>,
+}
+
+impl Unsettled {
+    fn is_empty(&self) -> bool {
+        self.absent.is_empty() && self.loading.is_empty() && self.versions.is_empty() && self.foreign.is_empty()
+    }
+}
+
+/// A replica that started alone and is not ready yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Provisional {
+    /// Absent members are waited for until then.
+    until: Time,
+}
+
+impl<R: Rules> Replica<R> {
+    /// Whether clients may be sent here, and if not, why.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        match &self.provisional {
+            _ if self.joining.is_some() => Readiness::Joining,
+            _ if !self.wanted => Readiness::Removed,
+            Some(_) => Readiness::Provisional(self.unsettled()),
+            None => Readiness::Ready,
+        }
+    }
+
+    /// Is what it holds what the cluster holds, as far as it can know?
+    pub(super) const fn is_firm(&self) -> bool {
+        self.joining.is_none() && self.provisional.is_none()
+    }
+
+    /// It is up. Whether it is ready as well is looked at next.
+    pub(super) fn begin_to_serve(&mut self) {
+        let until = self.now.monotonic + self.config.ready_alone_after;
+        self.provisional = (!self.members.is_empty()).then_some(Provisional { until });
+    }
+
+    /// Ends what is provisional as soon as that may be.
+    pub(super) fn consider_readiness(&mut self) {
+        let Some(Provisional { until }) = self.provisional else { return };
+        for id in self.members.clone() {
+            let caught_up = self.has_caught_up_with(id);
+            self.peer(id).met |= caught_up;
+        }
+        let mut unsettled = self.unsettled();
+        let mut unmet = Vec::new();
+        if self.now.monotonic >= until {
+            unmet = core::mem::take(&mut unsettled.absent);
+        }
+        if unsettled.is_empty() || self.members.iter().any(|&id| self.follows_a_ready_member(id)) {
+            self.provisional = None;
+            self.emit(Event::Ready { unmet });
+        }
+    }
+
+    /// Is a link there, and here all that the member had when the link was made?
+    fn has_caught_up_with(&self, id: PeerId) -> bool {
+        let peer = &self.peers[id.0];
+        peer.link.established && peer.goal.as_ref().is_some_and(|goal| self.covered.dominates(goal))
+    }
+
+    fn follows_a_ready_member(&self, id: PeerId) -> bool {
+        self.peers[id.0].ready && self.is_up(id) && self.has_caught_up_with(id)
+    }
+
+    fn unsettled(&self) -> Unsettled {
+        let mut unsettled = Unsettled::default();
+        let mut foreign = Vec::new();
+        for peer in self.members.iter().map(|id| &self.peers[id.0]).filter(|peer| !peer.met) {
+            let place = match self.refusal(peer) {
+                _ if peer.link.established => &mut unsettled.loading,
+                Some(Refused::Version) => &mut unsettled.versions,
+                Some(Refused::Foreign) => &mut foreign,
+                None => &mut unsettled.absent,
+            };
+            place.push(peer.address.clone());
+        }
+        // One foreign member has an address that another cluster uses now. If several are foreign and no member was ever
+        // met, this replica was given another cluster's name.
+        if foreign.len() > 1 && !self.members.iter().any(|id| self.peers[id.0].met) {
+            unsettled.foreign = foreign;
+        }
+        unsettled
+    }
+
+    /// Why this peer refuses this replica, if it is there and does. Another cluster's stays that; one that speaks another
+    /// version may go away.
+    fn refusal(&self, peer: &Peer) -> Option<Refused> {
+        let (why, at) = peer.refused?;
+        let age_max = REFUSAL_AGE_MAX.max(self.config.probe_interval_max.times(REFUSAL_ATTEMPTS));
+        (why == Refused::Foreign || self.now.monotonic.since(at) <= age_max).then_some(why)
+    }
+
+    pub(super) fn on_refused(&mut self, by: &Address, why: Refused) {
+        let now = self.now.monotonic;
+        if let Some(id) = self.find_peer(by) {
+            self.peer(id).refused = Some((why, now));
+            self.consider_readiness();
+        }
+    }
+}
+
+impl Peer {
+    /// It says whether clients may be sent to it. When they may, it holds what the cluster holds, not before.
+    pub(super) fn tell_ready(&mut self, ready: bool) {
+        if ready && !self.ready {
+            self.goal = Some(self.acknowledged.clone());
+        }
+        self.ready = ready;
+    }
+}
