@@ -47,6 +47,8 @@ mod network;
 mod newcomer;
 #[path = "process/odd_http.rs"]
 mod odd_http;
+#[path = "process/outputs.rs"]
+mod outputs;
 #[path = "process/pauses.rs"]
 mod pauses;
 #[path = "process/replicas.rs"]
@@ -82,6 +84,10 @@ const TESTS: &[Test] = &[
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
     Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),
     Test::new("bad_requests_change_nothing", Pace::Busy, Needs::Nothing, bad_input::requests),
+    Test::new("log_that_is_not_taken", Pace::Busy, Needs::Nothing, outputs::serve),
+    Test::new("terminal_that_is_not_taken", Pace::Busy, Needs::Nothing, outputs::up),
+    Test::new("commands_that_are_not_heard", Pace::Busy, Needs::Nothing, outputs::commands),
+    Test::new("log_lines_that_clients_cause", Pace::Busy, Needs::Nothing, outputs::caused_by_clients),
     Test::new("odd_http_is_answered", Pace::Busy, Needs::Nothing, odd_http::requests),
     Test::new("bad_metadata_changes_nothing", Pace::Busy, Needs::Nothing, bad_metadata::requests),
     Test::new("bad_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::bad_frames),

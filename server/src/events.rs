@@ -2,12 +2,33 @@
 //!
 //! Nothing here is told per request; what happens per message is told at `trace`.
 
-use hence_core::{Address, Event};
+use hence_core::{Address, Event, VersionVector};
+use std::fmt;
 use tracing::{debug, error, info, trace, warn};
 
 /// Addresses as one text.
 pub(crate) fn list(addresses: &[Address]) -> String {
     addresses.iter().map(Address::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Entries of a vector that a line shows.
+const SHOWN_MAX: usize = 4;
+
+/// A vector in a line: clients can make it as long as their tokens are.
+struct Few<'a>(&'a VersionVector);
+
+impl fmt::Display for Few<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (incarnation, counter)) in self.0.entries().take(SHOWN_MAX).enumerate() {
+            let before = if at == 0 { "" } else { " " };
+            write!(f, "{before}{incarnation}-{counter}")?;
+        }
+        match self.0.len() {
+            0 => f.write_str("none"),
+            all if all > SHOWN_MAX => write!(f, " and {} more", all - SHOWN_MAX),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Writes one event to the log.
@@ -38,7 +59,8 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
             debug!(%replica, %incarnation, through, "a life that is over was retired");
         }
         Event::RoundEnded { events, held } => {
-            info!(%replica, ?events, ?held, "asked every member about missing writes")
+            let (events, held) = (Few(events), Few(held));
+            info!(%replica, %events, %held, "asked every member about missing writes")
         }
         Event::ViewChanged => info!(%replica, "the view changed"),
         Event::PullStarted { from, pull } => debug!(%replica, %from, pull, "a fetch began"),
@@ -55,5 +77,23 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
             error!(%replica, counter, "others know a write of ours that we never made: a copy of this process runs, or ran");
         }
         Event::Dropped { from, reason } => debug!(%replica, %from, reason = reason.name(), "dropped a message"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hence_core::Incarnation;
+
+    #[test]
+    fn long_vectors_are_shown_in_part() {
+        let shown = |entries: u64| {
+            let vector = VersionVector::from_entries((1..=entries).map(|at| (Incarnation(at), at)));
+            Few(&vector).to_string()
+        };
+        assert_eq!(shown(0), "none");
+        assert_eq!(shown(2), "0000000000000001-1 0000000000000002-2");
+        assert!(shown(4).ends_with("0000000000000004-4"));
+        assert!(shown(500).ends_with("0000000000000004-4 and 496 more"));
     }
 }

@@ -4,6 +4,9 @@
 //! clients' connections are tasks of that thread and touch the replica without a lock. [`Server`] starts one,
 //! [`Cluster`] several in one process, [`cli`] is the command `hence`.
 
+// They wait for a reader, and panic without one; `output` does neither.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod advice;
 pub mod cli;
 mod clock;
@@ -18,6 +21,7 @@ mod listener;
 mod logging;
 mod metrics;
 mod node;
+mod output;
 mod server;
 mod settings;
 mod signals;

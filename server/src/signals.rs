@@ -21,7 +21,7 @@ pub(crate) struct Signals {
 /// Where the operating system refuses.
 pub(crate) fn listen() -> io::Result<Signals> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt, mut hangup, mut user1, mut user2) = {
+    let (mut terminate, mut interrupt, mut hangup, mut user1, mut user2, _file_size) = {
         let _inside = runtime.enter();
         (
             signal(SignalKind::terminate())?,
@@ -29,6 +29,8 @@ pub(crate) fn listen() -> io::Result<Signals> {
             signal(SignalKind::hangup())?,
             signal(SignalKind::user_defined1())?,
             signal(SignalKind::user_defined2())?,
+            // A log that outgrows the limit of file sizes then fails to be written, and does not end the process.
+            signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         )
     };
     let (sender, arrived) = mpsc::channel();

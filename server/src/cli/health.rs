@@ -2,6 +2,7 @@
 
 use super::CommandFailure;
 use super::args::HealthArgs;
+use crate::output;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ pub(super) fn run(args: &HealthArgs) -> Result<(), CommandFailure> {
     let target = target(&args.address);
     match ask(&target) {
         Ok(status) if status == "200" => {
-            println!("{target} is healthy");
+            output::say(format!("{target} is healthy\n"));
             Ok(())
         }
         Ok(status) => Err(CommandFailure::running(format!("{target} answered {status}"))),

@@ -7,16 +7,40 @@ mod health;
 mod serve;
 mod up;
 
-use crate::{advice, logging};
+use crate::logging::{self, LogError};
+use crate::{advice, output};
 use args::{Cli, Command};
 use clap::Parser;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use tracing::warn;
 
 /// Runs the command with the process's arguments and environment.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let code = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(told) => tell(&told),
+    };
+    output::finish();
+    code
+}
+
+/// Help and the version on standard output, complaints on standard error.
+fn tell(told: &clap::Error) -> ExitCode {
+    let printed = told.print().and_then(|()| io::stdout().flush());
+    match printed {
+        _ if told.use_stderr() => ExitCode::from(2),
+        // A reader that leaves, as `head` does, has read enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            output::complain(format!("error: cannot write to standard output: {error}\n"));
+            ExitCode::FAILURE
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(serve) => start_logging(&serve.log, "info").and_then(|()| {
             name_unknown_variables();
@@ -31,7 +55,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", failure.text);
+            output::complain(format!("error: {}\n", failure.text));
             ExitCode::from(failure.code)
         }
     }
@@ -68,8 +92,11 @@ impl CommandFailure {
 }
 
 fn start_logging(log: &args::LogArgs, default: &str) -> Result<(), CommandFailure> {
-    logging::start(log.log.as_deref().unwrap_or(default), log.log_format == args::LogFormat::Json)
-        .map_err(CommandFailure::usage)?;
+    let level = log.log.as_deref().unwrap_or(default);
+    logging::start(level, log.log_format == args::LogFormat::Json).map_err(|error| match error {
+        LogError::Setting(error) => CommandFailure::usage(error),
+        LogError::System(error) => CommandFailure::running(format!("cannot start the log: {error}")),
+    })?;
     end_with_every_panic();
     Ok(())
 }
@@ -77,10 +104,60 @@ fn start_logging(log: &args::LogArgs, default: &str) -> Result<(), CommandFailur
 /// A panic is a mistake of ours, and the replica's state may be half changed: nothing may go on from there.
 /// Tasks would swallow it otherwise, and `abort` does not end a container's first process.
 fn end_with_every_panic() {
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        tell(panic);
-        tracing::error!(%panic, "a mistake of ours; the process ends");
+    std::panic::set_hook(Box::new(|panic| {
+        // Not the hook of the standard library: it writes to standard error itself, and waits for its reader.
+        logging::last_words(panic);
+        output::finish();
         std::process::exit(101);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeWriter, Read};
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    const CHILD: &str = "HENCE_TEST_PANICS";
+
+    /// Runs this very test in a process of its own, where it panics; says with which code that ended.
+    fn panicking(stderr: PipeWriter) -> Option<i32> {
+        let own = std::env::current_exe().unwrap();
+        let mut command = Command::new(own);
+        command.args(["--exact", "cli::tests::a_panic_ends_the_process_whatever_reads_its_log", "--nocapture"]);
+        let mut child = command.env(CHILD, "1").stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        child.wait().unwrap().code()
+    }
+
+    #[test]
+    fn a_panic_ends_the_process_whatever_reads_its_log() {
+        if std::env::var_os(CHILD).is_some() {
+            let log = args::LogArgs { log: None, log_format: args::LogFormat::Json };
+            start_logging(&log, "info").unwrap();
+            let _ = std::thread::spawn(|| panic!("on purpose")).join();
+            unreachable!("the process has ended");
+        }
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        assert_eq!(panicking(writer), Some(101));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert!(line["panic"].as_str().unwrap().contains("on purpose"), "{text}");
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(panicking(writer), Some(101));
+
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let mut filler = writer.try_clone().unwrap();
+        std::thread::spawn(move || filler.write_all(&[0; 1 << 20]));
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(panicking(writer), Some(101));
+    }
 }

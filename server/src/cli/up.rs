@@ -4,10 +4,10 @@ use super::args::UpArgs;
 use super::{CommandFailure, serve};
 use crate::cluster::{Cluster, ClusterError, Member};
 use crate::server::StartError;
-use crate::{descriptors, signals};
+use crate::{descriptors, output, signals};
 use hence_core::Address;
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal, Write as _};
+use std::io::{self, BufRead, IsTerminal};
 use std::sync::mpsc;
 use std::thread;
 
@@ -107,10 +107,10 @@ fn converse(cluster: &mut Cluster, happenings: &mpsc::Receiver<Happening>) {
     }
 }
 
-/// Writes to standard output, which may have been closed: then nobody reads it anyway.
+/// Writes to standard output. A terminal that is stopped, or a pipe that nothing reads from, must not keep the cluster
+/// from ending.
 fn show(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    output::say(text);
 }
 
 /// What can be typed.

@@ -19,6 +19,7 @@ pub(crate) use answer::Answer;
 use crate::advice;
 use crate::connections::{Connection, Connections};
 use crate::exposition::{Exposition, Kind};
+use crate::logging;
 use crate::metrics::{Counted, expose_status};
 use crate::node::{Asked, Node, Waiting};
 use crate::settings::Limits;
@@ -267,6 +268,7 @@ impl<T: Wire + 'static> Service<T> {
         expose_status(&self.node.status(), self.cluster, &mut page);
         self.node.metrics().expose(&mut page);
         wire::expose(&self.node.transport().counters(), &mut page);
+        logging::expose(&mut page);
         page.gauge("hence_connections", "Client connections that are open.", self.connections.len() as u64);
         page.family("hence_uptime_seconds", Kind::Gauge, "Time since this replica started.");
         let uptime = u64::try_from(self.node.clock().elapsed().as_micros()).unwrap_or(u64::MAX);
