@@ -154,6 +154,8 @@ fn a_tame_simulator_is_found_out() {
         (Tampering::NoLoss, Kind::FrameLost),
         (Tampering::NoOvertaking, Kind::FrameOvertook),
         (Tampering::CrashKeepsMemory, Kind::Crash),
+        (Tampering::StreamsForget, Kind::SentAgain),
+        (Tampering::StallsEndAtOnce, Kind::StreamLate),
     ];
     let convicted = [(Tampering::SameBirth, "dots/life_twice"), (Tampering::DamageUnseen, "frames/damage_taken")];
     let tampered = |tampering| spread(0..400, Setting { tampering: Some(tampering), ..Setting::default() });

@@ -42,11 +42,11 @@ kinds! {
     /// A cut began.
     Cut "cuts" 2_000;
     /// A frame met a cut and was lost.
-    FrameCut "frames_cut" 8_000;
+    FrameCut "frames_cut" 5_500;
     /// A frame met a cut and was kept.
-    FrameHeld "frames_held" 5_000;
+    FrameHeld "frames_held" 4_000;
     /// A kept frame was released.
-    FrameReleased "frames_released" 3_000;
+    FrameReleased "frames_released" 1_800;
     /// A link was cut again less than 200 ms after its last cut had ended.
     Flap "flaps" 1_500;
     /// A frame was lost in a burst.
@@ -71,15 +71,43 @@ kinds! {
     /// A frame reached a slow process late.
     Slow "frames_delayed_by_slowness" 1_000;
     /// A frame was lost without a cut.
-    FrameLost "frames_lost" 1_500;
+    FrameLost "frames_lost" 750;
     /// A frame arrived twice.
-    FrameTwice "frames_twice" 3_000;
+    FrameTwice "frames_twice" 1_800;
+    /// A connection stalled in a cut with something in it.
+    StreamStalled "connections_stalled" 700;
+    /// What a connection held in a cut arrived after it.
+    SentAgain "messages_sent_again" 900;
+    /// A connection waited for its retransmission timer when its cut had ended.
+    StreamLate "connections_that_went_on_late" 400;
+    /// A connection died with what it held.
+    StreamReset "connections_reset" 1_400;
+    /// A message died with its connection.
+    DiedWithSocket "messages_lost_with_connections" 2_800;
+    /// A message was lost because its connection had failed just before.
+    Unconnected "messages_without_a_connection" 9_000;
+    /// A message was lost because too much waited before it for its connection.
+    StreamFull "messages_beyond_a_connections_queue" 4;
+    /// A message was dropped because a later one opened a link.
+    Superseded "messages_superseded" 2_000;
+    /// A message arrived over a connection that its sender had closed.
+    OfClosedSocket "messages_of_closed_connections" 1_200;
+    /// A segment was lost, and what came behind it waited.
+    HeldUp "connections_held_up" 800;
+    /// A write that was made during a cut came to the other side.
+    MadeApart "writes_made_apart" 0;
+    /// A replica fetched what it had lacked for long enough.
+    PatientPull "patient_pulls" 0;
+    /// A connection was opened.
+    Dialled "connections_opened" 5_000;
+    /// An attempt to connect failed.
+    DialFailed "connections_that_failed" 7_500;
     /// A frame arrived after one that was sent later.
-    FrameOvertook "frames_overtook" 1_000;
+    FrameOvertook "frames_overtook" 400;
     /// A pushed operation arrived before its causes.
     CauseLate "causes_late" 2_000;
     /// A pushed operation arrived again while it was not applied yet.
-    DuplicateEarly "duplicates_before_apply" 80;
+    DuplicateEarly "duplicates_before_apply" 45;
     /// An answer was given while links of that replica were cut.
     ServedCut "answers_during_cuts" 4_000;
     /// A request was refused because its past was not there.

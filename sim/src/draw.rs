@@ -5,6 +5,7 @@
 //! under its own key, so plans of neighbouring shapes share them.
 
 mod classes;
+mod streams;
 
 use crate::network::NetworkPlan;
 use crate::plan::{Act, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse};
@@ -60,6 +61,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
         faults,
     };
     classes::add(&source, &mut plan, shape.faults);
+    streams::add(&source, &mut plan, profile);
     plan
 }
 

@@ -4,6 +4,7 @@
 //! from [`Truth`] alone. Each costs at most a few words per replica and event; the whole store is compared
 //! every [`FULL_EVERY`]th step and at the end.
 
+pub(crate) mod apart;
 mod bounds;
 mod fresh;
 mod lost;
@@ -67,6 +68,9 @@ pub struct Judge {
     ever_lost: Vec<lost::Finding>,
     operators: membership::Operators,
     ways: fresh::Ways,
+    apart: apart::Apart,
+    /// What was made during a cut is judged, and how patient repair is.
+    pub patient: bool,
     /// A process ended, or began anew under its address.
     restarted: bool,
     /// Logs have room for everything that a run can write.
@@ -98,6 +102,8 @@ impl Judge {
             ever_lost: Vec::new(),
             operators: membership::Operators::new(replicas),
             ways: fresh::Ways::new(replicas),
+            apart: apart::Apart::new(replicas),
+            patient: false,
             restarted: false,
             roomy_logs: false,
             snapshots: Vec::new(),

@@ -31,6 +31,7 @@ pub mod seen;
 pub mod settings;
 pub mod shrink;
 pub mod soak;
+pub mod stream;
 pub mod subject;
 pub mod suspicious;
 pub mod tampering;

@@ -5,6 +5,7 @@
 
 use crate::plan::{PlanError, limits};
 use crate::random::{Draw, MILLION, Words, chance, exponential, heavy, scale};
+use crate::stream::StreamPlan;
 use serde::{Deserialize, Serialize};
 
 /// The narrowest link, in bytes a second: what is said in idle times must pass.
@@ -38,6 +39,9 @@ pub struct NetworkPlan {
     /// How many frames are damaged on their way. The codec must refuse each.
     #[serde(default, skip_serializing_if = "is_none")]
     pub damage: u32,
+    /// Replicas speak over connections, which keep their messages in order and lose none but their last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<StreamPlan>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
@@ -117,7 +121,8 @@ impl NetworkPlan {
     pub const fn calm(micros: u64) -> Self {
         let delay = Delay::Constant { micros };
         let (loss, duplicate, overtake, damage) = (0, 0, 0, 0);
-        Self { delay, client_delay_max: 0, loss, duplicate, overtake, connects: true, back: None, bandwidth: 0, damage }
+        let (connects, back, bandwidth, streams) = (true, None, 0, None);
+        Self { delay, client_delay_max: 0, loss, duplicate, overtake, connects, back, bandwidth, damage, streams }
     }
 
     /// Draws one; each kind of trouble is there or not with probability one half.
@@ -129,7 +134,8 @@ impl NetworkPlan {
         let (client_delay_max, connects) = (draw.sized(1, 5_000), draw.coin());
         let back = draw.coin().then(|| Delay::draw(draw));
         let bandwidth = if draw.coin() { draw.sized(BANDWIDTH_MIN, 4_000_000) } else { 0 };
-        Self { delay, client_delay_max, loss, duplicate, overtake, connects, back, bandwidth, damage }
+        let streams = None;
+        Self { delay, client_delay_max, loss, duplicate, overtake, connects, back, bandwidth, damage, streams }
     }
 
     /// Is every number within bounds?
@@ -160,7 +166,7 @@ impl NetworkPlan {
             let problem = format!("{} is below {BANDWIDTH_MIN}, and not 0 for unlimited", self.bandwidth);
             return Err(PlanError { place: "network.bandwidth".into(), problem });
         }
-        Ok(())
+        self.streams.map_or(Ok(()), |streams| streams.check())
     }
 
     /// What one message meets: decided by its words alone. Each question has its place among them, whatever the

@@ -42,6 +42,13 @@ pub enum Note {
         /// It is idle chatter.
         idle: bool,
     },
+    /// Something became of a connection to a peer.
+    Stream {
+        /// To whom.
+        to: usize,
+        /// What.
+        what: &'static str,
+    },
     /// An operation was applied.
     Applied {
         /// Which.
@@ -88,6 +95,7 @@ impl Note {
                 format!("-> {}  {name} #{id} takes {} us{lost}", Plan::name(*to), fate.delay)
             }
             Self::Received { id, from, name, .. } => format!("<- {}  {name} #{id}", Plan::name(*from)),
+            Self::Stream { to, what } => format!("-> {}  connection {what}", Plan::name(*to)),
             Self::Applied { dot, own: true } => format!("accepts {dot}"),
             Self::Applied { dot, own: false } => format!("applies {dot}"),
             Self::Event(event) => format!("{event:?}"),
@@ -107,6 +115,7 @@ impl Note {
             Self::Started { .. } => "started",
             Self::Sent { .. } => "sent",
             Self::Received { .. } => "received",
+            Self::Stream { .. } => "stream",
             Self::Applied { .. } => "applied",
             Self::Event(_) => "event",
             Self::Asked { .. } => "asked",

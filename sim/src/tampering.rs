@@ -20,6 +20,10 @@ pub enum Tampering {
     SameBirth,
     /// Whatever happens to a frame on its way, its checksum fits.
     DamageUnseen,
+    /// What a connection holds when a cut begins is lost, and the connection is not.
+    StreamsForget,
+    /// A connection that stalled goes on in the moment in which its cut ends.
+    StallsEndAtOnce,
     /// One invariant is not looked at.
     Blind(Invariant),
 }
@@ -51,6 +55,8 @@ impl Tampering {
         Self::CrashKeepsMemory,
         Self::SameBirth,
         Self::DamageUnseen,
+        Self::StreamsForget,
+        Self::StallsEndAtOnce,
     ];
 
     /// Its name in the kill matrix.
@@ -64,6 +70,8 @@ impl Tampering {
             Self::CrashKeepsMemory => "crash-keeps-memory",
             Self::SameBirth => "same-birth",
             Self::DamageUnseen => "damage-unseen",
+            Self::StreamsForget => "streams-forget",
+            Self::StallsEndAtOnce => "stalls-end-at-once",
             Self::Blind(_) => "blind",
         }
     }
@@ -79,7 +87,9 @@ impl Tampering {
             | Self::NoOvertaking
             | Self::CrashKeepsMemory
             | Self::SameBirth
-            | Self::DamageUnseen => None,
+            | Self::DamageUnseen
+            | Self::StreamsForget
+            | Self::StallsEndAtOnce => None,
         }
     }
 }

@@ -97,6 +97,7 @@ impl Observer for Narrator {
             ) => format!("{event:?}"),
             Note::Answered { client, what } => format!("c{client}: {}", plain(&what)),
             Note::Sent { .. }
+            | Note::Stream { .. }
             | Note::Received { .. }
             | Note::Event(_)
             | Note::Asked { .. }

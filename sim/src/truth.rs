@@ -128,6 +128,12 @@ impl Truth {
         life.writes.get(usize::try_from(dot.counter).ok()?.checked_sub(1)?).copied()
     }
 
+    /// At which replica this write was made.
+    #[must_use]
+    pub fn replica_of(&self, dot: Dot) -> Option<usize> {
+        Some(self.lives[self.life(dot.incarnation)?].replica)
+    }
+
     /// Registers a write that a replica accepted with this causal past. None if its dot is not the next of a
     /// life of that replica.
     pub fn accept(&mut self, replica: usize, mut write: Write, past: &[u64]) -> Option<Number> {

@@ -22,8 +22,10 @@ pub(super) struct Ways {
     /// Per link, when something last arrived, and the last silences that were longer than a running peer keeps.
     moved: Vec<u64>,
     silences: Vec<VecDeque<(u64, u64)>>,
+    /// Per link, when the first of them was taken in.
+    pub(super) met: Vec<u64>,
     /// When the present life at each replica began.
-    since: Vec<u64>,
+    pub(super) since: Vec<u64>,
     /// When each write was accepted.
     pub(super) made: Vec<u64>,
 }
@@ -34,6 +36,7 @@ impl Ways {
         Self {
             replicas,
             fastest: vec![u64::MAX; links],
+            met: vec![u64::MAX; links],
             moved: vec![0; links],
             silences: vec![VecDeque::new(); links],
             since: vec![0; replicas],
@@ -45,8 +48,9 @@ impl Ways {
     pub(super) fn forget(&mut self, replica: usize, now: u64) {
         self.since[replica] = now;
         for other in 0..self.replicas {
-            self.fastest[replica * self.replicas + other] = u64::MAX;
-            self.fastest[other * self.replicas + replica] = u64::MAX;
+            for link in [replica * self.replicas + other, other * self.replicas + replica] {
+                (self.fastest[link], self.met[link]) = (u64::MAX, u64::MAX);
+            }
         }
     }
 }
@@ -69,8 +73,9 @@ impl Judge {
         if self.now - took <= self.ways.since[from] {
             return;
         }
-        let fastest = &mut self.ways.fastest[from * self.ways.replicas + to];
-        *fastest = took.min(*fastest);
+        let link = from * self.ways.replicas + to;
+        self.ways.fastest[link] = took.min(self.ways.fastest[link]);
+        self.ways.met[link] = self.now.min(self.ways.met[link]);
     }
 
     /// A push arrived, and its operation was applied in that step: it was made at most so long ago, `allowed` beyond

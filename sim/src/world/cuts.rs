@@ -57,8 +57,8 @@ impl<S: Subject> World<S> {
 
     pub(super) fn cut_links(&mut self, kind: FaultKind) {
         let (links, hold) = self.links_of(kind);
-        for link in links {
-            let link = &mut self.links[link];
+        for at in links {
+            let link = &mut self.links[at];
             if hold {
                 link.holding += 1
             } else {
@@ -67,7 +67,10 @@ impl<S: Subject> World<S> {
             if link.mended_at.is_some_and(|mended| self.now - mended < FLAP_MAX) {
                 self.judge.counts.add(Kind::Flap);
             }
+            self.judge.on_link_cut(at, true);
+            self.cut_stream(at);
         }
+        self.judge_apart();
     }
 
     /// Ends a cut; with `core_only` for links between replicas that are healed, and for others not.
@@ -88,6 +91,8 @@ impl<S: Subject> World<S> {
                 continue;
             }
             link.mended_at = Some(self.now);
+            self.judge.on_link_cut(at, false);
+            self.mend_stream(at, hold);
             for frame in std::mem::take(&mut self.links[at].held) {
                 // What a kernel retransmits comes in order, soon after the cut ends.
                 let link = &mut self.links[at];
@@ -97,5 +102,6 @@ impl<S: Subject> World<S> {
                 self.push(arrival, mix(cause, 7), Happening::Deliver(frame));
             }
         }
+        self.judge_apart();
     }
 }

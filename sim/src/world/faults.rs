@@ -81,6 +81,7 @@ impl<S: Subject> World<S> {
             FaultKind::Replace { old, new, via } => {
                 self.say(&fault, Order::Remove, old, via);
                 self.say(&fault, Order::Add, new, via);
+                self.judge.on_operator(new.into(), false); // whoever starts a newcomer that knows others introduces them
                 self.start(new.into());
                 self.count(Kind::Replaced);
             }
@@ -240,6 +241,7 @@ impl<S: Subject> World<S> {
         node.life += 1;
         node.alarm = Time::NEVER;
         self.queue.clear_alarm(replica);
+        self.end_streams_of(replica);
         let node = &mut self.nodes[replica];
         let backlog = std::mem::take(&mut node.backlog);
         self.lose_attempts_at(replica);
@@ -266,6 +268,9 @@ impl<S: Subject> World<S> {
         node.pauses = node.pauses.saturating_sub(1);
         if node.pauses == 0 {
             node.quiet_since = self.now;
+            if node.waited_for > 0 {
+                node.waited_for = node.waited_for.max(self.now + 1); // it learns only now whose time is over
+            }
             let backlog = std::mem::take(&mut node.backlog);
             backlog.into_iter().for_each(|happening| self.happen(happening));
         }

@@ -32,6 +32,7 @@ impl<S: Subject> World<S> {
         for link in &mut self.links {
             (link.last_arrival, link.free_at) = (0, 0);
         }
+        self.heal_streams();
         for replica in 0..self.nodes.len() {
             if !self.plan.is_core(replica) {
                 self.count(Kind::LeftOutside);

@@ -9,15 +9,18 @@ mod cuts;
 mod faults;
 mod heal;
 mod outputs;
+mod parts;
+mod patience;
 mod settle;
 mod start;
 mod steps;
+mod streams;
 mod twins;
+mod words;
 
 use crate::adversity::Kind;
-use crate::clock::Clock;
 use crate::history::History;
-use crate::judge::{Asked, Judge};
+use crate::judge::Judge;
 use crate::network::Link;
 use crate::observe::{Note, Observer};
 use crate::plan::{Act, Plan, ReplicaPlan};
@@ -25,14 +28,16 @@ use crate::queue::{Next, Queue};
 use crate::random::{Domain, Source, mix};
 use crate::recording::Recording;
 use crate::seen::Seen;
+use crate::stream::Wire;
 use crate::subject::Subject;
 use crate::tampering::Tampering;
 use crate::verdict::{Invariant, Verdict};
-use hence_core::{Address, Config, Dots, Key, Reply, Request, Time, VersionVector};
+use hence_core::{Address, Config, Dot, Dots, Key, Reply};
 
-pub(crate) use clients::summary;
 use outputs::Frame;
+use parts::{Attempt, Client, Node, Stage};
 pub use settle::Unsettled;
+pub(crate) use words::summary;
 
 /// Every so many inputs the laws of merging are checked on the states that there are.
 const MERGE_EVERY: u64 = 512;
@@ -47,6 +52,7 @@ enum Happening<M> {
         replica: usize,
     },
     Deliver(Frame<M>),
+    Stream(streams::Flow),
     Connected {
         replica: usize,
         to: usize,
@@ -77,94 +83,6 @@ enum Happening<M> {
     },
 }
 
-/// One address and the process that may live there.
-#[derive(Debug)]
-struct Node<S: Subject> {
-    subject: Option<S>,
-    /// A copy of its memory that runs beside it.
-    twin: Option<S>,
-    life: u32,
-    clock: Clock,
-    wall_ahead: i64,
-    /// What the alarm in the queue is set for, on its own clock.
-    alarm: Time,
-    /// The last timers' moment and how many fired in it: names them.
-    timer_slot: (u64, u64),
-    /// Since when nobody spoke to it and it was run all the time.
-    quiet_since: u64,
-    /// It has been up in this life of its process.
-    was_up: bool,
-    /// Somebody spoke to this life.
-    spoken_to: bool,
-    /// How late everything reaches it.
-    slow_by: u64,
-    pauses: u16,
-    crashes: u16,
-    backlog: Vec<Happening<S::Message>>,
-}
-
-impl<S: Subject> Node<S> {
-    /// No process has lived there yet; the wall clock of the first is so far ahead.
-    fn vacant(wall_ahead: i64) -> Self {
-        Self {
-            subject: None,
-            twin: None,
-            life: 0,
-            clock: Clock::new(0, 0, 0, 0),
-            wall_ahead,
-            alarm: Time::NEVER,
-            timer_slot: (0, 0),
-            quiet_since: 0,
-            was_up: false,
-            spoken_to: false,
-            slow_by: 0,
-            pauses: 0,
-            crashes: 0,
-            backlog: Vec::new(),
-        }
-    }
-}
-
-/// One client.
-#[derive(Debug, Clone, Default)]
-struct Client {
-    token: VersionVector,
-    past: Vec<u64>,
-    saved: Option<(VersionVector, Vec<u64>)>,
-    /// Per key, the versions it saw last.
-    seen: Vec<Dots>,
-    /// How often its causal past changed.
-    turns: u64,
-}
-
-/// How far a request is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Sent,
-    Arrived,
-    Replied,
-    Done,
-    Abandoned,
-}
-
-/// One request of a client or an operator.
-#[derive(Debug)]
-struct Attempt {
-    /// Its operation in the plan and which try of it this is; none for an operator's or a closing one.
-    operation: Option<(usize, u8)>,
-    client: Option<usize>,
-    replica: usize,
-    stage: Stage,
-    request: Option<Request>,
-    asked: Option<Asked>,
-    /// On its way to the client; none when the connection was lost.
-    reply: Option<Box<Reply>>,
-    arrived_at: u64,
-    /// The client's turn when it was sent.
-    turn: u64,
-    cause: u64,
-}
-
 /// One run under way.
 #[derive(Debug)]
 pub struct World<S: Subject> {
@@ -176,6 +94,8 @@ pub struct World<S: Subject> {
     queue: Queue<Happening<S::Message>>,
     nodes: Vec<Node<S>>,
     links: Vec<Link<Frame<S::Message>>>,
+    /// One for each link, in a run with streams.
+    streams: Vec<Wire<Frame<S::Message>>>,
     clients: Vec<Client>,
     attempts: Vec<Attempt>,
     /// Attempts that are not done, and operations that have not begun.
@@ -199,6 +119,8 @@ pub struct World<S: Subject> {
     /// This step put out something else than pings.
     spoke: bool,
     healed: bool,
+    /// When the last connection among those that are healed goes on.
+    stuck_until: u64,
     /// Faults that wait for a frame to be sent.
     aims: Vec<faults::Aim>,
     /// The last order of an operator after the heal.
@@ -209,6 +131,8 @@ pub struct World<S: Subject> {
     events: u64,
     idle_events: u64,
     frames: u64,
+    /// The operation that the message of the step under way pushes.
+    pushed: Option<Dot>,
     /// The step under way refused its message.
     dropped: bool,
     tampering: Option<Tampering>,
@@ -257,6 +181,7 @@ impl<S: Subject> World<S> {
         let client =
             || Client { past: judge.truth.closures.empty(), seen: vec![Dots::new(); keys.len()], ..Client::default() };
         let clients = (0..plan.clients).map(|_| client()).collect();
+        let wires = if plan.network.streams.is_some() { replicas * replicas } else { 0 };
         let nodes = plan.replicas.iter().map(|replica| Node::vacant(replica.wall_ahead));
         Self {
             config: plan.settings.to_config(),
@@ -266,6 +191,7 @@ impl<S: Subject> World<S> {
             queue: Queue::new(Self::agenda(&plan), replicas),
             nodes: nodes.collect(),
             links: (0..replicas * replicas).map(|_| Link::default()).collect(),
+            streams: (0..wires).map(|_| Wire::default()).collect(),
             clients,
             attempts: Vec::with_capacity(plan.operations.len() * 2 + 64),
             addresses: (0..replicas).map(address).collect(),
@@ -281,6 +207,7 @@ impl<S: Subject> World<S> {
             refused: 0,
             spoke: false,
             healed: false,
+            stuck_until: 0,
             aims: Vec::new(),
             operator: None,
             views_right: false,
@@ -288,6 +215,7 @@ impl<S: Subject> World<S> {
             events: 0,
             idle_events: 0,
             frames: 0,
+            pushed: None,
             dropped: false,
             tampering: None,
             recording: None,
@@ -419,6 +347,7 @@ impl<S: Subject> World<S> {
         match happening {
             Happening::Start { replica } => self.start(replica),
             Happening::Deliver(frame) => self.deliver(frame),
+            Happening::Stream(flow) => self.on_flow(flow),
             Happening::Connected { replica, to, cause } => self.connected(replica, to, cause),
             Happening::Timer { replica } => self.timer(replica),
             Happening::Operation { index, attempt } => self.begin_operation(index, attempt),

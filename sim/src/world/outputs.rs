@@ -12,13 +12,19 @@ use crate::verdict::Invariant;
 use hence_core::{Address, Dot, DropReason, Event};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
-const STUCK_MAX: u64 = 100_000;
+pub(super) const STUCK_MAX: u64 = 100_000;
 
 /// A message on its way.
 #[derive(Debug)]
 pub(super) struct Frame<M> {
     pub(super) head: Head,
     message: M,
+}
+
+impl<M> Frame<M> {
+    pub(super) const fn new(head: Head, message: M) -> Self {
+        Self { head, message }
+    }
 }
 
 /// What is known of a message on its way.
@@ -34,6 +40,13 @@ pub(super) struct Head {
     /// Idle chatter that says what the last one on its link said.
     ping: bool,
     sent_at: u64,
+}
+
+impl Head {
+    /// Its sender and its receiver.
+    pub(super) fn ends(&self) -> (usize, usize) {
+        (self.from.into(), self.to.into())
+    }
 }
 
 impl<S: Subject> World<S> {
@@ -67,7 +80,10 @@ impl<S: Subject> World<S> {
         if let Some(observer) = &mut self.observer {
             observer.note(self.now, Some(replica), Note::Applied { dot, own: written.is_some() });
         }
-        let Some((id, written)) = written else { return self.judge.on_apply(replica, dot) };
+        let Some((id, written)) = written else {
+            self.judge_lane(replica, dot);
+            return self.judge.on_apply(replica, dot);
+        };
         let attempt = self.attempts.get_mut(id.0 as usize);
         let asked = attempt.and_then(|attempt| attempt.asked.as_mut());
         if let (Some(asked), Some(probe)) = (asked, subject.and_then(S::probe)) {
@@ -84,7 +100,7 @@ impl<S: Subject> World<S> {
         let kind = match event {
             Event::Installed { from, pull, vector } => {
                 self.hash = mix(self.hash, pull ^ (vector.len() as u64) << 32);
-                return self.judge.on_install(replica, from, pull);
+                return self.judge_install(replica, from, pull);
             }
             Event::Retired { dot, incarnation, through } => {
                 self.judge.on_retired(replica, dot, incarnation, through);
@@ -123,22 +139,25 @@ impl<S: Subject> World<S> {
             Event::Dropped { reason: DropReason::OtherLink, .. } => Kind::OtherLink,
             Event::Dropped { reason: DropReason::ParkedFull, .. } => Kind::ParkedFull,
             Event::Up { alone } => {
-                self.nodes[replica].was_up = true;
+                (self.nodes[replica].was_up, self.nodes[replica].hungry) = (true, alone);
                 if !alone {
                     return;
                 }
                 Kind::Alone
             }
             Event::Suspected(_) => Kind::Suspected,
-            Event::PullStarted { .. } => Kind::Pull,
+            Event::PullStarted { from, .. } => {
+                self.judge_pull(replica, &from);
+                Kind::Pull
+            }
             Event::PullEnded { complete: false, .. } => Kind::PullFailed,
+            Event::PullEnded { complete: true, .. } => return self.nodes[replica].hungry = false,
             Event::ClockTrusted(false) => Kind::ClockDistrusted,
             Event::Applied(_)
             | Event::Linked { .. }
             | Event::Recovered(_)
             | Event::Ready { .. }
             | Event::AddressContested { .. }
-            | Event::PullEnded { complete: true, .. }
             | Event::Stalled(_)
             | Event::ClockTrusted(true)
             | Event::Dropped { .. } => return,
@@ -204,6 +223,8 @@ impl<S: Subject> World<S> {
                 | Tampering::SameBirth
                 | Tampering::CrashKeepsMemory
                 | Tampering::DamageUnseen
+                | Tampering::StreamsForget
+                | Tampering::StallsEndAtOnce
                 | Tampering::Blind(_),
             )
             | None => {}
@@ -228,7 +249,10 @@ impl<S: Subject> World<S> {
     }
 
     fn send_frame(&mut self, head: Head, message: S::Message, fate: Fate, opening: bool) {
-        let (from, to) = (usize::from(head.from), usize::from(head.to));
+        if !self.streams.is_empty() {
+            return self.write(head, message, fate, opening);
+        }
+        let (from, to) = head.ends();
         let link = from * self.nodes.len() + to;
         if self.links[link].is_cut() {
             return self.stop(link, Frame { head, message });
@@ -237,7 +261,8 @@ impl<S: Subject> World<S> {
             return self.count(Kind::FrameLost);
         }
         if let Some(word) = fate.damaged {
-            return self.damage(head, &message, word);
+            _ = self.damage(head, &message, word);
+            return;
         }
         let Some(queued) = self.queue_up(link, &message) else { return self.count(Kind::QueueFull) };
         if opening {
@@ -270,14 +295,17 @@ impl<S: Subject> World<S> {
         self.push(arrival, head.cause, Happening::Deliver(Frame { head, message }));
     }
 
-    /// Bits of a frame change on its way: the codec must refuse it, and must have been able to read it before.
-    fn damage(&mut self, head: Head, message: &S::Message, word: u32) {
+    /// Bits of a frame change on its way: the codec must refuse it, and must have been able to read it before. Says
+    /// whether it did.
+    pub(super) fn damage(&mut self, head: Head, message: &S::Message, word: u32) -> bool {
         self.count(Kind::FrameDamaged);
         let words = self.source.words(mix(head.cause, u64::from(word)));
         let sealed = self.tampering == Some(Tampering::DamageUnseen);
         if let Some(Err(problem)) = S::damage(&self.addresses[usize::from(head.from)], message, words, sealed) {
             self.judge.fail(Invariant::Frames, "damage_taken", Some(head.to.into()), || problem);
+            return false;
         }
+        true
     }
 
     /// How long a frame waits until those before it have left its link; none where the queue is full.
@@ -307,12 +335,20 @@ impl<S: Subject> World<S> {
     }
 
     pub(super) fn deliver(&mut self, frame: Frame<S::Message>) {
-        let (from, to) = (usize::from(frame.head.from), usize::from(frame.head.to));
+        let (from, to) = frame.head.ends();
         let place = from * self.nodes.len() + to;
-        let (link, node) = (&mut self.links[place], &mut self.nodes[to]);
-        if link.is_cut() {
+        if self.links[place].is_cut() && self.streams.is_empty() {
             return self.stop(place, frame);
         }
+        self.hand_in(frame);
+    }
+
+    /// A frame reached its receiver.
+    #[inline]
+    pub(super) fn hand_in(&mut self, frame: Frame<S::Message>) {
+        let (from, to) = frame.head.ends();
+        let place = from * self.nodes.len() + to;
+        let (link, node) = (&mut self.links[place], &mut self.nodes[to]);
         if node.subject.is_none() {
             return;
         }
@@ -331,7 +367,9 @@ impl<S: Subject> World<S> {
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
         self.dropped = false;
         let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
+        self.pushed = traits.op.map(|(dot, _)| dot);
         self.step(to, Stimulus::Message { from, message }, cause);
+        self.pushed = None;
         if traits.name == "status" && !self.dropped {
             self.judge.on_status(from, to, self.now - sent_at);
         }

@@ -62,10 +62,14 @@ impl<S: Subject> World<S> {
         }
         self.check_merges();
         self.hand_over();
-        let deadline = self.now + self.plan.settings.settle_max();
+        // What was stuck in a connection goes on when its retransmission timer fires.
+        let deadline = self.now.max(self.stuck_until) + self.plan.settings.settle_max();
         while self.judge.violation.is_none() && !self.judge.contested {
             self.operate();
             self.run_until(self.now + LOOK_EVERY);
+            if self.now < self.stuck_until {
+                continue;
+            }
             let Some(why) = self.unsettled() else { return };
             if self.now >= deadline {
                 let invariant = if why.sign == "unanswered" { Invariant::Liveness } else { Invariant::Convergence };

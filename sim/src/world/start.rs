@@ -26,6 +26,7 @@ impl<S: Subject> World<S> {
         node.clock = Clock::new(self.now, origin, self.plan.replicas[replica].drift, node.wall_ahead);
         let now = node.clock.now(self.now);
         (node.quiet_since, node.spoken_to, node.was_up) = (self.now, false, false);
+        (node.hungry, node.hurries, node.waited_for) = (false, false, 0);
         let view = self.plan.known_to(replica).map(|n| self.addresses[n].clone()).collect();
         let identity = Identity { address: self.addresses[replica].clone(), view };
         let subject = S::start(&self.setup, self.config.clone(), identity, seed, now);
