@@ -61,6 +61,9 @@ pub enum Causality {
 #[derive(PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct VersionVector(Entries);
 
+/// In a vector of more entries than that, one is searched and not scanned for: a client's token may have hundreds.
+const SCANNED_MAX: usize = 16;
+
 /// Most clusters are small, and tokens are cloned for every request: so many entries take no allocation of their own.
 type Entries = SmallVec<[(Incarnation, u64); 5]>;
 
@@ -91,6 +94,9 @@ impl VersionVector {
     /// The highest counter covered for this incarnation; 0 for none.
     #[must_use]
     pub fn counter(&self, incarnation: Incarnation) -> u64 {
+        if self.0.len() > SCANNED_MAX {
+            return self.position(incarnation).map_or(0, |at| self.0[at].1);
+        }
         self.0.iter().find(|&&(own, _)| own == incarnation).map_or(0, |&(_, counter)| counter)
     }
 
@@ -199,6 +205,9 @@ impl VersionVector {
         if self.0.last().is_none_or(|&(last, _)| last < incarnation) {
             return Err(self.0.len());
         }
+        if self.0.len() > SCANNED_MAX {
+            return self.0.binary_search_by_key(&incarnation, |&(own, _)| own);
+        }
         for (at, &(own, _)) in self.0.iter().enumerate() {
             match own.cmp(&incarnation) {
                 Ordering::Less => {}
@@ -224,7 +233,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn vectors() -> impl Strategy<Value = VersionVector> {
-        proptest::collection::vec((0..9u64, 0..5u64), 0..16)
+        let few = proptest::collection::vec((0..9u64, 0..5u64), 0..16);
+        let many = proptest::collection::vec((0..40u64, 0..5u64), 20..60); // more than are scanned
+        prop_oneof![4 => few, 1 => many]
             .prop_map(|v| VersionVector::from_entries(v.into_iter().map(|(i, c)| (Incarnation(i), c))))
     }
 
@@ -262,6 +273,8 @@ mod tests {
             };
             prop_assert_eq!(a.compare(&b), expected);
             prop_assert!(x.keys().collect::<Vec<_>>().is_sorted() && x.values().all(|c| *c > 0));
+            let says = |i| a.counter(Incarnation(i)) == x.get(&Incarnation(i)).copied().unwrap_or(0);
+            prop_assert!((0..41).all(says));
         }
     }
 

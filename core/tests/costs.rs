@@ -194,3 +194,20 @@ fn a_push_costs_the_same_while_many_requests_wait_for_other_lives() {
     println!("100 pushes: {before:?}, with 4,000 requests that wait for others {after:?}");
     assert!(after < before * 5, "{before:?} before, {after:?} after");
 }
+
+/// The pasts of the oldest waiting requests used to be gone through with every status, and long ones from end to end for
+/// each of their entries.
+#[test]
+fn long_tokens_that_wait_cost_little_while_nothing_happens() {
+    let mut pair = Pair::new();
+    let quiet = least(1, || pair.pass(2_000));
+    for n in 0..1_000 {
+        let past = VersionVector::from_entries((0..600).flat_map(|m| unknown(n * 600 + m).entries().collect::<Vec<_>>()));
+        pair.b.ask("x", Action::Get, &past, Micros::from_seconds(30));
+        pair.talk();
+    }
+    assert!(pair.b.replica.waiting() > 900, "{}", pair.b.replica.waiting());
+    let waits = least(1, || pair.pass(2_000));
+    println!("2 s: {quiet:?}, with 1,000 requests of 600 unknown lives each {waits:?}");
+    assert!(waits < quiet * 5 + Duration::from_millis(40), "{quiet:?} before, {waits:?} after");
+}

@@ -19,6 +19,8 @@ use alloc::vec::Vec;
 
 /// Lives asked about in one round; what a token names beyond that waits for the next round.
 const EVENTS_MAX: usize = 1_024;
+/// Requests whose pasts a round takes up beside what other requests asked for.
+const DOUBTED_MAX: usize = 16;
 /// Between two rounds.
 const PAUSE: Micros = Micros::from_millis(100);
 
@@ -63,11 +65,7 @@ impl<R: Rules> Replica<R> {
         if missing().all(|(life, counter)| self.somebody_covers(life, counter)) {
             return;
         }
-        for (life, counter) in missing() {
-            if doubts.len() < EVENTS_MAX || doubts.counter(life) > 0 {
-                doubts.raise(life, counter);
-            }
-        }
+        add_some(doubts, missing());
     }
 
     /// A life that is linked is not asked about: it holds what it wrote, and what it has yet to write must never be
@@ -87,15 +85,23 @@ impl<R: Rules> Replica<R> {
         self.covered.counter_in(&self.peers[id.0].acknowledged, incarnation) >= counter
     }
 
+    /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
+    fn doubt_waiting(&mut self) {
+        let mut doubts = core::mem::take(&mut self.rounds.doubts);
+        self.waiting.since(RequestId(0)).take(DOUBTED_MAX).for_each(|(_, past)| self.add_doubts(past, &mut doubts));
+        self.rounds.doubts = doubts;
+    }
+
     /// Begins a round if there is something to ask and everybody who could hold it is linked.
     pub(super) fn maybe_ask(&mut self) {
         let now = self.now.monotonic;
-        if !self.waiting.is_empty() {
-            let mut doubts = core::mem::take(&mut self.rounds.doubts);
-            self.waiting.since(RequestId(0)).take(16).for_each(|(_, past)| self.add_doubts(past, &mut doubts));
-            self.rounds.doubts = doubts;
+        if self.rounds.current.is_some() {
+            return;
         }
-        if self.rounds.current.is_some() || self.rounds.doubts.is_empty() || now < self.rounds.not_before {
+        if self.rounds.doubts.is_empty() {
+            self.doubt_waiting();
+        }
+        if self.rounds.doubts.is_empty() || now < self.rounds.not_before {
             return;
         }
         let mut asked = self.members.clone();
@@ -104,6 +110,7 @@ impl<R: Rules> Replica<R> {
         if !everybody || !self.is_ready() {
             return;
         }
+        self.doubt_waiting();
         asked.truncate(self.rules.asked(asked.len()));
         let mut lives: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
         lives.push(self.me);
@@ -144,6 +151,9 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn on_ask(&mut self, id: PeerId, ask: &Ask) {
         let asker = self.peers[id.0].incarnation;
+        if ask.events.len() > EVENTS_MAX {
+            return self.drop_from(id, DropReason::Invalid);
+        }
         if !ask.lives.contains(&self.me) || !asker.is_some_and(|life| ask.lives.contains(&life)) {
             return self.drop_from(id, DropReason::Invalid);
         }
@@ -179,7 +189,9 @@ impl<R: Rules> Replica<R> {
     /// Membership or a link changed: what is under way begins again, and outcomes end where a new address is wanted.
     pub(super) fn abort_round(&mut self) {
         if let Some(round) = self.rounds.current.take() {
-            self.rounds.doubts.join(&round.events);
+            // What was asked about goes before what came meanwhile, and both together stay within the limit.
+            let later = core::mem::replace(&mut self.rounds.doubts, round.events);
+            add_some(&mut self.rounds.doubts, later.entries());
         }
     }
 
@@ -242,5 +254,26 @@ impl<R: Rules> Replica<R> {
                 self.reply(id, Reply::Lost { token });
             }
         }
+    }
+}
+
+/// Adds events as far as one round can ask about them.
+fn add_some(doubts: &mut VersionVector, events: impl Iterator<Item = (Incarnation, u64)>) {
+    for (life, counter) in events {
+        if doubts.len() < EVENTS_MAX || doubts.counter(life) > 0 {
+            doubts.raise(life, counter);
+        }
+    }
+}
+
+impl Rounds {
+    /// # Panics
+    /// If an invariant of this module does not hold.
+    pub(super) fn check_invariants(&self, rounds_max: usize) {
+        let asked = self.current.iter().map(|round| &round.events);
+        let told = self.outcomes.iter().map(|outcome| &outcome.events);
+        let most = asked.chain(told).chain([&self.doubts]).map(VersionVector::len).max();
+        assert!(most <= Some(EVENTS_MAX), "a round of {most:?} events");
+        assert!(self.outcomes.len() <= rounds_max.max(1), "{} outcomes", self.outcomes.len());
     }
 }

@@ -201,6 +201,7 @@ impl<R: Rules> Replica<R> {
         if !self.backlog {
             self.waiting.check_invariants(&self.covered);
         }
+        self.rounds.check_invariants(self.config.rounds_max);
         assert!(self.parked.len() <= self.config.parked_max, "parked beyond its limit");
         assert!(self.waiting.len() <= self.config.waiting_max, "waiting beyond its limit");
         for (key, siblings) in self.store.shown(&self.rules) {

@@ -1,5 +1,7 @@
 //! A handful of replicas on a perfect network with one millisecond of delay: the plain cases, quickly.
 
+mod bounds;
+
 use super::*;
 use crate::data::{Key, Value};
 use crate::request::{Action, Condition, DataRequest, Refusal, Request};
