@@ -51,6 +51,9 @@ pub struct Config {
     /// Default 10 min. Less frees vectors sooner, and more tokens get 503 at a member that comes back until it has caught
     /// up; more keeps an entry in vectors and tokens for each restart in that time.
     pub retire_patience: Micros,
+    /// A removed address that does not answer is looked for no longer than this. Default 10 min. Less ends connection
+    /// attempts sooner; more lets two sides that removed each other find together after a longer cut.
+    pub removed_patience: Micros,
     /// How often is looked for lives that are over. Default 1 s. Less shortens tokens sooner after a restart and costs a
     /// look at the vector each time; more leaves them longer by an entry for that time.
     pub retire_interval: Micros,
@@ -124,6 +127,7 @@ impl Default for Config {
             ready_alone_after: Micros::from_seconds(30),
             wall_ahead_max: Micros::from_seconds(60),
             retire_patience: Micros::from_seconds(600),
+            removed_patience: Micros::from_seconds(600),
             retire_interval: Micros::from_seconds(1),
             round_timeout: Micros::from_seconds(1),
             rounds_max: 64,

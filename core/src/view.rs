@@ -1,11 +1,15 @@
 //! The agreed addresses: who belongs to the cluster, and which life is the newest at each address.
 //!
-//! A row per address: a wanted counter (0 unknown, odd wanted, even removed), the newest incarnation heard
+//! A row per address: a wanted counter (0 unknown, odd wanted, even removed; a removal's is above all others), the newest life heard
 //! of and whether that one is up. Rows merge by maximum, so views converge whatever arrives in what order.
 //! Only an operator moves a counter; a failure detector never does (protocol, section Membership).
+//!
+//! Invariant kept here: a view has at most [`View::ROWS_MAX`] rows, and at most [`View::REMOVED_MAX`] of them are of
+//! removed addresses. Which of those go is a function of the rows alone, so every replica forgets the same ones.
 
 use crate::identity::{Address, Incarnation};
 use alloc::vec::Vec;
+use smallvec::SmallVec;
 
 /// What is known of one address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +39,11 @@ impl Row {
         self.counter % 2 == 1
     }
 
+    /// In this order removed addresses are forgotten: a removal's counter is above all that were known when it was ordered.
+    const fn age(&self) -> (u64, &Address) {
+        (self.counter, &self.address)
+    }
+
     fn merge(&mut self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> bool {
         let before = (self.counter, self.life);
         (self.counter, self.life) = self.merged(other, counter);
@@ -58,6 +67,16 @@ pub struct View {
 }
 
 impl View {
+    /// Addresses that operators may want at a time; a further one is refused. Two sides of a cut may want so many each.
+    pub const WANTED_MAX: usize = 256;
+
+    /// Removed addresses that are remembered; beyond it the one that was removed first is forgotten. A replica that was
+    /// away all the while, and still wants that one, brings it back.
+    pub const REMOVED_MAX: usize = 256;
+
+    /// Rows of any kind; beyond it no further address is taken in, whoever names it.
+    pub const ROWS_MAX: usize = 1_024;
+
     /// A view in which these addresses are wanted and nothing else is known.
     #[must_use]
     pub fn of(addresses: impl IntoIterator<Item = Address>) -> Self {
@@ -119,6 +138,10 @@ impl View {
         rows: impl IntoIterator<Item = &'a Row>,
         counter: impl Fn(u64, u64) -> u64,
     ) -> bool {
+        let rows: SmallVec<[&Row; 8]> = rows.into_iter().collect();
+        // Only where rows may have to go; a view with hardly any removed addresses never does.
+        let removed = self.rows.iter().filter(|row| !row.is_odd()).count();
+        let before = (removed + rows.len() > Self::REMOVED_MAX).then(|| self.rows.clone());
         let (mut changed, mut next) = (false, 0);
         for row in rows {
             // Rows travel by address, so each is nearly always the one after the last.
@@ -126,6 +149,7 @@ impl View {
             let place = if follows { Ok(next) } else { self.place(&row.address) };
             changed |= match place {
                 Ok(at) => self.rows[at].merge(row, &counter),
+                Err(_) if self.rows.len() >= Self::ROWS_MAX => false,
                 Err(at) => {
                     self.rows.insert(at, row.clone());
                     true
@@ -133,8 +157,22 @@ impl View {
             };
             next = place.unwrap_or_else(|at| at) + 1;
         }
+        if let Some(before) = before {
+            self.forget_removed();
+            changed = before != self.rows;
+        }
         self.count_wanted();
         changed
+    }
+
+    /// Forgets the removed addresses that are too many, those first whose removal is the oldest.
+    fn forget_removed(&mut self) {
+        let mut removed: Vec<_> = self.rows.iter().filter(|row| !row.is_odd()).map(Row::age).collect();
+        if let Some(surplus) = removed.len().checked_sub(Self::REMOVED_MAX).filter(|&surplus| surplus > 0) {
+            let (_, first_kept, _) = removed.select_nth_unstable(surplus);
+            let (counter, address) = (first_kept.0, first_kept.1.clone());
+            self.rows.retain(|row| row.is_odd() || row.age() >= (counter, &address));
+        }
     }
 
     /// Does it know the same addresses, and stay as it is when it is merged with that one?
@@ -152,7 +190,15 @@ impl View {
         self.merge([&Row { address: address.clone(), counter: 1, life: Some(life) }])
     }
 
-    /// An operator wants this address. Says whether any row changed.
+    /// May an operator want this address? Not if that were too many.
+    #[must_use]
+    pub fn has_room_for(&self, address: &Address) -> bool {
+        let known = self.row(address).is_some();
+        self.is_wanted(address)
+            || self.wanted().count() < Self::WANTED_MAX && (known || self.rows.len() < Self::ROWS_MAX)
+    }
+
+    /// An operator wants this address, for which there is room. Says whether any row changed.
     pub fn add(&mut self, address: &Address) -> bool {
         let settled = self.settle();
         let at = self.place(address).unwrap_or_else(|at| {
@@ -168,13 +214,15 @@ impl View {
     /// An operator does not want this address any more. Says whether it was wanted.
     pub fn remove(&mut self, address: &Address) -> bool {
         self.settle();
+        let greatest = self.rows.iter().map(|row| row.counter).max().unwrap_or(0);
         let removed = match self.place(address) {
             Ok(at) if self.rows[at].is_odd() => {
-                self.rows[at].counter += 1;
+                self.rows[at].counter = (greatest | 1) + 1;
                 true
             }
             Ok(_) | Err(_) => false,
         };
+        self.forget_removed();
         self.count_wanted();
         removed
     }
@@ -274,6 +322,55 @@ mod tests {
         assert!(left.add(&address(2)) && left != right);
         right.merge(left.rows());
         assert_eq!(left, right);
+    }
+
+    fn row(n: u64, counter: u64) -> Row {
+        let address = Address::parse(&alloc::format!("10.1.{}.{}:80", n / 250, n % 250)).expect("an address");
+        Row { address, counter, life: None }
+    }
+
+    #[test]
+    fn a_view_is_bounded_whoever_fills_it() {
+        let mut view = View::of([address(1)]);
+        for n in 0..5_000 {
+            let made_up = row(n, 1).address;
+            assert!(view.add(&made_up) && view.is_wanted(&made_up) && view.remove(&made_up), "{n}");
+        }
+        assert_eq!(view.rows().count(), 1 + View::REMOVED_MAX);
+        assert!(view.row(&row(4_999, 1).address).is_some() && view.row(&row(0, 1).address).is_none());
+        (0..View::WANTED_MAX as u64 - 1).for_each(|n| _ = view.add(&row(n, 1).address));
+        assert!(!view.has_room_for(&row(20_000, 1).address) && view.has_room_for(&row(3, 1).address));
+        assert!(view.remove(&row(3, 1).address) && view.has_room_for(&row(20_000, 1).address));
+        let many: Vec<Row> = (10_000..15_000).map(|n| row(n, 1)).collect();
+        assert!(view.merge(&many) && view.rows().count() == View::ROWS_MAX);
+        assert!(!view.merge(&many) && !view.has_room_for(&row(20_000, 1).address));
+    }
+
+    #[test]
+    fn replicas_forget_the_same_removed_addresses() {
+        let removed = |from: u64, to: u64| (from..to).map(|n| row(n, 2 + n % 700 * 2)).collect::<Vec<_>>();
+        let mut left = View::of([address(1), address(2)]);
+        let mut right = left.clone();
+        left.merge(&removed(0, 300));
+        right.merge(&removed(150, 600));
+        left.merge(right.rows());
+        right.merge(left.rows());
+        assert!(left == right && !left.merge(&removed(0, 600)));
+        assert_eq!(left.rows().count(), 2 + View::REMOVED_MAX);
+        assert!(left.row(&row(599, 0).address).is_some() && left.row(&row(299, 0).address).is_none());
+    }
+
+    /// A removal that is forgotten in the same step would come back from the next replica that still wants the address.
+    #[test]
+    fn the_latest_removal_is_the_last_to_be_forgotten() {
+        let mut view = View::of([address(1), address(2)]);
+        let removed: Vec<Row> = (0..View::REMOVED_MAX as u64).map(|n| row(n, 40 + n % 2 * 2)).collect();
+        view.merge(&removed);
+        let mut other = view.clone();
+        assert!(view.remove(&address(2)));
+        view.merge(other.rows());
+        other.merge(view.rows());
+        assert!(view == other && !view.is_wanted(&address(2)));
     }
 
     #[test]

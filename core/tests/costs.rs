@@ -202,7 +202,8 @@ fn long_tokens_that_wait_cost_little_while_nothing_happens() {
     let mut pair = Pair::new();
     let quiet = least(1, || pair.pass(2_000));
     for n in 0..1_000 {
-        let past = VersionVector::from_entries((0..600).flat_map(|m| unknown(n * 600 + m).entries().collect::<Vec<_>>()));
+        let past =
+            VersionVector::from_entries((0..600).flat_map(|m| unknown(n * 600 + m).entries().collect::<Vec<_>>()));
         pair.b.ask("x", Action::Get, &past, Micros::from_seconds(30));
         pair.talk();
     }

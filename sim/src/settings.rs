@@ -75,6 +75,8 @@ settings! {
     /// Microseconds.
     retire_patience: u64 = Micros, micros;
     /// Microseconds.
+    removed_patience: u64 = Micros, micros;
+    /// Microseconds.
     retire_interval: u64 = Micros, micros;
     /// Microseconds.
     round_timeout: u64 = Micros, micros;

@@ -71,7 +71,7 @@ impl<R: Rules> Replica<R> {
         let me = self.me;
         self.merge_view(hello.view.iter());
         let own = self.view.life(&self.address).map(|own| own.incarnation);
-        if self.me != me || own != Some(self.me) {
+        if self.me != me || own.is_some_and(|own| own != self.me) {
             // It spoke to a life that is over, or about to be. The next one opens links of its own.
             return self.drop_message(from, DropReason::OtherLink);
         }

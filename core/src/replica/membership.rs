@@ -9,11 +9,11 @@ use crate::config::Config;
 use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
 use crate::message::Body;
-use crate::request::Reply;
+use crate::request::{Refusal, Reply};
 use crate::rules::Rules;
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
-use crate::view::{Life, Row};
+use crate::view::{Life, Row, View};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -80,23 +80,26 @@ impl<R: Rules> Replica<R> {
         self.forget_outcomes();
         self.view_hash = self.view.hash();
         let now = self.now.monotonic;
-        for row in self.rows.clone().iter().filter(|row| row.address != self.address) {
-            if self.find_peer(&row.address).is_none() {
-                self.peers.push(Peer::new(row.address.clone(), now));
-            }
-        }
+        self.seat_peers(now);
         let wanted = self.view.is_wanted(&self.address);
         let own_changed = wanted != self.wanted;
         self.wanted = wanted;
         let members_before = self.members.len();
         self.members.clear();
         for id in self.peer_ids() {
-            let wanted = self.view.is_wanted(&self.peers[id.0].address);
+            let Some(row) = self.view.row(&self.peers[id.0].address) else {
+                self.peer(id).wanted = false;
+                continue;
+            };
+            let wanted = self.view.is_wanted(&row.address);
             if wanted {
                 self.members.push(id);
             }
             let peer = self.peer(id);
             if own_changed || peer.wanted != wanted {
+                if peer.wanted {
+                    peer.unwanted_since = now;
+                }
                 peer.wanted = wanted;
                 peer.farewell = false;
                 peer.next_hello = now;
@@ -109,6 +112,25 @@ impl<R: Rules> Replica<R> {
         // What only a member that is none any more had not acknowledged can leave the log.
         self.backlog |= self.members.len() < members_before && self.log.len() > 0;
         self.emit(Event::ViewChanged);
+    }
+
+    /// Gives every other address a place in the table of peers: that of one that the view has forgotten, if there is any.
+    fn seat_peers(&mut self, now: Time) {
+        let rows = self.rows.clone();
+        let mut unseated: Vec<&Row> =
+            rows.iter().filter(|row| row.address != self.address && self.find_peer(&row.address).is_none()).collect();
+        let seated = rows.len() - unseated.len() - usize::from(self.view.row(&self.address).is_some());
+        if seated < self.peers.len() {
+            let forgotten = |id: &PeerId| self.view.row(&self.peers[id.0].address).is_none();
+            for id in self.peer_ids().filter(forgotten).collect::<Vec<_>>() {
+                self.close_link(id);
+                match unseated.pop() {
+                    Some(row) => *self.peer(id) = Peer::new(row.address.clone(), now),
+                    None => self.peer(id).farewell = true,
+                }
+            }
+        }
+        unseated.into_iter().for_each(|row| self.peers.push(Peer::new(row.address.clone(), now)));
     }
 
     pub(super) fn on_view(&mut self, id: PeerId, rows: &[Row]) {
@@ -126,6 +148,9 @@ impl<R: Rules> Replica<R> {
 
     fn after_view_change(&mut self) {
         self.refresh_view();
+        if self.view.row(&self.address).is_some_and(|own| own.life.is_none()) {
+            self.introduce(); // this one had been forgotten as long removed, and is wanted again
+        }
         self.consider_rebirth();
         self.maybe_pull();
         self.try_become_up();
@@ -133,6 +158,9 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn add_member(&mut self, address: &Address) -> Reply {
+        if !self.view.has_room_for(address) {
+            return Reply::Refused(Refusal::WriteLimit);
+        }
         let listed = self.listed().contains(address);
         if self.view.add(address) {
             self.after_view_change();
@@ -311,6 +339,15 @@ impl<R: Rules> Replica<R> {
         self.introduce();
     }
 
+    /// A removed address is looked for as long as there may be something to fetch from or to tell to whoever was there:
+    /// not where no life was ever heard of, and not for ever. What comes back speaks first, since members are wanted there.
+    pub(super) fn is_given_up(&self, id: PeerId) -> bool {
+        let peer = &self.peers[id.0];
+        let since = if peer.suspected { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };
+        let over = || self.now.monotonic.since(since) >= self.config.removed_patience;
+        !peer.wanted && (self.view.life(&peer.address).is_none() || over())
+    }
+
     pub(super) fn rebirth_timeout(&self) -> Time {
         self.rebirths.due.unwrap_or(Time::NEVER)
     }
@@ -332,7 +369,8 @@ impl<R: Rules> Replica<R> {
     }
 }
 
-/// Does every row leave room for the orders that operators may still give? No honest replica sends another.
+/// Are there as few rows as anybody keeps, and leaves each room for the orders that operators may still give? No honest
+/// replica sends others.
 pub(super) fn is_bounded(view: &[Row]) -> bool {
-    view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
+    view.len() <= View::ROWS_MAX && view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
 }

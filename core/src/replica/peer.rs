@@ -14,7 +14,8 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
-/// An index into the table of peers. Peers are never removed from it.
+/// An index into the table of peers. Places are never removed from it; one whose address the view has forgotten is given
+/// to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PeerId(pub(super) usize);
 
@@ -35,6 +36,8 @@ pub(super) struct Peer {
     pub(super) suspected: bool,
     /// Should this address be a member?
     pub(super) wanted: bool,
+    /// When it was removed.
+    pub(super) unwanted_since: Time,
     /// When the search for it began: a minute later it slows down.
     pub(super) searched_since: Time,
     pub(super) next_hello: Time,
@@ -192,6 +195,7 @@ impl Peer {
             detector: Detector::new(now),
             suspected: false,
             wanted: false,
+            unwanted_since: now,
             searched_since: now,
             next_hello: now,
             contradicted_at: Time::default(),

@@ -52,7 +52,7 @@ impl<R: Rules> Replica<R> {
                 self.push(id);
             }
         } else if peer.next_hello <= now {
-            self.open_link(id);
+            if self.is_given_up(id) { self.peer(id).farewell = true } else { self.open_link(id) }
         }
     }
 

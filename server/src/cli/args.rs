@@ -284,6 +284,10 @@ pub(crate) struct TimingArgs {
     #[arg(long, env = "HENCE_RETIRE_PATIENCE", value_name = "TIME", default_value = "10m",
           value_parser = time("HENCE_RETIRE_PATIENCE", 0, 86_400_000))]
     retire_patience: Micros,
+    /// A removed address that does not answer is looked for no longer than this
+    #[arg(long, env = "HENCE_REMOVED_PATIENCE", value_name = "TIME", default_value = "10m",
+          value_parser = time("HENCE_REMOVED_PATIENCE", 0, 86_400_000))]
+    removed_patience: Micros,
     /// The longest that a request may wait for its dependencies
     #[arg(long, env = "HENCE_WAIT_MAX", value_name = "TIME", default_value = "30s",
           value_parser = time("HENCE_WAIT_MAX", 0, 30_000))]
@@ -364,6 +368,7 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         ready_alone_after: timings.ready_alone_after,
         wall_ahead_max: timings.wall_ahead_max,
         retire_patience: timings.retire_patience,
+        removed_patience: timings.removed_patience,
         log_bytes_max: size(limits.log_bytes_max),
         parked_max: size(limits.parked_max),
         waiting_max: size(limits.waiting_max),

@@ -28,3 +28,95 @@ fn doubts_stay_within_their_limit_while_rounds_are_broken_off() {
     let doubts = world.replica(1);
     doubts.check_invariants();
 }
+
+fn made_up(n: u32) -> Address {
+    Address::parse(&format!("10.9.{}.{}:8090", n / 250, n % 250)).expect("an address")
+}
+
+impl World {
+    /// An operator's order at replica 1.
+    fn order(&mut self, request: Request) -> Reply {
+        let id = RequestId(1 << 40 | self.replies.len() as u64);
+        self.handle(&address(1), Input::Request { id, request });
+        self.replies[&id].clone()
+    }
+
+    /// Messages of a stretch of time.
+    fn messages(&mut self, millis: u64) -> u64 {
+        let before = self.sent;
+        self.run(millis);
+        self.sent - before
+    }
+}
+
+/// Each of them used to be dialled every two seconds for ever.
+#[test]
+fn removed_addresses_that_never_answered_end_in_silence() {
+    let mut world = World::new(2);
+    world.run(2_000);
+    let idle = world.messages(60_000);
+    for n in 0..1_000 {
+        assert_eq!(world.order(Request::ViewAdd(made_up(n))), Reply::ViewAdded { listed: false });
+        world.run(10);
+        assert_eq!(world.order(Request::ViewRemove(made_up(n))), Reply::ViewRemoved);
+    }
+    world.run(1_000);
+    let after = world.messages(60_000);
+    assert!(after <= idle + idle / 10, "{idle} messages a minute before, {after} after");
+    for n in 1..=2 {
+        assert!(world.replica(n).peers.len() <= View::REMOVED_MAX + 2, "{}", world.replica(n).peers.len());
+        assert_eq!(world.replica(n).status().listed.len(), 2);
+    }
+    assert_eq!(world.replica(1).view(), world.replica(2).view());
+}
+
+/// One that was a member once is looked for as long as something may be fetched from it.
+#[test]
+fn a_removed_address_that_was_reached_ends_in_silence_later() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    let mut replica = world.replicas.remove(&address(3)).expect("it runs");
+    world.run(10_000);
+    assert_eq!(world.order(Request::ViewRemove(address(3))), Reply::ViewRemoved);
+    let looking = world.messages(60_000);
+    world.run(600_000);
+    let silent = world.messages(60_000);
+    assert!(looking > silent + 60, "{looking} messages in the first minute, {silent} in the eleventh");
+    let alone = {
+        let mut world = World::new(2);
+        world.run(1_000);
+        world.messages(60_000)
+    };
+    assert!(silent <= alone + alone / 10, "{silent} messages, and {alone} between two");
+    // It was only cut off: it speaks first, and learns that it was removed.
+    replica.handle(world.now(), Input::Timeout);
+    while replica.poll_output().is_some() {}
+    world.replicas.insert(address(3), replica);
+    world.run(30_000);
+    assert!(!world.replica(3).is_ready());
+    assert_eq!(world.replica(3).view(), world.replica(1).view());
+}
+
+#[test]
+fn more_addresses_than_the_view_has_room_for_are_refused() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    let refused = Reply::Refused(Refusal::WriteLimit);
+    for n in 0..View::WANTED_MAX as u32 - 2 {
+        assert_eq!(world.order(Request::ViewAdd(made_up(n))), Reply::ViewAdded { listed: false }, "{n}");
+    }
+    assert_eq!(world.order(Request::ViewAdd(made_up(9_999))), refused);
+    assert_eq!(world.order(Request::ViewAdd(made_up(7))), Reply::ViewAdded { listed: true });
+    assert_eq!(world.order(Request::ViewRemove(made_up(7))), Reply::ViewRemoved);
+    assert_eq!(world.order(Request::ViewAdd(made_up(9_999))), Reply::ViewAdded { listed: false });
+    assert_eq!(world.order(Request::ViewAdd(made_up(7))), refused);
+    // A peer that names more than any replica keeps is not believed.
+    world.events.clear();
+    let rows = (0..2_000).map(|n| Row { address: made_up(n), counter: 1, life: None }).collect();
+    let peer = &world.replica(2).peers[0];
+    let (from, number, echo) = (world.replica(2).me, peer.link.number, peer.link.echo);
+    let message = Message { from, number, echo, sequence: 0, body: Body::View(rows) };
+    world.handle(&address(1), Input::Message { from: address(2), message });
+    let dropped = |(_, event): &(Address, Event)| matches!(event, Event::Dropped { reason: DropReason::Invalid, .. });
+    assert!(world.events.iter().any(dropped), "{:?}", world.events);
+}
