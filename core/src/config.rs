@@ -60,9 +60,10 @@ pub struct Config {
     /// A lost-write round without all its answers ends after this, and begins again. Default 1 s. Less repeats rounds on
     /// slow links, more makes a client wait longer for its 424 when an answer was lost.
     pub round_timeout: Micros,
-    /// Rounds whose outcome is remembered, so that a client that asks again is told at once; the oldest is forgotten, and
-    /// its client costs another round. Default 64. More costs two vectors each, and a comparison for each request with
-    /// missing dependencies; less costs rounds when many clients lost different writes.
+    /// Rounds whose outcome is remembered, so that a client that asks again is told at once, at least 1. The oldest makes
+    /// room: the next round asks about the same once more, as far as its 1,024 lives reach. Default 64. More costs two
+    /// vectors each, and a comparison for each request with missing dependencies; less makes rounds name more when many
+    /// clients lost different writes.
     pub rounds_max: usize,
     /// How recently a peer must have heard from a silent member to vouch for it. Default 1 s. Less suspects members that
     /// only one link has lost, more keeps a dead member in views for that much longer.

@@ -29,6 +29,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     let mut settings = Settings::draw(draw);
     let mut network = NetworkPlan::draw(draw);
     profile.bend(&mut source.draw(Domain::Shape, 2), &mut shape, &mut settings, &mut network);
+    settings.draw_rounds(&mut source.draw(Domain::Shape, 2_000));
     let drift = draw.coin();
     let replica = |draw: &mut Draw| ReplicaPlan {
         start_at: draw.below(shape.stagger + 1).min(shape.heal_at / 2),

@@ -160,6 +160,13 @@ impl Settings {
         self.frames_ahead_max = extreme(draw, 1, 4, 8) as u32;
     }
 
+    /// Draws how many outcomes of rounds are remembered, under a key of its own: in half of the plans hardly any.
+    pub(crate) fn draw_rounds(&mut self, draw: &mut Draw) {
+        if draw.coin() {
+            self.rounds_max = draw.pick(&[1, 1, 2, 3]);
+        }
+    }
+
     /// Are all times within bounds, and none so short that a run would never end?
     ///
     /// # Errors

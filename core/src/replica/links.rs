@@ -19,6 +19,9 @@ use alloc::boxed::Box;
 /// An answer to messages of other links goes out at most this often.
 const ANSWER_PAUSE: Micros = Micros::from_millis(50);
 
+/// No honest end has counted so far.
+const NUMBER_LIMIT: u64 = 1 << 62;
+
 impl<R: Rules> Replica<R> {
     /// A hello that opens a link, or opens it once more; a transport connects anew for it.
     pub(super) fn open_link(&mut self, id: PeerId) {
@@ -86,7 +89,8 @@ impl<R: Rules> Replica<R> {
         }
         let same_life = self.peers[id.0].incarnation == Some(life);
         if same_life && number < self.peers[id.0].link.echo {
-            return self.drop_message(from, DropReason::OtherLink);
+            self.drop_message(from, DropReason::OtherLink);
+            return self.contradict(id); // it came late; or its memory was copied, and the other copy counts ahead of it
         }
         if !same_life || number != self.peers[id.0].link.echo {
             self.meet_newer_link(id, life, number);
@@ -101,7 +105,19 @@ impl<R: Rules> Replica<R> {
         } else if echo == link.number && echo != 0 {
             self.establish(id);
         } else {
+            self.count_beyond(id, echo);
             self.answer_hello(id);
+        }
+    }
+
+    /// The other end names a number beyond the newest that was given to it: a copy of this memory gave it out. What bears a
+    /// lower one is taken for what came late, so counting goes on above it.
+    ///
+    /// A number of the life before at this address looks alike, and costs no more than a few numbers.
+    fn count_beyond(&mut self, id: PeerId, echo: u64) {
+        if (self.peers[id.0].link.number + 1..NUMBER_LIMIT).contains(&echo) {
+            self.next_link = self.next_link.max(echo + 1);
+            self.peer(id).link.number = 0;
         }
     }
 

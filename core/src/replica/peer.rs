@@ -70,6 +70,8 @@ pub(super) struct Peer {
     pub(super) ready: bool,
     /// It refuses this replica, and said so last at that time.
     pub(super) refused: Option<(Refused, Time)>,
+    /// What it said it covers and did not bring in a whole pull.
+    pub(super) unkept: Unkept,
     /// It said that it is about to end.
     pub(super) leaving: bool,
     /// Others were asked whether they hear it, at that time.
@@ -117,6 +119,17 @@ pub(super) struct Outbound {
     pub(super) returned_bytes: u64,
     /// When credit last moved; without any for a second what was sent counts as lost.
     pub(super) moved: Time,
+}
+
+/// What a peer claimed and could not give: no reason to ask it again for a while.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unkept {
+    /// What it had claimed when the last such pull began.
+    pub(super) claimed: Arc<VersionVector>,
+    /// How many pulls in a row ended like that.
+    pub(super) times: u32,
+    /// From then on the claim counts again.
+    pub(super) until: Time,
 }
 
 /// A pull of this peer that is being answered.
@@ -215,6 +228,7 @@ impl Peer {
             met: false,
             ready: false,
             refused: None,
+            unkept: Unkept::default(),
             leaving: false,
             probed_at: None,
             vouched_at: None,
@@ -251,6 +265,7 @@ impl Peer {
         self.served = 0;
         self.goal = None;
         self.ready = false;
+        self.unkept = Unkept::default();
         self.diverged = false;
         self.walls = None;
     }

@@ -5,7 +5,7 @@
 //! with what is covered here *at that moment*.
 
 use super::Replica;
-use super::peer::{Peer, PeerId};
+use super::peer::{Peer, PeerId, Unkept};
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
@@ -33,6 +33,15 @@ const PATIENCE_DOUBLINGS: u32 = 4;
 /// So many interruptions in a row put off what is repaired from a peer.
 const POSTPONED_MAX: u8 = 4;
 
+/// A peer that claims what a whole pull from it did not bring is asked for that again after this, then after twice that,
+/// and so on, so often.
+const UNKEPT_PAUSE: Micros = Micros::from_millis(500);
+const UNKEPT_DOUBLINGS: u32 = 5;
+
+/// Where nothing at all came of a pull the next ones have names far beyond: a copy of this memory may have used up those
+/// that come next, and whoever served them takes them for duplicates.
+const NAMES_SKIPPED: u64 = 1 << 20;
+
 /// Keys that were set aside and are not needed any more, in the pieces that they were allocated in.
 pub(super) type Discarded = Vec<Vec<(Key, Offered)>>;
 
@@ -43,6 +52,8 @@ pub(super) struct Pull {
     peer: PeerId,
     /// What was covered here when it was asked for.
     asked: Arc<VersionVector>,
+    /// What the peer had said by then that it covers.
+    claimed: Arc<VersionVector>,
     /// The number of the frame that comes next.
     frame: u32,
     /// It repairs a gap that had stood for the repair delay: nothing asks for it at once.
@@ -85,7 +96,7 @@ impl<R: Rules> Replica<R> {
         let due = self.gaps_due(now);
         if self.rules.forgets_gaps() && self.gaps.oldest().is_some_and(|noticed| noticed <= due) {
             let mut gaps = core::mem::take(&mut self.gaps);
-            gaps.forget(due, |life| self.somebody_covers(life, self.covered.counter(life) + 1));
+            gaps.forget(due, |life| self.turn(|id| self.gives(id, life)).is_some());
             self.gaps = gaps;
         }
         if let Some(id) = self.urgent_source(now) {
@@ -131,14 +142,13 @@ impl<R: Rules> Replica<R> {
         if self.joining.is_some() || !self.waiting.is_empty() || nothing {
             return None;
         }
-        let gives = |id: PeerId, life| self.peer_covers(id, life, self.covered.counter(life) + 1);
-        let fills = |id: PeerId| self.gaps.since(due).any(|life| !self.is_coming(life, now) && gives(id, life));
+        let fills = |id: PeerId| self.gaps.since(due).any(|life| !self.is_coming(life, now) && self.gives(id, life));
         let fits = |id: PeerId| fills(id) || !self.rules.forgets_gaps() && self.has_missing(id);
         self.turn(|id| fits(id) && now >= self.repairs_from(id))
     }
 
     fn has_missing(&self, id: PeerId) -> bool {
-        self.covered.missing(&self.peers[id.0].acknowledged).next().is_some()
+        self.covered.missing(&self.peers[id.0].acknowledged).any(|entry| !self.is_unkept(id, entry))
     }
 
     /// Do pushes of this life still come in order? They bring what is missing, and a pull would bring it once more.
@@ -180,27 +190,41 @@ impl<R: Rules> Replica<R> {
         }
     }
 
+    /// Does this peer claim more of a life than is covered here, and has it not just failed to give that?
+    fn gives(&self, id: PeerId, life: Incarnation) -> bool {
+        let peer = &self.peers[id.0];
+        let claimed = self.covered.counter_in(&peer.acknowledged, life);
+        claimed > self.covered.counter(life) && !self.is_unkept(id, (life, claimed))
+    }
+
+    /// Did a whole pull from this peer, a moment ago, not bring that though it was claimed?
+    fn is_unkept(&self, id: PeerId, (life, counter): (Incarnation, u64)) -> bool {
+        let unkept = &self.peers[id.0].unkept;
+        self.now.monotonic < unkept.until && counter <= self.covered.counter_in(&unkept.claimed, life)
+    }
+
     /// Of the linked peers that fit, the one whose turn is the longest ago.
     pub(super) fn turn(&self, fits: impl Fn(PeerId) -> bool) -> Option<PeerId> {
         let linked = self.peer_ids().filter(|id| self.peers[id.0].link.established);
         linked.filter(|&id| fits(id)).min_by_key(|id| self.peers[id.0].pulled_at)
     }
 
-    fn begin_pull(&mut self, id: PeerId, patient: bool) {
+    pub(super) fn begin_pull(&mut self, id: PeerId, patient: bool) {
         let now = self.now.monotonic;
         let (name, asked) = (self.next_pull, self.shared_vector());
         self.next_pull += 1;
         let patience = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(PATIENCE_DOUBLINGS));
         let (deadline, aside) = (now + patience, Aside::new(self.hash_key));
-        let asked_for = asked.clone();
-        self.pull = Some(Pull { id: name, peer: id, asked: asked_for, frame: 0, patient, patience, deadline, aside });
+        let (claimed, frame) = (self.peers[id.0].acknowledged.clone(), 0);
+        let pull = Pull { id: name, peer: id, asked: asked.clone(), claimed, frame, patient, patience, deadline, aside };
+        self.pull = Some(pull);
         self.peer(id).pulled_at = now;
         let from = self.peers[id.0].address.clone();
         self.emit(Event::PullStarted { from, pull: name });
         self.send(id, Body::Pull { id: name, vector: asked });
     }
 
-    fn end_pull(&mut self, complete: bool) {
+    pub(super) fn end_pull(&mut self, complete: bool) {
         let Some(pull) = self.pull.take() else { return };
         let from = self.peers[pull.peer.0].address.clone();
         self.emit(Event::PullEnded { from, pull: pull.id, complete });
@@ -209,11 +233,27 @@ impl<R: Rules> Replica<R> {
             let peer = self.peer(pull.peer);
             peer.pulls_late = 0;
             peer.postponed = 0;
+            self.note_unkept(pull.peer, pull.claimed);
         } else {
             self.pull_not_before = self.now.monotonic + RETRY_PAUSE;
             self.discarded.extend(pull.aside.keys.into_chunks());
             self.backlog |= !self.discarded.is_empty();
         }
+    }
+
+    /// A whole pull brings what the peer had claimed before. Where a memory was copied it may not, because the peer takes
+    /// this replica for one that has it; then the same question would have the same answer, at the pace of the network.
+    fn note_unkept(&mut self, id: PeerId, claimed: Arc<VersionVector>) {
+        let now = self.now.monotonic;
+        let kept = self.covered.dominates(&claimed);
+        let unkept = &mut self.peer(id).unkept;
+        if kept {
+            *unkept = Unkept::default();
+            return;
+        }
+        unkept.until = now + UNKEPT_PAUSE.times(1 << unkept.times.min(UNKEPT_DOUBLINGS));
+        unkept.times = unkept.times.saturating_add(1);
+        unkept.claimed = claimed;
     }
 
     /// Gives back what failed pulls had set aside: it may be most of a store, and freeing it takes its time.
@@ -242,8 +282,11 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn fail_late_pull(&mut self) {
         if let Some(late) = self.pull.as_ref().filter(|pull| pull.deadline <= self.now.monotonic) {
-            let id = late.peer;
+            let (id, unheard) = (late.peer, late.frame == 0);
             self.peer(id).pulls_late += 1;
+            if unheard {
+                self.next_pull = self.next_pull.saturating_add(NAMES_SKIPPED);
+            }
             self.end_pull(false);
         }
     }

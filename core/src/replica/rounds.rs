@@ -116,10 +116,11 @@ impl<R: Rules> Replica<R> {
         lives.push(self.me);
         self.close_links_outside(&lives);
         let doubts = core::mem::take(&mut self.rounds.doubts);
-        let events = VersionVector::from_entries(doubts.entries().filter(|(life, _)| !lives.contains(life)));
+        let mut events = VersionVector::from_entries(doubts.entries().filter(|(life, _)| !lives.contains(life)));
         if events.is_empty() {
             return;
         }
+        self.ask_again(&mut events, &lives);
         let held = self.held_of(&events);
         self.rounds.last += 1;
         let (round, deadline) = (self.rounds.last, now + self.config.round_timeout);
@@ -129,6 +130,18 @@ impl<R: Rules> Replica<R> {
             self.send(id, Body::Ask(Box::new(Ask { round, lives: lives.clone(), events: events.clone() })));
         }
         self.end_round_if_answered();
+    }
+
+    /// The round takes up what the oldest outcome is about, if that has to make room: its clients may not have come back
+    /// yet, and were they asked about anew each time, clients of different writes could put each other off for ever.
+    fn ask_again(&self, events: &mut VersionVector, lives: &[Incarnation]) {
+        let full = self.rounds.outcomes.len() >= self.config.rounds_max.max(1);
+        let Some(oldest) = self.rounds.outcomes.front().filter(|_| full) else { return };
+        for (life, counter) in oldest.events.entries().filter(|(life, _)| !lives.contains(life)) {
+            if events.len() < EVENTS_MAX || events.counter(life) > 0 {
+                events.raise(life, counter);
+            }
+        }
     }
 
     /// What this replica covers of the lives asked about.
@@ -209,6 +222,14 @@ impl<R: Rules> Replica<R> {
             self.abort_round();
             self.rounds.not_before = self.now.monotonic + PAUSE;
         }
+    }
+
+    /// When the next round may begin, if there is something to ask about: it is not left to the next status, which may be
+    /// far. Where somebody is not linked it is, because that is what a round waits for then.
+    pub(super) fn ask_timeout(&self) -> Time {
+        let Rounds { current, doubts, not_before, .. } = &self.rounds;
+        let pauses = current.is_none() && !doubts.is_empty() && *not_before > self.now.monotonic;
+        if pauses { *not_before } else { Time::NEVER }
     }
 
     /// When the round under way has taken too long.

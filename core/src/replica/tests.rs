@@ -10,6 +10,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use std::println;
 
+mod waits;
+
 struct World {
     now: u64,
     replicas: BTreeMap<Address, Replica>,

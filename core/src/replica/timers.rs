@@ -72,6 +72,7 @@ impl<R: Rules> Replica<R> {
         let rest = self
             .pull_timeout()
             .min(self.round_timeout())
+            .min(self.ask_timeout())
             .min(self.join_timeout())
             .min(self.rebirth_timeout())
             .min(self.retire_timeout())

@@ -127,6 +127,8 @@ pub struct World<S: Subject> {
     operator: Option<usize>,
     /// An operator saw that every view in the core is right, and none has changed since.
     views_right: bool,
+    /// How often a view in the core changed.
+    view_changes: u64,
     hash: u64,
     events: u64,
     idle_events: u64,
@@ -211,6 +213,7 @@ impl<S: Subject> World<S> {
             aims: Vec::new(),
             operator: None,
             views_right: false,
+            view_changes: 0,
             hash: plan.seed,
             events: 0,
             idle_events: 0,

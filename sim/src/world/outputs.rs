@@ -167,6 +167,10 @@ impl<S: Subject> World<S> {
 
     fn on_view_changed(&mut self, replica: usize) {
         self.views_right = false;
+        if self.plan.is_core(replica) {
+            self.judge.over = false;
+            self.view_changes += 1;
+        }
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
         let view = probe.view();
         let standing = |address| {

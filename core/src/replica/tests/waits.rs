@@ -1,0 +1,244 @@
+//! Waits that must end, and questions that must not be asked again and again: a peer that claims what it cannot give, and
+//! a copied memory that is behind what the other copy used up.
+
+use super::*;
+use crate::message::{Content, Status, Supply};
+
+/// Replica 2 of two, played by hand: it claims what it never gives, and says at once that this was all.
+struct Liar {
+    world: World,
+    claims: VersionVector,
+    leaving: bool,
+    answered: usize,
+    sequence: u64,
+}
+
+impl Liar {
+    fn new(claims: &[(u64, u64)]) -> Self {
+        let mut world = World::new(2);
+        world.run(1_000);
+        world.replicas.remove(&address(2));
+        world.events.clear();
+        let claims = VersionVector::from_entries(claims.iter().map(|&(life, counter)| (Incarnation(life), counter)));
+        Self { world, claims, leaving: false, answered: 0, sequence: 1_000 }
+    }
+
+    fn say(&mut self, body: Body) {
+        let peer = &self.world.replica(1).peers[0];
+        let (from, link) = (peer.incarnation.expect("it was linked"), peer.link);
+        self.sequence += 1;
+        let message = Message { from, number: link.echo, echo: link.number, sequence: self.sequence, body };
+        self.world.handle(&address(1), Input::Message { from: address(2), message });
+    }
+
+    fn run(&mut self, millis: u64) {
+        for step in 0..millis {
+            if step % 200 == 0 {
+                let vector = Arc::new(self.claims.clone());
+                let (sent, wall) = (Time(self.world.now), self.world.now().wall);
+                let view_hash = self.world.replica(1).view_hash;
+                let leaving = self.leaving;
+                let status = Status { sent, wall, vector, received: 0, leaving, view_hash, digest: None, ready: true };
+                self.say(Body::Status(Box::new(status)));
+            }
+            for id in self.pulls().split_off(self.answered) {
+                self.answered += 1;
+                let supply = Supply { id, frame: 0, content: Content::Ops(Vec::new()), last: true };
+                self.say(Body::Supply(Box::new(supply)));
+            }
+            self.world.run(1);
+        }
+    }
+
+    fn pulls(&self) -> Vec<u64> {
+        let pull = |(_, event): &(Address, Event)| match event {
+            Event::PullStarted { pull, .. } => Some(*pull),
+            _ => None,
+        };
+        self.world.events.iter().filter_map(pull).collect()
+    }
+}
+
+#[test]
+fn what_a_whole_pull_did_not_bring_is_not_asked_for_at_the_pace_of_the_network() {
+    let mut liar = Liar::new(&[(77, 3)]);
+    liar.run(10_000);
+    let soon = liar.pulls().len();
+    assert!((2..=6).contains(&soon), "{soon} pulls in 10 s");
+    liar.run(50_000);
+    let later = liar.pulls().len();
+    assert!((soon + 1..=soon + 5).contains(&later), "{later} pulls in a minute");
+    // It says that it has more now: that is news, and repaired like any other.
+    liar.claims.raise(Incarnation(77), 4);
+    liar.run(2_800);
+    assert_eq!(liar.pulls().len(), later + 1);
+}
+
+#[test]
+fn nor_of_one_that_is_about_to_end() {
+    let mut liar = Liar::new(&[(77, 3), (78, 1)]);
+    liar.leaving = true;
+    liar.run(10_000);
+    assert!((2..=6).contains(&liar.pulls().len()), "{} pulls in 10 s", liar.pulls().len());
+}
+
+#[test]
+fn nor_while_a_request_waits_for_it() {
+    let mut liar = Liar::new(&[(77, 3)]);
+    let request = DataRequest {
+        key: Key::new("x").expect("a key"),
+        action: Action::Get,
+        past: liar.claims.clone(),
+        wait: Micros::from_seconds(10),
+        condition: Condition::default(),
+    };
+    let input = Input::Request { id: RequestId(5), request: Request::Data(Box::new(request)) };
+    liar.world.handle(&address(1), input);
+    liar.run(9_000);
+    assert!((20..=50).contains(&liar.pulls().len()), "{} pulls in 9 s", liar.pulls().len());
+}
+
+/// Replica 1 comes back from a copy of its memory that is older than so many cuts, and has to be told what it missed.
+fn restored_from_a_copy(cuts: usize, copied_in_a_cut: bool) -> World {
+    let mut world = World::new(3);
+    world.run(1_000);
+    if copied_in_a_cut {
+        world.cut.insert(address(1));
+        world.run(6_000);
+    }
+    let copy = world.replica(1).clone();
+    world.cut.clear();
+    world.run(6_000);
+    for _ in 0..cuts {
+        world.cut.insert(address(1));
+        world.put(2, "x", "1", &VersionVector::new());
+        world.run(6_000);
+        world.cut.clear();
+        world.run(6_000);
+    }
+    assert_eq!(world.replica(1).vector(), world.replica(2).vector());
+    assert!(world.replica(1).next_link >= copy.next_link + cuts as u64);
+    assert!(world.replica(1).next_pull >= copy.next_pull + cuts as u64);
+    // Its last hellos reach the others, and no answer comes back.
+    world.cut_one_way.extend([2, 3].map(|n| (address(n), address(1))));
+    world.run(20_000);
+    world.cut_one_way.clear();
+    world.replicas.insert(address(1), copy);
+    world
+}
+
+#[test]
+fn a_copy_that_is_behind_in_numbers_links_and_catches_up() {
+    for (cuts, in_a_cut) in [(1, false), (20, false), (1, true), (5, true), (20, true)] {
+        let mut world = restored_from_a_copy(cuts, in_a_cut);
+        world.run(20_000);
+        let linked = world.replica(1).peers.iter().all(|peer| peer.link.established);
+        assert!(linked, "{cuts} cuts, {in_a_cut}: {:#?}", world.replica(1).status());
+        assert_eq!(world.replica(1).vector(), world.replica(2).vector(), "{cuts} cuts");
+    }
+}
+
+/// Its links still stand, so only its pulls bear names that were used.
+#[test]
+fn a_copy_that_is_behind_in_pulls_catches_up() {
+    for pulls in [1, 5, 50] {
+        let mut world = World::new(2);
+        world.run(1_000);
+        let copy = world.replica(1).clone();
+        let original = world.replicas.get_mut(&address(1)).expect("it runs");
+        for _ in 0..pulls {
+            let now = world.now;
+            original.now.monotonic = original.now.monotonic.max(Time(now));
+            original.begin_pull(PeerId(0), false);
+            original.end_pull(false);
+        }
+        let sent: Vec<_> = core::iter::from_fn(|| original.poll_output()).collect();
+        for output in sent {
+            if let Output::Send { message, .. } = output {
+                world.handle(&address(2), Input::Message { from: address(1), message });
+            }
+        }
+        world.run(10);
+        world.cut.insert(address(1));
+        world.put(2, "x", "1", &VersionVector::new());
+        world.run(1_000);
+        world.replicas.insert(address(1), copy);
+        world.cut.clear();
+        world.run(15_000);
+        assert_eq!(world.replica(1).vector(), world.replica(2).vector(), "{pulls} pulls");
+    }
+}
+
+/// Tokens of writes that died with their only holder, each of a life of its own.
+fn with_lost_writes(count: u8, rounds_max: usize) -> (World, Vec<VersionVector>) {
+    let mut world = World::new(3);
+    let mut tokens = Vec::new();
+    for n in 0..count {
+        world.run(3_000);
+        world.cut.insert(address(2));
+        tokens.push(world.put(2, "x", "1", &VersionVector::new()));
+        world.replicas.remove(&address(2));
+        world.run(10);
+        world.cut.clear();
+        world.start(2, 3, 100 + n);
+    }
+    world.run(3_000);
+    for replica in world.replicas.values_mut() {
+        replica.config.rounds_max = rounds_max;
+    }
+    (world, tokens)
+}
+
+/// Clients of different lost writes that ask in turn must not make each other's outcome be forgotten for ever.
+#[test]
+fn every_client_of_a_lost_write_is_told_however_few_outcomes_are_remembered() {
+    for (count, rounds_max) in [(2, 0), (2, 1), (5, 1), (5, 2), (7, 3)] {
+        let (mut world, tokens) = with_lost_writes(count, rounds_max);
+        for time in 0..3 {
+            for token in &tokens {
+                let reply = world.get(1, "x", token);
+                let told = matches!(reply, Err(Reply::Lost { .. }));
+                assert!(told || time < 2, "{count} tokens, {rounds_max} outcomes: {reply:?}");
+                world.run(150);
+            }
+        }
+    }
+}
+
+/// Two writes of one life: the outcome about the first says nothing of the second.
+#[test]
+fn clients_of_one_lost_life_are_all_told() {
+    let (mut world, tokens) = with_lost_writes(1, 1);
+    let more = |by: u64| {
+        let entry = tokens[0].entries().next().map(|(life, counter)| (life, counter + by));
+        VersionVector::from_entries(entry)
+    };
+    let tokens = [more(2), more(0), more(1)];
+    let mut told = [false; 3];
+    for _ in 0..3 {
+        for (token, told) in tokens.iter().zip(&mut told) {
+            *told |= matches!(world.get(1, "x", token), Err(Reply::Lost { .. }));
+            world.run(150);
+        }
+    }
+    assert_eq!(told, [true; 3]);
+}
+
+/// What is asked while a round is under way is asked about right after it, however seldom statuses come.
+#[test]
+fn a_round_follows_the_one_before_it_without_a_status() {
+    let (mut world, tokens) = with_lost_writes(2, 1);
+    for replica in world.replicas.values_mut() {
+        replica.config.heartbeat_interval = Micros::from_seconds(30);
+        (replica.config.suspect_after_min, replica.config.suspect_after_max) =
+            (Micros::from_seconds(90), Micros::from_seconds(90));
+    }
+    world.run(1_000);
+    for token in &tokens {
+        assert_eq!(world.get(1, "x", token), Err(Reply::Refused(Refusal::NotCovered)));
+    }
+    world.run(300);
+    for token in &tokens {
+        assert!(matches!(world.get(1, "x", token), Err(Reply::Lost { .. })));
+    }
+}
