@@ -216,7 +216,8 @@ impl<R: Rules> Replica<R> {
         let patience = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(PATIENCE_DOUBLINGS));
         let (deadline, aside) = (now + patience, Aside::new(self.hash_key));
         let (claimed, frame) = (self.peers[id.0].acknowledged.clone(), 0);
-        let pull = Pull { id: name, peer: id, asked: asked.clone(), claimed, frame, patient, patience, deadline, aside };
+        let pull =
+            Pull { id: name, peer: id, asked: asked.clone(), claimed, frame, patient, patience, deadline, aside };
         self.pull = Some(pull);
         self.peer(id).pulled_at = now;
         let from = self.peers[id.0].address.clone();

@@ -9,7 +9,7 @@ use crate::random::{Domain, chance, mix};
 use crate::subject::{Out, Probe, Stimulus, Subject, Traits};
 use crate::tampering::Tampering;
 use crate::verdict::Invariant;
-use hence_core::{Address, Dot, DropReason, Event};
+use hence_core::{Address, Dot, DropReason, Event, VersionVector};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
 pub(super) const STUCK_MAX: u64 = 100_000;
@@ -107,10 +107,7 @@ impl<S: Subject> World<S> {
                 Kind::Retired
             }
             Event::RoundEnded { events, held } => {
-                if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
-                    let wanted = wanted_in(probe, &self.addresses);
-                    self.judge.on_round(replica, (&events, &held), &wanted, probe);
-                }
+                self.judge_round(replica, &events, &held);
                 Kind::Round
             }
             Event::Reborn(incarnation) => {
@@ -163,6 +160,13 @@ impl<S: Subject> World<S> {
             | Event::Dropped { .. } => return,
         };
         self.count(kind);
+    }
+
+    fn judge_round(&mut self, replica: usize, events: &VersionVector, held: &VersionVector) {
+        if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
+            let wanted = wanted_in(probe, &self.addresses);
+            self.judge.on_round(replica, (events, held), &wanted, probe);
+        }
     }
 
     fn on_view_changed(&mut self, replica: usize) {
