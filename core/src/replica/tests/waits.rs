@@ -51,9 +51,8 @@ impl Liar {
     }
 
     fn pulls(&self) -> Vec<u64> {
-        let pull = |(_, event): &(Address, Event)| match event {
-            Event::PullStarted { pull, .. } => Some(*pull),
-            _ => None,
+        let pull = |(_, event): &(Address, Event)| {
+            if let Event::PullStarted { pull, .. } = event { Some(*pull) } else { None }
         };
         self.world.events.iter().filter_map(pull).collect()
     }
