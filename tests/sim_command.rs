@@ -321,3 +321,31 @@ fn the_docs_show_what_is_printed() {
     }
     assert!(commands >= 8, "{commands} commands");
 }
+
+/// A history comes from a file, from standard input, and through gzip.
+#[test]
+fn a_history_may_come_through_a_pipe() {
+    let history = format!("\u{feff}{PUT}\n\n");
+    std::fs::write(folder().join("piped.jsonl"), &history).expect("a file");
+    let from = |name: &str, arguments: &[&str]| {
+        let file = std::fs::File::open(folder().join(name)).expect("the history");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hence-sim"));
+        command.arg("check").args(arguments).current_dir(folder()).stdin(file).output().expect("the binary starts")
+    };
+    assert_eq!(from("piped.jsonl", &["-"]).status.code(), Some(0));
+    assert_eq!(from("piped.jsonl", &["piped.jsonl"]).status.code(), Some(0));
+    let itself = from("piped.jsonl", &["-", "--export", "piped.jsonl", "--to", "edn"]);
+    assert_eq!(itself.status.code(), Some(2), "{}", text(&itself));
+    assert!(text(&itself).contains("this is the history that is read"), "{}", text(&itself));
+    assert_eq!(std::fs::read_to_string(folder().join("piped.jsonl")).expect("it is there"), history);
+    let file = std::fs::File::create(folder().join("piped.jsonl.gz")).expect("a file");
+    let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, history.as_bytes()).expect("room");
+    gzip.finish().expect("room");
+    for (name, arguments) in [("piped.jsonl.gz", &["-"][..]), ("piped.jsonl", &["piped.jsonl.gz"])] {
+        assert_eq!(from(name, arguments).status.code(), Some(0), "{arguments:?}");
+    }
+    let empty = from("/dev/null", &["-"]);
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(text(&empty).contains("standard input: line 1: the history is empty"), "{}", text(&empty));
+}

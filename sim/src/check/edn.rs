@@ -1,429 +1,285 @@
-//! Jepsen's EDN: a vector or a sequence of operation maps, in and out.
+//! Jepsen's EDN: operation maps, in a vector or a list or one after another, in and out.
 //!
 //! Ours are written with `:f :txn` and one micro-operation, and carry everything else in extra keys, so nothing is
-//! lost on the way. Foreign histories are read with `:f` `:read`, `:write` or `:txn`; their lineage is the order of
-//! each process. `:ok` happened, `:fail` did not, `:info` may have.
+//! lost on the way. Foreign histories are read by Jepsen's conventions; [`convention`] says which. Their lineage is the
+//! order of each process. `:ok` happened, `:fail` did not, `:info` may have.
+//!
+//! What is not understood is refused with its line, unless it certainly did nothing.
 
-use super::history::{Action, History, Operation, Outcome, SILENT};
+mod convention;
+mod foreign;
+mod number;
+mod text;
+mod value;
+mod write;
+
+pub use write::write;
+
+use super::history::{Action, History, Operation, Outcome};
 use super::json::{ReadError, at_line};
-use super::lines::LINE_BYTES_MAX;
-use super::plume::WriteError;
+use convention::{Done, Kind};
+use foreign::Foreign;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::BufRead;
+use text::{Stop, Text};
+use value::Edn;
 
-/// A value of EDN, as far as histories use it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Edn {
-    Nil,
-    /// A number, a symbol or a boolean, as it stands.
-    Plain(String),
-    Text(String),
-    Keyword(String),
-    List(Vec<Edn>),
-    Map(Vec<(Edn, Edn)>),
-}
-
-/// Containers within containers; a history needs four.
-const DEPTH_MAX: usize = 64;
-
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-    line: u32,
-}
-
-enum Open {
-    List(char, Vec<Edn>),
-    Map(Vec<Edn>),
-}
-
-impl Parser<'_> {
-    fn error(&self, problem: impl Into<String>) -> ReadError {
-        ReadError::Line { line: self.line, problem: problem.into() }
-    }
-
-    fn peek(&self) -> Option<char> {
-        self.text[self.at..].chars().next()
-    }
-
-    fn take(&mut self) -> Option<char> {
-        let next = self.peek()?;
-        self.at += next.len_utf8();
-        self.line += u32::from(next == '\n');
-        Some(next)
-    }
-
-    fn skip(&mut self) {
-        while let Some(next) = self.peek() {
-            match next {
-                ';' => while self.take().is_some_and(|next| next != '\n') {},
-                ',' => _ = self.take(),
-                next if next.is_whitespace() => _ = self.take(),
-                _ => return,
-            }
-        }
-    }
-
-    /// The next value; nothing at the end, or at a bracket that closes what the caller opened.
-    fn value(&mut self) -> Result<Option<Edn>, ReadError> {
-        let mut open: Vec<Open> = Vec::new();
-        loop {
-            self.skip();
-            let done = match self.peek() {
-                None if open.is_empty() => return Ok(None),
-                None => return Err(self.error("the end of the file stands inside brackets")),
-                Some(']' | ')' | '}') if open.is_empty() => return Ok(None),
-                Some(bracket @ (']' | ')' | '}')) => {
-                    self.take();
-                    match (open.pop().expect("something is open"), bracket) {
-                        (Open::List(close, list), bracket) if close == bracket => Edn::List(list),
-                        (Open::Map(list), '}') if list.len() % 2 == 0 => Edn::Map(pairs(list)),
-                        (Open::Map(_), '}') => return Err(self.error("a map has a key without a value")),
-                        (Open::List(..) | Open::Map(_), _) => {
-                            return Err(self.error(format!("'{bracket}' closes nothing")));
-                        }
-                    }
-                }
-                Some('[' | '(' | '{') if open.len() == DEPTH_MAX => return Err(self.error("brackets nest too deeply")),
-                Some('[') => {
-                    self.take();
-                    open.push(Open::List(']', Vec::new()));
-                    continue;
-                }
-                Some('(') => {
-                    self.take();
-                    open.push(Open::List(')', Vec::new()));
-                    continue;
-                }
-                Some('{') => {
-                    self.take();
-                    open.push(Open::Map(Vec::new()));
-                    continue;
-                }
-                Some('#') => {
-                    // A tag like #jepsen.history.Op or #{: what it tags is read, the tag is not.
-                    self.take();
-                    if self.peek() != Some('{') {
-                        self.word();
-                    }
-                    continue;
-                }
-                Some('"') => Edn::Text(self.string()?),
-                Some(':') => {
-                    self.take();
-                    Edn::Keyword(self.word())
-                }
-                Some(_) => match self.word() {
-                    word if word == "nil" => Edn::Nil,
-                    word => Edn::Plain(word),
-                },
-            };
-            match open.last_mut() {
-                None => return Ok(Some(done)),
-                Some(Open::List(_, list) | Open::Map(list)) => list.push(done),
-            }
-        }
-    }
-
-    fn word(&mut self) -> String {
-        let start = self.at;
-        while self.peek().is_some_and(|next| !next.is_whitespace() && !"[](){},;\"".contains(next)) {
-            self.take();
-        }
-        self.text[start..self.at].to_owned()
-    }
-
-    fn string(&mut self) -> Result<String, ReadError> {
-        let start = self.at;
-        self.take();
-        let mut escaped = false;
-        while let Some(next) = self.take() {
-            if next == '"' && !escaped {
-                // The escapes of EDN strings are those of JSON.
-                let text = self.text[start..self.at].replace('\n', "\\n");
-                return serde_json::from_str(&text).map_err(|error| self.error(format!("a string: {error}")));
-            }
-            escaped = next == '\\' && !escaped;
-        }
-        Err(self.error("the end of the file stands inside a string"))
-    }
-}
-
-fn pairs(list: Vec<Edn>) -> Vec<(Edn, Edn)> {
-    let mut list = list.into_iter();
-    std::iter::from_fn(|| Some((list.next()?, list.next()?))).collect()
-}
-
-impl Edn {
-    fn field(&self, name: &str) -> Option<&Self> {
-        let Self::Map(pairs) = self else { return None };
-        let is_name = |key: &Self| matches!(key, Self::Keyword(keyword) if keyword == name);
-        pairs.iter().find(|(key, _)| is_name(key)).map(|(_, value)| value).filter(|value| **value != Self::Nil)
-    }
-
-    fn keyword(&self) -> Option<&str> {
-        match self {
-            Self::Keyword(name) => Some(name),
-            Self::Nil | Self::Plain(_) | Self::Text(_) | Self::List(_) | Self::Map(_) => None,
-        }
-    }
-
-    /// As a text: of a key or a name.
-    fn text(&self) -> Option<String> {
-        match self {
-            Self::Plain(text) | Self::Text(text) | Self::Keyword(text) => Some(text.clone()),
-            Self::Nil | Self::List(_) | Self::Map(_) => None,
-        }
-    }
-
-    fn texts(&self) -> Option<Vec<String>> {
-        match self {
-            Self::List(list) => list.iter().map(Self::text).collect(),
-            Self::Nil | Self::Plain(_) | Self::Text(_) | Self::Keyword(_) | Self::Map(_) => None,
-        }
-    }
-
-    fn number<T: std::str::FromStr>(&self) -> Option<T> {
-        match self {
-            Self::Plain(text) => text.parse().ok(),
-            Self::Nil | Self::Text(_) | Self::Keyword(_) | Self::List(_) | Self::Map(_) => None,
-        }
-    }
-
-    /// As the JSON text of a value: numbers stand for themselves, texts of ours are JSON already.
-    fn json(&self, ours: bool) -> Option<String> {
-        match self {
-            Self::Plain(text) => Some(text.clone()),
-            Self::Text(text) if ours => Some(text.clone()),
-            Self::Text(text) | Self::Keyword(text) => serde_json::to_string(text).ok(),
-            Self::Nil | Self::List(_) | Self::Map(_) => None,
-        }
-    }
-}
-
-/// Reads a history.
+/// The value that a key has before its first write, for [`read`].
 ///
 /// # Errors
 ///
-/// The first place that does not follow the format.
-pub fn read(mut input: impl Read) -> Result<History, ReadError> {
-    let mut bytes = Vec::new();
-    input.read_to_end(&mut bytes)?;
-    if let Some(at) = bytes.split(|&byte| byte == b'\n').position(|line| line.len() > LINE_BYTES_MAX) {
-        return Err(ReadError::Line { line: at as u32 + 1, problem: format!("longer than {LINE_BYTES_MAX} bytes") });
+/// When the text is not one value of EDN.
+pub fn initial(text: &str) -> Result<String, String> {
+    let mut parser = Text::new(text.as_bytes());
+    let one = |parser: &mut Text<&[u8]>| match parser.value() {
+        Ok(value) => Ok(value),
+        Err(Stop::Cut) => Err(format!("{text:?} is cut off")),
+        Err(Stop::Wrong(error)) => Err(error.to_string()),
+    };
+    match (one(&mut parser)?, one(&mut parser)?) {
+        (Some(value), None) => Ok(value.json()),
+        _ => Err(format!("{text:?} is not one value of EDN")),
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = before.iter().filter(|&&byte| byte == b'\n').count() as u32 + 1;
-        ReadError::Line { line, problem: "not UTF-8".into() }
-    })?;
-    let mut parser = Parser { text: &text, at: 0, line: 1 };
-    parser.skip();
-    if parser.text[parser.at..].starts_with(['[', '(']) {
-        parser.take();
-    }
-    let mut reader = Reader { history: History::default(), last: BTreeMap::new(), invoked: BTreeMap::new(), next: 0 };
-    loop {
-        parser.skip();
-        let line = parser.line;
-        match parser.value() {
-            Ok(Some(map)) => reader.take(line, &map)?,
-            Ok(None) => break,
-            Err(ReadError::Line { problem, .. }) if problem.starts_with("the end of the file") => {
-                reader.history.truncated = true;
-                let warning = format!("line {line} is cut off; the verdict is about what stands before it");
-                reader.history.warnings.push(warning);
-                break;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    reader.finish()
 }
 
+/// Reads a history. Keys of a foreign one begin with `initial`, a JSON text, if it says so.
+///
+/// # Errors
+///
+/// The first place that does not follow the format, or that is not understood.
+pub fn read(input: impl BufRead, initial: Option<&str>) -> Result<History, ReadError> {
+    let mut text = Text::new(input);
+    let mut reader = Reader::default();
+    match operations(&mut text, |line, value| reader.take_form(line, value)) {
+        Ok(()) => {}
+        Err(Stop::Wrong(error)) => return Err(error),
+        Err(Stop::Cut) => {
+            let (history, line) = (&mut reader.foreign.history, text.line);
+            history.truncated = true;
+            history.warnings.push(format!("line {line} is cut off; the verdict is about what stands before it"));
+        }
+    }
+    reader.finish(initial)
+}
+
+/// Hands over the values of a text and the elements of its outer sequences, each with its line.
+fn operations<R: BufRead>(
+    text: &mut Text<R>,
+    mut take: impl FnMut(u32, Edn) -> Result<(), ReadError>,
+) -> Result<(), Stop> {
+    let mut within = None;
+    loop {
+        text.skip()?;
+        let line = text.line;
+        match (text.peek()?, within) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => return Err(Stop::Cut),
+            (Some(open @ (b'[' | b'(')), None) => {
+                text.take()?;
+                within = Some(if open == b'[' { b']' } else { b')' });
+            }
+            (Some(close @ (b']' | b')' | b'}')), _) => {
+                if within != Some(close) {
+                    return Err(text.wrong(format!("'{}' closes nothing", char::from(close))));
+                }
+                text.take()?;
+                within = None;
+            }
+            (Some(_), _) => {
+                if let Some(value) = text.value()? {
+                    take(line, value).map_err(Stop::Wrong)?;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Default)]
 struct Reader {
-    history: History,
-    /// The last token of each process of a foreign history.
-    last: BTreeMap<String, String>,
-    /// What each process asked for and did not get an answer to: where, when, what.
-    invoked: BTreeMap<String, (u32, Edn)>,
-    next: u64,
+    foreign: Foreign,
+    /// What each process asked for and did not get an answer to.
+    open: BTreeMap<String, Open>,
+    /// The file has invocations, and a completion without one.
+    has_invocations: bool,
+    stray: Option<(u32, String)>,
+    /// The last `:index`, and its line.
+    index: Option<(u64, u32)>,
+    /// Operations of ours were seen.
+    is_ours: bool,
+    next_id: u64,
+}
+
+/// An operation that was asked for.
+struct Open {
+    line: u32,
+    f: Edn,
+    value: Option<Edn>,
+    time: Option<u64>,
+}
+
+fn wrong(line: u32, problem: impl Into<String>) -> ReadError {
+    ReadError::Line { line, problem: problem.into() }
 }
 
 impl Reader {
+    /// An operation, or a sequence of them.
+    fn take_form(&mut self, line: u32, form: Edn) -> Result<(), ReadError> {
+        match form {
+            // A record prints as a tagged map.
+            Edn::Tagged(_, inner) if matches!(*inner, Edn::Map(_)) => self.take(line, &inner),
+            Edn::Tagged(_, inner) if inner.list().is_some() => self.take_form(line, *inner),
+            Edn::List(list) => list.into_iter().try_for_each(|form| self.take_form(line, form)),
+            Edn::Map(_) => self.take(line, &form),
+            other => Err(wrong(line, format!("an operation is a map, and this is {}", other.kind()))),
+        }
+    }
+
     fn take(&mut self, line: u32, map: &Edn) -> Result<(), ReadError> {
-        let error = |problem: &str| ReadError::Line { line, problem: problem.into() };
-        let process = map.field("process").and_then(Edn::text).ok_or_else(|| error("no :process"))?;
-        let kind = map.field("type").and_then(Edn::keyword).ok_or_else(|| error("no :type"))?;
-        match kind {
-            // The nemesis is no client.
-            _ if process == "nemesis" => Ok(()),
-            "invoke" => {
-                self.invoked.insert(process, (line, map.clone()));
-                Ok(())
-            }
-            "ok" | "info" | "fail" => {
-                let invoked = self.invoked.remove(&process).map(|(_, map)| map);
-                self.complete(line, &process, kind, map, invoked.as_ref())
-            }
-            other => Err(error(&format!(":{other} is not a type of operation"))),
+        let Some(process) = map.field("process") else {
+            return Err(wrong(line, "no :process, so nobody knows whose operation this is"));
+        };
+        let name = process.name();
+        let is_name = matches!(process, Edn::Number(_) | Edn::Keyword(_) | Edn::Text(_) | Edn::Symbol(_));
+        // The nemesis is no client.
+        if name.trim_start_matches([':', '\'']).starts_with("nemesis") {
+            return Ok(());
         }
+        if !is_name {
+            return Err(wrong(line, format!(":process is {}", process.kind())));
+        }
+        self.note_index(line, map)?;
+        let kind = map.field("type").ok_or_else(|| wrong(line, "no :type"))?;
+        let outcome = match kind.keyword() {
+            Some("invoke") => return self.invoke(line, name, map),
+            Some("ok") => Outcome::Ok,
+            Some("fail") => Outcome::Fail,
+            Some("info") => Outcome::Unknown,
+            _ => return Err(wrong(line, format!("{kind} is no :type; there are :invoke, :ok, :fail and :info"))),
+        };
+        self.complete(line, &name, outcome, map)
     }
 
-    fn complete(
-        &mut self,
-        line: u32,
-        process: &str,
-        kind: &str,
-        map: &Edn,
-        invoked: Option<&Edn>,
-    ) -> Result<(), ReadError> {
-        let error = |problem: &str| ReadError::Line { line, problem: problem.into() };
-        let value =
-            map.field("value").or(invoked.and_then(|map| map.field("value"))).ok_or_else(|| error("no :value"))?;
-        let micro = match value {
-            Edn::List(list) => match list.as_slice() {
-                [Edn::List(micro)] => micro.clone(),
-                [Edn::List(_), ..] => return Err(error("a transaction of several operations is not judged here")),
-                [key, value] => {
-                    let f = map.field("f").cloned().unwrap_or(Edn::Nil);
-                    vec![f, key.clone(), value.clone()]
-                }
-                _ => return Err(error(":value is neither [key value] nor [[f key value]]")),
-            },
-            Edn::Nil | Edn::Plain(_) | Edn::Text(_) | Edn::Keyword(_) | Edn::Map(_) => {
-                return Err(error(":value is neither [key value] nor [[f key value]]"));
-            }
-        };
-        let [f, key, value] = micro.as_slice() else { return Err(error("an operation is [f key value]")) };
-        let action = match f.keyword() {
-            Some("r" | "read") => Action::Get,
-            Some("w" | "write") => Action::Put,
-            Some("d" | "delete") => Action::Delete,
-            _ => return Err(error("an operation is :r, :w or :d, or :read or :write")),
-        };
-        let ours = map.field("id").is_some();
-        let id = map.field("id").and_then(Edn::number).unwrap_or(self.next);
-        self.next = self.next.max(id) + 1;
-        let key = key.text().ok_or_else(|| error("a key is a text or a number"))?;
-        let client = map.field("client").and_then(Edn::text).unwrap_or_else(|| process.to_owned());
-        let mut operation = Operation::new(id, &client, action, &key);
-        operation.value = value.json(ours);
-        operation.outcome = match kind {
-            "ok" => Outcome::Ok,
-            "fail" => Outcome::Fail,
-            _ => Outcome::Unknown,
-        };
-        if ours {
-            extras(&mut operation, map);
-        } else {
-            self.plain(&mut operation, process);
+    /// A history stands in the order of its indexes, if it has them.
+    fn note_index(&mut self, line: u32, map: &Edn) -> Result<(), ReadError> {
+        let Some(index) = map.field("index").and_then(Edn::number::<u64>) else { return Ok(()) };
+        if let Some((before, at)) = self.index
+            && index <= before
+        {
+            let problem =
+                format!(":index {index} stands after :index {before} of line {at}; sort the history, or part it");
+            return Err(wrong(line, problem));
         }
-        operation.call_ns = invoked.and_then(|map| map.field("time")).and_then(Edn::number);
-        operation.return_ns = map.field("time").and_then(Edn::number).filter(|_| operation.outcome == Outcome::Ok);
-        push(&mut self.history, line, &operation)
+        self.index = Some((index, line));
+        Ok(())
     }
 
-    /// A foreign operation: its process's order is its lineage.
-    fn plain(&mut self, operation: &mut Operation, process: &str) {
-        operation.token_in = self.last.get(process).cloned();
-        if operation.outcome == Outcome::Ok {
-            let nothing = operation.action == Action::Get && operation.value.is_none();
-            operation.status = if nothing { 404 } else { 200 };
-            // A foreign 200 of a write says nothing about what was there before.
-            if operation.action == Action::Put {
-                operation.status = SILENT;
-            }
-            let token = format!("{process}.{}", operation.id);
-            operation.token_out = Some(token.clone());
-            self.last.insert(process.to_owned(), token);
+    fn invoke(&mut self, line: u32, process: String, map: &Edn) -> Result<(), ReadError> {
+        self.has_invocations = true;
+        let time = map.field("time").and_then(Edn::number);
+        let f = map.field("f").cloned().unwrap_or(Edn::Nil);
+        let open = Open { line, f, value: map.entry("value").cloned(), time };
+        // A process that asks again has given up on what it asked before.
+        if let Some(given_up) = self.open.insert(process.clone(), open) {
+            self.foreign.given_up += 1;
+            self.unanswered(&process, given_up)?;
         }
+        Ok(())
     }
 
-    fn finish(mut self) -> Result<History, ReadError> {
-        for (process, (line, map)) in std::mem::take(&mut self.invoked) {
-            let unanswered = map.clone();
-            self.complete(line, &process, "info", &map, Some(&unanswered))?;
-        }
-        Ok(self.history)
-    }
-}
-
-fn push(history: &mut History, line: u32, operation: &Operation) -> Result<(), ReadError> {
-    history.push(operation).map_err(|malformed| at_line(line, &malformed))
-}
-
-fn extras(operation: &mut Operation, map: &Edn) {
-    operation.replica = map.field("replica").and_then(Edn::text).unwrap_or_default();
-    operation.status = map.field("status").and_then(Edn::number).unwrap_or(0);
-    operation.token_in = map.field("token-in").and_then(Edn::text);
-    operation.token_out = map.field("token-out").and_then(Edn::text);
-    operation.merged_from = map.field("merged-from").and_then(Edn::texts).unwrap_or_default();
-    operation.shown = map.field("shown").and_then(Edn::texts);
-    operation.superseded = map.field("superseded").and_then(Edn::texts);
-    operation.siblings = map.field("siblings").and_then(Edn::texts);
-}
-
-/// Writes a history.
-///
-/// # Errors
-///
-/// When the output fails.
-pub fn write(history: &History, output: &mut impl Write) -> Result<(), WriteError> {
-    let text = |text: &str| serde_json::to_string(text).map_err(std::io::Error::from);
-    writeln!(output, "[")?;
-    for (at, operation) in history.operations().enumerate() {
-        let (f, value) = match (operation.action, &operation.value) {
-            (Action::Get, Some(value)) => (":r", text(value)?),
-            (Action::Get, None) => (":r", "nil".into()),
-            (Action::Put, value) => (":w", text(value.as_deref().unwrap_or_default())?),
-            (Action::Delete, _) => (":d", "nil".into()),
+    fn unanswered(&mut self, process: &str, open: Open) -> Result<(), ReadError> {
+        let done = Done {
+            line: open.line,
+            process: process.to_owned(),
+            outcome: Outcome::Unknown,
+            f: open.f,
+            invoked: Some(open.value.unwrap_or(Edn::Nil)),
+            answered: None,
         };
-        let asked = if operation.action == Action::Get { "nil" } else { &value };
-        let time = |time: Option<u64>| time.map_or(String::new(), |time| format!(" :time {time},"));
-        let (key, client) = (text(&operation.key)?, text(&operation.client)?);
-        let index = at * 2;
-        let call = time(operation.call_ns);
-        writeln!(
-            output,
-            "{{:index {index},{call} :process {at}, :type :invoke, :f :txn, :value [[{f} {key} {asked}]]}}"
-        )?;
-        let kind = match operation.outcome {
-            Outcome::Ok => ":ok",
-            Outcome::Fail => ":fail",
-            Outcome::Unknown => ":info",
-        };
-        let (index, returned) = (index + 1, time(operation.return_ns));
-        write!(
-            output,
-            "{{:index {index},{returned} :process {at}, :type {kind}, :f :txn, :value [[{f} {key} {value}]]"
-        )?;
-        write!(output, ", :id {}, :client {client}, :status {}", operation.id, operation.status)?;
-        let single = [
-            ("replica", Some(&operation.replica)),
-            ("token-in", operation.token_in.as_ref()),
-            ("token-out", operation.token_out.as_ref()),
-        ];
-        for (name, field) in single {
-            if let Some(field) = field.filter(|field| !field.is_empty()) {
-                write!(output, ", :{name} {}", text(field)?)?;
-            }
+        if self.is_ours {
+            return self.take_ours(&done, None, open.time);
         }
-        let merged = Some(&operation.merged_from).filter(|list| !list.is_empty());
-        let lists = [
-            ("merged-from", merged),
-            ("shown", operation.shown.as_ref()),
-            ("superseded", operation.superseded.as_ref()),
-            ("siblings", operation.siblings.as_ref()),
-        ];
-        for (name, list) in lists {
-            if let Some(list) = list {
-                let texts: Vec<String> = list.iter().map(|item| text(item)).collect::<Result<_, _>>()?;
-                write!(output, ", :{name} [{}]", texts.join(" "))?;
-            }
-        }
-        writeln!(output, "}}")?;
+        self.foreign.take(done)
     }
-    writeln!(output, "]")?;
-    Ok(())
+
+    fn complete(&mut self, line: u32, process: &str, outcome: Outcome, map: &Edn) -> Result<(), ReadError> {
+        let open = self.open.remove(process);
+        let asked = open.as_ref().map(|open| &open.f).filter(|f| **f != Edn::Nil);
+        let f = map.field("f").or(asked).cloned().unwrap_or(Edn::Nil);
+        if let Some(asked) = asked.filter(|asked| **asked != f) {
+            return Err(wrong(line, format!("process {process} asked for {asked}, and this ends {f}")));
+        }
+        if open.is_none() && outcome != Outcome::Fail && self.stray.is_none() {
+            self.stray = Some((line, process.to_owned()));
+        }
+        let time = open.as_ref().and_then(|open| open.time);
+        let invoked = open.map(|open| open.value.unwrap_or(Edn::Nil));
+        let answered = map.entry("value").cloned();
+        let done = Done { line, process: process.to_owned(), outcome, f, invoked, answered };
+        let is_ours = ["id", "client", "status"].iter().all(|field| map.field(field).is_some());
+        if is_ours && done.f == Edn::Keyword("txn".into()) {
+            if !self.is_ours && !self.foreign.history.is_empty() {
+                return Err(wrong(line, "an operation of our own form stands behind others"));
+            }
+            self.is_ours = true;
+            return self.take_ours(&done, Some(map), time);
+        }
+        if self.is_ours {
+            return Err(wrong(line, "this operation stands behind those of our own form, and has not their fields"));
+        }
+        self.foreign.take(done)
+    }
+
+    /// An operation that we wrote; without its extra keys if it was never answered.
+    fn take_ours(&mut self, done: &Done, map: Option<&Edn>, call_ns: Option<u64>) -> Result<(), ReadError> {
+        let malformed = || wrong(done.line, "one of our own operations has one [f key value]");
+        let value = done.answered.as_ref().or(done.invoked.as_ref()).and_then(Edn::list).ok_or_else(malformed)?;
+        let [micro] = value else { return Err(malformed()) };
+        let Some([f, Edn::Text(key), value]) = micro.list() else { return Err(malformed()) };
+        let action = match Kind::of(f) {
+            Kind::Read => Action::Get,
+            Kind::Write => Action::Put,
+            Kind::Delete => Action::Delete,
+            Kind::Cas | Kind::Transaction | Kind::Other => return Err(malformed()),
+        };
+        let id = map.and_then(|map| map.field("id")).and_then(Edn::number).unwrap_or(self.next_id);
+        self.next_id = self.next_id.max(id.saturating_add(1));
+        let text = |name: &str| match map.and_then(|map| map.field(name)) {
+            Some(Edn::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let texts = |name: &str| map.and_then(|map| map.field(name)).and_then(Edn::texts);
+        let mut operation = Operation::new(id, &text("client").unwrap_or_else(|| done.process.clone()), action, key);
+        operation.value = match value {
+            Edn::Nil => None,
+            Edn::Text(json) if serde_json::from_str::<&serde_json::value::RawValue>(json).is_ok() => Some(json.clone()),
+            other => return Err(wrong(done.line, format!("{other} is no text of JSON"))),
+        };
+        operation.outcome = done.outcome;
+        operation.replica = text("replica").unwrap_or_default();
+        operation.status = map.and_then(|map| map.field("status")).and_then(Edn::number).unwrap_or(0);
+        (operation.token_in, operation.token_out) = (text("token-in"), text("token-out"));
+        operation.merged_from = texts("merged-from").unwrap_or_default();
+        (operation.shown, operation.superseded) = (texts("shown"), texts("superseded"));
+        operation.siblings = texts("siblings");
+        operation.call_ns = call_ns;
+        let time = map.and_then(|map| map.field("time")).and_then(Edn::number);
+        operation.return_ns = time.filter(|_| operation.outcome == Outcome::Ok);
+        self.foreign.history.push_at(done.line, &operation).map_err(|malformed| at_line(done.line, &malformed))
+    }
+
+    fn finish(mut self, initial: Option<&str>) -> Result<History, ReadError> {
+        if let Some((line, process)) = self.stray.take().filter(|_| self.has_invocations) {
+            return Err(wrong(line, format!("ends an operation that process {process} never began")));
+        }
+        for (process, open) in std::mem::take(&mut self.open) {
+            self.unanswered(&process, open)?;
+        }
+        if self.is_ours {
+            return match initial {
+                None => Ok(self.foreign.history),
+                Some(_) => Err(wrong(1, "this history is of our own form, and says what keys begin with")),
+            };
+        }
+        self.foreign.finish(initial)
+    }
 }

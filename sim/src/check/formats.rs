@@ -2,6 +2,7 @@
 
 use super::history::History;
 use super::json::ReadError;
+use super::plain::Plain;
 use super::plume::WriteError;
 use super::{edn, hist, json, plume, shiviz};
 use std::io::{BufRead, Write};
@@ -50,15 +51,28 @@ impl Format {
     /// What the beginning of a file looks like.
     #[must_use]
     pub fn guess(start: &[u8]) -> Option<Self> {
-        let text = start.trim_ascii_start();
+        let mut text = start.trim_ascii_start();
+        while text.first() == Some(&b';') {
+            let Some(end) = text.iter().position(|&byte| byte == b'\n') else { return Some(Self::Edn) };
+            text = text[end..].trim_ascii_start();
+        }
         let then = |skip: usize| text.get(skip..).map(<[u8]>::trim_ascii_start).and_then(|rest| rest.first());
         match (text.first()?, then(1)) {
             (b'{', None | Some(b'"' | b'}')) => Some(Self::Json),
-            (b'{', Some(b':')) | (b'[' | b'(' | b'#' | b';', _) => Some(Self::Edn),
+            (b'{', Some(b':' | b',' | b';' | b'#')) | (b'[' | b'(' | b'#', _) => Some(Self::Edn),
             (b'r' | b'w', Some(b'(')) => Some(Self::Plume),
             _ => None,
         }
     }
+}
+
+/// How to read a history.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// The format; without one, that which the beginning looks like.
+    pub format: Option<Format>,
+    /// What keys of a foreign EDN history begin with, as [`edn::initial`] reads it.
+    pub initial: Option<String>,
 }
 
 /// Reads a history; without a format, in the one that its beginning looks like.
@@ -66,20 +80,34 @@ impl Format {
 /// # Errors
 ///
 /// What is wrong, and on which line.
-pub fn read(mut input: impl BufRead, format: Option<Format>) -> Result<History, ReadError> {
-    let start = input.fill_buf()?;
+pub fn read(input: impl BufRead, format: Option<Format>) -> Result<History, ReadError> {
+    read_as(input, &Reading { format, initial: None })
+}
+
+/// Reads a history like this.
+///
+/// # Errors
+///
+/// What is wrong, and on which line.
+pub fn read_as(input: impl BufRead, reading: &Reading) -> Result<History, ReadError> {
+    let mut input = Plain::of(input)?;
+    let start = input.start()?;
     if start.trim_ascii().is_empty() {
         return Err(ReadError::Empty);
     }
     let unknown = || {
-        let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let line = start.trim_ascii_start().split(|&byte| byte == b'\n').next().unwrap_or_default();
         ReadError::UnknownFormat { start: String::from_utf8_lossy(&line[..line.len().min(40)]).into_owned() }
     };
     let at_first = |problem: String| ReadError::Line { line: 1, problem };
-    let history = match format.or_else(|| Format::guess(start)).ok_or_else(unknown)? {
+    let format = reading.format.or_else(|| Format::guess(start)).ok_or_else(unknown)?;
+    if reading.initial.is_some() && format != Format::Edn {
+        return Err(at_first("only foreign EDN can be said to begin with a value".into()));
+    }
+    let history = match format {
         Format::Json => json::read(input),
         Format::Plume => plume::read(input),
-        Format::Edn => edn::read(input),
+        Format::Edn => edn::read(input, reading.initial.as_deref()),
         format @ (Format::Hist | Format::ShiViz) => {
             Err(at_first(format!("{} is only written, not read", format.name())))
         }

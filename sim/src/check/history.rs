@@ -87,6 +87,11 @@ impl History {
     ///
     /// Says what is wrong with it; the history is then as before, but for unused names.
     pub fn push(&mut self, operation: &Operation) -> Result<(), Malformed> {
+        self.push_at(self.len() as u32 + 1, operation)
+    }
+
+    /// The same for an operation that stood on this line.
+    pub(crate) fn push_at(&mut self, line: u32, operation: &Operation) -> Result<(), Malformed> {
         fn borrowed(list: Option<&Vec<String>>) -> Option<Vec<&str>> {
             list.map(|list| list.iter().map(String::as_str).collect())
         }
@@ -112,7 +117,6 @@ impl History {
             return_ns: operation.return_ns,
             outcome: operation.outcome,
         };
-        let line = self.len() as u32 + 1;
         self.push_record(line, &record)
     }
 

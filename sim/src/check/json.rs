@@ -8,13 +8,14 @@ use super::history::{Action, History, Malformed, Operation, Outcome, Record};
 use super::intern::Names;
 pub use super::lines::LINE_BYTES_MAX;
 use super::lines::Lines;
+use super::plain::Plain;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 
 /// The outcome of a line that only says that a request leaves.
 const SENT: &str = "sent";
@@ -134,9 +135,6 @@ pub fn read(input: impl Read) -> Result<History, ReadError> {
     let mut notes = 0_u64;
     let mut open = Open::default();
     while lines.advance()? {
-        if lines.text().is_empty() && lines.is_open {
-            break;
-        }
         let parsed = serde_json::from_slice::<Line<'_>>(lines.text());
         match parsed {
             Ok(line) if line.note.is_some() && line.op.is_none() => notes += 1,
@@ -200,8 +198,8 @@ impl Open {
 /// # Errors
 ///
 /// The first line that does not follow the format.
-pub fn scan(input: impl Read) -> Result<u64, ReadError> {
-    let mut lines = Lines::new(input);
+pub fn scan(input: impl BufRead) -> Result<u64, ReadError> {
+    let mut lines = Lines::new(Plain::of(input)?);
     let (mut count, mut names) = (0, [const { Names::new() }; 6]);
     while lines.advance()? {
         let line: Line<'_> = serde_json::from_slice(lines.text()).map_err(|error| lines.error(unlocated(&error)))?;

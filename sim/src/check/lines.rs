@@ -32,13 +32,22 @@ impl<R: Read> Lines<R> {
         Self { input, buffer, filled: 0, start: 0, end: 0, next: 0, line: 0, is_open: false }
     }
 
-    /// The line at hand, without its end.
+    /// The line at hand, without its end and the spaces around it.
     pub(crate) fn text(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Goes on to the next line; false at the end of the input.
+    /// Goes on to the next line that is not blank; false at the end of the input.
     pub(crate) fn advance(&mut self) -> Result<bool, ReadError> {
+        while self.advance_one()? {
+            if !self.text().is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn advance_one(&mut self) -> Result<bool, ReadError> {
         self.line += 1;
         self.start = self.next;
         let mut searched = 0;
@@ -58,10 +67,14 @@ impl<R: Read> Lines<R> {
                 break;
             }
         }
-        while self.text().last() == Some(&b'\r') {
+        let is_more = self.next > self.start;
+        while self.buffer[self.start..self.end].last().is_some_and(u8::is_ascii_whitespace) {
             self.end -= 1;
         }
-        Ok(self.next > self.start)
+        while self.buffer[self.start..self.end].first().is_some_and(u8::is_ascii_whitespace) {
+            self.start += 1;
+        }
+        Ok(is_more)
     }
 
     /// Reads on behind the line at hand, which moves to the front; false at the end of the input.
@@ -104,20 +117,22 @@ mod tests {
         }
     }
 
-    fn lines(text: &[u8]) -> Vec<(Vec<u8>, bool)> {
+    fn lines(text: &[u8]) -> Vec<(u32, Vec<u8>, bool)> {
         let (mut lines, mut all) = (Lines::new(Drops(text)), Vec::new());
         while lines.advance().expect("the input does not fail") {
-            assert_eq!(lines.line as usize, all.len() + 1);
-            all.push((lines.text().to_vec(), lines.is_open));
+            all.push((lines.line, lines.text().to_vec(), lines.is_open));
         }
         all
     }
 
     #[test]
     fn lines_are_whole_however_they_arrive() {
-        let all = lines(b"one\n\ntwo and more\r\nrest");
-        let told: Vec<(&[u8], bool)> = all.iter().map(|(text, is_open)| (&**text, *is_open)).collect();
-        assert_eq!(told, [(&b"one"[..], false), (b"", false), (b"two and more", false), (b"rest", true)]);
+        let all = lines(b"one\n\n  two and more \r\n \t\nrest");
+        let told: Vec<(u32, &[u8], bool)> =
+            all.iter().map(|(line, text, is_open)| (*line, &**text, *is_open)).collect();
+        assert_eq!(told, [(1, &b"one"[..], false), (3, b"two and more", false), (5, b"rest", true)]);
+        let blank = lines(b"one\n\r\n  \n\n ");
+        assert_eq!(blank, [(1, b"one".to_vec(), false)]);
         assert_eq!(lines(b""), []);
     }
 
@@ -125,7 +140,7 @@ mod tests {
     fn a_line_may_be_longer_than_the_buffer() {
         let long = "x".repeat(BUFFER_BYTES * 3);
         let all = lines(format!("a\n{long}\nb\n").as_bytes());
-        assert_eq!(all[1], (long.into_bytes(), false));
-        assert_eq!((all.len(), all[2].0.as_slice()), (3, &b"b"[..]));
+        assert_eq!(all[1], (2, long.into_bytes(), false));
+        assert_eq!((all.len(), all[2].1.as_slice()), (3, &b"b"[..]));
     }
 }

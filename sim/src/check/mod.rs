@@ -37,6 +37,7 @@ pub mod edn;
 pub mod formats;
 pub mod hist;
 mod picture;
+mod plain;
 pub mod plume;
 mod prose;
 pub mod shiviz;

@@ -180,7 +180,11 @@ impl fmt::Display for Malformed {
                 write!(f, "the times run backwards: it was called at {call_ns} and returned at {return_ns}")
             }
             Self::ValueTwice { key, value, first } => {
-                write!(f, "writes {key}={value}, which line {first} wrote already; values must be unique for each key")
+                write!(
+                    f,
+                    "writes {key}={value}, which line {first} wrote already, so a read of it does not say which write it \
+                     shows; values must be unique for each key"
+                )
             }
             Self::VersionTwice { version, first } => {
                 write!(f, "made version {version}, which line {first} made already")

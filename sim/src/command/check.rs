@@ -2,7 +2,8 @@
 
 use super::files::{self, Input, Output};
 use super::{Done, End, Problem, codes, provenance};
-use hence_sim::check::formats::{self, Format};
+use hence_sim::check::edn;
+use hence_sim::check::formats::{self, Format, Reading};
 use hence_sim::check::history::History;
 use hence_sim::check::plume::WriteError;
 use hence_sim::check::{Level, Options, Report, Verdict, judge};
@@ -20,6 +21,9 @@ pub(crate) struct Check {
     /// The history's format: json, plume or edn; guessed from its beginning by default
     #[arg(long, value_parser = Format::named)]
     format: Option<Format>,
+    /// What a key of foreign EDN holds before its first write; nil by default, or 0 where that is read and never written
+    #[arg(long, value_name = "VALUE", value_parser = edn::initial)]
+    initial: Option<String>,
     /// A client's own order counts, not only its tokens
     #[arg(long)]
     program_order: bool,
@@ -47,6 +51,7 @@ impl Check {
             history: history.to_owned(),
             level: "all".into(),
             format: Some(Format::Json),
+            initial: None,
             program_order: false,
             svg: svg.map(Path::to_owned),
             counterexample: None,
@@ -74,7 +79,8 @@ pub(crate) fn check(asked: &Check) -> Done {
     // Whether it can be written is found out now; a judge that is ended by a signal leaves no part of it.
     outputs.iter().try_for_each(|path| Output::create(path).map(drop))?;
     let at = |error: String| format!("{}: {error}", input.name);
-    let history = formats::read(input.bytes, asked.format).map_err(|error| at(error.to_string()))?;
+    let reading = Reading { format: asked.format, initial: asked.initial.clone() };
+    let history = formats::read_as(input.bytes, &reading).map_err(|error| at(error.to_string()))?;
     let mut is_exported = true;
     if let (Some(path), Some(format)) = (&asked.export, asked.to) {
         is_exported = written(export(&history, path, format))?;
