@@ -336,7 +336,7 @@ fn a_history_may_come_through_a_pipe() {
     assert_eq!(from("piped.jsonl", &["piped.jsonl"]).status.code(), Some(0));
     let itself = from("piped.jsonl", &["-", "--export", "piped.jsonl", "--to", "edn"]);
     assert_eq!(itself.status.code(), Some(2), "{}", text(&itself));
-    assert!(text(&itself).contains("this is the history that is read"), "{}", text(&itself));
+    assert!(text(&itself).contains("this is what is read"), "{}", text(&itself));
     assert_eq!(std::fs::read_to_string(folder().join("piped.jsonl")).expect("it is there"), history);
     let file = std::fs::File::create(folder().join("piped.jsonl.gz")).expect("a file");
     let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
