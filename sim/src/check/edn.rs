@@ -124,14 +124,15 @@ fn wrong(line: u32, problem: impl Into<String>) -> ReadError {
 impl Reader {
     /// An operation, or a sequence of them.
     fn take_form(&mut self, line: u32, form: Edn) -> Result<(), ReadError> {
-        match form {
-            // A record prints as a tagged map.
-            Edn::Tagged(_, inner) if matches!(*inner, Edn::Map(_)) => self.take(line, &inner),
-            Edn::Tagged(_, inner) if inner.list().is_some() => self.take_form(line, *inner),
-            Edn::List(list) => list.into_iter().try_for_each(|form| self.take_form(line, form)),
-            Edn::Map(_) => self.take(line, &form),
-            other => Err(wrong(line, format!("an operation is a map, and this is {}", other.kind()))),
+        // A record prints as a tagged map.
+        let form = if let Edn::Tagged(_, inner) = form { *inner } else { form };
+        if let Edn::List(list) = form {
+            return list.into_iter().try_for_each(|form| self.take_form(line, form));
         }
+        if !matches!(form, Edn::Map(_)) {
+            return Err(wrong(line, format!("an operation is a map, and this is {}", form.kind())));
+        }
+        self.take(line, &form)
     }
 
     fn take(&mut self, line: u32, map: &Edn) -> Result<(), ReadError> {
@@ -243,17 +244,14 @@ impl Reader {
         };
         let id = map.and_then(|map| map.field("id")).and_then(Edn::number).unwrap_or(self.next_id);
         self.next_id = self.next_id.max(id.saturating_add(1));
-        let text = |name: &str| match map.and_then(|map| map.field(name)) {
-            Some(Edn::Text(text)) => Some(text.clone()),
-            _ => None,
-        };
+        let text = |name: &str| map.and_then(|map| map.field(name)).and_then(Edn::text).map(str::to_owned);
         let texts = |name: &str| map.and_then(|map| map.field(name)).and_then(Edn::texts);
         let mut operation = Operation::new(id, &text("client").unwrap_or_else(|| done.process.clone()), action, key);
-        operation.value = match value {
-            Edn::Nil => None,
-            Edn::Text(json) if serde_json::from_str::<&serde_json::value::RawValue>(json).is_ok() => Some(json.clone()),
-            other => return Err(wrong(done.line, format!("{other} is no text of JSON"))),
-        };
+        let is_json = |text: &str| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
+        operation.value = value.text().filter(|text| is_json(text)).map(str::to_owned);
+        if operation.value.is_none() && *value != Edn::Nil {
+            return Err(wrong(done.line, format!("{value} is no text of JSON")));
+        }
         operation.outcome = done.outcome;
         operation.replica = text("replica").unwrap_or_default();
         operation.status = map.and_then(|map| map.field("status")).and_then(Edn::number).unwrap_or(0);

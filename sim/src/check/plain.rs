@@ -33,9 +33,11 @@ pub(super) struct Unpacked<R>(MultiGzDecoder<R>);
 
 impl<R: BufRead> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match error.kind() {
-            ErrorKind::Interrupted => error,
-            kind => Error::new(kind, format!("the gzip around the history is damaged or cut off: {error}")),
+        self.0.read(buffer).map_err(|error| {
+            if error.kind() == ErrorKind::Interrupted {
+                return error;
+            }
+            Error::new(error.kind(), format!("the gzip around the history is damaged or cut off: {error}"))
         })
     }
 }

@@ -333,9 +333,12 @@ impl Foreign {
 
 /// The key and the value of an operation.
 fn keyed(keys: Keys, line: u32, value: &Edn) -> Result<(String, Edn), ReadError> {
-    let inner = match value {
-        Edn::Tagged(tag, inner) if is_tuple(tag) => inner,
-        other => other,
+    let inner = if let Edn::Tagged(tag, inner) = value
+        && is_tuple(tag)
+    {
+        inner
+    } else {
+        value
     };
     match keys {
         Keys::One => Ok((REGISTER.into(), value.clone())),
@@ -364,11 +367,13 @@ fn sent(done: &Done) -> Result<&Edn, ReadError> {
 
 /// What is written must differ from what a read of nothing shows.
 fn written(line: u32, value: &Edn) -> Result<(), ReadError> {
-    match value {
-        Edn::Nil => Err(wrong(line, "writes nil, which a read of nothing shows, too")),
-        Edn::Number(text) if text == "##NaN" => Err(wrong(line, "writes ##NaN, which is equal to no value")),
-        _ => Ok(()),
+    if *value == Edn::Nil {
+        return Err(wrong(line, "writes nil, which a read of nothing shows, too"));
     }
+    if *value == Edn::Number("##NaN".into()) {
+        return Err(wrong(line, "writes ##NaN, which is equal to no value"));
+    }
+    Ok(())
 }
 
 fn same_key(line: u32, asked: &str, answered: &str) -> Result<(), ReadError> {

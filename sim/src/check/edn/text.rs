@@ -178,7 +178,7 @@ impl<R: BufRead> Text<R> {
     }
 
     fn map(&self, prefix: Option<&str>, list: Vec<Edn>) -> Result<Edn, Stop> {
-        if list.len() % 2 != 0 {
+        if !list.len().is_multiple_of(2) {
             return Err(self.wrong("a map has a key without a value"));
         }
         let named = |key: Edn| match (prefix, key) {

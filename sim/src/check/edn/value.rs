@@ -47,10 +47,13 @@ impl Edn {
         if let Some([one, other]) = self.list() { Some((one, other)) } else { None }
     }
 
+    pub(super) fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
     /// The texts of a list of them.
     pub(super) fn texts(&self) -> Option<Vec<String>> {
-        let text = |item: &Self| if let Self::Text(text) = item { Some(text.clone()) } else { None };
-        self.list()?.iter().map(text).collect()
+        self.list()?.iter().map(|item| item.text().map(str::to_owned)).collect()
     }
 
     pub(super) fn number<T: std::str::FromStr>(&self) -> Option<T> {
@@ -83,7 +86,16 @@ impl Edn {
         match self {
             Self::Text(text) if is_plain(text) => text.clone(),
             Self::Symbol(symbol) => format!("'{symbol}"),
-            _ => self.to_string(),
+            Self::Nil
+            | Self::Bool(_)
+            | Self::Number(_)
+            | Self::Char(_)
+            | Self::Text(_)
+            | Self::Keyword(_)
+            | Self::List(_)
+            | Self::Set(_)
+            | Self::Map(_)
+            | Self::Tagged(..) => self.to_string(),
         }
     }
 
