@@ -65,6 +65,7 @@ type Test = (&'static str, Needs, fn());
 
 const TESTS: &[Test] = &[
     ("image_is_static_small_and_unprivileged", Needs::Engine, image::facts),
+    ("image_is_healthy_however_started", Needs::Engine, image::healthy),
     ("image_is_the_first_process", Needs::Engine, image::first_process),
     ("budgets_of_a_life", Needs::Engine, budgets::life),
     ("budgets_of_a_disconnection", Needs::Engine, budgets::disconnection),

@@ -31,6 +31,8 @@ mod cuts;
 mod driver;
 #[path = "process/frames.rs"]
 mod frames;
+#[path = "process/health.rs"]
+mod health;
 #[path = "process/late.rs"]
 mod late;
 #[path = "process/leavers.rs"]
@@ -51,6 +53,8 @@ mod odd_http;
 mod outputs;
 #[path = "process/pauses.rs"]
 mod pauses;
+#[path = "process/proxies.rs"]
+mod proxies;
 #[path = "process/replicas.rs"]
 mod replicas;
 #[path = "process/slow_clients.rs"]
@@ -80,6 +84,7 @@ const TESTS: &[Test] = &[
     Test::new("terminate_ends_with_zero", Pace::Busy, Needs::Nothing, command::terminate),
     Test::new("terminate_under_load", Pace::Busy, Needs::Nothing, command::terminate_under_load),
     Test::new("health_command", Pace::Busy, Needs::Nothing, command::health),
+    Test::new("health_finds_its_process", Pace::Busy, Needs::PacketFilter, health::finds_its_process),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
     Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),
@@ -88,6 +93,16 @@ const TESTS: &[Test] = &[
     Test::new("terminal_that_is_not_taken", Pace::Busy, Needs::Nothing, outputs::up),
     Test::new("commands_that_are_not_heard", Pace::Busy, Needs::Nothing, outputs::commands),
     Test::new("log_lines_that_clients_cause", Pace::Busy, Needs::Nothing, outputs::caused_by_clients),
+    Test::new("behind_nginx", Pace::Busy, Needs::Program("nginx"), proxies::behind_nginx),
+    Test::new("behind_nginx_with_a_cache", Pace::Busy, Needs::Program("nginx"), proxies::behind_nginx_with_a_cache),
+    Test::new("behind_haproxy", Pace::Busy, Needs::Program("haproxy"), proxies::behind_haproxy),
+    Test::new("behind_varnish", Pace::Busy, Needs::Program("varnishd"), proxies::behind_varnish),
+    Test::new(
+        "behind_varnish_as_it_comes",
+        Pace::Busy,
+        Needs::Program("varnishd"),
+        proxies::behind_varnish_as_it_comes,
+    ),
     Test::new("odd_http_is_answered", Pace::Busy, Needs::Nothing, odd_http::requests),
     Test::new("bad_metadata_changes_nothing", Pace::Busy, Needs::Nothing, bad_metadata::requests),
     Test::new("bad_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::bad_frames),

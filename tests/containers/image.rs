@@ -52,6 +52,35 @@ pub(crate) fn facts() {
     }
 }
 
+/// The health check asks the replica in the container, whatever the words, variables and rights that it was started with.
+pub(crate) fn healthy() {
+    let image = engine::image().expect("looked at before any test runs");
+    let label = format!("--label={}", engine::label());
+    let ways: [(&[&str], &[&str]); 7] = [
+        (&["--read-only", "--cap-drop=ALL"], &["serve", "--socket-address", "127.0.0.1:8095"]),
+        (&["--user=1000:1000"], &["serve", "--socket-address=alice:8090", "--bind=0.0.0.0:9000"]),
+        (&["--init"], &["serve", "--socket-address", "localhost:9001"]),
+        (&["-e", "SOCKET_ADDRESS=10.255.0.1:8090", "-e", "HENCE_BIND=127.0.0.1:9002"], &[]),
+        (&["-e", "SOCKET_ADDRESS=10.255.0.1:8090", "--hostname=bob"], &["serve", "--socket-address", "bob:9003"]),
+        (&["--read-only", "--security-opt=no-new-privileges"], &["up", "2"]),
+        (&["--pid=host", "-e", "SOCKET_ADDRESS=127.0.0.1:9004"], &["serve", "--cluster", "pid"]),
+    ];
+    let start = |&(options, words): &(&[&str], &[&str])| {
+        docker(&[&["run", "--detach", &label], options, &[&image], words].concat())
+    };
+    let containers: Vec<String> = ways.iter().map(start).collect();
+    for (id, (options, words)) in containers.iter().zip(ways) {
+        let start = Instant::now();
+        let health = || docker(&["inspect", "--format", "{{.State.Health.Status}} {{json .State.Health.Log}}", id]);
+        while !health().starts_with("healthy") {
+            assert!(start.elapsed() < Duration::from_secs(30), "{options:?} {words:?}: {}", health());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    let ids: Vec<&str> = containers.iter().map(String::as_str).collect();
+    docker(&[&["rm", "--force"], &ids[..]].concat());
+}
+
 /// No interpreter in the binary's program headers: it needs no library of the system.
 fn is_static(image: &str) {
     let container = docker(&["create", "--label", &engine::label(), image]);

@@ -38,6 +38,27 @@ pub(crate) enum Needs {
     Nothing,
     /// Cuts links.
     PacketFilter,
+    /// Runs this program, in a network of its own.
+    Program(&'static str),
+}
+
+impl Needs {
+    /// What of it is missing here.
+    fn missing(self, isolation: Isolation) -> Option<String> {
+        match self {
+            Self::Nothing => None,
+            Self::PacketFilter | Self::Program(_) if isolation == Isolation::None => {
+                Some("no network namespace with nftables here".into())
+            }
+            Self::PacketFilter => None,
+            Self::Program(name) => (!is_installed(name)).then(|| format!("no {name} here")),
+        }
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
 /// One test.
@@ -86,8 +107,8 @@ fn drive(tests: &'static [Test]) -> ExitCode {
     let trials = tests.iter().map(|&test| {
         let (gate, durations) = (gate.clone(), durations.clone());
         Trial::ignorable_test(test.name, move || {
-            if test.needs == Needs::PacketFilter && isolation == Isolation::None {
-                return Ok(Completion::ignored_with("no network namespace with nftables here"));
+            if let Some(missing) = test.needs.missing(isolation) {
+                return Ok(Completion::ignored_with(missing));
             }
             let _pass = gate.pass(test.pace);
             let start = Instant::now();

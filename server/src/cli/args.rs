@@ -46,6 +46,7 @@ pub(crate) enum Command {
     #[command(after_help = UP_EXAMPLES)]
     Up(Box<UpArgs>),
     /// Ask a replica whether it runs; exit code 0 if so, 1 if not
+    #[command(after_help = HEALTH_EXAMPLES)]
     Health(HealthArgs),
 }
 
@@ -56,6 +57,14 @@ Examples:
 
 Ends with exit code 0 on SIGTERM or Ctrl-C, after requests in flight are answered and peers have taken what
 only this replica holds (four seconds at most). A second signal ends it at once.";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  hence health
+  hence health 10.10.0.2:8090
+
+Without an address it asks the replica that runs in the same container, wherever that listens: as the first
+process, or as the only one. If there is none or there are several, it asks at SOCKET_ADDRESS.";
 
 const UP_EXAMPLES: &str = "\
 Examples:
@@ -112,9 +121,12 @@ pub(crate) struct UpArgs {
 /// `hence health`.
 #[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
-    /// The replica: HOST:PORT, or http://HOST:PORT
-    #[arg(value_name = "ADDRESS", env = "SOCKET_ADDRESS")]
-    pub(crate) address: String,
+    /// The replica: HOST:PORT, or http://HOST:PORT [default: the one that runs beside this command]
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: Option<String>,
+    /// The replica to ask where none or several run here
+    #[arg(long = "socket-address", env = "SOCKET_ADDRESS", value_name = "ADDRESS", hide = true)]
+    pub(crate) named: Option<String>,
 }
 
 /// How to log.

@@ -2,21 +2,71 @@
 
 use super::CommandFailure;
 use super::args::HealthArgs;
+use super::own::{self, Own};
 use crate::output;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// A replica that takes longer is not healthy.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+const NAME_ONE: &str = "name the one to ask, as in: hence health 127.0.0.1:8090";
+
 /// Asks, and says so on standard output.
 ///
 /// # Errors
-/// Where the replica does not answer in time, or not with 200.
+/// Where a replica does not answer in time, or not with 200; and where it is not clear which is meant.
 pub(super) fn run(args: &HealthArgs) -> Result<(), CommandFailure> {
-    let target = target(&args.address);
-    match ask(&target) {
+    let deadline = Instant::now() + PATIENCE;
+    if let Some(address) = &args.address {
+        return ask_at(&target(address), deadline);
+    }
+    let named = args.named.as_deref().map(target);
+    match (own::find().as_slice(), named) {
+        ([own], _) => ask_own(own, deadline),
+        // Which of them, or one that runs elsewhere, is for the environment to say.
+        (_, Some(named)) => ask_at(&named, deadline),
+        ([], None) => Err(CommandFailure::usage(format!("no replica runs beside this command; {NAME_ONE}"))),
+        (several, None) => {
+            let listed: Vec<String> = several.iter().map(show).collect();
+            Err(CommandFailure::usage(format!("several replicas run here ({}); {NAME_ONE}", listed.join("; "))))
+        }
+    }
+}
+
+fn show(own: &Own) -> String {
+    let at: Vec<String> = own.listens.iter().map(SocketAddr::to_string).collect();
+    format!("process {} at {}", own.process, if at.is_empty() { "no address".into() } else { at.join(", ") })
+}
+
+/// A process is healthy when all that it listens at answers.
+fn ask_own(own: &Own, deadline: Instant) -> Result<(), CommandFailure> {
+    if own.listens.is_empty() {
+        return Err(CommandFailure::running(format!("process {} does not listen", own.process)));
+    }
+    own.listens.iter().try_for_each(|&at| ask_at(&reachable(at).to_string(), deadline))
+}
+
+/// Where to reach what listens there.
+fn reachable(at: SocketAddr) -> SocketAddr {
+    match at {
+        // Takes IPv4 in, too; that a kernel may have without IPv6 on its loopback.
+        SocketAddr::V6(any) if any.ip().is_unspecified() && !has_ipv6_loopback() => {
+            (Ipv4Addr::LOCALHOST, at.port()).into()
+        }
+        SocketAddr::V6(any) if any.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, at.port()).into(),
+        SocketAddr::V4(any) if any.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, at.port()).into(),
+        exact @ (SocketAddr::V4(_) | SocketAddr::V6(_)) => exact,
+    }
+}
+
+fn has_ipv6_loopback() -> bool {
+    std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+fn ask_at(target: &str, deadline: Instant) -> Result<(), CommandFailure> {
+    match ask(target, deadline) {
         Ok(status) if status == "200" => {
             output::say(format!("{target} is healthy\n"));
             Ok(())
@@ -35,8 +85,7 @@ fn target(text: &str) -> String {
     if has_port { authority.to_owned() } else { format!("{authority}:80") }
 }
 
-fn ask(target: &str) -> io::Result<String> {
-    let deadline = Instant::now() + PATIENCE;
+fn ask(target: &str, deadline: Instant) -> io::Result<String> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in target.to_socket_addrs()? {
         let answer =
@@ -104,6 +153,10 @@ mod tests {
             thread::sleep(PATIENCE * 2);
         });
         address
+    }
+
+    fn ask(target: &str) -> io::Result<String> {
+        super::ask(target, Instant::now() + PATIENCE)
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod args;
 mod health;
+mod own;
 mod serve;
 mod up;
 
