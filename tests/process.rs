@@ -59,6 +59,8 @@ mod proxies;
 mod replicas;
 #[path = "process/slow_clients.rs"]
 mod slow_clients;
+#[path = "process/slow_links.rs"]
+mod slow_links;
 #[path = "process/starvation.rs"]
 mod starvation;
 #[path = "process/tables.rs"]
@@ -116,6 +118,9 @@ const TESTS: &[Test] = &[
     Test::new("cut_then_prefer_wait", Pace::Timed, Needs::PacketFilter, cuts::prefer_wait),
     Test::new("half_closed_clients_are_answered", Pace::Timed, Needs::PacketFilter, leavers::half_closed),
     Test::new("leavers_free_their_places", Pace::Timed, Needs::Nothing, leavers::gone),
+    Test::new("slow_links_large_values", Pace::Timed, Needs::PacketFilter, slow_links::large_values),
+    Test::new("slow_links_slowest", Pace::Timed, Needs::PacketFilter, slow_links::slowest),
+    Test::new("slow_links_overload", Pace::Timed, Needs::PacketFilter, slow_links::overload),
     Test::new("budget_first_data", Pace::Timed, Needs::Nothing, budgets::first_data),
     Test::new("budget_visible", Pace::Timed, Needs::Nothing, budgets::visible),
     Test::new("budget_killed_and_restarted", Pace::Timed, Needs::Nothing, budgets::killed_and_restarted),

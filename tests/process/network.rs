@@ -124,6 +124,39 @@ pub(crate) fn heal(ip: &str) {
     nft(&format!("delete chain inet cut {}\n", chain(ip)));
 }
 
+/// Limits what reaches each of these addresses from other replicas to so many Mbit/s, as a network card does: packets of
+/// 1,500 bytes, queued. The test's own client is not slowed down.
+pub(crate) fn slow(ips: &[String], megabits: u32) {
+    let rate = format!("{megabits}mbit");
+    let mut words = vec!["ip link set lo mtu 1500".to_owned()];
+    // What was set up before goes, if anything was.
+    _ = Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]).stderr(Stdio::null()).status();
+    words.push("tc qdisc add dev lo root handle 1: htb".into());
+    words.push("tc class replace dev lo parent 1: classid 1:99 htb rate 10gbit quantum 60000".into());
+    let filter = "tc filter add dev lo parent 1: protocol ip prio";
+    words.push(format!("{filter} 1 u32 match ip src 127.0.0.1/32 flowid 1:99"));
+    for (class, ip) in (1..).zip(ips) {
+        words.push(format!("tc class replace dev lo parent 1: classid 1:{class} htb rate {rate} quantum 3000"));
+        words.push(format!("{filter} 2 u32 match ip dst {ip}/32 flowid 1:{class}"));
+    }
+    for line in words {
+        let mut words = line.split(' ');
+        run(words.next().unwrap_or_default(), &words.collect::<Vec<_>>());
+    }
+}
+
+/// Bytes that were sent to the addresses given to [`slow`], headers included, in their order.
+pub(crate) fn sent(count: usize) -> Vec<u64> {
+    let output = Command::new("tc").args(["-s", "class", "show", "dev", "lo"]).output().expect("tc was probed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let of = |class: usize| {
+        let mut lines = text.lines().skip_while(|line| !line.starts_with(&format!("class htb 1:{class} ")));
+        let line = lines.find(|line| line.trim_start().starts_with("Sent ")).expect("the class is there");
+        line.split_whitespace().nth(1).and_then(|bytes| bytes.parse().ok()).expect("a count")
+    };
+    (1..=count).map(of).collect()
+}
+
 fn chain(ip: &str) -> String {
     format!("of_{}", ip.replace('.', "_"))
 }

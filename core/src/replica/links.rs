@@ -218,6 +218,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_arrival(&mut self, id: PeerId, sequence: u64, departed: Option<Time>) {
         let (now, limits) = (self.now.monotonic, self.stream_limits());
         let peer = &mut self.peers[id.0];
+        peer.unfinished = None;
         let opens = core::mem::take(&mut peer.link.silent);
         let arrival = Arrival { sequence, departed, opens };
         if peer.stream.arrive(now, arrival, &peer.offsets, &self.stalls, limits) {
@@ -233,6 +234,9 @@ impl<R: Rules> Replica<R> {
         if peer.link.established {
             peer.detector.hear(now);
             peer.stream.progress(now, limits);
+            // Until it is whole it may be a push, and then it fills a gap.
+            peer.inbound.advanced = Some(now);
+            peer.unfinished = Some(now);
             self.pull_moves(id);
         } else {
             peer.connected = true;

@@ -43,6 +43,8 @@ pub(super) struct Peer {
     pub(super) next_hello: Time,
     /// When it was last told that it speaks under other numbers than those that hold here.
     pub(super) contradicted_at: Time,
+    /// When bytes of a message arrived that is not whole yet, if nothing whole has arrived since.
+    pub(super) unfinished: Option<Time>,
     /// It accepted a connection since the last hello.
     pub(super) connected: bool,
     /// Its wall clock and ours at the same moment, when it last told.
@@ -60,6 +62,8 @@ pub(super) struct Peer {
     pub(super) pulled_at: Time,
     /// How many pulls from it ran out of time one after another: the next one has more patience.
     pub(super) pulls_late: u32,
+    /// The last pull from it that was given up because it took too long, while its operations are still welcome.
+    pub(super) overdue: Option<u64>,
     /// Interruptions of its link since a pull from it last came to its end.
     pub(super) postponed: u8,
     /// What it covered when a link first led to it, or when it became ready: so much has to be here before it counts as met.
@@ -104,7 +108,7 @@ pub(super) struct Inbound {
     /// How many since the last status, and their bytes.
     pub(super) unacknowledged: u64,
     pub(super) unacknowledged_bytes: usize,
-    /// When one of them last was the next of its origin.
+    /// When one of them last was the next of its origin, or bytes of one that may be arrived.
     pub(super) advanced: Option<Time>,
 }
 
@@ -212,6 +216,7 @@ impl Peer {
             searched_since: now,
             next_hello: now,
             contradicted_at: Time::default(),
+            unfinished: None,
             connected: false,
             walls: None,
             view_hash: None,
@@ -223,6 +228,7 @@ impl Peer {
             served: 0,
             pulled_at: Time::default(),
             pulls_late: 0,
+            overdue: None,
             postponed: 0,
             goal: None,
             met: false,
@@ -240,6 +246,8 @@ impl Peer {
     /// Forgets everything that belongs to the link, not to the peer.
     pub(super) fn close(&mut self) {
         self.link = Link::default();
+        self.unfinished = None;
+        self.overdue = None;
         self.view_hash = None;
         self.leaving = false;
         self.next_status = Time::NEVER;

@@ -175,6 +175,8 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
         let peer = self.peer(id);
         peer.postponed = peer.postponed.saturating_add(1);
+        // Its answer may have been made during the interruption.
+        peer.overdue = None;
         if self.pull.as_ref().is_some_and(|pull| pull.peer == id && pull.patient)
             && self.rules.interruptions_postpone_repair()
         {
@@ -203,10 +205,13 @@ impl<R: Rules> Replica<R> {
         self.now.monotonic < unkept.until && counter <= self.covered.counter_in(&unkept.claimed, life)
     }
 
-    /// Of the linked peers that fit, the one whose turn is the longest ago.
+    /// Of the linked peers that fit, the one whose turn is the longest ago. A peer in the middle of a large message comes
+    /// last: what it supplies would wait behind that.
     pub(super) fn turn(&self, fits: impl Fn(PeerId) -> bool) -> Option<PeerId> {
         let linked = self.peer_ids().filter(|id| self.peers[id.0].link.established);
-        linked.filter(|&id| fits(id)).min_by_key(|id| self.peers[id.0].pulled_at)
+        let silence = self.stream_limits().silence;
+        let is_busy = |peer: &Peer| peer.unfinished.is_some_and(|at| self.now.monotonic.since(at) <= silence);
+        linked.filter(|&id| fits(id)).min_by_key(|id| (is_busy(&self.peers[id.0]), self.peers[id.0].pulled_at))
     }
 
     pub(super) fn begin_pull(&mut self, id: PeerId, patient: bool) {
@@ -283,8 +288,10 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn fail_late_pull(&mut self) {
         if let Some(late) = self.pull.as_ref().filter(|pull| pull.deadline <= self.now.monotonic) {
-            let (id, unheard) = (late.peer, late.frame == 0);
-            self.peer(id).pulls_late += 1;
+            let (id, name, unheard) = (late.peer, late.id, late.frame == 0);
+            let peer = self.peer(id);
+            peer.pulls_late += 1;
+            peer.overdue = Some(name);
             if unheard {
                 self.next_pull = self.next_pull.saturating_add(NAMES_SKIPPED);
             }
@@ -311,6 +318,10 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_supply(&mut self, id: PeerId, supply: Supply) {
+        let present = self.pull.as_ref().is_some_and(|pull| pull.peer == id && pull.id == supply.id);
+        if !present && self.peers[id.0].overdue == Some(supply.id) {
+            return self.take_in_overdue(id, &supply.content);
+        }
         let Some(pull) = &mut self.pull else { return self.drop_from(id, DropReason::OtherPull) };
         if (pull.peer != id || pull.id != supply.id) && self.rules.only_present_pull() {
             return self.drop_from(id, DropReason::OtherPull);
@@ -407,6 +418,23 @@ impl<R: Rules> Replica<R> {
             self.apply_foreign(op);
         }
         true
+    }
+
+    /// Operations of a pull that was given up because it took too long: what came at last need not come again. Each is
+    /// applied when its turn has come, whatever was lost between.
+    fn take_in_overdue(&mut self, id: PeerId, content: &Content) {
+        let usable = self.wanted && items(content) <= super::WORK_MAX as usize;
+        let Content::Ops(ops) = content else { return self.drop_from(id, DropReason::OtherPull) };
+        if !usable {
+            return self.drop_from(id, DropReason::OtherPull);
+        }
+        for op in ops {
+            let of_me = if op.dot.incarnation == self.me { op.dot.counter } else { op.deps.counter(self.me) };
+            if self.is_ours(of_me) && !self.covered.covers(op.dot) && self.rules.may_apply(&self.covered, op) {
+                self.apply_foreign(op);
+            }
+        }
+        self.progress();
     }
 
     fn put_aside(&mut self, shown: Shown) {

@@ -19,6 +19,7 @@
 mod incoming;
 mod listener;
 mod outgoing;
+mod pace;
 mod settings;
 #[cfg(test)]
 mod tests;

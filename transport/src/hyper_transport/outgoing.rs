@@ -3,6 +3,7 @@
 //! Invariant kept here: a peer's queue and the task that empties it belong together. A new link ends the task
 //! and drops the queue in one step, so nothing said before an opening message is written after it.
 
+use super::pace::Pace;
 use super::{Counted, Inner, LINK_PATH, PROTOCOL};
 use crate::Incoming;
 use crate::codec::{FrameWriter, Pending};
@@ -199,13 +200,14 @@ async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::conve
     peer.state.borrow_mut().dialling = false;
     let _open = Counted::new(inner, |counters| &mut counters.connections_out);
     tracing::debug!(peer = %peer.address, "connected to peer");
-    let mut chunk = Vec::new();
+    let (mut chunk, mut pace) = (Vec::new(), Pace::default());
+    Pace::prepare(&stream);
     loop {
         while !peer.take(&mut chunk) {
             wait_for_more(&mut stream, peer).await?;
         }
         let crowded = peer.state.borrow().writing.messages >= CROWD;
-        write(inner, peer, &mut stream, &chunk).await?;
+        write(inner, peer, (&mut stream, &mut pace), &chunk).await?;
         if chunk.capacity() > KEPT_BYTES_MAX {
             chunk = Vec::new();
         }
@@ -230,14 +232,21 @@ async fn wait_for_more(stream: &mut TcpStream, peer: &Peer) -> Result<(), Ended>
     }
 }
 
-async fn write(inner: &Inner, peer: &Peer, stream: &mut TcpStream, chunk: &[u8]) -> Result<(), Ended> {
+async fn write(
+    inner: &Inner,
+    peer: &Peer,
+    (stream, pace): (&mut TcpStream, &mut Pace),
+    chunk: &[u8],
+) -> Result<(), Ended> {
     let mut left = chunk;
     while !left.is_empty() {
-        let written = timeout(inner.settings.write_timeout, stream.write(left)).await;
+        let begun = Instant::now();
+        let written = timeout(inner.settings.write_timeout, stream.write(pace.slice(left))).await;
         let count = written.map_err(|_| Ended::Stalled)?.map_err(Ended::Broken)?;
         if count == 0 {
             return Err(Ended::Closed);
         }
+        pace.wrote(stream, count, begun.elapsed());
         left = &left[count..];
         peer.state.borrow_mut().writing_bytes = left.len();
         inner.count(|counters| counters.bytes_out += count as u64);

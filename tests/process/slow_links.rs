@@ -1,0 +1,108 @@
+//! Links that are slow instead of cut: what is on its way arrives once, in about the time that the link takes for it.
+
+use crate::client;
+use crate::cluster::Cluster;
+use crate::network::{sent, slow};
+use crate::replicas::Replicas;
+use std::time::{Duration, Instant};
+
+/// What a link carries at most in one piece before something small has its turn.
+const PIECE: u64 = 64 << 10;
+
+/// Values of a megabyte and of eight, over links of 8 and 100 Mbit/s.
+pub(crate) fn large_values() {
+    for (megabits, bytes) in [(100, 7_900_000), (8, 1_000_000), (8, 7_900_000)] {
+        one_value(megabits, bytes);
+    }
+}
+
+/// The slowest link, which takes a minute for the largest value.
+pub(crate) fn slowest() {
+    one_value(1, 1_000_000);
+    one_value(1, 7_900_000);
+}
+
+fn one_value(megabits: u32, bytes: u64) {
+    let cluster = Cluster::running(&format!("slow_{megabits}_{bytes}"), 3);
+    let ips: Vec<String> = (0..3).map(|at| cluster.ip(at)).collect();
+    slow(&ips, megabits);
+    let on_the_link = |bytes: u64| Duration::from_secs_f64(bytes as f64 * 8.0 / (f64::from(megabits) * 1e6));
+    let limit = on_the_link(bytes).mul_f64(1.3) + Duration::from_secs(1);
+    // Where a piece takes half a second, what waits behind one is late, and comes by repair.
+    let repair = if megabits < 8 { Duration::from_millis(5_000) } else { Duration::ZERO };
+    let small_limit = on_the_link(PIECE) + Duration::from_secs(1) + repair;
+    let changes = |at: usize| cluster.metric(at, "hence_suspicions_total");
+    let (before, suspected): (Vec<u64>, u64) = (sent(3), (0..3).map(changes).sum());
+
+    let value = format!("\"{}\"", "x".repeat(bytes as usize - 2));
+    let token = cluster.put(0, "large", &value, None, 201).token();
+    let start = Instant::now();
+    let mut seen = [None; 3];
+    let mut small_slowest = Duration::ZERO;
+    let mut round = 0;
+    while seen[1].is_none() || seen[2].is_none() {
+        assert!(start.elapsed() < limit, "{bytes} bytes at {megabits} Mbit/s: seen {seen:?} after {limit:?}");
+        // A small write of another origin, over the link that is busy, and one towards the writer.
+        for (from, to) in [(2, 1), (1, 0)] {
+            let key = format!("small{round}");
+            let small = cluster.put(from, &key, "1", None, if from == 2 { 201 } else { 200 });
+            let took = cluster.await_value(to, &key, Some(&small.token()), "1", Duration::from_secs(60));
+            small_slowest = small_slowest.max(took);
+        }
+        round += 1;
+        for at in [1, 2] {
+            let there = || client::get(&cluster.address(at), "large", Some(&token)).status == 200;
+            if seen[at].is_none() && there() {
+                seen[at] = Some(start.elapsed());
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let bytes_sent: Vec<f64> = sent(3).iter().zip(&before).map(|(now, then)| (now - then) as f64).collect();
+    let times = bytes_sent[1].max(bytes_sent[2]) / bytes as f64;
+    println!(
+        "note: {bytes} bytes at {megabits} Mbit/s: seen after {:?} and {:?} (the link takes {:?}); {times:.2} times the \
+         bytes; small writes meanwhile within {small_slowest:?}",
+        seen[1].unwrap_or_default(),
+        seen[2].unwrap_or_default(),
+        on_the_link(bytes),
+    );
+    assert!(times <= 1.2, "{times} times the bytes");
+    assert!(small_slowest <= small_limit, "a small write took {small_slowest:?}");
+    assert_eq!((0..3).map(changes).sum::<u64>(), suspected, "nobody fell silent");
+}
+
+/// More than a link carries for some seconds, then a third of what it carries: the backlog goes away at the link's pace.
+pub(crate) fn overload() {
+    const LINK: u64 = 1_000_000;
+    const VALUE: u64 = 32_000;
+    let cluster = Cluster::running("slow_overload", 3);
+    let ips: Vec<String> = (0..3).map(|at| cluster.ip(at)).collect();
+    slow(&ips, 8);
+    let value = format!("\"{}\"", "x".repeat(VALUE as usize - 2));
+    let start = Instant::now();
+    let (mut written, mut token) = (0_u64, None);
+    let mut write = |rate: u64, until: Duration, written: &mut u64| {
+        while start.elapsed() < until {
+            let begun = Instant::now();
+            let answer = client::put(&cluster.address(0), &format!("k{}", *written % 50), &value, token.as_deref());
+            assert!(answer.status == 200 || answer.status == 201, "{answer:?}");
+            token = Some(answer.token());
+            *written += 1;
+            let pause = Duration::from_secs_f64(VALUE as f64 / rate as f64);
+            std::thread::sleep(pause.saturating_sub(begun.elapsed()));
+        }
+    };
+    let applied = || cluster.metric(1, "hence_ops_applied_total");
+    write(3 * LINK + LINK / 5, Duration::from_secs(8), &mut written);
+    let (mut then, mut lowest) = ((start.elapsed(), applied()), f64::MAX);
+    for seconds in 9..16 {
+        write(LINK / 3, Duration::from_secs(seconds), &mut written);
+        let now = (start.elapsed(), applied());
+        let rate = (now.1 - then.1) as f64 * VALUE as f64 / (now.0 - then.0).as_secs_f64() / LINK as f64;
+        println!("note: second {seconds}: {rate:.2} of the link, {} operations behind", written.saturating_sub(now.1));
+        lowest = if now.1 < written { lowest.min(rate) } else { lowest };
+        then = now;
+    }
+    assert!(lowest >= 0.7, "the backlog goes at {lowest:.2} of the link's rate");
+}
