@@ -345,7 +345,10 @@ impl<R: Rules> Replica<R> {
         let peer = &self.peers[id.0];
         let since = if peer.suspected { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };
         let over = || self.now.monotonic.since(since) >= self.config.removed_patience;
-        !peer.wanted && (self.view.life(&peer.address).is_none() || over())
+        // A replica that has met no other may be the one that is missed, and what it holds would stay with it.
+        let met = || self.peers.iter().any(|peer| peer.incarnation.is_some());
+        let unknown = self.view.life(&peer.address).is_none() && met();
+        !peer.wanted && (unknown || over())
     }
 
     pub(super) fn rebirth_timeout(&self) -> Time {
