@@ -98,19 +98,22 @@ fn ended(cluster: &mut Cluster, victim: usize, kill: bool, token: &mut Option<St
 /// After `docker network disconnect` and `connect` a replica answers from its own past for 1.5 s, and has caught up by 5 s.
 pub(crate) fn disconnection() {
     let cluster = Cluster::running("disconnection");
-    for (run, millis) in [1_000, 1_300, 6_000, 1_300, 12_000].into_iter().enumerate() {
-        timed(&format!("{millis} ms"), || disconnected(&cluster, run % 3, &format!("k{run}"), millis));
+    // How long it lasts, and how long before its end the write is made that the replica misses.
+    let early = u64::MAX;
+    let runs = [(1_000, early), (1_300, 0), (1_300, 100), (6_000, 20), (1_300, 400), (1_300, 600), (12_000, early)];
+    for (run, (millis, before)) in runs.into_iter().enumerate() {
+        timed(&format!("{millis} ms"), || disconnected(&cluster, run % 3, &format!("k{run}"), (millis, before)));
     }
 }
 
-fn disconnected(cluster: &Cluster, victim: usize, key: &str, millis: u64) {
+fn disconnected(cluster: &Cluster, victim: usize, key: &str, (millis, before): (u64, u64)) {
     let other = (victim + 1) % 3;
     let old = client::put(&cluster.address(other), key, "\"old\"", None).token();
     cluster.await_value(victim, key, Some(&old), "\"old\"", VISIBLE);
     cluster.disconnect(victim);
     let begun = Instant::now();
+    std::thread::sleep(Duration::from_millis(millis.saturating_sub(before)).saturating_sub(begun.elapsed()));
     let new = cluster.put(other, key, "\"new\"", Some(&old), 200).token();
-    cluster.await_value((victim + 2) % 3, key, Some(&new), "\"new\"", VISIBLE);
     std::thread::sleep(Duration::from_millis(millis).saturating_sub(begun.elapsed()));
     cluster.connect(victim);
     let healed = Instant::now();
@@ -121,7 +124,10 @@ fn disconnected(cluster: &Cluster, victim: usize, key: &str, millis: u64) {
     cluster.await_value(victim, key, Some(&new), "\"new\"", BACK.saturating_sub(healed.elapsed()));
     let caught_up = healed.elapsed();
     cluster.await_settled(&[0, 1, 2], BACK.saturating_sub(caught_up));
-    note!("disconnected for {millis} ms: caught up {caught_up:?}, in all views {:?}", healed.elapsed());
+    note!(
+        "disconnected for {millis} ms, written {before} ms before its end: caught up {caught_up:?}, in all views {:?}",
+        healed.elapsed()
+    );
 }
 
 /// Two of three disconnected: the third takes writes at once, and everything is everywhere when they are back.
