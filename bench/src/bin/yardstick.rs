@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use clap::Parser;
 use hence_core::{ClusterTag, Dot, Incarnation, Key, Token, Value, VersionVector};
-use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, VARY};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
@@ -230,6 +230,8 @@ fn json(status: StatusCode, body: Bytes, token: &str, dot: Dot) -> Response<Full
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("causal-metadata", text(token.to_owned()));
     headers.insert(ETAG, text(format!("\"{dot}\"")));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("causal-metadata, prefer"));
     response
 }
 
