@@ -64,13 +64,31 @@ pub enum Note {
         client: usize,
         /// To which replica.
         replica: usize,
+        /// The request's number in the run.
+        request: usize,
         /// What.
         what: String,
     },
-    /// A client got its answer.
+    /// A replica was handed a client's request.
+    Takes {
+        /// Which client.
+        client: usize,
+        /// The request's number in the run.
+        request: usize,
+    },
+    /// A replica answered a client's request.
+    Replies {
+        /// Which client.
+        client: usize,
+        /// The request's number in the run.
+        request: usize,
+    },
+    /// A client got its answer, or lost its connection.
     Answered {
         /// Which client.
         client: usize,
+        /// The request's number in the run.
+        request: usize,
         /// What.
         what: String,
     },
@@ -100,7 +118,9 @@ impl Note {
             Self::Applied { dot, own: false } => format!("applies {dot}"),
             Self::Event(event) => format!("{event:?}"),
             Self::Asked { client, what, .. } => format!("c{client} asks {what}"),
-            Self::Answered { client, what } => format!("c{client} gets {what}"),
+            Self::Takes { client, request } => format!("takes request {request} of c{client}"),
+            Self::Replies { client, request } => format!("answers request {request} of c{client}"),
+            Self::Answered { client, what, .. } => format!("c{client} gets {what}"),
             Self::Strikes { fault } => format!("fault{} strikes: {:?}", fault.id, fault.kind),
             Self::Ends { fault } => format!("fault{} ends: {:?}", fault.id, fault.kind),
         }
@@ -108,6 +128,23 @@ impl Note {
 
     const fn is_idle(&self) -> bool {
         matches!(self, Self::Sent { idle: true, .. } | Self::Received { idle: true, .. })
+    }
+
+    /// Whose request it is about, and which.
+    const fn request(&self) -> Option<(usize, usize)> {
+        match *self {
+            Self::Asked { client, request, .. }
+            | Self::Takes { client, request }
+            | Self::Replies { client, request }
+            | Self::Answered { client, request, .. } => Some((client, request)),
+            Self::Started { .. }
+            | Self::Sent { .. }
+            | Self::Received { .. }
+            | Self::Applied { .. }
+            | Self::Event(_)
+            | Self::Strikes { .. }
+            | Self::Ends { .. } => None,
+        }
     }
 
     const fn kind(&self) -> &'static str {
@@ -119,6 +156,8 @@ impl Note {
             Self::Applied { .. } => "applied",
             Self::Event(_) => "event",
             Self::Asked { .. } => "asked",
+            Self::Takes { .. } => "takes",
+            Self::Replies { .. } => "replies",
             Self::Answered { .. } => "answered",
             Self::Strikes { .. } => "strikes",
             Self::Ends { .. } => "ends",
@@ -183,7 +222,9 @@ impl TextTrace {
 impl Observer for TextTrace {
     fn note(&mut self, at: u64, replica: Option<usize>, note: Note) {
         self.names.learn(replica, &note);
-        if note.is_idle() && !self.idle {
+        // The client's own lines tell of its requests.
+        let is_told = matches!(note, Note::Takes { .. } | Note::Replies { .. });
+        if note.is_idle() && !self.idle || is_told {
             return;
         }
         let who = replica.map_or(' ', Plan::name);
@@ -219,16 +260,33 @@ impl Observer for JsonLines {
         if let Note::Received { id, from, name, .. } = &note {
             line["message"] = serde_json::json!({ "id": id, "from": Plan::name(*from).to_string(), "name": name });
         }
+        if let Some((client, request)) = note.request() {
+            line["request"] = serde_json::json!({ "id": request, "client": client });
+        }
+        if let Note::Asked { replica, .. } = &note {
+            line["request"]["to"] = Plan::name(*replica).to_string().into();
+        }
         _ = writeln!(self.sink.borrow_mut(), "{line}");
     }
+}
+
+/// A vector clock over hosts.
+type HostClock = BTreeMap<String, u64>;
+
+/// What leaves one host and comes in at another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Carrier {
+    Message(u64),
+    Request(usize),
+    Reply(usize),
 }
 
 /// A log that ShiViz draws: each event with a vector clock over hosts, which are replicas and clients.
 #[derive(Debug)]
 pub struct ShiViz {
     sink: Sink,
-    clocks: BTreeMap<String, BTreeMap<String, u64>>,
-    sent: BTreeMap<u64, BTreeMap<String, u64>>,
+    clocks: BTreeMap<String, HostClock>,
+    sent: BTreeMap<Carrier, HostClock>,
 }
 
 impl ShiViz {
@@ -252,18 +310,51 @@ impl Observer for ShiViz {
             return;
         }
         let clock = self.clocks.entry(host.clone()).or_default();
-        if let Note::Received { id, .. } = &note {
-            for (other, &count) in self.sent.get(id).into_iter().flatten() {
+        if let Some(carrier) = comes_in(&note) {
+            for (other, &count) in self.sent.get(&carrier).into_iter().flatten() {
                 let known = clock.entry(other.clone()).or_default();
                 *known = (*known).max(count);
             }
         }
         *clock.entry(host.clone()).or_default() += 1;
-        if let Note::Sent { id, .. } = &note {
-            self.sent.insert(*id, clock.clone());
+        if let Some(carrier) = leaves(&note) {
+            self.sent.insert(carrier, clock.clone());
         }
         let clock = serde_json::to_string(clock).unwrap_or_default();
         let (seconds, micros) = (at / 1_000_000, at % 1_000_000);
         _ = writeln!(self.sink.borrow_mut(), "{seconds}.{micros:06} {}\n{host} {clock}", note.text());
+    }
+}
+
+const fn comes_in(note: &Note) -> Option<Carrier> {
+    match *note {
+        Note::Received { id, .. } => Some(Carrier::Message(id)),
+        Note::Takes { request, .. } => Some(Carrier::Request(request)),
+        // Nothing was sent of an answer that never came.
+        Note::Answered { request, .. } => Some(Carrier::Reply(request)),
+        Note::Started { .. }
+        | Note::Sent { .. }
+        | Note::Applied { .. }
+        | Note::Event(_)
+        | Note::Asked { .. }
+        | Note::Replies { .. }
+        | Note::Strikes { .. }
+        | Note::Ends { .. } => None,
+    }
+}
+
+const fn leaves(note: &Note) -> Option<Carrier> {
+    match *note {
+        Note::Sent { id, .. } => Some(Carrier::Message(id)),
+        Note::Asked { request, .. } => Some(Carrier::Request(request)),
+        Note::Replies { request, .. } => Some(Carrier::Reply(request)),
+        Note::Started { .. }
+        | Note::Received { .. }
+        | Note::Applied { .. }
+        | Note::Event(_)
+        | Note::Takes { .. }
+        | Note::Answered { .. }
+        | Note::Strikes { .. }
+        | Note::Ends { .. } => None,
     }
 }

@@ -95,12 +95,14 @@ impl Observer for Narrator {
                 | Event::RoundEnded { .. }
                 | Event::Dropped { .. }),
             ) => format!("{event:?}"),
-            Note::Answered { client, what } => format!("c{client}: {}", plain(&what)),
+            Note::Answered { client, what, .. } => format!("c{client}: {}", plain(&what)),
             Note::Sent { .. }
             | Note::Stream { .. }
             | Note::Received { .. }
             | Note::Event(_)
             | Note::Asked { .. }
+            | Note::Takes { .. }
+            | Note::Replies { .. }
             | Note::Strikes { .. }
             | Note::Ends { .. } => return,
         };

@@ -86,6 +86,32 @@ fn shiviz_clocks_rise_by_one() {
     assert_eq!(lines.len(), operations.len() * 2);
 }
 
+/// Two clients are two hosts, whatever they are called.
+#[test]
+fn shiviz_hosts_are_told_apart() {
+    let names = ["a b", "a_b", "a\tb", "a%20b", "a\u{a0}b", "a\u{feff}b", "a\r\nb", "%", "", "a", "s0", "a\u{2028}b"];
+    let put = |(at, name): (usize, &&str)| {
+        let mut put = Operation::new(at as u64, name, Action::Put, "x");
+        (put.value, put.status) = (Some(format!("\"{at}\\r\u{2028}\"")), 201);
+        put
+    };
+    let operations: Vec<Operation> = names.iter().enumerate().map(put).collect();
+    let log = exported(&History::of(&operations).expect("a history"), Format::ShiViz);
+    let lines: Vec<&str> = log.split('\n').skip(2).filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), 2 * names.len(), "{lines:?}");
+    // As a browser sees it: the pattern's parts are one line and one word.
+    let is_space = |letter: char| letter.is_whitespace() || letter == '\u{feff}';
+    let hosts: std::collections::BTreeSet<&str> =
+        lines.chunks(2).map(|pair| pair[1].split_once(" {").expect("a host and its clock").0).collect();
+    assert_eq!(hosts.len(), names.len(), "{hosts:?}");
+    assert!(hosts.iter().all(|host| !host.is_empty() && !host.chars().any(is_space)), "{hosts:?}");
+    assert!(!log.contains(['\r', '\u{2028}', '\u{2029}']), "{log:?}");
+    for pair in lines.chunks(2) {
+        let (host, clock) = pair[1].split_once(' ').expect("a host and its clock");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(clock).expect("JSON")[host], 1, "{pair:?}");
+    }
+}
+
 #[test]
 fn foreign_histories_are_read() {
     let jepsen = "{:type :invoke, :f :write, :value [:x 1], :process 0, :time 1, :index 0}

@@ -114,7 +114,8 @@ pub fn read_as(input: impl BufRead, reading: &Reading) -> Result<History, ReadEr
     }?;
     // A verdict on nothing would sound like one on what was meant.
     if history.is_empty() {
-        let why: Vec<&str> = history.warnings.iter().map(String::as_str).collect();
+        let notes = (history.notes > 0).then(|| format!("{} lines are notes", history.notes));
+        let why: Vec<String> = notes.into_iter().chain(history.warnings).collect();
         return Err(at_first(format!("no operation is in this file; {}", why.join("; "))));
     }
     Ok(history)

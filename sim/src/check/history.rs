@@ -41,6 +41,8 @@ pub struct History {
     pub truncated: bool,
     /// What the reader has to say.
     pub warnings: Vec<String>,
+    /// Remarks of the recorder among the lines.
+    pub notes: u64,
     pub(crate) client: Vec<u32>,
     pub(crate) replica: Vec<u32>,
     pub(crate) key: Vec<u32>,

@@ -132,12 +132,11 @@ struct Line<'a> {
 pub fn read(input: impl Read) -> Result<History, ReadError> {
     let mut lines = Lines::new(input);
     let mut history = History::default();
-    let mut notes = 0_u64;
     let mut open = Open::default();
     while lines.advance()? {
         let parsed = serde_json::from_slice::<Line<'_>>(lines.text());
         match parsed {
-            Ok(line) if line.note.is_some() && line.op.is_none() => notes += 1,
+            Ok(line) if line.note.is_some() && line.op.is_none() => history.notes += 1,
             Ok(line) if line.outcome == Some(SENT) => open.note(lines.line, &line, lines.text())?,
             Ok(line) => {
                 line.id.map(|id| open.sent.remove(&id));
@@ -152,9 +151,6 @@ pub fn read(input: impl Read) -> Result<History, ReadError> {
         }
     }
     open.close(&mut history)?;
-    if notes > 0 {
-        history.warnings.push(format!("{notes} lines are notes and were not judged"));
-    }
     Ok(history)
 }
 

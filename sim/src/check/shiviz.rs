@@ -2,6 +2,8 @@
 //!
 //! A host's own entry starts at 1 and rises by one with each of its events, as ShiViz demands. A client that dropped
 //! its token keeps its place in its own line, so the picture shows a little more order than the tokens give.
+//!
+//! A host of ShiViz has no space in its name, so `%` and two digits stand for each byte of one that a client has.
 
 use super::history::{History, NONE};
 use super::plume::WriteError;
@@ -44,14 +46,36 @@ pub fn write(history: &History, output: &mut impl Write) -> Result<(), WriteErro
 }
 
 fn event(history: &History, node: Node, clock: &BTreeMap<u32, u64>, output: &mut impl Write) -> Result<(), WriteError> {
-    let host = |client: u32| {
-        let plain = history.clients.is_empty() || client == NONE;
-        let name = if plain { format!("s{client}") } else { history.clients.text(client).to_owned() };
-        name.replace(char::is_whitespace, "_")
+    let host = |client: u32| match client {
+        client if history.clients.is_empty() => format!("s{client}"),
+        NONE => "%%".into(),
+        client => host(history.clients.text(client)),
     };
     let clock: BTreeMap<String, u64> = clock.iter().map(|(&client, &count)| (host(client), count)).collect();
-    let text = super::prose::summary(history, node as usize).replace('\n', " ");
+    let text = super::prose::summary(history, node as usize).replace(ends_a_line, " ");
     let clock = serde_json::to_string(&clock).map_err(std::io::Error::from)?;
     writeln!(output, "{text}\n{} {clock}", host(history.client[node as usize]))?;
     Ok(())
+}
+
+/// A name that no other client's becomes, and that ShiViz takes as one word; not that of operations without a client.
+fn host(client: &str) -> String {
+    if client.is_empty() {
+        return "%".into();
+    }
+    let mut name = String::new();
+    for letter in client.chars() {
+        // Browsers count U+FEFF among the spaces, and Rust does not.
+        if letter.is_whitespace() || letter.is_control() || matches!(letter, '%' | '\u{feff}') {
+            letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| name.push_str(&format!("%{byte:02x}")));
+        } else {
+            name.push(letter);
+        }
+    }
+    name
+}
+
+/// What a pattern's dot does not match in a browser.
+const fn ends_a_line(letter: char) -> bool {
+    matches!(letter, '\n' | '\r' | '\u{2028}' | '\u{2029}')
 }

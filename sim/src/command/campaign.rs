@@ -7,11 +7,13 @@ use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, provenan
 use crate::Run;
 use hence_sim::adversity::Kind;
 use hence_sim::campaign::{Failure, Summary, campaign_telling};
+use hence_sim::check::history::{Action, Operation, Outcome};
 use hence_sim::check::json;
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::plan::Plan;
 use hence_sim::run::{self, Setting};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -110,12 +112,24 @@ fn write_history(plan: &Plan, setting: Setting, path: &Path) -> Result<(), Probl
     let at = |error: std::io::Error| Problem::of_file(path, &error);
     let verdict = run::run(plan, Setting { judged: true, ..setting });
     let none = "this run has no history: a memory image was copied, so one name has two writes; take another seed";
-    let judged = verdict.judged.ok_or_else(|| Problem::nothing(none.into()))?;
+    let mut history = verdict.judged.ok_or_else(|| Problem::nothing(none.into()))?.history;
+    if let Some(name) = named_twice(&history) {
+        say!("two writes have one name, {name}: the history names no versions, and is judged by values and tokens");
+        history.iter_mut().for_each(|operation| (operation.shown, operation.superseded) = (None, None));
+    }
     let mut output = Output::create(path)?;
-    judged.history.iter().try_for_each(|operation| json::write(operation, &mut output)).map_err(at)?;
+    history.iter().try_for_each(|operation| json::write(operation, &mut output)).map_err(at)?;
     output.finish()?;
-    say!("{} operations of clients: {}", judged.history.len(), path.display());
+    say!("{} operations of clients: {}", history.len(), path.display());
     Ok(())
+}
+
+/// A name that two writes got, as from a scheme with a number for each key: no names that a history can go by.
+fn named_twice(history: &[Operation]) -> Option<&str> {
+    let made = |operation: &'_ &Operation| operation.action == Action::Put && operation.outcome == Outcome::Ok;
+    let names = history.iter().filter(made).flat_map(|operation| operation.shown.iter().flatten());
+    let mut seen = BTreeSet::new();
+    names.map(String::as_str).find(|name| !seen.insert(*name))
 }
 
 fn setting(mutant: Option<&str>) -> Result<Setting, String> {

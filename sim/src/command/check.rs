@@ -89,7 +89,7 @@ pub(crate) fn check(asked: &Check) -> Done {
     let options = Options { program_order: asked.program_order, causal_only, ..Options::default() };
     let report = judge(&history, options).map_err(|error| at(error.to_string()))?;
     provenance::introduce();
-    print(&report, asked);
+    print(&report, history.notes, asked);
     if !report.is_broken() {
         return Ok(if is_exported { end(&report, asked) } else { End::Nothing });
     }
@@ -143,8 +143,9 @@ fn end(report: &Report, asked: &Check) -> End {
     if levels || finals { End::Nothing } else { End::Clean }
 }
 
-fn print(report: &Report, asked: &Check) {
-    say!("{} operations", report.operations);
+fn print(report: &Report, notes: u64, asked: &Check) {
+    let remarks = if notes > 0 { format!(", and {notes} notes of the recorder") } else { String::new() };
+    say!("{} operations{remarks}", report.operations);
     for warning in &report.warnings {
         say!("warning: {warning}");
     }

@@ -60,9 +60,9 @@ impl<S: Subject> World<S> {
             0 => format!("op{}", operation.id),
             again => format!("op{}.{again}", operation.id),
         });
-        self.note(None, || Note::Asked { client, replica, what: describe(&operation) });
         self.open -= 1;
         let number = self.send_request(Some((index, attempt)), Some(client), replica, request, asked, cause);
+        self.note(None, || Note::Asked { client, replica, request: number, what: describe(&operation) });
         if operation.patience > 0 {
             self.push(self.now + operation.patience, mix(cause, 3), Happening::Impatient { attempt: number });
         }
@@ -196,8 +196,8 @@ impl<S: Subject> World<S> {
             return self.nodes[replica].backlog.push(Happening::Arrive { attempt: number });
         }
         let attempt = &mut self.attempts[number];
-        attempt.stage = Stage::Arrived;
-        attempt.arrived_at = self.now;
+        (attempt.stage, attempt.arrived_at) = (Stage::Arrived, self.now);
+        let client = attempt.client;
         let Some(request) = attempt.request.take() else { return };
         let wait = if let Request::Data(request) = &request { request.wait.0 } else { 0 };
         let waits = wait > 0;
@@ -205,6 +205,7 @@ impl<S: Subject> World<S> {
             let node = &mut self.nodes[replica];
             node.waited_for = node.waited_for.max(self.now + wait / 20 * 21 + 2_000);
         }
+        client.inspect(|&client| self.note(Some(replica), || Note::Takes { client, request: number }));
         self.step(replica, Stimulus::Request { id: RequestId(number as u64), request }, cause);
         if !waits && self.attempts[number].stage == Stage::Arrived {
             self.judge.fail(Invariant::Liveness, "kept_waiting", Some(replica), || {
@@ -248,7 +249,7 @@ impl<S: Subject> World<S> {
         let cut = self.cut_at(replica);
         let attempt = &mut self.attempts[number];
         attempt.stage = Stage::Replied;
-        let late = attempt.arrived_at < self.now;
+        let (late, client) = (attempt.arrived_at < self.now, attempt.client);
         let unready = matches!(*reply, Reply::Refused(Refusal::NotReady));
         let cause = attempt.cause;
         let probe = self.nodes[replica].subject.as_ref().and_then(S::probe);
@@ -281,6 +282,7 @@ impl<S: Subject> World<S> {
         let delay =
             scale(self.source.words(mix(cause, Domain::Client as u64)).word(1), self.plan.network.client_delay_max + 1);
         self.attempts[number].reply = Some(reply);
+        client.inspect(|&client| self.note(Some(replica), || Note::Replies { client, request: number }));
         self.push(self.now + delay, mix(cause, 4), Happening::Answer { attempt: number });
     }
 
@@ -307,10 +309,8 @@ impl<S: Subject> World<S> {
         self.open -= 1;
         let (client, operation) = (self.attempts[number].client, self.attempts[number].operation);
         if let Some(client) = client {
-            self.note(None, || Note::Answered {
-                client,
-                what: reply.as_deref().map_or("connection lost".into(), summary),
-            });
+            let what = || reply.as_deref().map_or("connection lost".into(), summary);
+            self.note(None, || Note::Answered { client, request: number, what: what() });
         }
         if let (Some(kept), Some((index, _))) = (&mut self.kept, operation) {
             let operation = self.plan.operations[index].id;

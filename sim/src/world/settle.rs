@@ -4,6 +4,8 @@ use super::{Stage, World};
 use crate::adversity::Kind;
 use crate::bits;
 use crate::judge::Asked;
+use crate::observe::Note;
+use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::{Probe, Subject};
 use crate::verdict::{Invariant, Verdict};
@@ -244,7 +246,11 @@ impl<S: Subject> World<S> {
         let place = (replica as u64) << 32 | (key as u64) << 16 | client.map_or(0, |client| client as u64 + 1);
         let cause = mix(mix(Domain::Client as u64, 1 + time), place);
         self.name(cause, || format!("closing{time}-{place:x}"));
-        self.send_request(None, client, replica, Request::Data(Box::new(request)), Some(asked), cause);
+        let number = self.send_request(None, client, replica, Request::Data(Box::new(request)), Some(asked), cause);
+        if let Some(client) = client {
+            let what = || format!("closing{time} get k{key} at {}", Plan::name(replica));
+            self.note(None, || Note::Asked { client, replica, request: number, what: what() });
+        }
     }
 
     /// Nothing happens any more: only idle chatter, at its rate.
