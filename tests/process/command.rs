@@ -67,6 +67,10 @@ pub(crate) fn settings() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         let help = text(&output.stdout);
         assert!(help.contains("Usage: hence") && help.len() > 200, "{arguments:?}: {help}");
+        let codes = help.split("Exit codes:\n").nth(1).unwrap_or_else(|| panic!("{arguments:?}: {help}"));
+        for code in ["  0  ", "  1  ", "  2  "] {
+            assert!(codes.lines().any(|line| line.starts_with(code)), "{arguments:?}, {code}: {codes}");
+        }
     }
     let help = text(&hence(&["serve", "--help"], &[]).stdout);
     for name in ["SOCKET_ADDRESS", "VIEW", "CLUSTER", "HENCE_LOG", "HENCE_REPAIR_DELAY", "HENCE_BODY_BYTES_MAX"] {
@@ -91,7 +95,8 @@ pub(crate) fn settings() {
     let missing = text(&hence(&["serve"], &[]).stderr);
     assert!(missing.contains("socket-address"), "{missing}");
     let version = text(&hence(&["--version"], &[]).stdout);
-    assert!(version.starts_with("hence "), "{version}");
+    let build = format!("hence {} (commit {})\n", env!("CARGO_PKG_VERSION"), env!("HENCE_BUILT_FROM"));
+    assert_eq!(version, build);
     occupied();
 }
 

@@ -23,7 +23,15 @@ Examples:
     curl -X PUT localhost:8082/kvs/x -d '{\"value\":1,\"causal-metadata\":null}'
     curl localhost:8083/kvs/x -H 'Causal-Metadata: <what the write returned>'
   Does a replica run?
-    hence health localhost:8082";
+    hence health localhost:8082
+
+Exit codes:
+  0    it went well
+  1    it went wrong while running
+  2    usage, or a wrong setting, which is named
+  101  a mistake of ours, which is told
+
+The help of each command says what that means there.";
 
 /// The version, and the commit that it was built from.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("HENCE_BUILT_FROM"), ")");
@@ -56,7 +64,14 @@ Examples:
   hence serve --socket-address alice:8090 --view alice:8090,bob:8090 --log debug
 
 Ends with exit code 0 on SIGTERM or Ctrl-C, after requests in flight are answered and peers have taken what
-only this replica holds (four seconds at most). A second signal ends it at once.";
+only this replica holds (four seconds at most). A second signal ends it at once.
+
+Exit codes:
+  0    a signal ended it
+  1    it could not start, as where another process listens at its address
+  2    usage, or a wrong setting, which is named
+  101  a mistake of ours, which is told; nothing goes on from there
+  130  a second signal ended it at once";
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:
@@ -64,14 +79,25 @@ Examples:
   hence health 10.10.0.2:8090
 
 Without an address it asks the replica that runs in the same container, wherever that listens: as the first
-process, or as the only one. If there is none or there are several, it asks at SOCKET_ADDRESS.";
+process, or as the only one. If there is none or there are several, it asks at SOCKET_ADDRESS.
+
+Exit codes:
+  0    the replica answers, and serves
+  1    it does not answer in time, or not with 200
+  2    usage, as where it is not known which replica to ask";
 
 const UP_EXAMPLES: &str = "\
 Examples:
   hence up             three replicas, a to c, at 127.0.0.1:8082 to 8084
   hence up 5 --port 9000
 
-While it runs, type help, view, cut b, heal b, kill b, restart b or quit.";
+While it runs, type help, view, cut b, heal b, kill b, restart b or quit.
+
+Exit codes:
+  0    quit, or a signal, ended it
+  1    it could not start, as where another process listens at one of the addresses
+  2    usage, or a wrong setting, which is named
+  101  a mistake of ours, which is told";
 
 /// `hence serve`.
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! The command `hence`.
 //!
-//! Exit codes: 0 it went well; 1 it went wrong while running; 2 it was asked wrongly.
+//! Exit codes: 0 it went well; 1 it went wrong while running; 2 it was asked wrongly; 101 a mistake of ours.
 
 mod args;
 mod health;
