@@ -132,19 +132,14 @@ impl Note {
 
     /// Whose request it is about, and which.
     const fn request(&self) -> Option<(usize, usize)> {
-        match *self {
-            Self::Asked { client, request, .. }
-            | Self::Takes { client, request }
-            | Self::Replies { client, request }
-            | Self::Answered { client, request, .. } => Some((client, request)),
-            Self::Started { .. }
-            | Self::Sent { .. }
-            | Self::Received { .. }
-            | Self::Applied { .. }
-            | Self::Event(_)
-            | Self::Strikes { .. }
-            | Self::Ends { .. } => None,
+        if let Self::Asked { client, request, .. }
+        | Self::Takes { client, request }
+        | Self::Replies { client, request }
+        | Self::Answered { client, request, .. } = *self
+        {
+            return Some((client, request));
         }
+        None
     }
 
     const fn kind(&self) -> &'static str {
@@ -326,35 +321,30 @@ impl Observer for ShiViz {
     }
 }
 
+/// What an event took in. Of an answer that never came nothing was sent.
 const fn comes_in(note: &Note) -> Option<Carrier> {
-    match *note {
-        Note::Received { id, .. } => Some(Carrier::Message(id)),
-        Note::Takes { request, .. } => Some(Carrier::Request(request)),
-        // Nothing was sent of an answer that never came.
-        Note::Answered { request, .. } => Some(Carrier::Reply(request)),
-        Note::Started { .. }
-        | Note::Sent { .. }
-        | Note::Applied { .. }
-        | Note::Event(_)
-        | Note::Asked { .. }
-        | Note::Replies { .. }
-        | Note::Strikes { .. }
-        | Note::Ends { .. } => None,
+    if let Note::Received { id, .. } = *note {
+        return Some(Carrier::Message(id));
     }
+    if let Note::Takes { request, .. } = *note {
+        return Some(Carrier::Request(request));
+    }
+    if let Note::Answered { request, .. } = *note {
+        return Some(Carrier::Reply(request));
+    }
+    None
 }
 
+/// What left with an event.
 const fn leaves(note: &Note) -> Option<Carrier> {
-    match *note {
-        Note::Sent { id, .. } => Some(Carrier::Message(id)),
-        Note::Asked { request, .. } => Some(Carrier::Request(request)),
-        Note::Replies { request, .. } => Some(Carrier::Reply(request)),
-        Note::Started { .. }
-        | Note::Received { .. }
-        | Note::Applied { .. }
-        | Note::Event(_)
-        | Note::Takes { .. }
-        | Note::Answered { .. }
-        | Note::Strikes { .. }
-        | Note::Ends { .. } => None,
+    if let Note::Sent { id, .. } = *note {
+        return Some(Carrier::Message(id));
     }
+    if let Note::Asked { request, .. } = *note {
+        return Some(Carrier::Request(request));
+    }
+    if let Note::Replies { request, .. } = *note {
+        return Some(Carrier::Reply(request));
+    }
+    None
 }
