@@ -1,5 +1,6 @@
 //! The judge of histories, judged: against enumeration, against a correct store, and against planted bugs.
 
+mod bad_patterns;
 mod edn;
 mod final_reads;
 mod formats;
