@@ -11,6 +11,8 @@ mod addresses;
 mod bad_input;
 #[path = "process/bad_metadata.rs"]
 mod bad_metadata;
+#[path = "process/bounds.rs"]
+mod bounds;
 #[path = "process/budgets.rs"]
 mod budgets;
 #[path = "process/chaos.rs"]
@@ -112,6 +114,8 @@ const TESTS: &[Test] = &[
     Test::new("slow_clients_are_ended", Pace::Busy, Needs::Nothing, slow_clients::slow),
     Test::new("newcomer_under_load", Pace::Busy, Needs::Nothing, newcomer::under_load),
     Test::new("ten_thousand_idle_connections", Pace::Busy, Needs::Nothing, slow_clients::idle),
+    Test::new("tokens_stay_short_enough", Pace::Timed, Needs::Nothing, bounds::tokens),
+    Test::new("views_are_bounded", Pace::Timed, Needs::Nothing, bounds::views),
     Test::new("cut_refused_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::refused),
     Test::new("cut_silent_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::silent),
     Test::new("cut_longer_than_suspicion", Pace::Timed, Needs::PacketFilter, cuts::long),

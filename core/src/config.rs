@@ -51,6 +51,10 @@ pub struct Config {
     /// Default 10 min. Less frees vectors sooner, and more tokens get 503 at a member that comes back until it has caught
     /// up; more keeps an entry in vectors and tokens for each restart in that time.
     pub retire_patience: Micros,
+    /// Entries of the own vector; beyond it lives that are over are retired without waiting for members that do not answer,
+    /// and beyond twice as many without waiting for anybody, so that tokens stay short. Default 170: twice as many fit a
+    /// token of 8 KiB. Less makes more tokens useless at members that are cut off, more makes longer tokens.
+    pub vector_max: usize,
     /// A removed address that does not answer is looked for no longer than this. Default 10 min. Less ends connection
     /// attempts sooner; more lets two sides that removed each other find together after a longer cut.
     pub removed_patience: Micros,
@@ -128,6 +132,7 @@ impl Default for Config {
             ready_alone_after: Micros::from_seconds(30),
             wall_ahead_max: Micros::from_seconds(60),
             retire_patience: Micros::from_seconds(600),
+            vector_max: 170,
             removed_patience: Micros::from_seconds(600),
             retire_interval: Micros::from_seconds(1),
             round_timeout: Micros::from_seconds(1),

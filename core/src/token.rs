@@ -52,8 +52,24 @@ impl core::error::Error for TokenError {}
 
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
+/// Before base64: version, cluster, number of entries and checksum, at their longest.
+const FRAME_BYTES_MAX: usize = 1 + 4 + 10 + CHECKSUM_BYTES;
+/// The same of one entry.
+const ENTRY_BYTES_MAX: usize = 8 + 10;
 
 impl Token {
+    /// So many entries fit any token of so many bytes, whatever they are.
+    #[must_use]
+    pub const fn entries_within(bytes: usize) -> usize {
+        (bytes / 4 * 3).saturating_sub(FRAME_BYTES_MAX) / ENTRY_BYTES_MAX
+    }
+
+    /// No token of so many entries is longer than this, in bytes.
+    #[must_use]
+    pub const fn bytes_of(entries: usize) -> usize {
+        (FRAME_BYTES_MAX + entries * ENTRY_BYTES_MAX).div_ceil(3) * 4
+    }
+
     /// The text of this token in this cluster.
     #[must_use]
     pub fn encode(&self, cluster: ClusterTag) -> String {
@@ -178,6 +194,20 @@ mod tests {
         let checksum = crc32fast::hash(&bytes).to_be_bytes();
         bytes.extend_from_slice(&checksum);
         assert_eq!(Token::decode(&URL_SAFE_NO_PAD.encode(&bytes), HERE, MAX), Err(TokenError::Version(9)));
+    }
+
+    #[test]
+    fn what_fits_is_known_before() {
+        let longest = |entries| token(&(0..entries).map(|n| (u64::MAX - n, u64::MAX)).collect::<Vec<_>>()).encode(HERE);
+        for entries in [0, 1, 3, 10, 127, 128, 340] {
+            let bytes = Token::bytes_of(entries);
+            assert!(longest(entries as u64).len() <= bytes && Token::entries_within(bytes) >= entries, "{entries}");
+        }
+        for bytes in [0, 100, 256, 8_192, 1 << 20] {
+            let entries = Token::entries_within(bytes);
+            assert!(entries == 0 || longest(entries as u64).len() <= bytes, "{bytes}");
+        }
+        assert_eq!(Token::entries_within(8 << 10) / 2, crate::Config::default().vector_max);
     }
 
     proptest! {

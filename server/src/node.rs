@@ -9,7 +9,7 @@ use crate::events;
 use crate::metrics::Metrics;
 use hence_core::{
     Address, Event, Input, Message, Now, Readiness, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound,
-    Time,
+    Time, Token,
 };
 use hence_transport::{Outbox, Transport, drain};
 use std::cell::{Cell, RefCell};
@@ -159,6 +159,11 @@ impl<T: Transport> Node<T> {
         // The time for absent members may be over although nothing has happened since.
         self.step(Input::Timeout, None);
         self.replica.borrow().readiness()
+    }
+
+    /// No token that this replica handed out is longer.
+    pub(crate) fn token_bytes_given(&self) -> usize {
+        Token::bytes_of(self.replica.borrow().longest_vector())
     }
 
     /// The replica's state in numbers.

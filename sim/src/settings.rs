@@ -74,6 +74,8 @@ settings! {
     wall_ahead_max: u64 = Micros, micros;
     /// Microseconds.
     retire_patience: u64 = Micros, micros;
+    /// Entries.
+    vector_max: usize = same, same;
     /// Microseconds.
     removed_patience: u64 = Micros, micros;
     /// Microseconds.
@@ -158,6 +160,7 @@ impl Settings {
         self.frame_ops_max = extreme(draw, 1, 8, 256) as usize;
         self.frame_bytes_max = extreme(draw, 1, 2_000, 64 << 10) as usize;
         self.frames_ahead_max = extreme(draw, 1, 4, 8) as u32;
+        self.vector_max = extreme(draw, 1, 6, 170) as usize;
     }
 
     /// Draws how many outcomes of rounds are remembered, under a key of its own: in half of the plans hardly any.

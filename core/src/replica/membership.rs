@@ -22,6 +22,9 @@ use rand_chacha::rand_core::Rng as _;
 /// More new lives than this within [`CONTEST_SPAN`] mean that two live processes share an address.
 const REBIRTHS_MAX: usize = 3;
 const CONTEST_SPAN: Micros = Micros::from_seconds(60);
+/// Removed addresses at which no life was ever heard of are looked for no longer than this, and no more than so many.
+const UNKNOWN_PATIENCE: Micros = Micros::from_seconds(60);
+const UNKNOWN_MAX: usize = 8;
 const BACKOFF_MAX: Micros = Micros::from_seconds(60);
 
 /// A replica that has not loaded its state yet.
@@ -339,16 +342,21 @@ impl<R: Rules> Replica<R> {
         self.introduce();
     }
 
-    /// A removed address is looked for as long as there may be something to fetch from or to tell to whoever was there:
-    /// not where no life was ever heard of, and not for ever. What comes back speaks first, since members are wanted there.
+    /// A removed address is looked for as long as there may be something to fetch from or to tell to whoever was there, and
+    /// not for ever. What comes back later speaks first, since members are wanted there. Where no life was ever heard of it
+    /// is likely that an operator mistyped: only the latest few of those are looked for, and for a minute.
     pub(super) fn is_given_up(&self, id: PeerId) -> bool {
         let peer = &self.peers[id.0];
-        let since = if peer.suspected { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };
-        let over = || self.now.monotonic.since(since) >= self.config.removed_patience;
-        // A replica that has met no other may be the one that is missed, and what it holds would stay with it.
-        let met = || self.peers.iter().any(|peer| peer.incarnation.is_some());
-        let unknown = self.view.life(&peer.address).is_none() && met();
-        !peer.wanted && (unknown || over())
+        if peer.wanted {
+            return false;
+        }
+        let known = self.view.life(&peer.address).is_some();
+        let since =
+            if peer.suspected && known { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };
+        let patience =
+            if known { self.config.removed_patience } else { UNKNOWN_PATIENCE.min(self.config.removed_patience) };
+        self.now.monotonic.since(since) >= patience
+            || !known && self.view.removed_unmet_after(&peer.address) >= UNKNOWN_MAX
     }
 
     pub(super) fn rebirth_timeout(&self) -> Time {

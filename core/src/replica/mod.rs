@@ -125,6 +125,8 @@ pub struct Replica<R: Rules = Sound> {
     /// What tables of keys are hashed with.
     hash_key: HashKey,
     covered: Covered,
+    /// The most entries that its vector ever had.
+    longest: usize,
     /// Its vector as messages carry it, until it moves.
     shared: Option<Arc<VersionVector>>,
     /// The highest write of this life that others know, that it never made, and that was reported.
@@ -191,6 +193,7 @@ impl<R: Rules> Replica<R> {
             store: Store::new(hash_key),
             hash_key,
             covered: Covered::default(),
+            longest: 0,
             shared: None,
             impersonated: 0,
             clock: Hlc::default(),
@@ -337,6 +340,7 @@ impl<R: Rules> Replica<R> {
             }
         }
         self.covered.join_dot(op.dot);
+        self.longest = self.longest.max(self.covered.vector().len());
         if self.loose_rows {
             self.waiting.note_all()
         } else {

@@ -280,7 +280,9 @@ impl Peer {
 
     /// How long to wait before the next hello.
     pub(super) fn hello_pause(&self, config: &Config, now: Time) -> Micros {
-        if !self.suspected {
+        if !self.wanted {
+            config.probe_interval_max
+        } else if !self.suspected {
             config.hello_interval
         } else if now.since(self.searched_since) < Micros::from_seconds(60) {
             config.hello_interval.times(2)

@@ -495,6 +495,7 @@ impl<R: Rules> Replica<R> {
         }
         self.covered.learn_all(theirs.rows());
         self.covered.join(theirs.vector());
+        self.longest = self.longest.max(self.covered.vector().len());
         self.note_rows();
         self.waiting.note_all();
         self.shared = None;

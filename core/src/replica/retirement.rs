@@ -6,15 +6,38 @@
 //! off just then; safety rests on the dependency alone.
 
 use super::Replica;
-use super::peer::Source;
+use super::peer::{Peer, Source};
 use super::repair::keep_greater;
-use crate::covered::Retirement;
+use crate::config::Config;
+use crate::covered::{Covered, Retirement};
 use crate::identity::Incarnation;
 use crate::op::{Dots, Effect};
 use crate::rules::Rules;
 use crate::time::Time;
 use crate::vector::VersionVector;
 use alloc::vec::Vec;
+
+/// How long the own vector is, and so a token may be. What is handed out must stay within what is accepted, whoever is
+/// away: safety needs nobody's report, only those who are cut off just then refuse such tokens for as long as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// Members that do not answer are waited for.
+    Usual,
+    /// Only those that are linked are waited for.
+    Long,
+    /// Nobody is waited for, and it is everybody's turn.
+    TooLong,
+}
+
+impl Length {
+    fn of(covered: &Covered, config: &Config) -> Self {
+        match covered.vector().len() {
+            entries if entries <= config.vector_max => Self::Usual,
+            entries if entries <= config.vector_max.saturating_mul(2) => Self::Long,
+            _ => Self::TooLong,
+        }
+    }
+}
 
 /// Retire operations written in one call.
 const RETIRE_MAX: usize = 16;
@@ -51,20 +74,22 @@ impl<R: Rules> Replica<R> {
 
     /// Writes what is due, if it is this member's turn.
     pub(super) fn maybe_retire(&mut self) {
-        let now = self.now.monotonic;
-        if now < self.retire_at || !self.is_ready() {
+        let (now, length) = (self.now.monotonic, Length::of(&self.covered, &self.config));
+        if length == Length::Usual && now < self.retire_at || !self.is_ready() {
             return;
         }
         self.retire_at = now + self.config.retire_interval;
-        let before_me = |peer: &super::peer::Peer| !peer.suspected && peer.address < self.address;
+        let before_me = |peer: &Peer| peer.address < self.address && self.counts(peer, length);
         if self.members.iter().any(|id| before_me(&self.peers[id.0])) {
             return;
         }
+        let mut present: Vec<_> = self.view.lives_wanted().map(|life| life.incarnation).chain([self.me]).collect();
+        present.sort_unstable();
         let gone = |&(incarnation, through): &(Incarnation, u64)| {
-            let present = self.view.lives_wanted().any(|life| life.incarnation == incarnation);
-            !present && incarnation != self.me && self.everybody_covers(incarnation, through)
+            present.binary_search(&incarnation).is_err() && self.everybody_covers(incarnation, through, length)
         };
         let gone: Vec<_> = self.covered.vector().entries().filter(gone).take(RETIRE_MAX.min(self.room() / 2)).collect();
+        self.backlog |= length == Length::TooLong && !gone.is_empty();
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
             let needs = if self.rules.retirement_depends() { needs } else { VersionVector::new() };
@@ -78,11 +103,24 @@ impl<R: Rules> Replica<R> {
         if due { self.retire_at } else { Time::NEVER }
     }
 
+    /// May it be this member's turn to write?
+    fn counts(&self, peer: &Peer, length: Length) -> bool {
+        match length {
+            Length::Usual => !peer.suspected,
+            Length::Long => !peer.suspected && peer.link.established,
+            Length::TooLong => false,
+        }
+    }
+
     /// Has every member reported exactly this coverage? One that has been suspected for long does not count.
-    fn everybody_covers(&self, incarnation: Incarnation, through: u64) -> bool {
+    fn everybody_covers(&self, incarnation: Incarnation, through: u64, length: Length) -> bool {
         let now = self.now.monotonic;
         self.members.iter().map(|id| &self.peers[id.0]).all(|peer| {
-            let left_out = peer.suspected && now.since(peer.searched_since) > self.config.retire_patience;
+            let left_out = match length {
+                Length::Usual => peer.suspected && now.since(peer.searched_since) > self.config.retire_patience,
+                Length::Long => !peer.link.established,
+                Length::TooLong => true,
+            };
             let covers = || self.covered.counter_in(&peer.acknowledged, incarnation) == through;
             left_out || peer.incarnation.is_some() && covers()
         })

@@ -98,6 +98,12 @@ impl<R: Rules> Replica<R> {
         self.covered.vector()
     }
 
+    /// The most entries that this vector ever had, and so any token that was handed out.
+    #[must_use]
+    pub const fn longest_vector(&self) -> usize {
+        self.longest
+    }
+
     /// What is covered, with the lives that are over.
     #[must_use]
     pub const fn covered(&self) -> &Covered {

@@ -7,9 +7,12 @@ use crate::settings::{
     parse_time,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use hence_core::{Address, Config, Micros};
+use hence_core::{Address, Config, Micros, Token};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// However long tokens may be: vectors are gone through for every request.
+const VECTOR_MAX: usize = 512;
 
 const ABOUT: &str = "A replicated, causally consistent key-value store in memory";
 
@@ -406,6 +409,7 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         ready_alone_after: timings.ready_alone_after,
         wall_ahead_max: timings.wall_ahead_max,
         retire_patience: timings.retire_patience,
+        vector_max: vector_max(size(limits.token_bytes_max)),
         removed_patience: timings.removed_patience,
         log_bytes_max: size(limits.log_bytes_max),
         parked_max: size(limits.parked_max),
@@ -426,6 +430,11 @@ pub(crate) fn variables() -> Vec<String> {
     let command = Cli::command();
     let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
     arguments.filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned)).collect()
+}
+
+/// Vectors of twice as many entries make tokens that are still accepted.
+fn vector_max(token_bytes_max: usize) -> usize {
+    (Token::entries_within(token_bytes_max) / 2).clamp(1, VECTOR_MAX)
 }
 
 /// A number of things in memory; what does not fit memory anyway is no limit.

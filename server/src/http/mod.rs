@@ -27,7 +27,7 @@ use crate::wire::{self, Wire};
 use answer::Form;
 use bytes::Bytes;
 use failure::{BadRequest, Failure};
-use hence_core::{ClusterTag, Now, Readiness, Refusal, Reply, Request, Time, VersionVector};
+use hence_core::{ClusterTag, Now, Readiness, Refusal, Reply, Request, Time, TokenError, VersionVector};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -209,7 +209,15 @@ impl<T: Wire + 'static> Service<T> {
     }
 
     fn key(&self, key: &str, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Waits<T>> {
-        let KeyRequest { request, form } = match kvs::parse(key, parts, &body, &self.limits, self.cluster) {
+        let parsed = match kvs::parse(key, parts, &body, &self.limits, self.cluster) {
+            // What this replica handed out it takes back, be the cluster larger than the limit was made for.
+            Err(BadRequest::Token(TokenError::TooLong { .. })) => {
+                let token_bytes_max = self.node.token_bytes_given().max(self.limits.token_bytes_max);
+                kvs::parse(key, parts, &body, &Limits { token_bytes_max, ..self.limits.clone() }, self.cluster)
+            }
+            parsed => parsed,
+        };
+        let KeyRequest { request, form } = match parsed {
             Ok(parsed) => parsed,
             Err(bad) => return Ok(Failure::from(bad).answer()),
         };

@@ -60,8 +60,10 @@ fn removed_addresses_that_never_answered_end_in_silence() {
         world.run(10);
         assert_eq!(world.order(Request::ViewRemove(made_up(n))), Reply::ViewRemoved);
     }
-    world.run(1_000);
+    let looking = world.messages(10_000);
+    world.run(60_000);
     let after = world.messages(60_000);
+    assert!(looking < 6 * idle, "{looking} messages in ten seconds");
     assert!(after <= idle + idle / 10, "{idle} messages a minute before, {after} after");
     for n in 1..=2 {
         assert!(world.replica(n).peers.len() <= View::REMOVED_MAX + 2, "{}", world.replica(n).peers.len());
@@ -119,4 +121,58 @@ fn more_addresses_than_the_view_has_room_for_are_refused() {
     world.handle(&address(1), Input::Message { from: address(2), message });
     let dropped = |(_, event): &(Address, Event)| matches!(event, Event::Dropped { reason: DropReason::Invalid, .. });
     assert!(world.events.iter().any(dropped), "{:?}", world.events);
+}
+
+/// A member that is dead used to hold up the retirement of all lives that ended since: after 682 restarts of another one a
+/// token was longer than what is accepted.
+#[test]
+fn tokens_stay_short_while_a_member_is_dead_and_another_restarts() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    world.replicas.remove(&address(3));
+    let (mut token, mut kept, mut longest) = (VersionVector::new(), Vec::new(), 0);
+    let bytes = |token: &VersionVector| crate::token::Token(token.clone()).encode(crate::ClusterTag(1)).len();
+    for life in 0..700_u32 {
+        token = world.put(2, "x", &format!("{life}"), &token);
+        longest = longest.max(bytes(&token));
+        if life % 50 == 0 {
+            kept.push(token.clone());
+        }
+        world.run(40);
+        world.replicas.remove(&address(2));
+        let identity = Identity { address: address(2), view: (1..=3).map(address).collect() };
+        let mut seed = [9; 32];
+        seed[..4].copy_from_slice(&life.to_le_bytes());
+        let replica = Replica::new(Sound, Config::default(), identity, Seed(seed), world.now());
+        world.replicas.insert(address(2), replica);
+        world.run(150);
+        while !world.replica(2).is_ready() {
+            world.run(50);
+        }
+    }
+    println!("{longest} bytes at most");
+    assert!(longest <= 8 << 10, "{longest} bytes");
+    for past in kept.iter().chain([&token]) {
+        for n in 1..=2 {
+            let reply = world.ask(n, Action::Get, "x", past, 0);
+            assert!(matches!(&reply, Some(Reply::Found { token, .. }) if bytes(token) <= longest), "{reply:?}");
+        }
+    }
+}
+
+/// Even where members are linked and lag behind, or cannot be told from such that do.
+#[test]
+fn tokens_stay_short_whoever_reports_nothing() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    let config = world.replica(1).config.clone();
+    let replica = world.replicas.get_mut(&address(1)).expect("it runs");
+    // As many lives as two restarts a second leave behind in ten minutes, and no report of the other member since.
+    for n in 0..1_200_u64 {
+        replica.covered.join_dot(Dot { incarnation: Incarnation::new(1, 5 << 30 | n), counter: 1 });
+    }
+    replica.shared = None;
+    world.cut_one_way.insert((address(2), address(1)));
+    world.run(2_900);
+    assert!(world.replica(1).vector().len() <= 2 * config.vector_max, "{}", world.replica(1).vector().len());
 }
