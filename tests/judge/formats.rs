@@ -169,6 +169,8 @@ fn bad_input_is_named_with_its_line() {
         (complaint("w(1,2,3,4)\nw(1,2,5,6)\n"), "line 2: writes 1=2, which line 1 wrote already"),
         (complaint("w(1,2,3,4)\nw(1,-2,5,6)\n"), "line 2: key, value and session are non-negative integers"),
         (complaint("[{:process 1 :type :ok :f :scan :value 3}]"), "line 1: the operation :scan is not known here"),
+        (complaint("[{\"type\": \"ok\"}]"), "line 1: this is an array of JSON"),
+        (complaint(" [ { \"type\":\"ok\"}"), "line 1: this is an array of JSON"),
         (complaint("[{:process 1]"), "line 1: ']' closes nothing"),
     ];
     for (complaint, start) in cases {

@@ -17,7 +17,7 @@ pub use write::write;
 
 use super::history::{Action, History, Operation, Outcome};
 use super::json::{ReadError, at_line};
-use convention::{Done, Kind};
+use convention::{Done, Kind, beside};
 use foreign::Foreign;
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -113,7 +113,8 @@ struct Reader {
 struct Open {
     line: u32,
     f: Edn,
-    value: Option<Edn>,
+    key: Option<Edn>,
+    value: Edn,
     time: Option<u64>,
 }
 
@@ -178,7 +179,9 @@ impl Reader {
         self.has_invocations = true;
         let time = map.field("time").and_then(Edn::number);
         let f = map.field("f").cloned().unwrap_or(Edn::Nil);
-        let open = Open { line, f, value: map.entry("value").cloned(), time };
+        let key = map.field("key").cloned();
+        let value = beside(key.as_ref(), map.entry("value").cloned().unwrap_or(Edn::Nil));
+        let open = Open { line, f, key, value, time };
         // A process that asks again has given up on what it asked before.
         if let Some(given_up) = self.open.insert(process.clone(), open) {
             self.foreign.given_up += 1;
@@ -193,7 +196,7 @@ impl Reader {
             process: process.to_owned(),
             outcome: Outcome::Unknown,
             f: open.f,
-            invoked: Some(open.value.unwrap_or(Edn::Nil)),
+            invoked: Some(open.value),
             answered: None,
         };
         if self.is_ours {
@@ -213,8 +216,14 @@ impl Reader {
             self.stray = Some((line, process.to_owned()));
         }
         let time = open.as_ref().and_then(|open| open.time);
-        let invoked = open.map(|open| open.value.unwrap_or(Edn::Nil));
-        let answered = map.entry("value").cloned();
+        let (asked, invoked) = open.map_or((None, None), |open| (open.key, Some(open.value)));
+        if let (Some(asked), Some(key)) = (&asked, map.field("key"))
+            && asked != key
+        {
+            return Err(wrong(line, format!("asked for the key {asked}, and the answer names {key}")));
+        }
+        let key = map.field("key").or(asked.as_ref());
+        let answered = map.entry("value").map(|value| beside(key, value.clone()));
         let done = Done { line, process: process.to_owned(), outcome, f, invoked, answered };
         let is_ours = ["id", "client", "status"].iter().all(|field| map.field(field).is_some());
         if is_ours && done.f == Edn::Keyword("txn".into()) {

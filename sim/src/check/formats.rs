@@ -100,6 +100,11 @@ pub fn read_as(input: impl BufRead, reading: &Reading) -> Result<History, ReadEr
         ReadError::UnknownFormat { start: String::from_utf8_lossy(&line[..line.len().min(40)]).into_owned() }
     };
     let at_first = |problem: String| ReadError::Line { line: 1, problem };
+    if is_json_array(start) {
+        let problem =
+            "this is an array of JSON; our own JSON has one operation on a line, and Jepsen's histories are EDN";
+        return Err(at_first(problem.into()));
+    }
     let format = reading.format.or_else(|| Format::guess(start)).ok_or_else(unknown)?;
     if reading.initial.is_some() && format != Format::Edn {
         return Err(at_first("only foreign EDN can be said to begin with a value".into()));
@@ -119,6 +124,16 @@ pub fn read_as(input: impl BufRead, reading: &Reading) -> Result<History, ReadEr
         return Err(at_first(format!("no operation is in this file; {}", why.join("; "))));
     }
     Ok(history)
+}
+
+fn is_json_array(start: &[u8]) -> bool {
+    let mut rest = start.trim_ascii_start();
+    for expected in [b"[", b"{", b"\""] {
+        let Some(after) = rest.strip_prefix(expected) else { return false };
+        rest = after.trim_ascii_start();
+    }
+    let name = rest.iter().position(|&byte| byte == b'"').map_or(rest, |end| &rest[end + 1..]);
+    name.trim_ascii_start().starts_with(b":")
 }
 
 /// Writes a history.

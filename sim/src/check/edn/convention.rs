@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `:read`, `:write` of one register | the value; a read asks with nil |
 //! | `:read`, `:write` of many | `[key value]`; a read asks with `[key nil]` |
+//! | either, beside a `:key` | the value |
 //! | `:cas` | `[old new]`, or `[key [old new]]` |
 //! | `:txn`, or any of them | `[[f key value] ...]` |
 
@@ -46,8 +47,8 @@ pub(super) enum Keys {
 impl Kind {
     pub(super) fn of(f: &Edn) -> Self {
         match f.keyword() {
-            Some("r" | "read" | "read-init") => Self::Read,
-            Some("w" | "write") => Self::Write,
+            Some("r" | "read" | "read-init" | "get") => Self::Read,
+            Some("w" | "write" | "put") => Self::Write,
             Some("d" | "delete") => Self::Delete,
             Some("cas") => Self::Cas,
             Some("txn") => Self::Transaction,
@@ -95,6 +96,24 @@ impl Done {
             Kind::Transaction | Kind::Other => None,
         }
     }
+}
+
+/// A value with the key that stands beside it, as if both were a pair.
+pub(super) fn beside(key: Option<&Edn>, value: Edn) -> Edn {
+    match key {
+        Some(key) => Edn::Tagged("tuple".into(), Box::new(Edn::List(vec![key.clone(), value]))),
+        None => value,
+    }
+}
+
+/// A value without the tag of a pair.
+pub(super) fn untagged(value: &Edn) -> &Edn {
+    if let Edn::Tagged(tag, inner) = value
+        && is_tuple(tag)
+    {
+        return inner;
+    }
+    value
 }
 
 /// A tag that Jepsen or Clojure writes before a key and its value.

@@ -6,7 +6,7 @@
 
 use super::super::history::{Action, History, NONE, Operation, Outcome, SILENT};
 use super::super::json::{ReadError, at_line};
-use super::convention::{Done, Keys, Kind, belongs_to, is_tuple};
+use super::convention::{Done, Keys, Kind, belongs_to, untagged};
 use super::value::Edn;
 use super::wrong;
 use std::collections::{BTreeMap, BTreeSet};
@@ -333,13 +333,7 @@ impl Foreign {
 
 /// The key and the value of an operation.
 fn keyed(keys: Keys, line: u32, value: &Edn) -> Result<(String, Edn), ReadError> {
-    let inner = if let Edn::Tagged(tag, inner) = value
-        && is_tuple(tag)
-    {
-        inner
-    } else {
-        value
-    };
+    let inner = untagged(value);
     match keys {
         Keys::One => Ok((REGISTER.into(), value.clone())),
         Keys::Named => {
@@ -356,8 +350,11 @@ fn sent(done: &Done) -> Result<&Edn, ReadError> {
     let is_told = |value: &&Edn| **value != Edn::Nil;
     let asked = done.invoked.as_ref().filter(is_told);
     let answered = done.answered.as_ref().filter(is_told).filter(|_| done.outcome == Outcome::Ok || asked.is_none());
+    // An answer may name the key alone.
+    let is_key = |value: &Edn| untagged(value).pair().is_some_and(|(_, value)| *value == Edn::Nil);
+    let answered = answered.filter(|answered| asked.is_none() || !is_key(answered));
     match (asked, answered) {
-        (Some(asked), Some(answered)) if asked != answered => {
+        (Some(asked), Some(answered)) if untagged(asked) != untagged(answered) => {
             Err(wrong(done.line, format!("asked for {asked}, and the answer says {answered}")))
         }
         (Some(value), _) | (None, Some(value)) => Ok(value),
