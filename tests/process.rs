@@ -15,6 +15,8 @@ mod bad_metadata;
 mod bounds;
 #[path = "process/budgets.rs"]
 mod budgets;
+#[path = "process/causes.rs"]
+mod causes;
 #[path = "process/chaos.rs"]
 mod chaos;
 #[path = "process/choices.rs"]
@@ -41,10 +43,14 @@ mod late;
 mod leavers;
 #[path = "process/lone.rs"]
 mod lone;
+#[path = "process/lookups.rs"]
+mod lookups;
 #[path = "process/lost_writes.rs"]
 mod lost_writes;
 #[path = "process/membership.rs"]
 mod membership;
+#[path = "process/name_server.rs"]
+mod name_server;
 #[path = "process/network.rs"]
 mod network;
 #[path = "process/newcomer.rs"]
@@ -65,6 +71,8 @@ mod slow_clients;
 mod slow_links;
 #[path = "process/starvation.rs"]
 mod starvation;
+#[path = "process/strangers.rs"]
+mod strangers;
 #[path = "process/tables.rs"]
 mod tables;
 #[path = "process/up.rs"]
@@ -112,6 +120,9 @@ const TESTS: &[Test] = &[
     Test::new("bad_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::bad_frames),
     Test::new("replayed_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::replayed_frames),
     Test::new("slow_clients_are_ended", Pace::Busy, Needs::Nothing, slow_clients::slow),
+    Test::new("strangers_leave_frames_unfinished", Pace::Busy, Needs::Nothing, strangers::unfinished_frames),
+    Test::new("strangers_in_floods", Pace::Busy, Needs::Nothing, strangers::floods),
+    Test::new("strangers_around_a_newcomer", Pace::Busy, Needs::Nothing, strangers::newcomer_in_a_flood),
     Test::new("newcomer_under_load", Pace::Busy, Needs::Nothing, newcomer::under_load),
     Test::new("ten_thousand_idle_connections", Pace::Busy, Needs::Nothing, slow_clients::idle),
     Test::new("tokens_stay_short_enough", Pace::Timed, Needs::Nothing, bounds::tokens),
@@ -138,6 +149,12 @@ const TESTS: &[Test] = &[
     Test::new("lost_with_its_only_holder", Pace::Timed, Needs::PacketFilter, lost_writes::with_its_only_holder),
     Test::new("lost_with_the_whole_cluster", Pace::Timed, Needs::Nothing, lost_writes::with_the_whole_cluster),
     Test::new("leaving_loses_nothing", Pace::Timed, Needs::PacketFilter, lost_writes::not_with_one_that_leaves),
+    Test::new("missing_links_are_told_once", Pace::Timed, Needs::PacketFilter, causes::told_once),
+    Test::new("missing_links_are_told_again", Pace::Timed, Needs::Nothing, causes::told_again),
+    Test::new("missing_links_of_large_packets", Pace::Timed, Needs::PacketFilter, causes::large_packets),
+    Test::new("names_slow_to_look_up", Pace::Timed, Needs::PacketFilter, lookups::slow),
+    Test::new("names_never_looked_up", Pace::Timed, Needs::PacketFilter, lookups::silent),
+    Test::new("names_with_several_addresses", Pace::Timed, Needs::PacketFilter, lookups::several_addresses),
     Test::new("ready_in_a_rolling_restart", Pace::Timed, Needs::Nothing, late::rolling_restart),
     Test::new("ready_after_two_at_once", Pace::Timed, Needs::Nothing, late::two_at_once),
     Test::new("ready_after_the_stated_time", Pace::Timed, Needs::Nothing, late::stated_time),

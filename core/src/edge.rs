@@ -30,6 +30,11 @@ pub enum Input {
         /// Which.
         to: Address,
     },
+    /// A process that says it is the replica at an address was heard outside of any link: it is there.
+    Sign {
+        /// Which address.
+        from: Address,
+    },
     /// An address answered and will have nothing to do with this replica.
     Refused {
         /// Which.

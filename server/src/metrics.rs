@@ -309,6 +309,7 @@ pub(crate) fn expose_status(status: &ReplicaStatus, cluster: hence_core::Cluster
     let reasons = [
         ("absent", unsettled.absent),
         ("loading", unsettled.loading),
+        ("unlinked", unsettled.unlinked),
         ("version", unsettled.versions),
         ("foreign", unsettled.foreign),
     ];

@@ -3,23 +3,31 @@
 use crate::exposition::{Exposition, Kind};
 use crate::http::Answer;
 use crate::settings::Settings;
-use hence_core::ClusterTag;
+use hence_core::{Address, ClusterTag};
 use hence_transport::faulty::{Faults, Faulty, TokioSleeper};
-use hence_transport::{HyperSettings, HyperTransport, Transport, TransportCounters};
+use hence_transport::{HyperSettings, HyperTransport, LinkCause, Transport, TransportCounters};
 use hyper::body::Incoming;
+use std::net::IpAddr;
 
 /// A transport to which the HTTP service passes what comes below `/replica/`.
 pub(crate) trait Wire: Transport {
-    /// Takes a peer's connection over, or says why not.
-    fn accept(&self, request: http::Request<Incoming>) -> Answer;
+    /// Takes over a peer's connection that comes from there, or says why not.
+    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Answer;
+
+    /// The peers that cannot be connected to, and why.
+    fn outages(&self) -> Vec<(Address, LinkCause)>;
 
     /// What it counted.
     fn counters(&self) -> TransportCounters;
 }
 
 impl Wire for HyperTransport {
-    fn accept(&self, request: http::Request<Incoming>) -> Answer {
-        self.accept(request).map(Into::into)
+    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Answer {
+        self.accept_from(request, source).map(Into::into)
+    }
+
+    fn outages(&self) -> Vec<(Address, LinkCause)> {
+        self.outages()
     }
 
     fn counters(&self) -> TransportCounters {
@@ -28,8 +36,12 @@ impl Wire for HyperTransport {
 }
 
 impl Wire for Faulty<HyperTransport, TokioSleeper> {
-    fn accept(&self, request: http::Request<Incoming>) -> Answer {
-        Wire::accept(self.inner(), request)
+    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Answer {
+        Wire::accept(self.inner(), request, source)
+    }
+
+    fn outages(&self) -> Vec<(Address, LinkCause)> {
+        self.inner().outages()
     }
 
     fn counters(&self) -> TransportCounters {
@@ -45,6 +57,16 @@ pub(crate) fn hyper(settings: &Settings) -> HyperTransport {
 /// Makes the same transport with these faults.
 pub(crate) fn faulty(faults: Faults) -> impl FnOnce(&Settings) -> Faulty<HyperTransport, TokioSleeper> + Send {
     |settings| Faulty::new(hyper(settings), TokioSleeper::default(), faults)
+}
+
+/// Writes why peers cannot be connected to.
+pub(crate) fn expose_outages(outages: &[(Address, LinkCause)], into: &mut Exposition) {
+    const OUTAGES: &str = "hence_peer_outages";
+    into.family(OUTAGES, Kind::Gauge, "Peers that cannot be connected to, by cause.");
+    for cause in LinkCause::ALL {
+        let peers = outages.iter().filter(|(_, own)| *own == cause).count();
+        into.sample(OUTAGES, &[("cause", cause.name())], peers as u64);
+    }
 }
 
 /// Writes what a transport counted.
@@ -72,6 +94,21 @@ pub(crate) fn expose(counters: &TransportCounters, into: &mut Exposition) {
     }
     into.counter("hence_peer_dials_total", "Connections to peers that were tried.", counters.dials);
     into.counter("hence_peer_dials_failed_total", "Those that came to nothing.", counters.dials_failed);
+    into.counter(
+        "hence_peer_upgrades_refused_total",
+        "Links that were refused because their source asked too often or every place was taken.",
+        counters.upgrades_refused,
+    );
+    into.gauge(
+        "hence_peer_unfinished_bytes",
+        "Bytes that large frames hold which are not whole yet.",
+        counters.unfinished_bytes,
+    );
+    into.counter(
+        "hence_peer_unfinished_refused_total",
+        "Connections that ended because there was no room for their first frame.",
+        counters.unfinished_refused,
+    );
     const OPEN: &str = "hence_peer_connections";
     into.family(OPEN, Kind::Gauge, "Connections with peers that are open, by who opened them.");
     into.sample(OPEN, &[("direction", "out")], counters.connections_out);

@@ -100,6 +100,11 @@ impl Lone {
         answer.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).and_then(|n| n.parse().ok())
     }
 
+    /// How many threads the process has.
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs").count()
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) fn ended(&mut self, limit: Duration) -> ExitStatus {
         let start = Instant::now();

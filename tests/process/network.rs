@@ -85,6 +85,11 @@ pub(crate) fn set_hosts(text: &str) {
     replace_file("/etc/hosts", &format!("127.0.0.1 localhost\n{text}"));
 }
 
+/// Lets this worker and what it starts ask this name server.
+pub(crate) fn set_name_server(ip: &str) {
+    replace_file("/etc/resolv.conf", &format!("nameserver {ip}\nsearch .\n"));
+}
+
 fn replace_file(path: &str, text: &str) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("process");
     std::fs::create_dir_all(&folder).expect("the target directory is ours");
@@ -119,7 +124,17 @@ pub(crate) fn cut(ip: &str, how: Cut) {
     nft(&rules);
 }
 
-/// Undoes [`cut`].
+/// Loses every packet to this IP address that this rule matches, whoever sends it; an empty one matches all.
+pub(crate) fn lose(ip: &str, rule: &str) {
+    let chain = chain(ip);
+    nft(&format!(
+        "add table inet cut\n\
+         add chain inet cut {chain} {{ type filter hook input priority 0; }}\n\
+         add rule inet cut {chain} ip daddr {ip} {rule} drop\n"
+    ));
+}
+
+/// Undoes [`cut`] and [`lose`].
 pub(crate) fn heal(ip: &str) {
     nft(&format!("delete chain inet cut {}\n", chain(ip)));
 }

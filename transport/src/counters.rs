@@ -28,6 +28,12 @@ pub struct TransportCounters {
     pub lost_superseded: u64,
     /// Streams that ended with a refused frame, by [`CodecError::NAMES`].
     pub refused: [u64; CodecError::REASONS],
+    /// Upgrades that were refused because their source asked too often or every place was taken.
+    pub upgrades_refused: u64,
+    /// Connections that ended because there was no room for their first frame.
+    pub unfinished_refused: u64,
+    /// Bytes that large frames hold which are not whole yet.
+    pub unfinished_bytes: u64,
     /// Connections that were tried.
     pub dials: u64,
     /// Those of them that came to nothing.

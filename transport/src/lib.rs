@@ -22,10 +22,10 @@ mod shared;
 
 pub use counters::TransportCounters;
 #[cfg(feature = "hyper")]
-pub use hyper_transport::{HyperSettings, HyperTransport, LINK_PATH, PROTOCOL};
+pub use hyper_transport::{HyperSettings, HyperTransport, LINK_PATH, LinkCause, PROTOCOL};
 
 use async_trait::async_trait;
-use hence_core::{Address, Event, Input, Message, Output, Replica, Reply, RequestId, Rules};
+use hence_core::{Address, Event, Input, Message, Output, Refused, Replica, Reply, RequestId, Rules};
 
 /// Where a replica's outputs go.
 pub trait Outbox {
@@ -70,6 +70,18 @@ pub enum Incoming {
         /// Which.
         to: Address,
     },
+    /// A process that says it is the replica at this address was heard, outside of any link.
+    Sign {
+        /// Which address.
+        from: Address,
+    },
+    /// An address answered and will have nothing to do with this side.
+    Refused {
+        /// Which.
+        by: Address,
+        /// Why.
+        why: Refused,
+    },
 }
 
 impl From<Incoming> for Input {
@@ -77,6 +89,8 @@ impl From<Incoming> for Input {
         match incoming {
             Incoming::Message { from, message } => Self::Message { from, message },
             Incoming::Progress { from } => Self::Progress { from },
+            Incoming::Sign { from } => Self::Sign { from },
+            Incoming::Refused { by, why } => Self::Refused { by, why },
             Incoming::Connected { to } => Self::Connected { to },
         }
     }

@@ -239,6 +239,7 @@ impl<R: Rules> Replica<R> {
             Input::Message { from, message } => self.on_message(&from, message),
             Input::Progress { from } => self.on_progress(&from),
             Input::Connected { to } => self.on_connected(&to),
+            Input::Sign { from } => self.on_sign(&from),
             Input::Refused { by, why } => self.on_refused(&by, why),
             Input::Request { id, request } => self.on_request(id, request),
             Input::Cancel { id } => _ = self.waiting.remove(id),

@@ -76,6 +76,8 @@ pub(super) struct Peer {
     pub(super) refused: Option<(Refused, Time)>,
     /// What it said it covers and did not bring in a whole pull.
     pub(super) unkept: Unkept,
+    /// It was last heard outside of a link at that time.
+    pub(super) sign: Option<Time>,
     /// It said that it is about to end.
     pub(super) leaving: bool,
     /// Others were asked whether they hear it, at that time.
@@ -235,6 +237,7 @@ impl Peer {
             ready: false,
             refused: None,
             unkept: Unkept::default(),
+            sign: None,
             leaving: false,
             probed_at: None,
             vouched_at: None,

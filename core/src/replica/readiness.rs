@@ -3,8 +3,8 @@
 //! A replica that started alone serves at once, as the contract asks. But what it holds may not be what the cluster
 //! holds, and whoever restarts one replica after the other and asks each whether it is ready would lose all data with the
 //! last one. So it is *ready* only when it has caught up with a member that is ready, or with every member that it knows
-//! of. A member that refuses this replica is there and counts neither as met nor as absent; one that is absent delays
-//! readiness for [`crate::Config::ready_alone_after`]. Once ready, it stays so.
+//! of. A member that refuses this replica, or is heard though no link comes to stand, is there and counts neither as met nor
+//! as absent; one that is absent delays readiness for [`crate::Config::ready_alone_after`]. Once ready, it stays so.
 
 use super::Replica;
 use super::peer::{Peer, PeerId};
@@ -14,9 +14,9 @@ use crate::rules::Rules;
 use crate::time::{Micros, Time};
 use alloc::vec::Vec;
 
-/// A member that refuses for its version and has not said so for so long, and for this many attempts to reach it, is gone.
-const REFUSAL_AGE_MAX: Micros = Micros::from_seconds(10);
-const REFUSAL_ATTEMPTS: u64 = 4;
+/// A member that was heard, or refused, and has not been since for so long, and for this many attempts to reach it, is gone.
+const SIGN_AGE_MAX: Micros = Micros::from_seconds(10);
+const SIGN_ATTEMPTS: u64 = 4;
 
 /// Whether clients may be sent to a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Unsettled {
     pub absent: Vec<Address>,
     /// Met, and what they had then is still being fetched.
     pub loading: Vec<Address>,
+    /// They are there, and no link with them has come to stand.
+    pub unlinked: Vec<Address>,
     /// They are there and speak another version of the protocol.
     pub versions: Vec<Address>,
     /// They are there and belong to another cluster, all of them: so it is this replica that is foreign.
@@ -46,7 +48,7 @@ pub struct Unsettled {
 
 impl Unsettled {
     fn is_empty(&self) -> bool {
-        self.absent.is_empty() && self.loading.is_empty() && self.versions.is_empty() && self.foreign.is_empty()
+        [&self.absent, &self.loading, &self.unlinked, &self.versions, &self.foreign].iter().all(|list| list.is_empty())
     }
 }
 
@@ -116,6 +118,7 @@ impl<R: Rules> Replica<R> {
                 _ if peer.link.established => &mut unsettled.loading,
                 Some(Refused::Version) => &mut unsettled.versions,
                 Some(Refused::Foreign) => &mut foreign,
+                None if peer.sign.is_some_and(|at| self.is_recent(at)) => &mut unsettled.unlinked,
                 None => &mut unsettled.absent,
             };
             place.push(peer.address.clone());
@@ -132,8 +135,19 @@ impl<R: Rules> Replica<R> {
     /// version may go away.
     fn refusal(&self, peer: &Peer) -> Option<Refused> {
         let (why, at) = peer.refused?;
-        let age_max = REFUSAL_AGE_MAX.max(self.config.probe_interval_max.times(REFUSAL_ATTEMPTS));
-        (why == Refused::Foreign || self.now.monotonic.since(at) <= age_max).then_some(why)
+        (why == Refused::Foreign || self.is_recent(at)).then_some(why)
+    }
+
+    fn is_recent(&self, at: Time) -> bool {
+        let age_max = SIGN_AGE_MAX.max(self.config.probe_interval_max.times(SIGN_ATTEMPTS));
+        self.now.monotonic.since(at) <= age_max
+    }
+
+    pub(super) fn on_sign(&mut self, from: &Address) {
+        let now = self.now.monotonic;
+        if let Some(id) = self.find_peer(from) {
+            self.peer(id).sign = Some(now);
+        }
     }
 
     pub(super) fn on_refused(&mut self, by: &Address, why: Refused) {

@@ -6,6 +6,7 @@ use super::TICK;
 use super::raw::{Line, Lines};
 use crate::settings::Limits;
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -220,6 +221,11 @@ impl Connection {
     /// Had this request's target a `#`? To be asked once of each request, in order.
     pub(crate) fn has_fragment(&self, method: &str, path_and_query: &str) -> bool {
         self.pulse.has_fragment(method, path_and_query)
+    }
+
+    /// Where the client is.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.stream.peer_addr().ok().map(|address| address.ip())
     }
 
     /// A peer takes the connection over: what comes is no HTTP any more.

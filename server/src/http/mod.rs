@@ -154,7 +154,7 @@ impl<T: Wire + 'static> Service<T> {
                 (Counted::Other, answer::options(route.allow().unwrap_or_default()))
             }
             Ok(Route::Peer) => {
-                let answer = self.node.transport().accept(http::Request::from_parts(parts, body));
+                let answer = self.node.transport().accept(http::Request::from_parts(parts, body), connection.source());
                 if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                     connection.on_upgrade();
                 }
@@ -203,7 +203,9 @@ impl<T: Wire + 'static> Service<T> {
             Route::Health => answer::json(StatusCode::OK, Bytes::from_static(b"{\"result\":\"healthy\"}")),
             Route::Ready => self.ready(),
             Route::Metrics => self.metrics(),
-            Route::State => answer::json(StatusCode::OK, state::show(&self.node.status())),
+            Route::State => {
+                answer::json(StatusCode::OK, state::show(&self.node.status(), &self.node.transport().outages()))
+            }
             Route::Peer | Route::Server => unreachable!("they were answered before the body was read"),
         })
     }
@@ -277,6 +279,7 @@ impl<T: Wire + 'static> Service<T> {
         self.node.metrics().expose(&mut page);
         wire::expose(&self.node.transport().counters(), &mut page);
         logging::expose(&mut page);
+        wire::expose_outages(&self.node.transport().outages(), &mut page);
         page.gauge("hence_connections", "Client connections that are open.", self.connections.len() as u64);
         page.family("hence_uptime_seconds", Kind::Gauge, "Time since this replica started.");
         let uptime = u64::try_from(self.node.clock().elapsed().as_micros()).unwrap_or(u64::MAX);

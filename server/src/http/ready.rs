@@ -13,6 +13,7 @@ pub(crate) fn explain(unsettled: &Unsettled) -> String {
         ),
         (&unsettled.foreign, "which belongs to another cluster, is", "which belong to another cluster, are"),
         (&unsettled.loading, "whose data is being fetched, is", "whose data is being fetched, are"),
+        (&unsettled.unlinked, "which is there but not linked, is", "which are there but not linked, are"),
         (&unsettled.absent, "which was never met, is", "which were never met, are"),
     ];
     let told = parts.iter().filter(|(members, ..)| !members.is_empty()).map(|(members, one, several)| {

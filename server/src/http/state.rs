@@ -1,10 +1,11 @@
 //! `GET /replica/state`: the replica's state as JSON, for diagnosis and tests.
 
-use hence_core::{LinkState, PeerStatus, Readiness, ReplicaStatus, Row, VersionVector};
+use hence_core::{Address, LinkState, PeerStatus, Readiness, ReplicaStatus, Row, VersionVector};
+use hence_transport::LinkCause;
 use serde_json::{Map, Value, json};
 
 /// The state as JSON. Two replicas with equal `vector` must have an equal `digest`.
-pub(crate) fn show(status: &ReplicaStatus) -> Vec<u8> {
+pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)]) -> Vec<u8> {
     let state = json!({
         "address": status.address.as_str(),
         "incarnation": status.incarnation.to_string(),
@@ -24,7 +25,7 @@ pub(crate) fn show(status: &ReplicaStatus) -> Vec<u8> {
         "pulling": status.pulling,
         "listed": status.listed.iter().map(|address| address.as_str()).collect::<Vec<_>>(),
         "view": status.view.iter().map(row).collect::<Vec<_>>(),
-        "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),
+        "peers": status.peers.iter().map(|one| peer(one, outages)).collect::<Vec<_>>(),
     });
     state.to_string().into_bytes()
 }
@@ -43,7 +44,8 @@ fn row(row: &Row) -> Value {
     })
 }
 
-fn peer(peer: &PeerStatus) -> Value {
+fn peer(peer: &PeerStatus, outages: &[(Address, LinkCause)]) -> Value {
+    let outage = outages.iter().find(|(address, _)| *address == peer.address).map(|(_, cause)| cause.name());
     let link = match peer.link {
         LinkState::Opening => "opening",
         LinkState::Established => "established",
@@ -53,6 +55,7 @@ fn peer(peer: &PeerStatus) -> Value {
         "address": peer.address.as_str(),
         "link": link,
         "suspected": peer.suspected,
+        "outage": outage,
         "vector": vector(&peer.vector),
     })
 }

@@ -342,6 +342,12 @@ impl FrameReader {
         self.context.speaker()
     }
 
+    /// How many bytes the frame takes whose head is here, head included. Nothing is said of one that is damaged.
+    #[must_use]
+    pub fn announced(&self) -> Option<usize> {
+        self.head_length().map(|length| HEAD_BYTES + length)
+    }
+
     /// Is the stream between two frames?
     #[must_use]
     pub fn is_between_frames(&self) -> bool {

@@ -245,6 +245,16 @@ impl<T: Transport, S: Sleeper> Faulty<T, S> {
                         into.push(Incoming::Progress { from });
                     }
                 }
+                Incoming::Sign { from } => {
+                    if !state.is_cut(&from) {
+                        into.push(Incoming::Sign { from });
+                    }
+                }
+                Incoming::Refused { by, why } => {
+                    if !state.is_cut(&by) {
+                        into.push(Incoming::Refused { by, why });
+                    }
+                }
                 Incoming::Message { from, message } => match state.judge(&from, Direction::In, now) {
                     Fate::Passes => into.push(Incoming::Message { from, message }),
                     Fate::Lost => {}

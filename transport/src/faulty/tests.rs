@@ -77,7 +77,9 @@ fn arrived(transport: &impl Transport) -> Vec<u64> {
     let number = |incoming| match incoming {
         Incoming::Message { message: Message { body: Body::Taken { id, .. }, .. }, .. } => Some(id),
         Incoming::Message { .. } => Some(0),
-        Incoming::Connected { .. } | Incoming::Progress { .. } => None,
+        Incoming::Connected { .. } | Incoming::Progress { .. } | Incoming::Sign { .. } | Incoming::Refused { .. } => {
+            None
+        }
     };
     into.into_iter().filter_map(number).collect()
 }

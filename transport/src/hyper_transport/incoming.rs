@@ -3,22 +3,25 @@
 //! Invariant kept here: frames of one connection surface in order, whole, and only while all before them on
 //! that connection were right.
 
+use super::admission::{Asker, NoRoom, Reserved, SMALL_BYTES};
+use super::greeting::Greeting;
+use super::outgoing::Peer;
 use super::{Counted, HyperTransport, Inner, PROTOCOL};
 use crate::Incoming;
-use crate::codec::{CodecError, FrameReader};
+use crate::codec::{CodecError, FrameReader, VERSION};
 use bytes::Bytes;
 use core::fmt;
+use core::net::IpAddr;
 use core::time::Duration;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, UPGRADE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
-use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Where peers ask for the upgrade.
@@ -26,36 +29,6 @@ pub const LINK_PATH: &str = "/replica/link";
 
 /// Bytes of an unfinished frame are told of at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
-
-/// The connections from peers, each with the moment of its last frame.
-#[derive(Debug, Default)]
-pub(super) struct Links {
-    open: BTreeMap<u64, Link>,
-    serial: u64,
-}
-
-#[derive(Debug)]
-struct Link {
-    last_frame: Instant,
-    task: AbortHandle,
-}
-
-impl Links {
-    pub(super) fn close_all(&self) {
-        self.open.values().for_each(|link| link.task.abort());
-    }
-
-    /// Closes the one that has been silent for longest, if there are as many as there may be.
-    fn make_room(&mut self, connections_max: usize) {
-        if self.open.len() < connections_max {
-            return;
-        }
-        let silent = self.open.iter().min_by_key(|(_, link)| link.last_frame).map(|(&id, _)| id);
-        if let Some(link) = silent.and_then(|id| self.open.remove(&id)) {
-            link.task.abort();
-        }
-    }
-}
 
 /// Takes its connection out of the list when it ends, however that comes.
 struct Listed {
@@ -65,7 +38,7 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.inner.links.borrow_mut().open.remove(&self.id);
+        self.inner.links.borrow_mut().remove(self.id);
     }
 }
 
@@ -76,6 +49,7 @@ enum Ended {
     Closed,
     Broken(io::Error),
     Idle,
+    NoRoom,
     Refused(CodecError),
 }
 
@@ -86,6 +60,7 @@ impl fmt::Display for Ended {
             Self::Closed => f.write_str("closed by the peer"),
             Self::Broken(error) => write!(f, "broken: {error}"),
             Self::Idle => f.write_str("idle"),
+            Self::NoRoom => f.write_str("there is no room for its first frame"),
             Self::Refused(error) => write!(f, "refused: {error}"),
         }
     }
@@ -99,29 +74,96 @@ impl HyperTransport {
     /// `TokioIo<TcpStream>`, which is taken out of its wrapping then. Call it inside the `LocalSet` or
     /// `LocalRuntime` of this transport.
     #[must_use]
-    pub fn accept(&self, mut request: Request<hyper::body::Incoming>) -> Response<Full<Bytes>> {
-        if let Some(refusal) = refused(&request) {
+    pub fn accept(&self, request: Request<hyper::body::Incoming>) -> Response<Full<Bytes>> {
+        self.accept_from(request, None)
+    }
+
+    /// The same for a request that came from this machine: one that asks too often does not crowd out the others.
+    #[must_use]
+    pub fn accept_from(
+        &self,
+        mut request: Request<hyper::body::Incoming>,
+        source: Option<IpAddr>,
+    ) -> Response<Full<Bytes>> {
+        let inner = &self.inner;
+        let greeting = Greeting::read(request.headers());
+        let answer = inner.greeting();
+        if let Some(mut refusal) = refused(&request).or_else(|| inner.does_not_understand(greeting.as_ref(), source)) {
+            answer.write(refusal.headers_mut());
             return refusal;
         }
-        let inner = Rc::clone(&self.inner);
-        let mut links = self.inner.links.borrow_mut();
-        links.make_room(self.inner.settings.connections_in_max);
-        links.serial += 1;
-        let id = links.serial;
+        let address = greeting.map(|greeting| greeting.address);
+        let known = address.as_ref().is_some_and(|address| inner.knows(address));
+        if let Some(from) = address.clone().filter(|_| known) {
+            inner.notice(Incoming::Sign { from });
+        }
+        let asker = Asker { source, known, address };
+        if let Err(why) = inner.links.borrow_mut().admit(&asker, inner.settings.connections_in_max) {
+            inner.count(|counters| counters.upgrades_refused += 1);
+            return no_room(why);
+        }
         let upgrade = hyper::upgrade::on(&mut request);
-        let listed = Listed { inner: Rc::clone(&inner), id };
-        let task = spawn_local(async move {
-            let _listed = listed;
-            let ended = bring(&inner, id, upgrade).await;
-            tracing::debug!("connection from a peer ended: {ended}");
-        });
-        links.open.insert(id, Link { last_frame: Instant::now(), task: task.abort_handle() });
+        self.take(asker, upgrade);
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         response.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
+        answer.write(response.headers_mut());
         response
     }
+
+    /// Serves a connection that was admitted.
+    fn take(&self, asker: Asker, upgrade: hyper::upgrade::OnUpgrade) {
+        let inner = Rc::clone(&self.inner);
+        let mut links = self.inner.links.borrow_mut();
+        let id = links.next_id();
+        let listed = Listed { inner: Rc::clone(&inner), id };
+        let source = asker.source;
+        let task = spawn_local(async move {
+            let _listed = listed;
+            let ended = bring(&inner, id, upgrade).await;
+            tracing::debug!("connection from a peer ended: {ended}");
+            if let Ended::Refused(error) = &ended {
+                inner.complain_of_frame(error, source);
+            }
+        });
+        links.insert(id, asker, task.abort_handle());
+    }
+}
+
+impl Inner {
+    /// The refusal of a replica that belongs elsewhere or speaks otherwise.
+    fn does_not_understand(
+        &self,
+        greeting: Option<&Greeting>,
+        source: Option<IpAddr>,
+    ) -> Option<Response<Full<Bytes>>> {
+        let greeting = greeting?;
+        if greeting.version != VERSION {
+            self.complaints.of_version(&self.settings.address, greeting, source);
+            return Some(refusal(StatusCode::CONFLICT, "This replica speaks another version of the protocol"));
+        }
+        if greeting.cluster != self.settings.cluster {
+            self.complaints.of_cluster(&self.settings.address, greeting, source);
+            return Some(refusal(StatusCode::FORBIDDEN, "This replica belongs to another cluster"));
+        }
+        None
+    }
+
+    fn complain_of_frame(&self, error: &CodecError, source: Option<IpAddr>) {
+        self.complaints.of_frame(&self.settings.address, error, source);
+    }
+}
+
+fn no_room(why: NoRoom) -> Response<Full<Bytes>> {
+    let error = match why {
+        NoRoom::TooOften => "Too many upgrades; try again later",
+        NoRoom::Full => "Too many links; try again later",
+    };
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, error);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The answer to a request that does not ask for a link as it should.
@@ -168,9 +210,9 @@ async fn bring(inner: &Rc<Inner>, id: u64, upgrade: hyper::upgrade::OnUpgrade) -
         Ok(parts) => {
             reader.feed(&parts.read_buf);
             inner.count(|counters| counters.bytes_in += parts.read_buf.len() as u64);
-            read(inner, id, reader, parts.io.into_inner()).await
+            read(inner, id, &mut reader, parts.io.into_inner()).await
         }
-        Err(upgraded) => read(inner, id, reader, TokioIo::new(upgraded)).await,
+        Err(upgraded) => read(inner, id, &mut reader, TokioIo::new(upgraded)).await,
     };
     let Err(ended) = ended;
     if let Ended::Refused(error) = &ended {
@@ -182,20 +224,23 @@ async fn bring(inner: &Rc<Inner>, id: u64, upgrade: hyper::upgrade::OnUpgrade) -
 async fn read(
     inner: &Inner,
     id: u64,
-    mut reader: FrameReader,
+    reader: &mut FrameReader,
     mut stream: impl AsyncRead + Unpin,
 ) -> Result<core::convert::Infallible, Ended> {
-    let mut deadline = Instant::now() + inner.settings.idle_timeout;
-    let mut first = true;
+    let patience = inner.settings.first_frame_timeout.min(inner.settings.idle_timeout);
+    let mut deadline = Instant::now() + patience;
+    let (mut first, mut speaker) = (true, None);
+    let mut reserved: Option<Reserved> = None;
     let mut told = Instant::now();
     loop {
-        if take_in(inner, &mut reader, &mut first).map_err(Ended::Refused)? {
-            let now = Instant::now();
-            if let Some(link) = inner.links.borrow_mut().open.get_mut(&id) {
-                link.last_frame = now;
-            }
+        if take_in(inner, reader, &mut speaker).map_err(Ended::Refused)? {
+            (first, reserved) = (false, None);
+            inner.links.borrow_mut().brought_frame(id);
             inner.room().await;
             deadline = Instant::now() + inner.settings.idle_timeout;
+        }
+        if reserved.is_none() {
+            reserved = reserve(inner, reader, first).await?;
         }
         // Only what is left unfinished is worth telling: a whole message speaks for itself.
         if !reader.is_between_frames()
@@ -211,11 +256,29 @@ async fn read(
             return Err(Ended::Closed);
         }
         inner.count(|counters| counters.bytes_in += count as u64);
+        if first {
+            // A stranger has to go on. A slow link brings something within that time.
+            deadline = Instant::now() + patience;
+        }
     }
 }
 
-/// Surfaces the whole frames that are there, the connection's `first` among them or not. Says whether there were any.
-fn take_in(inner: &Inner, reader: &mut FrameReader, first: &mut bool) -> Result<bool, CodecError> {
+/// Room for the frame that has begun, if it is a large one, before more of it is read. `first` if the connection has
+/// brought none yet.
+async fn reserve(inner: &Inner, reader: &FrameReader, first: bool) -> Result<Option<Reserved>, Ended> {
+    let Some(bytes) = reader.announced().filter(|&bytes| bytes > SMALL_BYTES) else { return Ok(None) };
+    if !first {
+        return Ok(Some(inner.unfinished.reserve(bytes).await));
+    }
+    let reserved = inner.unfinished.reserve_for_stranger(bytes);
+    if reserved.is_none() {
+        inner.count(|counters| counters.unfinished_refused += 1);
+    }
+    reserved.map(Some).ok_or(Ended::NoRoom)
+}
+
+/// Surfaces the whole frames that are there. Says whether there were any, and keeps who speaks once that is known here.
+fn take_in(inner: &Inner, reader: &mut FrameReader, speaker: &mut Option<Speaks>) -> Result<bool, CodecError> {
     let mut any = false;
     while let Some(frame) = inner.take_frame(reader)? {
         any = true;
@@ -223,11 +286,25 @@ fn take_in(inner: &Inner, reader: &mut FrameReader, first: &mut bool) -> Result<
             counters.frames_in += 1;
             counters.messages_in += frame.messages as u64;
         });
-        if core::mem::take(first)
-            && let Some(peer) = inner.peers.borrow().get(&frame.from)
-        {
-            peer.is_there();
+        if speaker.is_none() {
+            *speaker = inner.peers.borrow().get(&frame.from).map(Speaks::new);
         }
     }
     Ok(any)
+}
+
+/// A peer speaks for as long as this lives.
+struct Speaks(Rc<Peer>);
+
+impl Speaks {
+    fn new(peer: &Rc<Peer>) -> Self {
+        peer.is_there();
+        Self(Rc::clone(peer))
+    }
+}
+
+impl Drop for Speaks {
+    fn drop(&mut self) {
+        self.0.is_gone();
+    }
 }

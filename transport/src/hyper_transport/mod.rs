@@ -10,34 +10,45 @@
 //! are gathered for a millisecond or two.
 //!
 //! Everything lives in one thread, in a tokio runtime of the kind `current_thread`, inside a `LocalSet` or a
-//! `LocalRuntime`: tasks are spawned with `spawn_local`. Only the lookup of host names uses tokio's own threads.
+//! `LocalRuntime`: tasks are spawned with `spawn_local`. Only the look-up of host names uses threads, a few of its own.
 //!
 //! Invariants kept here: no borrow of a cell is held across an await; what waits, either way, is bounded by
 //! [`HyperSettings`]; a frame surfaces whole or not at all, and one that is refused ends its connection; when
 //! a transport is dropped, all its tasks end and its sockets close.
 
+mod admission;
+mod causes;
+mod complaints;
+mod dial;
+mod greeting;
 mod incoming;
 mod listener;
 mod outgoing;
 mod pace;
+mod resolver;
 mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use causes::LinkCause;
 pub use incoming::LINK_PATH;
 pub use settings::HyperSettings;
 
 use crate::codec::{CodecError, FrameReader, OpMemo, Taken};
 use crate::{Incoming, Transport, TransportCounters};
+use admission::{Links, Unfinished};
 use async_trait::async_trait;
+use complaints::Complaints;
 use core::cell::RefCell;
 use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
 use core::task::{Poll, Waker};
+use greeting::Greeting;
 use hence_core::{Address, Message};
-use incoming::Links;
 use outgoing::Peer;
+use resolver::Resolver;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -60,6 +71,11 @@ pub struct HyperTransport {
 struct Inner {
     settings: HyperSettings,
     own_ip: Option<IpAddr>,
+    /// Tells this process from another with the same address.
+    process: u64,
+    resolver: Resolver,
+    complaints: Complaints,
+    unfinished: Rc<Unfinished>,
     /// Looked up for every message: there are few, and two that are equal are mostly the same piece of memory.
     peers: RefCell<BTreeMap<Address, Rc<Peer>>>,
     links: RefCell<Links>,
@@ -94,8 +110,13 @@ impl HyperTransport {
     pub fn new(settings: HyperSettings) -> Self {
         let own_ip = settings.address.as_str().parse::<SocketAddr>().ok().map(|socket| socket.ip());
         let inner = Inner {
+            unfinished: Unfinished::new(settings.unfinished_bytes_max),
             settings,
             own_ip,
+            // Keys are drawn from the operating system's randomness for each state.
+            process: RandomState::new().hash_one(std::process::id()),
+            resolver: Resolver::default(),
+            complaints: Complaints::default(),
             peers: RefCell::default(),
             links: RefCell::default(),
             arrivals: RefCell::default(),
@@ -109,7 +130,15 @@ impl HyperTransport {
     /// The totals since it was made.
     #[must_use]
     pub fn counters(&self) -> TransportCounters {
-        *self.inner.counters.borrow()
+        let unfinished_bytes = self.inner.unfinished.reserved() as u64;
+        TransportCounters { unfinished_bytes, ..*self.inner.counters.borrow() }
+    }
+
+    /// The peers that cannot be connected to, and why.
+    #[must_use]
+    pub fn outages(&self) -> Vec<(Address, LinkCause)> {
+        let peers = self.inner.peers.borrow();
+        peers.iter().filter_map(|(address, peer)| Some((address.clone(), peer.outage()?))).collect()
     }
 
     /// The settings that it runs with.
@@ -156,6 +185,16 @@ impl Transport for HyperTransport {
 }
 
 impl Inner {
+    /// How this process introduces itself.
+    fn greeting(&self) -> Greeting {
+        Greeting::of(self.settings.cluster, self.process, self.settings.address.clone())
+    }
+
+    /// Does this side speak to this address?
+    fn knows(&self, address: &Address) -> bool {
+        self.peers.borrow().contains_key(address)
+    }
+
     fn count(&self, change: impl FnOnce(&mut TransportCounters)) {
         change(&mut self.counters.borrow_mut());
     }

@@ -3,23 +3,20 @@
 //! Invariant kept here: a peer's queue and the task that empties it belong together. A new link ends the task
 //! and drops the queue in one step, so nothing said before an opening message is written after it.
 
+use super::causes::{Failure, Flaps, LinkCause, Outage};
+use super::dial::{self, Dialled};
 use super::pace::Pace;
-use super::{Counted, Inner, LINK_PATH, PROTOCOL};
+use super::{Counted, Inner};
 use crate::Incoming;
 use crate::codec::{FrameWriter, Pending};
-use bytes::Bytes;
 use core::cell::RefCell;
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use hence_core::{Address, Message};
-use http::header::{CONNECTION, HOST, UPGRADE};
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
 use std::io;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
@@ -32,6 +29,9 @@ const CROWD: u64 = 8;
 /// Then what comes next is gathered for so long, or up to twice that, since timers count whole milliseconds. A follower
 /// pays as much for a frame and its wake-up as for ten to twenty writes; nobody but a reader elsewhere could wait.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// A replica of an earlier version ends a connection so soon after it was made and written to.
+const OLDER_BUILD_WITHIN: Duration = Duration::from_secs(2);
 
 /// A peer and what waits for it.
 #[derive(Debug)]
@@ -53,16 +53,17 @@ struct State {
     /// The task has no connection yet.
     dialling: bool,
     failed_at: Option<Instant>,
+    /// There has been no connection that works, since that began.
+    outage: Option<Outage>,
+    flaps: Flaps,
+    /// Connections from it that have brought frames.
+    inbound: usize,
 }
 
 /// Why a connection ended or never was.
 #[derive(Debug)]
 enum Ended {
-    NoDial(io::Error),
-    DialTimeout,
-    HandshakeTimeout,
-    Handshake(hyper::Error),
-    Refused(http::StatusCode),
+    NoConnection(Failure),
     Closed,
     Spoke,
     Broken(io::Error),
@@ -72,11 +73,7 @@ enum Ended {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoDial(error) => write!(f, "cannot connect: {error}"),
-            Self::DialTimeout => f.write_str("cannot connect in time"),
-            Self::HandshakeTimeout => f.write_str("no answer to the upgrade in time"),
-            Self::Handshake(error) => write!(f, "upgrade failed: {error}"),
-            Self::Refused(status) => write!(f, "upgrade refused with status {status}"),
+            Self::NoConnection(failure) => failure.fmt(f),
             Self::Closed => f.write_str("closed by the peer"),
             Self::Spoke => f.write_str("the peer spoke where only we speak"),
             Self::Broken(error) => write!(f, "broken: {error}"),
@@ -92,6 +89,9 @@ pub(super) fn send(inner: &Rc<Inner>, to: &Address, message: &Message) {
     };
     let mut state = peer.state.borrow_mut();
     if message.is_opening() {
+        if state.task.is_some() && !state.dialling && state.inbound > 0 && state.flaps.give_up() {
+            spawn_local(consider_size(Rc::clone(inner), Rc::clone(&peer)));
+        }
         let dropped = state.begin_anew();
         inner.count(|counters| counters.lost_superseded += dropped);
     } else if state.task.is_none() && state.failed_within(inner.settings.redial_pause) {
@@ -127,8 +127,17 @@ fn peer(inner: &Inner, address: &Address) -> Option<Rc<Peer>> {
     let settings = &inner.settings;
     let queue =
         FrameWriter::new(settings.cluster, settings.address.clone()).with_frame_bytes_max(settings.frame_bytes_max);
-    let state =
-        State { queue, writing: Pending::default(), writing_bytes: 0, task: None, dialling: false, failed_at: None };
+    let state = State {
+        queue,
+        writing: Pending::default(),
+        writing_bytes: 0,
+        task: None,
+        dialling: false,
+        failed_at: None,
+        outage: None,
+        flaps: Flaps::default(),
+        inbound: 0,
+    };
     let peer = Rc::new(Peer { address: address.clone(), state: RefCell::new(state), filled: Notify::new() });
     peers.insert(address.clone(), Rc::clone(&peer));
     Some(peer)
@@ -152,6 +161,13 @@ impl State {
         self.queue.clear().messages + core::mem::take(&mut self.writing).messages
     }
 
+    /// The connection stands and the peer speaks: whatever was wrong is over.
+    fn end_outage_if_both_ways(&mut self) {
+        if self.inbound > 0 && !self.dialling && self.task.is_some() {
+            self.outage = None;
+        }
+    }
+
     fn failed_within(&self, pause: core::time::Duration) -> bool {
         self.failed_at.is_some_and(|at| at.elapsed() < pause)
     }
@@ -161,7 +177,29 @@ impl Peer {
     /// It just spoke: the pause after a failed dial is over, or the answer to a replica that has only now begun to
     /// listen would be lost.
     pub(super) fn is_there(&self) {
-        self.state.borrow_mut().failed_at = None;
+        let mut state = self.state.borrow_mut();
+        state.failed_at = None;
+        state.inbound += 1;
+        state.end_outage_if_both_ways();
+    }
+
+    /// A connection from it that had brought frames ended.
+    pub(super) fn is_gone(&self) {
+        let mut state = self.state.borrow_mut();
+        state.inbound = state.inbound.saturating_sub(1);
+    }
+
+    /// One more attempt to connect to it failed. Is that to be told?
+    pub(super) fn fails(&self, cause: LinkCause, patience: Duration) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.outage.get_or_insert_with(|| Outage::begin(cause)).fail(cause, patience)
+    }
+
+    /// Why it cannot be connected to, if so.
+    pub(super) fn outage(&self) -> Option<LinkCause> {
+        let state = self.state.borrow();
+        let lost = state.flaps.large_packets_lost.then_some(LinkCause::LargePacketsLost);
+        lost.or_else(|| state.outage.as_ref().map(Outage::current))
     }
 
     /// Ends the connection.
@@ -181,9 +219,21 @@ impl Peer {
     }
 }
 
+/// Connections to a peer that speaks are given up again and again: perhaps its size decides whether a packet arrives.
+async fn consider_size(inner: Rc<Inner>, peer: Rc<Peer>) {
+    let Some(lost) = dial::loses_large_packets(&inner, &peer.address).await else { return };
+    let before = core::mem::replace(&mut peer.state.borrow_mut().flaps.large_packets_lost, lost);
+    if lost && !before {
+        inner.tell(&peer.address, &Failure::LargePacketsLost);
+    }
+}
+
 /// A connection from its dial to its end.
 async fn run(inner: Rc<Inner>, peer: Rc<Peer>) {
     let Err(ended) = connect_and_write(&inner, &peer).await;
+    if let Ended::NoConnection(failure) = &ended {
+        inner.fail(&peer.address, failure);
+    }
     tracing::debug!(peer = %peer.address, "connection to peer ended: {ended}");
     // Not reached by a task that was aborted: whoever aborts it has put the state in order.
     let mut state = peer.state.borrow_mut();
@@ -194,20 +244,40 @@ async fn run(inner: Rc<Inner>, peer: Rc<Peer>) {
 }
 
 async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::convert::Infallible, Ended> {
-    let upgraded =
-        connect(inner, &peer.address).await.inspect_err(|_| inner.count(|counters| counters.dials_failed += 1));
-    let mut stream = upgraded?;
-    peer.state.borrow_mut().dialling = false;
+    let Dialled { mut stream, greeting } = dial::connect(inner, &peer.address).await.map_err(Ended::NoConnection)?;
+    {
+        let mut state = peer.state.borrow_mut();
+        state.dialling = false;
+        state.end_outage_if_both_ways();
+    }
+    if greeting.as_ref().is_some_and(|greeting| greeting.address == peer.address) {
+        inner.notice(Incoming::Sign { from: peer.address.clone() });
+    }
+    let begun = Instant::now();
+    let ended = write_all(inner, peer, &mut stream).await;
+    match ended {
+        // It takes the upgrade, introduces itself in no way that is known, and closes what is sent to it.
+        Err(Ended::Closed | Ended::Broken(_))
+            if greeting.is_none() && begun.elapsed() < OLDER_BUILD_WITHIN && peer.state.borrow().inbound == 0 =>
+        {
+            Err(Ended::NoConnection(Failure::OlderBuild))
+        }
+        ended => ended,
+    }
+}
+
+/// Writes what comes, until the connection ends.
+async fn write_all(inner: &Rc<Inner>, peer: &Peer, stream: &mut TcpStream) -> Result<core::convert::Infallible, Ended> {
     let _open = Counted::new(inner, |counters| &mut counters.connections_out);
     tracing::debug!(peer = %peer.address, "connected to peer");
     let (mut chunk, mut pace) = (Vec::new(), Pace::default());
-    Pace::prepare(&stream);
+    Pace::prepare(stream);
     loop {
         while !peer.take(&mut chunk) {
-            wait_for_more(&mut stream, peer).await?;
+            wait_for_more(stream, peer).await?;
         }
         let crowded = peer.state.borrow().writing.messages >= CROWD;
-        write(inner, peer, (&mut stream, &mut pace), &chunk).await?;
+        write(inner, peer, (stream, &mut pace), &chunk).await?;
         if chunk.capacity() > KEPT_BYTES_MAX {
             chunk = Vec::new();
         }
@@ -257,83 +327,4 @@ async fn write(
         counters.messages_out += written.messages;
     });
     Ok(())
-}
-
-async fn connect(inner: &Rc<Inner>, address: &Address) -> Result<TcpStream, Ended> {
-    inner.count(|counters| counters.dials += 1);
-    let dialled = timeout(inner.settings.dial_timeout, dial(inner.own_ip, address)).await;
-    let stream = dialled.map_err(|_| Ended::DialTimeout)?.map_err(Ended::NoDial)?;
-    inner.notice(Incoming::Connected { to: address.clone() });
-    timeout(inner.settings.handshake_timeout, upgrade(stream, address)).await.map_err(|_| Ended::HandshakeTimeout)?
-}
-
-async fn dial(own_ip: Option<IpAddr>, address: &Address) -> io::Result<TcpStream> {
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for target in tokio::net::lookup_host(address.as_str()).await? {
-        match dial_one(own_ip, target).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
-/// Dials from the own address, so that firewalls see who it is; from any, where that cannot be.
-async fn dial_one(own_ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
-    let usable = |ip: &IpAddr| ip.is_ipv4() == target.is_ipv4() && !ip.is_unspecified();
-    let stream = match own_ip.filter(usable) {
-        Some(ip) => match dial_from(Some(ip), target).await {
-            Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput) => {
-                dial_from(None, target).await
-            }
-            dialled => dialled,
-        },
-        None => dial_from(None, target).await,
-    }?;
-    // A port from which nobody listens may be the very one that this side got, and TCP joins it to itself.
-    if stream.local_addr()? == target {
-        return Err(io::ErrorKind::ConnectionRefused.into());
-    }
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-async fn dial_from(ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(ip) = ip {
-        socket.bind(SocketAddr::new(ip, 0))?;
-    }
-    socket.connect(target).await
-}
-
-/// Makes an HTTP connection one for frames.
-async fn upgrade(stream: TcpStream, address: &Address) -> Result<TcpStream, Ended> {
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(Ended::Handshake)?;
-    // It drives the exchange and ends with the upgrade; if we are dropped first, it ends with us.
-    let _driver = AbortOnDrop(spawn_local(connection.with_upgrades()).abort_handle());
-    let mut request = http::Request::new(Empty::<Bytes>::new());
-    *request.uri_mut() = http::Uri::from_static(LINK_PATH);
-    let headers = request.headers_mut();
-    if let Ok(host) = http::HeaderValue::from_str(address.as_str()) {
-        headers.insert(HOST, host);
-    }
-    headers.insert(CONNECTION, http::HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, http::HeaderValue::from_static(PROTOCOL));
-    let response = sender.send_request(request).await.map_err(Ended::Handshake)?;
-    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Ended::Refused(response.status()));
-    }
-    let upgraded = hyper::upgrade::on(response).await.map_err(Ended::Handshake)?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("it was made of a TcpStream above");
-    if parts.read_buf.is_empty() { Ok(parts.io.into_inner()) } else { Err(Ended::Spoke) }
-}
-
-/// Ends a task with its owner.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -19,7 +19,10 @@ pub struct HyperSettings {
     pub receive_bytes_max: usize,
     /// The longest body of a frame, either way. Default [`FRAME_BYTES_MAX`]; the same in all of a cluster.
     pub frame_bytes_max: usize,
-    /// A connection that does not stand after this is given up, name lookup included. Default 0.5 s.
+    /// Bytes that large frames which are not whole yet may hold, all connections together, and a quarter of that for
+    /// those that have brought no frame yet. Beyond, a peer waits and a stranger is sent away. Default 64 MiB.
+    pub unfinished_bytes_max: usize,
+    /// A connection that does not stand after this is given up. Names are looked up before. Default 0.5 s.
     pub dial_timeout: Duration,
     /// A connection that stands but does not speak our protocol after this is given up. Default 1 s.
     pub handshake_timeout: Duration,
@@ -30,8 +33,12 @@ pub struct HyperSettings {
     pub redial_pause: Duration,
     /// A connection from a peer that brings no whole frame for so long is closed. Default 75 s.
     pub idle_timeout: Duration,
-    /// Connections from peers. One more closes the one that has been without a frame for longest, so that
-    /// strangers who say nothing crowd out nobody. Default 256.
+    /// A connection that has brought no frame yet and no byte for so long is closed. Default 10 s.
+    pub first_frame_timeout: Duration,
+    /// Why a peer cannot be connected to is told when that has lasted for so long. Default 3 s.
+    pub outage_patience: Duration,
+    /// Connections from peers. One more closes one that has brought no frame yet, or the one that has been without a
+    /// frame for longest, so that strangers crowd out nobody. Default 256.
     pub connections_in_max: usize,
     /// Peers that are remembered at a time; messages to further ones are lost. Default 1,024.
     pub peers_max: usize,
@@ -47,11 +54,14 @@ impl HyperSettings {
             queue_bytes_max: 8 << 20,
             receive_bytes_max: 4 << 20,
             frame_bytes_max: FRAME_BYTES_MAX,
+            unfinished_bytes_max: 64 << 20,
             dial_timeout: Duration::from_millis(500),
             handshake_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(5),
             redial_pause: Duration::from_millis(100),
             idle_timeout: Duration::from_secs(75),
+            first_frame_timeout: Duration::from_secs(10),
+            outage_patience: Duration::from_secs(3),
             connections_in_max: 256,
             peers_max: 1_024,
         }

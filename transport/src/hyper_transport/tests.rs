@@ -173,7 +173,10 @@ async fn messages(transport: &HyperTransport, count: usize) -> Vec<Message> {
         }
         all.extend(incoming.drain(..).filter_map(|incoming| match incoming {
             Incoming::Message { message, .. } => Some(message),
-            Incoming::Connected { .. } | Incoming::Progress { .. } => None,
+            Incoming::Connected { .. }
+            | Incoming::Progress { .. }
+            | Incoming::Sign { .. }
+            | Incoming::Refused { .. } => None,
         }));
     }
     all

@@ -1,0 +1,276 @@
+//! Why a peer is not connected to: told once, at warn, when it has lasted or can only get worse.
+
+use super::greeting::Greeting;
+use crate::codec::VERSION;
+use core::fmt;
+use core::time::Duration;
+use hence_core::Address;
+use std::io;
+use tokio::time::Instant;
+
+/// Why there is no connection to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LinkCause {
+    /// Its name does not resolve.
+    Unresolved,
+    /// The name server has not answered yet.
+    LookupPending,
+    /// Its machine refuses the connection: nothing listens there.
+    Refused,
+    /// No way leads to it, or another error of the network.
+    Unreachable,
+    /// Connection attempts are not answered: packets are lost, or the machine is gone.
+    NoAnswer,
+    /// It accepts connections and says nothing.
+    Mute,
+    /// Something else than a replica answers.
+    NotHence,
+    /// A replica answers, but what lies between does not pass an upgraded connection.
+    NoUpgrade,
+    /// A replica of another cluster answers.
+    Foreign,
+    /// A replica that speaks another version of the protocol answers.
+    Version,
+    /// A replica answers that says it has another address.
+    OtherAddress,
+    /// Small packets pass and large ones are lost.
+    LargePacketsLost,
+}
+
+impl LinkCause {
+    /// Every cause, for tables.
+    pub const ALL: [Self; 12] = [
+        Self::Unresolved,
+        Self::LookupPending,
+        Self::Refused,
+        Self::Unreachable,
+        Self::NoAnswer,
+        Self::Mute,
+        Self::NotHence,
+        Self::NoUpgrade,
+        Self::Foreign,
+        Self::Version,
+        Self::OtherAddress,
+        Self::LargePacketsLost,
+    ];
+
+    /// A short name for metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unresolved => "unresolved",
+            Self::LookupPending => "lookup_pending",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::NoAnswer => "no_answer",
+            Self::Mute => "mute",
+            Self::NotHence => "not_hence",
+            Self::NoUpgrade => "no_upgrade",
+            Self::Foreign => "foreign",
+            Self::Version => "version",
+            Self::OtherAddress => "other_address",
+            Self::LargePacketsLost => "large_packets_lost",
+        }
+    }
+
+    /// Does it not pass by waiting, or has it lasted when it is found? A peer that is not started yet is refused for a
+    /// moment; one of another cluster stays it.
+    const fn is_definite(self) -> bool {
+        match self {
+            Self::Unresolved | Self::Refused | Self::Unreachable | Self::NoAnswer | Self::Mute | Self::NotHence => {
+                false
+            }
+            Self::LookupPending
+            | Self::NoUpgrade
+            | Self::Foreign
+            | Self::Version
+            | Self::OtherAddress
+            | Self::LargePacketsLost => true,
+        }
+    }
+}
+
+/// Why an attempt to connect came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Unresolved(io::Error),
+    LookupPending,
+    NoConnection(io::Error),
+    ConnectTimeout,
+    HandshakeTimeout,
+    NoHttp(hyper::Error),
+    Status(http::StatusCode),
+    NoUpgrade(http::StatusCode),
+    Foreign(Greeting),
+    Version(Greeting),
+    /// It closes what is sent to it and does not say who it is, as builds do that do not know how to.
+    OlderBuild,
+    OtherAddress(Address),
+    LargePacketsLost,
+    /// It spoke where only this side speaks.
+    Spoke,
+}
+
+impl Failure {
+    pub(super) fn cause(&self) -> LinkCause {
+        match self {
+            Self::Unresolved(_) => LinkCause::Unresolved,
+            Self::LookupPending => LinkCause::LookupPending,
+            Self::NoConnection(error) => {
+                let kind = error.kind();
+                if matches!(kind, io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) {
+                    LinkCause::Refused
+                } else if kind == io::ErrorKind::TimedOut {
+                    LinkCause::NoAnswer
+                } else {
+                    LinkCause::Unreachable
+                }
+            }
+            Self::ConnectTimeout => LinkCause::NoAnswer,
+            Self::HandshakeTimeout => LinkCause::Mute,
+            Self::NoHttp(_) | Self::Status(_) | Self::Spoke => LinkCause::NotHence,
+            Self::NoUpgrade(_) => LinkCause::NoUpgrade,
+            Self::Foreign(_) => LinkCause::Foreign,
+            Self::Version(_) | Self::OlderBuild => LinkCause::Version,
+            Self::OtherAddress(_) => LinkCause::OtherAddress,
+            Self::LargePacketsLost => LinkCause::LargePacketsLost,
+        }
+    }
+
+    /// Of the failures at several addresses of one name, the one that says most is told.
+    pub(super) fn rank(&self) -> LinkCause {
+        self.cause()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unresolved(error) => write!(f, "its name does not resolve: {error}"),
+            Self::LookupPending => f.write_str("the name server has not answered yet"),
+            Self::NoConnection(error) => write!(f, "cannot connect: {error}"),
+            Self::ConnectTimeout => f.write_str("connection attempts are not answered: packets are lost on the way"),
+            Self::HandshakeTimeout => f.write_str("it accepts connections and says nothing"),
+            Self::NoHttp(error) => write!(f, "no replica is there: what answers does not speak HTTP ({error})"),
+            Self::Status(status) => {
+                write!(f, "no replica is there, or not behind this proxy: the upgrade is answered with status {status}")
+            }
+            Self::NoUpgrade(status) => {
+                write!(
+                    f,
+                    "a replica is there, but a proxy on the way does not pass the header Upgrade (status {status})"
+                )
+            }
+            Self::Foreign(greeting) => {
+                let tag = greeting.cluster.0;
+                write!(
+                    f,
+                    "the replica there belongs to another cluster, whose name hashes to {tag:08x}; CLUSTER must be the same"
+                )
+            }
+            Self::Version(greeting) => {
+                write!(f, "the replica there speaks version {} of the protocol, this one {VERSION}", greeting.version)
+            }
+            Self::OlderBuild => {
+                write!(f, "the replica there speaks an earlier version of the protocol, this one {VERSION}")
+            }
+            Self::OtherAddress(address) => {
+                write!(f, "the replica there has the address {address}; VIEW must name that")
+            }
+            Self::LargePacketsLost => f.write_str(
+                "small packets pass and large ones are lost on the way: the MTU is too large, or ICMP is filtered",
+            ),
+            Self::Spoke => f.write_str("no replica is there: what answers speaks where only this side does"),
+        }
+    }
+}
+
+/// A peer that is not connected to, since when, and what was told of that.
+#[derive(Debug)]
+pub(super) struct Outage {
+    since: Instant,
+    current: LinkCause,
+    told: Vec<LinkCause>,
+}
+
+impl Outage {
+    /// A first attempt failed.
+    pub(super) fn begin(cause: LinkCause) -> Self {
+        Self { since: Instant::now(), current: cause, told: Vec::new() }
+    }
+
+    /// What it fails of now.
+    pub(super) const fn current(&self) -> LinkCause {
+        self.current
+    }
+
+    /// One more attempt failed. Is that to be told? Each cause is, once in an outage.
+    pub(super) fn fail(&mut self, cause: LinkCause, patience: Duration) -> bool {
+        self.current = cause;
+        let tells = !self.told.contains(&cause) && (cause.is_definite() || self.since.elapsed() >= patience);
+        if tells {
+            self.told.push(cause);
+        }
+        tells
+    }
+}
+
+/// Connections that stood and had to be given up although the peer speaks: what happens again and again where packets
+/// are lost for their size.
+#[derive(Debug, Default)]
+pub(super) struct Flaps {
+    given_up: Vec<Instant>,
+    asked_at: Option<Instant>,
+    /// It was found that size matters.
+    pub(super) large_packets_lost: bool,
+}
+
+/// So many within [`FLAPS_SPAN`] are not chance.
+const FLAPS: usize = 3;
+const FLAPS_SPAN: Duration = Duration::from_secs(60);
+
+impl Flaps {
+    /// One more connection was given up. Should be asked whether size matters?
+    pub(super) fn give_up(&mut self) -> bool {
+        let now = Instant::now();
+        self.given_up.retain(|&at| now.duration_since(at) < FLAPS_SPAN);
+        if self.given_up.len() < FLAPS {
+            self.given_up.push(now);
+        }
+        let asked = self.asked_at.is_some_and(|at| now.duration_since(at) < FLAPS_SPAN);
+        let asks = self.given_up.len() >= FLAPS && !asked;
+        if asks {
+            self.asked_at = Some(now);
+        }
+        asks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_told_once_and_a_passing_one_after_a_while() {
+        let (patience, mut outage) = (Duration::from_millis(30), Outage::begin(LinkCause::Refused));
+        assert!(!outage.fail(LinkCause::Refused, patience));
+        assert!(outage.fail(LinkCause::Version, patience), "what stays is told at once");
+        std::thread::sleep(patience);
+        let told = [LinkCause::Refused, LinkCause::Refused, LinkCause::Mute, LinkCause::Version, LinkCause::Mute];
+        assert_eq!(told.map(|cause| outage.fail(cause, patience)), [true, false, true, false, false]);
+        assert_eq!(outage.current(), LinkCause::Mute);
+    }
+
+    #[test]
+    fn size_is_asked_for_after_several_flaps_and_once_in_a_while() {
+        let mut flaps = Flaps::default();
+        assert_eq!([1, 2, 3, 4, 5].map(|_| flaps.give_up()), [false, false, true, false, false]);
+    }
+
+    #[test]
+    fn names_tell_causes_apart() {
+        let names: std::collections::BTreeSet<_> = LinkCause::ALL.iter().map(|cause| cause.name()).collect();
+        assert_eq!(names.len(), LinkCause::ALL.len());
+    }
+}

@@ -1,0 +1,253 @@
+//! From a peer's address to a connection that takes frames: look-up, dial, upgrade.
+//!
+//! A name may stand for several addresses of which some lead nowhere. They are tried one after the other, each a little
+//! after the one before whether that one has failed or not, and the first that leads to the peer wins (after RFC 8305,
+//! Happy Eyeballs). Winning takes the whole upgrade, since what accepts a connection may be anything.
+
+use super::causes::{Failure, LinkCause};
+use super::greeting::Greeting;
+use super::{Inner, LINK_PATH, PROTOCOL};
+use crate::Incoming;
+use crate::codec::VERSION;
+use bytes::Bytes;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use hence_core::{Address, Refused};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::rc::Rc;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::{AbortHandle, JoinSet, spawn_local};
+use tokio::time::{sleep, timeout};
+
+/// Between two addresses of one name.
+const STAGGER: Duration = Duration::from_millis(250);
+/// So long a name's earlier addresses are not used because its name server is slow.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// More than one packet of the sizes that networks have.
+const PADDING_BYTES: usize = 4_096;
+const LARGE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection that takes frames.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    pub(super) stream: TcpStream,
+    /// Who is at its other end, as that says; none of a build that does not know how to.
+    pub(super) greeting: Option<Greeting>,
+}
+
+/// Connects to the peer at this address.
+pub(super) async fn connect(inner: &Rc<Inner>, address: &Address) -> Result<Dialled, Failure> {
+    inner.count(|counters| counters.dials += 1);
+    let dialled = match look_up(inner, address).await {
+        Ok(targets) => race(inner, address, targets).await,
+        Err(error) => Err(Failure::Unresolved(error)),
+    };
+    dialled.inspect_err(|_| inner.count(|counters| counters.dials_failed += 1))
+}
+
+async fn look_up(inner: &Rc<Inner>, address: &Address) -> io::Result<Vec<SocketAddr>> {
+    let answer = inner.resolver.look_up(address.as_str(), LOOKUP_PATIENCE);
+    tokio::pin!(answer);
+    match timeout(inner.settings.outage_patience, &mut answer).await {
+        Ok(found) => found,
+        Err(_) => {
+            inner.tell(address, &Failure::LookupPending);
+            answer.await
+        }
+    }
+}
+
+/// The first of these that leads to the peer.
+async fn race(inner: &Rc<Inner>, address: &Address, targets: Vec<SocketAddr>) -> Result<Dialled, Failure> {
+    if let [only] = *targets {
+        return attempt(inner, address, only).await;
+    }
+    let mut waiting = targets.into_iter();
+    // Ends what is still under way when it is dropped.
+    let mut attempts: JoinSet<Result<Dialled, Failure>> = JoinSet::new();
+    let mut worst: Option<Failure> = None;
+    loop {
+        if let Some(target) = waiting.next() {
+            let (inner, address) = (Rc::clone(inner), address.clone());
+            attempts.spawn_local(async move { attempt(&inner, &address, target).await });
+        }
+        let ended = tokio::select! {
+            ended = attempts.join_next() => ended,
+            () = sleep(STAGGER), if waiting.len() > 0 => continue,
+        };
+        match ended {
+            Some(Ok(Ok(dialled))) => return Ok(dialled),
+            Some(Ok(Err(failure))) if worst.as_ref().is_none_or(|worst| failure.rank() >= worst.rank()) => {
+                worst = Some(failure);
+            }
+            // It was aborted, which only the end of all of them does.
+            Some(Ok(Err(_)) | Err(_)) => {}
+            None if waiting.len() > 0 => {}
+            None => {
+                let none = || Failure::Unresolved(io::ErrorKind::AddrNotAvailable.into());
+                return Err(worst.unwrap_or_else(none));
+            }
+        }
+    }
+}
+
+async fn attempt(inner: &Rc<Inner>, address: &Address, target: SocketAddr) -> Result<Dialled, Failure> {
+    let settings = &inner.settings;
+    let dialled = timeout(settings.dial_timeout, dial(inner.own_ip, target)).await;
+    let stream = dialled.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::NoConnection)?;
+    inner.notice(Incoming::Connected { to: address.clone() });
+    let upgraded = timeout(settings.handshake_timeout, upgrade(inner, stream, address, 0)).await;
+    let dialled = upgraded.map_err(|_| Failure::HandshakeTimeout)??;
+    if let Some(greeting) = &dialled.greeting {
+        if greeting.version != VERSION {
+            return Err(Failure::Version(greeting.clone()));
+        }
+        if greeting.cluster != settings.cluster {
+            return Err(Failure::Foreign(greeting.clone()));
+        }
+        // A replica that nobody knows may be asked under whatever name leads to it: so it learns of this one. Under the
+        // name that it says it has it is a peer of its own.
+        if greeting.address != *address && inner.knows(&greeting.address) {
+            return Err(Failure::OtherAddress(greeting.address.clone()));
+        }
+    }
+    Ok(dialled)
+}
+
+/// Do small packets reach this peer, and large ones not? None where neither do, or where it cannot be told.
+pub(super) async fn loses_large_packets(inner: &Rc<Inner>, address: &Address) -> Option<bool> {
+    let targets = inner.resolver.look_up(address.as_str(), LOOKUP_PATIENCE).await.ok()?;
+    let target = *targets.first()?;
+    // A large packet that is lost is sent again several times meanwhile, and a slow link carries it.
+    match small_or_large(inner, address, target, PADDING_BYTES, LARGE_PATIENCE).await? {
+        true => Some(false),
+        false => small_or_large(inner, address, target, 0, inner.settings.handshake_timeout).await?.then_some(true),
+    }
+}
+
+/// Is an upgrade answered whose request is padded with so many bytes? None where that says nothing about its size.
+async fn small_or_large(
+    inner: &Rc<Inner>,
+    address: &Address,
+    target: SocketAddr,
+    padding: usize,
+    patience: Duration,
+) -> Option<bool> {
+    let stream = timeout(inner.settings.dial_timeout, dial(inner.own_ip, target)).await.ok()?.ok()?;
+    match timeout(patience, upgrade(inner, stream, address, padding)).await {
+        Ok(answered) => answered.ok().map(|_| true),
+        Err(_) => Some(false),
+    }
+}
+
+/// Dials from the own address, so that firewalls see who it is; from any, where that cannot be.
+async fn dial(own_ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
+    let usable = |ip: &IpAddr| ip.is_ipv4() == target.is_ipv4() && !ip.is_unspecified();
+    let stream = match own_ip.filter(usable) {
+        Some(ip) => match dial_from(Some(ip), target).await {
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput) => {
+                dial_from(None, target).await
+            }
+            dialled => dialled,
+        },
+        None => dial_from(None, target).await,
+    }?;
+    // A port from which nobody listens may be the very one that this side got, and TCP joins it to itself.
+    if stream.local_addr()? == target {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn dial_from(ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(ip) = ip {
+        socket.bind(SocketAddr::new(ip, 0))?;
+    }
+    socket.connect(target).await
+}
+
+/// Makes an HTTP connection one for frames.
+async fn upgrade(inner: &Inner, stream: TcpStream, address: &Address, padding: usize) -> Result<Dialled, Failure> {
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(Failure::NoHttp)?;
+    // It drives the exchange and ends with the upgrade; if we are dropped first, it ends with us.
+    let _driver = AbortOnDrop(spawn_local(connection.with_upgrades()).abort_handle());
+    let mut request = http::Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = http::Uri::from_static(LINK_PATH);
+    let headers = request.headers_mut();
+    if let Ok(host) = HeaderValue::from_str(address.as_str()) {
+        headers.insert(HOST, host);
+    }
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
+    inner.greeting().write(headers);
+    if padding > 0 {
+        let padding = HeaderValue::from_bytes(&vec![b'-'; padding]).expect("hyphens make a header");
+        headers.insert(HeaderName::from_static("hence-padding"), padding);
+    }
+    let response = sender.send_request(request).await.map_err(Failure::NoHttp)?;
+    let greeting = Greeting::read(response.headers());
+    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refused(inner, &response, greeting));
+    }
+    let upgraded = hyper::upgrade::on(response).await.map_err(Failure::NoHttp)?;
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("it was made of a TcpStream above");
+    if parts.read_buf.is_empty() {
+        Ok(Dialled { stream: parts.io.into_inner(), greeting })
+    } else {
+        Err(Failure::Spoke)
+    }
+}
+
+/// Why the upgrade was refused.
+fn refused<B>(inner: &Inner, response: &http::Response<B>, greeting: Option<Greeting>) -> Failure {
+    let asks_for_ours = response.headers().get(UPGRADE).is_some_and(|protocol| protocol == PROTOCOL);
+    match greeting {
+        Some(greeting) if greeting.version != VERSION => Failure::Version(greeting),
+        Some(greeting) if greeting.cluster != inner.settings.cluster => Failure::Foreign(greeting),
+        Some(_) | None if response.status() == http::StatusCode::UPGRADE_REQUIRED && asks_for_ours => {
+            Failure::NoUpgrade(response.status())
+        }
+        Some(_) if response.status() == http::StatusCode::UPGRADE_REQUIRED => Failure::NoUpgrade(response.status()),
+        Some(_) | None => Failure::Status(response.status()),
+    }
+}
+
+/// Ends a task with its owner.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Inner {
+    /// A peer could not be connected to.
+    pub(super) fn fail(&self, address: &Address, failure: &Failure) {
+        let cause = failure.cause();
+        let foreign = (cause == LinkCause::Foreign).then_some(Refused::Foreign);
+        let why = foreign.or((cause == LinkCause::Version).then_some(Refused::Version));
+        if let Some(why) = why {
+            self.notice(Incoming::Refused { by: address.clone(), why });
+        }
+        self.tell(address, failure);
+    }
+
+    /// What a peer is not connected to for, where that has not been told.
+    pub(super) fn tell(&self, address: &Address, failure: &Failure) {
+        tracing::debug!(peer = %address, "cannot connect to peer: {failure}");
+        let Some(peer) = self.peers.borrow().get(address).map(Rc::clone) else { return };
+        let cause = failure.cause();
+        if peer.fails(cause, self.settings.outage_patience) {
+            let (replica, cause) = (&self.settings.address, cause.name());
+            tracing::warn!(%replica, peer = %address, cause, "cannot connect to a member: {failure}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What two replicas tell each other while they upgrade a connection: one header, `hence-replica`, both ways.
+//!
+//! Frames of another version cannot be read, so why two replicas do not understand each other has to be told outside of
+//! them. The header is a list of `key=value`, separated by `;`. Keys that are not known are skipped, so that later
+//! versions can say more; a value that is missing or damaged makes the header count as none.
+
+use crate::codec::VERSION;
+use hence_core::{Address, ClusterTag};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt::Write as _;
+
+/// The header.
+pub(super) const HEADER: HeaderName = HeaderName::from_static("hence-replica");
+
+/// Who speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// The version of the frame format.
+    pub(super) version: u8,
+    /// The cluster.
+    pub(super) cluster: ClusterTag,
+    /// Drawn at random when the transport was made: of two processes with one address each has another.
+    pub(super) process: u64,
+    /// The address that it says it has.
+    pub(super) address: Address,
+    /// In an answer: which process its sender reaches at the address of the one who asked, if it has tried since.
+    pub(super) reaches: Option<Reaches>,
+}
+
+/// Where an address leads, as seen from a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaches {
+    /// To this process.
+    Process(u64),
+    /// Nowhere.
+    Nothing,
+}
+
+impl Greeting {
+    /// The greeting of this process.
+    pub(super) const fn of(cluster: ClusterTag, process: u64, address: Address) -> Self {
+        Self { version: VERSION, cluster, process, address, reaches: None }
+    }
+
+    /// Reads the header of a request or a response; none where there is none that can be read.
+    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get(HEADER)?.to_str().ok()?;
+        let pairs = || text.split(';').filter_map(|pair| pair.trim().split_once('='));
+        let value = |wanted: &str| pairs().find(|(key, _)| *key == wanted).map(|(_, value)| value);
+        let hex = |wanted: &str| u64::from_str_radix(value(wanted)?, 16).ok();
+        let reaches = match value("reaches") {
+            Some("nothing") => Some(Reaches::Nothing),
+            Some(_) => hex("reaches").map(Reaches::Process),
+            None => None,
+        };
+        Some(Self {
+            version: value("version")?.parse().ok()?,
+            cluster: ClusterTag(u32::try_from(hex("cluster")?).ok()?),
+            process: hex("process")?,
+            address: Address::parse(value("address")?).ok()?,
+            reaches,
+        })
+    }
+
+    /// Writes the header.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        let Self { version, cluster, process, address, reaches } = self;
+        let mut text =
+            format!("version={version}; cluster={:08x}; process={process:016x}; address={address}", cluster.0);
+        let written = match reaches {
+            Some(Reaches::Process(process)) => write!(text, "; reaches={process:016x}"),
+            Some(Reaches::Nothing) => write!(text, "; reaches=nothing"),
+            None => Ok(()),
+        };
+        written.expect("memory always takes text");
+        // An address is printable ASCII, so this is a header.
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(HEADER, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Greeting> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, HeaderValue::from_str(text).expect("a header"));
+        Greeting::read(&headers)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let address = Address::parse("[fd00::2]:8090").expect("an address");
+        let greeting = Greeting::of(ClusterTag::of("hence"), 7, address);
+        for reaches in [None, Some(Reaches::Nothing), Some(Reaches::Process(u64::MAX))] {
+            let greeting = Greeting { reaches, ..greeting.clone() };
+            let mut headers = HeaderMap::new();
+            greeting.write(&mut headers);
+            assert_eq!(Greeting::read(&headers), Some(greeting));
+        }
+        assert_eq!(Greeting::read(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn later_versions_may_say_more() {
+        let later =
+            read("version=9; colour=red; cluster=0000000a;process=b; address=a:1; reaches=nothing").expect("known");
+        assert_eq!((later.version, later.cluster, later.process), (9, ClusterTag(10), 11));
+        assert_eq!(later.reaches, Some(Reaches::Nothing));
+    }
+
+    #[test]
+    fn what_is_damaged_counts_as_none() {
+        for text in [
+            "",
+            "version=3",
+            "version=300; cluster=1; process=1; address=a:1",
+            "version=3; cluster=1ffffffff; process=1; address=a:1",
+            "version=3; cluster=1; process=x; address=a:1",
+            "version=3; cluster=1; process=1; address=a",
+            "version:3; cluster:1; process:1; address:a:1",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}
