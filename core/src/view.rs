@@ -127,13 +127,6 @@ impl View {
         self.row(address).and_then(|row| row.life)
     }
 
-    /// How many addresses were removed after this one and never heard of.
-    pub(crate) fn removed_unmet_after(&self, address: &Address) -> usize {
-        let Some(this) = self.row(address) else { return usize::MAX };
-        let later = |row: &&Row| !row.is_odd() && row.life.is_none() && row.age() > this.age();
-        self.rows.iter().filter(later).count()
-    }
-
     /// Takes in what another view says: of two counters the greater. Says whether anything changed here.
     pub fn merge<'a>(&mut self, rows: impl IntoIterator<Item = &'a Row>) -> bool {
         self.merge_by(rows, u64::max)

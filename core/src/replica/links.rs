@@ -276,6 +276,8 @@ impl<R: Rules> Replica<R> {
             self.doubt_timeout(peer).min(peer.next_status)
         } else if peer.farewell {
             Time::NEVER // one side was removed and all is said
+        } else if peer.is_stranger() {
+            peer.next_hello
         } else {
             self.doubt_timeout(peer).min(peer.next_hello)
         }

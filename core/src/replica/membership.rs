@@ -22,10 +22,10 @@ use rand_chacha::rand_core::Rng as _;
 /// More new lives than this within [`CONTEST_SPAN`] mean that two live processes share an address.
 const REBIRTHS_MAX: usize = 3;
 const CONTEST_SPAN: Micros = Micros::from_seconds(60);
-/// Removed addresses at which no life was ever heard of are looked for no longer than this, and no more than so many.
-const UNKNOWN_PATIENCE: Micros = Micros::from_seconds(60);
-const UNKNOWN_MAX: usize = 8;
 const BACKOFF_MAX: Micros = Micros::from_seconds(60);
+
+/// Removed addresses at which no life was ever heard of are looked for so much less often than a silent member.
+const STRANGERS_SLOWER: u64 = 2;
 
 /// A replica that has not loaded its state yet.
 #[derive(Debug, Clone)]
@@ -94,11 +94,12 @@ impl<R: Rules> Replica<R> {
                 self.peer(id).wanted = false;
                 continue;
             };
-            let wanted = self.view.is_wanted(&row.address);
+            let (wanted, known) = (self.view.is_wanted(&row.address), row.life.is_some());
             if wanted {
                 self.members.push(id);
             }
             let peer = self.peer(id);
+            peer.unknown = !wanted && !known;
             if own_changed || peer.wanted != wanted {
                 if peer.wanted {
                     peer.unwanted_since = now;
@@ -342,21 +343,30 @@ impl<R: Rules> Replica<R> {
         self.introduce();
     }
 
-    /// A removed address is looked for as long as there may be something to fetch from or to tell to whoever was there, and
-    /// not for ever. What comes back later speaks first, since members are wanted there. Where no life was ever heard of it
-    /// is likely that an operator mistyped: only the latest few of those are looked for, and for a minute.
-    pub(super) fn is_given_up(&self, id: PeerId) -> bool {
-        let peer = &self.peers[id.0];
-        if peer.wanted {
-            return false;
+    /// Says hello to a peer that is not linked, if it is still looked for and it is its turn.
+    pub(super) fn look_for(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        if self.is_given_up(id) {
+            self.peer(id).farewell = true;
+        } else if !self.peers[id.0].is_stranger() {
+            self.open_link(id);
+        } else if now < self.strangers_from {
+            self.peer(id).next_hello = self.strangers_from;
+        } else {
+            let strangers = self.peer_ids().filter(|id| self.peers[id.0].is_stranger()).count() as u64;
+            let pause = self.config.probe_interval_max.times(STRANGERS_SLOWER);
+            self.open_link(id);
+            self.strangers_from = now + pause;
+            self.peer(id).next_hello = now + pause.times(strangers);
         }
-        let known = self.view.life(&peer.address).is_some();
-        let since =
-            if peer.suspected && known { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };
-        let patience =
-            if known { self.config.removed_patience } else { UNKNOWN_PATIENCE.min(self.config.removed_patience) };
-        self.now.monotonic.since(since) >= patience
-            || !known && self.view.removed_unmet_after(&peer.address) >= UNKNOWN_MAX
+    }
+
+    /// A removed address is looked for as long as there may be something to fetch from or to tell to whoever was there, and
+    /// not for ever. What comes back speaks first, since members are wanted there.
+    fn is_given_up(&self, id: PeerId) -> bool {
+        let peer = &self.peers[id.0];
+        let since = if peer.suspected { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };
+        !peer.wanted && self.now.monotonic.since(since) >= self.config.removed_patience
     }
 
     pub(super) fn rebirth_timeout(&self) -> Time {

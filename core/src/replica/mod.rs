@@ -152,6 +152,8 @@ pub struct Replica<R: Rules = Sound> {
     loose_rows: bool,
     rounds: Rounds,
     retire_at: Time,
+    /// Before this no removed address that nobody was ever heard of at is dialled.
+    strangers_from: Time,
     next_link: u64,
     next_pull: u64,
 
@@ -211,6 +213,7 @@ impl<R: Rules> Replica<R> {
             loose_rows: false,
             rounds: Rounds::default(),
             retire_at: now.monotonic,
+            strangers_from: Time::default(),
             next_link: fresh,
             next_pull: fresh,
             // Everything due is done at the first timeout, which is due at once.

@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) suspected: bool,
     /// Should this address be a member?
     pub(super) wanted: bool,
+    /// It was removed, and no life was ever heard of there.
+    pub(super) unknown: bool,
     /// When it was removed.
     pub(super) unwanted_since: Time,
     /// When the search for it began: a minute later it slows down.
@@ -214,6 +216,7 @@ impl Peer {
             detector: Detector::new(now),
             suspected: false,
             wanted: false,
+            unknown: false,
             unwanted_since: now,
             searched_since: now,
             next_hello: now,
@@ -279,6 +282,12 @@ impl Peer {
         self.unkept = Unkept::default();
         self.diverged = false;
         self.walls = None;
+    }
+
+    /// Is it a removed address at which no life was ever heard of? Most likely nothing is there. But two sides that removed
+    /// each other before they met are there for one another, so all such addresses together are dialled as often as one.
+    pub(super) const fn is_stranger(&self) -> bool {
+        self.unknown && !self.farewell && !self.link.established
     }
 
     /// How long to wait before the next hello.

@@ -43,7 +43,9 @@ impl<R: Rules> Replica<R> {
         if !self.peers[id.0].link.established && self.peers[id.0].farewell {
             return;
         }
-        self.tend_doubt(id);
+        if !self.peers[id.0].is_stranger() {
+            self.tend_doubt(id);
+        }
         let peer = &self.peers[id.0];
         if peer.link.established {
             if peer.next_status <= now || telling && now.since(peer.status_at) >= self.status_gap() {
@@ -52,7 +54,7 @@ impl<R: Rules> Replica<R> {
                 self.push(id);
             }
         } else if peer.next_hello <= now {
-            if self.is_given_up(id) { self.peer(id).farewell = true } else { self.open_link(id) }
+            self.look_for(id);
         }
     }
 

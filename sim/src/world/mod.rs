@@ -119,7 +119,7 @@ pub struct World<S: Subject> {
     /// This step put out something else than pings.
     spoke: bool,
     healed: bool,
-    /// When the last connection among those that are healed goes on.
+    /// When the last connection in the core goes on that a cut had stopped, before the heal or by it.
     stuck_until: u64,
     /// Faults that wait for a frame to be sent.
     aims: Vec<faults::Aim>,

@@ -391,7 +391,7 @@ impl<S: Subject> World<S> {
         if at > now {
             self.count(Kind::StreamLate);
         }
-        if self.healed && self.plan.is_core(link / self.nodes.len()) && self.plan.is_core(link % self.nodes.len()) {
+        if self.plan.is_core(link / self.nodes.len()) && self.plan.is_core(link % self.nodes.len()) {
             self.stuck_until = self.stuck_until.max(at + STUCK_MAX);
         }
         self.flow(link, number, (at, epoch), Turn::GoOn, mix(cause, 37));

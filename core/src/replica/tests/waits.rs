@@ -241,3 +241,36 @@ fn a_round_follows_the_one_before_it_without_a_status() {
         assert!(matches!(world.get(1, "x", token), Err(Reply::Lost { .. })));
     }
 }
+
+/// Sides that never met remove each other, and one of them takes a write: it must not stay there.
+fn sides_that_removed_each_other(sides: [&[u8]; 2]) {
+    let all: Vec<u8> = sides.concat();
+    let mut world = World::new(all.len() as u8);
+    let [left, right] = sides;
+    for (&a, &b) in left.iter().flat_map(|a| right.iter().map(move |b| (a, b))) {
+        world.cut_one_way.extend([(address(a), address(b)), (address(b), address(a))]);
+    }
+    world.run(2_000);
+    for (n, (&at, &out)) in left.iter().flat_map(|a| right.iter().map(move |b| (a, b))).enumerate() {
+        for (way, (at, out)) in [(at, out), (out, at)].into_iter().enumerate() {
+            let id = RequestId(1 << 40 | (2 * n + way) as u64);
+            world.handle(&address(at), Input::Request { id, request: Request::ViewRemove(address(out)) });
+            world.run(100);
+        }
+    }
+    let token = world.put(right[0], "x", "1", &VersionVector::new());
+    world.cut_one_way.clear();
+    world.run(60_000);
+    for &n in &all {
+        assert!(world.replica(n).covered().dominates(&token), "{sides:?}: {:#?}", world.replica(n).status());
+        assert_eq!(world.replica(n).view(), world.replica(1).view());
+    }
+}
+
+#[test]
+fn sides_that_never_met_and_removed_each_other_meet() {
+    sides_that_removed_each_other([&[1, 2], &[3, 4]]);
+    sides_that_removed_each_other([&[1], &[2]]);
+    sides_that_removed_each_other([&[1, 2, 3], &[4]]);
+    sides_that_removed_each_other([&[1], &[2, 3, 4]]);
+}
