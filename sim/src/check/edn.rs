@@ -106,6 +106,7 @@ struct Reader {
     index: Option<(u64, u32)>,
     /// Operations of ours were seen.
     is_ours: bool,
+    nemesis: u64,
     next_id: u64,
 }
 
@@ -144,6 +145,7 @@ impl Reader {
         let is_name = matches!(process, Edn::Number(_) | Edn::Keyword(_) | Edn::Text(_) | Edn::Symbol(_));
         // The nemesis is no client.
         if name.trim_start_matches([':', '\'']).starts_with("nemesis") {
+            self.nemesis += 1;
             return Ok(());
         }
         if !is_name {
@@ -287,6 +289,10 @@ impl Reader {
                 Some(_) => Err(wrong(1, "this history is of our own form, and says what keys begin with")),
             };
         }
-        self.foreign.finish(initial)
+        let mut history = self.foreign.finish(initial)?;
+        if history.is_empty() && self.nemesis > 0 {
+            history.warnings.push(format!("{} operations are the nemesis's", self.nemesis));
+        }
+        Ok(history)
     }
 }
