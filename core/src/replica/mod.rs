@@ -1,7 +1,7 @@
 //! The replica: one input at a time goes in, outputs come out, nothing else happens.
 //!
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
-//! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and installs, `supply` answers
+//! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and installs, `sources` says where from, `supply` answers
 //! pulls, `membership` keeps the view and joins, `readiness` says when clients may be sent here, `doubts` suspects, `retirement` folds away lives that are over,
 //! `rounds` finds out what is lost, `timers` says when to wake up.
 //!
@@ -18,6 +18,7 @@ mod repair;
 mod requests;
 mod retirement;
 mod rounds;
+mod sources;
 mod status;
 mod supply;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! with what is covered here *at that moment*.
 
 use super::Replica;
-use super::peer::{Peer, PeerId, Unkept};
+use super::peer::{PeerId, Unkept};
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
@@ -24,14 +24,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// After a failed pull the next one waits for this.
-const RETRY_PAUSE: Micros = Micros::from_millis(200);
+pub(super) const RETRY_PAUSE: Micros = Micros::from_millis(200);
 
 /// Where a pull ran out of time the next one from there waits twice as long for a frame, and so on, so often: a peer that
 /// is slow for good would else be asked again and again and never heard.
 const PATIENCE_DOUBLINGS: u32 = 4;
-
-/// So many interruptions in a row put off what is repaired from a peer.
-const POSTPONED_MAX: u8 = 4;
 
 /// A peer that claims what a whole pull from it did not bring is asked for that again after this, then after twice that,
 /// and so on, so often.
@@ -111,66 +108,6 @@ impl<R: Rules> Replica<R> {
         Time(now.0.saturating_sub(self.config.repair_delay.0))
     }
 
-    /// Whom to fetch from at once.
-    fn urgent_source(&self, now: Time) -> Option<PeerId> {
-        if self.joining.is_some() {
-            return self.join_source();
-        }
-        if self.hungry
-            && let Some(id) = self.turn(|id| self.is_up(id))
-        {
-            return Some(id);
-        }
-        // Who was removed, or is about to end, is not there for long: what it has is fetched without patience.
-        let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].wanted;
-        if self.peer_ids().any(going)
-            && let Some(id) = self.turn(|id| going(id) && self.has_missing(id))
-        {
-            return Some(id);
-        }
-        if self.waiting.is_empty() {
-            return None;
-        }
-        // What a request waits for may be anywhere: who has news first, then everybody in turn.
-        let rested = |id: PeerId| now.since(self.peers[id.0].pulled_at) >= RETRY_PAUSE;
-        self.turn(|id| self.has_missing(id)).or_else(|| self.turn(rested))
-    }
-
-    /// Whom to fetch from because a gap that was noticed until `due` has stood for the repair delay.
-    fn patient_source(&self, now: Time, due: Time) -> Option<PeerId> {
-        let nothing = self.gaps.oldest().is_none_or(|noticed| noticed > due);
-        if self.joining.is_some() || !self.waiting.is_empty() || nothing {
-            return None;
-        }
-        let fills = |id: PeerId| self.gaps.since(due).any(|life| !self.is_coming(life, now) && self.gives(id, life));
-        let fits = |id: PeerId| fills(id) || !self.rules.forgets_gaps() && self.has_missing(id);
-        self.turn(|id| fits(id) && now >= self.repairs_from(id))
-    }
-
-    fn has_missing(&self, id: PeerId) -> bool {
-        self.covered.missing(&self.peers[id.0].acknowledged).any(|entry| !self.is_unkept(id, entry))
-    }
-
-    /// Do pushes of this life still come in order? They bring what is missing, and a pull would bring it once more.
-    fn is_coming(&self, life: Incarnation, now: Time) -> bool {
-        let silence = self.stream_limits().silence;
-        let comes = |peer: &Peer| {
-            let advanced = peer.inbound.advanced.is_some_and(|at| now.since(at) <= silence);
-            advanced && peer.link.established && peer.incarnation == Some(life)
-        };
-        self.rules.pushes_postpone_repair() && self.peers.iter().any(comes)
-    }
-
-    /// From when on patient repair may fetch from this peer. What it made during an interruption of its link must not come
-    /// by way of an older gap, sooner than a gap of its own would be repaired. A link that is interrupted again and again
-    /// does not put repair off for ever.
-    fn repairs_from(&self, id: PeerId) -> Time {
-        let peer = &self.peers[id.0];
-        let counts = self.rules.interruptions_postpone_repair() && peer.postponed <= POSTPONED_MAX;
-        let interrupted = peer.stream.interrupted().filter(|_| counts);
-        interrupted.map_or(Time::default(), |at| at + self.config.repair_delay)
-    }
-
     /// The link from this peer was interrupted until now.
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
         let peer = self.peer(id);
@@ -190,28 +127,6 @@ impl<R: Rules> Replica<R> {
         if let Some(pull) = self.pull.as_mut().filter(|pull| pull.peer == id) {
             pull.deadline = now + pull.patience;
         }
-    }
-
-    /// Does this peer claim more of a life than is covered here, and has it not just failed to give that?
-    fn gives(&self, id: PeerId, life: Incarnation) -> bool {
-        let peer = &self.peers[id.0];
-        let claimed = self.covered.counter_in(&peer.acknowledged, life);
-        claimed > self.covered.counter(life) && !self.is_unkept(id, (life, claimed))
-    }
-
-    /// Did a whole pull from this peer, a moment ago, not bring that though it was claimed?
-    fn is_unkept(&self, id: PeerId, (life, counter): (Incarnation, u64)) -> bool {
-        let unkept = &self.peers[id.0].unkept;
-        self.now.monotonic < unkept.until && counter <= self.covered.counter_in(&unkept.claimed, life)
-    }
-
-    /// Of the linked peers that fit, the one whose turn is the longest ago. A peer in the middle of a large message comes
-    /// last: what it supplies would wait behind that.
-    pub(super) fn turn(&self, fits: impl Fn(PeerId) -> bool) -> Option<PeerId> {
-        let linked = self.peer_ids().filter(|id| self.peers[id.0].link.established);
-        let silence = self.stream_limits().silence;
-        let is_busy = |peer: &Peer| peer.unfinished.is_some_and(|at| self.now.monotonic.since(at) <= silence);
-        linked.filter(|&id| fits(id)).min_by_key(|id| (is_busy(&self.peers[id.0]), self.peers[id.0].pulled_at))
     }
 
     pub(super) fn begin_pull(&mut self, id: PeerId, patient: bool) {
