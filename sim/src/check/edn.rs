@@ -1,7 +1,7 @@
 //! Jepsen's EDN: operation maps, in a vector or a list or one after another, in and out.
 //!
 //! Ours are written with `:f :txn` and one micro-operation, and carry everything else in extra keys, so nothing is
-//! lost on the way. Foreign histories are read by Jepsen's conventions; [`convention`] says which. Their lineage is the
+//! lost on the way. Foreign histories are read by Jepsen's conventions; `convention` says which. Their lineage is the
 //! order of each process. `:ok` happened, `:fail` did not, `:info` may have.
 //!
 //! What is not understood is refused with its line, unless it certainly did nothing.
