@@ -124,6 +124,7 @@ fn disconnected(cluster: &Cluster, victim: usize, key: &str, (millis, before): (
     cluster.await_value(victim, key, Some(&new), "\"new\"", BACK.saturating_sub(healed.elapsed()));
     let caught_up = healed.elapsed();
     cluster.await_settled(&[0, 1, 2], BACK.saturating_sub(caught_up));
+    let before = before.min(millis);
     note!(
         "disconnected for {millis} ms, written {before} ms before its end: caught up {caught_up:?}, in all views {:?}",
         healed.elapsed()
