@@ -2,6 +2,8 @@
 //!
 //! What a compiler or clippy checks is not repeated here.
 
+mod protocol;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

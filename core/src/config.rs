@@ -1,4 +1,4 @@
-//! Every knob of a replica. Each says its unit, its default and what more or less of it costs.
+//! Every knob of a replica. Each says its unit, its default and what more or less of it costs (LIMIT-1).
 
 use crate::time::Micros;
 

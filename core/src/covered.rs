@@ -2,7 +2,7 @@
 //!
 //! An incarnation is retired by an ordinary operation whose dependency is `i: through`. So whoever has applied that
 //! operation has applied all of `i` up to there, and one dot stands for the whole entry: in coverage, in tokens, in
-//! dependencies (protocol, section Membership, Retirement). Vectors and tokens stay as short as the membership.
+//! dependencies (RET-1 to RET-3). Vectors and tokens stay as short as the membership.
 //!
 //! Invariant kept here: a row is an implication that holds everywhere; it raises coverage only where its dot is
 //! covered. `vector` holds no entry that a row with a covered dot implies.

@@ -1,4 +1,4 @@
-//! When a silence is long enough to doubt a peer: adaptive, in integers.
+//! When a silence is long enough to doubt a peer: adaptive, in integers (FAIL-1, FAIL-2).
 //!
 //! After Hayashibara et al., "The phi accrual failure detector" (SRDS 2004): the threshold follows the mean and
 //! the deviation of the gaps between frames, here smoothed in integers as TCP does for its round trips

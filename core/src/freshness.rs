@@ -1,4 +1,4 @@
-//! How late a message is, without comparing clocks: against the fastest of the last minute.
+//! How late a message is, without comparing clocks: against the fastest of the last minute (PUSH-2).
 //!
 //! Two processes' monotonic clocks differ by an unknown constant. The least difference between arrival here and
 //! departure there, over the last minute of contact, is that constant plus the shortest way; what exceeds it is

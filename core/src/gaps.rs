@@ -1,4 +1,4 @@
-//! What others cover and this replica does not, and since when that is known.
+//! What others cover and this replica does not, and since when that is known (PULL-1, PULL-5).
 //!
 //! "Push is fresh or not at all, repair is patient": a gap is repaired when it has stood for the repair delay.
 //! The delay runs from the moment when the gap was noticed, whatever links do meanwhile.

@@ -1,4 +1,4 @@
-//! A hybrid logical clock: one number that grows along causality and stays near the wall clock.
+//! A hybrid logical clock: one number that grows along causality and stays near the wall clock (REQ-6).
 //!
 //! Kulkarni et al., "Logical physical clocks" (OPODIS 2014). We keep one 62-bit number instead of a
 //! pair: wall milliseconds above 16 bits that count, so counting up simply runs into the next

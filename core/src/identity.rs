@@ -1,7 +1,7 @@
 //! Who is speaking: addresses, lives, clusters, and the randomness that a replica is born with.
 //!
 //! An address says where to send; an [`Incarnation`] says which life answers there. A new incarnation
-//! begins at every process start, so no write event is ever named twice (protocol, section Identity).
+//! begins at every process start, so no write event is ever named twice (ID-1).
 
 use alloc::format;
 use alloc::string::String;

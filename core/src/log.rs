@@ -3,7 +3,7 @@
 //! Invariants kept here: every prefix is causally closed, because an operation is appended in the step that
 //! applies it; `floor` covers exactly what may have left; every delete that left is covered by
 //! `deletes_floor`, so that a client that met an answer which a delete shaped stays bound to that delete
-//! (protocol, section Requests, rule D(k)).
+//! (REQ-3, LOG-1).
 
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;

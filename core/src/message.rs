@@ -2,7 +2,7 @@
 //!
 //! Every message carries the numbers of its link: a link joins two incarnations, each end names a fresh
 //! number in its hello and echoes the other's. A message whose numbers are not those of the present link
-//! changes nothing (protocol, section Replication).
+//! changes nothing (LINK-1).
 
 use crate::covered::Retirement;
 use crate::data::Key;

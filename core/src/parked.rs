@@ -1,4 +1,4 @@
-//! Pushed operations that wait for causally earlier ones.
+//! Pushed operations that wait for causally earlier ones (PUSH-4, LINK-2).
 //!
 //! May be dropped at any time: repair brings what was here. Invariant kept here: a duplicate of a parked
 //! operation is one operation, and what is applied by another way does not stay.

@@ -301,7 +301,7 @@ pub trait Rules {
     }
 }
 
-/// The rules as protocol.md states them.
+/// The rules as `docs/protocol.md` states them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sound;
 

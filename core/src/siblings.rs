@@ -1,4 +1,4 @@
-//! The versions of one key that are alive: usually one, several after concurrent writes.
+//! The versions of one key that are alive: usually one, several after concurrent writes (REQ-6).
 //!
 //! Invariant kept here: sorted by [`Sibling::rank`], greatest first, no dot twice, never empty inside a
 //! store. So the winner is a pure function of the set, and equal sets are equal values.

@@ -1,8 +1,8 @@
-//! The stream of messages from one peer: whether it was interrupted, and since when it keeps moving.
+//! The stream of messages from one peer: whether it was interrupted, and since when it keeps moving
+//! (LINK-4, PUSH-2, PUSH-3, PULL-6).
 //!
 //! A peer that has nothing to say sends a status every heartbeat interval. So a silence longer than that interval plus
-//! the longest lateness has one of three reasons, and the message that ends it tells which (protocol, section
-//! Replication, Push):
+//! the longest lateness has one of three reasons, and the message that ends it tells which (PUSH-3):
 //!
 //! - messages are missing before it: the connection was lost with what it held;
 //! - it is next in line and late: the network held the stream back and delivers it now;

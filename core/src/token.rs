@@ -1,4 +1,4 @@
-//! A client's causal past as opaque text: what travels as `causal-metadata`.
+//! A client's causal past as opaque text: what travels as `causal-metadata` (REQ-1).
 //!
 //! Layout before base64 (URL-safe, no padding): version 1 byte, cluster tag 4, number of entries as a
 //! varint, then per entry the incarnation (8 bytes, big-endian) and its counter (varint), CRC-32 of all

@@ -5,39 +5,39 @@ use crate::agreement::Judged;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Which promise was broken. The numbers are those of the protocol's list of invariants.
+/// Which promise was broken. `docs/protocol.md` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Invariant {
-    /// 1: no dot is issued twice.
+    /// INV-1: no dot is issued twice.
     Dots,
-    /// 2: every operation applied has its true causal past applied.
+    /// INV-2: every operation applied has its true causal past applied.
     Causes,
-    /// 3: an answer includes the client's true causal past.
+    /// INV-3: an answer includes the client's true causal past.
     Sessions,
-    /// 4: an answer is exactly what the promise says for the operations truly included.
+    /// INV-4: an answer is exactly what the promise says for the operations truly included.
     Answers,
-    /// 5: a replica's store is the replay of exactly the operations truly included.
+    /// INV-5: a replica's store is the replay of exactly the operations truly included.
     Store,
-    /// 6: a refusal has its reason.
+    /// INV-6: a refusal has its reason.
     Refusals,
-    /// 7: after heal and quiet, all replicas are equal and up.
+    /// INV-7: after heal and quiet, all replicas are equal and up.
     Convergence,
-    /// 8: stamps grow along true causality.
+    /// INV-8: stamps grow along true causality.
     Stamps,
-    /// 9: merging is commutative, associative and idempotent.
+    /// INV-9: merging is commutative, associative and idempotent.
     Merge,
-    /// 10: memory stays within its limits, and no state is sent where a log would do.
+    /// INV-10: memory stays within its limits, and no state is sent where a log would do.
     Bounds,
-    /// A damaged frame is refused and changes nothing.
+    /// INV-17: a damaged frame is refused and changes nothing.
     Frames,
-    /// 11: tokens at rest are no longer than the membership.
+    /// INV-11: tokens at rest are no longer than the membership.
     Tokens,
-    /// 12: only operators remove and add, and what a removed replica holds does not stay with it.
+    /// INV-12: only operators remove and add, and what a removed replica holds does not stay with it.
     Membership,
-    /// What a cut held up is not news when it arrives; repair brings it.
+    /// INV-16: what a cut held up is not news when it arrives; repair brings it.
     Freshness,
-    /// 15: every request is answered once, and idle traffic returns.
+    /// INV-15: every request is answered once, and idle traffic returns.
     Liveness,
     /// The subject's own assertion failed.
     Panic,

@@ -1,4 +1,4 @@
-//! The view, joining, and which life this is (protocol, sections Identity and Membership).
+//! The view, joining, and which life this is (ID-2, ID-3, VIEW-1, VIEW-2, JOIN-1, JOIN-2).
 //!
 //! Only operators move a wanted counter; doubt is local and removes nobody. A replica whose address has a newer
 //! life takes a new incarnation and keeps its state. Joining never waits for anybody who is not up.

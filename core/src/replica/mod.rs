@@ -1,4 +1,4 @@
-//! The replica: one input at a time goes in, outputs come out, nothing else happens.
+//! The replica: one input at a time goes in, outputs come out, nothing else happens. The work of one is bounded (LIMIT-2).
 //!
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
 //! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and installs, `sources` says where from, `supply` answers

@@ -92,7 +92,7 @@ pub(super) struct Peer {
     pub(super) farewell: bool,
 }
 
-/// The numbers of a link (protocol, section Replication). 0 stands for none yet.
+/// The numbers of a link (LINK-1). 0 stands for none yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Link {
     pub(super) number: u64,

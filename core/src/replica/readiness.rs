@@ -1,4 +1,4 @@
-//! When clients may be sent to a replica (protocol, section Membership, amended: ready is not up).
+//! When clients may be sent to a replica (JOIN-3).
 //!
 //! A replica that started alone serves at once, as the contract asks. But what it holds may not be what the cluster
 //! holds, and whoever restarts one replica after the other and asks each whether it is ready would lose all data with the

@@ -1,4 +1,4 @@
-//! The pull lane: fetching what is missing (protocol, section Replication).
+//! The pull lane: fetching what is missing (PULL-2, PULL-4, PULL-6, STATE-3).
 //!
 //! Operations come in the supplier's own apply order, so every prefix is causally closed and needs no parking. Where
 //! the supplier's log does not reach back its whole state comes, which is kept aside and installed in one step, merged

@@ -1,4 +1,4 @@
-//! Answers clients: the gate, reads, writes, conditions and waiting (protocol, section Requests).
+//! Answers clients: the gate, reads, writes, conditions and waiting (REQ-1 to REQ-6).
 //!
 //! Every request gets exactly one reply, unless it is cancelled. No client waits for a peer unless it asked to.
 

@@ -1,4 +1,4 @@
-//! Lives that are over leave vectors and tokens (protocol, section Membership, Retirement).
+//! Lives that are over leave vectors and tokens (RET-1).
 //!
 //! A life is gone when it is not the newest at any wanted address. When every member has reported the same coverage of
 //! it, the least of the members that are not suspected writes an ordinary operation that depends on exactly that

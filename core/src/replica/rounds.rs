@@ -1,4 +1,4 @@
-//! Lost writes: a token whose entry nobody holds must end, honestly (protocol, section Membership, Lost writes).
+//! Lost writes: a token whose entry nobody holds must end, honestly (LOST-1 to LOST-4).
 //!
 //! One round judges all entries that a token has and this replica lacks. It asks exactly the present lives at all
 //! wanted addresses; asker and answerers first end every link to a life outside, so that nothing that was asked about

@@ -1,4 +1,4 @@
-//! Where to pull from, and when (protocol, section Replication, Pull).
+//! Where to pull from, and when (PULL-2).
 //!
 //! A joining replica, a waiting request and a peer that is about to end fetch at once. A gap is repaired when it has
 //! stood for the repair delay, from a peer that can fill it, and not while pushes still do.

@@ -1,4 +1,4 @@
-//! Answers pulls: from the log in apply order, or with the whole state (protocol, section Replication).
+//! Answers pulls: from the log in apply order, or with the whole state (PULL-3, STATE-1).
 //!
 //! A whole state is sent key by key while the supplier goes on. What changes behind the cursor is noted and sent again;
 //! when nothing is left, the last frame says what the whole covers, in the same step. So the asker's copy is exactly

@@ -1,4 +1,4 @@
-//! Requests that wait for their dependencies, indexed by what they wait for.
+//! Requests that wait for their dependencies, indexed by what they wait for (REQ-2).
 //!
 //! Invariant kept here: every waiting request hangs at exactly one dot that is not covered. Whoever moves the coverage of
 //! a life notes that life, so a wake-up costs what it wakes and no more, however many lives others wait for. Where many

@@ -1,4 +1,4 @@
-//! Who belongs to the cluster: only operators say so (invariant 12).
+//! Who belongs to the cluster: only operators say so (INV-12).
 
 use super::Judge;
 use crate::bits;
