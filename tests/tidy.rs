@@ -2,6 +2,7 @@
 //!
 //! What a compiler or clippy checks is not repeated here.
 
+mod dependencies;
 mod protocol;
 
 use std::collections::{BTreeMap, BTreeSet};
