@@ -43,6 +43,8 @@ mod links;
 mod lives;
 #[path = "containers/load.rs"]
 mod load;
+#[path = "process/public.rs"]
+mod public;
 #[path = "process/replicas.rs"]
 #[allow(dead_code, reason = "shared with the tests of real processes, which use more of it")]
 mod replicas;
@@ -69,6 +71,8 @@ const TESTS: &[Test] = &[
     ("image_is_the_first_process", Needs::Engine, image::first_process),
     ("budgets_of_a_life", Needs::Engine, budgets::life),
     ("budgets_of_a_disconnection", Needs::Engine, budgets::disconnection),
+    ("public_case", Needs::Engine, budgets::public_case),
+    ("pause_of_two_seconds", Needs::Engine, budgets::pause),
     ("budgets_of_the_only_one_connected", Needs::Engine, budgets::only_one_connected),
     ("host_names", Needs::Engine, image::host_names),
     ("compose_file", Needs::Compose, compose::up),

@@ -29,6 +29,8 @@ mod cluster;
 mod command;
 #[path = "process/contract.rs"]
 mod contract;
+#[path = "process/cut_off.rs"]
+mod cut_off;
 #[path = "process/cuts.rs"]
 mod cuts;
 #[path = "process/driver.rs"]
@@ -47,6 +49,8 @@ mod lone;
 mod lookups;
 #[path = "process/lost_writes.rs"]
 mod lost_writes;
+#[path = "process/machines.rs"]
+mod machines;
 #[path = "process/membership.rs"]
 mod membership;
 #[path = "process/name_server.rs"]
@@ -63,6 +67,8 @@ mod outputs;
 mod pauses;
 #[path = "process/proxies.rs"]
 mod proxies;
+#[path = "process/public.rs"]
+mod public;
 #[path = "process/replicas.rs"]
 mod replicas;
 #[path = "process/slow_clients.rs"]
@@ -130,6 +136,13 @@ const TESTS: &[Test] = &[
     Test::new("cut_refused_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::refused),
     Test::new("cut_silent_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::silent),
     Test::new("cut_longer_than_suspicion", Pace::Timed, Needs::PacketFilter, cuts::long),
+    Test::new("cut_off_unreachable", Pace::Timed, Needs::Machines, cut_off::unreachable),
+    Test::new("cut_off_denied", Pace::Timed, Needs::Machines, cut_off::denied),
+    Test::new("cut_off_lost", Pace::Timed, Needs::Machines, cut_off::lost),
+    Test::new("cut_off_unplugged", Pace::Timed, Needs::Machines, cut_off::unplugged),
+    Test::new("cut_off_down", Pace::Timed, Needs::Machines, cut_off::down),
+    Test::new("cut_off_gone", Pace::Timed, Needs::Machines, cut_off::gone),
+    Test::new("public_case", Pace::Timed, Needs::Machines, cut_off::public_case),
     Test::new("cut_then_prefer_wait", Pace::Timed, Needs::PacketFilter, cuts::prefer_wait),
     Test::new("half_closed_clients_are_answered", Pace::Timed, Needs::PacketFilter, leavers::half_closed),
     Test::new("leavers_free_their_places", Pace::Timed, Needs::Nothing, leavers::gone),

@@ -2,6 +2,7 @@
 
 use crate::client;
 use crate::cluster::Cluster;
+use crate::public;
 use crate::replicas::Replicas;
 use crate::starvation::timed;
 use std::time::{Duration, Instant};
@@ -126,9 +127,54 @@ fn disconnected(cluster: &Cluster, victim: usize, key: &str, (millis, before): (
     cluster.await_settled(&[0, 1, 2], BACK.saturating_sub(caught_up));
     let before = before.min(millis);
     note!(
-        "disconnected for {millis} ms, written {before} ms before its end: caught up {caught_up:?}, in all views {:?}",
+        "caught up {} ms after connect, in all views {:?}: disconnected for {millis} ms, written {before} ms before its end",
+        caught_up.as_millis(),
         healed.elapsed()
     );
+}
+
+/// The public test program's case of causal consistency.
+pub(crate) fn public_case() {
+    timed("public case", || {
+        let cluster = Cluster::running("public");
+        let time = public::case(&cluster, || cluster.disconnect(public::BOB), || cluster.connect(public::BOB));
+        note!("caught up {} ms after connect", time.as_millis());
+    });
+}
+
+/// `docker pause` for two seconds costs nothing that is written meanwhile, at whichever of the others.
+pub(crate) fn pause() {
+    let cluster = Cluster::running("pause_of_two");
+    for victim in 0..3 {
+        timed(&format!("pause of {victim}"), || {
+            let others: Vec<usize> = (0..3).filter(|&at| at != victim).collect();
+            let stamp = cluster.metric(victim, "hence_ops_applied_total");
+            cluster.pause(victim);
+            let begun = Instant::now();
+            let mut written = Vec::new();
+            for round in 0..18 {
+                let at = others[round % 2];
+                let key = format!("k{stamp}-{round}");
+                let token = cluster.put(at, &key, "1", None, 201).token();
+                written.push((key, token));
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            std::thread::sleep(Duration::from_secs(2).saturating_sub(begun.elapsed()));
+            cluster.unpause(victim);
+            let ended = Instant::now();
+            for (key, token) in &written {
+                cluster.await_value(victim, key, Some(token), "1", VISIBLE);
+            }
+            let seen = ended.elapsed();
+            let own = cluster.put(victim, &format!("own{stamp}"), "1", None, 201).token();
+            for &at in &others {
+                cluster.await_value(at, &format!("own{stamp}"), Some(&own), "1", VISIBLE);
+                assert_eq!(cluster.view(at), cluster.addresses(&[0, 1, 2]), "a pause of 2 s is not a death");
+            }
+            cluster.await_settled(&[0, 1, 2], BACK);
+            note!("replica {victim} paused for 2 s: all that was written is there {seen:?} later");
+        });
+    }
 }
 
 /// Two of three disconnected: the third takes writes at once, and everything is everywhere when they are back.

@@ -1,9 +1,11 @@
 //! Real `hence serve` processes, each at an address of its own, and what they must agree on.
 
+use crate::machines::Machines;
 use crate::replicas::Replicas;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The binary under test.
@@ -17,6 +19,7 @@ pub(crate) struct Cluster {
     settings: Vec<(Option<usize>, String, String)>,
     children: Vec<Option<Child>>,
     logs: PathBuf,
+    machines: Option<Arc<Machines>>,
 }
 
 impl Cluster {
@@ -25,7 +28,7 @@ impl Cluster {
         let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process").join(name);
         let _ = std::fs::remove_dir_all(&logs);
         std::fs::create_dir_all(&logs).expect("the target directory is ours");
-        Self { members, port: PORT, settings: Vec::new(), children: Vec::new(), logs }
+        Self { members, port: PORT, settings: Vec::new(), children: Vec::new(), logs, machines: None }
     }
 
     /// Every replica gets this environment variable.
@@ -46,6 +49,12 @@ impl Cluster {
         self
     }
 
+    /// Every replica runs on a machine of its own.
+    pub(crate) fn on(mut self, machines: Arc<Machines>) -> Self {
+        self.machines = Some(machines);
+        self
+    }
+
     /// A cluster that runs and has settled.
     pub(crate) fn running(name: &str, members: usize) -> Self {
         Self::new(name, members).run()
@@ -63,7 +72,7 @@ impl Cluster {
 
     /// The IP address of a replica.
     pub(crate) fn ip(&self, at: usize) -> String {
-        format!("127.0.0.{}", at + 2)
+        self.machines.as_ref().map_or_else(|| format!("127.0.0.{}", at + 2), |machines| machines.ip(at))
     }
 
     /// Starts a replica with the members and itself in its `VIEW`.
@@ -80,7 +89,8 @@ impl Cluster {
         assert!(self.children[at].is_none(), "replica {at} runs already");
         let log = File::options().create(true).append(true).open(self.logs.join(format!("{at}.log")));
         let log = log.expect("the log directory was made");
-        let mut command = Command::new(HENCE);
+        let on_a_machine = |machines: &Arc<Machines>| machines.command(at, HENCE);
+        let mut command = self.machines.as_ref().map_or_else(|| Command::new(HENCE), on_a_machine);
         command.arg("serve").env_clear();
         command.env("SOCKET_ADDRESS", self.address(at)).env("VIEW", view);
         let settings = self.settings.iter().filter(|(of, ..)| of.is_none_or(|of| of == at));

@@ -60,7 +60,9 @@ fn series(how: Cut) {
     for run in 0..20 {
         timed(&format!("{how:?} {run}"), || {
             let before_heal = BEFORE_HEAL[run % BEFORE_HEAL.len()];
-            times.push(one_cut(&cluster, how, run % 3, &format!("k{run}"), (CUT, before_heal)));
+            let time = one_cut(&cluster, how, run % 3, &format!("k{run}"), (CUT, before_heal));
+            println!("note: caught up {} ms after the heal, written {before_heal:?} before it", time.as_millis());
+            times.push(time);
         });
     }
     times.sort_unstable();

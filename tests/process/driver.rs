@@ -38,6 +38,8 @@ pub(crate) enum Needs {
     Nothing,
     /// Cuts links.
     PacketFilter,
+    /// Gives every replica a machine of its own.
+    Machines,
     /// Runs this program, in a network of its own.
     Program(&'static str),
 }
@@ -47,10 +49,11 @@ impl Needs {
     fn missing(self, isolation: Isolation) -> Option<String> {
         match self {
             Self::Nothing => None,
-            Self::PacketFilter | Self::Program(_) if isolation == Isolation::None => {
+            Self::PacketFilter | Self::Machines | Self::Program(_) if isolation == Isolation::None => {
                 Some("no network namespace with nftables here".into())
             }
             Self::PacketFilter => None,
+            Self::Machines => (!isolation.has_machines()).then(|| "no namespaces on a bridge here".into()),
             Self::Program(name) => (!is_installed(name)).then(|| format!("no {name} here")),
         }
     }

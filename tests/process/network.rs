@@ -30,6 +30,13 @@ impl Isolation {
         ALL.into_iter().find(works).unwrap_or(Self::None)
     }
 
+    /// Can namespaces be connected by a bridge in there, and connections ended from outside?
+    pub(crate) fn has_machines(self) -> bool {
+        let script = "ip link add probe type bridge && ip link add one type veth peer name other && \
+                      ip link set one master probe && unshare --net ip link set lo up && ss -K dst 10.10.0.1 && command -v curl";
+        self.shell(script).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
     /// Its name, for handing it to a worker.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -24,6 +24,8 @@ use tokio::time::{sleep, timeout};
 
 /// Between two addresses of one name.
 const STAGGER: Duration = Duration::from_millis(250);
+/// A dial whose first packet is not answered within this is begun anew beside it.
+const DIAL_AGAIN: Duration = Duration::from_millis(100);
 /// So long a name's earlier addresses are not used because its name server is slow.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -144,8 +146,22 @@ async fn small_or_large(
     }
 }
 
-/// Dials from the own address, so that firewalls see who it is; from any, where that cannot be.
+/// Dials once more every little while, for as long as it is waited for: a kernel sends the first packet of a connection
+/// again after a second only. The first that is answered counts.
 async fn dial(own_ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
+    // Ends what is still under way when it is dropped.
+    let mut attempts: JoinSet<io::Result<TcpStream>> = JoinSet::new();
+    loop {
+        attempts.spawn_local(dial_once(own_ip, target));
+        tokio::select! {
+            Some(ended) = attempts.join_next() => return ended.map_err(io::Error::other)?,
+            () = sleep(DIAL_AGAIN) => {}
+        }
+    }
+}
+
+/// Dials from the own address, so that firewalls see who it is; from any, where that cannot be.
+async fn dial_once(own_ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
     let usable = |ip: &IpAddr| ip.is_ipv4() == target.is_ipv4() && !ip.is_unspecified();
     let stream = match own_ip.filter(usable) {
         Some(ip) => match dial_from(Some(ip), target).await {

@@ -229,7 +229,7 @@ async fn read(
 ) -> Result<core::convert::Infallible, Ended> {
     let patience = inner.settings.first_frame_timeout.min(inner.settings.idle_timeout);
     let mut deadline = Instant::now() + patience;
-    let (mut first, mut speaker) = (true, None);
+    let (mut first, mut speaker): (_, Option<Speaks>) = (true, None);
     let mut reserved: Option<Reserved> = None;
     let mut told = Instant::now();
     loop {
@@ -256,6 +256,7 @@ async fn read(
             return Err(Ended::Closed);
         }
         inner.count(|counters| counters.bytes_in += count as u64);
+        speaker.iter().for_each(Speaks::hear);
         if first {
             // A stranger has to go on. A slow link brings something within that time.
             deadline = Instant::now() + patience;
@@ -300,6 +301,10 @@ impl Speaks {
     fn new(peer: &Rc<Peer>) -> Self {
         peer.is_there();
         Self(Rc::clone(peer))
+    }
+
+    fn hear(&self) {
+        self.0.hear();
     }
 }
 

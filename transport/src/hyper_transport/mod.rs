@@ -17,6 +17,7 @@
 //! a transport is dropped, all its tasks end and its sockets close.
 
 mod admission;
+mod again;
 mod causes;
 mod complaints;
 mod dial;

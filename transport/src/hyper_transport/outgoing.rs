@@ -3,6 +3,7 @@
 //! Invariant kept here: a peer's queue and the task that empties it belong together. A new link ends the task
 //! and drops the queue in one step, so nothing said before an opening message is written after it.
 
+use super::again;
 use super::causes::{Failure, Flaps, LinkCause, Outage};
 use super::dial::{self, Dialled};
 use super::pace::Pace;
@@ -58,6 +59,10 @@ struct State {
     flaps: Flaps,
     /// Connections from it that have brought frames.
     inbound: usize,
+    /// When one of them last brought a byte.
+    heard: Option<Instant>,
+    /// It was silent since the connection to it was made.
+    was_silent: bool,
 }
 
 /// Why a connection ended or never was.
@@ -137,6 +142,8 @@ fn peer(inner: &Inner, address: &Address) -> Option<Rc<Peer>> {
         outage: None,
         flaps: Flaps::default(),
         inbound: 0,
+        heard: None,
+        was_silent: false,
     };
     let peer = Rc::new(Peer { address: address.clone(), state: RefCell::new(state), filled: Notify::new() });
     peers.insert(address.clone(), Rc::clone(&peer));
@@ -168,6 +175,12 @@ impl State {
         }
     }
 
+    /// Has a peer with a connection to this side been silent for long, but not for too long?
+    fn is_silent(&self) -> bool {
+        let silent = self.heard.filter(|_| self.inbound > 0).map(|heard| heard.elapsed());
+        silent.is_some_and(|silent| (again::SILENCE..again::SILENCE_MAX).contains(&silent))
+    }
+
     fn failed_within(&self, pause: core::time::Duration) -> bool {
         self.failed_at.is_some_and(|at| at.elapsed() < pause)
     }
@@ -179,8 +192,45 @@ impl Peer {
     pub(super) fn is_there(&self) {
         let mut state = self.state.borrow_mut();
         state.failed_at = None;
+        state.was_silent |= state.is_silent();
         state.inbound += 1;
+        state.heard = Some(Instant::now());
         state.end_outage_if_both_ways();
+    }
+
+    /// It brought bytes.
+    pub(super) fn hear(&self) {
+        let mut state = self.state.borrow_mut();
+        state.was_silent |= state.is_silent();
+        state.heard = Some(Instant::now());
+    }
+
+    /// Nothing came from it for a while: perhaps nothing arrives over the connection to it either, though it speaks again.
+    pub(super) fn may_be_stuck(&self) -> bool {
+        let state = self.state.borrow();
+        state.was_silent || state.is_silent()
+    }
+
+    /// So long it is not silent, whatever happens.
+    pub(super) fn sure_for(&self) -> Duration {
+        again::SILENCE.saturating_sub(self.state.borrow().heard.map_or(Duration::ZERO, |heard| heard.elapsed()))
+    }
+
+    /// From now on another connection takes what comes. Not while something waits that the present one has not taken.
+    pub(super) fn begin_on_another(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let nothing_waits = state.queue.is_empty() && state.writing_bytes == 0;
+        if nothing_waits {
+            // Frames go on from those before them on the same connection.
+            state.queue.clear();
+        }
+        state.was_silent = false;
+        nothing_waits
+    }
+
+    /// Its address.
+    pub(super) const fn address(&self) -> &Address {
+        &self.address
     }
 
     /// A connection from it that had brought frames ended.
@@ -248,13 +298,20 @@ async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::conve
     {
         let mut state = peer.state.borrow_mut();
         state.dialling = false;
+        state.was_silent = false;
         state.end_outage_if_both_ways();
     }
     if greeting.as_ref().is_some_and(|greeting| greeting.address == peer.address) {
         inner.notice(Incoming::Sign { from: peer.address.clone() });
     }
     let begun = Instant::now();
-    let ended = write_all(inner, peer, &mut stream).await;
+    let ended = loop {
+        stream = tokio::select! {
+            Err(ended) = write_all(inner, peer, &mut stream) => break Err(ended),
+            another = again::connect(inner, peer) => another,
+        };
+        tracing::debug!(peer = %peer.address, "connected anew to a peer that fell silent");
+    };
     match ended {
         // It takes the upgrade, introduces itself in no way that is known, and closes what is sent to it.
         Err(Ended::Closed | Ended::Broken(_))
