@@ -156,8 +156,14 @@ fn a_tame_simulator_is_found_out() {
         (Tampering::CrashKeepsMemory, Kind::Crash),
         (Tampering::StreamsForget, Kind::SentAgain),
         (Tampering::StallsEndAtOnce, Kind::StreamLate),
+        (Tampering::HealsWell, Kind::SlowHeal),
     ];
-    let convicted = [(Tampering::SameBirth, "dots/life_twice"), (Tampering::DamageUnseen, "frames/damage_taken")];
+    let convicted = [
+        (Tampering::SameBirth, "dots/life_twice"),
+        (Tampering::DamageUnseen, "frames/damage_taken"),
+        (Tampering::LimitsLost, "bounds/no_room"),
+        (Tampering::LimitsHalved, "bounds/refused_with_room"),
+    ];
     let tampered = |tampering| spread(0..400, Setting { tampering: Some(tampering), ..Setting::default() });
     for (tampering, kind) in expected {
         assert!(tampered(tampering).below_floor().contains(&kind), "{tampering:?} looks green");

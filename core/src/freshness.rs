@@ -33,7 +33,8 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
-    pub(crate) fn observe(&mut self, arrived: Time, departed: Time) {
+    /// A message arrived then that had left then. With `anew` a clock that stood still is learnt anew.
+    pub(crate) fn observe(&mut self, arrived: Time, departed: Time, anew: bool) {
         if arrived.since(self.newest) >= BUCKET {
             // Contact counts, not time: a silence does not forget what the way was like before it.
             self.buckets.rotate_left(1);
@@ -41,7 +42,7 @@ impl Offsets {
             self.newest = arrived;
         }
         let difference = difference(arrived, departed);
-        if arrived.since(self.heard) >= SILENCE && self.buckets.iter().any(Option::is_some) {
+        if arrived.since(self.heard) >= SILENCE && self.buckets.iter().any(Option::is_some) && anew {
             self.again = Some((arrived, difference));
         } else if let Some((since, least)) = &mut self.again {
             *least = difference.min(*least);
@@ -126,8 +127,8 @@ mod tests {
         let mut offsets = Offsets::default();
         // The sender's clock is far ahead of ours.
         let departed = |t: u64| Time(t + 7_000_000_000);
-        offsets.observe(Time(1_000), departed(0));
-        offsets.observe(Time(11_300), departed(10_000));
+        offsets.observe(Time(1_000), departed(0), true);
+        offsets.observe(Time(11_300), departed(10_000), true);
         let late = |at, from| offsets.lateness(Time(at), departed(from));
         assert_eq!(late(20_000, 19_000), Micros::ZERO);
         assert_eq!(late(2_021_000, 20_000), Micros(2_000_000));
@@ -149,9 +150,9 @@ mod tests {
     #[test]
     fn the_fastest_is_forgotten_after_a_minute_of_contact() {
         let mut offsets = Offsets::default();
-        offsets.observe(Time(10), Time(0));
+        offsets.observe(Time(10), Time(0), true);
         for half in 1..=140 {
-            offsets.observe(Time(half * 500_000 + 900), Time(half * 500_000));
+            offsets.observe(Time(half * 500_000 + 900), Time(half * 500_000), true);
         }
         assert_eq!(offsets.lateness(Time(900), Time(0)), Micros::ZERO);
     }
@@ -159,14 +160,14 @@ mod tests {
     #[test]
     fn what_came_before_a_silence_counts_for_another_second() {
         let mut offsets = Offsets::default();
-        offsets.observe(Time(10), Time(0));
+        offsets.observe(Time(10), Time(0), true);
         // The peer's clock stood still for 40 s.
         for tenth in 0..=9 {
             let left = 1_000_000 + tenth * 100_000;
-            offsets.observe(Time(left + 40_000_020), Time(left));
+            offsets.observe(Time(left + 40_000_020), Time(left), true);
             assert_eq!(offsets.lateness(Time(left + 40_000_020), Time(left)), Micros(40_000_010));
         }
-        offsets.observe(Time(42_000_020), Time(2_000_000));
+        offsets.observe(Time(42_000_020), Time(2_000_000), true);
         assert_eq!(offsets.lateness(Time(42_000_120), Time(2_000_000)), Micros(100));
     }
 }

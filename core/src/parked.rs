@@ -85,6 +85,10 @@ impl Parked {
         self.len
     }
 
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// # Panics
     /// If an invariant of this module does not hold.
     pub(crate) fn check_invariants(&self, covered: &Covered) {

@@ -95,6 +95,11 @@ pub trait Rules {
         true
     }
 
+    /// A clock that stood still makes everything seem late that its machine says later. It is learnt anew.
+    fn learns_clocks_anew(&self) -> bool {
+        true
+    }
+
     /// After an interruption a gap is repaired from that peer no sooner than if it had been noticed then.
     fn interruptions_postpone_repair(&self) -> bool {
         true

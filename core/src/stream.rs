@@ -149,7 +149,7 @@ mod tests {
             let arrival = Arrival { sequence: self.next, departed: Some(departed), opens };
             self.next += 1;
             let interrupted = self.stream.arrive(Time(at), arrival, &self.offsets, &self.stalls, LIMITS);
-            self.offsets.observe(Time(at), departed);
+            self.offsets.observe(Time(at), departed, true);
             interrupted
         }
 

@@ -39,6 +39,12 @@ kinds! {
     CrashUnspread "crashes_with_unspread_writes" 150;
     /// A process was not run for a while.
     Pause "pauses" 300;
+    /// A run had more than six replicas.
+    Crowd "runs_of_seven_to_ten_replicas" 4;
+    /// A machine was suspended with its monotonic clock.
+    Suspended "machines_suspended" 80;
+    /// A push from a machine that had been suspended for long was news again.
+    LearntAnew "clocks_learnt_anew" 60;
     /// A cut began.
     Cut "cuts" 2_000;
     /// A frame met a cut and was lost.
@@ -70,6 +76,8 @@ kinds! {
     TwinNoticed "copies_noticed" 1;
     /// A frame reached a slow process late.
     Slow "frames_delayed_by_slowness" 1_000;
+    /// A frame took longer after the heal than a good network takes.
+    SlowHeal "frames_slow_after_the_heal" 6_000;
     /// A frame was lost without a cut.
     FrameLost "frames_lost" 750;
     /// A frame arrived twice.
@@ -95,9 +103,9 @@ kinds! {
     /// A segment was lost, and what came behind it waited.
     HeldUp "connections_held_up" 800;
     /// A write that was made during a cut came to the other side.
-    MadeApart "writes_made_apart" 0;
+    MadeApart "writes_made_apart" 90;
     /// A replica fetched what it had lacked for long enough.
-    PatientPull "patient_pulls" 0;
+    PatientPull "patient_pulls" 500;
     /// A connection was opened.
     Dialled "connections_opened" 5_000;
     /// An attempt to connect failed.
@@ -114,6 +122,10 @@ kinds! {
     NotCovered "refused_not_covered" 4_000;
     /// A request waited and was served.
     WaitServed "waits_served" 100;
+    /// A request wanted to wait, and there was no room.
+    NoRoomToWait "waits_without_room" 600;
+    /// A write was refused because the store was full.
+    StoreFull "writes_beyond_the_store" 300;
     /// A client gave up.
     Abandoned "abandoned" 400;
     /// A client tried again.
@@ -182,6 +194,11 @@ impl Counts {
     /// Once more.
     pub fn add(&mut self, kind: Kind) {
         self.0[kind as usize] += 1;
+    }
+
+    /// Once more, if so.
+    pub fn add_if(&mut self, kind: Kind, happened: bool) {
+        self.0[kind as usize] += u64::from(happened);
     }
 
     /// So often.

@@ -6,7 +6,7 @@ use crate::network::Fate;
 use crate::plan::{FORMAT, Plan, PlanError, limits};
 use crate::recording::Recording;
 use crate::run::{Setting, Watch, run_watched};
-use crate::verdict::{Invariant, Verdict, Violation};
+use crate::verdict::{Verdict, Violation};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -193,9 +193,8 @@ impl Case {
         };
         // Only the checker's judgement shows that it disagrees.
         let judged = self.violation.is_the_checkers();
-        let patient = self.violation.invariant == Invariant::Freshness;
         let Self { baseline, suspicious, .. } = *self;
-        Ok(Setting { mutant, baseline, suspicious, patient, judged, ..Setting::default() })
+        Ok(Setting { mutant, baseline, suspicious, judged, ..Setting::default() })
     }
 
     /// Runs it again.

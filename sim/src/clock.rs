@@ -26,13 +26,15 @@ pub struct Clock {
     drift: i64,
     /// Microseconds that the wall clock is ahead of simulated time.
     pub wall_ahead: i64,
+    /// It stands still, as often as somebody stopped it.
+    stops: u16,
 }
 
 impl Clock {
     /// A clock that reads `origin` now and runs `drift` parts per million fast.
     #[must_use]
     pub fn new(started: u64, origin: u64, drift: i32, wall_ahead: i64) -> Self {
-        Self { origin, started, drift: i64::from(drift), wall_ahead }
+        Self { origin, started, drift: i64::from(drift), wall_ahead, stops: 0 }
     }
 
     /// Both readings at this simulated time, which is not before the start.
@@ -42,8 +44,35 @@ impl Clock {
         Now { monotonic: Time(self.monotonic(at)), wall: Wall(wall) }
     }
 
+    /// The monotonic clock stands still from now on.
+    pub fn stop(&mut self, now: u64) {
+        (self.origin, self.started) =
+            if self.stops == 0 { (self.monotonic(now), now) } else { (self.origin, self.started) };
+        self.stops += 1;
+    }
+
+    /// It runs again, unless something else stopped it as well. Says for how long it stood still.
+    pub fn go_on(&mut self, now: u64) -> u64 {
+        if self.stops != 1 {
+            self.stops = self.stops.saturating_sub(1);
+            return 0;
+        }
+        self.stops = 0;
+        now - std::mem::replace(&mut self.started, now)
+    }
+
+    /// How often it was stopped and did not go on.
+    #[must_use]
+    pub const fn stops(&self) -> u16 {
+        self.stops
+    }
+
+    /// What it read before it last stood still is not known any more: there it reads what it read then.
     fn monotonic(&self, at: u64) -> u64 {
-        let passed = at - self.started;
+        if self.stops > 0 {
+            return self.origin;
+        }
+        let passed = at.saturating_sub(self.started);
         if self.drift == 0 {
             return self.origin + passed;
         }
@@ -58,7 +87,7 @@ impl Clock {
     /// The first simulated time at which the monotonic clock reads at least this.
     #[must_use]
     pub fn when(&self, reading: Time) -> u64 {
-        if reading == Time::NEVER {
+        if reading == Time::NEVER || self.stops > 0 && reading.0 > self.origin {
             return u64::MAX;
         }
         let wanted = reading.0.saturating_sub(self.origin);
@@ -76,6 +105,25 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_stands_still_loses_that_time() {
+        for drift in [0, 20_000, -20_000] {
+            let mut clock = Clock::new(1_000, 50_000, drift, 0);
+            let before = clock.now(11_000);
+            clock.stop(11_000);
+            clock.stop(12_000);
+            assert_eq!(clock.go_on(500_000), 0);
+            assert_eq!(clock.now(600_000).monotonic, before.monotonic, "something else stopped it, too");
+            assert_eq!(clock.when(before.monotonic + hence_core::Micros(1)), u64::MAX);
+            assert_eq!(clock.go_on(911_000), 900_000);
+            assert_eq!(clock.now(911_000).monotonic, before.monotonic);
+            assert_eq!(clock.now(911_000).wall.0 - before.wall.0, 900_000, "the wall clock went on");
+            let later = clock.now(921_000).monotonic;
+            assert_eq!(later.0 - before.monotonic.0, (10_000 * (1_000_000 + i64::from(drift)) / 1_000_000) as u64);
+            assert!(clock.when(later) <= 921_000 && clock.now(clock.when(later)).monotonic >= later);
+        }
+    }
 
     #[test]
     fn when_is_the_first_time_that_now_reaches() {

@@ -5,6 +5,7 @@
 //! under its own key, so plans of neighbouring shapes share them.
 
 mod classes;
+mod machines;
 mod streams;
 
 use crate::network::NetworkPlan;
@@ -30,6 +31,12 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     let mut network = NetworkPlan::draw(draw);
     profile.bend(&mut source.draw(Domain::Shape, 2), &mut shape, &mut settings, &mut network);
     settings.draw_rounds(&mut source.draw(Domain::Shape, 2_000));
+    if profile != Profile::Speed {
+        settings.draw_bytes(&mut source.draw(Domain::Shape, 3_000));
+    }
+    if machines::are_many(&source, profile) {
+        shape.replicas = source.draw(Domain::Shape, 3_005).between(6, 9);
+    }
     let drift = draw.coin();
     let replica = |draw: &mut Draw| ReplicaPlan {
         start_at: draw.below(shape.stagger + 1).min(shape.heal_at / 2),
@@ -63,6 +70,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     };
     classes::add(&source, &mut plan, shape.faults);
     streams::add(&source, &mut plan, profile);
+    machines::add(&source, &mut plan, profile, shape.faults);
     plan
 }
 

@@ -69,10 +69,10 @@ pub struct Judge {
     operators: membership::Operators,
     ways: fresh::Ways,
     apart: apart::Apart,
-    /// What was made during a cut is judged, and how patient repair is.
-    pub patient: bool,
     /// A process ended, or began anew under its address.
     restarted: bool,
+    /// Bytes of data that a replica may hold when it takes a write.
+    pub store_bytes_max: u64,
     /// Logs have room for everything that a run can write.
     pub roomy_logs: bool,
     /// Pushed operations that arrived here and are not applied yet, one set per replica.
@@ -103,8 +103,8 @@ impl Judge {
             operators: membership::Operators::new(replicas),
             ways: fresh::Ways::new(replicas),
             apart: apart::Apart::new(replicas),
-            patient: false,
             restarted: false,
+            store_bytes_max: u64::MAX,
             roomy_logs: false,
             snapshots: Vec::new(),
             keys,
@@ -117,7 +117,7 @@ impl Judge {
     /// A promise was broken. The first one counts.
     #[cold]
     pub fn fail(&mut self, invariant: Invariant, sign: &str, replica: Option<usize>, detail: impl FnOnce() -> String) {
-        if self.off || (self.contested && sign != "endless") {
+        if self.off || (self.contested && !bounds::HOLD_OF_COPIES.contains(&sign)) {
             return;
         }
         // Without this one a run with a blind oracle would never end.
@@ -235,6 +235,7 @@ impl Judge {
                 format!("{} says that it replaced {:?}; it truly met {replaced:?}", written.dot, written.superseded)
             });
         }
+        self.check_room(replica, asked, probe);
         self.accept(replica, asked, written.dot, probe);
     }
 
@@ -290,6 +291,7 @@ impl Judge {
         }
         let ready = probe.is_ready();
         match reply {
+            Reply::Refused(Refusal::WriteLimit) => return self.check_write_limit(replica, asked, probe),
             Reply::Refused(refusal) => return self.check_refusal(replica, asked, *refusal, ready),
             Reply::Lost { token } => return self.check_lost(replica, asked, token, probe),
             Reply::Found { siblings, .. } => {

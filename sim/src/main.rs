@@ -138,9 +138,6 @@ struct Run {
     /// A failure detector that doubts peers, and buffers that forget, at random
     #[arg(long, conflicts_with_all = ["mutant", "baseline"])]
     suspicious: bool,
-    /// Judge what was made during cuts, and how patient repair is, too
-    #[arg(long)]
-    patient: bool,
     /// Judge every run by what its clients saw, too, not only one in ten and those that fail
     #[arg(long)]
     judged: bool,

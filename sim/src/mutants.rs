@@ -71,6 +71,12 @@ mutants! {
     FollowNothing "follow-nothing" General;
     /// Late pushes are news.
     AcceptLate "accept-late" Links;
+    /// After an interruption a gap is repaired as if there had been none.
+    RepairThroughInterruptions "repair-through-interruptions" Links;
+    /// A gap that nobody can fill stays due for ever.
+    KeepGaps "keep-gaps" LostWrites;
+    /// A clock that stood still is never learnt anew.
+    TrustStoppedClocks "trust-stopped-clocks" Links;
     /// An operation leaves the log before everybody has it.
     TrimEarly "trim-early" General;
     /// A delete that leaves the log is forgotten.
@@ -292,6 +298,18 @@ impl Rules for Mutated {
 
     fn interruptions_taint(&self) -> bool {
         !self.is(Mutant::AcceptLate)
+    }
+
+    fn interruptions_postpone_repair(&self) -> bool {
+        !self.is(Mutant::RepairThroughInterruptions)
+    }
+
+    fn forgets_gaps(&self) -> bool {
+        !self.is(Mutant::KeepGaps)
+    }
+
+    fn learns_clocks_anew(&self) -> bool {
+        !self.is(Mutant::TrustStoppedClocks)
     }
 
     fn may_trim(&self, acknowledged_by_all: bool) -> bool {

@@ -39,6 +39,10 @@ pub struct NetworkPlan {
     /// How many frames are damaged on their way. The codec must refuse each.
     #[serde(default, skip_serializing_if = "is_none")]
     pub damage: u32,
+    /// After the heal messages still take what they took before, up to a quarter of what a hello waits for, and links still
+    /// carry only so much.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub heals_slowly: bool,
     /// Replicas speak over connections, which keep their messages in order and lose none but their last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<StreamPlan>,
@@ -121,8 +125,20 @@ impl NetworkPlan {
     pub const fn calm(micros: u64) -> Self {
         let delay = Delay::Constant { micros };
         let (loss, duplicate, overtake, damage) = (0, 0, 0, 0);
-        let (connects, back, bandwidth, streams) = (true, None, 0, None);
-        Self { delay, client_delay_max: 0, loss, duplicate, overtake, connects, back, bandwidth, damage, streams }
+        let (connects, back, bandwidth, heals_slowly, streams) = (true, None, 0, false, None);
+        Self {
+            delay,
+            client_delay_max: 0,
+            loss,
+            duplicate,
+            overtake,
+            connects,
+            back,
+            bandwidth,
+            damage,
+            heals_slowly,
+            streams,
+        }
     }
 
     /// Draws one; each kind of trouble is there or not with probability one half.
@@ -134,8 +150,20 @@ impl NetworkPlan {
         let (client_delay_max, connects) = (draw.sized(1, 5_000), draw.coin());
         let back = draw.coin().then(|| Delay::draw(draw));
         let bandwidth = if draw.coin() { draw.sized(BANDWIDTH_MIN, 4_000_000) } else { 0 };
-        let streams = None;
-        Self { delay, client_delay_max, loss, duplicate, overtake, connects, back, bandwidth, damage, streams }
+        let (heals_slowly, streams) = (false, None);
+        Self {
+            delay,
+            client_delay_max,
+            loss,
+            duplicate,
+            overtake,
+            connects,
+            back,
+            bandwidth,
+            damage,
+            heals_slowly,
+            streams,
+        }
     }
 
     /// Is every number within bounds?

@@ -32,8 +32,6 @@ pub struct Setting {
     pub oracles_off: bool,
     /// Sound rules with a detector that doubts at random; a mutant has none.
     pub suspicious: bool,
-    /// Judge what was made during cuts and how patient repair is, too.
-    pub patient: bool,
     /// Let the history checker judge what clients saw, too.
     pub judged: bool,
     /// What is wrong with that checker; none for nothing.
@@ -90,7 +88,6 @@ pub fn run_subject<S: Subject>(
     world.tamper(setting.tampering);
     world.judge.thorough = setting.thorough;
     world.judge.off = setting.oracles_off;
-    world.judge.patient = setting.patient;
     if setting.judged {
         world.watch_clients();
     }

@@ -170,6 +170,23 @@ impl Settings {
         }
     }
 
+    /// Draws the limits that are given in bytes, under a key of their own: each in some of the plans, nothing at all included.
+    pub(crate) fn draw_bytes(&mut self, draw: &mut Draw) {
+        let mut limit = |parts: u32, least: u64, most: u64| {
+            let (drawn, nothing, bytes) = (draw.chance(parts), draw.chance(60_000), draw.sized(least, most));
+            drawn.then_some(if nothing { 0 } else { bytes })
+        };
+        if let Some(bytes) = limit(150_000, 80, 2_000) {
+            self.store_bytes_max = bytes;
+        }
+        if let Some(bytes) = limit(300_000, 64, 1_000) {
+            self.parked_bytes_max = bytes as usize;
+        }
+        if let Some(bytes) = limit(300_000, 1, 400) {
+            self.waiting_bytes_max = bytes as usize;
+        }
+    }
+
     /// Are all times within bounds, and none so short that a run would never end?
     ///
     /// # Errors

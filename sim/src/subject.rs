@@ -188,6 +188,10 @@ pub struct Load {
     pub parked: usize,
     /// Requests waiting.
     pub waiting: usize,
+    /// Bytes of the operations parked.
+    pub parked_bytes: usize,
+    /// Bytes of the values in requests waiting.
+    pub waiting_bytes: usize,
     /// Bytes in the log.
     pub log_bytes: usize,
     /// A fetch is under way.
@@ -235,7 +239,8 @@ impl<R: Rules> Probe for Replica<R> {
 
     fn load(&self) -> Load {
         let (parked, waiting) = (self.parked(), self.waiting());
-        Load { parked, waiting, log_bytes: self.log_bytes(), pulling: self.is_pulling() }
+        let (parked_bytes, waiting_bytes) = (self.parked_bytes(), self.waiting_bytes());
+        Load { parked, waiting, parked_bytes, waiting_bytes, log_bytes: self.log_bytes(), pulling: self.is_pulling() }
     }
 
     fn work(&self) -> u32 {

@@ -24,6 +24,12 @@ pub enum Tampering {
     StreamsForget,
     /// A connection that stalled goes on in the moment in which its cut ends.
     StallsEndAtOnce,
+    /// The network is good after every heal.
+    HealsWell,
+    /// Replicas are started without limits on bytes.
+    LimitsLost,
+    /// Replicas are started with half of the limits on bytes.
+    LimitsHalved,
     /// One invariant is not looked at.
     Blind(Invariant),
 }
@@ -57,6 +63,9 @@ impl Tampering {
         Self::DamageUnseen,
         Self::StreamsForget,
         Self::StallsEndAtOnce,
+        Self::HealsWell,
+        Self::LimitsLost,
+        Self::LimitsHalved,
     ];
 
     /// Its name in the kill matrix.
@@ -72,6 +81,9 @@ impl Tampering {
             Self::DamageUnseen => "damage-unseen",
             Self::StreamsForget => "streams-forget",
             Self::StallsEndAtOnce => "stalls-end-at-once",
+            Self::HealsWell => "heals-well",
+            Self::LimitsLost => "limits-lost",
+            Self::LimitsHalved => "limits-halved",
             Self::Blind(_) => "blind",
         }
     }
@@ -89,7 +101,10 @@ impl Tampering {
             | Self::SameBirth
             | Self::DamageUnseen
             | Self::StreamsForget
-            | Self::StallsEndAtOnce => None,
+            | Self::StallsEndAtOnce
+            | Self::HealsWell
+            | Self::LimitsLost
+            | Self::LimitsHalved => None,
         }
     }
 }

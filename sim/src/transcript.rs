@@ -182,6 +182,8 @@ impl<S: Subject> Interpreter<S> {
             ["crash", name] => self.begin(name, |replica| FaultKind::Crash { replica }, "crash"),
             ["restart", name] => self.end(&format!("crash {name}")),
             ["pause", name] => self.begin(name, |replica| FaultKind::Pause { replica }, "pause"),
+            ["suspend", name] => self.begin(name, |replica| FaultKind::Suspend { replica }, "suspend"),
+            ["wake", name] => self.end(&format!("suspend {name}")),
             ["resume", name] => self.end(&format!("pause {name}")),
             ["wall", name, by] => {
                 let by = i64::try_from(micros(by)?).map_err(|error| error.to_string())?;

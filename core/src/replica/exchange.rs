@@ -33,7 +33,7 @@ impl<R: Rules> Replica<R> {
             self.shared = None;
         }
         let peer = &mut self.peers[id.0];
-        peer.offsets.observe(now, sent);
+        peer.offsets.observe(now, sent, self.rules.learns_clocks_anew());
         let older = sent == peer.told && peer.walls.is_some() && self.covered.dominates_in(&peer.acknowledged, &vector);
         if sent >= peer.told && !older {
             // Reordered news take nothing back, nor do those of one moment.
@@ -231,7 +231,7 @@ impl<R: Rules> Replica<R> {
         let peer = &mut self.peers[id.0];
         let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls);
         let stale = peer.stream.is_stale(made, &peer.offsets);
-        peer.offsets.observe(now, made);
+        peer.offsets.observe(now, made, self.rules.learns_clocks_anew());
         if self.covered.covers(op.dot) {
             return;
         }

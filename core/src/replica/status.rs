@@ -151,6 +151,18 @@ impl<R: Rules> Replica<R> {
         self.waiting.len()
     }
 
+    /// Bytes of the operations parked.
+    #[must_use]
+    pub const fn parked_bytes(&self) -> usize {
+        self.parked.bytes()
+    }
+
+    /// Bytes of the values in requests that wait.
+    #[must_use]
+    pub const fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes()
+    }
+
     /// Bytes of the operations in the log.
     #[must_use]
     pub const fn log_bytes(&self) -> usize {

@@ -57,7 +57,6 @@ pub(crate) fn run(asked: &Run) -> Done {
     let setting = Setting {
         baseline: asked.baseline,
         suspicious: asked.suspicious,
-        patient: asked.patient,
         judged: asked.judged,
         ..setting(asked.mutant.as_deref())?
     };

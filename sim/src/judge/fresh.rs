@@ -10,6 +10,9 @@ use crate::verdict::Invariant;
 use hence_core::Dot;
 use std::collections::VecDeque;
 
+/// Contact without a longer pause is steady, in microseconds.
+const PAUSE_MAX: u64 = 500_000;
+
 /// Silences remembered per link.
 const SILENCES: usize = 16;
 
@@ -18,10 +21,12 @@ const SILENCES: usize = 16;
 pub(super) struct Ways {
     replicas: usize,
     /// Per link, the shortest time that a status took which was taken in.
-    fastest: Vec<u64>,
+    pub(super) fastest: Vec<u64>,
     /// Per link, when something last arrived, and the last silences that were longer than a running peer keeps.
     moved: Vec<u64>,
     silences: Vec<VecDeque<(u64, u64)>>,
+    /// Per link, since when contact has been steady.
+    steady: Vec<u64>,
     /// Per link, when the first of them was taken in.
     pub(super) met: Vec<u64>,
     /// When the present life at each replica began.
@@ -39,6 +44,7 @@ impl Ways {
             met: vec![u64::MAX; links],
             moved: vec![0; links],
             silences: vec![VecDeque::new(); links],
+            steady: vec![0; links],
             since: vec![0; replicas],
             made: Vec::new(),
         }
@@ -60,6 +66,9 @@ impl Judge {
     pub fn on_arrival(&mut self, from: usize, to: usize, silence_max: u64) {
         let link = from * self.ways.replicas + to;
         let moved = std::mem::replace(&mut self.ways.moved[link], self.now);
+        if self.now - moved > PAUSE_MAX {
+            self.ways.steady[link] = self.now;
+        }
         if self.now - moved > silence_max {
             let silences = &mut self.ways.silences[link];
             silences.truncate(SILENCES - 1);
@@ -91,6 +100,24 @@ impl Judge {
         if fastest != u64::MAX && late.min(silent) > allowed {
             self.fail(Invariant::Freshness, "late_push", Some(to), || {
                 format!("applied {dot} from a push {age} us after it was made; a status took {fastest} us")
+            });
+        }
+    }
+
+    /// For how long has there been steady contact from one replica to another whom it has met?
+    #[must_use]
+    pub fn steady(&self, from: usize, to: usize) -> u64 {
+        let link = from * self.ways.replicas + to;
+        if self.ways.met[link] == u64::MAX { 0 } else { self.now - self.ways.steady[link] }
+    }
+
+    /// A push was refused as late, though contact has been steady and it was made only just now.
+    pub fn on_refused_news(&mut self, from: usize, to: usize, dot: Dot, young: u64) {
+        let Some(number) = self.truth.number(dot) else { return };
+        let age = self.now.saturating_sub(self.ways.made[number as usize]);
+        if age <= young && !self.includes(to, dot) {
+            self.fail(Invariant::Freshness, "refused_news", Some(to), || {
+                format!("refused {dot} of replica {from} as late {age} us after it was made")
             });
         }
     }

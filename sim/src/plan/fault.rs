@@ -38,6 +38,12 @@ pub enum FaultKind {
         /// Whose.
         replica: u8,
     },
+    /// The machine is suspended: the process is not run, its monotonic clock stands still, and what arrives waits. Its wall
+    /// clock shows the right time afterwards.
+    Suspend {
+        /// Whose.
+        replica: u8,
+    },
     /// A running memory image is copied, and both run at the same address: whatever is sent there reaches one of the
     /// two. At the end one of them dies.
     Twin {
@@ -174,6 +180,7 @@ impl FaultKind {
             Self::Crash { .. } => "crash",
             Self::Leave { .. } => "leave",
             Self::Pause { .. } => "pause",
+            Self::Suspend { .. } => "suspend",
             Self::Twin { .. } => "twin",
             Self::Isolate { .. } => "isolate",
             Self::Pair { .. } => "pair",
@@ -198,6 +205,7 @@ impl FaultKind {
             Self::Crash { .. }
             | Self::Leave { .. }
             | Self::Pause { .. }
+            | Self::Suspend { .. }
             | Self::Twin { .. }
             | Self::Jump { .. }
             | Self::Slow { .. } => true,
@@ -215,6 +223,15 @@ impl FaultKind {
         }
     }
 
+    /// The replica whose process it keeps from running for a while, or makes slow.
+    #[must_use]
+    pub fn keeps_from_running(&self) -> Option<usize> {
+        let (Self::Pause { replica } | Self::Suspend { replica } | Self::Slow { replica, .. }) = self else {
+            return None;
+        };
+        Some(usize::from(*replica))
+    }
+
     /// The same fault with replicas renumbered; none where it names one that is gone. `mask` renumbers groups.
     #[must_use]
     pub fn renumbered(self, one: &dyn Fn(u8) -> Option<u8>, mask: &dyn Fn(u16) -> u16) -> Option<Self> {
@@ -222,6 +239,7 @@ impl FaultKind {
             Self::Crash { replica } => Self::Crash { replica: one(replica)? },
             Self::Leave { replica } => Self::Leave { replica: one(replica)? },
             Self::Pause { replica } => Self::Pause { replica: one(replica)? },
+            Self::Suspend { replica } => Self::Suspend { replica: one(replica)? },
             Self::Twin { replica } => Self::Twin { replica: one(replica)? },
             Self::Isolate { replica, hold } => Self::Isolate { replica: one(replica)?, hold },
             Self::Pair { a, b, hold } => Self::Pair { a: one(a)?, b: one(b)?, hold },
@@ -263,6 +281,7 @@ impl FaultKind {
             Self::Crash { .. }
             | Self::Leave { .. }
             | Self::Pause { .. }
+            | Self::Suspend { .. }
             | Self::Twin { .. }
             | Self::Isolate { .. }
             | Self::Pair { .. }

@@ -1,10 +1,13 @@
 //! What oracles need from the whole world: states of several replicas, and how lenient the plan makes them.
 
 use super::World;
-use crate::plan::FaultKind;
+use super::parts::{Attempt, Stage};
+use crate::adversity::Kind;
+use crate::judge::Asked;
+use crate::plan::Fault;
 use crate::subject::Subject;
 use crate::verdict::Invariant;
-use hence_core::Micros;
+use hence_core::{Action, Micros};
 
 impl<S: Subject> World<S> {
     /// Merging real states must not depend on who merges whom.
@@ -37,13 +40,56 @@ impl<S: Subject> World<S> {
         }
     }
 
+    /// How many requests wait at a replica, and the bytes of their values, as their clients see it.
+    pub(super) fn waiting_at(&self, replica: usize) -> (usize, usize) {
+        let waits = |attempt: &&Attempt| attempt.stage == Stage::Arrived && attempt.replica == replica;
+        let bytes = |asked: &Asked| match &asked.action {
+            Action::Put(value) => value.as_bytes().len(),
+            Action::Get | Action::Delete => 0,
+        };
+        let waiting = self.attempts.iter().filter(waits).filter_map(|attempt| attempt.asked.as_ref());
+        waiting.fold((0, 0), |(count, sum), asked| (count + 1, sum + bytes(asked)))
+    }
+
+    /// No more requests wait than there is room for.
+    pub(super) fn check_waiting(&mut self, replica: usize) {
+        let (count, bytes) = self.waiting_at(replica);
+        let settings = &self.plan.settings;
+        if count > settings.waiting_max || bytes > settings.waiting_bytes_max {
+            self.judge.fail(Invariant::Bounds, "waiting", Some(replica), || {
+                format!("{count} requests with {bytes} bytes wait")
+            });
+        }
+    }
+
+    /// A request that was ready to wait was sent away in its step: there is no room for it.
+    pub(super) fn check_sent_away(&mut self, replica: usize, number: usize) {
+        let attempt = &self.attempts[number];
+        let Some((index, _)) = attempt.operation else { return };
+        let settings = &self.plan.settings;
+        let left = self.healed && !self.plan.is_core(replica); // what waits there has no client any more
+        let waits = self.plan.operations[index].wait.min(settings.wait_max) > 0;
+        if left || !waits || attempt.arrived_at < self.now {
+            return;
+        }
+        let (count, bytes) = self.waiting_at(replica);
+        let own = match attempt.asked.as_ref().map(|asked| &asked.action) {
+            Some(Action::Put(value)) => value.as_bytes().len(),
+            Some(Action::Get | Action::Delete) | None => 0,
+        };
+        let room = count < settings.waiting_max && bytes + own <= settings.waiting_bytes_max;
+        self.count(Kind::NoRoomToWait);
+        if room {
+            self.judge.fail(Invariant::Liveness, "sent_away", Some(replica), || {
+                format!("sent a request away that wanted to wait, beside {count} with {bytes} bytes")
+            });
+        }
+    }
+
     /// Was this process never kept from running? Its own stalls excuse what is late.
     pub(super) fn runs_well(&self, replica: usize) -> bool {
-        let about = |kind: FaultKind| {
-            let (FaultKind::Pause { replica } | FaultKind::Slow { replica, .. }) = kind else { return None };
-            Some(usize::from(replica))
-        };
-        !self.plan.faults.iter().any(|fault| fault.at <= self.now && about(fault.kind) == Some(replica))
+        let kept = |fault: &Fault| fault.at <= self.now && fault.kind.keeps_from_running() == Some(replica);
+        !self.plan.faults.iter().any(kept)
     }
 
     /// How long nothing may arrive from a peer that runs, in microseconds, when clocks run apart.

@@ -251,6 +251,7 @@ impl<S: Subject> World<S> {
         attempt.stage = Stage::Replied;
         let (late, client) = (attempt.arrived_at < self.now, attempt.client);
         let unready = matches!(*reply, Reply::Refused(Refusal::NotReady));
+        let uncovered = matches!(*reply, Reply::Refused(Refusal::NotCovered));
         let cause = attempt.cause;
         let probe = self.nodes[replica].subject.as_ref().and_then(S::probe);
         let white = probe.is_some();
@@ -272,6 +273,9 @@ impl<S: Subject> World<S> {
         }
         if unready {
             self.judge_unready(replica);
+        }
+        if uncovered && white {
+            self.check_sent_away(replica, number);
         }
         if !white {
             self.judge_history(replica, number, &reply);

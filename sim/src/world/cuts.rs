@@ -36,6 +36,7 @@ impl<S: Subject> World<S> {
             FaultKind::Crash { .. }
             | FaultKind::Leave { .. }
             | FaultKind::Pause { .. }
+            | FaultKind::Suspend { .. }
             | FaultKind::Twin { .. }
             | FaultKind::InFlight { .. }
             | FaultKind::Jump { .. }

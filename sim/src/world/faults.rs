@@ -61,6 +61,7 @@ impl<S: Subject> World<S> {
                 self.count(Kind::Pause);
                 self.nodes[usize::from(replica)].pauses += 1;
             }
+            FaultKind::Suspend { replica } => self.suspend(replica.into()),
             FaultKind::Twin { replica } => self.copy_image(replica.into()),
             FaultKind::Isolate { .. }
             | FaultKind::Pair { .. }
@@ -111,12 +112,14 @@ impl<S: Subject> World<S> {
             FaultKind::Crash { replica }
             | FaultKind::Leave { replica }
             | FaultKind::Pause { replica }
+            | FaultKind::Suspend { replica }
             | FaultKind::Slow { replica, .. }
                 if spared(replica) => {}
             FaultKind::Burst { from, to, .. } if spared(from) || spared(to) => {}
             FaultKind::Crash { replica } => self.restart(replica.into()),
             FaultKind::Leave { replica } => self.end_leave(fault, replica.into()),
             FaultKind::Pause { replica } => self.resume(replica.into()),
+            FaultKind::Suspend { replica } => self.wake_up(replica.into()),
             FaultKind::Twin { replica } => self.end_twin(replica.into()),
             FaultKind::Isolate { .. }
             | FaultKind::Pair { .. }
@@ -274,6 +277,26 @@ impl<S: Subject> World<S> {
             let backlog = std::mem::take(&mut node.backlog);
             backlog.into_iter().for_each(|happening| self.happen(happening));
         }
+    }
+
+    /// A machine stops with its monotonic clock.
+    fn suspend(&mut self, replica: usize) {
+        self.count(Kind::Suspended);
+        let node = &mut self.nodes[replica];
+        node.pauses += 1;
+        node.clock.stop(self.now);
+    }
+
+    /// It goes on as if no time had passed. What it has to do comes later by as much.
+    fn wake_up(&mut self, replica: usize) {
+        let node = &mut self.nodes[replica];
+        let stood = node.clock.go_on(self.now);
+        if node.waited_for > 0 {
+            node.waited_for += stood;
+        }
+        node.alarm = Time::NEVER;
+        self.reschedule(replica);
+        self.resume(replica);
     }
 
     fn jump(&mut self, replica: usize, by: i64) {

@@ -1,12 +1,14 @@
 //! The heal: a core of replicas is well from now on. What the others suffer stays, and an operator removes their
 //! addresses.
 
+use super::outputs::{HEALED_DELAY, STUCK_MAX};
 use super::{Stage, World};
 use crate::adversity::Kind;
 use crate::bits;
-use crate::plan::Plan;
+use crate::plan::{Act, Plan};
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
+use crate::tampering::Tampering;
 use crate::verdict::Invariant;
 use crate::world::Unsettled;
 use hence_core::Request;
@@ -15,6 +17,30 @@ impl<S: Subject> World<S> {
     /// The replicas that are healed.
     pub(super) fn core(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.nodes.len()).filter(|&replica| self.plan.is_core(replica))
+    }
+
+    /// Is the core healed, and is its network good from then on?
+    pub(super) fn is_healed_well(&self) -> bool {
+        self.healed && (!self.plan.network.heals_slowly || self.tampering == Some(Tampering::HealsWell))
+    }
+
+    /// How long a frame may take after the heal. A link must open before a hello is said again.
+    pub(super) fn healed_delay_max(&self) -> u64 {
+        let slow = self.plan.settings.hello_interval / 4;
+        if self.is_healed_well() { HEALED_DELAY } else { slow.clamp(HEALED_DELAY, STUCK_MAX) }
+    }
+
+    /// How long a healed cluster may take until everything is equal and quiet, in microseconds. On links that carry little
+    /// all that was ever written may have to pass a few times.
+    pub(super) fn settle_max(&self) -> u64 {
+        let (settings, network) = (&self.plan.settings, &self.plan.network);
+        let written = |act: Act| if let Act::Put(bytes) = act { u64::from(bytes) } else { 0 };
+        let bytes: u64 = self.plan.operations.iter().map(|operation| written(operation.act) + 256).sum();
+        let slowness = match network.bandwidth {
+            0 => 0,
+            bandwidth => 4 * bytes * 1_000_000 / bandwidth,
+        };
+        settings.settle_max() + if network.heals_slowly { slowness + 40 * self.healed_delay_max() } else { 0 }
     }
 
     /// The core is healed: every fault over, every process running, the network calm.

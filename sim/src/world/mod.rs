@@ -137,6 +137,8 @@ pub struct World<S: Subject> {
     pushed: Option<Dot>,
     /// The step under way refused its message.
     dropped: bool,
+    /// It refused it as late.
+    refused_as_late: bool,
     tampering: Option<Tampering>,
     recording: Option<Recording>,
     observer: Option<Box<dyn Observer>>,
@@ -178,6 +180,7 @@ impl<S: Subject> World<S> {
         let address = |n: usize| Address::parse(&Plan::address(n)).expect("a valid address");
         let mut judge = Judge::new(replicas, keys.clone(), writes_max);
         let all_together = plan.replicas.iter().all(|replica| replica.knows == 0);
+        judge.store_bytes_max = plan.settings.store_bytes_max;
         judge.roomy_logs = all_together && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
         let history = History::new(keys.len(), writes_max);
         let client =
@@ -220,6 +223,7 @@ impl<S: Subject> World<S> {
             frames: 0,
             pushed: None,
             dropped: false,
+            refused_as_late: false,
             tampering: None,
             recording: None,
             observer: None,

@@ -14,6 +14,9 @@ use hence_core::{Address, Dot, DropReason, Event, VersionVector};
 /// How long after the heal a frame from before may still be on its way, in microseconds.
 pub(super) const STUCK_MAX: u64 = 100_000;
 
+/// No frame takes longer after the heal, where the network is good then, in microseconds.
+pub(super) const HEALED_DELAY: u64 = 2_000;
+
 /// A message on its way.
 #[derive(Debug)]
 pub(super) struct Frame<M> {
@@ -96,6 +99,7 @@ impl<S: Subject> World<S> {
 
     fn on_event(&mut self, replica: usize, event: Event) {
         self.dropped |= matches!(event, Event::Dropped { .. });
+        self.refused_as_late |= matches!(event, Event::Dropped { reason: DropReason::Late, .. });
         self.note(Some(replica), || Note::Event(event.clone()));
         let kind = match event {
             Event::Installed { from, pull, vector } => {
@@ -233,12 +237,16 @@ impl<S: Subject> World<S> {
                 | Tampering::DamageUnseen
                 | Tampering::StreamsForget
                 | Tampering::StallsEndAtOnce
+                | Tampering::HealsWell
+                | Tampering::LimitsLost
+                | Tampering::LimitsHalved
                 | Tampering::Blind(_),
             )
             | None => {}
         }
         if self.healed {
-            fate = Fate::plain(fate.delay.min(2_000));
+            fate = Fate::plain(fate.delay.min(self.healed_delay_max()));
+            self.judge.counts.add_if(Kind::SlowHeal, fate.delay > HEALED_DELAY);
         }
         match &mut self.recording {
             Some(recording) => recording.choose(cause, ends, traits.name, ordinal, step, fate),
@@ -319,7 +327,7 @@ impl<S: Subject> World<S> {
     /// How long a frame waits until those before it have left its link; none where the queue is full.
     fn queue_up(&mut self, link: usize, message: &S::Message) -> Option<u64> {
         let bandwidth = self.plan.network.bandwidth;
-        if bandwidth == 0 || self.healed {
+        if bandwidth == 0 || self.is_healed_well() {
             return Some(0);
         }
         let free_at = self.links[link].free_at.max(self.now);
@@ -373,7 +381,7 @@ impl<S: Subject> World<S> {
         let traits = S::traits(&message);
         self.idle_events += u64::from(ping);
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
-        self.dropped = false;
+        (self.dropped, self.refused_as_late) = (false, false);
         let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
         self.pushed = traits.op.map(|(dot, _)| dot);
         self.step(to, Stimulus::Message { from, message }, cause);
@@ -383,9 +391,11 @@ impl<S: Subject> World<S> {
         }
         if let Some((dot, _)) = traits.op {
             self.judge.on_pushed(to, dot);
+            self.judge_news(from, to, dot, self.refused_as_late);
         }
         if let Some((dot, _)) = news.filter(|&(dot, _)| self.judge.includes(to, dot) && self.runs_well(to)) {
-            self.judge.on_news(from, to, dot, self.lateness_allowed(from, to));
+            let allowed = self.lateness_allowed(from, to) + self.stood_still(from);
+            self.judge.on_news(from, to, dot, allowed);
         }
     }
 }

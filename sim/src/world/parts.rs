@@ -27,8 +27,8 @@ pub(super) struct Node<S: Subject> {
     pub(super) hungry: bool,
     /// Until when a request may wait here.
     pub(super) waited_for: u64,
-    /// What it fetches it had a reason to fetch at once.
-    pub(super) hurries: bool,
+    /// Whom it fetches from, if it had no reason to fetch at once.
+    pub(super) fetches_from: Option<usize>,
     /// Somebody spoke to this life.
     pub(super) spoken_to: bool,
     /// How late everything reaches it.
@@ -53,7 +53,7 @@ impl<S: Subject> Node<S> {
             was_up: false,
             hungry: false,
             waited_for: 0,
-            hurries: false,
+            fetches_from: None,
             spoken_to: false,
             slow_by: 0,
             pauses: 0,

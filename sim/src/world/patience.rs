@@ -1,16 +1,53 @@
 //! What the oracles of cuts need from the whole world: who is cut off, and who has a reason to hurry.
 
 use super::World;
+use crate::adversity::Kind;
 use crate::bits;
 use crate::judge::apart::{Lane, Patience};
-use crate::plan::FaultKind;
+use crate::plan::{Fault, FaultKind};
 use crate::subject::{Subject, number_of};
 use hence_core::{Address, Dot, Incarnation};
 
 /// No cut that is shorter takes anything from what a client may expect, in microseconds.
 const CUT_LEAST: u64 = 1_000_000;
 
+/// After so much steady contact a clock that stood still is known again, in microseconds.
+const LEARNT_AFTER: u64 = 2_200_000;
+
+/// A clock that stood still for less is not told from a network that became slower, in microseconds.
+const STOOD_LEAST: u64 = 1_500_000;
+
 impl<S: Subject> World<S> {
+    /// A push reached a replica. What is made only just now is news where contact has been steady, whatever the clocks did
+    /// before. `refused` as late?
+    pub(super) fn judge_news(&mut self, from: usize, to: usize, dot: Dot, refused: bool) {
+        let settings = &self.plan.settings;
+        let apart = self.lateness_allowed(from, to) - settings.late_max;
+        let told = settings.heartbeat_interval <= 400_000 && settings.late_max >= 500_000 + apart;
+        if !told || self.judge.off || self.judge.steady(from, to) < LEARNT_AFTER {
+            return;
+        }
+        let since = self.now - LEARNT_AFTER;
+        let mut stood = false;
+        for fault in self.plan.faults.iter().filter(|fault| fault.at <= self.now) {
+            let (about, over) = (fault.kind.keeps_from_running(), fault.until.min(self.now));
+            if about == Some(from) && matches!(fault.kind, FaultKind::Suspend { .. }) {
+                if over - fault.at < STOOD_LEAST {
+                    return;
+                }
+                stood = true;
+            }
+            if (about == Some(from) || about == Some(to)) && fault.until >= since {
+                return;
+            }
+        }
+        if refused {
+            self.judge.on_refused_news(from, to, dot, settings.late_max / 2);
+        } else if stood && self.judge.includes(to, dot) {
+            self.count(Kind::LearntAnew);
+        }
+    }
+
     /// Tells the oracles who is cut off from everybody.
     pub(super) fn judge_apart(&mut self) {
         let count = self.nodes.len();
@@ -24,31 +61,36 @@ impl<S: Subject> World<S> {
         }
     }
 
+    /// For how long the clock of a replica has stood still by now: so much younger is what it makes, by its own clock.
+    pub(super) fn stood_still(&self, replica: usize) -> u64 {
+        let suspended = |fault: &&Fault| fault.kind == FaultKind::Suspend { replica: replica as u8 };
+        let stood = |fault: &Fault| fault.until.min(self.now).saturating_sub(fault.at);
+        self.plan.faults.iter().filter(suspended).map(stood).sum()
+    }
+
     fn patience(&self) -> Patience {
         let settings = &self.plan.settings;
         let noticed = (settings.heartbeat_interval + settings.late_max) * 21 / 20 + 5_000;
-        Patience { least: noticed.max(CUT_LEAST), repair: (settings.repair_delay * 97 / 100).saturating_sub(1_000) }
+        let drift = self.plan.replicas.iter().map(|replica| u64::from(replica.drift.unsigned_abs())).max().unwrap_or(0);
+        Patience {
+            least: noticed.max(CUT_LEAST),
+            repair: (settings.repair_delay * 97 / 100).saturating_sub(1_000),
+            apart: 2 * drift * self.now / 1_000_000,
+        }
     }
 
     /// An operation was applied that another replica made.
     pub(super) fn judge_lane(&mut self, replica: usize, dot: Dot) {
-        if !self.judge.patient {
-            return;
-        }
-        let lane = match self.pushed {
-            Some(pushed) if pushed == dot => Lane::Push,
-            Some(_) | None if self.nodes[replica].hurries => Lane::Hurry,
-            Some(_) | None => Lane::Repair,
+        let lane = match (self.pushed, self.nodes[replica].fetches_from) {
+            (Some(pushed), _) if pushed == dot => Lane::Push,
+            (_, Some(from)) => Lane::Repair { from },
+            (_, None) => Lane::Hurry,
         };
         let patience = self.patience();
-        let faults = &self.plan.faults;
-        let about = |kind: FaultKind| {
-            let (FaultKind::Pause { replica } | FaultKind::Slow { replica, .. }) = kind else { return None };
-            Some(usize::from(replica))
-        };
-        let now = self.now;
+        let (faults, now) = (&self.plan.faults, self.now);
         let well = |replica: usize, since: u64| {
-            !faults.iter().any(|fault| about(fault.kind) == Some(replica) && fault.at <= now && fault.until >= since)
+            let struck = |fault: &Fault| fault.at <= now && fault.until >= since;
+            !faults.iter().any(|fault| fault.kind.keeps_from_running() == Some(replica) && struck(fault))
         };
         self.judge.on_lane(replica, dot, lane, patience, well);
     }
@@ -65,11 +107,13 @@ impl<S: Subject> World<S> {
 
     /// A replica began to fetch from another.
     pub(super) fn judge_pull(&mut self, replica: usize, from: &Address) {
-        let hurries = self.hurries(replica);
-        self.nodes[replica].hurries = hurries;
-        let Some(from) = number_of(from, &self.addresses).filter(|_| !hurries && self.judge.patient) else { return };
-        // Who began anew may not have what it had said.
-        if self.nodes[from].life == 0 && self.is_alive(from) && !self.judge.off {
+        let patient = !self.hurries(replica);
+        let from = number_of(from, &self.addresses).filter(|_| patient);
+        self.nodes[replica].fetches_from = from;
+        let Some(from) = from else { return };
+        // Who began anew may not have what the life before had said, until the new one has spoken.
+        let spoke = self.nodes[from].life == 0 || self.judge.has_met(replica, from);
+        if spoke && self.is_alive(from) && !self.judge.off {
             let patience = self.patience();
             self.judge.on_repair(replica, from, patience);
         }
@@ -85,6 +129,7 @@ impl<S: Subject> World<S> {
         node.hungry
             || !node.was_up
             || node.waited_for > self.now
+            || self.waiting_at(replica).0 > 0 // a slow process sends those away late whose time is over
             || self.addresses.iter().any(unwanted)
             || self.plan.faults.iter().any(|fault| left(fault.kind) && fault.at <= self.now)
     }

@@ -20,6 +20,9 @@ const OPENING_COSTS: u64 = 16;
 /// How often the closing reads are repeated because a view changed meanwhile.
 const CLOSINGS_MAX: u64 = 8;
 
+/// Most runs have at most so many replicas, one that replaces another included.
+const CROWD: usize = 6;
+
 /// Why a run has not settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsettled {
@@ -34,6 +37,7 @@ pub struct Unsettled {
 impl<S: Subject> World<S> {
     /// Runs the whole plan: chaos, heal, quiet, closing reads.
     pub fn run(&mut self) -> Verdict {
+        self.judge.counts.add_if(Kind::Crowd, self.nodes.len() > CROWD);
         self.run_until(self.plan.heal_at);
         if self.judge.violation.is_none() {
             self.heal();
@@ -63,12 +67,12 @@ impl<S: Subject> World<S> {
     fn settle(&mut self) {
         if self.core().all(|replica| self.subject(replica).is_some_and(|subject| subject.probe().is_none())) {
             // Nobody can look inside, so it gets all the time that there is.
-            return self.run_until(self.now + self.plan.settings.settle_max());
+            return self.run_until(self.now + self.settle_max());
         }
         self.check_merges();
         self.hand_over();
         // What was stuck in a connection goes on when its retransmission timer fires.
-        let deadline = self.now.max(self.stuck_until) + self.plan.settings.settle_max();
+        let deadline = self.now.max(self.stuck_until) + self.settle_max();
         while self.judge.violation.is_none() && !self.judge.contested {
             self.operate();
             self.run_until(self.now + LOOK_EVERY);
@@ -85,7 +89,7 @@ impl<S: Subject> World<S> {
 
     /// Those that are removed keep nothing to themselves: members fetch it, without any operator's help.
     fn hand_over(&mut self) {
-        let deadline = self.now + self.plan.settings.settle_max();
+        let deadline = self.now + self.settle_max();
         while self.judge.violation.is_none() && !self.judge.contested {
             let view = |replica: usize| self.subject(replica).and_then(S::probe).map(Probe::view);
             let wanted = |replica: usize| view(replica).is_some_and(|view| view.is_wanted(&self.addresses[replica]));

@@ -7,9 +7,26 @@ use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
 use crate::tampering::Tampering;
-use hence_core::{Identity, Seed};
+use hence_core::{Config, Identity, Seed};
 
 impl<S: Subject> World<S> {
+    /// What a process is started with: what the plan says, unless the simulator is a mutant.
+    fn config_of_process(&self) -> Config {
+        let mut config = self.config.clone();
+        match self.tampering {
+            Some(Tampering::LimitsLost) => {
+                (config.parked_bytes_max, config.waiting_bytes_max) = (usize::MAX, usize::MAX);
+                config.store_bytes_max = u64::MAX;
+            }
+            Some(Tampering::LimitsHalved) => {
+                config.waiting_bytes_max /= 2;
+                config.store_bytes_max /= 2;
+            }
+            Some(_) | None => {}
+        }
+        config
+    }
+
     pub(super) fn start(&mut self, replica: usize) {
         if self.nodes[replica].subject.is_some() || self.nodes[replica].crashes > 0 {
             return;
@@ -22,14 +39,17 @@ impl<S: Subject> World<S> {
             Some(_) | None => Seed(draw.bytes()),
         };
         let origin = draw.below(1 << 40);
+        let config = self.config_of_process();
         let node = &mut self.nodes[replica];
+        let stops = node.clock.stops(); // a process that starts on a machine which is suspended
         node.clock = Clock::new(self.now, origin, self.plan.replicas[replica].drift, node.wall_ahead);
+        (0..stops).for_each(|_| node.clock.stop(self.now));
         let now = node.clock.now(self.now);
         (node.quiet_since, node.spoken_to, node.was_up) = (self.now, false, false);
-        (node.hungry, node.hurries, node.waited_for) = (false, false, 0);
+        (node.hungry, node.fetches_from, node.waited_for) = (false, None, 0);
         let view = self.plan.known_to(replica).map(|n| self.addresses[n].clone()).collect();
         let identity = Identity { address: self.addresses[replica].clone(), view };
-        let subject = S::start(&self.setup, self.config.clone(), identity, seed, now);
+        let subject = S::start(&self.setup, config, identity, seed, now);
         let incarnation = subject.probe().map(|probe| probe.incarnation());
         node.subject = Some(subject);
         self.views_right = false;

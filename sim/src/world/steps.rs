@@ -69,6 +69,7 @@ impl<S: Subject> World<S> {
             self.judge.check_work(replica, probe);
             if self.events.is_multiple_of(64) {
                 self.judge.check_load(replica, probe, &self.config);
+                self.check_waiting(replica);
             }
             if self.events.is_multiple_of(MERGE_EVERY) {
                 self.check_merges();
@@ -92,7 +93,7 @@ impl<S: Subject> World<S> {
         if wanted == Time::NEVER {
             return self.queue.clear_alarm(replica);
         }
-        let at = node.clock.when(wanted).max(self.now) + node.slow_by;
+        let at = node.clock.when(wanted).max(self.now).saturating_add(node.slow_by);
         self.queue.set_alarm(replica, at, tie(self.plan.seed, replica as u64));
     }
 }

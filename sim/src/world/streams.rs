@@ -51,7 +51,7 @@ impl<S: Subject> World<S> {
     }
 
     fn road(&self, to: usize) -> Road {
-        let bandwidth = if self.healed { 0 } else { self.plan.network.bandwidth };
+        let bandwidth = if self.is_healed_well() { 0 } else { self.plan.network.bandwidth };
         Road { now: self.now, bandwidth, slow_by: self.nodes[to].slow_by }
     }
 
@@ -83,7 +83,7 @@ impl<S: Subject> World<S> {
         let (from, to) = (link / count, link % count);
         let way = |key: u64, ends| self.plan.network.fate(self.source.words(mix(cause, key)), ends).delay;
         let both = way(31, (from, to)) + way(32, (to, from));
-        if self.healed { both.min(4_000) } else { both }
+        if self.healed { both.min(2 * self.healed_delay_max()) } else { both }
     }
 
     fn flow(&mut self, link: usize, socket: u32, (at, epoch): (u64, u32), turn: Turn, key: u64) {
@@ -409,7 +409,7 @@ impl<S: Subject> World<S> {
         self.expect_next(link, number);
     }
 
-    /// The heal: what was on its way sets off anew, over a link without limits.
+    /// The heal: what was on its way sets off anew.
     pub(super) fn heal_streams(&mut self) {
         for link in 0..self.streams.len() {
             self.streams[link].clear_road();

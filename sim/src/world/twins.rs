@@ -1,6 +1,7 @@
 //! Two processes with one memory: a running image that was copied. Names of writes are no longer unique then, which
-//! is a limit that the protocol states. So from that moment on a run is judged by three things alone: nothing panics,
-//! the run ends, and either somebody reports what happened or nothing shows of it.
+//! is a limit that the protocol states. So from that moment on a run is judged by what rests on no name: nothing panics,
+//! the run ends, every request is answered, memory and work stay within their limits, damaged frames are refused, and either
+//! somebody reports what happened or nothing shows of it.
 
 use super::World;
 use super::settle::LOOK_EVERY;
@@ -54,10 +55,14 @@ impl<S: Subject> World<S> {
 
     /// After the heal and all the time that there is: was it told, or does nothing show of it?
     pub(super) fn judge_twins(&mut self) {
-        let deadline = self.now + self.plan.settings.settle_max();
+        let deadline = self.now + self.settle_max();
         while self.now < deadline && self.judge.violation.is_none() {
             self.operate();
             self.run_until(self.now + LOOK_EVERY);
+        }
+        if self.open > 0 {
+            let open = self.open;
+            self.judge.fail(Invariant::Liveness, "unanswered", None, || format!("{open} requests are open"));
         }
         if self.judge.violation.is_some() || self.judge.counts.count(Kind::TwinNoticed) > 0 {
             return;
