@@ -35,6 +35,8 @@ mod engine;
 mod faults;
 #[path = "containers/figures.rs"]
 mod figures;
+#[path = "process/fill.rs"]
+mod fill;
 #[path = "containers/image.rs"]
 mod image;
 #[path = "containers/links.rs"]
@@ -43,6 +45,8 @@ mod links;
 mod lives;
 #[path = "containers/load.rs"]
 mod load;
+#[path = "containers/memory.rs"]
+mod memory;
 #[path = "process/public.rs"]
 mod public;
 #[path = "process/replicas.rs"]
@@ -82,6 +86,9 @@ const TESTS: &[Test] = &[
     ("whole_cluster_restarted", Needs::Engine, lives::whole_cluster),
     ("fourth_added_one_removed", Needs::Engine, lives::fourth_and_removed),
     ("pause_longer_than_the_detector", Needs::Engine, lives::pause),
+    ("memory_of_64_mb_filled", Needs::Engine, memory::filled),
+    ("memory_of_64_mb_beside_a_dead_member", Needs::Engine, memory::dead_member),
+    ("memory_of_64_mb_stormed", Needs::Engine, memory::stormed),
     ("disconnect_one_then_two", Needs::Engine, links::disconnect),
     ("one_way_cuts", Needs::PacketFilter, links::one_way),
     ("random_loss", Needs::PacketFilter, links::loss),

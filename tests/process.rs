@@ -35,6 +35,8 @@ mod cut_off;
 mod cuts;
 #[path = "process/driver.rs"]
 mod driver;
+#[path = "process/fill.rs"]
+mod fill;
 #[path = "process/frames.rs"]
 mod frames;
 #[path = "process/health.rs"]
@@ -53,6 +55,8 @@ mod lost_writes;
 mod machines;
 #[path = "process/membership.rs"]
 mod membership;
+#[path = "process/memory.rs"]
+mod memory;
 #[path = "process/name_server.rs"]
 mod name_server;
 #[path = "process/network.rs"]
@@ -131,6 +135,12 @@ const TESTS: &[Test] = &[
     Test::new("strangers_around_a_newcomer", Pace::Busy, Needs::Nothing, strangers::newcomer_in_a_flood),
     Test::new("newcomer_under_load", Pace::Busy, Needs::Nothing, newcomer::under_load),
     Test::new("ten_thousand_idle_connections", Pace::Busy, Needs::Nothing, slow_clients::idle),
+    Test::new("memory_filled", Pace::Busy, Needs::Nothing, memory::filled),
+    Test::new("memory_filled_with_little", Pace::Busy, Needs::Nothing, memory::filled_with_little),
+    Test::new("memory_dead_member", Pace::Busy, Needs::Nothing, memory::dead_member),
+    Test::new("memory_paused_member", Pace::Busy, Needs::Nothing, memory::paused_member),
+    Test::new("memory_uploads", Pace::Busy, Needs::Nothing, memory::uploads),
+    Test::new("memory_smaller_member", Pace::Busy, Needs::Nothing, memory::smaller_member),
     Test::new("tokens_stay_short_enough", Pace::Timed, Needs::Nothing, bounds::tokens),
     Test::new("views_are_bounded", Pace::Timed, Needs::Nothing, bounds::views),
     Test::new("cut_refused_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::refused),

@@ -108,11 +108,16 @@ pub struct Config {
     /// Frames of a pull that may be on their way at a time. Default 8. More fills long ways better and queues before
     /// pushes, less leaves a long way idle between frames.
     pub frames_ahead_max: u32,
-    /// Bytes of keys and values held ([`crate::Store::bytes`]); beyond it writes that add are refused with
+    /// Bytes of keys and values held ([`crate::Store::bytes`]); beyond it writes that add to it are refused with
     /// [`crate::Refusal::WriteLimit`], reads, deletes and replication go on, so what other replicas accepted may still
     /// exceed it. Default: no limit. More lets a process grow until the machine has no memory left and ends it with all
     /// that only it held; less refuses writes that there would have been room for.
     pub store_bytes_max: u64,
+    /// Bytes of everything that data holds in memory ([`crate::MemoryUse`]): store, log, parked operations, waiting requests
+    /// and a state on its way. The log gives way first, then writes that add are refused, and last what other replicas
+    /// have is not taken in. The same at all replicas, or the smallest is held back. Default: no limit. More lets a
+    /// process grow until the machine ends it; less refuses writes that there would have been room for.
+    pub memory_bytes_max: u64,
 }
 
 impl Default for Config {
@@ -150,6 +155,7 @@ impl Default for Config {
             frame_bytes_max: 64 << 10,
             frames_ahead_max: 8,
             store_bytes_max: u64::MAX,
+            memory_bytes_max: u64::MAX,
         }
     }
 }

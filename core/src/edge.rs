@@ -177,6 +177,10 @@ pub enum Event {
     /// A peer with the same vector has another store, or covers the name of a retirement and not what it stands for: a
     /// copied memory gave one name to two writes, or a mistake of ours. Never the network. Said once of each life.
     Diverged(Address),
+    /// Clients' writes that add are refused for want of memory, or are taken again.
+    WritesRefused(bool),
+    /// There is no memory left for what other replicas have, or there is again.
+    HeldBack(bool),
     /// A message was not taken in.
     Dropped {
         /// Who sent it.
@@ -197,6 +201,8 @@ pub enum DropReason {
     Late,
     /// There is no room to park it.
     ParkedFull,
+    /// There is no memory left for what it brings; a pull fetches it when there is.
+    NoMemory,
     /// It comes from our own address, from somebody else.
     OwnAddress,
     /// This replica was removed and takes nothing in.
@@ -209,11 +215,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, for tables of counts.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OtherLink,
         Self::OldLife,
         Self::Late,
         Self::ParkedFull,
+        Self::NoMemory,
         Self::OwnAddress,
         Self::NotWanted,
         Self::Invalid,
@@ -228,6 +235,7 @@ impl DropReason {
             Self::OldLife => "old_life",
             Self::Late => "late",
             Self::ParkedFull => "parked_full",
+            Self::NoMemory => "no_memory",
             Self::OwnAddress => "own_address",
             Self::NotWanted => "not_wanted",
             Self::Invalid => "invalid",

@@ -57,7 +57,7 @@ pub use hlc::Hlc;
 pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, Seed, Unusable};
 pub use message::{Ask, Body, Content, Coverage, Hello, Message, Shown, Status, Supply, Version};
 pub use op::{Deps, Dots, Effect, Op};
-pub use replica::{LinkState, PeerStatus, Readiness, Replica, ReplicaStatus, State, Unsettled, WORK_MAX};
+pub use replica::{LinkState, MemoryUse, PeerStatus, Readiness, Replica, ReplicaStatus, State, Unsettled, WORK_MAX};
 pub use request::{Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written};
 pub use rules::{Rules, Sound};
 pub use siblings::{Sibling, Siblings};

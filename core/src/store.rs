@@ -149,6 +149,11 @@ impl Store {
         self.incoming = Some(Incoming { theirs, layered: self.keys.len(), my_past, their_past });
     }
 
+    /// Keys of a state that are not folded in yet.
+    pub(crate) fn incoming(&self) -> usize {
+        self.incoming.as_ref().map_or(0, |incoming| incoming.theirs.len())
+    }
+
     /// Is a state still being folded in?
     pub(crate) const fn is_folding(&self) -> bool {
         self.incoming.is_some()

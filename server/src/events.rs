@@ -76,6 +76,14 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
         Event::Impersonated { counter } => {
             error!(%replica, counter, "others know a write of ours that we never made: a copy of this process runs, or ran");
         }
+        Event::WritesRefused(true) => {
+            warn!(%replica, "memory is short: writes that add get 503; overwrites, deletes and reads go on");
+        }
+        Event::WritesRefused(false) => info!(%replica, "there is memory again: writes are taken"),
+        Event::HeldBack(true) => {
+            error!(%replica, "no memory is left for what other replicas have: it is not ready until there is; give it as much as they have");
+        }
+        Event::HeldBack(false) => info!(%replica, "what other replicas have is here"),
         Event::Dropped { from, reason } => debug!(%replica, %from, reason = reason.name(), "dropped a message"),
     }
 }

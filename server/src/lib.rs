@@ -19,6 +19,7 @@ mod exposition;
 mod http;
 mod listener;
 mod logging;
+mod memory;
 mod metrics;
 mod node;
 mod output;

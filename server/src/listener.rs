@@ -20,9 +20,6 @@ const BACKLOG: u32 = 4_096;
 /// Between two complaints that no connection can be accepted.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
-/// hyper reads bodies in pieces of up to so many bytes.
-const READ_BYTES_MAX: usize = 64 << 10;
-
 /// Where a replica with this address listens: there, or at all interfaces if its host is a name.
 pub(crate) fn candidates(address: &Address, bind: Option<SocketAddr>) -> Vec<SocketAddr> {
     if let Some(bind) = bind {
@@ -105,7 +102,8 @@ fn builder<T>(service: &Service<T>) -> Rc<http1::Builder> {
     let head_bytes_max = service.limits.head_bytes_max;
     builder
         .max_header_size(head_bytes_max)
-        .max_buf_size(head_bytes_max.max(READ_BYTES_MAX))
+        // Bodies are read in pieces of up to so many bytes.
+        .max_buf_size(head_bytes_max.max(service.limits.read_bytes_max))
         // The sweep of connections does that, and tells idle ones from slow ones.
         .header_read_timeout(None)
         // A client that sends nothing more still reads; the sweep finds those that left.

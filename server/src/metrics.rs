@@ -200,7 +200,12 @@ impl Metrics {
             }
             Event::Retired { .. } => count(&self.retired),
             Event::RoundEnded { .. } => count(&self.rounds),
-            Event::Up { .. } | Event::Ready { .. } | Event::AddressContested { .. } | Event::ViewChanged => {}
+            Event::Up { .. }
+            | Event::Ready { .. }
+            | Event::AddressContested { .. }
+            | Event::ViewChanged
+            | Event::WritesRefused(_)
+            | Event::HeldBack(_) => {}
         }
     }
 
@@ -304,7 +309,7 @@ pub(crate) fn expose_status(status: &ReplicaStatus, cluster: hence_core::Cluster
     into.family(UNSETTLED, Kind::Gauge, "Members for which a replica that started alone is not ready, by why.");
     let unsettled = match &status.readiness {
         Readiness::Provisional(unsettled) => unsettled.clone(),
-        Readiness::Ready | Readiness::Joining | Readiness::Removed => Unsettled::default(),
+        Readiness::Ready | Readiness::Joining | Readiness::Removed | Readiness::HeldBack => Unsettled::default(),
     };
     let reasons = [
         ("absent", unsettled.absent),

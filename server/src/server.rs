@@ -95,12 +95,15 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]; then nothing runs.
-    pub(crate) fn start_with<T, F>(settings: Settings, make: F) -> Result<Self, StartError>
+    pub(crate) fn start_with<T, F>(mut settings: Settings, make: F) -> Result<Self, StartError>
     where
         T: Wire + 'static,
         F: FnOnce(&Settings) -> T + Send + 'static,
     {
         settings.check().map_err(StartError::Setting)?;
+        if let Some(shares) = settings.shares() {
+            shares.apply(&mut settings);
+        }
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| StartError::System(io::Error::other(error)))?;
         let address = settings.address.clone();
@@ -245,6 +248,7 @@ fn assemble<T: Wire>(settings: &Settings, seed: Seed, make: impl FnOnce(&Setting
         node,
         connections: Connections::new(&settings.limits),
         limits: settings.limits.clone(),
+        memory_max: settings.memory_max,
         cluster: ClusterTag::of(&settings.cluster),
     })
 }

@@ -1,5 +1,6 @@
 //! Everything that can be set on a replica's process, with its default, and what a wrong setting is told.
 
+use crate::memory::Shares;
 use hence_core::{Address, Config, Unusable};
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,6 +24,9 @@ pub struct Settings {
     pub config: Config,
     /// What clients may do.
     pub limits: Limits,
+    /// Bytes of memory that the replica may take, all in all; none is no limit. What each part may hold is lowered so that
+    /// all of it together stays within.
+    pub memory_max: Option<u64>,
 }
 
 impl Settings {
@@ -36,7 +40,14 @@ impl Settings {
             bind: None,
             config: Config::default(),
             limits: Limits::default(),
+            memory_max: None,
         }
+    }
+
+    /// What each part may hold, where memory is limited.
+    pub(crate) fn shares(&self) -> Option<Shares> {
+        let others = self.view.iter().filter(|member| **member != self.address).count();
+        self.memory_max.map(|max| Shares::of(max, others))
     }
 
     /// Checks what one setting alone cannot tell.
@@ -101,6 +112,8 @@ pub struct Limits {
     /// Connections of clients; beyond, the one that has been idle longest is closed for a new one, and the
     /// new one is refused where none is idle. Default 4,096.
     pub connections_max: usize,
+    /// Bytes that a connection reads at a time. Default 64 KiB.
+    pub read_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -116,6 +129,7 @@ impl Default for Limits {
             idle_time_max: Duration::from_secs(75),
             answer_time_max: Duration::from_secs(30),
             connections_max: 4_096,
+            read_bytes_max: 64 << 10,
         }
     }
 }
@@ -245,7 +259,7 @@ fn show_time(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-fn show_bytes(bytes: u64) -> String {
+pub(crate) fn show_bytes(bytes: u64) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
         if bytes > 0 && bytes.trailing_zeros() >= shift {
             return format!("{}{unit}", bytes >> shift);

@@ -51,7 +51,11 @@ impl Wire for Faulty<HyperTransport, TokioSleeper> {
 
 /// The transport of production. To be called on the replica's thread.
 pub(crate) fn hyper(settings: &Settings) -> HyperTransport {
-    HyperTransport::new(HyperSettings::new(settings.address.clone(), ClusterTag::of(&settings.cluster)))
+    let mut own = HyperSettings::new(settings.address.clone(), ClusterTag::of(&settings.cluster));
+    if let Some(shares) = settings.shares() {
+        shares.apply_to_transport(&mut own);
+    }
+    HyperTransport::new(own)
 }
 
 /// Makes the same transport with these faults.

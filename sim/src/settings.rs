@@ -110,6 +110,8 @@ settings! {
     frames_ahead_max: u32 = same, same;
     /// Bytes.
     store_bytes_max: u64 = same, same;
+    /// Bytes.
+    memory_bytes_max: u64 = same, same;
 }
 
 const MS: u64 = 1_000;

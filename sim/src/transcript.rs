@@ -91,6 +91,8 @@ impl Observer for Narrator {
                 | Event::Reborn(_)
                 | Event::AddressContested { .. }
                 | Event::ClockTrusted(_)
+                | Event::WritesRefused(_)
+                | Event::HeldBack(_)
                 | Event::Retired { .. }
                 | Event::RoundEnded { .. }
                 | Event::Dropped { .. }),

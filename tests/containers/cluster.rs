@@ -22,6 +22,8 @@ pub(crate) struct Cluster {
     ports: Vec<u16>,
     members: usize,
     containers: Vec<Option<String>>,
+    /// What `docker run` is told besides.
+    options: &'static [&'static str],
     logs: PathBuf,
 }
 
@@ -34,12 +36,18 @@ impl Cluster {
         std::fs::create_dir_all(&logs).expect("the target directory is ours");
         let name = format!("hence-{}-{name}", std::process::id());
         let (subnet, ports) = (network(&name), free_ports());
-        Self { name, image, subnet, ports, members, containers: Vec::new(), logs }
+        Self { name, image, subnet, ports, members, containers: Vec::new(), options: &[], logs }
     }
 
     /// Three replicas that run, have settled and are linked with each other.
     pub(crate) fn running(name: &str) -> Self {
+        Self::running_with(name, &[])
+    }
+
+    /// The same, with these options of `docker run`.
+    pub(crate) fn running_with(name: &str, options: &'static [&'static str]) -> Self {
         let mut cluster = Self::new(name, 3);
+        cluster.options = options;
         (0..3).for_each(|at| cluster.start(at));
         cluster.await_settled(&[0, 1, 2], Duration::from_secs(10));
         cluster.await_settled_links(&[0, 1, 2], Duration::from_secs(10));
@@ -81,6 +89,7 @@ impl Cluster {
         let environment = [format!("SOCKET_ADDRESS={address}"), format!("VIEW={view}")];
         let mut arguments = vec!["run", "--detach", "-p", &port, &network, &ip, &alias, &name, &label];
         environment.iter().for_each(|setting| arguments.extend(["-e", setting]));
+        arguments.extend(self.options);
         arguments.push(&self.image);
         self.containers[at] = Some(docker(&arguments));
     }

@@ -239,6 +239,11 @@ impl<R: Rules> Replica<R> {
             self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
             return self.drop_from(id, DropReason::Late);
         }
+        if !self.fits(&op) {
+            self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
+            self.hold_back();
+            return self.drop_from(id, DropReason::NoMemory);
+        }
         if self.rules.may_apply(&self.covered, &op) {
             self.peer(id).inbound.advanced = Some(now);
             self.apply_foreign(&op);
@@ -252,7 +257,7 @@ impl<R: Rules> Replica<R> {
         let bounded = self.rules.bounds_parked();
         let limits =
             if bounded { (self.config.parked_max, self.config.parked_bytes_max) } else { (usize::MAX, usize::MAX) };
-        if !self.parked.park(op, limits.0, limits.1) {
+        if !self.has_memory_for_ops(op.bytes() as u64) || !self.parked.park(op, limits.0, limits.1) {
             self.drop_from(id, DropReason::ParkedFull);
         }
     }
@@ -283,7 +288,7 @@ impl<R: Rules> Replica<R> {
                 Some(_) | None => self.had_by_all(incarnation),
             };
             had = Some((incarnation, through));
-            if !self.rules.may_trim(counter <= through) && self.log.bytes() <= self.config.log_bytes_max {
+            if !self.rules.may_trim(counter <= through) && !self.is_log_too_long() {
                 return;
             }
             self.log.cut_front(remember, &self.covered);

@@ -3,10 +3,11 @@
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
 //! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and installs, `sources` says where from, `supply` answers
 //! pulls, `membership` keeps the view and joins, `readiness` says when clients may be sent here, `doubts` suspects, `retirement` folds away lives that are over,
-//! `rounds` finds out what is lost, `timers` says when to wake up.
+//! `rounds` finds out what is lost, `budget` keeps memory within one number, `timers` says when to wake up.
 //!
 //! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
+mod budget;
 mod doubts;
 mod exchange;
 mod links;
@@ -26,6 +27,7 @@ mod tests;
 mod timers;
 mod waiting;
 
+pub use budget::MemoryUse;
 pub use merge::State;
 pub use readiness::{Readiness, Unsettled};
 pub use status::{LinkState, PeerStatus, ReplicaStatus};
@@ -54,6 +56,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use budget::Budget;
 use membership::{Joining, Rebirths};
 use peer::{Peer, PeerId};
 use rand_chacha::ChaCha8Rng;
@@ -148,6 +151,7 @@ pub struct Replica<R: Rules = Sound> {
     /// After a failure no new pull begins before this.
     pull_not_before: Time,
     waiting: Waiting,
+    budget: Budget,
     /// A row of a retired life is known whose dot is not covered: whoever covers that dot covers more than its own life.
     /// Only where a memory was copied.
     loose_rows: bool,
@@ -211,6 +215,7 @@ impl<R: Rules> Replica<R> {
             discarded: Discarded::new(),
             pull_not_before: Time::default(),
             waiting: Waiting::default(),
+            budget: Budget::default(),
             loose_rows: false,
             rounds: Rounds::default(),
             retire_at: now.monotonic,
@@ -249,6 +254,7 @@ impl<R: Rules> Replica<R> {
             Input::Cancel { id } => _ = self.waiting.remove(id),
             Input::Leave => self.on_leave(),
         }
+        self.tend_memory();
     }
 
     /// The next thing to do; `None` when there is nothing more until the next input.
@@ -385,7 +391,7 @@ impl<R: Rules> Replica<R> {
         self.parked.drop_covered(&self.covered);
         self.gaps.cover(&self.covered);
         self.wake_waiting();
-        if self.members.is_empty() || self.log.bytes() > self.config.log_bytes_max {
+        if self.members.is_empty() || self.is_log_too_long() {
             self.trim_log();
         }
         self.try_become_up();

@@ -29,6 +29,8 @@ pub enum Readiness {
     Removed,
     /// It serves, but started alone.
     Provisional(Unsettled),
+    /// It serves, but has no memory left to take in what other replicas have.
+    HeldBack,
 }
 
 /// Why a replica that started alone is not ready: members, by how they stand.
@@ -67,13 +69,14 @@ impl<R: Rules> Replica<R> {
             _ if self.joining.is_some() => Readiness::Joining,
             _ if !self.wanted => Readiness::Removed,
             Some(_) => Readiness::Provisional(self.unsettled()),
+            None if self.budget.is_held_back() => Readiness::HeldBack,
             None => Readiness::Ready,
         }
     }
 
     /// Is what it holds what the cluster holds, as far as it can know?
     pub(super) const fn is_firm(&self) -> bool {
-        self.joining.is_none() && self.provisional.is_none()
+        self.joining.is_none() && self.provisional.is_none() && !self.budget.is_held_back()
     }
 
     /// It is up. Whether it is ready as well is looked at next.

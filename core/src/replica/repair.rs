@@ -5,6 +5,7 @@
 //! with what is covered here *at that moment*.
 
 use super::Replica;
+use super::budget::{key_bytes, version_bytes};
 use super::peer::{PeerId, Unkept};
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
@@ -58,13 +59,15 @@ pub(super) struct Pull {
     /// How long it waits for a frame.
     patience: Micros,
     deadline: Time,
-    aside: Aside,
+    pub(super) aside: Aside,
 }
 
 /// A state that is not whole yet.
 #[derive(Debug, Clone)]
-struct Aside {
+pub(super) struct Aside {
     keys: Table<Offered>,
+    /// What its keys and versions cost.
+    pub(super) bytes: u64,
     /// The highest number of each life among their versions.
     highest: VersionVector,
     retired: BTreeMap<Incarnation, Retirement>,
@@ -72,7 +75,7 @@ struct Aside {
 
 impl Aside {
     const fn new(hash_key: HashKey) -> Self {
-        Self { keys: Table::new(hash_key), highest: VersionVector::new(), retired: BTreeMap::new() }
+        Self { keys: Table::new(hash_key), bytes: 0, highest: VersionVector::new(), retired: BTreeMap::new() }
     }
 }
 
@@ -151,6 +154,7 @@ impl<R: Rules> Replica<R> {
         self.emit(Event::PullEnded { from, pull: pull.id, complete });
         if complete {
             self.hungry = false;
+            self.end_holding_back();
             let peer = self.peer(pull.peer);
             peer.pulls_late = 0;
             peer.postponed = 0;
@@ -258,6 +262,11 @@ impl<R: Rules> Replica<R> {
         if !self.rules.goes_on_pulling() {
             return self.end_pull(false);
         }
+        if !self.fits_frame(&supply.content) {
+            self.drop_from(id, DropReason::NoMemory);
+            self.end_pull(false);
+            return self.hold_back_pulls();
+        }
         let (name, frame, last) = (supply.id, supply.frame, supply.last);
         let ends = match supply.content {
             Content::Ops(_) => last,
@@ -301,8 +310,8 @@ impl<R: Rules> Replica<R> {
             }
             Content::State(coverage) => {
                 let Some(pull) = &mut self.pull else { return false };
-                let Aside { keys, highest, mut retired } =
-                    core::mem::replace(&mut pull.aside, Aside::new(self.hash_key));
+                let aside = core::mem::replace(&mut pull.aside, Aside::new(self.hash_key));
+                let Aside { keys, bytes, highest, mut retired } = aside;
                 let (asked, name) = (pull.asked.clone(), pull.id);
                 let Coverage { vector, deletes, retired: later, clock } = *coverage;
                 later.into_iter().for_each(|(life, row)| keep_greater(&mut retired, life, row));
@@ -313,6 +322,7 @@ impl<R: Rules> Replica<R> {
                     return false;
                 }
                 let vector = Box::new(theirs.vector().clone());
+                self.note_folding(bytes, keys.len());
                 self.install(keys, &asked, theirs, &deletes, clock);
                 let from = self.peers[id.0].incarnation.expect("a linked peer has a life");
                 self.emit(Event::Installed { from, pull: name, vector });
@@ -345,7 +355,8 @@ impl<R: Rules> Replica<R> {
         }
         for op in ops {
             let of_me = if op.dot.incarnation == self.me { op.dot.counter } else { op.deps.counter(self.me) };
-            if self.is_ours(of_me) && !self.covered.covers(op.dot) && self.rules.may_apply(&self.covered, op) {
+            let may = !self.covered.covers(op.dot) && self.rules.may_apply(&self.covered, op) && self.fits(op);
+            if self.is_ours(of_me) && may {
                 self.apply_foreign(op);
             }
         }
@@ -359,6 +370,7 @@ impl<R: Rules> Replica<R> {
             self.change_key(&shown.key, None, &[], Some(sibling.clone()));
         }
         let Some(pull) = &mut self.pull else { return };
+        pull.aside.bytes += shown.version.as_ref().map_or(0, version_bytes);
         if let Some(version) = &shown.version {
             let dot = version.dot();
             pull.aside.highest.raise(dot.incarnation, dot.counter);
@@ -367,11 +379,15 @@ impl<R: Rules> Replica<R> {
             Place::Slot(slot) => {
                 let (_, versions) = pull.aside.keys.at_mut(slot);
                 if shown.fresh {
+                    pull.aside.bytes -= versions.iter().map(version_bytes).sum::<u64>();
                     versions.clear();
                 }
                 versions.extend(shown.version);
             }
-            Place::Absent(hash) => _ = pull.aside.keys.insert(shown.key, hash, shown.version.into_iter().collect()),
+            Place::Absent(hash) => {
+                pull.aside.bytes += key_bytes(&shown.key);
+                pull.aside.keys.insert(shown.key, hash, shown.version.into_iter().collect());
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Every request gets exactly one reply, unless it is cancelled. No client waits for a peer unless it asked to.
 
 use super::Replica;
+use super::budget::Change;
 use crate::edge::Event;
 use crate::hlc::Hlc;
 use crate::identity::Incarnation;
@@ -68,8 +69,11 @@ impl<R: Rules> Replica<R> {
     }
 
     fn may_wait(&self, request: &DataRequest) -> bool {
-        let bytes = self.waiting.bytes() + super::waiting::value_bytes(request);
-        self.waiting.len() < self.config.waiting_max && bytes <= self.config.waiting_bytes_max
+        let own = super::waiting::value_bytes(request);
+        let bytes = self.waiting.bytes() + own;
+        self.waiting.len() < self.config.waiting_max
+            && bytes <= self.config.waiting_bytes_max
+            && self.has_memory(own as u64)
     }
 
     /// The same past without retired lives, if it names any.
@@ -180,8 +184,8 @@ impl<R: Rules> Replica<R> {
             }
             Action::Put(value) => {
                 drop(deletes);
-                let bytes = (request.key.as_str().len() + value.as_bytes().len() + 64) as u64;
-                if self.store.bytes().saturating_add(bytes) > self.config.store_bytes_max {
+                let change = Change::of(&request.key, value.as_bytes().len(), shown);
+                if !self.admits(change) {
                     return Reply::Refused(Refusal::WriteLimit);
                 }
                 self.write(Effect::Put { key: request.key, value }, place, &request.past)
@@ -203,7 +207,11 @@ impl<R: Rules> Replica<R> {
         let token = self.rules.dependencies(past, &superseded, &deletes);
         drop(deletes);
         let mut token = self.compacted(&token).unwrap_or(token);
+        let shrinks = matches!(effect, Effect::Delete { .. });
         let op = self.make(effect, Some(place), superseded, &token);
+        if shrinks {
+            self.note_room(self.now.monotonic);
+        }
         token.join_dot(op.dot);
         token.join(&beyond);
         Reply::Written(Written { dot: op.dot, superseded: op.superseded.clone(), token })

@@ -1,6 +1,6 @@
 //! What a replica tells about itself: for metrics, diagnostics, oracles.
 
-use super::{Readiness, Replica};
+use super::{MemoryUse, Readiness, Replica};
 use crate::covered::Covered;
 use crate::data::Key;
 use crate::identity::{Address, Incarnation};
@@ -41,6 +41,8 @@ pub struct ReplicaStatus {
     pub log_ops: usize,
     /// Their bytes.
     pub log_bytes: usize,
+    /// What data holds in memory, and may.
+    pub memory: MemoryUse,
     /// Operations parked.
     pub parked: usize,
     /// Requests waiting.
@@ -199,6 +201,7 @@ impl<R: Rules> Replica<R> {
             store_bytes: self.store.bytes(),
             log_ops: self.log.len(),
             log_bytes: self.log.bytes(),
+            memory: self.memory(),
             parked: self.parked.len(),
             waiting: self.waiting.len(),
             pulling: self.pull.is_some(),

@@ -29,7 +29,7 @@ impl<R: Rules> Replica<R> {
         }
         self.peer(id).served = pull;
         let vector = self.known_of(id, &vector);
-        let source = if self.log.reaches(&vector, &self.covered) {
+        let source = if self.log.reaches(&vector, &self.covered) && !self.prefers_state(id) {
             let (next, end) = self.log.range();
             Source::Log { next, end }
         } else {

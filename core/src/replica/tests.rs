@@ -1,6 +1,7 @@
 //! A handful of replicas on a perfect network with one millisecond of delay: the plain cases, quickly.
 
 mod bounds;
+mod budget;
 
 use super::*;
 use crate::data::{Key, Value};

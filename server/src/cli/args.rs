@@ -2,6 +2,7 @@
 //!
 //! The defaults shown by `--help` are texts; a test holds them equal to the defaults of the types.
 
+use crate::memory::MemoryMax;
 use crate::settings::{
     DEFAULT_CLUSTER, Limits, SettingError, Settings, parse_address, parse_addresses, parse_bytes, parse_number,
     parse_time,
@@ -259,7 +260,11 @@ pub(crate) struct LimitArgs {
     #[arg(long, env = "HENCE_FRAMES_AHEAD_MAX", value_name = "NUMBER", default_value = "8",
           value_parser = number("HENCE_FRAMES_AHEAD_MAX", 1, 1 << 20))]
     frames_ahead_max: u64,
-    /// Bytes of keys and values; beyond, writes get 503 and reads go on [default: no limit]
+    /// Bytes of memory that the process may take, all in all, or "none"; near it, writes that add get 503 [default: what
+    /// the container may take]
+    #[arg(long, env = "HENCE_MEMORY_MAX", value_name = "BYTES", value_parser = MemoryMax::parse)]
+    pub(crate) memory_max: Option<MemoryMax>,
+    /// Bytes of keys and values; beyond, writes that add get 503 and reads go on [default: no limit]
     #[arg(long, env = "HENCE_STORE_BYTES_MAX", value_name = "BYTES",
           value_parser = bytes("HENCE_STORE_BYTES_MAX", 0, u64::MAX))]
     store_bytes_max: Option<u64>,
@@ -352,6 +357,7 @@ impl ServeArgs {
             bind: self.bind,
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
+            memory_max: None,
         };
         (settings, missing)
     }
@@ -372,6 +378,7 @@ impl UpArgs {
             bind: None,
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
+            memory_max: None,
         }
     }
 }
@@ -389,6 +396,7 @@ impl LimitArgs {
             idle_time_max: Duration::from_micros(self.idle_time_max.0),
             answer_time_max: Duration::from_micros(self.answer_time_max.0),
             connections_max: size(self.connections_max),
+            ..Limits::default()
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::CommandFailure;
 use super::args::ServeArgs;
+use crate::memory::{Limit, MemoryMax};
 use crate::server::{Server, StartError};
 use crate::{descriptors, signals};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Runs one replica until SIGTERM or Ctrl-C.
 ///
@@ -15,6 +16,8 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CommandFailure> {
     if missing {
         warn!(address = %settings.address, "SOCKET_ADDRESS is not in VIEW; it was added");
     }
+    let memory = memory(args.limits.memory_max);
+    settings.memory_max = memory.bytes;
     settings.limits.connections_max = descriptors::prepare(settings.limits.connections_max, 1);
     let signals = signals::listen().map_err(CommandFailure::running)?;
     let server = Server::start(settings).map_err(failure)?;
@@ -22,6 +25,17 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CommandFailure> {
     signals.end_at_once_on_the_next();
     server.shutdown();
     Ok(())
+}
+
+/// How much memory the process may take. The log says so, and where that comes from.
+pub(super) fn memory(setting: Option<MemoryMax>) -> Limit {
+    let limit = Limit::find(setting);
+    if limit.is_too_little() {
+        warn!(memory = %limit, "this is too little memory; 32MiB is enough for a little data");
+    } else {
+        info!(memory = %limit, "what this process may take of memory");
+    }
+    limit
 }
 
 /// A wrong setting was asked for; everything else happened.

@@ -26,10 +26,12 @@ pub(super) fn run(args: UpArgs) -> Result<(), CommandFailure> {
     let replicas = usize::try_from(args.replicas).expect("at most 26 were admitted");
     let addresses = addresses(args.port, replicas)?;
     let connections_max = descriptors::prepare(args.connections_max(), replicas);
+    let memory = serve::memory(args.limits.memory_max).bytes.map(|bytes| bytes / args.replicas);
     let signals = signals::listen().map_err(CommandFailure::running)?;
     let cluster = Cluster::start(&addresses, |address, view| {
         let mut settings = args.settings(address, view);
         settings.limits.connections_max = connections_max;
+        settings.memory_max = memory;
         settings
     });
     let mut cluster = cluster.map_err(failure)?;

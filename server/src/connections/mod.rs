@@ -231,6 +231,11 @@ impl Connections {
         self.stopping.get()
     }
 
+    /// Bytes of bodies that are being read, and how many there may be.
+    pub(crate) const fn bodies(&self) -> (usize, usize) {
+        (self.body_bytes.get(), self.body_bytes_max)
+    }
+
     /// Room for the bytes of a body that is being read; gives it back when dropped.
     pub(crate) fn reserve(&self) -> Reservation<'_> {
         Reservation { connections: self, bytes: 0 }
@@ -271,6 +276,11 @@ pub(crate) struct Reservation<'a> {
 }
 
 impl Reservation<'_> {
+    /// So many bytes.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// So many bytes more. Says whether there is room for them.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {

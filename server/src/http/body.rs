@@ -26,7 +26,9 @@ pub(crate) async fn read(
         return Err(Failure::TooLarge { bytes_max });
     }
     connection.on_body_awaited();
-    let mut gathered = Gathered { first: Bytes::new(), all: Vec::new(), room: connections.reserve(), bytes_max };
+    let announced = body.size_hint().exact().map_or(bytes_max, |bytes| bytes as usize);
+    let (first, all, room) = (Bytes::new(), Vec::new(), connections.reserve());
+    let mut gathered = Gathered { first, all, room, bytes_max, announced };
     let read = poll_fn(|context| gathered.poll(Pin::new(body), connection, context)).await;
     connection.on_body_complete();
     read.map(|()| gathered.finish())
@@ -39,6 +41,8 @@ struct Gathered<'a> {
     all: Vec<u8>,
     room: Reservation<'a>,
     bytes_max: usize,
+    /// The length that the client announced; without any bounds where it did not.
+    announced: usize,
 }
 
 impl Gathered<'_> {
@@ -70,18 +74,27 @@ impl Gathered<'_> {
         if bytes > self.bytes_max {
             return Err(Failure::TooLarge { bytes_max: self.bytes_max });
         }
-        if !self.room.grow(piece.len()) {
-            return Err(Failure::NoRoom);
-        }
         if bytes == piece.len() {
             self.first = piece;
-            return Ok(());
+            return self.hold(bytes);
+        }
+        if self.all.capacity() < bytes {
+            // What a buffer holds counts, not what of it is filled; and it is moved when it grows.
+            let capacity = (bytes * 2).min(self.bytes_max).min(bytes.max(self.announced)).max(bytes);
+            self.hold(capacity)?;
+            self.all.reserve_exact(capacity - self.all.len());
         }
         if !self.first.is_empty() {
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.all.extend_from_slice(&piece);
         Ok(())
+    }
+
+    /// So many bytes are held in all.
+    fn hold(&mut self, bytes: usize) -> Result<(), Failure> {
+        let more = bytes.saturating_sub(self.room.bytes());
+        if self.room.grow(more) { Ok(()) } else { Err(Failure::NoRoom) }
     }
 
     fn finish(self) -> Bytes {

@@ -20,6 +20,7 @@ use crate::advice;
 use crate::connections::{Connection, Connections};
 use crate::exposition::{Exposition, Kind};
 use crate::logging;
+use crate::memory;
 use crate::metrics::{Counted, expose_status};
 use crate::node::{Asked, Node, Waiting};
 use crate::settings::Limits;
@@ -48,6 +49,8 @@ pub(crate) struct Service<T> {
     pub(crate) connections: Rc<Connections>,
     /// What clients may do.
     pub(crate) limits: Limits,
+    /// Bytes of memory that it may take, all in all.
+    pub(crate) memory_max: Option<u64>,
     /// Whose tokens are taken.
     pub(crate) cluster: ClusterTag,
 }
@@ -267,6 +270,7 @@ impl<T: Wire + 'static> Service<T> {
             Readiness::Ready => return answer::json(StatusCode::OK, Bytes::from_static(b"{\"result\":\"ready\"}")),
             Readiness::Joining | Readiness::Removed => not_ready,
             Readiness::Provisional(unsettled) => format!("{not_ready}: {}", ready::explain(&unsettled)),
+            Readiness::HeldBack => format!("{not_ready}: it has no memory left for what other replicas have"),
         };
         let mut answer = answer::json(StatusCode::SERVICE_UNAVAILABLE, answer::error_body(&text));
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -275,7 +279,9 @@ impl<T: Wire + 'static> Service<T> {
 
     fn metrics(&self) -> Answer {
         let mut page = Exposition::default();
-        expose_status(&self.node.status(), self.cluster, &mut page);
+        let status = self.node.status();
+        expose_status(&status, self.cluster, &mut page);
+        memory::expose(self.memory_max, &status.memory, self.connections.bodies(), &mut page);
         self.node.metrics().expose(&mut page);
         wire::expose(&self.node.transport().counters(), &mut page);
         logging::expose(&mut page);

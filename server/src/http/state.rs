@@ -1,6 +1,6 @@
 //! `GET /replica/state`: the replica's state as JSON, for diagnosis and tests.
 
-use hence_core::{Address, LinkState, PeerStatus, Readiness, ReplicaStatus, Row, VersionVector};
+use hence_core::{Address, LinkState, MemoryUse, PeerStatus, Readiness, ReplicaStatus, Row, VersionVector};
 use hence_transport::LinkCause;
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,7 @@ pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)]) -> 
         "store-bytes": status.store_bytes,
         "log-ops": status.log_ops,
         "log-bytes": status.log_bytes,
+        "memory": memory(&status.memory),
         "parked": status.parked,
         "waiting": status.waiting,
         "pulling": status.pulling,
@@ -28,6 +29,18 @@ pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)]) -> 
         "peers": status.peers.iter().map(|one| peer(one, outages)).collect::<Vec<_>>(),
     });
     state.to_string().into_bytes()
+}
+
+/// What data holds, and what it may where that is limited.
+fn memory(memory: &MemoryUse) -> Value {
+    let limit = |bytes: u64| (memory.max != u64::MAX).then_some(bytes);
+    json!({
+        "bytes": memory.total(),
+        "bytes-max": limit(memory.max),
+        "writes-bytes-max": limit(memory.writes_max),
+        "refuses-writes": memory.refuses_writes,
+        "held-back": memory.held_back,
+    })
 }
 
 fn vector(vector: &VersionVector) -> Value {

@@ -161,6 +161,8 @@ impl<S: Subject> World<S> {
             | Event::AddressContested { .. }
             | Event::Stalled(_)
             | Event::ClockTrusted(true)
+            | Event::WritesRefused(_)
+            | Event::HeldBack(_)
             | Event::Dropped { .. } => return,
         };
         self.count(kind);

@@ -13,7 +13,9 @@ impl World {
     fn unsettled(&self, n: u8) -> Unsettled {
         match self.replica(n).readiness() {
             Readiness::Provisional(unsettled) => unsettled,
-            other @ (Readiness::Ready | Readiness::Joining | Readiness::Removed) => panic!("{other:?}"),
+            other @ (Readiness::Ready | Readiness::Joining | Readiness::Removed | Readiness::HeldBack) => {
+                panic!("{other:?}")
+            }
         }
     }
 

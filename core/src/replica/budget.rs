@@ -1,0 +1,324 @@
+//! One number for what data holds in memory: store, log, parked operations, waiting requests and a state on its way
+//! (decision 0088).
+//!
+//! What is only of use to others goes first: the log gives way to everything else, because a peer that it no longer reaches
+//! gets the whole state. Then clients' writes that add are refused, far enough below the limit that what other replicas of
+//! the same size accepted meanwhile still fits. At the limit itself nothing more is taken in from peers, and the replica
+//! says so: it is held back, until there is room again. Nothing that clients were told is written is ever given up.
+//!
+//! Counted is what allocators were seen to take, not only what was said: small values cost more than their bytes.
+
+use super::Replica;
+use super::peer::PeerId;
+use crate::data::Key;
+use crate::edge::Event;
+use crate::message::{Content, Version};
+use crate::op::{Effect, Op};
+use crate::rules::Rules;
+use crate::siblings::Siblings;
+use crate::time::{Micros, Time};
+
+/// What a key costs beside [`crate::Store::bytes`]: its place in the table and the index, and what allocators round up.
+const KEY_COSTS: u64 = 96;
+
+/// What an operation in the log costs beside [`Op::bytes`], in the same way.
+const OP_COSTS: u64 = 128;
+
+/// Clients' writes that add are accepted while the store is below so many sixteenths of the limit. Two replicas that were
+/// filled apart then fit into one, and so does a store beside a state that replaces all of it.
+const WRITES_SIXTEENTHS: u64 = 7;
+
+/// Operations of other replicas are taken in below so many sixteenths of it. The rest is for a state: who holds more than
+/// there is room for needs some to learn what was deleted.
+const OPS_SIXTEENTHS: u64 = 14;
+
+/// After a write was refused, writes count as taken again when the store is below so many sixteenths of that.
+const CALM_SIXTEENTHS: u64 = 15;
+
+/// A replica that is held back tries to fetch again after this, then after twice that, and so on, so often.
+const HELD_PAUSE: Micros = Micros::from_seconds(1);
+const HELD_DOUBLINGS: u32 = 5;
+
+/// What data holds in memory, in bytes; see [`super::ReplicaStatus`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryUse {
+    /// Keys and their versions.
+    pub store: u64,
+    /// Operations kept for peers that lack them.
+    pub log: u64,
+    /// Operations that wait for causally earlier ones.
+    pub parked: u64,
+    /// Values in requests that wait.
+    pub waiting: u64,
+    /// A state that is being fetched or folded in.
+    pub transfer: u64,
+    /// What all of it may hold: [`crate::Config::memory_bytes_max`].
+    pub max: u64,
+    /// Clients' writes that add are accepted up to this size of the store.
+    pub writes_max: u64,
+    /// A write was refused for want of memory, and the store has not shrunk since.
+    pub refuses_writes: bool,
+    /// What other replicas have does not fit here.
+    pub held_back: bool,
+}
+
+impl MemoryUse {
+    /// All of it.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.store + self.log + self.parked + self.waiting + self.transfer
+    }
+}
+
+/// How a replica stands with its memory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Budget {
+    refuses_writes: bool,
+    /// There was no room for what peers have, so often in a row.
+    held_back: Option<u32>,
+    /// Bytes and keys of the state that was installed last.
+    folding: (u64, usize),
+}
+
+impl Budget {
+    pub(super) const fn is_held_back(&self) -> bool {
+        self.held_back.is_some()
+    }
+}
+
+/// What a version costs, be it whole or only named.
+pub(super) fn version_bytes(version: &Version) -> u64 {
+    64 + version.whole().map_or(0, |sibling| sibling.value.as_bytes().len() as u64)
+}
+
+/// What a key costs before it has a version.
+pub(super) fn key_bytes(key: &Key) -> u64 {
+    KEY_COSTS + key.as_str().len() as u64
+}
+
+const fn sixteenths(bytes: u64, parts: u64) -> u64 {
+    (bytes as u128 * parts as u128 / 16) as u64
+}
+
+fn put_bytes(key: &Key, value_bytes: usize) -> u64 {
+    (64 + key.as_str().len() + value_bytes) as u64
+}
+
+/// What goes when these versions are superseded.
+fn siblings_bytes<'a>(key: &Key, gone: impl Iterator<Item = &'a crate::siblings::Sibling>) -> u64 {
+    gone.map(|sibling| put_bytes(key, sibling.value.as_bytes().len())).sum()
+}
+
+/// What a client's write adds, and what goes for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change {
+    adds: u64,
+    gone: u64,
+    /// The key is absent so far.
+    new_key: bool,
+}
+
+impl Change {
+    /// A value of so many bytes replaces all that is shown.
+    pub(super) fn of(key: &Key, value_bytes: usize, shown: &Siblings) -> Self {
+        let gone = siblings_bytes(key, shown.iter());
+        Self { adds: put_bytes(key, value_bytes), gone, new_key: shown.is_empty() }
+    }
+
+    /// By so much the store grows. What replaces as much or more adds nothing.
+    const fn growth(self, key_costs: u64) -> u64 {
+        let adds = if self.new_key { self.adds + key_costs } else { self.adds };
+        adds.saturating_sub(self.gone)
+    }
+}
+
+impl<R: Rules> Replica<R> {
+    fn store_cost(&self) -> u64 {
+        self.store.bytes() + KEY_COSTS * self.store.len() as u64
+    }
+
+    fn log_cost(&self) -> u64 {
+        self.log.bytes() as u64 + OP_COSTS * self.log.len() as u64
+    }
+
+    fn transfer_cost(&self) -> u64 {
+        let aside = self.pull.as_ref().map_or(0, |pull| pull.aside.bytes);
+        let (bytes, keys) = self.budget.folding;
+        aside + bytes / keys.max(1) as u64 * self.store.incoming() as u64
+    }
+
+    /// Everything but the log, which gives way.
+    fn held(&self) -> u64 {
+        self.store_cost() + (self.parked.bytes() + self.waiting.bytes()) as u64 + self.transfer_cost()
+    }
+
+    const fn writes_max(&self) -> u64 {
+        sixteenths(self.config.memory_bytes_max, WRITES_SIXTEENTHS)
+    }
+
+    /// Is there room for operations of other replicas, or will there be when they wait no more?
+    pub(super) fn has_memory_for_ops(&self, bytes: u64) -> bool {
+        self.held().saturating_add(bytes) <= sixteenths(self.config.memory_bytes_max, OPS_SIXTEENTHS)
+    }
+
+    /// What data holds, and what it may.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        MemoryUse {
+            store: self.store_cost(),
+            log: self.log_cost(),
+            parked: self.parked.bytes() as u64,
+            waiting: self.waiting.bytes() as u64,
+            transfer: self.transfer_cost(),
+            max: self.config.memory_bytes_max,
+            writes_max: self.writes_max(),
+            refuses_writes: self.budget.refuses_writes,
+            held_back: self.budget.is_held_back(),
+        }
+    }
+
+    /// Must the log give way, though peers may still need it?
+    pub(super) fn is_log_too_long(&self) -> bool {
+        self.log.bytes() > self.config.log_bytes_max || self.is_over_memory()
+    }
+
+    /// Is there more than may be, the log included?
+    pub(super) fn is_over_memory(&self) -> bool {
+        let max = self.config.memory_bytes_max;
+        max != u64::MAX && self.log.len() > 0 && self.log_cost() > max.saturating_sub(self.held())
+    }
+
+    /// Is there room for so much, when the log has given way?
+    pub(super) fn has_memory(&self, bytes: u64) -> bool {
+        self.held().saturating_add(bytes) <= self.config.memory_bytes_max
+    }
+
+    /// May a client write this? What adds nothing always may be.
+    pub(super) fn admits(&mut self, change: Change) -> bool {
+        let plain = change.growth(0);
+        if plain > 0 && self.store.bytes().saturating_add(plain) > self.config.store_bytes_max {
+            return false;
+        }
+        if self.config.memory_bytes_max == u64::MAX {
+            return true;
+        }
+        let (growth, store, max) = (change.growth(KEY_COSTS), self.store_cost(), self.writes_max());
+        let fits = growth == 0 || store.saturating_add(growth) <= max && self.has_memory(growth);
+        if !fits {
+            self.tell_refusing(true);
+        } else if store < max / 16 * CALM_SIXTEENTHS {
+            self.tell_refusing(false);
+        }
+        fits
+    }
+
+    fn tell_refusing(&mut self, refuses: bool) {
+        if core::mem::replace(&mut self.budget.refuses_writes, refuses) != refuses {
+            self.emit(Event::WritesRefused(refuses));
+        }
+    }
+
+    /// Bytes by which the store grows and shrinks with this operation, as far as can be told before.
+    fn growth(&self, op: &Op) -> (u64, u64) {
+        let (key, adds) = match &op.effect {
+            Effect::Put { key, value } => (key, KEY_COSTS + put_bytes(key, value.as_bytes().len())),
+            Effect::Delete { key } => (key, 0),
+            Effect::Retire { .. } => return (0, 0),
+        };
+        if op.superseded.is_empty() {
+            return (adds, 0);
+        }
+        let present = self.store.siblings(self.store.find(key));
+        let gone = siblings_bytes(key, present.iter().filter(|sibling| op.superseded.contains(&sibling.dot)));
+        (adds, gone + if gone > 0 { KEY_COSTS } else { 0 })
+    }
+
+    /// Is there room for this operation of another replica?
+    pub(super) fn fits(&self, op: &Op) -> bool {
+        if self.config.memory_bytes_max == u64::MAX {
+            return true;
+        }
+        let (adds, gone) = self.growth(op);
+        adds <= gone || self.has_memory_for_ops(adds - gone)
+    }
+
+    /// Is there room for this frame of a pull?
+    pub(super) fn fits_frame(&self, content: &Content) -> bool {
+        if self.config.memory_bytes_max == u64::MAX {
+            return true;
+        }
+        match content {
+            Content::Ops(ops) => {
+                let news = ops.iter().filter(|op| !self.covered.covers(op.dot));
+                let sum = news.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+                sum.0 <= sum.1 || self.has_memory_for_ops(sum.0 - sum.1)
+            }
+            Content::Versions(versions) => {
+                let cost = |shown: &crate::message::Shown| {
+                    let key = if shown.fresh { key_bytes(&shown.key) } else { 0 };
+                    key + shown.version.as_ref().map_or(0, version_bytes)
+                };
+                self.has_memory(versions.iter().map(cost).sum())
+            }
+            Content::Retired(_) | Content::State(_) => true,
+        }
+    }
+
+    /// What a peer has does not fit. It is fetched when there is room; meanwhile nobody should be sent here. What waits
+    /// for what does not fit makes room.
+    pub(super) fn hold_back(&mut self) {
+        self.parked.clear();
+        if self.budget.held_back.is_none() {
+            self.budget.held_back = Some(0);
+            self.emit(Event::HeldBack(true));
+        }
+    }
+
+    /// A pull brought what does not fit. The next one waits longer.
+    pub(super) fn hold_back_pulls(&mut self) {
+        self.hold_back();
+        let times = self.budget.held_back.map_or(0, |times| times + 1);
+        self.budget.held_back = Some(times);
+        let pause = HELD_PAUSE.times(1 << times.saturating_sub(1).min(HELD_DOUBLINGS));
+        self.pull_not_before = self.pull_not_before.max(self.now.monotonic + pause);
+    }
+
+    /// What was asked for has come, or nothing is missing any more.
+    pub(super) fn end_holding_back(&mut self) {
+        if self.budget.held_back.take().is_some() {
+            self.emit(Event::HeldBack(false));
+        }
+    }
+
+    /// Is the whole state the better answer to a peer that is not ready, though the log reaches it?
+    ///
+    /// A peer that is held back cannot take in what the log says was written before it was deleted. The state says only
+    /// what is left.
+    pub(super) fn prefers_state(&self, id: PeerId) -> bool {
+        let limited = self.config.memory_bytes_max != u64::MAX;
+        limited && !self.peers[id.0].ready && self.log.bytes() as u64 > self.store.bytes()
+    }
+
+    /// The store may have shrunk: what did not fit is tried again at once.
+    pub(super) fn note_room(&mut self, now: Time) {
+        if self.budget.is_held_back() {
+            self.budget.held_back = Some(0);
+            self.pull_not_before = self.pull_not_before.min(now);
+        }
+    }
+
+    /// Memory after a call: the log gives way, and what is not held back any more says so.
+    pub(super) fn tend_memory(&mut self) {
+        if self.is_over_memory() {
+            self.trim_log();
+        }
+        if self.budget.is_held_back() && self.pull.is_none() && self.gaps.oldest().is_none() {
+            self.end_holding_back();
+        }
+    }
+
+    /// A state is in force and is folded in from now on.
+    pub(super) const fn note_folding(&mut self, bytes: u64, keys: usize) {
+        self.budget.folding = (bytes, keys);
+    }
+}
