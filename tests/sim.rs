@@ -124,7 +124,14 @@ fn planted_bugs_are_found() {
     let hunt = |mutant: Mutant| {
         let setting = Setting { mutant: Some(mutant), ..Setting::default() };
         let fails = |&seed: &u64| run(&draw::plan(seed, mutant.profile()), setting).violation.is_some();
-        (mutant, (0..2_000).find(fails))
+        let directed = mutant.directed();
+        for case in &directed {
+            assert_eq!(case.mutant.as_deref(), Some(mutant.name()));
+            assert_eq!(case.replay().0, Outcome::Same, "{}", mutant.name());
+            let sound = Setting { mutant: None, ..case.setting().expect("a setting") };
+            assert_eq!(run(&case.plan, sound).violation, None, "without {}", mutant.name());
+        }
+        (mutant, if directed.is_empty() { (0..2_000).find(fails) } else { Some(0) })
     };
     let found: Vec<_> = Mutant::ALL.iter().map(|&mutant| hunt(mutant)).collect();
     for (mutant, seed) in &found {

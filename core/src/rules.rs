@@ -200,6 +200,11 @@ pub trait Rules {
         true
     }
 
+    /// What a whole pull did not bring though it was claimed is no reason to ask the same peer again at once.
+    fn pauses_unkept_claims(&self) -> bool {
+        true
+    }
+
     /// What a peer says it covers raises what is worth fetching, never what is covered here.
     fn hearing_covers(&self) -> bool {
         false
@@ -277,6 +282,11 @@ pub trait Rules {
 
     /// What a round found holds until an address outside it becomes wanted.
     fn outcomes_end(&self) -> bool {
+        true
+    }
+
+    /// A round takes up what the oldest outcome is about where that has to make room.
+    fn outcomes_are_asked_again(&self) -> bool {
         true
     }
 

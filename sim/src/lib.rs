@@ -13,6 +13,7 @@ pub mod campaign;
 pub mod case;
 pub mod check;
 pub mod clock;
+pub mod directed;
 pub mod draw;
 pub mod echo;
 pub mod history;

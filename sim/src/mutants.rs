@@ -171,6 +171,10 @@ mutants! {
     RoundGoesOn "round-goes-on" LostWrites;
     /// What a round found holds for ever.
     OutcomeForEver "outcome-for-ever" LostWrites;
+    /// The oldest outcome goes without anybody being asked again.
+    OutcomesPushOut "outcomes-push-out" LostWrites;
+    /// A peer that does not give what it claims is asked again at once.
+    AskUnkeptAgain "ask-unkept-again" General;
 }
 
 /// The rules with one sentence replaced.
@@ -401,6 +405,14 @@ impl Rules for Mutated {
 
     fn outcomes_end(&self) -> bool {
         !self.is(Mutant::OutcomeForEver)
+    }
+
+    fn outcomes_are_asked_again(&self) -> bool {
+        !self.is(Mutant::OutcomesPushOut)
+    }
+
+    fn pauses_unkept_claims(&self) -> bool {
+        !self.is(Mutant::AskUnkeptAgain)
     }
 
     fn heard_retirement_covers(&self) -> bool {

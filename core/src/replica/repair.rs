@@ -170,7 +170,7 @@ impl<R: Rules> Replica<R> {
     /// this replica for one that has it; then the same question would have the same answer, at the pace of the network.
     fn note_unkept(&mut self, id: PeerId, claimed: Arc<VersionVector>) {
         let now = self.now.monotonic;
-        let kept = self.covered.dominates(&claimed);
+        let kept = !self.rules.pauses_unkept_claims() || self.covered.dominates(&claimed);
         let unkept = &mut self.peer(id).unkept;
         if kept {
             *unkept = Unkept::default();

@@ -135,7 +135,7 @@ impl<R: Rules> Replica<R> {
     /// The round takes up what the oldest outcome is about, if that has to make room: its clients may not have come back
     /// yet, and were they asked about anew each time, clients of different writes could put each other off for ever.
     fn ask_again(&self, events: &mut VersionVector, lives: &[Incarnation]) {
-        let full = self.rounds.outcomes.len() >= self.config.rounds_max.max(1);
+        let full = self.rules.outcomes_are_asked_again() && self.rounds.outcomes.len() >= self.config.rounds_max.max(1);
         let Some(oldest) = self.rounds.outcomes.front().filter(|_| full) else { return };
         for (life, counter) in oldest.events.entries().filter(|(life, _)| !lives.contains(life)) {
             if events.len() < EVENTS_MAX || events.counter(life) > 0 {

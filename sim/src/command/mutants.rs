@@ -2,6 +2,7 @@
 
 use super::{Done, End, ProgressLine, clock, cores, output, provenance, spread};
 use hence_sim::campaign::Summary;
+use hence_sim::case::{Case, Outcome};
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::run::{Setting, run as run_plan};
@@ -18,20 +19,24 @@ const CAMPAIGN_MAX: u64 = 4_000;
 /// Schedules until found, for each kill, and how it was found.
 struct Row {
     name: String,
-    profile: Profile,
+    /// The profile of its seeds, or what stands for it.
+    profile: &'static str,
     kills: Vec<u64>,
+    /// Kills that are asked of it.
+    asked: usize,
     by: String,
 }
 
 impl Row {
-    fn print(mut self) -> usize {
+    /// Prints it, and says whether it was found as often as was asked.
+    fn print(mut self) -> bool {
         self.kills.sort_unstable();
         let last = self.kills.len().saturating_sub(1);
         let at = |parts: usize| self.kills.get((self.kills.len() * parts / 100).min(last));
         let text = |kill: Option<&u64>| kill.map_or_else(|| "-".into(), ToString::to_string);
         let (name, kills, by) = (self.name, self.kills.len(), self.by);
-        say!("| {name} | {} | {kills} | {} | {} | {by} |", self.profile.name(), text(at(50)), text(at(95)));
-        kills
+        say!("| {name} | {} | {kills} | {} | {} | {by} |", self.profile, text(at(50)), text(at(95)));
+        kills >= self.asked
     }
 }
 
@@ -55,13 +60,18 @@ pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<
     let mut keep = |row: Row| {
         rows += 1;
         let name = row.name.clone();
-        if row.print() < kills {
+        if !row.print() {
             survivors.push(name);
         }
     };
     header("Core");
     Mutant::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| {
-        keep(of_core(it, seeds, kills, profile.unwrap_or_else(|| it.profile())));
+        // Where a profile is asked for, seeds are asked about.
+        let directed = if profile.is_none() { it.directed() } else { Vec::new() };
+        keep(match directed.as_slice() {
+            [] => of_core(it, seeds, kills, profile.unwrap_or_else(|| it.profile())),
+            cases => of_directed(it, cases),
+        });
     });
     header("Simulator");
     Tampering::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| keep(of_simulator(it, kills)));
@@ -119,7 +129,19 @@ fn of_core(mutant: Mutant, seeds: u64, kills: usize, profile: Profile) -> Row {
     let mut signs = BTreeMap::<&str, u64>::new();
     found.values().take(kills).for_each(|sign| *signs.entry(sign).or_default() += 1);
     let by = signs.iter().max_by_key(|(_, times)| **times).map_or("nobody", |(sign, _)| sign).to_owned();
-    Row { name: mutant.name().into(), profile, kills: gaps(found.keys().copied().take(kills)), by }
+    let kills_found = gaps(found.keys().copied().take(kills));
+    Row { name: mutant.name().into(), profile: profile.name(), kills: kills_found, asked: kills, by }
+}
+
+/// A mutant that chance finds too seldom: every schedule that is there for it convicts it, and passes without it.
+fn of_directed(mutant: Mutant, cases: &[Case]) -> Row {
+    let convicts = |case: &&Case| {
+        let sound = Setting { mutant: None, ..case.setting().unwrap_or_default() };
+        case.replay().0 == Outcome::Same && run_plan(&case.plan, sound).violation.is_none()
+    };
+    let signs: Vec<&str> = cases.iter().filter(convicts).map(|case| case.fingerprint.as_str()).collect();
+    let (by, kills) = (signs.first().copied().unwrap_or("nobody").to_owned(), vec![1; signs.len()]);
+    Row { name: mutant.name().into(), profile: "directed", kills, asked: cases.len(), by }
 }
 
 /// A mutant of the simulator is found by the smallest campaign that an oracle or a floor fails while the sound
@@ -136,7 +158,7 @@ fn of_simulator(tampering: Tampering, kills: usize) -> Row {
         true
     });
     let by = signs.into_iter().max_by_key(|&(_, times)| times).map_or("nobody".into(), |(sign, _)| sign);
-    Row { name: tampering.name().into(), profile: Profile::Mixed, kills: found, by }
+    Row { name: tampering.name().into(), profile: Profile::Mixed.name(), kills: found, asked: kills, by }
 }
 
 fn smallest_campaign(tampering: Tampering, from: u64) -> Option<(u64, String)> {
@@ -169,7 +191,7 @@ fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row
     let survived = found.iter().filter(|&(_, &survives)| survives).map(|(&seed, _)| seed);
     let passes = survived.clone().count();
     let by = format!("survives {passes} of {} schedules that {} convicts", found.len(), oracle.name());
-    Row { name, profile: mutant.profile(), kills: gaps(survived.take(kills)), by }
+    Row { name, profile: mutant.profile().name(), kills: gaps(survived.take(kills)), asked: kills, by }
 }
 
 /// None where this oracle does not convict; else whether the schedule passes without it.

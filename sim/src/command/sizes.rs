@@ -46,7 +46,11 @@ fn shrunk(mutant: Mutant, seeds: u64) -> Option<(usize, f64)> {
         let plan = draw::plan(seed, mutant.profile());
         sign(&plan).map(|sign| (seed, plan, sign))
     };
-    let (seed, plan, fingerprint) = (0..seeds).find_map(fails)?;
+    // Where chance finds it too seldom, the schedule that is there for it stands for the first seed.
+    let directed =
+        || mutant.directed().into_iter().find_map(|case| Some((case.plan.seed, sign(&case.plan)?, case.plan)));
+    let (seed, plan, fingerprint) =
+        directed().map(|(seed, sign, plan)| (seed, plan, sign)).or_else(|| (0..seeds).find_map(fails))?;
     let same = |plan: &Plan| sign(plan).as_ref() == Some(&fingerprint);
     let mut trial = |plans: &[Plan]| first(plans, &same);
     let started = clock();
