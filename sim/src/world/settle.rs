@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::{Probe, Subject};
 use crate::verdict::{Invariant, Verdict};
-use hence_core::{Action, Condition, DataRequest, Micros, Request, VersionVector};
+use hence_core::{Action, Condition, DataRequest, LinkState, Micros, Request, VersionVector};
 
 /// How often it is looked whether the run has settled, in microseconds.
 pub(super) const LOOK_EVERY: u64 = 50_000;
@@ -47,6 +47,7 @@ impl<S: Subject> World<S> {
             // Whoever is cut off outside the core may still look linked until that is noticed, and whoever was may
             // bring news of orders that nobody in the core had heard of.
             self.run_until(self.now + self.plan.settings.suspect_after_max + 1_500_000);
+            self.outlast_half_links();
             self.settle();
         }
         if self.judge.contested {
@@ -85,6 +86,30 @@ impl<S: Subject> World<S> {
                 return self.judge.fail(invariant, why.sign, why.replica, || why.detail);
             }
         }
+    }
+
+    /// Over a link that is cut in one direction only, a member goes on hearing who cannot hear it. Until that one doubts
+    /// it, it counts as linked, and a token that it claims to cover is not asked about. Then the member's own doubt
+    /// begins. So this is a second patience after the first, and no more.
+    fn outlast_half_links(&mut self) {
+        let deadline = self.now + self.plan.settings.suspect_after_max;
+        while self.judge.violation.is_none() && self.now < deadline && self.is_half_linked() {
+            self.run_until(self.now + LOOK_EVERY);
+        }
+    }
+
+    /// Is a member linked to somebody outside whom it reaches, or who reaches it, no more?
+    fn is_half_linked(&self) -> bool {
+        let count = self.nodes.len();
+        let outside = || (0..count).filter(|&other| !self.plan.is_core(other));
+        self.core().any(|member| {
+            let Some(probe) = self.subject(member).and_then(S::probe) else { return false };
+            outside().any(|other| {
+                let links = [&self.links[member * count + other], &self.links[other * count + member]];
+                links.iter().any(|link| link.is_cut())
+                    && probe.link(&self.addresses[other]) == Some(LinkState::Established)
+            })
+        })
     }
 
     /// Those that are removed keep nothing to themselves: members fetch it, without any operator's help.
