@@ -4,6 +4,7 @@ mod bad_patterns;
 mod edn;
 mod final_reads;
 mod formats;
+mod large;
 mod litmus;
 mod plain_store;
 

@@ -350,6 +350,47 @@ fn an_export_destroys_nothing() {
     assert_eq!(entries.filter(|name| name.to_string_lossy().contains(".part")).count(), 0, "nothing is left behind");
 }
 
+/// Two outputs are never one, by whatever names, and standard output is an output like others.
+#[test]
+fn outputs_are_apart() {
+    let here = folder().join("apart");
+    _ = std::fs::remove_dir_all(&here);
+    std::fs::create_dir_all(&here).expect("a folder");
+    std::fs::write(here.join("seen.jsonl"), format!("{PUT}\n")).expect("a file");
+    let check = |arguments: &[&str]| {
+        let command =
+            Command::new(env!("CARGO_BIN_EXE_hence-sim")).arg("check").args(arguments).current_dir(&here).output();
+        command.expect("the binary starts")
+    };
+    for (one, other) in [("/dev/stdout", "/dev/stdout"), ("/dev/stdout", "/proc/self/fd/1"), ("new", "./new")] {
+        let refused = check(&["seen.jsonl", "--json", one, "--svg", other]);
+        assert_eq!(refused.status.code(), Some(2), "{one} {other}: {}", text(&refused));
+        assert!(text(&refused).contains("this is another output, too"), "{}", text(&refused));
+    }
+    assert!(!here.join("new").exists(), "it was refused before anything was written");
+    // Where standard output is a file, its name is taken; by its own name it goes on where the lines end.
+    let into = |arguments: &[&str]| {
+        let file = std::fs::File::create(here.join("said")).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hence-sim"));
+        let output = command.arg("check").args(arguments).current_dir(&here).stdout(file).output();
+        (output.expect("the binary starts"), std::fs::read_to_string(here.join("said")).expect("a file"))
+    };
+    let (refused, said) = into(&["seen.jsonl", "--export", "said", "--to", "edn"]);
+    assert_eq!((refused.status.code(), said.as_str()), (Some(2), ""), "{}", text(&refused));
+    let (shared, said) = into(&["seen.jsonl", "--json", "/dev/stdout"]);
+    assert_eq!(shared.status.code(), Some(0), "{}", text(&shared));
+    assert!(said.contains("operations") && said.contains("\"weakest_broken\": null"), "{said}");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hence-sim"));
+        command.arg("run").args(["--seed", "3"]).args(arguments).current_dir(&here).output().expect("the binary starts")
+    };
+    for (one, other) in [("both", "./both"), ("/dev/stdout", "/dev/fd/1")] {
+        let refused = run(&["--history", one, "--json", other]);
+        assert_eq!(refused.status.code(), Some(2), "{one} {other}: {}", text(&refused));
+    }
+    assert!(!here.join("both").exists(), "it was refused before the run");
+}
+
 /// A history comes from a file, from standard input, and through gzip.
 #[test]
 fn a_history_may_come_through_a_pipe() {

@@ -5,18 +5,25 @@
 //! history's order, it can excuse nothing that is left; and a put goes only when it cannot have been what a 200 met.
 //! Lineage that led through an operation that is gone is kept, as a token of the one before it. What an answer said
 //! is forgotten, too, where the violation stands without it: a write then only happened, a read has its value only.
+//!
+//! All of it has a budget of work, so it ends at any size. What was given up is told with what is left.
 
 mod around;
+mod effort;
+mod lineage;
 
 use around::Fate;
+use effort::Effort;
+use lineage::Lineage;
 
 use super::history::{Action, History, Operation, Outcome, SILENT};
 use super::pass::Break;
 use super::problem::{DELETE, Node, PUT, Problem, View, WINNER};
+use super::prose::Place;
 use super::report::{Options, Report, Verdict};
 use super::rows::Rows;
 use super::search::{Budget, Decision, Forced, Level, decide};
-use std::cell::{Cell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -29,9 +36,6 @@ const WIDE_MAX: usize = 3_000;
 /// How many walks one step of shrinking gets.
 const STEP_WALKS: u64 = 300;
 
-/// How many nodes all steps together may walk; some ten seconds.
-const WORK_MAX: u64 = 20_000_000;
-
 /// A violation, as small as it gets.
 #[derive(Debug)]
 pub struct Counterexample {
@@ -43,6 +47,12 @@ pub struct Counterexample {
     pub(crate) forced: Vec<Forced>,
     /// Taking any one away leaves nothing broken, or loses the proof.
     pub(crate) minimal: bool,
+    /// How many operations the whole history has.
+    pub(crate) of: usize,
+    /// The work that shrinking got, if all of it was done before the end.
+    pub(crate) spent: Option<u64>,
+    pub(crate) places: OnceCell<Vec<Place>>,
+    levels: OnceCell<Vec<Level>>,
 }
 
 impl Counterexample {
@@ -61,15 +71,33 @@ impl Counterexample {
     /// All levels that these operations break on their own.
     #[must_use]
     pub fn broken(&self) -> Vec<Level> {
-        let options = Options::default();
-        let report = super::report::judge_problem(&self.history, &self.problem, options);
-        Level::ALL.into_iter().filter(|&level| report.verdict(level) == Verdict::Broken).collect()
+        let broken = || {
+            // It is as small as it gets.
+            let options = Options { shrinking: 0, ..Options::default() };
+            let report = super::report::judge_problem(&self.history, &self.problem, options);
+            Level::ALL.into_iter().filter(|&level| report.verdict(level) == Verdict::Broken).collect()
+        };
+        self.levels.get_or_init(broken).clone()
     }
 
     /// What these operations do wrong, in a few words: the same as the whole history.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         self.wrong.name()
+    }
+
+    /// What was not tried any more because the work that shrinking gets was done; nothing where it came to its end.
+    #[must_use]
+    pub fn given_up(&self) -> Option<String> {
+        let (left, of) = (self.history.len(), self.of);
+        let tried = |work: u64| {
+            format!(
+                "shrinking was given up after {} million steps, at {left} of {of} operations: fewer of them may be broken, \
+                 too; --shrink gives it more",
+                work.div_ceil(1_000_000)
+            )
+        };
+        self.spent.map(tried)
     }
 
     /// Whether each operation was shown to be necessary.
@@ -102,7 +130,21 @@ impl Report {
         let Decision::Broken(wrong, forced) = decide(&small_problem, *level, &mut options.budget.clone()) else {
             return None;
         };
-        Some(Rc::new(Counterexample { history: small, problem: small_problem, level: *level, wrong, forced, minimal }))
+        let spent = shrinker.effort.is_spent().then_some(options.shrinking);
+        let (of, level, places, levels) = (history.len(), *level, OnceCell::new(), OnceCell::new());
+        let problem = small_problem;
+        Some(Rc::new(Counterexample {
+            history: small,
+            problem,
+            level,
+            wrong,
+            forced,
+            minimal,
+            of,
+            spent,
+            places,
+            levels,
+        }))
     }
 }
 
@@ -121,8 +163,7 @@ struct Shrinker<'a> {
     muted: BTreeSet<Node>,
     /// What is known of each event that was asked about.
     fates: RefCell<BTreeMap<Node, Rc<Fate>>>,
-    /// How many nodes may still be walked.
-    work: Cell<u64>,
+    effort: Effort,
 }
 
 /// How a violation shows itself, and what exactly is said where one answer alone cannot be.
@@ -145,7 +186,7 @@ impl<'a> Shrinker<'a> {
             }
             rows
         });
-        let (kind, work) = (kind(problem, wrong), Cell::new(WORK_MAX));
+        let (kind, effort) = (kind(problem, wrong), Effort::new(options.shrinking));
         Self {
             history,
             problem,
@@ -156,7 +197,7 @@ impl<'a> Shrinker<'a> {
             silent: BTreeSet::new(),
             muted: BTreeSet::new(),
             fates: RefCell::default(),
-            work,
+            effort,
         }
     }
 
@@ -167,7 +208,15 @@ impl<'a> Shrinker<'a> {
             return all;
         }
         let named = self.named(wrong);
-        let near = self.connected(named.clone(), forced);
+        let near = match wrong {
+            // Its operations follow each other already.
+            Break::Cycle(nodes) => nodes.iter().copied().filter(|&node| (node as usize) < all.len()).collect(),
+            Break::Nonsense(_)
+            | Break::Overwritten { .. }
+            | Break::Missing { .. }
+            | Break::NotAlive { .. }
+            | Break::Arbitration(_) => self.connected(named.clone(), forced),
+        };
         // What lies on the way only has to have happened.
         let on_the_way = |node: &Node| self.problem.is(*node, PUT | DELETE) && !named.contains(node);
         self.silent = near.iter().copied().filter(on_the_way).collect();
@@ -209,7 +258,7 @@ impl<'a> Shrinker<'a> {
                 changed |= self.try_without(kept, start, at);
                 at = start.min(kept.len());
             }
-            if piece == 1 && !changed {
+            if piece == 1 && !changed || self.effort.is_spent() {
                 return;
             }
             piece = if piece == 1 { 1 } else { piece / 2 };
@@ -217,9 +266,14 @@ impl<'a> Shrinker<'a> {
     }
 
     fn try_without(&self, kept: &mut Vec<Node>, start: usize, end: usize) -> bool {
+        // To copy and to look through what is left is work, too.
+        if !self.effort.spend(kept.len() as u64 / 8) {
+            return false;
+        }
         let (gone, mut left) = (kept[start..end].to_vec(), kept.clone());
         left.drain(start..end);
-        if gone.iter().all(|&node| self.may_go(node, &left)) && self.violates(&left) {
+        let shown: BTreeSet<Node> = left.iter().flat_map(|&node| self.shown(node)).copied().collect();
+        if gone.iter().all(|&node| self.may_go(node, &left, &shown)) && self.violates(&left) {
             *kept = left;
             return true;
         }
@@ -261,16 +315,18 @@ impl<'a> Shrinker<'a> {
     }
 
     fn is_minimal(&self, kept: &[Node]) -> bool {
-        (0..kept.len()).all(|at| !self.try_without(&mut kept.to_vec(), at, at + 1)) && self.work.get() > 0
+        (0..kept.len()).all(|at| !self.try_without(&mut kept.to_vec(), at, at + 1)) && !self.effort.is_spent()
     }
 
-    /// Whether what is left convicts the whole history without this operation, too.
-    fn may_go(&self, node: Node, left: &[Node]) -> bool {
-        let shows = |&&other: &&Node| self.shown(other).contains(&node);
-        if self.problem.is(node, PUT) {
-            return left.iter().find(shows).is_none() && !self.was_perhaps_met(node, left);
+    /// Whether what is left convicts the whole history without this operation, too. `shown` is all that is left shows.
+    fn may_go(&self, node: Node, left: &[Node], shown: &BTreeSet<Node>) -> bool {
+        if !self.problem.is(node, PUT | DELETE) {
+            return true;
         }
-        !self.problem.is(node, DELETE) || !self.excuses(node, left)
+        if shown.contains(&node) || !self.effort.spend(left.len() as u64 / 16) {
+            return false;
+        }
+        if self.problem.is(node, PUT) { !self.was_perhaps_met(node, left) } else { !self.excuses(node, left) }
     }
 
     /// Whether a 200 that is left may have met this put. Of those that it cannot have met one stays: that there was a
@@ -305,24 +361,27 @@ impl<'a> Shrinker<'a> {
             super::candidates::removers(problem, rows, put, event).iter().any(|way| way.write == delete)
         };
         left.iter().filter(same).filter(|&&event| self.asks(event)).any(|&event| {
-            puts.iter().any(|&put| put != event && !problem.shown(event).contains(&put) && may_remove(put, event))
+            // What cannot be found out any more may be an excuse.
+            let known = self.effort.spend(self.removers_cost(key, puts.len()));
+            !known
+                || puts
+                    .iter()
+                    .any(|&put| put != event && !problem.shown(event).contains(&put) && may_remove(put, event))
         })
     }
 
     /// Whether what is left does wrong what the whole does wrong.
     fn violates(&self, kept: &[Node]) -> bool {
-        let Some(left) = self.work.get().checked_sub(kept.len() as u64) else {
-            self.work.set(0);
+        if !self.effort.spend(kept.len() as u64) {
             return false;
-        };
-        self.work.set(left);
+        }
         let Some(small) = self.part(kept) else { return false };
         let Ok(mut problem) = Problem::of(&small, false) else { return false };
         problem.blind = self.options.blind;
         let mut budget = Budget { walks: STEP_WALKS.min(self.options.budget.walks), ..self.options.budget };
         let decision = decide(&problem, self.level, &mut budget);
         let walked = (STEP_WALKS - budget.walks.min(STEP_WALKS)) * problem.nodes() as u64;
-        self.work.set(self.work.get().saturating_sub(walked));
+        _ = self.effort.spend(walked);
         matches!(decision, Decision::Broken(wrong, _) if kind(&problem, &wrong) == self.kind)
     }
 
@@ -352,7 +411,7 @@ impl<'a> Shrinker<'a> {
             (operation.call_ns, operation.return_ns) = (None, None);
             small.push(&operation).ok()?;
         }
-        self.work.set(self.work.get().saturating_sub(lineage.steps));
+        _ = self.effort.spend(lineage.steps);
         Some(small)
     }
 }
@@ -389,42 +448,5 @@ fn silence(operation: &mut Operation) {
     }
     if operation.action == Action::Get && operation.value.is_none() {
         operation.status = SILENT;
-    }
-}
-
-/// What of a history's lineage is left between the operations that are kept.
-struct Lineage<'a> {
-    problem: &'a Problem,
-    is_kept: Vec<bool>,
-    /// The node from which each one was last come by.
-    seen_from: Vec<Option<Node>>,
-    /// How many nodes were come by: through thousands that are gone that is what a step of shrinking costs.
-    steps: u64,
-}
-
-impl<'a> Lineage<'a> {
-    fn of(problem: &'a Problem, kept: &[Node]) -> Self {
-        let mut is_kept = vec![false; problem.operations];
-        kept.iter().for_each(|&node| is_kept[node as usize] = true);
-        Self { problem, is_kept, seen_from: vec![None; problem.operations], steps: 0 }
-    }
-
-    /// The kept operations that a node follows by lineage, through others only.
-    fn nearest(&mut self, node: Node) -> Vec<Node> {
-        let mut found = Vec::new();
-        let mut open: Vec<Node> = self.problem.lineage.before(node).to_vec();
-        while let Some(other) = open.pop() {
-            if self.seen_from[other as usize].replace(node) == Some(node) {
-                continue;
-            }
-            self.steps += 1;
-            if self.is_kept[other as usize] {
-                found.push(other);
-            } else {
-                open.extend_from_slice(self.problem.lineage.before(other));
-            }
-        }
-        found.sort_unstable();
-        found
     }
 }

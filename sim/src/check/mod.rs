@@ -30,7 +30,7 @@ pub mod slow;
 mod writers;
 
 pub use problem::Unreadable;
-pub use report::{Blind, Options, Report, Verdict, judge};
+pub use report::{Blind, Options, Report, SHRINKING, Verdict, judge};
 pub use search::{Budget, Level};
 mod counterexample;
 pub mod edn;
@@ -41,4 +41,5 @@ mod plain;
 pub mod plume;
 mod prose;
 pub mod shiviz;
+mod telling;
 pub use counterexample::Counterexample;

@@ -5,7 +5,7 @@
 
 use super::counterexample::Counterexample;
 use super::problem::{Edge, Node};
-use super::prose::{Arrow, Place, places, summary};
+use super::prose::{Arrow, Place, summary};
 use std::fmt::Write as _;
 
 const LANE_WIDTH: usize = 220;
@@ -25,8 +25,8 @@ impl Counterexample {
     /// The picture as text: a column for each session, a row for each operation, and beside it what it follows.
     #[must_use]
     pub fn diagram(&self) -> String {
-        let places = places(&self.problem);
-        let lanes = places.iter().map(|place| place.lane + 1).max().unwrap_or(0);
+        let places = self.places();
+        let lanes = self.lanes();
         let texts: Vec<String> = (0..places.len()).map(|at| summary(&self.history, at)).collect();
         let width = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).min(36) + 7;
         let mut picture = String::new();
@@ -42,7 +42,7 @@ impl Counterexample {
                 _ = write!(picture, "{cell:<width$}");
             }
             picture.truncate(picture.trim_end_matches(' ').len());
-            let notes = self.notes(at as Node, &places);
+            let notes = self.notes(at as Node, places);
             _ = writeln!(picture, "{}{notes}", if notes.is_empty() { "" } else { "   <- " });
         }
         for arrow in self.arrows() {
@@ -50,6 +50,11 @@ impl Counterexample {
             _ = writeln!(picture, "{from} - -> {to}: {}", arrow.reason);
         }
         picture
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn lanes(&self) -> usize {
+        self.places().iter().map(|place| place.lane + 1).max().unwrap_or(0)
     }
 
     /// What an operation follows, other than the one above it.
@@ -70,18 +75,18 @@ impl Counterexample {
     /// The picture as an SVG file.
     #[must_use]
     pub fn svg(&self) -> String {
-        let places = places(&self.problem);
-        let lanes = places.iter().map(|place| place.lane + 1).max().unwrap_or(0);
+        let places = self.places();
+        let lanes = self.lanes();
         let arrows = self.arrows();
         let (width, below) = ((MARGIN * 2 + lanes * LANE_WIDTH).max(WIDTH_MIN), MARGIN + places.len() * ROW_HEIGHT);
         let notes: Vec<String> =
-            self.notes_below(&places, &arrows).iter().flat_map(|note| wrapped(note, width)).collect();
+            self.notes_below(places, &arrows).iter().flat_map(|note| wrapped(note, width)).collect();
         let height = below + (notes.len() + 1) * NOTE_HEIGHT;
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n{HEAD}"
         );
-        let blamed = self.blamed();
+        let blamed: std::collections::BTreeSet<Edge> = self.blamed().into_iter().collect();
         let lineage = (0..places.len() as Node).flat_map(|to| {
             self.problem
                 .lineage
@@ -97,7 +102,7 @@ impl Counterexample {
         for (edges, class) in [(lineage, "lineage"), (reads, "read"), (forced, "forced")] {
             for edge in edges {
                 let blame = if blamed.contains(&edge) { " blamed" } else { "" };
-                svg.push_str(&line(&places, edge, &format!("{class}{blame}")));
+                svg.push_str(&line(places, edge, &format!("{class}{blame}")));
             }
         }
         for (at, place) in places.iter().enumerate() {

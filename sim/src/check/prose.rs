@@ -6,12 +6,42 @@ use super::order::{self, Successors};
 use super::pass::{Break, Debt};
 use super::problem::{DELETE, Edge, Node, PUT, Problem, View};
 use super::search::Level;
+use std::borrow::Cow;
 use std::fmt::Write as _;
+
+/// Characters that a key, a value or a name may have in a text for people.
+const TEXT_MAX: usize = 60;
+
+/// Siblings, steps or reasons of one kind that a text for people names.
+const NAMED_MAX: usize = 8;
+
+/// A text as it is, or its beginning, its end and its length. Whole it stands in files.
+pub(crate) fn short(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_MAX {
+        return text.into();
+    }
+    let count = text.chars().count();
+    if count <= TEXT_MAX {
+        return text.into();
+    }
+    let from = |at: usize| text.char_indices().nth(at).map_or(text.len(), |(place, _)| place);
+    format!("{}…{} ({count} characters)", &text[..from(40)], &text[from(count - 10)..]).into()
+}
+
+/// The first and the last of these, and how many are between.
+fn few(mut all: Vec<String>, more: &str) -> Vec<String> {
+    if all.len() > NAMED_MAX {
+        let left_out = all.len() - NAMED_MAX;
+        let middle = NAMED_MAX / 2..all.len() - NAMED_MAX / 2;
+        all.splice(middle, [format!("... {left_out} {more} ...")]);
+    }
+    all
+}
 
 /// One operation in a few words.
 pub(crate) fn summary(history: &History, at: usize) -> String {
-    let key = history.keys.text(history.key[at]);
-    let value = if history.value[at] == NONE { "" } else { history.values.text(history.value[at]) };
+    let key = &short(history.keys.text(history.key[at]));
+    let value = &short(if history.value[at] == NONE { "" } else { history.values.text(history.value[at]) });
     let ended = match (history.outcome[at], history.status[at]) {
         (Outcome::Unknown, _) => "no answer".to_owned(),
         (Outcome::Fail, _) => "did not happen".to_owned(),
@@ -24,8 +54,8 @@ pub(crate) fn summary(history: &History, at: usize) -> String {
         (Action::Delete, ..) => format!("DELETE {key}: {ended}"),
         (Action::Get, Outcome::Ok, 200) => match history.siblings(at) {
             Some(all) => {
-                let all: Vec<&str> = all.iter().map(|&value| history.values.text(value)).collect();
-                format!("GET {key}: {{{}}}", all.join(", "))
+                let all = all.iter().map(|&value| short(history.values.text(value)).into_owned()).collect();
+                format!("GET {key}: {{{}}}", few(all, "more").join(", "))
             }
             None => format!("GET {key}: {value}"),
         },
@@ -84,8 +114,13 @@ impl Counterexample {
         self.forced.iter().flat_map(|forced| forced.explanation.edges.iter().copied()).collect()
     }
 
-    fn name(&self, node: Node) -> String {
-        match places(&self.problem).get(node as usize) {
+    /// Where the operations stand in the picture.
+    pub(crate) fn places(&self) -> &[Place] {
+        self.places.get_or_init(|| places(&self.problem))
+    }
+
+    pub(crate) fn name(&self, node: Node) -> String {
+        match self.places().get(node as usize) {
             Some(place) => place.name(),
             None => format!("joint {node}"),
         }
@@ -97,11 +132,11 @@ impl Counterexample {
 
     /// What a write left behind.
     fn written(&self, node: Node) -> String {
-        let key = self.history.keys.text(self.history.key[node as usize]);
+        let key = short(self.history.keys.text(self.history.key[node as usize]));
         if self.problem.is(node, DELETE) {
             format!("the DELETE of {key} by {}", self.name(node))
         } else {
-            let value = self.history.values.text(self.history.value[node as usize]);
+            let value = short(self.history.values.text(self.history.value[node as usize]));
             format!("{key}={value}, written by {}", self.name(node))
         }
     }
@@ -157,11 +192,21 @@ impl Counterexample {
             return format!("{} precedes {}", self.name(from), self.name(to));
         };
         way.push(to);
-        let steps: Vec<String> = way.windows(2).map(|pair| self.step(pair[0], pair[1])).collect();
-        steps.join("; ")
+        few(self.steps(way.windows(2).map(|pair| (pair[0], pair[1]))), "steps").join("; ")
     }
 
-    fn step(&self, from: Node, to: Node) -> String {
+    /// Steps in words: the first and the last ones of many, because to find words is work.
+    fn steps(&self, pairs: impl Iterator<Item = Edge>) -> Vec<String> {
+        let (arrows, pairs) = (self.arrows(), pairs.collect::<Vec<_>>());
+        let is_told = |at: usize| at < NAMED_MAX || at + NAMED_MAX >= pairs.len();
+        let told = |(at, &(from, to)): (usize, &Edge)| match is_told(at) {
+            true => self.step(from, to, &arrows),
+            false => String::new(),
+        };
+        pairs.iter().enumerate().map(told).collect()
+    }
+
+    fn step(&self, from: Node, to: Node, arrows: &[Arrow]) -> String {
         let (first, second) = (self.name(from), self.name(to));
         if self.problem.shown(to).contains(&from) {
             let verb = if self.problem.is(to, PUT | DELETE) { "replaced" } else { "returned" };
@@ -170,7 +215,7 @@ impl Counterexample {
         if self.problem.lineage.before(to).contains(&from) {
             return format!("{second} was sent with the token of {first}");
         }
-        let arrow = self.arrows().into_iter().find(|arrow| arrow.edge == (from, to));
+        let arrow = arrows.iter().find(|arrow| arrow.edge == (from, to));
         match arrow {
             Some(arrow) => format!("{first} comes before {second}, because {}", arrow.reason),
             None => format!("{first} comes before {second}"),
@@ -180,12 +225,22 @@ impl Counterexample {
     /// The violation in words: what was seen, why that cannot be, and what would have been right.
     #[must_use]
     pub fn prose(&self) -> String {
-        let mut text = format!("{} is broken by {} operations:\n", self.level.title(), self.history.len());
-        for node in 0..self.history.len() as Node {
-            let replica = self.history.operation(node as usize).replica;
-            let at = if replica.is_empty() { String::new() } else { format!(" at {replica}") };
+        self.prose_of(self.history.len())
+    }
+
+    /// The same with so many operations at most: those that the accusation names come first.
+    pub(crate) fn prose_of(&self, most: usize) -> String {
+        let all = self.history.len();
+        let mut text = format!("{} is broken by {all} operations:\n", self.level.title());
+        let shown: Vec<Node> = if all <= most { (0..all as Node).collect() } else { self.foremost(most) };
+        for &node in &shown {
+            let replica = self.history.replicas.text(self.history.replica[node as usize]);
+            let at = if replica.is_empty() { String::new() } else { format!(" at {}", short(replica)) };
             let id = self.history.id(node as usize);
             _ = writeln!(text, "  {:<4} {}{at}  [id {id}]", self.name(node), summary(&self.history, node as usize));
+        }
+        if shown.len() < all {
+            _ = writeln!(text, "  ... and {} more", all - shown.len());
         }
         text.push_str(&self.accusation());
         let broken: Vec<&str> = self.broken().into_iter().map(Level::name).collect();
@@ -193,7 +248,26 @@ impl Counterexample {
         if self.minimal {
             text.push_str("\nTaking any one of these operations away leaves nothing that proves a violation.");
         }
+        if let Some(why) = self.given_up() {
+            _ = write!(text, "\n{why}.");
+        }
         text
+    }
+
+    /// The operations that the accusation is about, and the first others, in order.
+    fn foremost(&self, most: usize) -> Vec<Node> {
+        let named = match &self.wrong {
+            Break::Nonsense(event) | Break::NotAlive { event } => vec![*event],
+            Break::Cycle(nodes) | Break::Arbitration(nodes) => nodes.clone(),
+            Break::Overwritten { event, shown, write } => vec![*event, *shown, *write],
+            Break::Missing { event, put } => vec![*event, *put],
+        };
+        let blamed = self.blamed().into_iter().flat_map(|(from, to)| [from, to]);
+        let (mut seen, all) = (std::collections::BTreeSet::new(), self.history.len() as Node);
+        let nodes = named.into_iter().chain(blamed).chain(0..all).filter(|&node| node < all);
+        let mut shown: Vec<Node> = nodes.filter(|&node| seen.insert(node)).take(most).collect();
+        shown.sort_unstable();
+        shown
     }
 
     fn accusation(&self) -> String {
@@ -214,7 +288,7 @@ impl Counterexample {
                 let right = if self.problem.is(*write, DELETE) {
                     "an answer without it, or a newer value".to_owned()
                 } else {
-                    let value = self.history.values.text(self.history.value[*write as usize]);
+                    let value = short(self.history.values.text(self.history.value[*write as usize]));
                     format!("{value}, or something newer")
                 };
                 format!(
@@ -253,7 +327,7 @@ impl Counterexample {
         if reasons.is_empty() {
             return "Nobody deleted the key.".into();
         }
-        format!("Nothing removed it: {}.", reasons.join("; "))
+        format!("Nothing removed it: {}.", few(reasons, "likewise").join("; "))
     }
 
     fn innocence(&self, write: Node, put: Node, event: Node) -> String {
@@ -281,8 +355,9 @@ impl Counterexample {
     }
 
     fn circle(&self, cycle: &[Node]) -> String {
-        let pairs = cycle.iter().zip(cycle.iter().cycle().skip(1));
-        pairs.map(|(&from, &to)| format!("  - {}", self.step(from, to))).collect::<Vec<_>>().join("\n")
+        let pairs = cycle.iter().copied().zip(cycle.iter().copied().cycle().skip(1));
+        let steps = few(self.steps(pairs), "steps").into_iter().map(|step| format!("  - {step}"));
+        steps.collect::<Vec<_>>().join("\n")
     }
 
     /// The operations that are to blame, for the picture.

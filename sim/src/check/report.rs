@@ -60,6 +60,8 @@ pub struct Options {
     pub causal_only: bool,
     /// How much to spend on each level.
     pub budget: Budget,
+    /// How much to spend on making a counterexample smaller, in steps.
+    pub shrinking: u64,
     /// Try what the names of versions suggest first.
     pub certificates: bool,
     /// What is wrong with the checker; none for nothing.
@@ -68,9 +70,19 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { program_order: false, causal_only: false, budget: Budget::default(), certificates: true, blind: None }
+        Self {
+            program_order: false,
+            causal_only: false,
+            budget: Budget::default(),
+            shrinking: SHRINKING,
+            certificates: true,
+            blind: None,
+        }
     }
 }
+
+/// Steps of shrinking; some ten seconds at most.
+pub const SHRINKING: u64 = 20_000_000;
 
 /// The verdict on a history.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! `run`.
 
-use super::files::Output;
+use super::files::{self, Output};
 use super::findings::{Campaign, Findings};
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, provenance, spread};
@@ -14,7 +14,7 @@ use hence_sim::mutants::Mutant;
 use hence_sim::plan::Plan;
 use hence_sim::run::{self, Setting};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Seeds that a thread takes at a time.
@@ -63,6 +63,8 @@ pub(crate) fn run(asked: &Run) -> Done {
     let (profile, shard) = (profile(&asked.profile)?, asked.shard.unwrap_or((0, 1)));
     let campaign = Campaign { profile, setting, seeds, shard };
     let stop = Stop::watch()?;
+    let outputs: Vec<&Path> = [&asked.history, &asked.json].into_iter().flatten().map(PathBuf::as_path).collect();
+    files::apart(None, &outputs)?;
     asked.history.as_deref().map(Output::create).transpose()?;
     let findings = Findings::open(campaign.clone(), &asked.cases, asked.json.as_deref())?;
     provenance::introduce();

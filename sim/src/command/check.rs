@@ -6,8 +6,10 @@ use hence_sim::check::edn;
 use hence_sim::check::formats::{self, Format, Reading};
 use hence_sim::check::history::History;
 use hence_sim::check::plume::WriteError;
-use hence_sim::check::{Level, Options, Report, Verdict, judge};
+use hence_sim::check::{Counterexample, Level, Options, Report, SHRINKING, Verdict, judge};
 use std::path::{Path, PathBuf};
+
+const MILLION: u64 = 1_000_000;
 
 /// Judge a history of what clients saw
 #[derive(clap::Args)]
@@ -33,6 +35,15 @@ pub(crate) struct Check {
     /// Where to write the counterexample as a history
     #[arg(long)]
     counterexample: Option<PathBuf>,
+    /// Print and write all of a counterexample, however large it is
+    #[arg(long)]
+    full: bool,
+    /// How much to spend on making a counterexample smaller, in millions of steps; the default takes ten seconds at most
+    #[arg(long, value_name = "MILLIONS", default_value_t = SHRINKING / MILLION, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    shrink: u64,
+    /// Where to write the report as JSON; - for standard output, and nothing else there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// Write the history in another format, too
     #[arg(long, requires = "to")]
     export: Option<PathBuf>,
@@ -55,6 +66,9 @@ impl Check {
             program_order: false,
             svg: svg.map(Path::to_owned),
             counterexample: None,
+            full: false,
+            shrink: SHRINKING / MILLION,
+            json: None,
             export: None,
             to: None,
             is_settled,
@@ -73,8 +87,13 @@ impl Check {
 
 pub(crate) fn check(asked: &Check) -> Done {
     let input = Input::open(&asked.history)?;
-    let outputs: Vec<&Path> =
-        [&asked.export, &asked.svg, &asked.counterexample].into_iter().flatten().map(PathBuf::as_path).collect();
+    let prints_json = asked.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let report_file = asked.json.clone().filter(|_| !prints_json);
+    let outputs: Vec<&Path> = [&asked.export, &asked.svg, &asked.counterexample, &report_file]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
     files::apart(input.metadata.as_ref(), &outputs)?;
     // Whether it can be written is found out now; a judge that is ended by a signal leaves no part of it.
     outputs.iter().try_for_each(|path| Output::create(path).map(drop))?;
@@ -86,30 +105,64 @@ pub(crate) fn check(asked: &Check) -> Done {
         is_exported = written(export(&history, path, format))?;
     }
     let causal_only = asked.level == "cc";
-    let options = Options { program_order: asked.program_order, causal_only, ..Options::default() };
+    let shrinking = asked.shrink.saturating_mul(MILLION);
+    let options = Options { program_order: asked.program_order, causal_only, shrinking, ..Options::default() };
     let report = judge(&history, options).map_err(|error| at(error.to_string()))?;
-    provenance::introduce();
-    print(&report, history.notes, asked);
-    if !report.is_broken() {
-        return Ok(if is_exported { end(&report, asked) } else { End::Nothing });
+    // The verdict is said before anything is made of it, which may take its time.
+    if !prints_json {
+        provenance::introduce();
+        print(&report, history.notes, asked);
     }
-    if let Some(differ) = report.disagreement(&history) {
+    let found = report.counterexample(&history, options);
+    let value = || format!("{:#}\n", report.value(&history, found.as_deref(), asked.full));
+    let (are_written, remarks) = keep(found.as_deref(), asked)?;
+    is_exported &= are_written;
+    if let Some(path) = &report_file {
+        is_exported &= written(files::write(path, value().as_bytes()))?;
+    }
+    if prints_json {
+        super::output::text(&value());
+    } else {
+        tell(&report, &history, found.as_deref(), asked.full);
+        remarks.iter().for_each(|remark| say!("{remark}"));
+    }
+    match report.is_broken() {
+        true => Ok(End::Violation),
+        false => Ok(if is_exported { end(&report, asked) } else { End::Nothing }),
+    }
+}
+
+/// What is broken, if something is.
+fn tell(report: &Report, history: &History, found: Option<&Counterexample>, full: bool) {
+    if let Some(differ) = report.disagreement(history) {
         say!("\n{differ}");
     }
-    if let Some(found) = report.counterexample(&history, options) {
-        say!("\n{}\n{}", found.prose(), found.diagram());
-        if let Some(path) = &asked.svg
-            && written(files::write(path, found.svg().as_bytes()))?
-        {
-            say!("picture: {}", path.display());
+    match found {
+        Some(found) => say!("\n{}", found.told(full)),
+        None if report.weakest_broken().is_some() => {
+            say!("\nno part of the history proves it alone with so little work; --shrink gives it more");
         }
-        if let Some(path) = &asked.counterexample
-            && written(export(found.history(), path, Format::Json))?
-        {
-            say!("the counterexample alone: {}", path.display());
+        None => {}
+    }
+}
+
+/// Keeps the counterexample where that was asked for; says whether all of it could be written, and what was.
+fn keep(found: Option<&Counterexample>, asked: &Check) -> Result<(bool, Vec<String>), Problem> {
+    let (mut all_written, mut remarks) = (true, Vec::new());
+    let Some(found) = found else { return Ok((true, remarks)) };
+    if let Some(path) = &asked.svg {
+        match written(files::write(path, found.svg().as_bytes()))? {
+            true => remarks.push(format!("picture: {}", path.display())),
+            false => all_written = false,
         }
     }
-    Ok(End::Violation)
+    if let Some(path) = &asked.counterexample {
+        match written(export(found.history(), path, Format::Json))? {
+            true => remarks.push(format!("the counterexample alone: {}", path.display())),
+            false => all_written = false,
+        }
+    }
+    Ok((all_written, remarks))
 }
 
 fn export(history: &History, path: &Path, format: Format) -> Result<(), Problem> {

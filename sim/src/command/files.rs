@@ -1,7 +1,8 @@
 //! Outputs that stand under their name only when they are whole, and that never replace what a command reads.
 //!
 //! An output is written beside its place and renamed at the end. A command that fails, or is ended, leaves what stood
-//! there before. A device or a pipe cannot be replaced by a rename, so it is written to as it is.
+//! there before. A device or a pipe cannot be replaced by a rename, so it is written to as it is. Standard output goes
+//! on where the command's own lines end, whatever file it is.
 
 use super::Problem;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -68,7 +69,9 @@ impl Output {
         }
         // What `/dev/stdout` leads to may be a file that is being written to.
         let is_device = name.starts_with("/dev") || name.starts_with("/proc");
-        let place = if is_device || there.as_ref().is_some_and(|there| !there.is_file()) {
+        let place = if let Some(standard) = Standard::named(name) {
+            Place::Direct(standard.file()?)
+        } else if is_device || there.as_ref().is_some_and(|there| !there.is_file()) {
             Place::Direct(OpenOptions::new().write(true).open(&path)?)
         } else {
             if there.is_some() {
@@ -161,11 +164,60 @@ impl Input {
     }
 }
 
-/// Refuses outputs that are one file with the input, or with each other, by whatever name or link.
+/// A stream that the process was started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standard {
+    Output,
+    Error,
+}
+
+impl Standard {
+    /// The stream that a name leads to, by whatever link: opened anew by its name, a file would be written from its start.
+    fn named(name: &Path) -> Option<Self> {
+        // Each link is followed by hand, because behind the last one is a name that many streams may share.
+        let mut name = name.to_owned();
+        for _ in 0..LINKS_MAX {
+            let text = name.to_string_lossy();
+            let number = text.strip_prefix("/proc/").and_then(|rest| rest.split_once("/fd/"));
+            let own = std::process::id().to_string();
+            match number {
+                Some((process, "1")) if process == "self" || process == own => return Some(Self::Output),
+                Some((process, "2")) if process == "self" || process == own => return Some(Self::Error),
+                Some(_) | None => {}
+            }
+            if let Some(number) = text.strip_prefix("/dev/fd/") {
+                name = Path::new("/proc/self/fd").join(number);
+                continue;
+            }
+            let target = fs::read_link(&name).ok()?;
+            name = name.parent().unwrap_or(Path::new("/")).join(target);
+        }
+        None
+    }
+
+    /// A handle of it, which shares its place in a file.
+    fn file(self) -> std::io::Result<File> {
+        Ok(File::from(match self {
+            Self::Output => std::io::stdout().as_fd().try_clone_to_owned()?,
+            Self::Error => std::io::stderr().as_fd().try_clone_to_owned()?,
+        }))
+    }
+}
+
+/// Links behind each other that lead to a stream.
+const LINKS_MAX: usize = 8;
+
+/// Refuses outputs that are one with what is read, with each other or with a standard stream, by whatever name or link.
 pub(crate) fn apart(input: Option<&Metadata>, outputs: &[&Path]) -> Result<(), String> {
     let mut taken: Vec<(Identity, String)> = Vec::new();
     if let Some(input) = input.filter(|input| input.is_file()) {
         taken.push((Identity::of(input), "what is read".into()));
+    }
+    for (stream, what) in [(Standard::Output, "standard output"), (Standard::Error, "standard error")] {
+        let there = stream.file().and_then(|file| file.metadata()).ok();
+        if let Some(there) = there.filter(Metadata::is_file) {
+            taken.push((Identity::of(&there), format!("{what}, too")));
+        }
     }
     for path in outputs {
         let Some(identity) = Identity::at(path) else { continue };
@@ -180,6 +232,7 @@ pub(crate) fn apart(input: Option<&Metadata>, outputs: &[&Path]) -> Result<(), S
 /// What makes two names one file: its number on its disk, or its place in a folder where no file is yet.
 #[derive(Debug, PartialEq, Eq)]
 enum Identity {
+    Standard(Standard),
     File(u64, u64),
     Place(PathBuf),
 }
@@ -190,10 +243,15 @@ impl Identity {
         Self::File(file.dev(), file.ino())
     }
 
-    /// Nothing for a device or a pipe, which many outputs may share.
+    /// Nothing for a device, which many outputs may share: what goes there is gone, or has its reader's order.
     fn at(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::FileTypeExt as _;
+        if let Some(standard) = Standard::named(path) {
+            return Some(Self::Standard(standard));
+        }
         match fs::metadata(path) {
-            Ok(file) => file.is_file().then(|| Self::of(&file)),
+            // A pipe has one reader, who could not tell two outputs apart.
+            Ok(file) => (!file.file_type().is_char_device()).then(|| Self::of(&file)),
             Err(_) => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 Some(Self::Place(fs::canonicalize(folder).ok()?.join(path.file_name()?)))
@@ -286,5 +344,13 @@ mod tests {
             Ok(())
         );
         assert_eq!(apart(None, &[&at("input")]), Ok(()));
+        for name in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/stderr"] {
+            let again = if name == "/dev/stderr" { "/dev/fd/2" } else { "/dev/stdout" };
+            assert_eq!(apart(None, &[Path::new(name)]), Ok(()), "{name}");
+            assert!(apart(None, &[Path::new(name), Path::new(again)]).is_err(), "{name} and {again}");
+        }
+        assert_eq!(apart(None, &[Path::new("/dev/stdout"), Path::new("/dev/stderr")]), Ok(()));
+        std::os::unix::fs::symlink("/dev/stdout", at("out")).expect("a link");
+        assert!(apart(None, &[&at("out"), Path::new("/dev/stdout")]).is_err(), "a link to standard output");
     }
 }

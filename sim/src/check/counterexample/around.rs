@@ -74,6 +74,13 @@ impl Shrinker<'_> {
             let before = |a: Node, b: Node| rows.before(problem, a, b);
             let (first, last) = (problem.first_writes(event), problem.last_writes(event));
             let writes = problem.index.writes(problem.key[event as usize]);
+            let is_known = self.effort.spend(self.fate_cost(writes.len(), last.len() + first.len()));
+            // What cannot be found out any more may have been alive.
+            let writes = if is_known { writes } else { &[] };
+            if !is_known {
+                let all = problem.index.writes(problem.key[event as usize]).iter();
+                fate.perhaps_alive.extend(all.filter(|&&put| problem.is(put, PUT)));
+            }
             let precedes = |write: &Node| last.iter().any(|&last| last == *write || before(*write, last));
             let past: Vec<Node> = writes.iter().copied().filter(precedes).collect();
             for &put in writes.iter().filter(|&&put| problem.is(put, PUT)) {
@@ -87,6 +94,18 @@ impl Shrinker<'_> {
         let fate = Rc::new(fate);
         self.fates.borrow_mut().insert(event, fate.clone());
         fate
+    }
+
+    /// Steps to find out what became of so many writes of a key.
+    fn fate_cost(&self, writes: usize, ends: usize) -> u64 {
+        let (writes, ends) = (writes as u64, ends as u64);
+        (self.problem.operations as u64 + writes * (writes + ends)) / 16
+    }
+
+    /// Steps to find what may have removed each of so many puts of a key before an event.
+    pub(super) fn removers_cost(&self, key: u32, puts: usize) -> u64 {
+        let writes = self.problem.index.writes(key).len() as u64;
+        (self.problem.operations as u64 + puts as u64 * writes) / 16
     }
 
     /// With whatever may not be left out beside these: what they showed, what may excuse them, what they may have met.
@@ -103,7 +122,7 @@ impl Shrinker<'_> {
             kept.extend(more);
             kept.sort_unstable();
             kept.dedup();
-            if kept.len() == known {
+            if kept.len() == known || self.effort.is_spent() {
                 return kept;
             }
         }
@@ -119,6 +138,9 @@ impl Shrinker<'_> {
                 continue;
             }
             let puts = kept.iter().filter(|&&put| self.problem.is(put, PUT) && self.problem.key[put as usize] == key);
+            if !self.effort.spend(self.removers_cost(key, puts.clone().count())) {
+                break;
+            }
             for &put in puts.filter(|&&put| put != event && !self.problem.shown(event).contains(&put)) {
                 let ways = removers(self.problem, rows, put, event);
                 found.extend(ways.iter().map(|way| way.write).filter(|&write| self.problem.is(write, DELETE)));
@@ -184,7 +206,13 @@ impl Shrinker<'_> {
         let is_plain = edges.is_empty() && self.problem.is_ascending;
         for &from in &named {
             for &to in named.iter().filter(|&&to| to != from && (!is_plain || from < to)) {
-                nodes.extend(order::path(&successors, from, to, |next| !is_plain || next < to).into_iter().flatten());
+                let room = if is_plain { to - from } else { self.problem.nodes() as u32 };
+                // Some is left for what comes after.
+                let cost = u64::from(room) / 4;
+                if self.effort.left() >= self.options.shrinking / 4 * 3 && self.effort.spend(cost) {
+                    let way = order::path(&successors, from, to, |next| !is_plain || next < to);
+                    nodes.extend(way.into_iter().flatten());
+                }
             }
         }
         // What is named must be understood.

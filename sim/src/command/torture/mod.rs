@@ -15,7 +15,7 @@ mod recorder;
 mod tally;
 mod token;
 
-use super::files::Output;
+use super::files::{self, Output};
 use super::http::Target;
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, check, clock, codes, duration, provenance};
@@ -27,7 +27,7 @@ use plan::Plan;
 use recorder::{Recorder, Tape};
 use serde_json::json;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -134,6 +134,10 @@ pub(crate) fn run(asked: &Torture) -> Done {
         return Err(format!("{} targets; {TARGETS_MAX} are possible", targets.len()).into());
     }
     let log = asked.output.with_extension("commands");
+    let read = asked.faults.as_ref().and_then(|path| std::fs::metadata(path).ok());
+    let outputs = std::iter::once(asked.output.as_path()).chain(asked.svg.as_deref());
+    let outputs: Vec<&Path> = outputs.chain(asked.faults.as_ref().map(|_| log.as_path())).collect();
+    files::apart(read.as_ref(), &outputs)?;
     let plan = asked.faults.as_ref().map(|path| Plan::read(path, &targets, log)).transpose()?;
     let prefix = prefix();
     let interrupted = Stop::watch()?;

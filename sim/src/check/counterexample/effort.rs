@@ -1,0 +1,33 @@
+//! How much work shrinking may still do. Steps are counted, no clock is read: the same history ends in the same place.
+
+use std::cell::Cell;
+
+#[derive(Debug)]
+pub(super) struct Effort {
+    left: Cell<u64>,
+    is_spent: Cell<bool>,
+}
+
+impl Effort {
+    pub(super) const fn new(steps: u64) -> Self {
+        Self { left: Cell::new(steps), is_spent: Cell::new(false) }
+    }
+
+    /// Whether there was so much left. What is refused once is refused for ever: otherwise cheap steps would go on
+    /// alone and look like an end.
+    pub(super) fn spend(&self, steps: u64) -> bool {
+        match self.left.get().checked_sub(steps) {
+            Some(left) if !self.is_spent.get() => self.left.set(left),
+            Some(_) | None => self.is_spent.set(true),
+        }
+        !self.is_spent.get()
+    }
+
+    pub(super) const fn left(&self) -> u64 {
+        self.left.get()
+    }
+
+    pub(super) const fn is_spent(&self) -> bool {
+        self.is_spent.get()
+    }
+}
