@@ -228,4 +228,59 @@ mod tests {
         }
         assert!(world.is_news(12_201_000 + suspended, 12_200_000));
     }
+
+    /// Statuses every `every` from `first` to `last` on the peer's clock, whose machine was suspended for so long in all.
+    fn statuses(world: &mut World, suspended: u64, every: u64, first: u64, last: u64) {
+        for left in (first..=last).step_by(every as usize) {
+            world.arrive(left + suspended + 1_000, left, false);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_twice_is_learnt_twice() {
+        let mut world = World::new();
+        statuses(&mut world, 47_000_000, 200_000, 10_200_000, 12_000_000);
+        assert!(world.is_news(12_101_000 + 47_000_000, 12_100_000));
+        // Less than a minute later, so what was learnt first is still remembered; and for less time.
+        let suspended = 47_000_000 + 5_000_000;
+        statuses(&mut world, suspended, 200_000, 12_200_000, 12_800_000);
+        assert!(!world.is_news(12_901_000 + suspended, 12_900_000), "not a second of contact yet");
+        statuses(&mut world, suspended, 200_000, 13_000_000, 14_000_000);
+        assert!(world.is_news(14_101_000 + suspended, 14_100_000));
+        // What the network holds back from then on is told from that.
+        assert!(world.arrive(16_000_000 + suspended, 14_200_000, false), "a cut after both");
+        assert!(!world.is_news(16_000_000 + suspended, 15_900_000));
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_is_learnt_behind_the_bytes_of_a_slow_link() {
+        let mut world = World::new();
+        let suspended = 47_000_000;
+        // Every status comes behind a piece that the link takes 0.6 s for.
+        for n in 1..=8 {
+            let left = 10_000_000 + n * 600_000;
+            for piece in 0..6 {
+                world.stream.progress(Time(left + suspended + piece * 100_000), LIMITS);
+            }
+            world.arrive(left + suspended + 600_000, left, false);
+        }
+        let now = 15_400_000 + suspended;
+        assert!(world.is_news(now, 15_390_000), "made a moment ago");
+        assert!(world.is_news(now, 14_700_000), "made before the piece that it came behind");
+    }
+
+    #[test]
+    fn a_clock_that_stood_still_in_a_cut_makes_nothing_of_the_cut_news() {
+        let mut world = World::new();
+        // Suspended for 47 s, and cut off for two more by the peer's own clock, whose messages are lost with the connection.
+        let suspended = 47_000_000;
+        world.next += 10;
+        assert!(world.arrive(12_201_000 + suspended, 12_200_000, false), "messages are missing");
+        statuses(&mut world, suspended, 200_000, 12_400_000, 14_000_000);
+        let now = 14_101_000 + suspended;
+        assert!(world.is_news(now, 14_100_000), "made after both");
+        for made in [10_100_000, 11_500_000, 12_190_000] {
+            assert!(!world.is_news(now, made), "made at {made}, in the cut");
+        }
+    }
 }
