@@ -7,6 +7,7 @@ use crate::machines::{Machines, Way};
 use crate::public;
 use crate::replicas::Replicas;
 use crate::starvation::timed;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,10 @@ const VISIBLE: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(5);
 /// So long after packets get through, replicas are linked anew.
 const LINKED: Duration = Duration::from_millis(500);
+/// So long after the heal it answers from its own past at least.
+const STALE: Duration = Duration::from_millis(1_500);
 /// How long after the heal the moments are at which the replica is asked.
-const ASKED: [u64; 5] = [0, 100, 500, 1_000, 1_490];
+const ASKED: [u64; 5] = [0, 100, 500, 1_000, 1_400];
 
 /// Routes that lead nowhere, in the kernels on both sides.
 pub(crate) fn unreachable() {
@@ -144,7 +147,15 @@ fn one_cut(cluster: &Cluster, machines: &Machines, case: Case, key: &str) -> Dur
         scope.spawn(|| writes_after_the_heal(cluster, machines, (victim, third), key));
         for millis in ASKED {
             sleep_until(healing + Duration::from_millis(millis));
-            cluster.expect_stale_but_causal(victim, key, &old, &new, &format!("{millis} ms after the heal"));
+            let when = format!("{millis} ms after the heal");
+            let ask = || cluster.expect_stale_but_causal(victim, key, &old, &new, &when);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(ask)) {
+                // On a machine that is too busy to ask in time it may have caught up already.
+                if healing.elapsed() < STALE {
+                    resume_unwind(panic);
+                }
+                println!("note: asked too late, {:?} after the heal", healing.elapsed());
+            }
         }
     });
     cluster.await_value(victim, key, Some(&new), "\"new\"", BUDGET.saturating_sub(healed.elapsed()));
