@@ -168,6 +168,7 @@ fn a_tame_simulator_is_found_out() {
     let convicted = [
         (Tampering::SameBirth, "dots/life_twice"),
         (Tampering::DamageUnseen, "frames/damage_taken"),
+        (Tampering::CodecSkips, "frames/read_otherwise"),
         (Tampering::LimitsLost, "bounds/no_room"),
         (Tampering::LimitsHalved, "bounds/refused_with_room"),
     ];

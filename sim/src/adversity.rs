@@ -100,6 +100,8 @@ kinds! {
     Superseded "messages_superseded" 2_000;
     /// A message arrived over a connection that its sender had closed.
     OfClosedSocket "messages_of_closed_connections" 1_200;
+    /// A message was read behind those before it on its connection.
+    Decoded "messages_through_the_codec" 5_000;
     /// A segment was lost, and what came behind it waited.
     HeldUp "connections_held_up" 800;
     /// A write that was made during a cut came to the other side.

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// The narrowest link, in bytes a second: what is said in idle times must pass.
 pub const BANDWIDTH_MIN: u64 = 8_000;
 
+/// The longest queue of a link, in bytes.
+pub const QUEUE_BYTES_MAX: u64 = 1 << 30;
+
 /// What waits longer than this to leave is lost: a sender's queue is bounded, in microseconds.
 pub const QUEUED_MAX: u64 = 250_000;
 
@@ -36,6 +39,9 @@ pub struct NetworkPlan {
     /// Bytes that one link carries in a second; 0 for any number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bandwidth: u64,
+    /// Bytes that may wait for a link that carries only so many; beyond it frames are lost. 0 for a quarter of a second.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub queue_bytes: u64,
     /// How many frames are damaged on their way. The codec must refuse each.
     #[serde(default, skip_serializing_if = "is_none")]
     pub damage: u32,
@@ -137,6 +143,7 @@ impl NetworkPlan {
             bandwidth,
             damage,
             heals_slowly,
+            queue_bytes: 0,
             streams,
         }
     }
@@ -162,6 +169,7 @@ impl NetworkPlan {
             bandwidth,
             damage,
             heals_slowly,
+            queue_bytes: 0,
             streams,
         }
     }
@@ -193,6 +201,10 @@ impl NetworkPlan {
         if self.bandwidth > 0 && self.bandwidth < BANDWIDTH_MIN {
             let problem = format!("{} is below {BANDWIDTH_MIN}, and not 0 for unlimited", self.bandwidth);
             return Err(PlanError { place: "network.bandwidth".into(), problem });
+        }
+        if self.queue_bytes > QUEUE_BYTES_MAX {
+            let problem = format!("{} is beyond {QUEUE_BYTES_MAX}", self.queue_bytes);
+            return Err(PlanError { place: "network.queue_bytes".into(), problem });
         }
         self.streams.map_or(Ok(()), |streams| streams.check())
     }

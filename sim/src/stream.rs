@@ -40,6 +40,9 @@ pub struct StreamPlan {
     pub lost: CutWay,
     /// What a process that died had handed to its kernel still arrives.
     pub flushes: bool,
+    /// Messages go through the codec, each encoded behind those before it on its connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub codec: bool,
 }
 
 /// What a cut looks like to the processes at its ends.
@@ -76,6 +79,7 @@ impl StreamPlan {
         held: CutWay::Silent,
         lost: CutWay::Reset,
         flushes: true,
+        codec: false,
     };
 
     /// Draws one: limits as in production or small.
@@ -87,7 +91,7 @@ impl StreamPlan {
         let window_bytes = bytes(256, 64 << 10, Self::ROOMY.window_bytes);
         let held = draw.pick(&[CutWay::Silent, CutWay::Gone]);
         let lost = draw.pick(&[CutWay::Reset, CutWay::Replaced]);
-        Self { queue_bytes_max, kernel_bytes_max, window_bytes, held, lost, flushes: draw.coin() }
+        Self { queue_bytes_max, kernel_bytes_max, window_bytes, held, lost, flushes: draw.coin(), codec: false }
     }
 
     /// Is every number within bounds?

@@ -12,6 +12,7 @@ use hence_core::{
     Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View, Written,
 };
 use std::borrow::Cow;
+pub use wire::Lane;
 
 /// What can happen to a subject.
 #[derive(Debug, Clone)]
@@ -141,6 +142,16 @@ pub trait Subject: Sized {
 
     /// About how many bytes the message takes on the wire.
     fn bytes(message: &Self::Message) -> u64;
+
+    /// Encodes a message behind those that were sent over the same connection. None where the subject has no codec.
+    fn seal(_lane: &mut Lane, _message: &Self::Message) -> Option<Result<(), String>> {
+        None
+    }
+
+    /// Reads the next message of a connection, which must be this one.
+    fn open(_lane: &mut Lane, _message: &Self::Message) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Changes bits of the encoded message as these words say and reads it: the reader must refuse it. None where the
     /// subject has no codec. `sealed` gives it a checksum that fits: a mutant of the simulator.
@@ -383,6 +394,14 @@ impl<R: Rules + Clone> Subject for Replica<R> {
 
     fn bytes(message: &Message) -> u64 {
         wire::bytes(message)
+    }
+
+    fn seal(lane: &mut Lane, message: &Message) -> Option<Result<(), String>> {
+        Some(wire::seal(lane, message))
+    }
+
+    fn open(lane: &mut Lane, message: &Message) -> Result<(), String> {
+        wire::open(lane, message)
     }
 
     fn damage(from: &Address, message: &Message, words: Words, sealed: bool) -> Option<Result<(), String>> {

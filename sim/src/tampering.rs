@@ -26,6 +26,8 @@ pub enum Tampering {
     StallsEndAtOnce,
     /// The network is good after every heal.
     HealsWell,
+    /// The reader of a connection misses a message now and then.
+    CodecSkips,
     /// Replicas are started without limits on bytes.
     LimitsLost,
     /// Replicas are started with half of the limits on bytes.
@@ -64,6 +66,7 @@ impl Tampering {
         Self::StreamsForget,
         Self::StallsEndAtOnce,
         Self::HealsWell,
+        Self::CodecSkips,
         Self::LimitsLost,
         Self::LimitsHalved,
     ];
@@ -82,6 +85,7 @@ impl Tampering {
             Self::StreamsForget => "streams-forget",
             Self::StallsEndAtOnce => "stalls-end-at-once",
             Self::HealsWell => "heals-well",
+            Self::CodecSkips => "codec-skips",
             Self::LimitsLost => "limits-lost",
             Self::LimitsHalved => "limits-halved",
             Self::Blind(_) => "blind",
@@ -103,6 +107,7 @@ impl Tampering {
             | Self::StreamsForget
             | Self::StallsEndAtOnce
             | Self::HealsWell
+            | Self::CodecSkips
             | Self::LimitsLost
             | Self::LimitsHalved => None,
         }

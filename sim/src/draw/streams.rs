@@ -9,15 +9,23 @@ use crate::stream::StreamPlan;
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000_000;
 
+/// So many plans with connections of a million lead all messages through the codec.
+const CODEC_PARTS: u32 = 250_000;
+
 /// Gives a plan connections, if its seed says so. What is measured for its speed has none.
 pub(super) fn add(source: &Source, plan: &mut Plan, profile: Profile) {
     let mut draw = source.draw(Domain::Shape, 2_000);
-    if profile == Profile::Speed || !draw.coin() {
+    if profile == Profile::Speed {
+        return;
+    }
+    if !draw.coin() {
         return;
     }
     // A connection keeps its messages apart and in order.
     (plan.network.duplicate, plan.network.overtake) = (0, 0);
-    plan.network.streams = Some(StreamPlan::draw(&mut draw));
+    let streams = StreamPlan::draw(&mut draw);
+    let codec = source.draw(Domain::Shape, 2_003).chance(CODEC_PARTS);
+    plan.network.streams = Some(StreamPlan { codec, ..streams });
     if plan.replicas.len() > 1 && draw.coin() {
         interruption(plan, &mut source.draw(Domain::Shape, 2_001));
     }

@@ -3,6 +3,7 @@
 use crate::random::{Words, scale};
 use hence_core::{Address, Body, ClusterTag, Content, Message, Op, Version, VersionVector};
 use hence_transport::codec::{FrameReader, FrameWriter, HEAD_BYTES, OpMemo};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// Head of a frame, the sender's address and the numbers of the link.
@@ -42,6 +43,56 @@ pub(super) fn bytes(message: &Message) -> u64 {
         Body::Probe { .. } | Body::Vouch { .. } | Body::Taken { .. } => ENTRY,
     };
     FRAME + body
+}
+
+/// Both ends of one connection: what is encoded for it goes on from what was encoded before.
+#[derive(Debug)]
+pub struct Lane {
+    from: Address,
+    writer: FrameWriter,
+    reader: FrameReader,
+    memo: OpMemo,
+    on_the_way: VecDeque<Vec<u8>>,
+}
+
+impl Lane {
+    /// A connection over which nothing was sent yet.
+    #[must_use]
+    pub fn new(from: &Address) -> Self {
+        let cluster = ClusterTag::of("hence");
+        Self {
+            from: from.clone(),
+            writer: FrameWriter::new(cluster, from.clone()),
+            reader: FrameReader::new(cluster),
+            memo: OpMemo::new(),
+            on_the_way: VecDeque::new(),
+        }
+    }
+
+    /// The first message that was sent and has not been read is never read: only for a mutant.
+    pub fn skip(&mut self) {
+        self.on_the_way.pop_front();
+    }
+}
+
+/// Encodes a message behind those before it.
+pub(super) fn seal(lane: &mut Lane, message: &Message) -> Result<(), String> {
+    let pushed = lane.writer.push(message, &mut lane.memo);
+    pushed.map_err(|error| format!("{message:?} cannot be encoded: {error:?}"))?;
+    let mut bytes = Vec::new();
+    lane.writer.take(&mut bytes);
+    lane.on_the_way.push_back(bytes);
+    Ok(())
+}
+
+/// Reads the next message behind those before it: it must be this one.
+pub(super) fn open(lane: &mut Lane, message: &Message) -> Result<(), String> {
+    let bytes = lane.on_the_way.pop_front().unwrap_or_default();
+    lane.reader.feed(&bytes);
+    match lane.reader.next_frame() {
+        Ok(Some(frame)) if frame.messages == std::slice::from_ref(message) && frame.from == lane.from => Ok(()),
+        other => Err(format!("{message:?} reads as {other:?} behind what came before it")),
+    }
 }
 
 /// Encodes the message, changes one to four bits, or cuts it short, and reads it. What was whole must read back.

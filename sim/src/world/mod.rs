@@ -8,6 +8,7 @@ mod clients;
 mod cuts;
 mod faults;
 mod heal;
+mod lanes;
 mod outputs;
 mod parts;
 mod patience;
@@ -29,10 +30,11 @@ use crate::random::{Domain, Source, mix};
 use crate::recording::Recording;
 use crate::seen::Seen;
 use crate::stream::Wire;
-use crate::subject::Subject;
+use crate::subject::{Lane, Subject};
 use crate::tampering::Tampering;
 use crate::verdict::{Invariant, Verdict};
 use hence_core::{Address, Config, Dot, Dots, Key, Reply};
+use std::collections::BTreeMap;
 
 use outputs::Frame;
 use parts::{Attempt, Client, Node, Stage};
@@ -96,6 +98,8 @@ pub struct World<S: Subject> {
     links: Vec<Link<Frame<S::Message>>>,
     /// One for each link, in a run with streams.
     streams: Vec<Wire<Frame<S::Message>>>,
+    /// What its codec knows of each connection, by link and number.
+    lanes: BTreeMap<(usize, u32), Lane>,
     clients: Vec<Client>,
     attempts: Vec<Attempt>,
     /// Attempts that are not done, and operations that have not begun.
@@ -197,6 +201,7 @@ impl<S: Subject> World<S> {
             nodes: nodes.collect(),
             links: (0..replicas * replicas).map(|_| Link::default()).collect(),
             streams: (0..wires).map(|_| Wire::default()).collect(),
+            lanes: BTreeMap::new(),
             clients,
             attempts: Vec::with_capacity(plan.operations.len() * 2 + 64),
             addresses: (0..replicas).map(address).collect(),

@@ -21,7 +21,7 @@ pub(super) const HEALED_DELAY: u64 = 2_000;
 #[derive(Debug)]
 pub(super) struct Frame<M> {
     pub(super) head: Head,
-    message: M,
+    pub(super) message: M,
 }
 
 impl<M> Frame<M> {
@@ -242,6 +242,7 @@ impl<S: Subject> World<S> {
                 | Tampering::HealsWell
                 | Tampering::LimitsLost
                 | Tampering::LimitsHalved
+                | Tampering::CodecSkips
                 | Tampering::Blind(_),
             )
             | None => {}
@@ -333,7 +334,12 @@ impl<S: Subject> World<S> {
             return Some(0);
         }
         let free_at = self.links[link].free_at.max(self.now);
-        if free_at - self.now > QUEUED_MAX {
+        let waits = free_at - self.now;
+        let full = match self.plan.network.queue_bytes {
+            0 => waits > QUEUED_MAX,
+            most => waits * bandwidth / 1_000_000 > most,
+        };
+        if full {
             return None;
         }
         self.links[link].free_at = free_at + S::bytes(message) * 1_000_000 / bandwidth;

@@ -129,6 +129,12 @@ impl<S: Subject> World<S> {
         if dials {
             self.dial(link, head.cause);
         }
+        if let Some(number) = self.streams[link].present().map(|socket| socket.number) {
+            if opening {
+                self.end_lane(link, number); // what waited for this connection was dropped
+            }
+            self.seal(link, number, &message);
+        }
         let frame = Frame::new(head, message);
         let damaged = fate.damaged.is_some();
         self.streams[link].push(Piece { frame, bytes, delay, damaged, again: false, arrival: 0 });
@@ -182,6 +188,7 @@ impl<S: Subject> World<S> {
     /// A connection dies with all that it holds.
     fn break_off(&mut self, link: usize, number: u32) {
         let lost = self.streams[link].die(number, self.now);
+        self.end_lane(link, number);
         self.count(Kind::StreamReset);
         self.lose(Kind::DiedWithSocket, lost);
         self.note_stream(link, "is reset");
@@ -307,6 +314,7 @@ impl<S: Subject> World<S> {
                 return self.count(Kind::StreamReset);
             }
         }
+        self.open_sealed(link, number, piece.frame.head.cause, &piece.frame.message);
         if piece.again {
             self.count(Kind::SentAgain);
         }
@@ -316,6 +324,9 @@ impl<S: Subject> World<S> {
         if first {
             // It just spoke: the pause after a failed attempt is over.
             self.streams[to * count + from].failed_at = None;
+        }
+        if over {
+            self.end_lane(link, number);
         }
         self.hand_in(piece.frame);
     }
