@@ -35,6 +35,8 @@ mod cut_off;
 mod cuts;
 #[path = "process/driver.rs"]
 mod driver;
+#[path = "process/duplicates.rs"]
+mod duplicates;
 #[path = "process/fill.rs"]
 mod fill;
 #[path = "process/frames.rs"]
@@ -175,6 +177,9 @@ const TESTS: &[Test] = &[
     Test::new("missing_links_are_told_once", Pace::Timed, Needs::PacketFilter, causes::told_once),
     Test::new("missing_links_are_told_again", Pace::Timed, Needs::Nothing, causes::told_again),
     Test::new("missing_links_of_large_packets", Pace::Timed, Needs::PacketFilter, causes::large_packets),
+    Test::new("two_processes_one_reached", Pace::Timed, Needs::Nothing, duplicates::one_is_reached),
+    Test::new("two_processes_either_reached", Pace::Timed, Needs::Nothing, duplicates::either_is_reached),
+    Test::new("one_process_never_reached", Pace::Timed, Needs::Nothing, duplicates::nobody_is_reached),
     Test::new("names_slow_to_look_up", Pace::Timed, Needs::PacketFilter, lookups::slow),
     Test::new("names_never_looked_up", Pace::Timed, Needs::PacketFilter, lookups::silent),
     Test::new("names_with_several_addresses", Pace::Timed, Needs::PacketFilter, lookups::several_addresses),

@@ -42,6 +42,12 @@ pub enum Input {
         /// Why.
         why: Refused,
     },
+    /// Another live process is reached at the own address, so peers are spoken to under this one from now on; none: the own
+    /// address leads here again.
+    Aside {
+        /// An address at which nothing is reached, of this process alone.
+        address: Option<Address>,
+    },
     /// A client asks.
     Request {
         /// The driver's name for it; never used twice.

@@ -136,6 +136,26 @@ impl Address {
         self.host().trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 
+    /// An address at which nothing can ever be reached, for a process that has none of its own.
+    ///
+    /// Names below `invalid` never resolve (RFC 6761).
+    ///
+    /// ```
+    /// use hence_core::Address;
+    /// assert_eq!(Address::nowhere(10).as_str(), "000000000000000a.invalid:1");
+    /// assert!(Address::nowhere(10).is_nowhere());
+    /// ```
+    #[must_use]
+    pub fn nowhere(process: u64) -> Self {
+        Self(format!("{process:016x}.invalid:1").into())
+    }
+
+    /// Is it the address of a process that has none of its own?
+    #[must_use]
+    pub fn is_nowhere(&self) -> bool {
+        self.host().ends_with(".invalid")
+    }
+
     /// Does it lead back to the machine that uses it? True of loopback addresses and of `localhost`.
     #[must_use]
     pub fn is_loopback(&self) -> bool {

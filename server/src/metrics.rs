@@ -299,17 +299,23 @@ impl Metrics {
     }
 }
 
-/// Writes what the replica knows of itself.
-pub(crate) fn expose_status(status: &ReplicaStatus, cluster: hence_core::ClusterTag, into: &mut Exposition) {
+/// Writes what the replica knows of itself; `ready` if clients may be sent to it.
+pub(crate) fn expose_status(
+    status: &ReplicaStatus,
+    ready: bool,
+    cluster: hence_core::ClusterTag,
+    into: &mut Exposition,
+) {
     let size = |number: usize| number as u64;
-    let ready = status.readiness == Readiness::Ready;
     into.gauge("hence_ready", "1 while clients may be sent here: GET /ready answers 200.", u64::from(ready));
     into.gauge("hence_serving", "1 while data requests are served.", u64::from(status.ready));
     const UNSETTLED: &str = "hence_unsettled_members";
     into.family(UNSETTLED, Kind::Gauge, "Members for which a replica that started alone is not ready, by why.");
     let unsettled = match &status.readiness {
         Readiness::Provisional(unsettled) => unsettled.clone(),
-        Readiness::Ready | Readiness::Joining | Readiness::Removed | Readiness::HeldBack => Unsettled::default(),
+        Readiness::Ready | Readiness::Joining | Readiness::Removed | Readiness::HeldBack | Readiness::Displaced => {
+            Unsettled::default()
+        }
     };
     let reasons = [
         ("absent", unsettled.absent),

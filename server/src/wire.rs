@@ -5,7 +5,7 @@ use crate::http::Answer;
 use crate::settings::Settings;
 use hence_core::{Address, ClusterTag};
 use hence_transport::faulty::{Faults, Faulty, TokioSleeper};
-use hence_transport::{HyperSettings, HyperTransport, LinkCause, Transport, TransportCounters};
+use hence_transport::{HyperSettings, HyperTransport, LinkCause, Standing, Transport, TransportCounters};
 use hyper::body::Incoming;
 use std::net::IpAddr;
 
@@ -16,6 +16,9 @@ pub(crate) trait Wire: Transport {
 
     /// The peers that cannot be connected to, and why.
     fn outages(&self) -> Vec<(Address, LinkCause)>;
+
+    /// How this process stands to its address, as far as its peers can tell.
+    fn standing(&self) -> Standing;
 
     /// What it counted.
     fn counters(&self) -> TransportCounters;
@@ -30,6 +33,10 @@ impl Wire for HyperTransport {
         self.outages()
     }
 
+    fn standing(&self) -> Standing {
+        self.standing()
+    }
+
     fn counters(&self) -> TransportCounters {
         self.counters()
     }
@@ -42,6 +49,10 @@ impl Wire for Faulty<HyperTransport, TokioSleeper> {
 
     fn outages(&self) -> Vec<(Address, LinkCause)> {
         self.inner().outages()
+    }
+
+    fn standing(&self) -> Standing {
+        self.inner().standing()
     }
 
     fn counters(&self) -> TransportCounters {
@@ -70,6 +81,15 @@ pub(crate) fn expose_outages(outages: &[(Address, LinkCause)], into: &mut Exposi
     for cause in LinkCause::ALL {
         let peers = outages.iter().filter(|(_, own)| *own == cause).count();
         into.sample(OUTAGES, &[("cause", cause.name())], peers as u64);
+    }
+}
+
+/// Writes how this process stands to its address.
+pub(crate) fn expose_standing(standing: Standing, into: &mut Exposition) {
+    const STANDING: &str = "hence_address_standing";
+    into.family(STANDING, Kind::Gauge, "1 for how this process stands to its address: home is as it should be.");
+    for one in Standing::ALL {
+        into.sample(STANDING, &[("standing", one.name())], u64::from(one == standing));
     }
 }
 

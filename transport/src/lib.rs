@@ -22,7 +22,7 @@ mod shared;
 
 pub use counters::TransportCounters;
 #[cfg(feature = "hyper")]
-pub use hyper_transport::{HyperSettings, HyperTransport, LINK_PATH, LinkCause, PROTOCOL};
+pub use hyper_transport::{HyperSettings, HyperTransport, LINK_PATH, LinkCause, PROTOCOL, Standing};
 
 use async_trait::async_trait;
 use hence_core::{Address, Event, Input, Message, Output, Refused, Replica, Reply, RequestId, Rules};
@@ -82,6 +82,11 @@ pub enum Incoming {
         /// Why.
         why: Refused,
     },
+    /// Another live process has the own address. From now on this side has that one, or its own again.
+    Aside {
+        /// Which.
+        address: Option<Address>,
+    },
 }
 
 impl From<Incoming> for Input {
@@ -92,6 +97,7 @@ impl From<Incoming> for Input {
             Incoming::Sign { from } => Self::Sign { from },
             Incoming::Refused { by, why } => Self::Refused { by, why },
             Incoming::Connected { to } => Self::Connected { to },
+            Incoming::Aside { address } => Self::Aside { address },
         }
     }
 }

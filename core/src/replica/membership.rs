@@ -319,7 +319,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    fn rebirth(&mut self) {
+    pub(super) fn rebirth(&mut self) {
         let now = self.now.monotonic;
         self.rebirths.recent.push_back(now);
         self.rebirths.due = None;

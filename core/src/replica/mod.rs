@@ -7,6 +7,7 @@
 //!
 //! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
+mod aside;
 mod budget;
 mod doubts;
 mod exchange;
@@ -110,6 +111,8 @@ pub struct Replica<R: Rules = Sound> {
     now: Now,
 
     address: Address,
+    /// The address that it was given, while it stands aside.
+    home: Option<Address>,
     me: Incarnation,
     view: View,
     rows: Arc<[Row]>,
@@ -187,6 +190,7 @@ impl<R: Rules> Replica<R> {
             random,
             now,
             address: identity.address,
+            home: None,
             me,
             view,
             rows: Vec::new().into(),
@@ -250,6 +254,8 @@ impl<R: Rules> Replica<R> {
             Input::Connected { to } => self.on_connected(&to),
             Input::Sign { from } => self.on_sign(&from),
             Input::Refused { by, why } => self.on_refused(&by, why),
+            Input::Aside { address: Some(address) } => self.stand_aside(address),
+            Input::Aside { address: None } => self.come_home(),
             Input::Request { id, request } => self.on_request(id, request),
             Input::Cancel { id } => _ = self.waiting.remove(id),
             Input::Leave => self.on_leave(),

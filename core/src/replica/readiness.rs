@@ -27,6 +27,8 @@ pub enum Readiness {
     Joining,
     /// An operator removed this replica.
     Removed,
+    /// Another live process has its address, and peers reach that one.
+    Displaced,
     /// It serves, but started alone.
     Provisional(Unsettled),
     /// It serves, but has no memory left to take in what other replicas have.
@@ -66,6 +68,7 @@ impl<R: Rules> Replica<R> {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         match &self.provisional {
+            _ if self.home.is_some() => Readiness::Displaced,
             _ if self.joining.is_some() => Readiness::Joining,
             _ if !self.wanted => Readiness::Removed,
             Some(_) => Readiness::Provisional(self.unsettled()),

@@ -28,7 +28,7 @@ use crate::wire::{self, Wire};
 use answer::Form;
 use bytes::Bytes;
 use failure::{BadRequest, Failure};
-use hence_core::{ClusterTag, Now, Readiness, Refusal, Reply, Request, Time, TokenError, VersionVector};
+use hence_core::{ClusterTag, Now, Refusal, Reply, Request, Time, TokenError, VersionVector};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -207,7 +207,8 @@ impl<T: Wire + 'static> Service<T> {
             Route::Ready => self.ready(),
             Route::Metrics => self.metrics(),
             Route::State => {
-                answer::json(StatusCode::OK, state::show(&self.node.status(), &self.node.transport().outages()))
+                let (status, transport) = (self.node.status(), self.node.transport());
+                answer::json(StatusCode::OK, state::show(&status, &transport.outages(), transport.standing()))
             }
             Route::Peer | Route::Server => unreachable!("they were answered before the body was read"),
         })
@@ -265,12 +266,9 @@ impl<T: Wire + 'static> Service<T> {
     }
 
     fn ready(&self) -> Answer {
-        let not_ready = Refusal::NotReady.to_string();
-        let text = match self.node.readiness() {
-            Readiness::Ready => return answer::json(StatusCode::OK, Bytes::from_static(b"{\"result\":\"ready\"}")),
-            Readiness::Joining | Readiness::Removed => not_ready,
-            Readiness::Provisional(unsettled) => format!("{not_ready}: {}", ready::explain(&unsettled)),
-            Readiness::HeldBack => format!("{not_ready}: it has no memory left for what other replicas have"),
+        let standing = self.node.transport().standing();
+        let Some(text) = ready::why_not(&self.node.readiness(), standing) else {
+            return answer::json(StatusCode::OK, Bytes::from_static(ready::body(standing)));
         };
         let mut answer = answer::json(StatusCode::SERVICE_UNAVAILABLE, answer::error_body(&text));
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -279,13 +277,16 @@ impl<T: Wire + 'static> Service<T> {
 
     fn metrics(&self) -> Answer {
         let mut page = Exposition::default();
+        let standing = self.node.transport().standing();
         let status = self.node.status();
-        expose_status(&status, self.cluster, &mut page);
+        let ready = ready::why_not(&status.readiness, standing).is_none();
+        expose_status(&status, ready, self.cluster, &mut page);
         memory::expose(self.memory_max, &status.memory, self.connections.bodies(), &mut page);
         self.node.metrics().expose(&mut page);
         wire::expose(&self.node.transport().counters(), &mut page);
         logging::expose(&mut page);
         wire::expose_outages(&self.node.transport().outages(), &mut page);
+        wire::expose_standing(standing, &mut page);
         page.gauge("hence_connections", "Client connections that are open.", self.connections.len() as u64);
         page.family("hence_uptime_seconds", Kind::Gauge, "Time since this replica started.");
         let uptime = u64::try_from(self.node.clock().elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -1,10 +1,40 @@
 //! What `GET /ready` says of a replica that serves and yet is not ready.
 
 use crate::events::list;
-use hence_core::Unsettled;
+use hence_core::{Readiness, Refusal, Unsettled};
+use hence_transport::Standing;
+
+/// Why clients should not be sent here; none if they may be.
+pub(crate) fn why_not(readiness: &Readiness, standing: Standing) -> Option<String> {
+    let not_ready = Refusal::NotReady;
+    let displaced = format!(
+        "{not_ready}: another live process has its SOCKET_ADDRESS, and members reach that one; what this one accepted is \
+         handed over to them"
+    );
+    match (readiness, standing) {
+        (Readiness::Displaced, _) | (_, Standing::Displaced) => Some(displaced),
+        (Readiness::Joining | Readiness::Removed, _) => Some(not_ready.to_string()),
+        (_, Standing::Unreachable) => Some(format!(
+            "{not_ready}: it reaches members, and none of them can connect to its SOCKET_ADDRESS; a firewall passes one \
+             direction only, or the address is wrong"
+        )),
+        (Readiness::Provisional(unsettled), _) => Some(format!("{not_ready}: {}", explain(unsettled))),
+        (Readiness::HeldBack, _) => Some(format!("{not_ready}: it has no memory left for what other replicas have")),
+        (Readiness::Ready, Standing::Home | Standing::Contested) => None,
+    }
+}
+
+/// What is answered when clients may be sent here.
+pub(crate) const fn body(standing: Standing) -> &'static [u8] {
+    if matches!(standing, Standing::Contested) {
+        b"{\"result\":\"ready\",\"warning\":\"another live process has the same SOCKET_ADDRESS\"}"
+    } else {
+        b"{\"result\":\"ready\"}"
+    }
+}
 
 /// Why a replica that started alone is not ready.
-pub(crate) fn explain(unsettled: &Unsettled) -> String {
+fn explain(unsettled: &Unsettled) -> String {
     let parts = [
         (
             &unsettled.versions,

@@ -1,15 +1,16 @@
 //! `GET /replica/state`: the replica's state as JSON, for diagnosis and tests.
 
-use hence_core::{Address, LinkState, MemoryUse, PeerStatus, Readiness, ReplicaStatus, Row, VersionVector};
-use hence_transport::LinkCause;
+use hence_core::{Address, LinkState, MemoryUse, PeerStatus, ReplicaStatus, Row, VersionVector};
+use hence_transport::{LinkCause, Standing};
 use serde_json::{Map, Value, json};
 
 /// The state as JSON. Two replicas with equal `vector` must have an equal `digest`.
-pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)]) -> Vec<u8> {
+pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)], standing: Standing) -> Vec<u8> {
     let state = json!({
         "address": status.address.as_str(),
         "incarnation": status.incarnation.to_string(),
-        "ready": status.readiness == Readiness::Ready,
+        "ready": super::ready::why_not(&status.readiness, standing).is_none(),
+        "address-standing": standing.name(),
         "serves": status.ready,
         "up": status.up,
         "wanted": status.wanted,

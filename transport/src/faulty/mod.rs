@@ -255,6 +255,7 @@ impl<T: Transport, S: Sleeper> Faulty<T, S> {
                         into.push(Incoming::Refused { by, why });
                     }
                 }
+                Incoming::Aside { address } => into.push(Incoming::Aside { address }),
                 Incoming::Message { from, message } => match state.judge(&from, Direction::In, now) {
                     Fate::Passes => into.push(Incoming::Message { from, message }),
                     Fate::Lost => {}

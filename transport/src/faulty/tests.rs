@@ -77,9 +77,11 @@ fn arrived(transport: &impl Transport) -> Vec<u64> {
     let number = |incoming| match incoming {
         Incoming::Message { message: Message { body: Body::Taken { id, .. }, .. }, .. } => Some(id),
         Incoming::Message { .. } => Some(0),
-        Incoming::Connected { .. } | Incoming::Progress { .. } | Incoming::Sign { .. } | Incoming::Refused { .. } => {
-            None
-        }
+        Incoming::Connected { .. }
+        | Incoming::Progress { .. }
+        | Incoming::Sign { .. }
+        | Incoming::Refused { .. }
+        | Incoming::Aside { .. } => None,
     };
     into.into_iter().filter_map(number).collect()
 }

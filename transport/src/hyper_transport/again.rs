@@ -9,7 +9,7 @@
 //! kernel is lost. What the kernel still holds arrives late or never; the replica that misses it is told by the numbers.
 
 use super::Inner;
-use super::dial::{self, Dialled};
+use super::dial::{self, Dialled, Purpose};
 use super::outgoing::Peer;
 use core::time::Duration;
 use std::rc::Rc;
@@ -34,7 +34,7 @@ pub(super) async fn connect(inner: &Rc<Inner>, peer: &Peer) -> TcpStream {
             sleep(peer.sure_for().max(PAUSE)).await;
             continue;
         }
-        let dialled = dial::connect(inner, peer.address()).await;
+        let dialled = dial::connect(inner, peer.address(), Purpose::Check).await;
         let pause = match dialled {
             Ok(Dialled { stream, .. }) if peer.begin_on_another() => return stream,
             Ok(_) => SILENCE,

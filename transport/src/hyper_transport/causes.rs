@@ -34,13 +34,15 @@ pub enum LinkCause {
     Version,
     /// A replica answers that says it has another address.
     OtherAddress,
+    /// The process there stands aside: another live one has its address, and is not reached just now.
+    Displaced,
     /// Small packets pass and large ones are lost.
     LargePacketsLost,
 }
 
 impl LinkCause {
     /// Every cause, for tables.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unresolved,
         Self::LookupPending,
         Self::Refused,
@@ -52,6 +54,7 @@ impl LinkCause {
         Self::Foreign,
         Self::Version,
         Self::OtherAddress,
+        Self::Displaced,
         Self::LargePacketsLost,
     ];
 
@@ -70,6 +73,7 @@ impl LinkCause {
             Self::Foreign => "foreign",
             Self::Version => "version",
             Self::OtherAddress => "other_address",
+            Self::Displaced => "displaced",
             Self::LargePacketsLost => "large_packets_lost",
         }
     }
@@ -78,9 +82,13 @@ impl LinkCause {
     /// moment; one of another cluster stays it.
     const fn is_definite(self) -> bool {
         match self {
-            Self::Unresolved | Self::Refused | Self::Unreachable | Self::NoAnswer | Self::Mute | Self::NotHence => {
-                false
-            }
+            Self::Unresolved
+            | Self::Refused
+            | Self::Unreachable
+            | Self::NoAnswer
+            | Self::Mute
+            | Self::NotHence
+            | Self::Displaced => false,
             Self::LookupPending
             | Self::NoUpgrade
             | Self::Foreign
@@ -107,6 +115,8 @@ pub(super) enum Failure {
     /// It closes what is sent to it and does not say who it is, as builds do that do not know how to.
     OlderBuild,
     OtherAddress(Address),
+    /// This process stands aside.
+    Aside(u64),
     LargePacketsLost,
     /// It spoke where only this side speaks.
     Spoke,
@@ -134,6 +144,7 @@ impl Failure {
             Self::Foreign(_) => LinkCause::Foreign,
             Self::Version(_) | Self::OlderBuild => LinkCause::Version,
             Self::OtherAddress(_) => LinkCause::OtherAddress,
+            Self::Aside(_) => LinkCause::Displaced,
             Self::LargePacketsLost => LinkCause::LargePacketsLost,
         }
     }
@@ -178,6 +189,7 @@ impl fmt::Display for Failure {
             Self::OtherAddress(address) => {
                 write!(f, "the replica there has the address {address}; VIEW must name that")
             }
+            Self::Aside(_) => f.write_str("the process there stands aside: another live process has its address"),
             Self::LargePacketsLost => f.write_str(
                 "small packets pass and large ones are lost on the way: the MTU is too large, or ICMP is filtered",
             ),

@@ -6,6 +6,7 @@
 
 use super::causes::{Failure, LinkCause};
 use super::greeting::Greeting;
+use super::standing::Reaches;
 use super::{Inner, LINK_PATH, PROTOCOL};
 use crate::Incoming;
 use crate::codec::VERSION;
@@ -20,7 +21,7 @@ use std::io;
 use std::rc::Rc;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Between two addresses of one name.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -39,15 +40,39 @@ pub(super) struct Dialled {
     pub(super) stream: TcpStream,
     /// Who is at its other end, as that says; none of a build that does not know how to.
     pub(super) greeting: Option<Greeting>,
+    /// What came on it already: answers, where they were asked for.
+    pub(super) early: Bytes,
+    /// The same connection once more, where answers were asked for on it.
+    pub(super) answers: Option<TcpStream>,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To send what is queued, and to get answers on it where they come by no other way.
+    Link,
+    /// To see who is there.
+    Check,
 }
 
 /// Connects to the peer at this address.
-pub(super) async fn connect(inner: &Rc<Inner>, address: &Address) -> Result<Dialled, Failure> {
+pub(super) async fn connect(inner: &Rc<Inner>, address: &Address, purpose: Purpose) -> Result<Dialled, Failure> {
     inner.count(|counters| counters.dials += 1);
+    let begun = Instant::now();
     let dialled = match look_up(inner, address).await {
-        Ok(targets) => race(inner, address, targets).await,
+        Ok(targets) => race(inner, address, targets, purpose).await,
         Err(error) => Err(Failure::Unresolved(error)),
     };
+    let reaches = match &dialled {
+        Ok(Dialled { greeting: Some(greeting), .. }) => Some(Reaches::Process(greeting.process)),
+        Err(Failure::Aside(process)) => Some(Reaches::Aside(*process)),
+        // A build that says nothing of itself, or one that says that it is somebody else.
+        Ok(_) | Err(Failure::OtherAddress(_) | Failure::LookupPending) => None,
+        Err(_) => Some(Reaches::Nothing),
+    };
+    if let Some(reaches) = reaches {
+        inner.reached.found(address, begun, reaches);
+    }
     dialled.inspect_err(|_| inner.count(|counters| counters.dials_failed += 1))
 }
 
@@ -64,9 +89,14 @@ async fn look_up(inner: &Rc<Inner>, address: &Address) -> io::Result<Vec<SocketA
 }
 
 /// The first of these that leads to the peer.
-async fn race(inner: &Rc<Inner>, address: &Address, targets: Vec<SocketAddr>) -> Result<Dialled, Failure> {
+async fn race(
+    inner: &Rc<Inner>,
+    address: &Address,
+    targets: Vec<SocketAddr>,
+    purpose: Purpose,
+) -> Result<Dialled, Failure> {
     if let [only] = *targets {
-        return attempt(inner, address, only).await;
+        return attempt(inner, address, only, purpose).await;
     }
     let mut waiting = targets.into_iter();
     // Ends what is still under way when it is dropped.
@@ -75,7 +105,7 @@ async fn race(inner: &Rc<Inner>, address: &Address, targets: Vec<SocketAddr>) ->
     loop {
         if let Some(target) = waiting.next() {
             let (inner, address) = (Rc::clone(inner), address.clone());
-            attempts.spawn_local(async move { attempt(&inner, &address, target).await });
+            attempts.spawn_local(async move { attempt(&inner, &address, target, purpose).await });
         }
         let ended = tokio::select! {
             ended = attempts.join_next() => ended,
@@ -97,14 +127,23 @@ async fn race(inner: &Rc<Inner>, address: &Address, targets: Vec<SocketAddr>) ->
     }
 }
 
-async fn attempt(inner: &Rc<Inner>, address: &Address, target: SocketAddr) -> Result<Dialled, Failure> {
+async fn attempt(
+    inner: &Rc<Inner>,
+    address: &Address,
+    target: SocketAddr,
+    purpose: Purpose,
+) -> Result<Dialled, Failure> {
     let settings = &inner.settings;
     let dialled = timeout(settings.dial_timeout, dial(inner.own_ip, target)).await;
     let stream = dialled.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::NoConnection)?;
     inner.notice(Incoming::Connected { to: address.clone() });
-    let upgraded = timeout(settings.handshake_timeout, upgrade(inner, stream, address, 0)).await;
+    let upgraded = timeout(settings.handshake_timeout, upgrade(inner, stream, address, (purpose, 0))).await;
     let dialled = upgraded.map_err(|_| Failure::HandshakeTimeout)??;
     if let Some(greeting) = &dialled.greeting {
+        inner.hear_answer(greeting);
+        if greeting.home.as_ref() == Some(address) {
+            return Err(Failure::Aside(greeting.process));
+        }
         if greeting.version != VERSION {
             return Err(Failure::Version(greeting.clone()));
         }
@@ -113,7 +152,7 @@ async fn attempt(inner: &Rc<Inner>, address: &Address, target: SocketAddr) -> Re
         }
         // A replica that nobody knows may be asked under whatever name leads to it: so it learns of this one. Under the
         // name that it says it has it is a peer of its own.
-        if greeting.address != *address && inner.knows(&greeting.address) {
+        if greeting.address != *address && greeting.home.is_none() && inner.knows(&greeting.address) {
             return Err(Failure::OtherAddress(greeting.address.clone()));
         }
     }
@@ -140,7 +179,7 @@ async fn small_or_large(
     patience: Duration,
 ) -> Option<bool> {
     let stream = timeout(inner.settings.dial_timeout, dial(inner.own_ip, target)).await.ok()?.ok()?;
-    match timeout(patience, upgrade(inner, stream, address, padding)).await {
+    match timeout(patience, upgrade(inner, stream, address, (Purpose::Check, padding))).await {
         Ok(answered) => answered.ok().map(|_| true),
         Err(_) => Some(false),
     }
@@ -189,7 +228,12 @@ async fn dial_from(ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStre
 }
 
 /// Makes an HTTP connection one for frames.
-async fn upgrade(inner: &Inner, stream: TcpStream, address: &Address, padding: usize) -> Result<Dialled, Failure> {
+async fn upgrade(
+    inner: &Rc<Inner>,
+    stream: TcpStream,
+    address: &Address,
+    (purpose, padding): (Purpose, usize),
+) -> Result<Dialled, Failure> {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(Failure::NoHttp)?;
     // It drives the exchange and ends with the upgrade; if we are dropped first, it ends with us.
@@ -202,7 +246,8 @@ async fn upgrade(inner: &Inner, stream: TcpStream, address: &Address, padding: u
     }
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
-    inner.greeting().write(headers);
+    let answers_here = purpose == Purpose::Link && inner.needs_answers_here();
+    Greeting { answers_here, ..inner.request_to(address) }.write(headers);
     if padding > 0 {
         let padding = HeaderValue::from_bytes(&vec![b'-'; padding]).expect("hyphens make a header");
         headers.insert(HeaderName::from_static("hence-padding"), padding);
@@ -214,11 +259,22 @@ async fn upgrade(inner: &Inner, stream: TcpStream, address: &Address, padding: u
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(Failure::NoHttp)?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("it was made of a TcpStream above");
-    if parts.read_buf.is_empty() {
-        Ok(Dialled { stream: parts.io.into_inner(), greeting })
+    let stream = parts.io.into_inner();
+    if answers_here {
+        let (stream, again) = twice(stream).map_err(Failure::NoConnection)?;
+        Ok(Dialled { stream, greeting, early: parts.read_buf, answers: Some(again) })
+    } else if parts.read_buf.is_empty() {
+        Ok(Dialled { stream, greeting, early: Bytes::new(), answers: None })
     } else {
         Err(Failure::Spoke)
     }
+}
+
+/// The same connection for one who reads and one who writes.
+fn twice(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
+    let stream = stream.into_std()?;
+    let again = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, TcpStream::from_std(again)?))
 }
 
 /// Why the upgrade was refused.

@@ -4,10 +4,11 @@
 //! them. The header is a list of `key=value`, separated by `;`. Keys that are not known are skipped, so that later
 //! versions can say more; a value that is missing or damaged makes the header count as none.
 
+use super::standing::Reaches;
 use crate::codec::VERSION;
 use hence_core::{Address, ClusterTag};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// The header.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("hence-replica");
@@ -23,23 +24,32 @@ pub(super) struct Greeting {
     pub(super) process: u64,
     /// The address that it says it has.
     pub(super) address: Address,
+    /// The address that it was given, while it stands aside.
+    pub(super) home: Option<Address>,
     /// In an answer: which process its sender reaches at the address of the one who asked, if it has tried since.
     pub(super) reaches: Option<Reaches>,
+    /// Another live process that was reached at the address of the sender.
+    pub(super) rival: Option<u64>,
+    /// What the sender heard about the address of the one it speaks to.
+    pub(super) claim: Option<Claim>,
+    /// In a request: no peer can connect to the sender, so answers are to come on this connection.
+    pub(super) answers_here: bool,
 }
 
-/// Where an address leads, as seen from a peer.
+/// A process says that it has an address, and that it knows of another one there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reaches {
-    /// To this process.
-    Process(u64),
-    /// Nowhere.
-    Nothing,
+pub(super) struct Claim {
+    /// Who says so.
+    pub(super) by: u64,
+    /// The other one.
+    pub(super) from: u64,
 }
 
 impl Greeting {
     /// The greeting of this process.
     pub(super) const fn of(cluster: ClusterTag, process: u64, address: Address) -> Self {
-        Self { version: VERSION, cluster, process, address, reaches: None }
+        let (home, reaches, rival, claim) = (None, None, None, None);
+        Self { version: VERSION, cluster, process, address, home, reaches, rival, claim, answers_here: false }
     }
 
     /// Reads the header of a request or a response; none where there is none that can be read.
@@ -51,28 +61,48 @@ impl Greeting {
         let reaches = match value("reaches") {
             Some("nothing") => Some(Reaches::Nothing),
             Some(_) => hex("reaches").map(Reaches::Process),
-            None => None,
+            None => hex("reaches-aside").map(Reaches::Aside),
         };
         Some(Self {
             version: value("version")?.parse().ok()?,
             cluster: ClusterTag(u32::try_from(hex("cluster")?).ok()?),
             process: hex("process")?,
             address: Address::parse(value("address")?).ok()?,
+            home: value("home").and_then(|text| Address::parse(text).ok()),
             reaches,
+            rival: hex("rival"),
+            claim: hex("claimed-by").zip(hex("claimed-from")).map(|(by, from)| Claim { by, from }),
+            answers_here: value("answers") == Some("here"),
         })
     }
 
     /// Writes the header.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
-        let Self { version, cluster, process, address, reaches } = self;
+        let Self { version, cluster, process, address, home, reaches, rival, claim, answers_here } = self;
         let mut text =
             format!("version={version}; cluster={:08x}; process={process:016x}; address={address}", cluster.0);
-        let written = match reaches {
-            Some(Reaches::Process(process)) => write!(text, "; reaches={process:016x}"),
-            Some(Reaches::Nothing) => write!(text, "; reaches=nothing"),
-            None => Ok(()),
+        let mut add = |key: &str, value: fmt::Arguments<'_>| {
+            write!(text, "; {key}={value}").expect("memory always takes text");
         };
-        written.expect("memory always takes text");
+        if let Some(home) = home {
+            add("home", format_args!("{home}"));
+        }
+        match reaches {
+            Some(Reaches::Process(process)) => add("reaches", format_args!("{process:016x}")),
+            Some(Reaches::Aside(process)) => add("reaches-aside", format_args!("{process:016x}")),
+            Some(Reaches::Nothing) => add("reaches", format_args!("nothing")),
+            None => {}
+        }
+        if let Some(rival) = rival {
+            add("rival", format_args!("{rival:016x}"));
+        }
+        if let Some(Claim { by, from }) = claim {
+            add("claimed-by", format_args!("{by:016x}"));
+            add("claimed-from", format_args!("{from:016x}"));
+        }
+        if *answers_here {
+            add("answers", format_args!("here"));
+        }
         // An address is printable ASCII, so this is a header.
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(HEADER, value);
@@ -93,8 +123,16 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let address = Address::parse("[fd00::2]:8090").expect("an address");
-        let greeting = Greeting::of(ClusterTag::of("hence"), 7, address);
-        for reaches in [None, Some(Reaches::Nothing), Some(Reaches::Process(u64::MAX))] {
+        let greeting = Greeting::of(ClusterTag::of("hence"), 7, address.clone());
+        let full = Greeting {
+            home: Some(address),
+            rival: Some(9),
+            claim: Some(Claim { by: 7, from: 9 }),
+            answers_here: true,
+            ..greeting.clone()
+        };
+        let all = [None, Some(Reaches::Nothing), Some(Reaches::Process(u64::MAX)), Some(Reaches::Aside(1))];
+        for (reaches, greeting) in all.into_iter().flat_map(|reaches| [(reaches, &greeting), (reaches, &full)]) {
             let greeting = Greeting { reaches, ..greeting.clone() };
             let mut headers = HeaderMap::new();
             greeting.write(&mut headers);

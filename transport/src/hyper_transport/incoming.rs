@@ -6,6 +6,7 @@
 use super::admission::{Asker, NoRoom, Reserved, SMALL_BYTES};
 use super::greeting::Greeting;
 use super::outgoing::Peer;
+use super::returns::WayBack;
 use super::{Counted, HyperTransport, Inner, PROTOCOL};
 use crate::Incoming;
 use crate::codec::{CodecError, FrameReader, VERSION};
@@ -13,13 +14,14 @@ use bytes::Bytes;
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
+use hence_core::Address;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::rc::Rc;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, split};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -44,7 +46,7 @@ impl Drop for Listed {
 
 /// Why a connection from a peer ended.
 #[derive(Debug)]
-enum Ended {
+pub(super) enum Ended {
     NotUpgraded,
     Closed,
     Broken(io::Error),
@@ -87,11 +89,15 @@ impl HyperTransport {
     ) -> Response<Full<Bytes>> {
         let inner = &self.inner;
         let greeting = Greeting::read(request.headers());
-        let answer = inner.greeting();
+        let mut answer = inner.greeting();
         if let Some(mut refusal) = refused(&request).or_else(|| inner.does_not_understand(greeting.as_ref(), source)) {
             answer.write(refusal.headers_mut());
             return refusal;
         }
+        if let Some(asker) = &greeting {
+            answer = inner.answer_to(asker, inner.knows(asker.home.as_ref().unwrap_or(&asker.address)));
+        }
+        let back = greeting.as_ref().filter(|asker| asker.answers_here).map(|asker| asker.address.clone());
         let address = greeting.map(|greeting| greeting.address);
         let known = address.as_ref().is_some_and(|address| inner.knows(address));
         if let Some(from) = address.clone().filter(|_| known) {
@@ -103,7 +109,7 @@ impl HyperTransport {
             return no_room(why);
         }
         let upgrade = hyper::upgrade::on(&mut request);
-        self.take(asker, upgrade);
+        self.take(asker, upgrade, back);
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -112,8 +118,8 @@ impl HyperTransport {
         response
     }
 
-    /// Serves a connection that was admitted.
-    fn take(&self, asker: Asker, upgrade: hyper::upgrade::OnUpgrade) {
+    /// Serves a connection that was admitted; it may be a way back to an address.
+    fn take(&self, asker: Asker, upgrade: hyper::upgrade::OnUpgrade, back: Option<Address>) {
         let inner = Rc::clone(&self.inner);
         let mut links = self.inner.links.borrow_mut();
         let id = links.next_id();
@@ -121,7 +127,7 @@ impl HyperTransport {
         let source = asker.source;
         let task = spawn_local(async move {
             let _listed = listed;
-            let ended = bring(&inner, id, upgrade).await;
+            let ended = bring(&inner, id, upgrade, back).await;
             tracing::debug!("connection from a peer ended: {ended}");
             if let Ended::Refused(error) = &ended {
                 inner.complain_of_frame(error, source);
@@ -201,7 +207,7 @@ fn refusal(status: StatusCode, error: &'static str) -> Response<Full<Bytes>> {
 }
 
 /// A connection from its upgrade to its end.
-async fn bring(inner: &Rc<Inner>, id: u64, upgrade: hyper::upgrade::OnUpgrade) -> Ended {
+async fn bring(inner: &Rc<Inner>, id: u64, upgrade: hyper::upgrade::OnUpgrade, back: Option<Address>) -> Ended {
     let Ok(Ok(upgraded)) = timeout(inner.settings.handshake_timeout, upgrade).await else { return Ended::NotUpgraded };
     let _open = Counted::new(inner, |counters| &mut counters.connections_in);
     let settings = &inner.settings;
@@ -210,15 +216,42 @@ async fn bring(inner: &Rc<Inner>, id: u64, upgrade: hyper::upgrade::OnUpgrade) -
         Ok(parts) => {
             reader.feed(&parts.read_buf);
             inner.count(|counters| counters.bytes_in += parts.read_buf.len() as u64);
-            read(inner, id, &mut reader, parts.io.into_inner()).await
+            read_and_answer(inner, id, &mut reader, parts.io.into_inner(), back).await
         }
-        Err(upgraded) => read(inner, id, &mut reader, TokioIo::new(upgraded)).await,
+        Err(upgraded) => read_and_answer(inner, id, &mut reader, TokioIo::new(upgraded), back).await,
     };
     let Err(ended) = ended;
     if let Ended::Refused(error) = &ended {
         inner.count(|counters| counters.refused[error.reason()] += 1);
     }
     ended
+}
+
+/// Reads a connection that may be a way back as well.
+async fn read_and_answer(
+    inner: &Rc<Inner>,
+    id: u64,
+    reader: &mut FrameReader,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    back: Option<Address>,
+) -> Result<core::convert::Infallible, Ended> {
+    let Some(address) = back else { return read(inner, id, reader, stream).await };
+    let (stream, answers) = split(stream);
+    let _open = WayBack::open(inner, address, id, answers);
+    read(inner, id, reader, stream).await
+}
+
+/// What a peer answers on a connection that this side opened; `early` came with the upgrade.
+pub(super) async fn read_answers(
+    inner: &Inner,
+    early: &[u8],
+    stream: TcpStream,
+) -> Result<core::convert::Infallible, Ended> {
+    let settings = &inner.settings;
+    let mut reader = FrameReader::new(settings.cluster).with_frame_bytes_max(settings.frame_bytes_max);
+    reader.feed(early);
+    // No connection from a peer has this number.
+    read(inner, 0, &mut reader, stream).await
 }
 
 async fn read(

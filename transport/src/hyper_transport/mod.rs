@@ -26,33 +26,41 @@ mod incoming;
 mod listener;
 mod outgoing;
 mod pace;
+mod reach;
 mod resolver;
+mod returns;
 mod settings;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use causes::LinkCause;
 pub use incoming::LINK_PATH;
 pub use settings::HyperSettings;
+pub use standing::Standing;
 
 use crate::codec::{CodecError, FrameReader, OpMemo, Taken};
 use crate::{Incoming, Transport, TransportCounters};
 use admission::{Links, Unfinished};
 use async_trait::async_trait;
 use complaints::Complaints;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
 use core::task::{Poll, Waker};
 use greeting::Greeting;
 use hence_core::{Address, Message};
 use outgoing::Peer;
+use reach::Reached;
 use resolver::Resolver;
+use returns::Ways;
+use standing::Whereabouts;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// The protocol that connections between replicas are upgraded to.
 pub const PROTOCOL: &str = "hence-replica";
@@ -74,6 +82,15 @@ struct Inner {
     own_ip: Option<IpAddr>,
     /// Tells this process from another with the same address.
     process: u64,
+    /// The address that it has while it stands aside.
+    aside: RefCell<Option<Address>>,
+    whereabouts: RefCell<Whereabouts>,
+    /// How it stood to its address when that was last looked at.
+    told_standing: Cell<Standing>,
+    /// A task asks peers where its address leads.
+    asks: Cell<bool>,
+    reached: Reached,
+    ways: Ways,
     resolver: Resolver,
     complaints: Complaints,
     unfinished: Rc<Unfinished>,
@@ -110,12 +127,19 @@ impl HyperTransport {
     #[must_use]
     pub fn new(settings: HyperSettings) -> Self {
         let own_ip = settings.address.as_str().parse::<SocketAddr>().ok().map(|socket| socket.ip());
+        // Keys are drawn from the operating system's randomness for each state.
+        let process = RandomState::new().hash_one(std::process::id());
         let inner = Inner {
             unfinished: Unfinished::new(settings.unfinished_bytes_max),
             settings,
             own_ip,
-            // Keys are drawn from the operating system's randomness for each state.
-            process: RandomState::new().hash_one(std::process::id()),
+            process,
+            aside: RefCell::default(),
+            whereabouts: RefCell::new(Whereabouts::new(process)),
+            told_standing: Cell::new(Standing::Home),
+            asks: Cell::default(),
+            reached: Reached::default(),
+            ways: Ways::default(),
             resolver: Resolver::default(),
             complaints: Complaints::default(),
             peers: RefCell::default(),
@@ -140,6 +164,12 @@ impl HyperTransport {
     pub fn outages(&self) -> Vec<(Address, LinkCause)> {
         let peers = self.inner.peers.borrow();
         peers.iter().filter_map(|(address, peer)| Some((address.clone(), peer.outage()?))).collect()
+    }
+
+    /// How this process stands to its address, as far as its peers can tell.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.inner.standing()
     }
 
     /// The settings that it runs with.
@@ -186,9 +216,26 @@ impl Transport for HyperTransport {
 }
 
 impl Inner {
+    /// The address that frames bear.
+    fn address(&self) -> Address {
+        self.aside.borrow().as_ref().unwrap_or(&self.settings.address).clone()
+    }
+
     /// How this process introduces itself.
     fn greeting(&self) -> Greeting {
-        Greeting::of(self.settings.cluster, self.process, self.settings.address.clone())
+        let home = self.aside.borrow().is_some().then(|| self.settings.address.clone());
+        Greeting { home, ..Greeting::of(self.settings.cluster, self.process, self.address()) }
+    }
+
+    /// The same where it asks this address for a link.
+    fn request_to(&self, address: &Address) -> Greeting {
+        let rival = self.whereabouts.borrow().rival(Instant::now());
+        Greeting { rival, claim: self.reached.claim(address), ..self.greeting() }
+    }
+
+    /// Can no peer connect to this process?
+    fn needs_answers_here(&self) -> bool {
+        matches!(self.standing(), Standing::Displaced | Standing::Unreachable)
     }
 
     /// Does this side speak to this address?
@@ -215,6 +262,16 @@ impl Inner {
             Err(_) => arrivals.queue.truncate(before),
         }
         taken
+    }
+
+    /// From now on this process has that address, or its own again.
+    fn stands_aside(&self, address: Option<Address>) {
+        // What is queued bears the address of before.
+        self.peers.take().into_values().for_each(|peer| peer.close());
+        self.aside.replace(address.clone());
+        let mut arrivals = self.arrivals.borrow_mut();
+        arrivals.queue.push(Incoming::Aside { address });
+        arrivals.arrived(0);
     }
 
     /// Something that may be left out where nothing takes arrivals.

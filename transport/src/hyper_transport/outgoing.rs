@@ -5,9 +5,9 @@
 
 use super::again;
 use super::causes::{Failure, Flaps, LinkCause, Outage};
-use super::dial::{self, Dialled};
+use super::dial::{self, Dialled, Purpose};
 use super::pace::Pace;
-use super::{Counted, Inner};
+use super::{Counted, Inner, incoming, returns};
 use crate::Incoming;
 use crate::codec::{FrameWriter, Pending};
 use core::cell::RefCell;
@@ -67,8 +67,10 @@ struct State {
 
 /// Why a connection ended or never was.
 #[derive(Debug)]
-enum Ended {
+pub(super) enum Ended {
     NoConnection(Failure),
+    /// Nobody can connect to it, and it is not connected.
+    NoWay,
     Closed,
     Spoke,
     Broken(io::Error),
@@ -79,6 +81,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConnection(failure) => failure.fmt(f),
+            Self::NoWay => f.write_str("nobody can connect to it, and it is not connected"),
             Self::Closed => f.write_str("closed by the peer"),
             Self::Spoke => f.write_str("the peer spoke where only we speak"),
             Self::Broken(error) => write!(f, "broken: {error}"),
@@ -130,8 +133,7 @@ fn peer(inner: &Inner, address: &Address) -> Option<Rc<Peer>> {
         }
     }
     let settings = &inner.settings;
-    let queue =
-        FrameWriter::new(settings.cluster, settings.address.clone()).with_frame_bytes_max(settings.frame_bytes_max);
+    let queue = FrameWriter::new(settings.cluster, inner.address()).with_frame_bytes_max(settings.frame_bytes_max);
     let state = State {
         queue,
         writing: Pending::default(),
@@ -257,8 +259,32 @@ impl Peer {
         self.state.borrow_mut().reset();
     }
 
+    /// There is something in its queue, or was a moment ago.
+    pub(super) async fn is_filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// What is queued for it can be written from now on.
+    pub(super) fn has_connection(&self) {
+        let mut state = self.state.borrow_mut();
+        state.dialling = false;
+        state.was_silent = false;
+        state.end_outage_if_both_ways();
+    }
+
+    /// What was taken has been written.
+    pub(super) fn has_written(&self, inner: &Inner) {
+        let mut state = self.state.borrow_mut();
+        state.writing_bytes = 0;
+        let written = core::mem::take(&mut state.writing);
+        inner.count(|counters| {
+            counters.frames_out += written.frames;
+            counters.messages_out += written.messages;
+        });
+    }
+
     /// Moves the queue to `chunk`, which is empty. Says whether there was anything.
-    fn take(&self, chunk: &mut Vec<u8>) -> bool {
+    pub(super) fn take(&self, chunk: &mut Vec<u8>) -> bool {
         let mut state = self.state.borrow_mut();
         if state.queue.is_empty() {
             return false;
@@ -294,23 +320,35 @@ async fn run(inner: Rc<Inner>, peer: Rc<Peer>) {
 }
 
 async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::convert::Infallible, Ended> {
-    let Dialled { mut stream, greeting } = dial::connect(inner, &peer.address).await.map_err(Ended::NoConnection)?;
-    {
-        let mut state = peer.state.borrow_mut();
-        state.dialling = false;
-        state.was_silent = false;
-        state.end_outage_if_both_ways();
+    if returns::is_needed(inner, &peer.address) {
+        return returns::write_back(inner, peer).await;
     }
+    let dialled = dial::connect(inner, &peer.address, Purpose::Link).await;
+    let dialled = match dialled {
+        Err(_) if returns::is_needed(inner, &peer.address) => return returns::write_back(inner, peer).await,
+        dialled => dialled.map_err(Ended::NoConnection)?,
+    };
+    let Dialled { mut stream, greeting, early, answers } = dialled;
+    peer.has_connection();
     if greeting.as_ref().is_some_and(|greeting| greeting.address == peer.address) {
         inner.notice(Incoming::Sign { from: peer.address.clone() });
     }
     let begun = Instant::now();
-    let ended = loop {
-        stream = tokio::select! {
-            Err(ended) = write_all(inner, peer, &mut stream) => break Err(ended),
-            another = again::connect(inner, peer) => another,
-        };
-        tracing::debug!(peer = %peer.address, "connected anew to a peer that fell silent");
+    let ended = match answers {
+        Some(answering) => tokio::select! {
+            ended = write_all(inner, peer, &mut stream, true) => ended,
+            Err(ended) = incoming::read_answers(inner, &early, answering) => {
+                tracing::debug!(peer = %peer.address, "answers of a peer ended: {ended}");
+                Err(Ended::Closed)
+            }
+        },
+        None => loop {
+            stream = tokio::select! {
+                Err(ended) = write_all(inner, peer, &mut stream, false) => break Err(ended),
+                another = again::connect(inner, peer) => another,
+            };
+            tracing::debug!(peer = %peer.address, "connected anew to a peer that fell silent");
+        },
     };
     match ended {
         // It takes the upgrade, introduces itself in no way that is known, and closes what is sent to it.
@@ -324,14 +362,23 @@ async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::conve
 }
 
 /// Writes what comes, until the connection ends.
-async fn write_all(inner: &Rc<Inner>, peer: &Peer, stream: &mut TcpStream) -> Result<core::convert::Infallible, Ended> {
+async fn write_all(
+    inner: &Rc<Inner>,
+    peer: &Peer,
+    stream: &mut TcpStream,
+    answered: bool,
+) -> Result<core::convert::Infallible, Ended> {
     let _open = Counted::new(inner, |counters| &mut counters.connections_out);
     tracing::debug!(peer = %peer.address, "connected to peer");
     let (mut chunk, mut pace) = (Vec::new(), Pace::default());
     Pace::prepare(stream);
     loop {
         while !peer.take(&mut chunk) {
-            wait_for_more(stream, peer).await?;
+            if answered {
+                peer.is_filled().await; // whoever reads the answers sees the peer go away
+            } else {
+                wait_for_more(stream, peer).await?;
+            }
         }
         let crowded = peer.state.borrow().writing.messages >= CROWD;
         write(inner, peer, (stream, &mut pace), &chunk).await?;
@@ -378,10 +425,6 @@ async fn write(
         peer.state.borrow_mut().writing_bytes = left.len();
         inner.count(|counters| counters.bytes_out += count as u64);
     }
-    let written = core::mem::take(&mut peer.state.borrow_mut().writing);
-    inner.count(|counters| {
-        counters.frames_out += written.frames;
-        counters.messages_out += written.messages;
-    });
+    peer.has_written(inner);
     Ok(())
 }

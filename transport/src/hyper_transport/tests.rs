@@ -176,7 +176,8 @@ async fn messages(transport: &HyperTransport, count: usize) -> Vec<Message> {
             Incoming::Connected { .. }
             | Incoming::Progress { .. }
             | Incoming::Sign { .. }
-            | Incoming::Refused { .. } => None,
+            | Incoming::Refused { .. }
+            | Incoming::Aside { .. } => None,
         }));
     }
     all

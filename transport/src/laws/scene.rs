@@ -162,8 +162,8 @@ impl<'a, L: Laboratory> Scene<'a, L> {
                         return Err(Violation::new(Law::NeverInvents, how));
                     }
                 }
-                Incoming::Sign { .. } | Incoming::Refused { .. } => {} // nothing was sent
-                Incoming::Progress { .. } => {}                        // of a message that may never be whole
+                Incoming::Sign { .. } | Incoming::Refused { .. } | Incoming::Aside { .. } => {} // nothing was sent
+                Incoming::Progress { .. } => {} // of a message that may never be whole
                 Incoming::Message { from, message } => {
                     self.judge(place, &from, &message)?;
                     self.arrived[place].push((from, message));

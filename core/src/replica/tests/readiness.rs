@@ -13,7 +13,11 @@ impl World {
     fn unsettled(&self, n: u8) -> Unsettled {
         match self.replica(n).readiness() {
             Readiness::Provisional(unsettled) => unsettled,
-            other @ (Readiness::Ready | Readiness::Joining | Readiness::Removed | Readiness::HeldBack) => {
+            other @ (Readiness::Ready
+            | Readiness::Joining
+            | Readiness::Removed
+            | Readiness::HeldBack
+            | Readiness::Displaced) => {
                 panic!("{other:?}")
             }
         }
