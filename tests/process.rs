@@ -180,6 +180,7 @@ const TESTS: &[Test] = &[
     Test::new("two_processes_one_reached", Pace::Timed, Needs::Nothing, duplicates::one_is_reached),
     Test::new("two_processes_either_reached", Pace::Timed, Needs::Nothing, duplicates::either_is_reached),
     Test::new("one_process_never_reached", Pace::Timed, Needs::Nothing, duplicates::nobody_is_reached),
+    Test::new("two_clusters_of_one_name", Pace::Timed, Needs::Nothing, duplicates::clusters_merge),
     Test::new("names_slow_to_look_up", Pace::Timed, Needs::PacketFilter, lookups::slow),
     Test::new("names_never_looked_up", Pace::Timed, Needs::PacketFilter, lookups::silent),
     Test::new("names_with_several_addresses", Pace::Timed, Needs::PacketFilter, lookups::several_addresses),

@@ -152,6 +152,14 @@ pub enum Event {
         /// How long this one stands back now.
         backoff: Micros,
     },
+    /// A peer that is newly met belongs to a cluster of the same name that this one never had anything to do with: an address
+    /// is used again. The two are one from now on.
+    ClustersMerge {
+        /// Members that were known here.
+        ours: Vec<Address>,
+        /// Members that the peer adds.
+        theirs: Vec<Address>,
+    },
     /// The rows of the view changed.
     ViewChanged,
     /// A fetch began.

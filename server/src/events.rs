@@ -62,6 +62,9 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
             let (events, held) = (Few(events), Few(held));
             info!(%replica, %events, %held, "asked every member about missing writes")
         }
+        Event::ClustersMerge { ours, theirs } => {
+            error!(%replica, ours = list(ours), theirs = list(theirs), "members of another cluster appear that has the same name, at an address that is used again: the two merge; give each a CLUSTER of its own");
+        }
         Event::ViewChanged => info!(%replica, "the view changed"),
         Event::PullStarted { from, pull } => debug!(%replica, %from, pull, "a fetch began"),
         Event::PullEnded { from, pull, complete } => debug!(%replica, %from, pull, complete, "a fetch ended"),

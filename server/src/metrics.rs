@@ -109,6 +109,7 @@ pub(crate) struct Metrics {
     stalled_micros: Cell<u64>,
     diverged: Cell<u64>,
     impersonated: Cell<u64>,
+    merged: Cell<u64>,
     reborn: Cell<u64>,
     retired: Cell<u64>,
     rounds: Cell<u64>,
@@ -145,6 +146,7 @@ impl Metrics {
             stalled_micros: Cell::default(),
             diverged: Cell::default(),
             impersonated: Cell::default(),
+            merged: Cell::default(),
             reborn: Cell::default(),
             retired: Cell::default(),
             rounds: Cell::default(),
@@ -200,6 +202,7 @@ impl Metrics {
             }
             Event::Retired { .. } => count(&self.retired),
             Event::RoundEnded { .. } => count(&self.rounds),
+            Event::ClustersMerge { .. } => count(&self.merged),
             Event::Up { .. }
             | Event::Ready { .. }
             | Event::AddressContested { .. }
@@ -273,6 +276,11 @@ impl Metrics {
             "hence_impersonations_total",
             "Messages that know a write of this life which was never made here: its memory was copied. Must be 0.",
             self.impersonated.get(),
+        );
+        into.counter(
+            "hence_cluster_merges_total",
+            "Times members of another cluster of the same name appeared, at an address that is used again.",
+            self.merged.get(),
         );
         into.counter("hence_stalls_total", "Times this process was not run.", self.stalls.get());
         into.family("hence_stalled_seconds_total", Kind::Counter, "Time in which this process was not run.");

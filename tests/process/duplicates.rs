@@ -199,3 +199,34 @@ pub(crate) fn nobody_is_reached() {
     alone.await_ready(200, SETTLE);
     drop(relay);
 }
+
+/// Two clusters of one name, of which one gets an address of the other.
+pub(crate) fn clusters_merge() {
+    let start = |name: &str, at: &str, view: &[&str]| {
+        Lone::start(name, at, &[("SOCKET_ADDRESS", at), ("VIEW", &view.join(","))])
+    };
+    let ours = ["127.0.0.2:8090", "127.0.0.3:8090", "127.0.0.4:8090"];
+    let theirs = ["127.0.0.5:8090", "127.0.0.6:8090"];
+    let mut first: Vec<Lone> = ours.iter().map(|at| start(&format!("merge_{at}"), at, &ours)).collect();
+    let second: Vec<Lone> = theirs.iter().map(|at| start(&format!("merge_{at}"), at, &theirs)).collect();
+    first.iter().chain(&second).for_each(|replica| _ = replica.await_ready(200, SETTLE));
+    write_at(&first[0], "ours", 5);
+    write_at(&second[0], "theirs", 5);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(first.iter().chain(&second).all(|replica| replica.lines(&["ERROR"]).is_empty()));
+    // Its address is used again by the other cluster, where it gets the data before the first cluster finds it.
+    drop(first.pop());
+    let reused = start("merge_reused", ours[2], &[ours[2], theirs[0], theirs[1]]);
+    let all: Vec<&Lone> = first.iter().chain(&second).chain([&reused]).collect();
+    let words = ["ERROR", "members of another cluster appear"];
+    reused.poll(SETTLE, "the merge to be told", || {
+        let told = all.iter().flat_map(|replica| replica.lines(&words)).collect::<Vec<_>>();
+        match &told[..] {
+            [] => Err("nobody says so".into()),
+            lines if lines.iter().all(|line| line.contains("ours=") && line.contains("theirs=")) => Ok(()),
+            lines => Err(format!("{lines:?}")),
+        }
+    });
+    let counted: u64 = all.iter().filter_map(|replica| replica.metric("hence_cluster_merges_total")).sum();
+    assert!(counted >= 1);
+}

@@ -72,6 +72,7 @@ impl<R: Rules> Replica<R> {
             return self.drop_message(from, DropReason::Invalid);
         }
         let me = self.me;
+        self.tell_of_another_cluster(from, life, hello);
         self.merge_view(hello.view.iter());
         let own = self.view.life(&self.address).map(|own| own.incarnation);
         if self.me != me || own.is_some_and(|own| own != self.me) {

@@ -129,12 +129,12 @@ impl<R: Rules> Replica<R> {
             for id in self.peer_ids().filter(forgotten).collect::<Vec<_>>() {
                 self.close_link(id);
                 match unseated.pop() {
-                    Some(row) => *self.peer(id) = Peer::new(row.address.clone(), now),
+                    Some(row) => *self.peer(id) = Peer::of(row, now),
                     None => self.peer(id).farewell = true,
                 }
             }
         }
-        unseated.into_iter().for_each(|row| self.peers.push(Peer::new(row.address.clone(), now)));
+        unseated.into_iter().for_each(|row| self.peers.push(Peer::of(row, now)));
     }
 
     pub(super) fn on_view(&mut self, id: PeerId, rows: &[Row]) {

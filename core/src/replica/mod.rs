@@ -22,6 +22,7 @@ mod retirement;
 mod rounds;
 mod sources;
 mod status;
+mod strangers;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -138,6 +139,8 @@ pub struct Replica<R: Rules = Sound> {
     shared: Option<Arc<VersionVector>>,
     /// The highest write of this life that others know, that it never made, and that was reported.
     impersonated: u64,
+    /// When it was told that members of another cluster appeared.
+    merge_told: Option<Time>,
     clock: Hlc,
     wall_trusted: bool,
     log: Log,
@@ -207,6 +210,7 @@ impl<R: Rules> Replica<R> {
             longest: 0,
             shared: None,
             impersonated: 0,
+            merge_told: None,
             clock: Hlc::default(),
             wall_trusted: true,
             log: Log::default(),

@@ -10,6 +10,7 @@ use crate::identity::{Address, Incarnation};
 use crate::stream::Stream;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
+use crate::view::Row;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -38,6 +39,8 @@ pub(super) struct Peer {
     pub(super) wanted: bool,
     /// It was removed, and no life was ever heard of there.
     pub(super) unknown: bool,
+    /// No life was known there when the address became known: an operator named it, here or elsewhere.
+    pub(super) named: bool,
     /// When it was removed.
     pub(super) unwanted_since: Time,
     /// When the search for it began: a minute later it slows down.
@@ -204,6 +207,10 @@ impl Default for Pass {
 }
 
 impl Peer {
+    pub(super) fn of(row: &Row, now: Time) -> Self {
+        Self { named: row.life.is_none(), ..Self::new(row.address.clone(), now) }
+    }
+
     pub(super) fn new(address: Address, now: Time) -> Self {
         Self {
             address,
@@ -217,6 +224,7 @@ impl Peer {
             suspected: false,
             wanted: false,
             unknown: false,
+            named: false,
             unwanted_since: now,
             searched_since: now,
             next_hello: now,

@@ -1,5 +1,6 @@
 //! A handful of replicas on a perfect network with one millisecond of delay: the plain cases, quickly.
 
+mod apart;
 mod bounds;
 mod budget;
 

@@ -159,6 +159,7 @@ impl<S: Subject> World<S> {
             | Event::Recovered(_)
             | Event::Ready { .. }
             | Event::AddressContested { .. }
+            | Event::ClustersMerge { .. }
             | Event::Stalled(_)
             | Event::ClockTrusted(true)
             | Event::WritesRefused(_)
