@@ -77,6 +77,8 @@ mod proxies;
 mod public;
 #[path = "process/replicas.rs"]
 mod replicas;
+#[path = "process/rolls.rs"]
+mod rolls;
 #[path = "process/slow_clients.rs"]
 mod slow_clients;
 #[path = "process/slow_links.rs"]
@@ -181,6 +183,9 @@ const TESTS: &[Test] = &[
     Test::new("two_processes_either_reached", Pace::Timed, Needs::Nothing, duplicates::either_is_reached),
     Test::new("one_process_never_reached", Pace::Timed, Needs::Nothing, duplicates::nobody_is_reached),
     Test::new("two_clusters_of_one_name", Pace::Timed, Needs::Nothing, duplicates::clusters_merge),
+    Test::new("ready_not_of_another_version", Pace::Timed, Needs::Nothing, rolls::to_another_version),
+    Test::new("ready_not_in_another_cluster", Pace::Timed, Needs::Nothing, rolls::to_another_cluster),
+    Test::new("ready_not_in_a_late_network", Pace::Timed, Needs::Nothing, rolls::in_a_late_network),
     Test::new("names_slow_to_look_up", Pace::Timed, Needs::PacketFilter, lookups::slow),
     Test::new("names_never_looked_up", Pace::Timed, Needs::PacketFilter, lookups::silent),
     Test::new("names_with_several_addresses", Pace::Timed, Needs::PacketFilter, lookups::several_addresses),
