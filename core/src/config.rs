@@ -108,6 +108,16 @@ pub struct Config {
     /// Frames of a pull that may be on their way at a time. Default 8. More fills long ways better and queues before
     /// pushes, less leaves a long way idle between frames.
     pub frames_ahead_max: u32,
+    /// A value with more bytes than this travels in pieces. Default 64 KiB. Less saves more of what a broken link had
+    /// brought, and costs a further round trip for each such value; more holds up other messages for longer.
+    pub whole_bytes_max: usize,
+    /// Bytes in such a piece, 1 to 64 KiB. Default 16 KiB. Less lets other messages in between sooner, more moves large
+    /// values in fewer messages.
+    pub piece_bytes: usize,
+    /// Bytes of values that are not whole yet; beyond it the one that grew longest ago is dropped, and its transfer begins
+    /// anew. One value is always kept. Default 64 MiB. More costs memory while large values arrive, less makes more of
+    /// them begin anew when many come at a time.
+    pub pieces_bytes_max: usize,
     /// Bytes of keys and values held ([`crate::Store::bytes`]); beyond it writes that add to it are refused with
     /// [`crate::Refusal::WriteLimit`], reads, deletes and replication go on, so what other replicas accepted may still
     /// exceed it. Default: no limit. More lets a process grow until the machine has no memory left and ends it with all
@@ -154,6 +164,9 @@ impl Default for Config {
             frame_ops_max: 256,
             frame_bytes_max: 64 << 10,
             frames_ahead_max: 8,
+            whole_bytes_max: 64 << 10,
+            piece_bytes: 16 << 10,
+            pieces_bytes_max: 64 << 20,
             store_bytes_max: u64::MAX,
             memory_bytes_max: u64::MAX,
         }

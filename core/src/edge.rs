@@ -169,6 +169,15 @@ pub enum Event {
         /// Its name.
         pull: u64,
     },
+    /// Pieces of a value are asked for.
+    Fetching {
+        /// From whom.
+        from: Address,
+        /// The write that made it.
+        dot: Dot,
+        /// How many of its bytes are here already.
+        held: u64,
+    },
     /// A fetch ended.
     PullEnded {
         /// From whom.

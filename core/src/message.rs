@@ -5,10 +5,10 @@
 //! changes nothing (LINK-1).
 
 use crate::covered::Retirement;
-use crate::data::Key;
+use crate::data::{Key, Value};
 use crate::hlc::Hlc;
 use crate::identity::{Address, Incarnation};
-use crate::op::Op;
+use crate::op::{Effect, Op};
 use crate::siblings::Sibling;
 use crate::time::{Time, Wall};
 use crate::vector::{Dot, VersionVector};
@@ -54,6 +54,31 @@ pub enum Body {
         op: Arc<Op>,
         /// When it was made, on the sender's monotonic clock.
         made: Time,
+    },
+    /// The same of an operation whose value travels in pieces: whoever wants it asks for them.
+    Announce {
+        /// The operation, and what to know of its value.
+        op: Outlined,
+        /// When it was made, on the sender's monotonic clock.
+        made: Time,
+    },
+    /// Asks for a piece of a value.
+    Want {
+        /// The write that made it.
+        dot: Dot,
+        /// Where in the value the piece begins.
+        offset: u64,
+        /// How many bytes it has.
+        bytes: u32,
+    },
+    /// A piece of a value.
+    Piece {
+        /// The write that made it.
+        dot: Dot,
+        /// Where in the value the piece begins.
+        offset: u64,
+        /// The bytes; none says that the sender cannot give them.
+        bytes: Value,
     },
     /// Every row of the sender's view.
     View(Arc<[Row]>),
@@ -102,6 +127,9 @@ impl Body {
             Self::Hello(_) => "hello",
             Self::Status(_) => "status",
             Self::Push { .. } => "push",
+            Self::Announce { .. } => "announce",
+            Self::Want { .. } => "want",
+            Self::Piece { .. } => "piece",
             Self::View(_) => "view",
             Self::Pull { .. } => "pull",
             Self::Supply(_) => "supply",
@@ -179,12 +207,60 @@ pub struct Supply {
 pub enum Content {
     /// Operations in the supplier's own apply order: every prefix is causally closed.
     Ops(Vec<Arc<Op>>),
+    /// One operation whose value travels in pieces. What comes next in order waits until it is taken.
+    Op(Outlined),
     /// Versions of the supplier's state, to be kept aside until the whole is there.
     Versions(Vec<Shown>),
+    /// One version whose value travels in pieces: whole, but for the value. The rest waits until it is taken.
+    Version(Box<Shown>, Outline),
     /// Retired incarnations that the supplier knows.
     Retired(Vec<(Incarnation, Retirement)>),
     /// The end of a state: what it covers. Installing it is one step.
     State(Box<Coverage>),
+}
+
+/// What to know of a value that travels in pieces (PIECE-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outline {
+    /// Its length.
+    pub bytes: u64,
+    /// The CRC-32 (IEEE) of all of it.
+    pub check: u32,
+}
+
+impl Outline {
+    /// The outline of this value. Reads all of it.
+    #[must_use]
+    pub fn of(value: &Value) -> Self {
+        Self { bytes: value.as_bytes().len() as u64, check: crc32fast::hash(value.as_bytes()) }
+    }
+}
+
+/// An operation that puts a value which is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlined {
+    /// The operation, with an empty value.
+    pub op: Arc<Op>,
+    /// What to know of its value.
+    pub outline: Outline,
+}
+
+impl Outlined {
+    /// This operation without its value, if it has one.
+    #[must_use]
+    pub fn of(op: &Op) -> Option<Self> {
+        let Effect::Put { key, value } = &op.effect else { return None };
+        let effect = Effect::Put { key: key.clone(), value: Value::new(&[]) };
+        Some(Self { op: Arc::new(Op { effect, ..op.clone() }), outline: Outline::of(value) })
+    }
+
+    /// The operation with this value; none where it puts none, or holds one already.
+    #[must_use]
+    pub fn with(&self, value: &Value) -> Option<Arc<Op>> {
+        let Effect::Put { key, value: none } = &self.op.effect else { return None };
+        let effect = Effect::Put { key: key.clone(), value: value.clone() };
+        none.as_bytes().is_empty().then(|| Arc::new(Op { effect, ..(*self.op).clone() }))
+    }
 }
 
 /// Part of what the supplier shows for a key.

@@ -110,6 +110,16 @@ pub trait Rules {
         true
     }
 
+    /// An operation whose value travels in pieces is applied when all of them are here.
+    fn applies_only_whole(&self) -> bool {
+        true
+    }
+
+    /// Pieces of a value outlive the link that brought them. They may be dropped at any time, and only time is lost.
+    fn keeps_pieces(&self) -> bool {
+        true
+    }
+
     /// One input does so much work at most; what is left waits for the next.
     fn bounds_work(&self) -> bool {
         true

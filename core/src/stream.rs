@@ -76,6 +76,11 @@ impl Stream {
         interrupted
     }
 
+    /// Are messages missing before this one?
+    pub(crate) const fn is_beyond(&self, sequence: u64) -> bool {
+        sequence > self.expected
+    }
+
     /// Bytes arrived, whether they complete a message or not.
     pub(crate) fn progress(&mut self, now: Time, limits: Limits) {
         let silence = self.moved.map(|moved| now.since(moved));

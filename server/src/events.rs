@@ -67,6 +67,9 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
         }
         Event::ViewChanged => info!(%replica, "the view changed"),
         Event::PullStarted { from, pull } => debug!(%replica, %from, pull, "a fetch began"),
+        Event::Fetching { from, dot, held } => {
+            debug!(%replica, %from, %dot, held, "a value comes in pieces")
+        }
         Event::PullEnded { from, pull, complete } => debug!(%replica, %from, pull, complete, "a fetch ended"),
         Event::Stalled(length) => {
             warn!(%replica, stalled_ms = length.0 / 1_000, "this process was not run for a while")

@@ -103,6 +103,8 @@ pub(crate) struct Metrics {
     suspicions: Cell<u64>,
     recoveries: Cell<u64>,
     pulls_started: Cell<u64>,
+    fetches: Cell<u64>,
+    resumed: Cell<u64>,
     pulls_complete: Cell<u64>,
     pulls_failed: Cell<u64>,
     stalls: Cell<u64>,
@@ -140,6 +142,8 @@ impl Metrics {
             suspicions: Cell::default(),
             recoveries: Cell::default(),
             pulls_started: Cell::default(),
+            fetches: Cell::default(),
+            resumed: Cell::default(),
             pulls_complete: Cell::default(),
             pulls_failed: Cell::default(),
             stalls: Cell::default(),
@@ -203,6 +207,12 @@ impl Metrics {
             Event::Retired { .. } => count(&self.retired),
             Event::RoundEnded { .. } => count(&self.rounds),
             Event::ClustersMerge { .. } => count(&self.merged),
+            Event::Fetching { held, .. } => {
+                count(&self.fetches);
+                if *held > 0 {
+                    count(&self.resumed);
+                }
+            }
             Event::Up { .. }
             | Event::Ready { .. }
             | Event::AddressContested { .. }
@@ -286,6 +296,12 @@ impl Metrics {
         into.family("hence_stalled_seconds_total", Kind::Counter, "Time in which this process was not run.");
         into.seconds("hence_stalled_seconds_total", "", &[], self.stalled_micros.get());
         into.counter("hence_transfers_started_total", "Fetches begun.", self.pulls_started.get());
+        into.counter("hence_values_in_pieces_total", "Large values that came in pieces.", self.fetches.get());
+        into.counter(
+            "hence_values_resumed_total",
+            "Those of them that went on where a transfer had broken off.",
+            self.resumed.get(),
+        );
         into.family("hence_transfers_ended_total", Kind::Counter, "Fetches ended, by outcome.");
         into.sample("hence_transfers_ended_total", &[("outcome", "complete")], self.pulls_complete.get());
         into.sample("hence_transfers_ended_total", &[("outcome", "broken")], self.pulls_failed.get());

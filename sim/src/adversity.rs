@@ -138,6 +138,10 @@ kinds! {
     Installed "installs" 1_000;
     /// A fetch began.
     Pull "pulls" 3_000;
+    /// A value began to arrive in pieces.
+    InPieces "values_in_pieces" 600;
+    /// A value of which some pieces had come before went on arriving.
+    Resumed "values_resumed" 4;
     /// A fetch failed.
     PullFailed "pulls_failed" 400;
     /// A push was too late to be news.

@@ -33,6 +33,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     settings.draw_rounds(&mut source.draw(Domain::Shape, 2_000));
     if profile != Profile::Speed {
         settings.draw_bytes(&mut source.draw(Domain::Shape, 3_000));
+        settings.draw_pieces(&mut source.draw(Domain::Shape, 2_500));
     }
     if machines::are_many(&source, profile) {
         shape.replicas = source.draw(Domain::Shape, 3_005).between(6, 9);

@@ -125,6 +125,8 @@ mutants! {
     FollowNearOnly "follow-near-only" Clocks;
     /// The clock of an installed state is not followed.
     InstallWithoutClock "install-without-clock" Transfer;
+    /// An operation whose value travels in pieces is applied without its value.
+    ApplyWithoutValue "apply-without-value" General;
     /// Parked operations know no limit.
     ParkWithoutLimit "park-without-limit" General;
     /// Parked operations outlive the link that they came over.
@@ -278,6 +280,10 @@ impl Rules for Mutated {
     fn follow_installed(&self, clock: Hlc, heard: Hlc) -> Hlc {
         let ignores = self.is(Mutant::FollowNothing) || self.is(Mutant::InstallWithoutClock);
         if ignores { clock } else { SOUND.follow_installed(clock, heard) }
+    }
+
+    fn applies_only_whole(&self) -> bool {
+        !self.is(Mutant::ApplyWithoutValue)
     }
 
     fn bounds_parked(&self) -> bool {

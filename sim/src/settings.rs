@@ -109,6 +109,12 @@ settings! {
     /// Frames.
     frames_ahead_max: u32 = same, same;
     /// Bytes.
+    whole_bytes_max: usize = same, same;
+    /// Bytes.
+    piece_bytes: usize = same, same;
+    /// Bytes.
+    pieces_bytes_max: usize = same, same;
+    /// Bytes.
     store_bytes_max: u64 = same, same;
     /// Bytes.
     memory_bytes_max: u64 = same, same;
@@ -186,6 +192,17 @@ impl Settings {
         }
         if let Some(bytes) = limit(300_000, 1, 400) {
             self.waiting_bytes_max = bytes as usize;
+        }
+    }
+
+    /// Draws which values travel in pieces, under a key of its own: in half of the plans many do.
+    pub(crate) fn draw_pieces(&mut self, draw: &mut Draw) {
+        if draw.coin() {
+            self.whole_bytes_max = draw.below(64) as usize;
+            self.piece_bytes = draw.between(4, 64) as usize;
+            if draw.coin() {
+                self.pieces_bytes_max = draw.sized(1, 2_000) as usize;
+            }
         }
     }
 

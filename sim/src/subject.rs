@@ -339,6 +339,17 @@ impl<R: Rules + Clone> Subject for Replica<R> {
                 traits.op = Some((op.dot, op.hlc));
                 (2, op.dot.incarnation.0 ^ op.dot.counter.rotate_left(48) ^ made.0)
             }
+            Body::Announce { op, made } => {
+                traits.op = Some((op.op.dot, op.op.hlc));
+                (2, op.op.dot.incarnation.0 ^ op.op.dot.counter.rotate_left(48) ^ made.0 ^ 1)
+            }
+            Body::Want { dot, offset, bytes } => {
+                (6, dot.incarnation.0 ^ dot.counter.rotate_left(48) ^ offset.rotate_left(24) ^ u64::from(*bytes))
+            }
+            Body::Piece { dot, offset, bytes } => {
+                let length = bytes.as_bytes().len() as u64;
+                (5, dot.incarnation.0 ^ dot.counter.rotate_left(48) ^ offset.rotate_left(24) ^ length)
+            }
             Body::View(rows) => (3, rows.len() as u64),
             Body::Pull { id, vector } => (4, id ^ (vector.len() as u64) << 32),
             Body::Supply(supply) => {

@@ -2,7 +2,7 @@
 
 use crate::client;
 use crate::cluster::Cluster;
-use crate::network::{sent, slow};
+use crate::network::{Cut, cut, heal, sent, slow};
 use crate::replicas::Replicas;
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,7 @@ fn one_value(megabits: u32, bytes: u64) {
     slow(&ips, megabits);
     let on_the_link = |bytes: u64| Duration::from_secs_f64(bytes as f64 * 8.0 / (f64::from(megabits) * 1e6));
     let limit = on_the_link(bytes).mul_f64(1.3) + Duration::from_secs(1);
-    // Where a piece takes half a second, what waits behind one is late, and comes by repair.
-    let repair = if megabits < 8 { Duration::from_millis(5_000) } else { Duration::ZERO };
-    let small_limit = on_the_link(PIECE) + Duration::from_secs(1) + repair;
+    let small_limit = on_the_link(PIECE) + Duration::from_secs(1);
     let changes = |at: usize| cluster.metric(at, "hence_suspicions_total");
     let (before, suspected): (Vec<u64>, u64) = (sent(3), (0..3).map(changes).sum());
 
@@ -70,6 +68,38 @@ fn one_value(megabits: u32, bytes: u64) {
     assert!(times <= 1.2, "{times} times the bytes");
     assert!(small_slowest <= small_limit, "a small write took {small_slowest:?}");
     assert_eq!((0..3).map(changes).sum::<u64>(), suspected, "nobody fell silent");
+}
+
+/// A value of 8 MB over 8 Mbit/s, and all connections of its link are reset every three seconds: what came is kept.
+pub(crate) fn reset() {
+    const BYTES: u64 = 7_900_000;
+    let cluster = Cluster::running("slow_reset", 3);
+    let ips: Vec<String> = (0..3).map(|at| cluster.ip(at)).collect();
+    slow(&ips, 8);
+    let before = sent(3);
+    let value = format!("\"{}\"", "y".repeat(BYTES as usize - 2));
+    let token = cluster.put(0, "large", &value, None, 201).token();
+    let start = Instant::now();
+    let mut broken = start;
+    let mut resets = 0;
+    while client::get(&cluster.address(1), "large", Some(&token)).status != 200 {
+        assert!(start.elapsed() < Duration::from_secs(60), "{BYTES} bytes are not there after {:?}", start.elapsed());
+        if broken.elapsed() >= Duration::from_secs(3) {
+            cut(&ips[1], Cut::Refused);
+            std::thread::sleep(Duration::from_millis(150));
+            heal(&ips[1]);
+            broken = Instant::now();
+            resets += 1;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let took = start.elapsed();
+    let seen = client::get(&cluster.address(1), "large", Some(&token));
+    assert!(String::from_utf8_lossy(&seen.body).contains(&value), "all of it");
+    let times = (sent(3)[1] - before[1]) as f64 / BYTES as f64;
+    println!("note: seen after {took:?} and {resets} resets; {times:.2} times the bytes");
+    assert!(resets >= 2, "the link was reset {resets} times");
+    assert!(times <= 1.25, "{times} times the bytes");
 }
 
 /// More than a link carries for some seconds, then a third of what it carries: the backlog goes away at the link's pace.

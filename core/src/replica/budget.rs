@@ -50,6 +50,8 @@ pub struct MemoryUse {
     pub parked: u64,
     /// Values in requests that wait.
     pub waiting: u64,
+    /// Values of which some pieces are here.
+    pub pieces: u64,
     /// A state that is being fetched or folded in.
     pub transfer: u64,
     /// What all of it may hold: [`crate::Config::memory_bytes_max`].
@@ -66,7 +68,7 @@ impl MemoryUse {
     /// All of it.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.store + self.log + self.parked + self.waiting + self.transfer
+        self.store + self.log + self.parked + self.waiting + self.pieces + self.transfer
     }
 }
 
@@ -149,7 +151,8 @@ impl<R: Rules> Replica<R> {
 
     /// Everything but the log, which gives way.
     fn held(&self) -> u64 {
-        self.store_cost() + (self.parked.bytes() + self.waiting.bytes()) as u64 + self.transfer_cost()
+        let apart = self.parked.bytes() + self.waiting.bytes() + self.pieces.bytes();
+        self.store_cost() + apart as u64 + self.transfer_cost()
     }
 
     const fn writes_max(&self) -> u64 {
@@ -169,6 +172,7 @@ impl<R: Rules> Replica<R> {
             log: self.log_cost(),
             parked: self.parked.bytes() as u64,
             waiting: self.waiting.bytes() as u64,
+            pieces: self.pieces.bytes() as u64,
             transfer: self.transfer_cost(),
             max: self.config.memory_bytes_max,
             writes_max: self.writes_max(),
@@ -253,6 +257,10 @@ impl<R: Rules> Replica<R> {
                 let sum = news.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
                 sum.0 <= sum.1 || self.has_memory_for_ops(sum.0 - sum.1)
             }
+            Content::Op(op) => {
+                self.covered.covers(op.op.dot) || self.has_memory_for_ops(KEY_COSTS.saturating_add(op.outline.bytes))
+            }
+            Content::Version(shown, outline) => self.has_memory(key_bytes(&shown.key).saturating_add(outline.bytes)),
             Content::Versions(versions) => {
                 let cost = |shown: &crate::message::Shown| {
                     let key = if shown.fresh { key_bytes(&shown.key) } else { 0 };
@@ -268,6 +276,7 @@ impl<R: Rules> Replica<R> {
     /// for what does not fit makes room.
     pub(super) fn hold_back(&mut self) {
         self.parked.clear();
+        self.drop_announced();
         if self.budget.held_back.is_none() {
             self.budget.held_back = Some(0);
             self.emit(Event::HeldBack(true));

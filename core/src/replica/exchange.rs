@@ -179,7 +179,8 @@ impl<R: Rules> Replica<R> {
                     outbound.pushed = next;
                     outbound.pushed_bytes = entry.bytes_through;
                     self.work += 1;
-                    self.send(id, Body::Push { op: entry.op, made: entry.made });
+                    let body = self.pushed(entry.op, entry.made);
+                    self.send(id, body);
                 }
                 // It left the log before it could be pushed: repair brings it.
                 None => self.peer(id).outbound.pushed = next,
@@ -220,25 +221,41 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_push(&mut self, id: PeerId, op: Arc<Op>, made: Time) {
+        if self.is_news(id, &op, made) {
+            self.take_push(id, op);
+        }
+    }
+
+    /// Is this operation, which its origin pushes, one that may be applied without a delay? Says so if not.
+    pub(super) fn is_news(&mut self, id: PeerId, op: &Op, made: Time) -> bool {
         if !self.wanted {
-            return self.drop_from(id, DropReason::NotWanted);
+            self.drop_from(id, DropReason::NotWanted);
+            return false;
         }
         if self.peers[id.0].incarnation != Some(op.dot.incarnation) {
-            return self.drop_from(id, DropReason::Invalid);
+            self.drop_from(id, DropReason::Invalid);
+            return false;
         }
         let now = self.now.monotonic;
-        self.note_push(id, &op, now);
+        self.note_push(id, op, now);
         let peer = &mut self.peers[id.0];
         let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls);
         let stale = peer.stream.is_stale(made, &peer.offsets);
         peer.offsets.observe(now, made, self.rules.learns_clocks_anew());
         if self.covered.covers(op.dot) {
-            return;
+            return false;
         }
         if !self.rules.is_fresh(lateness, self.config.late_max) || stale && self.rules.interruptions_taint() {
             self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
-            return self.drop_from(id, DropReason::Late);
+            self.drop_from(id, DropReason::Late);
+            return false;
         }
+        true
+    }
+
+    /// A pushed operation is applied, or parked until its turn comes.
+    pub(super) fn take_push(&mut self, id: PeerId, op: Arc<Op>) {
+        let now = self.now.monotonic;
         if !self.fits(&op) {
             self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
             self.hold_back();

@@ -222,8 +222,12 @@ impl<R: Rules> Replica<R> {
         peer.unfinished = None;
         let opens = core::mem::take(&mut peer.link.silent);
         let arrival = Arrival { sequence, departed, opens };
+        let gap = peer.stream.is_beyond(sequence);
         if peer.stream.arrive(now, arrival, &peer.offsets, &self.stalls, limits) {
             self.on_interrupted(id);
+        }
+        if gap {
+            self.doubt_asked(id);
         }
     }
 
@@ -238,6 +242,7 @@ impl<R: Rules> Replica<R> {
             // Until it is whole it may be a push, and then it fills a gap.
             peer.inbound.advanced = Some(now);
             peer.unfinished = Some(now);
+            peer.asked.moves(now);
             self.pull_moves(id);
         } else {
             peer.connected = true;
@@ -256,6 +261,7 @@ impl<R: Rules> Replica<R> {
             self.parked.drop_origin(life);
         }
         self.peer(id).close();
+        self.forget_asked(id);
         self.fail_pull_from(id);
         self.on_unlinked(id);
         if self.peers[id.0].wanted && self.rules.round_restarts() {
@@ -274,7 +280,7 @@ impl<R: Rules> Replica<R> {
     /// When this peer needs attention next.
     pub(super) fn link_timeout(&self, peer: &Peer) -> Time {
         if peer.link.established {
-            self.doubt_timeout(peer).min(peer.next_status)
+            self.doubt_timeout(peer).min(peer.next_status).min(self.pieces_timeout(peer))
         } else if peer.farewell {
             Time::NEVER // one side was removed and all is said
         } else if peer.is_stranger() {

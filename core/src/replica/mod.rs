@@ -1,13 +1,14 @@
 //! The replica: one input at a time goes in, outputs come out, nothing else happens. The work of one is bounded (LIMIT-2).
 //!
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
-//! `links` opens and closes links, `exchange` pushes and acknowledges, `repair` pulls and installs, `sources` says where from, `supply` answers
+//! `links` opens and closes links, `exchange` pushes and acknowledges, `pieces` fetches large values, `repair` pulls and installs, `sources` says where from, `supply` answers
 //! pulls, `membership` keeps the view and joins, `readiness` says when clients may be sent here, `doubts` suspects, `retirement` folds away lives that are over,
 //! `rounds` finds out what is lost, `budget` keeps memory within one number, `timers` says when to wake up.
 //!
 //! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
 mod aside;
+mod asked;
 mod budget;
 mod doubts;
 mod exchange;
@@ -15,6 +16,7 @@ mod links;
 mod membership;
 mod merge;
 mod peer;
+mod pieces;
 mod readiness;
 mod repair;
 mod requests;
@@ -43,9 +45,10 @@ use crate::gaps::Gaps;
 use crate::hlc::Hlc;
 use crate::identity::{Address, Identity, Incarnation, Seed};
 use crate::log::Log;
-use crate::message::{Body, Message};
+use crate::message::{Body, Message, Outlined};
 use crate::op::{Effect, Op};
 use crate::parked::Parked;
+use crate::pieces::Pieces;
 use crate::request::{Reply, RequestId};
 use crate::rules::{Rules, Sound};
 use crate::siblings::Sibling;
@@ -61,6 +64,7 @@ use alloc::vec::Vec;
 use budget::Budget;
 use membership::{Joining, Rebirths};
 use peer::{Peer, PeerId};
+use pieces::Fetches;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use readiness::Provisional;
@@ -87,7 +91,7 @@ pub const WORK_MAX: u32 = 256;
 fn departure(body: &Body) -> Option<Time> {
     match body {
         Body::Status(status) => Some(status.sent),
-        Body::Push { made, .. } => Some(*made),
+        Body::Push { made, .. } | Body::Announce { made, .. } => Some(*made),
         Body::Hello(hello) => Some(hello.sent),
         Body::View(_)
         | Body::Pull { .. }
@@ -96,6 +100,8 @@ fn departure(body: &Body) -> Option<Time> {
         | Body::Answer { .. }
         | Body::Probe { .. }
         | Body::Vouch { .. }
+        | Body::Want { .. }
+        | Body::Piece { .. }
         | Body::Taken { .. } => None,
     }
 }
@@ -149,6 +155,10 @@ pub struct Replica<R: Rules = Sound> {
 
     peers: Vec<Peer>,
     parked: Parked,
+    pieces: Pieces,
+    fetches: Fetches,
+    /// The last own operation that was announced, ready for all peers.
+    outlined: Option<Outlined>,
     gaps: Gaps,
     /// When this process was not run though it should have been.
     stalls: Spans,
@@ -217,6 +227,9 @@ impl<R: Rules> Replica<R> {
             implied: VersionVector::new(),
             peers: Vec::new(),
             parked: Parked::default(),
+            pieces: Pieces::default(),
+            fetches: Fetches::default(),
+            outlined: None,
             gaps: Gaps::default(),
             stalls: Spans::default(),
             pull: None,
@@ -331,6 +344,9 @@ impl<R: Rules> Replica<R> {
             Body::Hello(_) => unreachable!("taken above"),
             Body::Status(status) => self.on_status(id, *status),
             Body::Push { op, made } => self.on_push(id, op, made),
+            Body::Announce { op, made } => self.on_announce(id, op, made),
+            Body::Want { dot, offset, bytes } => self.on_want(id, dot, offset, bytes),
+            Body::Piece { dot, offset, bytes } => self.on_piece(id, dot, offset, &bytes),
             Body::View(rows) => self.on_view(id, &rows),
             Body::Pull { id: pull, vector } => self.on_pull(id, pull, vector),
             Body::Supply(supply) => self.on_supply(id, *supply),
@@ -399,6 +415,7 @@ impl<R: Rules> Replica<R> {
 
     fn settle(&mut self) {
         self.parked.drop_covered(&self.covered);
+        self.settle_pieces();
         self.gaps.cover(&self.covered);
         self.wake_waiting();
         if self.members.is_empty() || self.is_log_too_long() {

@@ -1,15 +1,16 @@
 //! One other address: the link to it, what it covers, and what is under way to it.
 
+use super::asked::Asked;
 use crate::config::Config;
 use crate::covered::Retirement;
-use crate::data::Key;
+use crate::data::{Key, Value};
 use crate::detector::Detector;
 use crate::edge::Refused;
 use crate::freshness::Offsets;
 use crate::identity::{Address, Incarnation};
 use crate::stream::Stream;
 use crate::time::{Micros, Time, Wall};
-use crate::vector::VersionVector;
+use crate::vector::{Dot, VersionVector};
 use crate::view::Row;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,8 @@ pub(super) struct Peer {
     pub(super) status_at: Time,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
+    /// Pieces of large values that were asked for.
+    pub(super) asked: Asked,
     pub(super) serving: Option<Serving>,
     /// The greatest pull of its life that was ever served: a duplicate must not begin a second supply under its name.
     pub(super) served: u64,
@@ -155,6 +158,8 @@ pub(super) struct Serving {
     pub(super) taken: u32,
     /// When the peer last took something.
     pub(super) moved: Time,
+    /// The value that the last frame announced, until the peer has it.
+    pub(super) large: Option<(Dot, Value)>,
     pub(super) source: Source,
 }
 
@@ -237,6 +242,7 @@ impl Peer {
             status_at: Time::default(),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
+            asked: Asked::default(),
             serving: None,
             served: 0,
             pulled_at: Time::default(),

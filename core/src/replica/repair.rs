@@ -7,6 +7,7 @@
 use super::Replica;
 use super::budget::{key_bytes, version_bytes};
 use super::peer::{PeerId, Unkept};
+use super::pieces::Large;
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
@@ -46,8 +47,8 @@ pub(super) type Discarded = Vec<Vec<(Key, Offered)>>;
 /// A fetch under way.
 #[derive(Debug, Clone)]
 pub(super) struct Pull {
-    id: u64,
-    peer: PeerId,
+    pub(super) id: u64,
+    pub(super) peer: PeerId,
     /// What was covered here when it was asked for.
     asked: Arc<VersionVector>,
     /// What the peer had said by then that it covers.
@@ -57,8 +58,10 @@ pub(super) struct Pull {
     /// It repairs a gap that had stood for the repair delay: nothing asks for it at once.
     patient: bool,
     /// How long it waits for a frame.
-    patience: Micros,
-    deadline: Time,
+    pub(super) patience: Micros,
+    pub(super) deadline: Time,
+    /// The frame that came last announced a value, which is yet to come.
+    pub(super) large: Option<Large>,
     pub(super) aside: Aside,
 }
 
@@ -139,8 +142,18 @@ impl<R: Rules> Replica<R> {
         let patience = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(PATIENCE_DOUBLINGS));
         let (deadline, aside) = (now + patience, Aside::new(self.hash_key));
         let (claimed, frame) = (self.peers[id.0].acknowledged.clone(), 0);
-        let pull =
-            Pull { id: name, peer: id, asked: asked.clone(), claimed, frame, patient, patience, deadline, aside };
+        let pull = Pull {
+            id: name,
+            peer: id,
+            asked: asked.clone(),
+            claimed,
+            frame,
+            patient,
+            patience,
+            deadline,
+            large: None,
+            aside,
+        };
         self.pull = Some(pull);
         self.peer(id).pulled_at = now;
         let from = self.peers[id.0].address.clone();
@@ -149,7 +162,8 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn end_pull(&mut self, complete: bool) {
-        let Some(pull) = self.pull.take() else { return };
+        let Some(mut pull) = self.pull.take() else { return };
+        self.stop_fetching(pull.large.take());
         let from = self.peers[pull.peer.0].address.clone();
         self.emit(Event::PullEnded { from, pull: pull.id, complete });
         if complete {
@@ -262,6 +276,7 @@ impl<R: Rules> Replica<R> {
         if !self.rules.goes_on_pulling() {
             return self.end_pull(false);
         }
+        let awaits = pull.large.is_some();
         if !self.fits_frame(&supply.content) {
             self.drop_from(id, DropReason::NoMemory);
             self.end_pull(false);
@@ -270,17 +285,25 @@ impl<R: Rules> Replica<R> {
         let (name, frame, last) = (supply.id, supply.frame, supply.last);
         let ends = match supply.content {
             Content::Ops(_) => last,
-            Content::Versions(_) | Content::Retired(_) => false,
+            Content::Versions(_) | Content::Retired(_) | Content::Op(_) | Content::Version(..) => false,
             Content::State(_) => true,
         };
-        let sound =
-            last == ends && items(&supply.content) <= super::WORK_MAX as usize && self.take_in(id, supply.content);
-        if !sound {
-            self.drop_from(id, DropReason::Invalid);
-            self.end_pull(false);
-            // Nothing will have changed so soon where a memory was copied.
-            self.pull_not_before = self.now.monotonic + self.config.pull_timeout.max(RETRY_PAUSE);
-            return self.progress(); // a part of it may have been sound
+        if awaits || last != ends || items(&supply.content) > super::WORK_MAX as usize {
+            return self.end_unsound_pull(id);
+        }
+        if matches!(supply.content, Content::Op(_) | Content::Version(..)) {
+            if !self.on_large(id, frame, supply.content) {
+                self.end_unsound_pull(id);
+            }
+            return;
+        }
+        self.take_in_frame(id, (name, frame, last), supply.content);
+    }
+
+    /// A frame of the present pull, all of it here.
+    pub(super) fn take_in_frame(&mut self, id: PeerId, (name, frame, last): (u64, u32, bool), content: Content) {
+        if !self.take_in(id, content) {
+            return self.end_unsound_pull(id);
         }
         if last {
             self.end_pull(true);
@@ -292,10 +315,19 @@ impl<R: Rules> Replica<R> {
         self.maybe_pull();
     }
 
+    fn end_unsound_pull(&mut self, id: PeerId) {
+        self.drop_from(id, DropReason::Invalid);
+        self.end_pull(false);
+        // Nothing will have changed so soon where a memory was copied.
+        self.pull_not_before = self.now.monotonic + self.config.pull_timeout.max(RETRY_PAUSE);
+        self.progress(); // a part of it may have been sound
+    }
+
     /// Takes in one frame. Says whether it was what an honest supplier sends.
     fn take_in(&mut self, id: PeerId, content: Content) -> bool {
         match content {
             Content::Ops(ops) => self.take_in_ops(&ops),
+            Content::Op(_) | Content::Version(..) => false, // they wait for their values
             Content::Versions(versions) => {
                 self.work += versions.len() as u32;
                 versions.into_iter().for_each(|shown| self.put_aside(shown));
@@ -442,6 +474,7 @@ impl<R: Rules> Replica<R> {
 fn items(content: &Content) -> usize {
     match content {
         Content::Ops(ops) => ops.len(),
+        Content::Op(_) | Content::Version(..) => 1,
         Content::Versions(versions) => versions.len(),
         Content::Retired(rows) => rows.len(),
         Content::State(_) => 0,

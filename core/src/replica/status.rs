@@ -219,6 +219,7 @@ impl<R: Rules> Replica<R> {
         self.store.check_invariants();
         self.log.check_invariants(&self.covered);
         self.parked.check_invariants(&self.covered);
+        self.check_pieces();
         if !self.backlog {
             self.waiting.check_invariants(&self.covered);
         }

@@ -7,13 +7,14 @@
 use super::Replica;
 use super::peer::{Pass, PeerId, Serving, Source};
 use crate::data::Key;
+use crate::data::Value;
 use crate::edge::DropReason;
-use crate::message::{Body, Content, Coverage, Shown, Supply, Version};
-use crate::op::Op;
+use crate::message::{Body, Content, Coverage, Outline, Outlined, Shown, Supply, Version};
+use crate::op::{Effect, Op};
 use crate::rules::Rules;
-use crate::siblings::Siblings;
+use crate::siblings::{Sibling, Siblings};
 use crate::table::Place;
-use crate::vector::VersionVector;
+use crate::vector::{Dot, VersionVector};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -36,7 +37,7 @@ impl<R: Rules> Replica<R> {
             Source::State(Box::default())
         };
         self.peer(id).serving =
-            Some(Serving { id: pull, vector, frame: 0, taken: 0, moved: self.now.monotonic, source });
+            Some(Serving { id: pull, vector, frame: 0, taken: 0, moved: self.now.monotonic, large: None, source });
         self.supply(id);
     }
 
@@ -57,6 +58,7 @@ impl<R: Rules> Replica<R> {
         if serving.id == pull && frame < serving.frame {
             serving.moved = now;
             serving.taken = serving.taken.max(frame + 1);
+            serving.large.take_if(|_| serving.taken == serving.frame);
             self.supply(id);
         }
     }
@@ -74,8 +76,9 @@ impl<R: Rules> Replica<R> {
     /// Sends one frame, if the asker has taken enough of those before; more is left to the next call.
     fn supply(&mut self, id: PeerId) {
         let ahead_max = self.config.frames_ahead_max.max(1);
-        let Some(mut serving) = self.peer(id).serving.take_if(|serving| serving.frame - serving.taken < ahead_max)
-        else {
+        // While a value is fetched in pieces, nothing comes after it.
+        let has_room = |serving: &mut Serving| serving.frame - serving.taken < ahead_max && serving.large.is_none();
+        let Some(mut serving) = self.peer(id).serving.take_if(has_room) else {
             return;
         };
         let first = self.log.range().0;
@@ -103,7 +106,7 @@ impl<R: Rules> Replica<R> {
             return self.send_supply(id, &mut serving, content, last);
         }
         if !last {
-            self.backlog |= serving.frame.saturating_sub(serving.taken) < ahead_max;
+            self.backlog |= serving.large.is_none() && serving.frame.saturating_sub(serving.taken) < ahead_max;
             self.peer(id).serving = Some(serving);
         }
     }
@@ -119,10 +122,18 @@ impl<R: Rules> Replica<R> {
         match &mut serving.source {
             Source::Log { next, end } => {
                 let ops = self.frame_of_ops(next, *end, &serving.vector);
+                if let Some((outlined, value)) = self.outlined_of(&ops) {
+                    serving.large = Some((outlined.op.dot, value));
+                    return Some((Content::Op(outlined), false));
+                }
                 (!ops.is_empty() || next == end).then(|| (Content::Ops(ops), next == end))
             }
             Source::State(_) if self.store.is_folding() => None,
-            Source::State(pass) => Some(self.frame_of_state(pass, &serving.vector)),
+            Source::State(pass) => {
+                let (content, last, large) = self.frame_of_state(pass, &serving.vector);
+                serving.large = large;
+                Some((content, last))
+            }
         }
     }
 
@@ -135,11 +146,19 @@ impl<R: Rules> Replica<R> {
                 break;
             }
             let Some(op) = self.log.op(*next) else { break };
+            let lacks = !self.covered.covers_in(vector, op.dot);
+            let large = lacks && matches!(&op.effect, Effect::Put { value, .. } if self.is_large(value));
+            if large && !ops.is_empty() {
+                break; // it goes alone
+            }
             *next += 1;
             self.work += 1;
-            if !self.covered.covers_in(vector, op.dot) {
+            if lacks {
                 bytes += op.bytes();
                 ops.push(op.clone());
+            }
+            if large {
+                break;
             }
         }
         if !self.rules.supply_in_apply_order() {
@@ -148,25 +167,40 @@ impl<R: Rules> Replica<R> {
         ops
     }
 
-    fn frame_of_state(&mut self, pass: &mut Pass, vector: &VersionVector) -> (Content, bool) {
+    /// The one operation of a frame, without its value, if that travels in pieces.
+    fn outlined_of(&self, ops: &[Arc<Op>]) -> Option<(Outlined, Value)> {
+        let [op] = ops else { return None };
+        match &op.effect {
+            Effect::Put { value, .. } if self.is_large(value) => Some((Outlined::of(op)?, value.clone())),
+            Effect::Put { .. } | Effect::Delete { .. } | Effect::Retire { .. } => None,
+        }
+    }
+
+    fn frame_of_state(&mut self, pass: &mut Pass, vector: &VersionVector) -> (Content, bool, Announced) {
         if !pass.rows_done {
             let after = |&(life, _): &(_, _)| pass.row.is_none_or(|row| row < life);
             let rows: Vec<_> = self.covered.rows().filter(after).take(self.frame_items_max()).collect();
             if let Some(&(last, _)) = rows.last() {
                 self.work += rows.len() as u32;
                 pass.row = Some(last);
-                return (Content::Retired(rows), false);
+                return (Content::Retired(rows), false, None);
             }
             pass.rows_done = true;
         }
-        let mut frame = Frame::new(self.frame_items_max(), self.config.frame_bytes_max);
+        let mut frame = Frame::new(self.frame_items_max(), self.config.frame_bytes_max, self.config.whole_bytes_max);
         self.add_keys(pass, vector, &mut frame);
         if pass.left == 0 && frame.versions.is_empty() {
             self.add_changed(pass, vector, &mut frame);
         }
         self.work += frame.versions.len() as u32;
+        if let Some((dot, value)) = frame.large.take()
+            && let Some(shown) = frame.versions.pop()
+        {
+            let outline = Outline::of(&value);
+            return (Content::Version(Box::new(shown), outline), false, Some((dot, value)));
+        }
         if !frame.versions.is_empty() {
-            return (Content::Versions(frame.versions), false);
+            return (Content::Versions(frame.versions), false, None);
         }
         let coverage = Coverage {
             vector: self.covered.vector().clone(),
@@ -174,7 +208,7 @@ impl<R: Rules> Replica<R> {
             retired: core::mem::take(&mut pass.retired).into_iter().collect(),
             clock: self.clock,
         };
-        (Content::State(Box::new(coverage)), true)
+        (Content::State(Box::new(coverage)), true, None)
     }
 
     /// What one frame holds at most, and the rest of this call can do.
@@ -248,29 +282,30 @@ impl<R: Rules> Replica<R> {
     }
 }
 
+/// A value that a frame announces.
+type Announced = Option<(Dot, Value)>;
+
 /// A frame of versions being filled.
 struct Frame {
     versions: Vec<Shown>,
+    /// Its only version has this value, which travels in pieces.
+    large: Announced,
+    whole_bytes_max: usize,
     bytes: usize,
     versions_max: usize,
     bytes_max: usize,
 }
 
 impl Frame {
-    fn new(versions_max: usize, bytes_max: usize) -> Self {
-        Self { versions: Vec::new(), bytes: 0, versions_max: versions_max.max(1), bytes_max: bytes_max.max(1) }
+    fn new(versions_max: usize, bytes_max: usize, whole_bytes_max: usize) -> Self {
+        let (versions_max, bytes_max) = (versions_max.max(1), bytes_max.max(1));
+        Self { versions: Vec::new(), large: None, whole_bytes_max, bytes: 0, versions_max, bytes_max }
     }
 
     /// Adds the versions of a key from the `from`-th on; breaks with how many are in when the frame is full.
     ///
     /// The versions of one key may fall into several frames: together they could exceed any frame.
-    fn add(
-        &mut self,
-        key: &Key,
-        siblings: &Siblings,
-        from: usize,
-        known: impl Fn(crate::vector::Dot) -> bool,
-    ) -> ControlFlow<usize> {
+    fn add(&mut self, key: &Key, siblings: &Siblings, from: usize, known: impl Fn(Dot) -> bool) -> ControlFlow<usize> {
         if siblings.is_empty() {
             if self.is_full() {
                 return ControlFlow::Break(0);
@@ -282,14 +317,24 @@ impl Frame {
             if self.is_full() {
                 return ControlFlow::Break(at);
             }
+            let (fresh, bytes) = (at == 0, sibling.value.as_bytes().len());
+            if !known(sibling.dot) && bytes > self.whole_bytes_max {
+                if !self.versions.is_empty() {
+                    return ControlFlow::Break(at); // it goes alone
+                }
+                let version = Some(Version::Whole(Sibling { value: Value::new(&[]), ..sibling.clone() }));
+                self.versions.push(Shown { key: key.clone(), fresh, version });
+                self.large = Some((sibling.dot, sibling.value.clone()));
+                return ControlFlow::Break(at + 1);
+            }
             let version = if known(sibling.dot) {
                 Version::Known(sibling.dot)
             } else {
-                self.bytes += sibling.value.as_bytes().len();
+                self.bytes += bytes;
                 Version::Whole(sibling.clone())
             };
             self.bytes += 32 + key.as_str().len();
-            self.versions.push(Shown { key: key.clone(), fresh: at == 0, version: Some(version) });
+            self.versions.push(Shown { key: key.clone(), fresh, version: Some(version) });
         }
         ControlFlow::Continue(())
     }

@@ -3,6 +3,8 @@
 mod apart;
 mod bounds;
 mod budget;
+mod pieces;
+mod waits;
 
 use super::*;
 use crate::data::{Key, Value};
@@ -10,9 +12,6 @@ use crate::request::{Action, Condition, DataRequest, Refusal, Request};
 use crate::time::Wall;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use std::println;
-
-mod waits;
 
 struct World {
     now: u64,
@@ -21,6 +20,8 @@ struct World {
     sent: u64,
     cut: BTreeSet<Address>,
     cut_one_way: BTreeSet<(Address, Address)>,
+    network: pieces::Network,
+    config: Config,
     replies: BTreeMap<RequestId, Reply>,
     events: Vec<(Address, Event)>,
 }
@@ -38,6 +39,8 @@ impl World {
             sent: 0,
             cut: BTreeSet::new(),
             cut_one_way: BTreeSet::new(),
+            network: pieces::Network::default(),
+            config: Config::default(),
             replies: BTreeMap::new(),
             events: Vec::new(),
         };
@@ -51,7 +54,7 @@ impl World {
 
     fn start(&mut self, n: u8, of: u8, seed: u8) {
         let identity = Identity { address: address(n), view: (1..=of).map(address).collect() };
-        let replica = Replica::new(Sound, Config::default(), identity, Seed([seed; 32]), self.now());
+        let replica = Replica::new(Sound, self.config.clone(), identity, Seed([seed; 32]), self.now());
         self.replicas.insert(address(n), replica);
     }
 
@@ -66,7 +69,9 @@ impl World {
                     let one_way = self.cut_one_way.contains(&(at.clone(), to.clone()));
                     if !one_way && !self.cut.contains(&to) && !self.cut.contains(at) {
                         self.sent += 1;
-                        self.wire.insert((self.now + 1_000, self.sent), (at.clone(), to, message));
+                        if let Some(arrival) = self.network.takes(self.now, self.sent, (at, &to), &message) {
+                            self.wire.insert((arrival, self.sent), (at.clone(), to, message));
+                        }
                     }
                 }
                 Output::Reply { id, reply } => assert!(self.replies.insert(id, *reply).is_none()),
@@ -87,6 +92,7 @@ impl World {
             self.now = self.now.max(next);
             if let Some(arrival) = arrival.filter(|a| a.0 <= next) {
                 let (from, to, message) = self.wire.remove(&arrival).expect("just seen");
+                self.network.delivers(&to, &message);
                 self.handle(&to, Input::Message { from, message });
             } else if let Some((_, at)) = timer {
                 self.handle(&at, Input::Timeout);
@@ -190,7 +196,6 @@ fn a_restart_with_empty_memory_is_served_from_the_others() {
     assert_eq!(world.get(3, "k299", &token), Ok("899".into()), "{:?}", world.replica(3).vector());
     assert_eq!(world.replica(1).status().listed.len(), 3);
     assert_eq!(world.replica(1).store().digest(), world.replica(3).store().digest());
-    println!("{:#?}", world.replica(3).status());
 }
 
 #[test]

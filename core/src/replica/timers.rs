@@ -48,6 +48,8 @@ impl<R: Rules> Replica<R> {
         }
         let peer = &self.peers[id.0];
         if peer.link.established {
+            self.ask_again_for_pieces(id);
+            let peer = &self.peers[id.0];
             if peer.next_status <= now || telling && now.since(peer.status_at) >= self.status_gap() {
                 self.end_abandoned_supply(id);
                 self.send_status(id);

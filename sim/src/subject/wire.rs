@@ -1,7 +1,7 @@
 //! What the product's messages are on the wire: how long, and what becomes of them when bits change.
 
 use crate::random::{Words, scale};
-use hence_core::{Address, Body, ClusterTag, Content, Message, Op, Version, VersionVector};
+use hence_core::{Address, Body, ClusterTag, Content, Message, Op, Outlined, Version, VersionVector};
 use hence_transport::codec::{FrameReader, FrameWriter, HEAD_BYTES, OpMemo};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -19,13 +19,19 @@ const CHECKSUM: Range<usize> = 12..16;
 pub(super) fn bytes(message: &Message) -> u64 {
     let vector = |vector: &VersionVector| vector.len() as u64 * ENTRY;
     let op = |op: &Op| op.bytes() as u64;
+    let outlined = |outlined: &Outlined| op(&outlined.op) + ENTRY;
     let body = match &message.body {
         Body::Hello(hello) => vector(&hello.vector) + hello.view.len() as u64 * ROW,
         Body::Status(status) => 40 + vector(&status.vector),
         Body::Push { op: pushed, .. } => op(pushed),
+        Body::Announce { op, .. } => outlined(op),
+        Body::Want { .. } => ENTRY + 6,
+        Body::Piece { bytes, .. } => ENTRY + 6 + bytes.as_bytes().len() as u64,
         Body::View(rows) => rows.len() as u64 * ROW,
         Body::Pull { vector: asked, .. } => vector(asked),
         Body::Supply(supply) => match &supply.content {
+            Content::Op(op) => outlined(op),
+            Content::Version(shown, _) => shown.key.as_str().len() as u64 + 3 * ENTRY,
             Content::Ops(ops) => ops.iter().map(|supplied| op(supplied)).sum(),
             Content::Versions(versions) => {
                 let value = |version: &Option<Version>| match version {

@@ -151,6 +151,8 @@ impl<S: Subject> World<S> {
                 self.judge_pull(replica, &from);
                 Kind::Pull
             }
+            Event::Fetching { held: 0, .. } => Kind::InPieces,
+            Event::Fetching { .. } => Kind::Resumed,
             Event::PullEnded { complete: false, .. } => Kind::PullFailed,
             Event::PullEnded { complete: true, .. } => return self.nodes[replica].hungry = false,
             Event::ClockTrusted(false) => Kind::ClockDistrusted,
@@ -398,7 +400,7 @@ impl<S: Subject> World<S> {
         if traits.name == "status" && !self.dropped {
             self.judge.on_status(from, to, self.now - sent_at);
         }
-        if let Some((dot, _)) = traits.op {
+        if let Some((dot, _)) = traits.op.filter(|_| traits.name != "announce") {
             self.judge.on_pushed(to, dot);
             self.judge_news(from, to, dot, self.refused_as_late);
         }

@@ -3,6 +3,8 @@
 //! Invariants kept here: every count is checked against the bytes that are left, so the memory taken is
 //! bounded by a small multiple of the frame; nothing panics whatever the bytes are.
 
+mod announced;
+
 use super::table::Table;
 use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, shown};
 use hence_core::{
@@ -137,6 +139,9 @@ impl<'a> BodyReader<'a> {
             kind::ANSWER => Ok(Body::Answer { round: self.varint()?, held: Box::new(self.vector()?) }),
             kind::PROBE => Ok(Body::Probe { address: address(self.blob()?)? }),
             kind::VOUCH => Ok(Body::Vouch { address: address(self.blob()?)? }),
+            kind::WANT => self.want(),
+            kind::PIECE => self.piece(),
+            kind::ANNOUNCE => self.announce(),
             _ => Err(Damage::Kind(lead)),
         }
     }
@@ -217,6 +222,8 @@ impl<'a> BodyReader<'a> {
         let (id, frame) = (self.varint()?, self.small()?);
         let content = match lead & kind::CONTENT_MASK {
             kind::OPS => Content::Ops(self.list(OP_BYTES_MIN, Self::supplied)?),
+            kind::OP => Content::Op(self.outlined()?),
+            kind::VERSION => Content::Version(Box::new(self.shown_outlined()?), self.outline()?),
             kind::VERSIONS => Content::Versions(self.list(SHOWN_BYTES_MIN, Self::shown)?),
             kind::RETIRED => Content::Retired(self.retired()?),
             kind::STATE => Content::State(Box::new(Coverage {

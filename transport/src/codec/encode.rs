@@ -3,8 +3,8 @@
 use super::table::Table;
 use super::{Previous, difference, kind, push_varint, shape, shown};
 use hence_core::{
-    Ask, Body, Content, Dot, Effect, Hello, Incarnation, Message, Op, Retirement, Row, Shown, Status, Supply, Version,
-    VersionVector,
+    Ask, Body, Content, Dot, Effect, Hello, Incarnation, Message, Op, Outline, Outlined, Retirement, Row, Shown,
+    Status, Supply, Version, VersionVector,
 };
 use std::sync::Arc;
 
@@ -80,6 +80,23 @@ impl BodyWriter<'_> {
                 }
                 self.previous.hlc = op.hlc.0;
                 memo.copy(op, self);
+            }
+            Body::Announce { op, made } => {
+                self.byte(kind::ANNOUNCE);
+                self.time(made.0);
+                self.outlined(op);
+            }
+            Body::Want { dot, offset, bytes } => {
+                self.byte(kind::WANT);
+                self.dot(*dot);
+                self.varint(*offset);
+                self.varint(u64::from(*bytes));
+            }
+            Body::Piece { dot, offset, bytes } => {
+                self.byte(kind::PIECE);
+                self.dot(*dot);
+                self.varint(*offset);
+                self.blob(bytes.as_bytes());
             }
             Body::View(rows) => {
                 self.byte(kind::VIEW);
@@ -166,7 +183,9 @@ impl BodyWriter<'_> {
     fn supply(&mut self, supply: &Supply) {
         let content = match &supply.content {
             Content::Ops(_) => kind::OPS,
+            Content::Op(_) => kind::OP,
             Content::Versions(_) => kind::VERSIONS,
+            Content::Version(..) => kind::VERSION,
             Content::Retired(_) => kind::RETIRED,
             Content::State(_) => kind::STATE,
         };
@@ -177,6 +196,11 @@ impl BodyWriter<'_> {
             Content::Ops(ops) => {
                 self.varint(ops.len() as u64);
                 ops.iter().for_each(|op| self.supplied(op));
+            }
+            Content::Op(op) => self.outlined(op),
+            Content::Version(shown, outline) => {
+                self.shown(shown);
+                self.outline(*outline);
             }
             Content::Versions(versions) => {
                 self.varint(versions.len() as u64);
@@ -198,6 +222,16 @@ impl BodyWriter<'_> {
         self.named(op, next);
         self.stamp(op.hlc.0);
         put_content(op, self);
+    }
+
+    fn outlined(&mut self, outlined: &Outlined) {
+        self.supplied(&outlined.op);
+        self.outline(outlined.outline);
+    }
+
+    fn outline(&mut self, outline: Outline) {
+        self.varint(outline.bytes);
+        self.bytes(&outline.check.to_be_bytes());
     }
 
     fn shown(&mut self, shown: &Shown) {

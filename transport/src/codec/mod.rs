@@ -37,14 +37,17 @@
 //! | 2 | `08` the dot is the next one, `10` the stamp is | push | made, operation |
 //! | 3 | | view | rows |
 //! | 4 | | pull | id, vector |
-//! | 5 | `08` the last one; `30` the content | supply | id, frame, content |
+//! | 5 | `08` the last one; `70` the content | supply | id, frame, content |
 //! | 6 | | taken | id, frame |
 //! | 7 | `00` | ask | round, lives (at least one, in any order), vector of events |
 //! | 7 | `08` | answer | round, vector of what is held |
 //! | 7 | `10` | probe | address |
 //! | 7 | `18` | vouch | address |
+//! | 7 | `20` | want | dot, offset, bytes |
+//! | 7 | `28` | piece | dot, offset, the bytes after their count |
+//! | 7 | `30` | announce | made, announced operation |
 //!
-//! Kind 7 is for what is seldom said, so that all others keep their marks. A supply's content, each list after
+//! Kind 7 is for what is seldom said or large, so that all others keep their marks. A supply's content, each list after
 //! its count:
 //!
 //! | mark | content | of each |
@@ -53,6 +56,12 @@
 //! | `10` | versions | a byte with 0 for no version, 1 for one that is known, 2 for a whole one, and `04` for a fresh key; key; dot; and of a whole one stamp and value |
 //! | `20` | a state, no list | vector, vector of deletes, count and retired lives as below, clock |
 //! | `30` | retired lives, sorted by incarnation, none twice | incarnation, through, dot |
+//! | `40` | one announced operation, no list | |
+//! | `50` | one version that is announced, no list | as of versions, whole; outline |
+//!
+//! A value that travels in pieces is left out where it is announced, and stands there as an empty one with its outline: its
+//! length, and the CRC-32 (IEEE) of all of it in four bytes. An announced operation is as one of those of a supply, then
+//! the outline.
 //!
 //! # Operations
 //!
@@ -72,9 +81,9 @@
 //! - Decoding is strict: the bytes of a frame are the only ones that mean what it says, any changed bit is
 //!   an error, and an error surfaces nothing of its frame.
 //! - Lengths and counts are checked against what is there before anything is allocated for them.
-//! - A message is never split. One whose frame would pass the limit is refused by [`FrameWriter::push`],
+//! - A message is never split; the core splits values. One whose frame would pass the limit is refused by [`FrameWriter::push`],
 //!   which a transport counts as a loss. The core bounds what it sends (a pull's frame holds 64 KiB, or one
-//!   operation of the size that the HTTP side admits, 8 MiB), so [`FRAME_BYTES_MAX`] always suffices.
+//!   operation that is sent whole), so [`FRAME_BYTES_MAX`] always suffices.
 
 mod decode;
 mod encode;
@@ -90,7 +99,7 @@ use core::fmt;
 use hence_core::{ClusterTag, Hlc};
 
 /// The version of the format. Whoever speaks another one is refused, never guessed at.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// The bytes of a frame before its body.
 pub const HEAD_BYTES: usize = 16;
@@ -225,6 +234,8 @@ pub enum Damage {
     Empty,
     /// A question that asks no life.
     Nobody,
+    /// What announces a value holds it, or makes none.
+    Announced,
 }
 
 impl fmt::Display for Damage {
@@ -246,6 +257,7 @@ impl fmt::Display for Damage {
             Self::Choice(choice) => write!(f, "{choice} is not a choice"),
             Self::Empty => f.write_str("it holds no message"),
             Self::Nobody => f.write_str("a question asks nobody"),
+            Self::Announced => f.write_str("what announces a value holds it, or makes none"),
         }
     }
 }
@@ -295,12 +307,15 @@ mod kind {
     pub(super) const PULL: u8 = 4;
     pub(super) const SUPPLY: u8 = 5;
     pub(super) const TAKEN: u8 = 6;
-    /// The kind of what is seldom said; its marks tell which.
+    /// The kind of what is seldom said or large; its marks tell which.
     const SELDOM: u8 = 7;
     pub(super) const ASK: u8 = SELDOM;
     pub(super) const ANSWER: u8 = SELDOM | 0x08;
     pub(super) const PROBE: u8 = SELDOM | 0x10;
     pub(super) const VOUCH: u8 = SELDOM | 0x18;
+    pub(super) const WANT: u8 = SELDOM | 0x20;
+    pub(super) const PIECE: u8 = SELDOM | 0x28;
+    pub(super) const ANNOUNCE: u8 = SELDOM | 0x30;
 
     /// Of a status: it has a digest.
     pub(super) const DIGEST: u8 = 0x08;
@@ -319,11 +334,13 @@ mod kind {
     /// Of a supply: nothing comes after it.
     pub(super) const LAST: u8 = 0x08;
     /// Of a supply, what it holds.
-    pub(super) const CONTENT_MASK: u8 = 0x30;
+    pub(super) const CONTENT_MASK: u8 = 0x70;
     pub(super) const OPS: u8 = 0x00;
     pub(super) const VERSIONS: u8 = 0x10;
     pub(super) const STATE: u8 = 0x20;
     pub(super) const RETIRED: u8 = 0x30;
+    pub(super) const OP: u8 = 0x40;
+    pub(super) const VERSION: u8 = 0x50;
 }
 
 /// An operation's shape in one byte: what it does, how many dots it supersedes, how many it depends on.

@@ -2,8 +2,8 @@
 
 use super::*;
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, Life, Message, Op, Retirement,
-    Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, Life, Message, Op, Outline,
+    Outlined, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -153,6 +153,24 @@ fn retired() -> impl Strategy<Value = Vec<(Incarnation, Retirement)>> {
     rows.prop_map(|rows| rows.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
 }
 
+fn outline() -> impl Strategy<Value = Outline> {
+    (number(), any::<u32>()).prop_map(|(bytes, check)| Outline { bytes, check })
+}
+
+fn outlined() -> impl Strategy<Value = Outlined> {
+    (op(), key(), outline()).prop_map(|(op, key, outline)| {
+        let effect = Effect::Put { key, value: Value::new(&[]) };
+        Outlined { op: Arc::new(Op { effect, ..Op::clone(&op) }), outline }
+    })
+}
+
+fn outlined_version() -> impl Strategy<Value = Content> {
+    (key(), any::<bool>(), dot(), hlc(), outline()).prop_map(|(key, fresh, dot, hlc, outline)| {
+        let version = Some(Version::Whole(Sibling { dot, hlc, value: Value::new(&[]) }));
+        Content::Version(Box::new(Shown { key, fresh, version }), outline)
+    })
+}
+
 fn coverage() -> impl Strategy<Value = Box<Coverage>> {
     (vector(), vector(), retired(), hlc())
         .prop_map(|(vector, deletes, retired, clock)| Box::new(Coverage { vector, deletes, retired, clock }))
@@ -161,6 +179,8 @@ fn coverage() -> impl Strategy<Value = Box<Coverage>> {
 fn content() -> impl Strategy<Value = Content> {
     prop_oneof![
         proptest::collection::vec(op(), 0..6).prop_map(Content::Ops),
+        outlined().prop_map(Content::Op),
+        outlined_version(),
         proptest::collection::vec(shown(), 0..8).prop_map(Content::Versions),
         retired().prop_map(Content::Retired),
         coverage().prop_map(Content::State),
@@ -181,6 +201,9 @@ fn body() -> impl Strategy<Value = Body> {
         ),
         (op(), number()).prop_map(|(op, made)| Body::Push { op, made: Time(made) }),
         (op(), number()).prop_map(|(op, made)| Body::Push { op, made: Time(made) }),
+        (outlined(), number()).prop_map(|(op, made)| Body::Announce { op, made: Time(made) }),
+        (dot(), number(), any::<u32>()).prop_map(|(dot, offset, bytes)| Body::Want { dot, offset, bytes }),
+        (dot(), number(), value()).prop_map(|(dot, offset, bytes)| Body::Piece { dot, offset, bytes }),
         rows().prop_map(Body::View),
         (number(), vector()).prop_map(|(id, vector)| Body::Pull { id, vector: Arc::new(vector) }),
         (number(), any::<u32>(), content(), any::<bool>())
@@ -337,7 +360,7 @@ proptest! {
     /// The same, with a first byte that begins a message, so that every kind's fields meet arbitrary bytes.
     #[test]
     fn arbitrary_messages(
-        lead in 0..0x40_u8,
+        lead in 0..0x80_u8,
         rest in proptest::collection::vec(prop_oneof![3 => 0..4_u8, 1 => any::<u8>()], 0..40),
     ) {
         check_canonical(&framed(&[b"\x05a.b:1\0\0\0\0\0\0\0\0\x07\x01\x02\x00", &[lead][..], &rest].concat()))?;
@@ -498,10 +521,27 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
         ("answer", Body::Answer { round: 8, held: Box::new(vector) }),
         ("probe", Body::Probe { address: address("10.10.0.3:8090") }),
         ("vouch", Body::Vouch { address: address("[fe80::1]:8090") }),
-        ("taken", Body::Taken { id: 7, frame: 1 }),
     ]
+    .into_iter()
+    .chain(announced())
+    .chain([("taken", Body::Taken { id: 7, frame: 1 })])
     .map(|(name, body)| (name, message(body)))
-    .into()
+    .collect()
+}
+
+/// What has to do with values in pieces.
+fn announced() -> [(&'static str, Body); 5] {
+    let supply = |content| Body::Supply(Box::new(Supply { id: 7, frame: 1, content, last: false }));
+    let op = Outlined::of(&put(5, "x", &[b'1'; 70_000])).expect("a put");
+    let version = Some(Version::Whole(Sibling { dot: dot_of(B, 4), hlc: Hlc(90), value: Value::new(b"") }));
+    let shown = Shown { key: Key::new("x").expect("a key"), fresh: true, version };
+    [
+        ("supply of an announced operation", supply(Content::Op(op.clone()))),
+        ("supply of an announced version", supply(Content::Version(Box::new(shown), op.outline))),
+        ("announce", Body::Announce { op, made: Time(2_000_000) }),
+        ("want", Body::Want { dot: dot_of(A, 5), offset: 16_384, bytes: 16_384 }),
+        ("piece", Body::Piece { dot: dot_of(A, 5), offset: 16_384, bytes: Value::new(b"1111") }),
+    ]
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -573,7 +613,7 @@ fn what_is_refused_says_why() {
 /// What follows a sender in a body that no encoder writes, where it is refused and why.
 const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"", 0, Damage::Empty),
-    (b"\x27", 1, Damage::Kind(0x27)),
+    (b"\x3f", 1, Damage::Kind(0x3f)),
     (b"\x47", 1, Damage::Kind(0x47)),
     (b"\xff", 1, Damage::Kind(0xff)),
     (b"\x09\0\0\0\0\0\0\0\0\0\0\0\0", 13, Damage::Short),
@@ -582,7 +622,16 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x49\0\0\0\0\0\0\0\0\0\0\0\0", 13, Damage::Hash),
     (b"\x41\0\0\0\0\0\0\0\0\0\0\0\0", 13, Damage::Hash),
     (b"\x0e\x01\x01", 1, Damage::Kind(0x0e)),
-    (b"\x45\x01\x01", 1, Damage::Kind(0x45)),
+    (b"\x85\x01\x01", 1, Damage::Kind(0x85)),
+    (b"\x65\x01\x01", 3, Damage::Kind(0x65)),
+    // Announced: a value that is there, a delete, a version that is known, an outline cut off.
+    (b"\x45\x01\x01\x01\x00\x00\x01x\x01y\x05\0\0\0\0", 10, Damage::Announced),
+    (b"\x37\x00\x01\x00\x40\x01x\x05\0\0\0\0", 7, Damage::Announced),
+    (b"\x55\x01\x01\x05\x01x\x00\x01\x05\0\0\0\0", 8, Damage::Announced),
+    (b"\x37\x00\x01\x00\x00\x01x\x00\x05\0\0\0", 9, Damage::Short),
+    // A piece longer than the frame, and a wish for one that is too long for any.
+    (b"\x2f\x00\x01\x00\x7f\x00", 5, Damage::Short),
+    (b"\x27\x00\x01\x00\x80\x80\x80\x80\x10", 9, Damage::Number),
     (b"\x06\x81\x00\x01", 3, Damage::Number),
     (b"\x06\x01\x80\x80\x80\x80\x10", 7, Damage::Number),
     (b"\x06\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\x01", 11, Damage::Number),
@@ -677,6 +726,7 @@ fn counts_do_not_allocate() {
         b"\x0f\x01",
         b"\x17",
         b"\x1f",
+        b"\x2f\x00\x01\x00",
         b"\x0a\x00\x00\x38",
         b"\x0a\x00\x00\x07",
         b"\x0a\x00\x00\xb8",

@@ -1,8 +1,8 @@
 //! Messages of every kind, each a little different from all before it.
 
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Retirement,
-    Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Outline,
+    Outlined, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -18,7 +18,7 @@ pub(super) struct Samples {
 
 impl Samples {
     /// Kinds of message that [`Self::of_kind`] tells apart; beyond, they repeat.
-    pub(super) const KINDS: usize = 15;
+    pub(super) const KINDS: usize = 20;
 
     pub(super) fn new(seed: u64) -> Self {
         Self { random: ChaCha8Rng::seed_from_u64(seed), serial: 0 }
@@ -73,6 +73,19 @@ impl Samples {
             11 => Body::Probe { address: self.address() },
             12 => Body::Vouch { address: self.address() },
             13 => Body::Taken { id: self.number(), frame: self.below(1 << 32) as u32 },
+            14 => Body::Want { dot: self.dot(), offset: self.number(), bytes: self.below(1 << 32) as u32 },
+            15 => Body::Piece { dot: self.dot(), offset: self.number(), bytes: self.value(value_bytes.min(64 << 10)) },
+            16 => Body::Announce { op: self.outlined(), made: Time(self.number()) },
+            17 => {
+                let op = self.outlined();
+                self.supply(Content::Op(op))
+            }
+            18 => {
+                let (dot, hlc, outline) = (self.dot(), self.hlc(), self.outline());
+                let version = Some(Version::Whole(Sibling { dot, hlc, value: Value::new(&[]) }));
+                let shown = Shown { key: self.key(), fresh: self.below(2) == 0, version };
+                self.supply(Content::Version(Box::new(shown), outline))
+            }
             _ => return self.push(value_bytes),
         };
         self.message(body)
@@ -119,6 +132,17 @@ impl Samples {
     fn supply(&mut self, content: Content) -> Body {
         let (id, frame, last) = (self.number(), self.below(1 << 20) as u32, self.below(2) == 0);
         Body::Supply(Box::new(Supply { id, frame, content, last }))
+    }
+
+    fn outlined(&mut self) -> Outlined {
+        let outline = self.outline();
+        let op = Op::clone(&self.op(1_000));
+        let effect = Effect::Put { key: self.key(), value: Value::new(&[]) };
+        Outlined { op: Arc::new(Op { effect, ..op }), outline }
+    }
+
+    fn outline(&mut self) -> Outline {
+        Outline { bytes: self.number(), check: self.below(1 << 32) as u32 }
     }
 
     fn op(&mut self, value_bytes: usize) -> Arc<Op> {

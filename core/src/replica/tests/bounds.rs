@@ -150,7 +150,7 @@ fn tokens_stay_short_while_a_member_is_dead_and_another_restarts() {
             world.run(50);
         }
     }
-    println!("{longest} bytes at most");
+    std::println!("{longest} bytes at most");
     assert!(longest <= 8 << 10, "{longest} bytes");
     for past in kept.iter().chain([&token]) {
         for n in 1..=2 {

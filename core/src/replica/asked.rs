@@ -1,0 +1,65 @@
+//! Pieces of values that were asked for from one peer, and how many may be on their way (PIECE-1).
+
+use crate::time::{Micros, Time};
+use crate::vector::Dot;
+use alloc::collections::VecDeque;
+
+/// The window opens while pieces take up to so much longer than the fastest, and closes where it is more than three times
+/// that: then they wait behind each other on a slow link.
+const QUEUED: Micros = Micros::from_millis(50);
+
+/// The pieces that were asked for from one peer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked {
+    pub(super) pieces: VecDeque<Piece>,
+    pub(super) bytes: u64,
+    /// When something was last asked for or came.
+    pub(super) moved: Time,
+    pub(super) window: u64,
+    /// The shortest time that a piece took.
+    least: Option<Micros>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) dot: Dot,
+    pub(super) offset: u64,
+    pub(super) bytes: u32,
+    pub(super) at: Time,
+}
+
+impl Asked {
+    /// A piece came, so long after it was asked for.
+    pub(super) fn learn(&mut self, took: Micros, bytes: u32, most: u64) {
+        let least = self.least.map_or(took, |least| least.min(took));
+        self.least = Some(least);
+        let queued = took.saturating_sub(least);
+        if queued <= QUEUED {
+            self.window = (self.window + u64::from(bytes)).min(most);
+        } else if queued > QUEUED.times(3) {
+            self.window = self.window.saturating_sub(u64::from(bytes));
+        }
+    }
+
+    /// Takes out the piece of this value that begins there.
+    pub(super) fn take(&mut self, dot: Dot, offset: u64) -> Option<Piece> {
+        let at = self.pieces.iter().position(|piece| piece.dot == dot && piece.offset == offset)?;
+        let piece = self.pieces.remove(at)?;
+        self.bytes -= u64::from(piece.bytes);
+        Some(piece)
+    }
+
+    /// Bytes of a message arrived that may be a piece.
+    pub(super) fn moves(&mut self, now: Time) {
+        self.moved = now;
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.pieces.clear();
+        self.bytes = 0;
+    }
+
+    pub(super) fn timeout(&self, patience: Micros) -> Time {
+        if self.pieces.is_empty() { Time::NEVER } else { self.moved + patience }
+    }
+}

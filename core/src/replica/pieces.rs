@@ -1,0 +1,492 @@
+//! Large values travel in pieces, and whoever needs a value asks for them (PIECE-1, PIECE-2).
+//!
+//! A push and a supply only announce an operation with a large value. The receiver asks for piece after piece, a few at a
+//! time, and keeps what came. So a link that breaks costs what was on its way, another peer goes on where one left off,
+//! and other messages pass between two pieces. Whoever is asked keeps nothing for it.
+//!
+//! Invariant kept here: pieces make nothing visible. An announced operation is judged like a push when it is announced:
+//! news waits for its value as others wait for their causes, and goes with the link; what is late is dropped, and comes by
+//! repair in due time. Pieces that are here then need not come again.
+
+use super::Replica;
+use super::asked::{Asked, Piece};
+use super::peer::{Peer, PeerId};
+use crate::data::Value;
+use crate::edge::{DropReason, Event};
+use crate::message::{Body, Content, Outline, Outlined, Shown, Version};
+use crate::op::{Effect, Op};
+use crate::pieces::Added;
+use crate::rules::Rules;
+use crate::time::{Micros, Time};
+use crate::vector::Dot;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Bytes of one piece, at most.
+const PIECE_BYTES_MAX: u32 = 64 << 10;
+/// No value is longer.
+const VALUE_BYTES_MAX: u64 = 1 << 30;
+/// Announced operations whose values are not whole; beyond it they come by repair.
+const ANNOUNCED_MAX: usize = 256;
+/// Pieces asked for in one call; the next call goes on.
+const ASKED_MAX: usize = 32;
+/// Messages were lost with a connection: pieces that do not come within this were lost with them.
+const LOST_AFTER: Micros = Micros::from_millis(100);
+/// A value of which nothing came for so many times the pull's patience is given up.
+const TRIES: u64 = 4;
+
+/// Values that arrive in pieces.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fetches {
+    /// Whose value is asked for.
+    fetches: BTreeMap<Dot, Fetch>,
+    /// Pushed operations that wait for their values.
+    announced: BTreeMap<Dot, Announced>,
+}
+
+#[derive(Debug, Clone)]
+struct Fetch {
+    outline: Outline,
+    from: PeerId,
+    /// What lies before this was asked for.
+    next: u64,
+    /// When a piece last came.
+    moved: Time,
+}
+
+#[derive(Debug, Clone)]
+struct Announced {
+    op: Outlined,
+    from: PeerId,
+}
+
+/// A frame of a pull that waits for its value.
+#[derive(Debug, Clone)]
+pub(super) struct Large {
+    content: Awaited,
+    outline: Outline,
+    frame: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Awaited {
+    Op(Outlined),
+    Version(Shown, Dot),
+}
+
+impl Awaited {
+    fn dot(&self) -> Dot {
+        match self {
+            Self::Op(op) => op.op.dot,
+            Self::Version(_, dot) => *dot,
+        }
+    }
+}
+
+impl<R: Rules> Replica<R> {
+    /// Does this value travel in pieces?
+    pub(super) fn is_large(&self, value: &Value) -> bool {
+        value.as_bytes().len() > self.config.whole_bytes_max
+    }
+
+    /// How an own operation is pushed.
+    pub(super) fn pushed(&mut self, op: Arc<Op>, made: Time) -> Body {
+        let large = matches!(&op.effect, Effect::Put { value, .. } if self.is_large(value));
+        if !large {
+            return Body::Push { op, made };
+        }
+        // It goes to all peers in a row, and reading all of a value takes a while.
+        if self.outlined.as_ref().is_none_or(|known| known.op.dot != op.dot) {
+            self.outlined = Outlined::of(&op);
+        }
+        match &self.outlined {
+            Some(outlined) => Body::Announce { op: outlined.clone(), made },
+            None => Body::Push { op, made },
+        }
+    }
+
+    pub(super) fn on_announce(&mut self, id: PeerId, op: Outlined, made: Time) {
+        let (now, dot, outline) = (self.now.monotonic, op.op.dot, op.outline);
+        if !is_sound(outline) || op.with(&Value::new(&[])).is_none() {
+            return self.drop_from(id, DropReason::Invalid);
+        }
+        if !self.is_news(id, &op.op, made) {
+            return;
+        }
+        if !self.is_ours(op.op.deps.counter(self.me)) {
+            return self.drop_from(id, DropReason::Invalid);
+        }
+        if !self.rules.applies_only_whole() {
+            return self.take_push(id, op.op);
+        }
+        self.gaps.hear_counter(dot.incarnation, dot.counter, now);
+        self.gaps.hear(&op.op.deps, &self.covered, now);
+        if !self.has_memory_for_ops(outline.bytes) {
+            self.hold_back();
+            return self.drop_from(id, DropReason::NoMemory);
+        }
+        let announced = &mut self.fetches.announced;
+        if announced.len() >= ANNOUNCED_MAX && !announced.contains_key(&dot) {
+            return self.drop_from(id, DropReason::ParkedFull);
+        }
+        if dot.counter == self.covered.counter(dot.incarnation) + 1 {
+            self.peer(id).inbound.advanced = Some(now);
+        }
+        self.fetches.announced.insert(dot, Announced { op, from: id });
+        self.fetch(dot, outline, id);
+    }
+
+    /// The value is needed: takes it from what is here, or asks for it.
+    fn fetch(&mut self, dot: Dot, outline: Outline, from: PeerId) {
+        if self.pieces.whole(dot, outline).is_some() {
+            return self.have(dot, outline);
+        }
+        let (now, patience) = (self.now.monotonic, self.config.pull_timeout);
+        let known = self.fetches.fetches.get(&dot);
+        // Somebody else may be about to bring it.
+        let moves = |fetch: &Fetch| fetch.outline == outline && now.since(fetch.moved) < patience;
+        if known.is_none_or(|known| !moves(known)) {
+            let held = self.pieces.held(dot, outline);
+            self.pieces.drop_ahead(dot);
+            self.fetches.fetches.insert(dot, Fetch { outline, from, next: held, moved: now });
+            let from = self.peers[from.0].address.clone();
+            self.emit(Event::Fetching { from, dot, held });
+        }
+        self.ask_for_pieces(from);
+    }
+
+    /// Asks for what comes next, as far as the window reaches.
+    fn ask_for_pieces(&mut self, id: PeerId) {
+        let now = self.now.monotonic;
+        let piece = u64::from(self.piece_bytes());
+        for _ in 0..ASKED_MAX {
+            let Some(dot) = self.next_to_ask(id) else { return };
+            let Some(fetch) = self.fetches.fetches.get_mut(&dot) else { return };
+            let asked = &mut self.peers[id.0].asked;
+            asked.window = asked.window.max(2 * piece);
+            let ahead = fetch.next.saturating_sub(self.pieces.held(dot, fetch.outline));
+            if asked.bytes.max(ahead) + piece > asked.window {
+                return;
+            }
+            let bytes = piece.min(fetch.outline.bytes - fetch.next) as u32;
+            let offset = fetch.next;
+            fetch.next += u64::from(bytes);
+            if asked.pieces.is_empty() {
+                asked.moved = now;
+            }
+            asked.pieces.push_back(Piece { dot, offset, bytes, at: now });
+            asked.bytes += u64::from(bytes);
+            self.send(id, Body::Want { dot, offset, bytes });
+        }
+    }
+
+    /// The value of which a piece is asked for next: the one that a pull waits for, then in order.
+    fn next_to_ask(&self, id: PeerId) -> Option<Dot> {
+        let fetches = &self.fetches.fetches;
+        let lacks =
+            |dot: &Dot| fetches.get(dot).is_some_and(|fetch| fetch.from == id && fetch.next < fetch.outline.bytes);
+        let awaited = self.awaited().map(|(dot, _)| dot);
+        awaited.filter(|dot| lacks(dot)).or_else(|| fetches.keys().copied().find(|dot| lacks(dot)))
+    }
+
+    fn piece_bytes(&self) -> u32 {
+        u32::try_from(self.config.piece_bytes).unwrap_or(PIECE_BYTES_MAX).clamp(1, PIECE_BYTES_MAX)
+    }
+
+    pub(super) fn on_want(&mut self, id: PeerId, dot: Dot, offset: u64, bytes: u32) {
+        let now = self.now.monotonic;
+        if !(1..=PIECE_BYTES_MAX).contains(&bytes) {
+            return self.drop_from(id, DropReason::Invalid);
+        }
+        if let Some(serving) = &mut self.peer(id).serving {
+            serving.moved = now;
+        }
+        let serving = self.peers[id.0].serving.as_ref().and_then(|serving| serving.large.as_ref());
+        let served = serving.filter(|(served, _)| *served == dot).map(|(_, value)| value.clone());
+        let own = || match &self.log.own(dot.counter).filter(|own| own.op.dot == dot)?.op.effect {
+            Effect::Put { value, .. } => Some(value.clone()),
+            Effect::Delete { .. } | Effect::Retire { .. } => None,
+        };
+        let value = served.or_else(own).unwrap_or_else(|| Value::new(&[]));
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let piece = value.as_bytes().get(from..from.saturating_add(bytes as usize)).unwrap_or_default();
+        self.send(id, Body::Piece { dot, offset, bytes: Value::new(piece) });
+    }
+
+    pub(super) fn on_piece(&mut self, id: PeerId, dot: Dot, offset: u64, piece: &Value) {
+        let (now, most) = (self.now.monotonic, (self.config.credit_bytes_max / 4) as u64);
+        let asked = self.peer(id).asked.take(dot, offset);
+        let bytes = piece.as_bytes().len() as u64;
+        if let Some(asked) = asked {
+            let from_here = &mut self.peer(id).asked;
+            from_here.moved = now;
+            from_here.learn(now.since(asked.at), asked.bytes, most);
+            self.pull_moves(id);
+        }
+        let fits = |fetch: &&mut Fetch| fetch.from == id && offset.saturating_add(bytes) <= fetch.outline.bytes;
+        let Some(fetch) = self.fetches.fetches.get_mut(&dot).filter(fits) else {
+            self.drop_from(id, DropReason::OtherPull);
+            return self.ask_for_pieces(id);
+        };
+        let outline = fetch.outline;
+        if asked.is_some_and(|asked| u64::from(asked.bytes) != bytes) {
+            if bytes > 0 {
+                self.drop_from(id, DropReason::Invalid);
+            }
+            // It cannot give the value any more: the log was cut.
+            self.give_up(dot);
+            return self.ask_for_pieces(id);
+        }
+        // What was asked for too long ago is welcome all the same where it is the next.
+        if asked.is_none() && (bytes == 0 || offset > self.pieces.held(dot, outline)) {
+            return self.drop_from(id, DropReason::OtherPull);
+        }
+        fetch.moved = now;
+        let added = self.pieces.add(dot, outline, offset, piece);
+        fetch.next = fetch.next.max(self.pieces.held(dot, outline));
+        self.note_piece(id, dot);
+        match added {
+            Added::Nothing | Added::Ahead | Added::More => self.bound_pieces(),
+            Added::Whole => {
+                self.have(dot, outline);
+                self.bound_pieces();
+            }
+            Added::Damaged => {
+                self.drop_from(id, DropReason::Invalid);
+                self.give_up(dot);
+            }
+        }
+        self.ask_for_pieces(id);
+    }
+
+    /// A piece of this value came: it is on its way, and repair waits for it.
+    fn note_piece(&mut self, id: PeerId, dot: Dot) {
+        let now = self.now.monotonic;
+        let is_next = dot.counter == self.covered.counter(dot.incarnation) + 1;
+        if is_next && self.fetches.announced.contains_key(&dot) {
+            self.peer(id).inbound.advanced = Some(now);
+        }
+    }
+
+    /// The value is here: whoever waits for it goes on.
+    fn have(&mut self, dot: Dot, outline: Outline) {
+        self.fetches.fetches.remove(&dot);
+        let Some(value) = self.pieces.whole(dot, outline).cloned() else { return };
+        if self.awaited().is_none_or(|(awaited, _)| awaited != dot) {
+            self.pieces.remove(dot); // it counts once, with the operation
+        }
+        if let Some(Announced { op, from }) = self.fetches.announced.remove(&dot) {
+            if !self.wanted {
+                self.drop_from(from, DropReason::NotWanted);
+            } else if let Some(op) = op.with(&value) {
+                self.take_push(from, op);
+            }
+        }
+        self.go_on_with_large();
+    }
+
+    /// The value cannot be had from there: what was announced comes by repair, and a pull that needs it has failed.
+    fn give_up(&mut self, dot: Dot) {
+        self.fetches.fetches.remove(&dot);
+        self.fetches.announced.remove(&dot);
+        if self.awaited().is_some_and(|(awaited, _)| awaited == dot) {
+            self.end_pull(false);
+        }
+    }
+
+    /// What is kept of values stays within its limit. What nobody asks for goes first, and never what a pull waits for.
+    fn bound_pieces(&mut self) {
+        while self.pieces.bytes() > self.config.pieces_bytes_max {
+            let awaited = self.awaited().map(|(dot, _)| dot);
+            let rank =
+                |dot: Dot| u8::from(self.fetches.fetches.contains_key(&dot)) + 2 * u8::from(awaited == Some(dot));
+            let Some(dot) = self.pieces.least(rank) else { return };
+            self.pieces.remove(dot);
+            if self.fetches.fetches.contains_key(&dot) {
+                self.give_up(dot);
+            }
+        }
+    }
+
+    /// The operation or version that the pull stands at, if its value is yet to come.
+    fn awaited(&self) -> Option<(Dot, Outline)> {
+        let large = self.pull.as_ref()?.large.as_ref()?;
+        Some((large.content.dot(), large.outline))
+    }
+
+    /// A frame of a pull that announces a value. Says whether it was what an honest supplier sends.
+    pub(super) fn on_large(&mut self, id: PeerId, frame: u32, content: Content) -> bool {
+        let (content, outline) = match content {
+            Content::Op(op) if op.with(&Value::new(&[])).is_some() => {
+                let outline = op.outline;
+                (Awaited::Op(op), outline)
+            }
+            Content::Version(shown, outline) => match shown.version.as_ref().and_then(Version::whole) {
+                Some(sibling) if sibling.value.as_bytes().is_empty() => {
+                    let dot = sibling.dot;
+                    (Awaited::Version(*shown, dot), outline)
+                }
+                Some(_) | None => return false,
+            },
+            Content::Op(_) | Content::Ops(_) | Content::Versions(_) | Content::Retired(_) | Content::State(_) => {
+                return false;
+            }
+        };
+        let (dot, Some(pull)) = (content.dot(), &mut self.pull) else { return false };
+        if !is_sound(outline) {
+            return false;
+        }
+        pull.large = Some(Large { content, outline, frame });
+        if self.covered.covers(dot) {
+            self.go_on_with_large();
+        } else {
+            self.fetch(dot, outline, id);
+        }
+        true
+    }
+
+    /// What the pull stands at is taken in, if its value is here or not needed any more.
+    fn go_on_with_large(&mut self) {
+        let Some((dot, outline)) = self.awaited() else { return };
+        let covered = self.covered.covers(dot);
+        let value = self.pieces.whole(dot, outline).cloned();
+        if !covered && value.is_none() {
+            return;
+        }
+        let Some(pull) = &mut self.pull else { return };
+        let (id, name, now) = (pull.peer, pull.id, self.now.monotonic);
+        pull.deadline = now + pull.patience;
+        let Some(Large { content, frame, .. }) = pull.large.take() else { return };
+        self.fetches.fetches.remove(&dot);
+        if !self.wanted {
+            self.drop_from(id, DropReason::NotWanted);
+            return self.end_pull(false);
+        }
+        let content = match content {
+            Awaited::Op(op) => {
+                let whole = value.filter(|_| !covered).and_then(|value| op.with(&value));
+                Content::Ops(whole.into_iter().collect())
+            }
+            Awaited::Version(mut shown, dot) => {
+                match (&mut shown.version, value) {
+                    (Some(Version::Whole(sibling)), Some(value)) => sibling.value = value,
+                    // It is here, or was seen replaced.
+                    (version, _) => *version = Some(Version::Known(dot)),
+                }
+                Content::Versions([shown].into())
+            }
+        };
+        self.pieces.remove(dot);
+        if !self.fits_frame(&content) {
+            self.drop_from(id, DropReason::NoMemory);
+            self.end_pull(false);
+            return self.hold_back_pulls();
+        }
+        self.take_in_frame(id, (name, frame, false), content);
+    }
+
+    /// There is no room: what was announced comes by repair. What a pull waits for stays.
+    pub(super) fn drop_announced(&mut self) {
+        let awaited = self.awaited().map(|(dot, _)| dot);
+        self.fetches.announced.clear();
+        self.fetches.fetches.retain(|&dot, _| Some(dot) == awaited);
+        self.pieces.keep_only(awaited);
+    }
+
+    /// Coverage moved: what is covered by now is not waited for.
+    pub(super) fn settle_pieces(&mut self) {
+        self.pieces.drop_covered(&self.covered);
+        let (covered, Fetches { fetches, announced }) = (&self.covered, &mut self.fetches);
+        if !fetches.is_empty() || !announced.is_empty() {
+            fetches.retain(|&dot, _| !covered.covers(dot));
+            announced.retain(|&dot, _| !covered.covers(dot));
+        }
+        if self.awaited().is_some_and(|(dot, _)| self.covered.covers(dot)) {
+            self.go_on_with_large();
+        }
+    }
+
+    /// The pull ended: its value is asked for no longer, unless it was announced, too.
+    pub(super) fn stop_fetching(&mut self, large: Option<Large>) {
+        if let Some(large) = large
+            && !self.fetches.announced.contains_key(&large.content.dot())
+        {
+            self.fetches.fetches.remove(&large.content.dot());
+        }
+    }
+
+    /// The link ended: what was announced over it is no news, and what was asked for does not come. The pieces stay.
+    pub(super) fn forget_asked(&mut self, id: PeerId) {
+        self.peer(id).asked = Asked::default();
+        self.fetches.fetches.retain(|_, fetch| fetch.from != id);
+        if self.rules.drops_parked_with_link() {
+            self.fetches.announced.retain(|_, announced| announced.from != id);
+        }
+        if !self.rules.keeps_pieces() {
+            self.pieces.clear();
+        }
+    }
+
+    /// Messages of this peer are missing: pieces may be among them.
+    pub(super) fn doubt_asked(&mut self, id: PeerId) {
+        let (now, patience) = (self.now.monotonic, self.config.pull_timeout);
+        let soon = now + LOST_AFTER;
+        let asked = &mut self.peer(id).asked;
+        if asked.timeout(patience) > soon {
+            asked.moved = Time(soon.0.saturating_sub(patience.0));
+        }
+    }
+
+    /// What was asked for and did not come is asked for again, a few times.
+    pub(super) fn ask_again_for_pieces(&mut self, id: PeerId) {
+        let (now, patience) = (self.now.monotonic, self.config.pull_timeout);
+        if self.peers[id.0].asked.timeout(patience) > now {
+            return;
+        }
+        self.peer(id).asked.clear();
+        let of_peer = self.fetches.fetches.iter().filter(|(_, fetch)| fetch.from == id);
+        let (lost, kept): (Vec<_>, Vec<_>) = of_peer
+            .map(|(&dot, fetch)| (dot, fetch.moved))
+            .partition(|&(_, moved)| now.since(moved) >= patience.times(TRIES));
+        for (dot, _) in kept {
+            self.pieces.drop_ahead(dot);
+            if let Some(fetch) = self.fetches.fetches.get_mut(&dot) {
+                fetch.next = self.pieces.held(dot, fetch.outline);
+            }
+        }
+        lost.into_iter().for_each(|(dot, _)| self.give_up(dot));
+        self.ask_for_pieces(id);
+    }
+
+    /// When this peer is asked again.
+    pub(super) fn pieces_timeout(&self, peer: &Peer) -> Time {
+        peer.asked.timeout(self.config.pull_timeout)
+    }
+
+    /// Bytes of values that are not whole, or not needed yet.
+    #[must_use]
+    pub const fn pieces_bytes(&self) -> usize {
+        self.pieces.bytes()
+    }
+
+    /// # Panics
+    /// If an invariant of this module does not hold.
+    pub(super) fn check_pieces(&self) {
+        self.pieces.check_invariants();
+        let one = self.pieces.least(|_| 0).is_none();
+        assert!(one || self.pieces.bytes() <= self.config.pieces_bytes_max, "pieces beyond their limit");
+        assert!(self.fetches.announced.len() <= ANNOUNCED_MAX, "too many announced operations");
+        let dots = self.fetches.announced.keys().chain(self.fetches.fetches.keys());
+        assert!(dots.into_iter().all(|&dot| !self.covered.covers(dot)), "a covered value is waited for");
+        for peer in &self.peers {
+            let bytes: u64 = peer.asked.pieces.iter().map(|piece| u64::from(piece.bytes)).sum();
+            assert_eq!(bytes, peer.asked.bytes, "bytes asked for");
+        }
+    }
+}
+
+/// Could an honest replica hold such a value?
+const fn is_sound(outline: Outline) -> bool {
+    outline.bytes > 0 && outline.bytes <= VALUE_BYTES_MAX
+}

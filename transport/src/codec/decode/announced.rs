@@ -1,0 +1,39 @@
+//! Values that travel in pieces: what announces them, and the pieces.
+
+use super::{BodyReader, Damage, Result};
+use hence_core::{Body, Effect, Outline, Outlined, Shown, Version};
+
+impl BodyReader<'_> {
+    pub(super) fn want(&mut self) -> Result<Body> {
+        Ok(Body::Want { dot: self.dot()?, offset: self.varint()?, bytes: self.small()? })
+    }
+
+    pub(super) fn piece(&mut self) -> Result<Body> {
+        Ok(Body::Piece { dot: self.dot()?, offset: self.varint()?, bytes: self.value()? })
+    }
+
+    pub(super) fn announce(&mut self) -> Result<Body> {
+        let made = self.time()?;
+        Ok(Body::Announce { op: self.outlined()?, made })
+    }
+
+    pub(super) fn outlined(&mut self) -> Result<Outlined> {
+        let op = self.supplied()?;
+        match &op.effect {
+            Effect::Put { value, .. } if value.as_bytes().is_empty() => Ok(Outlined { op, outline: self.outline()? }),
+            Effect::Put { .. } | Effect::Delete { .. } | Effect::Retire { .. } => Err(Damage::Announced),
+        }
+    }
+
+    pub(super) fn shown_outlined(&mut self) -> Result<Shown> {
+        let shown = self.shown()?;
+        match shown.version.as_ref().and_then(Version::whole) {
+            Some(sibling) if sibling.value.as_bytes().is_empty() => Ok(shown),
+            Some(_) | None => Err(Damage::Announced),
+        }
+    }
+
+    pub(super) fn outline(&mut self) -> Result<Outline> {
+        Ok(Outline { bytes: self.varint()?, check: u32::from_be_bytes(self.array()?) })
+    }
+}
