@@ -76,6 +76,27 @@ impl Stream {
         interrupted
     }
 
+    /// The stream of the next life at the same address: how long that address has been silent is known.
+    pub(crate) fn of_next_life(&self) -> Self {
+        Self { moved: self.moved, ..Self::default() }
+    }
+
+    /// Has nothing ever arrived?
+    pub(crate) const fn is_unheard(&self) -> bool {
+        self.moved.is_none()
+    }
+
+    /// Was this stream cut off just now, or until a moment ago?
+    pub(crate) fn is_cut_since(&self, moment: Time, now: Time, limits: Limits) -> bool {
+        let silent = self.moved.is_some_and(|moved| now.since(moved) > limits.silence);
+        silent || self.interrupted.is_some_and(|at| at >= moment)
+    }
+
+    /// The first contact counts as the end of an interruption: others are, or were, cut off.
+    pub(crate) const fn meet_after_cut(&mut self, now: Time) {
+        self.interrupted = Some(now);
+    }
+
     /// Are messages missing before this one?
     pub(crate) const fn is_beyond(&self, sequence: u64) -> bool {
         sequence > self.expected

@@ -222,13 +222,26 @@ impl<R: Rules> Replica<R> {
         peer.unfinished = None;
         let opens = core::mem::take(&mut peer.link.silent);
         let arrival = Arrival { sequence, departed, opens };
-        let gap = peer.stream.is_beyond(sequence);
+        let (gap, unheard) = (peer.stream.is_beyond(sequence), peer.stream.is_unheard());
         if peer.stream.arrive(now, arrival, &peer.offsets, &self.stalls, limits) {
+            self.on_interrupted(id);
+        } else if unheard && self.is_cut_off(id) {
+            self.peer(id).stream.meet_after_cut(now);
             self.on_interrupted(id);
         }
         if gap {
             self.doubt_asked(id);
         }
+    }
+
+    /// Is another peer cut off from here, or was one until a moment ago? What a peer has that is met just now may have been
+    /// made meanwhile.
+    fn is_cut_off(&self, id: PeerId) -> bool {
+        let (now, limits) = (self.now.monotonic, self.stream_limits());
+        let lately = Time(now.0.saturating_sub(self.config.repair_delay.0));
+        let mut others = self.peer_ids().filter(|&other| other != id && self.peers[other.0].wanted);
+        self.rules.interruptions_taint()
+            && others.any(|other| self.peers[other.0].stream.is_cut_since(lately, now, limits))
     }
 
     /// Bytes of a message arrived that is not whole yet.

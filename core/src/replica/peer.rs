@@ -289,7 +289,7 @@ impl Peer {
         self.told = Time::default();
         self.acknowledged = Arc::default();
         self.offsets = Offsets::default();
-        self.stream = Stream::default();
+        self.stream = self.stream.of_next_life();
         self.served = 0;
         self.goal = None;
         self.ready = false;

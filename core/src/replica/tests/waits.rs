@@ -274,3 +274,38 @@ fn sides_that_never_met_and_removed_each_other_meet() {
     sides_that_removed_each_other([&[1, 2, 3], &[4]]);
     sides_that_removed_each_other([&[1], &[2, 3, 4]]);
 }
+
+/// An older gap is due, and a newcomer that this replica meets after a cut could fill it at once, with all that was made
+/// during the cut.
+#[test]
+fn a_newcomer_met_after_a_cut_is_no_way_around_it() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    let both = |one, other| [(address(one), address(other)), (address(other), address(one))];
+    world.cut_one_way.insert((address(1), address(3)));
+    let old = world.put(1, "old", "1", &VersionVector::new());
+    world.run(300); // replica 2 tells replica 3 of it
+    world.cut_one_way.extend(both(1, 3).into_iter().chain(both(2, 3)).chain(both(4, 3)));
+    world.run(3_500);
+    world.start(4, 4, 4);
+    world.run(1_000);
+    let new = world.put(1, "new", "1", &old);
+    world.run(300);
+    assert_eq!(world.get(4, "new", &new), Ok("1".into()));
+    both(4, 3).iter().for_each(|way| _ = world.cut_one_way.remove(way));
+    let healed = world.now;
+    while !world
+        .events
+        .iter()
+        .any(|(at, event)| *at == address(3) && matches!(event, Event::Linked { address: to, .. } if *to == address(4)))
+    {
+        world.run(10);
+        assert!(world.now < healed + 5_000_000, "they meet");
+    }
+    for _ in 0..24 {
+        assert_eq!(world.get(3, "new", &new), Err(Reply::Refused(Refusal::NotCovered)));
+        world.run(100);
+    }
+    world.run(1_000);
+    assert_eq!(world.get(3, "new", &new), Ok("1".into()));
+}
