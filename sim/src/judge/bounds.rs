@@ -50,8 +50,11 @@ impl Judge {
         let versions = live.flat_map(|(key, numbers)| numbers.iter().map(move |&number| (key, number)));
         let value = |number: u32| self.truth.writes[number as usize].value.as_ref().map_or(0, |it| it.as_bytes().len());
         let held = versions.map(|(key, number)| bytes(key, value(number))).sum();
+        // A write replaces all versions that its replica shows. Where they are as large, it adds nothing.
+        let key = usize::from(asked.key);
+        let gone = self.truth.holdings[replica].live[key].iter().map(|&number| bytes(key, value(number))).sum();
         let more = match &asked.action {
-            Action::Put(value) => bytes(asked.key.into(), value.as_bytes().len()),
+            Action::Put(written) => bytes(key, written.as_bytes().len()).saturating_sub(gone),
             Action::Get | Action::Delete => 0,
         };
         Some((held, more))

@@ -119,21 +119,15 @@ impl<S: Subject> World<S> {
                 Kind::Reborn
             }
             Event::Impersonated { counter } if !self.judge.contested => {
-                return self.judge.fail(Invariant::Dots, "refused_itself", Some(replica), || {
-                    format!("says that others know its write {counter}, which it never made")
-                });
+                return self.fail_refused_itself(replica, counter);
             }
             Event::Diverged(_) | Event::Impersonated { .. } if self.judge.contested => return self.note_copy(),
             Event::Impersonated { .. } => return,
             Event::Diverged(peer) => {
-                return self.judge.fail(Invariant::Convergence, "noticed", Some(replica), || {
-                    format!("it and {peer} hold something else under the same names")
-                });
+                return self.fail_noticed(replica, peer);
             }
             Event::Dropped { reason: DropReason::Invalid, from } => {
-                return self.judge.fail(Invariant::Liveness, "refused_honest", Some(replica), || {
-                    format!("took a message of {from} for one that no honest replica sends")
-                });
+                return self.fail_refused_honest(replica, &from);
             }
             Event::ViewChanged => return self.on_view_changed(replica),
             Event::Dropped { reason: DropReason::Late, .. } => Kind::PushLate,
@@ -169,6 +163,24 @@ impl<S: Subject> World<S> {
             | Event::Dropped { .. } => return,
         };
         self.count(kind);
+    }
+
+    fn fail_refused_itself(&mut self, replica: usize, counter: u64) {
+        self.judge.fail(Invariant::Dots, "refused_itself", Some(replica), || {
+            format!("says that others know its write {counter}, which it never made")
+        });
+    }
+
+    fn fail_noticed(&mut self, replica: usize, peer: impl std::fmt::Display) {
+        self.judge.fail(Invariant::Convergence, "noticed", Some(replica), || {
+            format!("it and {peer} hold something else under the same names")
+        });
+    }
+
+    fn fail_refused_honest(&mut self, replica: usize, from: &Address) {
+        self.judge.fail(Invariant::Liveness, "refused_honest", Some(replica), || {
+            format!("took a message of {from} for one that no honest replica sends")
+        });
     }
 
     fn judge_round(&mut self, replica: usize, events: &VersionVector, held: &VersionVector) {
