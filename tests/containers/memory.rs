@@ -38,7 +38,7 @@ pub(crate) fn filled() {
     cluster.await_settled(&ALL, SETTLE);
     expect_full(&cluster, &ALL, &keys, MB);
     for round in 0..66 {
-        assert!(put(&cluster, round % 3, &keys[round % (keys.len() - 1)], MB), "overwrite {round}");
+        assert!(put(&cluster, round % 3, &keys[round % (keys.len() / 2)], MB), "overwrite {round}");
     }
     cluster.await_settled(&ALL, SETTLE);
     expect_alive(&cluster, &ALL, "filled and overwritten");

@@ -75,7 +75,10 @@ fn write_at(replica: &Lone, prefix: &str, count: usize) -> Vec<String> {
         let body = Some(r#"{"value":1,"causal-metadata":null}"#);
         match client::try_request(replica.at(), "PUT", &path, &[], body, Duration::from_secs(2)) {
             Ok(answer) if answer.status == 201 => accepted.push(key),
-            Ok(answer) if !accepted.is_empty() && answer.status == 503 => return Ok(()),
+            // It may stand aside before it takes the first.
+            Ok(answer) if answer.status == 503 && (!accepted.is_empty() || standing(replica) == "displaced") => {
+                return Ok(());
+            }
             Ok(answer) => return Err(answer.text().to_owned()),
             Err(error) => return Err(format!("{error:?}")),
         }
@@ -149,8 +152,8 @@ pub(crate) fn either_is_reached() {
     let relay = Relay::start(&[FIRST, SECOND]);
     let others = start_others("either");
     let both = [start("either_first", FIRST, SHARED), start("either_second", SECOND, SHARED)];
-    let mut accepted = write_at(&both[0], "first", 100);
-    accepted.extend(write_at(&both[1], "second", 100));
+    let mut accepted = write_at(&both[0], "first", 30);
+    accepted.extend(write_at(&both[1], "second", 30));
     let standings = || both.iter().map(standing).collect::<Vec<_>>();
     both[0].poll(BACK, "one to stand aside", || {
         let found = standings();

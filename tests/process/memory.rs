@@ -39,7 +39,7 @@ pub(crate) fn filled() {
     cluster.await_settled(&ALL, SETTLE);
     expect_full(&cluster, &ALL, &keys, MB);
     for round in 0..50 {
-        let key = &keys[round % (keys.len() - 1)];
+        let key = &keys[round % (keys.len() / 2)];
         assert!(put(&cluster, round % 3, key, MB), "overwrite {round}");
     }
     cluster.await_settled(&ALL, SETTLE);

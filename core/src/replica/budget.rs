@@ -246,6 +246,39 @@ impl<R: Rules> Replica<R> {
         adds <= gone || self.has_memory_for_ops(adds - gone)
     }
 
+    /// Will there be room for an operation that grows the store so much, when nothing else is on its way any more?
+    pub(super) fn fits_at_last(&self, op: &Op, value_bytes: u64) -> bool {
+        let (adds, gone) = self.growth(op);
+        self.will_fit(adds.saturating_add(value_bytes), gone)
+    }
+
+    fn will_fit(&self, adds: u64, gone: u64) -> bool {
+        let lasting = self.store_cost() + self.transfer_cost();
+        let most = sixteenths(self.config.memory_bytes_max, OPS_SIXTEENTHS);
+        adds <= gone || lasting.saturating_add(adds - gone) <= most
+    }
+
+    /// A pull brought what does not fit now. If it will when nothing else is on its way, that makes room, and the pull is
+    /// tried again.
+    pub(super) fn make_room_for(&mut self, content: &Content) {
+        let is_passing = match content {
+            Content::Op(op) => self.fits_at_last(&op.op, op.outline.bytes),
+            Content::Ops(ops) => {
+                let news = ops.iter().filter(|op| !self.covered.covers(op.dot));
+                let (adds, gone) =
+                    news.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+                self.will_fit(adds, gone)
+            }
+            Content::Version(..) | Content::Versions(_) | Content::Retired(_) | Content::State(_) => false,
+        };
+        if is_passing {
+            self.parked.clear();
+            self.drop_announced();
+        } else {
+            self.hold_back_pulls();
+        }
+    }
+
     /// Is there room for this frame of a pull?
     pub(super) fn fits_frame(&self, content: &Content) -> bool {
         if self.config.memory_bytes_max == u64::MAX {

@@ -258,6 +258,9 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         if !self.fits(&op) {
             self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
+            if self.fits_at_last(&op, 0) {
+                return self.drop_from(id, DropReason::ParkedFull);
+            }
             self.hold_back();
             return self.drop_from(id, DropReason::NoMemory);
         }

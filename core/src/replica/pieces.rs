@@ -123,6 +123,10 @@ impl<R: Rules> Replica<R> {
         self.gaps.hear_counter(dot.incarnation, dot.counter, now);
         self.gaps.hear(&op.op.deps, &self.covered, now);
         if !self.has_memory_for_ops(outline.bytes) {
+            if self.fits_at_last(&op.op, outline.bytes) {
+                // What is on its way leaves no room. This one comes by repair.
+                return self.drop_from(id, DropReason::ParkedFull);
+            }
             self.hold_back();
             return self.drop_from(id, DropReason::NoMemory);
         }
@@ -381,7 +385,7 @@ impl<R: Rules> Replica<R> {
         if !self.fits_frame(&content) {
             self.drop_from(id, DropReason::NoMemory);
             self.end_pull(false);
-            return self.hold_back_pulls();
+            return self.make_room_for(&content);
         }
         self.take_in_frame(id, (name, frame, false), content);
     }

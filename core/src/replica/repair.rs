@@ -280,7 +280,7 @@ impl<R: Rules> Replica<R> {
         if !self.fits_frame(&supply.content) {
             self.drop_from(id, DropReason::NoMemory);
             self.end_pull(false);
-            return self.hold_back_pulls();
+            return self.make_room_for(&supply.content);
         }
         let (name, frame, last) = (supply.id, supply.frame, supply.last);
         let ends = match supply.content {
