@@ -2,6 +2,7 @@
 //!
 //! What a compiler or clippy checks is not repeated here.
 
+mod decisions;
 mod dependencies;
 mod protocol;
 
