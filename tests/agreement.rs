@@ -124,7 +124,7 @@ fn a_blinded_checker_is_found_out() {
 #[test]
 fn the_truth_explains_what_clients_saw() {
     let (mut runs, mut unexplained) = (0, [0; 2]);
-    let none = Options { budget: Budget { walks: 0, nodes: 0 }, ..Options::default() };
+    let none = Options { budget: Budget { walks: 0, nodes: 0, watch: None }, ..Options::default() };
     for seed in 0..60 {
         let Some((violation, Judged { history, truth, .. })) = judged(seed, None) else { continue };
         let truth = truth.expect("the simulator looks inside");

@@ -2,6 +2,7 @@
 
 mod bad_patterns;
 mod edn;
+mod few_words;
 mod final_reads;
 mod formats;
 mod large;

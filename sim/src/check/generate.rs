@@ -5,8 +5,11 @@
 //! over. It exists to make histories whose verdict is known, for tests and for measurements, and shares nothing with
 //! the replica of the product.
 
+mod disguise;
+
 use super::history::{Action, Operation, Outcome};
 use crate::random::mix;
+pub use disguise::disguised;
 
 const MILLION: u64 = 1_000_000;
 

@@ -28,6 +28,16 @@ pub(crate) enum Break {
 }
 
 impl Break {
+    /// The operations that it names.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        match self {
+            Self::Cycle(nodes) | Self::Arbitration(nodes) => nodes.clone(),
+            Self::Overwritten { event, shown, write } => vec![*event, *shown, *write],
+            Self::Missing { event, put } => vec![*event, *put],
+            Self::Nonsense(event) | Self::NotAlive { event } => vec![*event],
+        }
+    }
+
     /// How it shows itself.
     pub(crate) const fn name(&self) -> &'static str {
         match self {

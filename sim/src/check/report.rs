@@ -6,7 +6,8 @@ use super::history::History;
 use super::pass::Break;
 use super::problem::{Problem, Unreadable};
 use super::proof::Proof;
-use super::search::{Budget, Decision, Forced, Level, decide};
+use super::search::{Budget, Decision, Forced, Level, decide, is_plainly_broken};
+use super::witness::{self, Tested};
 use std::fmt;
 use std::rc::Rc;
 
@@ -99,6 +100,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// The names of versions led to the explanation.
     pub certified: bool,
+    /// The run was played again from hints, and that led to the explanation.
+    pub witnessed: bool,
     /// What explains every event, if the strongest level that was asked is fine.
     pub proof: Option<Proof>,
     pub(crate) found: Option<(Level, Break, Vec<Forced>)>,
@@ -158,36 +161,89 @@ pub fn judge(history: &History, options: Options) -> Result<Report, Unreadable> 
     }
     let mut problem = Problem::of(history, options.program_order)?;
     problem.blind = options.blind;
+    if let Some(report) = by_witness(history, &problem, options) {
+        return Ok(report);
+    }
     Ok(judge_problem(history, &problem, options))
 }
 
+/// Smaller histories are searched at once, in nodes.
+const WITNESS_MIN: usize = 1_000;
+
+/// How many walks all guesses at a run get together.
+const WITNESS_WALKS: u64 = 1_000;
+
+/// The verdict if what truly happened can be guessed. A history whose first walk shows it broken needs no guess.
+fn by_witness(history: &History, problem: &Problem, options: Options) -> Option<Report> {
+    let is_small = problem.nodes() < WITNESS_MIN;
+    if is_small || !options.certificates || problem.cycle.is_some() || problem.nonsense.is_some() {
+        return None;
+    }
+    let level = if options.causal_only { Level::Causal } else { Level::Convergent };
+    if is_plainly_broken(problem, level) {
+        return None;
+    }
+    let mut budget = Budget { walks: WITNESS_WALKS.min(options.budget.walks), ..options.budget };
+    let mut report = witness::find(history, problem, &mut budget, |certificate, budget| {
+        by_guess(history, certificate, options, budget)
+    })?;
+    (report.certified, report.witnessed) = (false, true);
+    // The guess says that more was known than tokens say, so it cannot say which reads are final.
+    if !options.causal_only {
+        (report.convergence, report.diverged) = super::convergence::judge(history, problem);
+    }
+    Some(report)
+}
+
 /// How many walks a certificate gets to find the few deletes that nobody read.
-const CERTIFICATE_WALKS: u64 = 100;
+const CERTIFICATE_WALKS: u64 = 300;
 
 /// The verdict if the names of versions lead to an explanation at once.
 fn by_certificate(history: &History, options: Options) -> Result<Option<Report>, Unreadable> {
-    let Some(certificate) = Certificate::of(history).filter(|_| options.certificates) else { return Ok(None) };
-    let mut problem = Problem::certified(history, options.program_order, &certificate)?;
-    if problem.cycle.is_some() || problem.nonsense.is_some() {
-        return Ok(None);
+    match Certificate::of(history).filter(|_| options.certificates) {
+        Some(certificate) => match by_guess(history, &certificate, options, &mut options.budget.clone()) {
+            Tested::Fine(report) => Ok(Some(report)),
+            Tested::Refuted(_) | Tested::Unknown => Ok(None),
+        },
+        None => Ok(None),
+    }
+}
+
+/// The verdict if a guess leads to an explanation.
+fn by_guess(history: &History, certificate: &Certificate, options: Options, budget: &mut Budget) -> Tested<Report> {
+    let Ok(mut problem) = Problem::certified(history, options.program_order, certificate) else {
+        return Tested::Unknown;
+    };
+    if let Some(cycle) = problem.cycle {
+        return Tested::Refuted(cycle);
+    }
+    if problem.nonsense.is_some() {
+        return Tested::Unknown;
     }
     problem.blind = options.blind;
-    let budget = Budget { walks: CERTIFICATE_WALKS.min(options.budget.walks), ..options.budget };
-    let mut left = budget;
     let level = if options.causal_only { Level::Causal } else { Level::Convergent };
-    let Decision::Fine(mut proof) = decide(&problem, level, &mut left) else { return Ok(None) };
+    let mut left = Budget { walks: CERTIFICATE_WALKS.min(budget.walks), ..*budget };
+    let (walks, nodes) = (left.walks, left.nodes);
+    let decision = decide(&problem, level, &mut left);
+    let spent = Budget { walks: walks - left.walks, nodes: nodes - left.nodes, watch: None };
+    budget.take(spent);
+    let mut proof = match decision {
+        Decision::Fine(proof) => proof,
+        Decision::Broken(wrong, _) => return Tested::Refuted(wrong.nodes()),
+        Decision::Unknown => return Tested::Unknown,
+    };
     proof.edges.extend_from_slice(&certificate.edges);
     let mut report = Report::new(history, &problem);
     report.verdicts = [Verdict::Fine; 6];
     report.certified = true;
-    report.walks = budget.walks - left.walks;
+    report.walks = spent.walks;
     report.proof = Some(proof);
     if options.causal_only {
         report.verdicts[Level::Convergent as usize] = Verdict::Unknown;
     } else {
         (report.convergence, report.diverged) = super::convergence::judge(history, &problem);
     }
-    Ok(Some(report))
+    Tested::Fine(report)
 }
 
 pub(crate) fn judge_problem(history: &History, problem: &Problem, options: Options) -> Report {
@@ -238,6 +294,7 @@ impl Report {
             convergence: None,
             warnings,
             certified: false,
+            witnessed: false,
             proof: None,
             found: None,
             smallest: None,

@@ -90,29 +90,51 @@ pub(crate) struct Forced {
     pub(crate) explanation: Explanation,
 }
 
+/// Is asked now and then while a history is judged whether to go on, with the work that is left: nodes to visit. The
+/// judge reads no clock; who wants an answer in time brings one along.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch(pub fn(u64) -> bool);
+
+impl PartialEq for Watch {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Watch {}
+
 /// How much work to spend on splitting cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     /// Walks over the whole history.
     pub walks: u64,
-    /// Nodes visited, over all walks.
+    /// Nodes visited, over all walks, and explanations looked at.
     pub nodes: u64,
+    /// Whether to go on at all.
+    pub watch: Option<Watch>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { walks: 10_000, nodes: 200_000_000 }
+        Self { walks: 10_000, nodes: 200_000_000, watch: None }
     }
 }
 
 impl Budget {
     pub(crate) const fn half(self) -> Self {
-        Self { walks: self.walks / 2, nodes: self.nodes / 2 }
+        Self { walks: self.walks / 2, nodes: self.nodes / 2, watch: self.watch }
     }
 
     pub(crate) const fn take(&mut self, part: Self) {
         self.walks -= part.walks;
         self.nodes -= part.nodes;
+    }
+
+    /// Takes so much work off; says whether there was any left.
+    pub(crate) fn spend(&mut self, nodes: u64) -> bool {
+        let goes_on = self.nodes > 0 && self.watch.is_none_or(|Watch(watch)| watch(self.nodes));
+        self.nodes = if goes_on { self.nodes.saturating_sub(nodes) } else { 0 };
+        goes_on
     }
 
     pub(crate) const fn give(&mut self, part: Self) {
@@ -166,6 +188,11 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
         0x100..=0xffff => Search::<u16>::new(problem, level, must, budget).run(),
         0x1_0000..=u32::MAX => Search::<u32>::new(problem, level, must, budget).run(),
     }
+}
+
+/// Whether one look shows that a history is broken.
+pub(crate) fn is_plainly_broken(problem: &Problem, level: Level) -> bool {
+    walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None).wrong.is_some()
 }
 
 /// A case: edges, and losing puts that are taken to come before the winner.
@@ -247,11 +274,10 @@ impl<'a, T: Cell> Search<'a, T> {
 
     fn spend(&mut self) -> bool {
         let nodes = self.problem.nodes() as u64;
-        if self.budget.walks == 0 || self.budget.nodes == 0 {
+        if self.budget.walks == 0 || !self.budget.spend(nodes) {
             return false;
         }
         self.budget.walks -= 1;
-        self.budget.nodes = self.budget.nodes.saturating_sub(nodes);
         true
     }
 
@@ -278,6 +304,11 @@ impl<'a, T: Cell> Search<'a, T> {
             let mut open = Vec::new();
             let known = case.edges.len();
             for &debt in &walk.debts {
+                // What is looked at for one explanation costs less than a node in a walk.
+                let writes = self.problem.index.writes(self.problem.key[event_of(debt) as usize]).len();
+                if !self.budget.spend(1 + writes as u64 / 8) {
+                    return Settled::OutOfBudget;
+                }
                 let mut ways = explanations(self.problem, &walk.rows, debt);
                 ways.retain(|way| self.must.is_none_or(|must| stays(self.problem, &walk.rows, must, debt, way)));
                 match ways.len() {

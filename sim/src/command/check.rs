@@ -1,13 +1,14 @@
 //! `check`.
 
 use super::files::{self, Input, Output};
-use super::{Done, End, Problem, codes, provenance};
+use super::{Done, End, Problem, codes, provenance, watch};
 use hence_sim::check::edn;
 use hence_sim::check::formats::{self, Format, Reading};
 use hence_sim::check::history::History;
 use hence_sim::check::plume::WriteError;
-use hence_sim::check::{Counterexample, Level, Options, Report, SHRINKING, Verdict, judge};
+use hence_sim::check::{Budget, Counterexample, Level, Options, Report, SHRINKING, Verdict, judge};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MILLION: u64 = 1_000_000;
 
@@ -29,6 +30,9 @@ pub(crate) struct Check {
     /// A client's own order counts, not only its tokens
     #[arg(long)]
     program_order: bool,
+    /// Give up after this long, such as 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::duration)]
+    budget: Duration,
     /// Where to draw the counterexample
     #[arg(long)]
     svg: Option<PathBuf>,
@@ -64,6 +68,7 @@ impl Check {
             format: Some(Format::Json),
             initial: None,
             program_order: false,
+            budget: Duration::from_secs(600),
             svg: svg.map(Path::to_owned),
             counterexample: None,
             full: false,
@@ -105,15 +110,19 @@ pub(crate) fn check(asked: &Check) -> Done {
         is_exported = written(export(&history, path, format))?;
     }
     let causal_only = asked.level == "cc";
-    let shrinking = asked.shrink.saturating_mul(MILLION);
-    let options = Options { program_order: asked.program_order, causal_only, shrinking, ..Options::default() };
+    watch::begin(Some(asked.budget));
+    let (budget, shrinking) =
+        (Budget { watch: Some(watch::WATCH), ..Budget::default() }, asked.shrink.saturating_mul(MILLION));
+    let options = Options { program_order: asked.program_order, causal_only, budget, shrinking, ..Options::default() };
     let report = judge(&history, options).map_err(|error| at(error.to_string()))?;
+    watch::clear();
     // The verdict is said before anything is made of it, which may take its time.
     if !prints_json {
         provenance::introduce();
-        print(&report, history.notes, asked);
+        print(&report, &history, asked);
     }
-    let found = report.counterexample(&history, options);
+    // Shrinking has a budget of its own, and what it tries is small.
+    let found = report.counterexample(&history, Options { budget: Budget::default(), ..options });
     let value = || format!("{:#}\n", report.value(&history, found.as_deref(), asked.full));
     let (are_written, remarks) = keep(found.as_deref(), asked)?;
     is_exported &= are_written;
@@ -196,7 +205,8 @@ fn end(report: &Report, asked: &Check) -> End {
     if levels || finals { End::Nothing } else { End::Clean }
 }
 
-fn print(report: &Report, notes: u64, asked: &Check) {
+fn print(report: &Report, history: &History, asked: &Check) {
+    let notes = history.notes;
     let remarks = if notes > 0 { format!(", and {notes} notes of the recorder") } else { String::new() };
     say!("{} operations{remarks}", report.operations);
     for warning in &report.warnings {
@@ -204,6 +214,9 @@ fn print(report: &Report, notes: u64, asked: &Check) {
     }
     if report.certified {
         say!("explained by the order that the names of versions suggest, which was checked");
+    }
+    if report.witnessed {
+        say!("explained by a run that times, replicas and answers suggest, which was checked");
     }
     for one in asked.levels() {
         say!("  {:<4} {:<22} {}", one.name(), one.title(), report.verdict(one));
@@ -215,13 +228,13 @@ fn print(report: &Report, notes: u64, asked: &Check) {
         say!("the weakest broken level is {}, {}", weakest.name(), weakest.title());
     } else if end(report, asked) == End::Nothing {
         say!("nothing is broken as far as is known, and not all is known: no verdict");
+        say!("the history {}; the search ended after {} walks", history.kind().tells(), report.walks);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_sim::check::Budget;
     use hence_sim::check::generate::{Generator, Shape};
 
     /// A history of a correct store, judged with next to no budget.
@@ -229,7 +242,7 @@ mod tests {
         let shape = Shape { seed: 1, operations: 400, exact: false, ..Shape::default() };
         let mut history = History::default();
         Generator::new(shape).for_each(|operation| history.push(&operation).map(drop).expect("it fits together"));
-        let budget = Budget { walks: 1, nodes: 1 };
+        let budget = Budget { walks: 1, nodes: 1, watch: None };
         judge(&history, Options { budget, causal_only, certificates: false, ..Options::default() }).expect("a history")
     }
 

@@ -4,11 +4,11 @@
 //! process was run, not what it waited: on a busy machine the clock on the wall says little.
 
 use super::files::{Input, Output};
-use super::{Done, End, Problem, clock, codes, output, provenance};
+use super::{Done, End, Problem, clock, codes, output, provenance, watch};
 use hence_sim::check::formats::{self, Format};
-use hence_sim::check::generate::{Generator, Shape};
+use hence_sim::check::generate::{Generator, Shape, disguised};
 use hence_sim::check::history::Action;
-use hence_sim::check::{Level, Options, Verdict, json, judge};
+use hence_sim::check::{Budget, Level, Options, Verdict, json, judge};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,9 @@ pub(crate) struct Bench {
     /// Deletes among the operations of a JSON history, in parts of a million
     #[arg(long, default_value_t = 0, requires = "file")]
     deletes: u64,
+    /// A JSON history as of a store that names no versions, whose clients ask at the same time
+    #[arg(long, requires = "file")]
+    stripped: bool,
     /// Measure this history alone; if it is not there it is made, and the next call measures it
     #[arg(long)]
     file: Option<PathBuf>,
@@ -63,23 +66,32 @@ pub(crate) fn bench(asked: &Bench) -> Done {
     }
 }
 
+/// How long one history may take, in seconds on the wall.
+const TIME_MAX: u64 = 60;
+
+/// JSON lines of a store that names no versions.
+const STRIPPED: &str = "stripped";
+
 /// What was measured: seconds, seconds of a loop that only parses, and MiB.
 struct Cost {
     all: f64,
     parsing: f64,
     memory: f64,
+    verdict: String,
 }
 
 fn table(asked: &Bench) -> Done {
     std::fs::create_dir_all(&asked.folder).map_err(|error| format!("{}: {error}", asked.folder.display()))?;
     provenance::introduce();
     let mut rows_measured = 0;
-    say!("  operations sessions format     CPU s   least to most   us/operation  parsing s  times     MiB");
+    say!("  operations sessions format       CPU s   least to most   us/operation  parsing s  times     MiB  CCv");
     let rows = [(1_000_000, 8, "plume"), (1_000_000, 64, "plume"), (100_000, 10_000, "plume"), (1_000_000, 8, "json")];
     let sizes = [10_000, 100_000, 1_000_000, 10_000_000];
     let of = |format: &'static str| sizes.map(|operations| (operations, 8, format));
     let one = (10_000_000, 1, "plume");
-    for (operations, sessions, format) in rows.into_iter().chain(of("plume")).chain(of("json")).chain([one]) {
+    let stripped = [1_000, 3_000, 10_000, 30_000, 100_000].map(|operations| (operations, 8, STRIPPED));
+    let all = rows.into_iter().chain(of("plume")).chain(of("json")).chain([one]).chain(stripped);
+    for (operations, sessions, format) in all {
         if operations > asked.most || output::is_lost() {
             continue;
         }
@@ -103,7 +115,8 @@ fn table(asked: &Bench) -> Done {
         let times = if parsing > 0.0 { format!("{:.1}", all / parsing) } else { "-".into() };
         let memory = median(|cost| cost.memory);
         say!(
-            "{operations:>12} {sessions:>8} {format:<6} {all:>9.3} {spread:>15} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}"
+            "{operations:>12} {sessions:>8} {format:<8} {all:>9.3} {spread:>15} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}  {}",
+            costs[0].verdict
         );
     }
     if rows_measured == 0 {
@@ -117,9 +130,15 @@ fn measured_apart(file: &Path, operations: usize, sessions: usize, format: &str)
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.args(["check-bench", "--operations", &operations.to_string(), "--sessions", &sessions.to_string()]);
-    let output = command.args(["--format", format, "--file"]).arg(file).output().map_err(|error| error.to_string())?;
+    match format {
+        STRIPPED => command.args(["--format", "json", "--stripped", "--replicas", "3", "--keys", "20"]),
+        _ => command.args(["--format", format]),
+    };
+    let output = command.arg("--file").arg(file).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
+    // No verdict is one, too: the row says so.
+    let is_unknown = output.status.code() == Some(End::Nothing as i32);
+    if !output.status.success() && !is_unknown {
         return Err(format!("{}: {text}{}", file.display(), String::from_utf8_lossy(&output.stderr)).into());
     }
     let number = |unit: &str| -> f64 {
@@ -127,7 +146,8 @@ fn measured_apart(file: &Path, operations: usize, sessions: usize, format: &str)
         let pair = words.windows(2).find(|pair| pair[0] == unit);
         pair.and_then(|pair| pair[1].parse().ok()).unwrap_or(0.0)
     };
-    Ok(Cost { all: number("total"), parsing: number("parsing"), memory: number("peak") })
+    let verdict = text.trim_end().rsplit(' ').next().unwrap_or_default().to_owned();
+    Ok(Cost { verdict, all: number("total"), parsing: number("parsing"), memory: number("peak") })
 }
 
 fn measure(asked: &Bench, path: &Path) -> Done {
@@ -139,7 +159,9 @@ fn measure(asked: &Bench, path: &Path) -> Done {
     let parsed = spent();
     let history = formats::read(Input::open(path)?.bytes, Some(asked.format)).map_err(|error| at(error.to_string()))?;
     let read = spent();
-    let report = judge(&history, Options::default()).map_err(|error| at(error.to_string()))?;
+    watch::begin(Some(Duration::from_secs(TIME_MAX)));
+    let budget = Budget { watch: Some(watch::WATCH), ..Budget::default() };
+    let report = judge(&history, Options { budget, ..Options::default() }).map_err(|error| at(error.to_string()))?;
     let judged = spent();
     let seconds = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64();
     say!(
@@ -181,6 +203,14 @@ fn make(asked: &Bench, path: &Path) -> Result<(), Problem> {
         bug: None,
     };
     let mut output = Output::create(path)?;
+    if asked.stripped {
+        let shape =
+            Shape { reads: 450_000, deletes: 60_000, wandering: 100_000, spreading: 5, final_reads: true, ..shape };
+        for operation in disguised(shape) {
+            json::write(&operation, &mut output).map_err(at)?;
+        }
+        return output.finish();
+    }
     for operation in Generator::new(shape) {
         if plume {
             let (session, key) = (&operation.client[1..], &operation.key[1..]);

@@ -21,6 +21,7 @@ pub(crate) mod signals;
 pub(crate) mod sizes;
 pub(crate) mod soak;
 pub(crate) mod torture;
+pub(crate) mod watch;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;

@@ -1,0 +1,185 @@
+//! The witness: a guess at what truly happened, made from hints, and checked like any other explanation.
+//!
+//! A history that names no versions says little about which delete removed a value, and about which writes a write
+//! had met. A real run has one natural explanation, though: each replica took writes one after another, each origin's
+//! in their order. So the run is played again. Operations are taken in an order that contains happens-before and is
+//! close to the order of time. Before a replica makes a write, it takes in whatever later answers of it do not exclude.
+//! What does not fit names a pair: a write that another must not have met, or must have met. The pair is noted, and the
+//! run is played again.
+//!
+//! Times, names of replicas and the order of lines are hints and prove nothing. The result joins happens-before, as a
+//! [`Certificate`] does, and the search judges it by the definition. A wrong guess costs time and no verdict.
+
+mod blame;
+mod play;
+mod stage;
+
+use super::certificate::Certificate;
+use super::history::History;
+use super::problem::{Node, Problem};
+use super::search::Budget;
+use blame::{Fault, Repairs, Way};
+use play::Play;
+use stage::Stage;
+use std::collections::BTreeSet;
+
+/// Where a write is taken to be made first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The replica that answered.
+    Replica,
+    /// The client that asked: each is taken for a replica of its own.
+    Client,
+}
+
+impl Place {
+    /// The likelier one first.
+    pub(crate) const ALL: [Self; 2] = [Self::Replica, Self::Client];
+}
+
+/// How often a run is played at most.
+const ROUNDS_MAX: usize = 400;
+
+/// Rounds without progress after which the guess is given up.
+const PATIENCE: usize = 30;
+
+/// How often everything is tried again, one by one.
+const TURNS_MAX: u32 = 3;
+
+/// What is mended counts as mended if less is wrong among so many operations before and after it.
+const WINDOW: u32 = 64;
+
+/// A repair that was tried, and where.
+struct Tried {
+    fault: (Node, Node),
+    place: u32,
+    way: Way,
+}
+
+/// What is around a fault is left to the search: so many operations before and after it, more each time.
+const LOOSE: [u32; 3] = [32, 128, 512];
+
+/// How often the search may name more that must be left to it, for each of these.
+const REFINED_MAX: usize = 6;
+
+/// What became of a guess.
+pub(crate) enum Tested<T> {
+    /// It leads to an explanation.
+    Fine(T),
+    /// It leads to none, because of these.
+    Refuted(Vec<Node>),
+    /// The search did not end in time.
+    Unknown,
+}
+
+/// What the first guess that stands the test leads to.
+pub(crate) fn find<T>(
+    history: &History,
+    problem: &Problem,
+    budget: &mut Budget,
+    mut test: impl FnMut(&Certificate, &mut Budget) -> Tested<T>,
+) -> Option<T> {
+    for place in Place::ALL {
+        let Some(stage) = Stage::of(history, problem, place) else { continue };
+        let (repairs, is_whole) = rehearse(&stage, budget);
+        let play = Play::of(&stage, &repairs);
+        let mut loose: Vec<u32> = Vec::new();
+        if is_whole && let Tested::Fine(found) = test(&play.certificate(|_| false), budget) {
+            return Some(found);
+        }
+        for fault in play.faults() {
+            loose.extend([fault.event, fault.other].map(|node| stage.place[node as usize]));
+        }
+        loose.sort_unstable();
+        for width in LOOSE {
+            for _ in 0..REFINED_MAX {
+                let near = |node: Node| around(&loose, stage.place[node as usize], width) > 0;
+                match test(&play.certificate(near), budget) {
+                    Tested::Fine(found) => return Some(found),
+                    Tested::Unknown => break,
+                    Tested::Refuted(nodes) => {
+                        let more: Vec<Node> = nodes.into_iter().filter(|&node| !near(node)).collect();
+                        if more.is_empty() {
+                            break;
+                        }
+                        loose.extend(more.iter().map(|&node| stage.place[node as usize]));
+                        loose.sort_unstable();
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Plays the run until nothing is wrong or nothing helps; the repairs with which the least was wrong, and whether that
+/// was nothing.
+fn rehearse(stage: &Stage<'_>, budget: &mut Budget) -> (Repairs, bool) {
+    let (mut repairs, mut turns) = (Repairs::default(), 0);
+    let mut best: Option<(usize, Repairs)> = None;
+    let (mut idle, mut before, mut tried) = (0, Vec::new(), Vec::<Tried>::new());
+    // What was tried for a fault is not tried for it again.
+    let mut known: BTreeSet<(Node, Node, Way)> = BTreeSet::new();
+    for _ in 0..ROUNDS_MAX {
+        if !budget.spend(stage.problem.nodes() as u64 * 4) {
+            break;
+        }
+        let play = Play::of(stage, &repairs);
+        let faults = play.faults();
+        let places = places(stage, &faults);
+        if best.as_ref().is_none_or(|&(fewest, _)| faults.len() < fewest) {
+            (best, idle) = (Some((faults.len(), repairs.clone())), 0);
+        } else {
+            idle += 1;
+        }
+        if faults.is_empty() || idle > PATIENCE {
+            break;
+        }
+        let is_left = |tried: &Tried| faults.iter().any(|fault| (fault.event, fault.other) == tried.fault);
+        let failed = |tried: &Tried| {
+            let (had, has) = (around(&before, tried.place, WINDOW), around(&places, tried.place, WINDOW));
+            has > had || has == had && is_left(tried)
+        };
+        let worse: Vec<Tried> = tried.drain(..).filter(failed).collect();
+        if !worse.is_empty() {
+            worse.iter().flat_map(|tried| &tried.way).for_each(|&repair| repairs.remove(repair));
+            continue;
+        }
+        let mut last = None;
+        for fault in &faults {
+            // Later each is tried alone in its window, so that none answers for another.
+            let here = stage.place[fault.event as usize];
+            if turns > 0 && last.is_some_and(|last: u32| here.abs_diff(last) <= 2 * WINDOW) {
+                continue;
+            }
+            let name = (fault.event, fault.other);
+            let mut fresh = fault.ways.iter().filter(|way| !way.iter().all(|&repair| repairs.has(repair)));
+            let Some(way) = fresh.find(|&way| known.insert((name.0, name.1, way.clone()))) else { continue };
+            way.iter().for_each(|&repair| repairs.add(repair));
+            last = Some(here);
+            tried.push(Tried { fault: name, place: here, way: way.clone() });
+        }
+        if tried.is_empty() {
+            turns += 1;
+            known.clear();
+            if turns > TURNS_MAX {
+                break;
+            }
+        }
+        before = places;
+    }
+    best.map_or_else(Default::default, |(count, repairs)| (repairs, count == 0))
+}
+
+/// Where the faults are, in order.
+fn places(stage: &Stage<'_>, faults: &[Fault]) -> Vec<u32> {
+    let mut places: Vec<u32> = faults.iter().map(|fault| stage.place[fault.event as usize]).collect();
+    places.sort_unstable();
+    places
+}
+
+/// How many faults there are near a place.
+fn around(places: &[u32], place: u32, width: u32) -> usize {
+    let first = places.partition_point(|&other| other < place.saturating_sub(width));
+    places.partition_point(|&other| other <= place + width) - first
+}

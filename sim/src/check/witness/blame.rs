@@ -1,0 +1,254 @@
+//! What did not fit, and the pairs that may be to blame for it.
+
+use super::super::history::NONE;
+use super::super::problem::{DELETE, Edge, Node, PUT};
+use super::play::{Loser, Play, Wrong};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many ways to mend one fault are thought of.
+const WAYS_MAX: usize = 24;
+
+/// One thing that is asked of the next time that the run is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Repair {
+    /// The first operation comes before the second.
+    After(Node, Node),
+    /// The second has met the first, a write.
+    Seen(Node, Node),
+    /// The write does not reach the site before another was made there.
+    Block { write: Node, site: u32, until: Node },
+    /// The delete is not what removed a put before the event.
+    Refuse(Node, Node),
+    /// The first put loses against the second although it seems to be later.
+    Behind(Node, Node),
+}
+
+/// Repairs that go together.
+pub(super) type Way = Vec<Repair>;
+
+/// Something that did not fit, and what may mend it, the likeliest first.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    pub(super) event: Node,
+    pub(super) other: Node,
+    pub(super) ways: Vec<Way>,
+}
+
+/// What is asked of the next time that the run is played.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Repairs {
+    all: BTreeSet<Repair>,
+    seen: BTreeSet<Edge>,
+    blocks: BTreeMap<(Node, u32), BTreeSet<Node>>,
+}
+
+impl Repairs {
+    pub(super) fn add(&mut self, repair: Repair) {
+        self.all.insert(repair);
+        match repair {
+            Repair::Seen(write, by) => _ = self.seen.insert((by, write)),
+            Repair::Block { write, site, until } => _ = self.blocks.entry((write, site)).or_default().insert(until),
+            Repair::After(..) | Repair::Refuse(..) | Repair::Behind(..) => {}
+        }
+    }
+
+    pub(super) fn remove(&mut self, repair: Repair) {
+        self.all.remove(&repair);
+        match repair {
+            Repair::Seen(write, by) => _ = self.seen.remove(&(by, write)),
+            Repair::Block { write, site, until } => {
+                self.blocks.entry((write, site)).and_modify(|all| _ = all.remove(&until));
+            }
+            Repair::After(..) | Repair::Refuse(..) | Repair::Behind(..) => {}
+        }
+    }
+
+    pub(super) fn has(&self, repair: Repair) -> bool {
+        self.all.contains(&repair)
+    }
+
+    /// What the order must contain.
+    pub(super) fn edges(&self) -> impl Iterator<Item = Edge> {
+        self.all.iter().filter_map(|&repair| match repair {
+            Repair::After(first, second) | Repair::Seen(first, second) => Some((first, second)),
+            Repair::Block { .. } | Repair::Refuse(..) | Repair::Behind(..) => None,
+        })
+    }
+
+    pub(super) fn seen_by(&self, node: Node) -> impl Iterator<Item = Node> {
+        self.seen.range((node, 0)..=(node, NONE)).map(|&(_, from)| from)
+    }
+
+    pub(super) fn is_blocked(&self, write: Node, site: u32, is_ahead: impl Fn(Node) -> bool) -> bool {
+        self.blocks.get(&(write, site)).is_some_and(|until| until.iter().any(|&until| is_ahead(until)))
+    }
+}
+
+impl Play<'_> {
+    /// Everything that did not fit; one fault for each put that was overwritten or missing.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let mut told = BTreeSet::new();
+        let mut faults = Vec::new();
+        for &wrong in &self.wrong {
+            let (event, other) = match wrong {
+                Wrong::Overwritten { shown, write, .. } => (write, shown),
+                Wrong::Missing { event, put } => (event, put),
+                Wrong::NotAlive { event } => (event, event),
+            };
+            if !told.insert((matches!(wrong, Wrong::Missing { .. }), other)) {
+                continue;
+            }
+            let mut ways = match wrong {
+                Wrong::Overwritten { event, shown, write } => {
+                    self.part(shown, write).into_iter().chain(self.part(write, event)).collect()
+                }
+                Wrong::Missing { event, put } => self.removals(put, event),
+                Wrong::NotAlive { event } => self.revivals(event),
+            };
+            ways.truncate(WAYS_MAX);
+            faults.push(Fault { event, other, ways });
+        }
+        self.add_tangles(&mut faults);
+        faults
+    }
+
+    /// Winners that no order of all writes can have.
+    fn add_tangles(&self, faults: &mut Vec<Fault>) {
+        let component = self.components();
+        let of = |node: Node| component[node as usize];
+        let rank = |node: Node| self.rank[node as usize];
+        let tangled: Vec<&Loser> = self.losers.iter().filter(|loser| of(loser.put) == of(loser.winner)).collect();
+        let mut told = BTreeSet::new();
+        for loser in tangled.iter().filter(|loser| rank(loser.put) > rank(loser.winner)) {
+            if !told.insert((loser.put, loser.winner)) {
+                continue;
+            }
+            let mut ways: Vec<Way> = self.part(loser.put, loser.event).into_iter().collect();
+            let between = rank(loser.winner)..=rank(loser.put);
+            let opposite = tangled.iter().filter(|other| {
+                of(other.put) == of(loser.put)
+                    && rank(other.put) < rank(other.winner)
+                    && between.contains(&rank(other.put))
+            });
+            let behind = Repair::Behind(loser.put, loser.winner);
+            ways.extend(opposite.take(WAYS_MAX).filter_map(|other| {
+                let mut way = self.part(other.put, other.event)?;
+                way.push(behind);
+                Some(way)
+            }));
+            faults.push(Fault { event: loser.event, other: loser.put, ways });
+        }
+    }
+
+    /// How to keep a write out of the past of an event; nothing where happens-before puts it there.
+    fn part(&self, write: Node, event: Node) -> Option<Way> {
+        let mut at = event;
+        while at != write {
+            let through = self.before(at).find(|&before| before == write || self.has(before, write));
+            if let Some(before) = through {
+                at = before;
+                continue;
+            }
+            // Here it came in.
+            let (here, there) = (self.stage.site[at as usize], self.stage.site[write as usize]);
+            if !self.stage.is_made[at as usize] {
+                let mut joined = self.joined.iter().filter(|&&(_, to)| to == at).map(|&(delete, _)| delete);
+                let found = joined.find(|&delete| delete == write || self.has(delete, write));
+                return found.map(|delete| vec![Repair::Refuse(delete, at)]);
+            }
+            if here == there {
+                return self.stage.may_precede(at, write).then(|| vec![Repair::After(at, write)]);
+            }
+            let block = Repair::Block { write, site: here, until: at };
+            if !self.repairs.has(block) {
+                return Some(vec![block]);
+            }
+            // The site had met it by then, because an operation that came before brought it.
+            let between = self.rank[write as usize] as usize..self.rank[at as usize] as usize;
+            let mut earlier = self.order[between].iter().copied();
+            let brought = earlier.find(|&other| self.stage.site[other as usize] == here && self.has(other, write));
+            return brought
+                .filter(|&other| self.stage.may_precede(at, other))
+                .map(|other| vec![Repair::After(at, other)]);
+        }
+        None
+    }
+
+    /// What may have removed a put that an event no longer showed; or the event had not met it.
+    fn removals(&self, put: Node, event: Node) -> Vec<Way> {
+        let can = |delete: Node| delete != event && self.stage.may_precede(put, delete) && !self.has(put, delete);
+        let met = |delete: Node| vec![Repair::Seen(put, delete)];
+        let last = self.last_deletes(event).into_iter().filter(|&delete| can(delete) && !self.has(delete, event));
+        let mut ways: Vec<Way> = last.map(met).collect();
+        let next = self.next_made(event, DELETE).filter(|&delete| can(delete) && self.stage.may_precede(delete, event));
+        ways.extend(next.map(|delete| vec![Repair::After(delete, event), Repair::Seen(put, delete)]));
+        ways.extend(self.part(put, event));
+        ways
+    }
+
+    /// What may have been alive where a write met something.
+    fn revivals(&self, event: Node) -> Vec<Way> {
+        let hint = |node: Node| self.stage.hint[node as usize];
+        let mut pairs: Vec<(u64, Node, Node)> = Vec::new();
+        for (put, delete) in self.deleted_in(event) {
+            pairs.push((hint(delete).abs_diff(hint(put)), put, delete));
+            pairs.push((hint(event).abs_diff(hint(delete)), delete, event));
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut ways: Vec<Way> = pairs.into_iter().filter_map(|(_, write, by)| self.part(write, by)).collect();
+        let next = self.next_made(event, PUT).filter(|&put| self.stage.may_precede(put, event));
+        ways.extend(next.map(|put| vec![Repair::Seen(put, event)]));
+        ways
+    }
+
+    /// The strongly connected component of each write, by the guess and who lost against whom; after Tarjan, 1972.
+    fn components(&self) -> Vec<u32> {
+        let nodes = self.stage.problem.nodes();
+        let lost = self.losers.iter().map(|loser| (loser.put, loser.winner));
+        let mut edges: Vec<Edge> = self.edges(|_| false);
+        edges.retain(|&(_, to)| self.stage.is_made[to as usize]);
+        edges.extend(lost);
+        edges.sort_unstable();
+        edges.dedup();
+        let of = |node: Node| edges.partition_point(|&(from, _)| from < node);
+        let (mut index, mut low, mut component) = (vec![NONE; nodes], vec![0_u32; nodes], vec![NONE; nodes]);
+        let (mut count, mut open): (u32, Vec<Node>) = (0, Vec::new());
+        for root in self.made() {
+            if index[root as usize] != NONE {
+                continue;
+            }
+            let mut calls = vec![(root, of(root))];
+            (index[root as usize], low[root as usize]) = (count, count);
+            count += 1;
+            open.push(root);
+            while let Some(&mut (node, ref mut at)) = calls.last_mut() {
+                if let Some(&(_, next)) = edges.get(*at).filter(|&&(from, _)| from == node) {
+                    *at += 1;
+                    if index[next as usize] == NONE {
+                        (index[next as usize], low[next as usize]) = (count, count);
+                        count += 1;
+                        open.push(next);
+                        calls.push((next, of(next)));
+                    } else if component[next as usize] == NONE {
+                        low[node as usize] = low[node as usize].min(index[next as usize]);
+                    }
+                    continue;
+                }
+                calls.pop();
+                if let Some(&(parent, _)) = calls.last() {
+                    low[parent as usize] = low[parent as usize].min(low[node as usize]);
+                }
+                if low[node as usize] == index[node as usize] {
+                    while let Some(member) = open.pop() {
+                        component[member as usize] = node;
+                        if member == node {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        component
+    }
+}
