@@ -15,8 +15,8 @@ const BUCKET: Micros = Micros::from_seconds(10);
 const RELEARN: Micros = Micros::from_seconds(1);
 /// A clock that stood still for less makes nothing seem late.
 const SHIFT: i64 = 500_000;
-/// A pause in contact that may be such a silence. A process that runs says something more often.
-const SILENCE: Micros = Micros::from_seconds(1);
+/// The shortest pause in contact that may be such a silence. A process that runs says something more often.
+pub(crate) const SILENCE: Micros = Micros::from_seconds(1);
 /// Spans remembered; older ones no longer overlap with anything that can still arrive.
 const SPANS_MAX: usize = 16;
 
@@ -33,8 +33,9 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
-    /// A message arrived then that had left then. With `anew` a clock that stood still is learnt anew.
-    pub(crate) fn observe(&mut self, arrived: Time, departed: Time, anew: bool) {
+    /// A message arrived then that had left then. After a pause of at least `silence` the sender's clock may have stood
+    /// still and is learnt anew; never without one.
+    pub(crate) fn observe(&mut self, arrived: Time, departed: Time, silence: Option<Micros>) {
         if arrived.since(self.newest) >= BUCKET {
             // Contact counts, not time: a silence does not forget what the way was like before it.
             self.buckets.rotate_left(1);
@@ -42,7 +43,8 @@ impl Offsets {
             self.newest = arrived;
         }
         let difference = difference(arrived, departed);
-        if arrived.since(self.heard) >= SILENCE && self.buckets.iter().any(Option::is_some) && anew {
+        let is_silence = silence.is_some_and(|silence| arrived.since(self.heard) >= silence);
+        if is_silence && self.buckets.iter().any(Option::is_some) {
             self.again = Some((arrived, difference));
         } else if let Some((since, least)) = &mut self.again {
             *least = difference.min(*least);
@@ -127,8 +129,8 @@ mod tests {
         let mut offsets = Offsets::default();
         // The sender's clock is far ahead of ours.
         let departed = |t: u64| Time(t + 7_000_000_000);
-        offsets.observe(Time(1_000), departed(0), true);
-        offsets.observe(Time(11_300), departed(10_000), true);
+        offsets.observe(Time(1_000), departed(0), Some(SILENCE));
+        offsets.observe(Time(11_300), departed(10_000), Some(SILENCE));
         let late = |at, from| offsets.lateness(Time(at), departed(from));
         assert_eq!(late(20_000, 19_000), Micros::ZERO);
         assert_eq!(late(2_021_000, 20_000), Micros(2_000_000));
@@ -150,9 +152,9 @@ mod tests {
     #[test]
     fn the_fastest_is_forgotten_after_a_minute_of_contact() {
         let mut offsets = Offsets::default();
-        offsets.observe(Time(10), Time(0), true);
+        offsets.observe(Time(10), Time(0), Some(SILENCE));
         for half in 1..=140 {
-            offsets.observe(Time(half * 500_000 + 900), Time(half * 500_000), true);
+            offsets.observe(Time(half * 500_000 + 900), Time(half * 500_000), Some(SILENCE));
         }
         assert_eq!(offsets.lateness(Time(900), Time(0)), Micros::ZERO);
     }
@@ -160,14 +162,27 @@ mod tests {
     #[test]
     fn what_came_before_a_silence_counts_for_another_second() {
         let mut offsets = Offsets::default();
-        offsets.observe(Time(10), Time(0), true);
+        offsets.observe(Time(10), Time(0), Some(SILENCE));
         // The peer's clock stood still for 40 s.
         for tenth in 0..=9 {
             let left = 1_000_000 + tenth * 100_000;
-            offsets.observe(Time(left + 40_000_020), Time(left), true);
+            offsets.observe(Time(left + 40_000_020), Time(left), Some(SILENCE));
             assert_eq!(offsets.lateness(Time(left + 40_000_020), Time(left)), Micros(40_000_010));
         }
-        offsets.observe(Time(42_000_020), Time(2_000_000), true);
+        offsets.observe(Time(42_000_020), Time(2_000_000), Some(SILENCE));
         assert_eq!(offsets.lateness(Time(42_000_120), Time(2_000_000)), Micros(100));
+    }
+
+    #[test]
+    fn a_clock_is_learnt_anew_from_messages_that_are_far_apart() {
+        let silence = Some(Micros(1_600_000));
+        let mut offsets = Offsets::default();
+        offsets.observe(Time(10), Time(0), silence);
+        // The peer's clock stood still for 40 s, and it says something every 1.1 s.
+        for message in 1..=2 {
+            let left = message * 1_100_000;
+            offsets.observe(Time(left + 40_000_020), Time(left), silence);
+        }
+        assert_eq!(offsets.lateness(Time(43_300_020), Time(3_300_000)), Micros::ZERO);
     }
 }

@@ -17,6 +17,7 @@ use crate::op::{Effect, Op};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::time::{Micros, Time};
+use alloc::sync::Arc;
 
 /// What a key costs beside [`crate::Store::bytes`]: its place in the table and the index, and what allocators round up.
 const KEY_COSTS: u64 = 96;
@@ -24,9 +25,9 @@ const KEY_COSTS: u64 = 96;
 /// What an operation in the log costs beside [`Op::bytes`], in the same way.
 const OP_COSTS: u64 = 128;
 
-/// Clients' writes that add are accepted while the store is below so many sixteenths of the limit. Two replicas that were
-/// filled apart then fit into one, and so does a store beside a state that replaces all of it.
-const WRITES_SIXTEENTHS: u64 = 7;
+/// Clients' writes that add are accepted while the store is below so many sixteenths of the limit. Then what two replicas
+/// accepted apart fits into one, beside a full store that all of it replaces.
+const WRITES_SIXTEENTHS: u64 = 5;
 
 /// Operations of other replicas are taken in below so many sixteenths of it. The rest is for a state: who holds more than
 /// there is room for needs some to learn what was deleted.
@@ -237,6 +238,12 @@ impl<R: Rules> Replica<R> {
         (adds, gone + if gone > 0 { KEY_COSTS } else { 0 })
     }
 
+    /// The same of all that are not here yet.
+    fn growth_of(&self, ops: &[Arc<Op>]) -> (u64, u64) {
+        let news = ops.iter().filter(|op| !self.covered.covers(op.dot));
+        news.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
     /// Is there room for this operation of another replica?
     pub(super) fn fits(&self, op: &Op) -> bool {
         if self.config.memory_bytes_max == u64::MAX {
@@ -249,46 +256,31 @@ impl<R: Rules> Replica<R> {
     /// Will there be room for an operation that grows the store so much, when nothing else is on its way any more?
     pub(super) fn fits_at_last(&self, op: &Op, value_bytes: u64) -> bool {
         let (adds, gone) = self.growth(op);
-        self.will_fit(adds.saturating_add(value_bytes), gone)
-    }
-
-    fn will_fit(&self, adds: u64, gone: u64) -> bool {
+        let adds = adds.saturating_add(value_bytes);
         let lasting = self.store_cost() + self.transfer_cost();
         let most = sixteenths(self.config.memory_bytes_max, OPS_SIXTEENTHS);
         adds <= gone || lasting.saturating_add(adds - gone) <= most
     }
 
-    /// A pull brought what does not fit now. If it will when nothing else is on its way, that makes room, and the pull is
-    /// tried again.
-    pub(super) fn make_room_for(&mut self, content: &Content) {
-        let is_passing = match content {
-            Content::Op(op) => self.fits_at_last(&op.op, op.outline.bytes),
-            Content::Ops(ops) => {
-                let news = ops.iter().filter(|op| !self.covered.covers(op.dot));
-                let (adds, gone) =
-                    news.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-                self.will_fit(adds, gone)
-            }
-            Content::Version(..) | Content::Versions(_) | Content::Retired(_) | Content::State(_) => false,
-        };
-        if is_passing {
-            self.parked.clear();
-            self.drop_announced();
-        } else {
-            self.hold_back_pulls();
+    /// Is there room for this frame of a pull, when what is on its way beside it gives way? That comes by repair.
+    pub(super) fn makes_room_for(&mut self, content: &Content) -> bool {
+        if self.fits_frame(content) {
+            return true;
         }
+        self.parked.clear();
+        self.drop_announced();
+        self.fits_frame(content)
     }
 
     /// Is there room for this frame of a pull?
-    pub(super) fn fits_frame(&self, content: &Content) -> bool {
+    fn fits_frame(&self, content: &Content) -> bool {
         if self.config.memory_bytes_max == u64::MAX {
             return true;
         }
         match content {
             Content::Ops(ops) => {
-                let news = ops.iter().filter(|op| !self.covered.covers(op.dot));
-                let sum = news.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-                sum.0 <= sum.1 || self.has_memory_for_ops(sum.0 - sum.1)
+                let (adds, gone) = self.growth_of(ops);
+                adds <= gone || self.has_memory_for_ops(adds - gone)
             }
             Content::Op(op) => {
                 self.covered.covers(op.op.dot) || self.has_memory_for_ops(KEY_COSTS.saturating_add(op.outline.bytes))

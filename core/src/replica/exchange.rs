@@ -7,6 +7,7 @@
 use super::Replica;
 use super::peer::PeerId;
 use crate::edge::{DropReason, Event};
+use crate::freshness::SILENCE;
 use crate::identity::Incarnation;
 use crate::message::{Body, Status};
 use crate::op::Op;
@@ -23,6 +24,11 @@ const PUSH_MAX: usize = 64;
 const CREDIT_PATIENCE: Micros = Micros::from_seconds(1);
 
 impl<R: Rules> Replica<R> {
+    /// After so long a pause a peer's clock is learnt anew. Heartbeats that are far apart are no such pause.
+    fn silence_of_clocks(&self) -> Option<Micros> {
+        self.rules.learns_clocks_anew().then(|| SILENCE.max(self.stream_limits().silence))
+    }
+
     /// Everything that a hello and a status tell about the other end.
     pub(super) fn hear(&mut self, id: PeerId, sent: Time, wall: Wall, vector: Arc<VersionVector>) {
         let now = self.now.monotonic;
@@ -32,8 +38,9 @@ impl<R: Rules> Replica<R> {
             self.waiting.note_all();
             self.shared = None;
         }
+        let silence = self.silence_of_clocks();
         let peer = &mut self.peers[id.0];
-        peer.offsets.observe(now, sent, self.rules.learns_clocks_anew());
+        peer.offsets.observe(now, sent, silence);
         let older = sent == peer.told && peer.walls.is_some() && self.covered.dominates_in(&peer.acknowledged, &vector);
         if sent >= peer.told && !older {
             // Reordered news take nothing back, nor do those of one moment.
@@ -238,10 +245,12 @@ impl<R: Rules> Replica<R> {
         }
         let now = self.now.monotonic;
         self.note_push(id, op, now);
+        let silence = self.silence_of_clocks();
         let peer = &mut self.peers[id.0];
+        // First: it may be the one from which a clock that stood still is learnt anew.
+        peer.offsets.observe(now, made, silence);
         let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls);
         let stale = peer.stream.is_stale(made, &peer.offsets);
-        peer.offsets.observe(now, made, self.rules.learns_clocks_anew());
         if self.covered.covers(op.dot) {
             return false;
         }

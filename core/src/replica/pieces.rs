@@ -382,10 +382,10 @@ impl<R: Rules> Replica<R> {
             }
         };
         self.pieces.remove(dot);
-        if !self.fits_frame(&content) {
+        if !self.makes_room_for(&content) {
             self.drop_from(id, DropReason::NoMemory);
             self.end_pull(false);
-            return self.make_room_for(&content);
+            return self.hold_back_pulls();
         }
         self.take_in_frame(id, (name, frame, false), content);
     }

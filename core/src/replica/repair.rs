@@ -116,8 +116,12 @@ impl<R: Rules> Replica<R> {
 
     /// The link from this peer was interrupted until now.
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
+        let wanted = self.wanted;
         let peer = self.peer(id);
-        peer.postponed = peer.postponed.saturating_add(1);
+        if wanted {
+            // Who is no member repairs nothing, and is not patient when it becomes one.
+            peer.postponed = peer.postponed.saturating_add(1);
+        }
         // Its answer may have been made during the interruption.
         peer.overdue = None;
         if self.pull.as_ref().is_some_and(|pull| pull.peer == id && pull.patient)
@@ -277,10 +281,10 @@ impl<R: Rules> Replica<R> {
             return self.end_pull(false);
         }
         let awaits = pull.large.is_some();
-        if !self.fits_frame(&supply.content) {
+        if !self.makes_room_for(&supply.content) {
             self.drop_from(id, DropReason::NoMemory);
             self.end_pull(false);
-            return self.make_room_for(&supply.content);
+            return self.hold_back_pulls();
         }
         let (name, frame, last) = (supply.id, supply.frame, supply.last);
         let ends = match supply.content {

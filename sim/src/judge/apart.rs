@@ -42,11 +42,8 @@ pub struct Patience {
 pub enum Lane {
     /// Its origin pushed it.
     Push,
-    /// The replica fetched it, from this one, for no other reason than that it was missing.
-    Repair {
-        /// From which replica.
-        from: usize,
-    },
+    /// The replica fetched it, for no other reason than that it was missing.
+    Repair,
     /// The replica fetched it, and had a reason not to be patient.
     Hurry,
 }
@@ -105,7 +102,7 @@ impl Judge {
         let made = self.ways.made[number as usize];
         let (place, sign) = match lane {
             Lane::Push => (origin * self.apart.replicas + replica, "interrupted_push"),
-            Lane::Repair { .. } => (self.apart.replicas * self.apart.replicas + replica, "early_repair"),
+            Lane::Repair => (self.apart.replicas * self.apart.replicas + replica, "early_repair"),
             Lane::Hurry => return,
         };
         let Some((from, to)) = self.apart.span(place, made, patience.least) else { return };
@@ -116,11 +113,6 @@ impl Judge {
             return;
         }
         if lane == Lane::Push && !self.met_the_cut(place, made, to, patience.apart) {
-            return;
-        }
-        if let Lane::Repair { from: source } = lane
-            && self.is_brought_by_a_stranger(replica, source, from)
-        {
             return;
         }
         self.counts.add(Kind::MadeApart);
@@ -140,13 +132,6 @@ impl Judge {
     /// Did all that was sent then meet the cut that ended so much later? What is on its way for long enough need not have.
     fn met_the_cut(&self, link: usize, made: u64, ended_at: u64, apart: u64) -> bool {
         made.saturating_add(self.ways.fastest[link]).saturating_add(apart) < ended_at
-    }
-
-    /// Did the replica not know the one that it fetches from when the cut began? It puts off what comes from peers whose
-    /// links it saw interrupted. A life that it meets after the cut had no link, so that one may bring at once what a third
-    /// replica made.
-    fn is_brought_by_a_stranger(&self, replica: usize, source: usize, cut_at: u64) -> bool {
-        self.ways.met[source * self.apart.replicas + replica] >= cut_at
     }
 
     /// Has this replica taken in a status of the life that is at the other address now?

@@ -25,6 +25,8 @@ pub(super) struct Ways {
     /// Per link, when something last arrived, and the last silences that were longer than a running peer keeps.
     moved: Vec<u64>,
     silences: Vec<VecDeque<(u64, u64)>>,
+    /// Per link, when a status was last taken in.
+    taken: Vec<u64>,
     /// Per link, since when contact has been steady.
     steady: Vec<u64>,
     /// Per link, when the first of them was taken in.
@@ -44,6 +46,7 @@ impl Ways {
             met: vec![u64::MAX; links],
             moved: vec![0; links],
             silences: vec![VecDeque::new(); links],
+            taken: vec![0; links],
             steady: vec![0; links],
             since: vec![0; replicas],
             made: Vec::new(),
@@ -56,6 +59,7 @@ impl Ways {
         for other in 0..self.replicas {
             for link in [replica * self.replicas + other, other * self.replicas + replica] {
                 (self.fastest[link], self.met[link]) = (u64::MAX, u64::MAX);
+                self.taken[link] = 0;
             }
         }
     }
@@ -83,6 +87,10 @@ impl Judge {
             return;
         }
         let link = from * self.ways.replicas + to;
+        // What arrives and is dropped tells the other end nothing.
+        if self.now - std::mem::replace(&mut self.ways.taken[link], self.now) > PAUSE_MAX {
+            self.ways.steady[link] = self.now;
+        }
         self.ways.fastest[link] = took.min(self.ways.fastest[link]);
         self.ways.met[link] = self.now.min(self.ways.met[link]);
     }

@@ -83,7 +83,7 @@ impl<S: Subject> World<S> {
     pub(super) fn judge_lane(&mut self, replica: usize, dot: Dot) {
         let lane = match (self.pushed, self.nodes[replica].fetches_from) {
             (Some(pushed), _) if pushed == dot => Lane::Push,
-            (_, Some(from)) => Lane::Repair { from },
+            (_, Some(_)) => Lane::Repair,
             (_, None) => Lane::Hurry,
         };
         let patience = self.patience();

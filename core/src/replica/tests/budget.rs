@@ -4,7 +4,7 @@ use super::*;
 use alloc::vec;
 
 const VALUE: usize = 10_000;
-const MAX: u64 = 280_000;
+const MAX: u64 = 392_000;
 
 impl World {
     /// Replicas with so much memory for data each.
@@ -166,6 +166,64 @@ fn two_sides_that_were_filled_apart_fit_together() {
         world.all_within();
     }
     assert!(world.agree(&[1, 2]) && world.replica(1).store().len() == filled);
+}
+
+/// Two replicas overwrite all that there is, each apart, while a third has the old values. Neither log reaches back, so the
+/// third fetches two versions of everything beside what they replace.
+#[test]
+fn what_two_overwrote_apart_fits_beside_what_it_replaces() {
+    let mut world = World::with_memory(&[MAX; 3]);
+    let taken = world.fill_up(1, "k");
+    world.run(1_000);
+    assert!(world.agree(&[1, 2, 3]));
+    world.cut.insert(address(3));
+    world.cut_one_way.extend([(address(1), address(2)), (address(2), address(1))]);
+    for round in 0..8 {
+        for n in 1..=2 {
+            for key in 0..taken {
+                assert!(world.fill(n, &format!("k{key}"), VALUE), "{round}");
+                world.run(10);
+                world.all_within();
+            }
+        }
+    }
+    world.cut_one_way.clear();
+    world.run(5_000);
+    assert!(world.agree(&[1, 2]));
+    let store = world.replica(1).memory().store;
+    assert!(store > 9 * MAX / 16, "two versions of everything: {store}");
+    world.cut.clear();
+    for _ in 0..1_000 {
+        world.run(10);
+        world.all_within();
+    }
+    assert!(world.agree(&[1, 2, 3]) && world.replica(3).readiness() == Readiness::Ready);
+}
+
+/// Values on their way in pieces leave no room for overwrites that will fit. They give way, and nothing is held back.
+#[test]
+fn values_on_their_way_make_room_for_what_fits() {
+    let mut world = World::new(0);
+    world.config = Config { memory_bytes_max: MAX, whole_bytes_max: 1_000, piece_bytes: 1_000, ..Config::default() };
+    (1..=3).for_each(|n| world.start(n, 3, n));
+    world.run(1_500);
+    let taken = world.fill_up(1, "k");
+    world.run(5_000);
+    assert!(world.agree(&[1, 2, 3]));
+    world.network.piece_delay = 3_000;
+    for round in 0..12 {
+        for key in 0..taken {
+            assert!(world.fill(1, &format!("k{key}"), VALUE), "{round}");
+            world.run(5);
+            world.all_within();
+        }
+    }
+    world.network.piece_delay = 0;
+    world.run(10_000);
+    world.all_within();
+    assert!(world.agree(&[1, 2, 3]) && (1..=3).all(|n| world.replica(n).readiness() == Readiness::Ready));
+    let held = |(_, event): &&(Address, Event)| matches!(event, Event::HeldBack(_));
+    assert_eq!(world.events.iter().find(held), None);
 }
 
 /// It stays alive, says so, and goes on when there is room.

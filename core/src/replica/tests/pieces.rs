@@ -18,7 +18,7 @@ pub(super) struct Network {
     /// What this replica says waits until then.
     held_up: Option<(Address, u64)>,
     /// A piece takes so long, and what is behind it waits.
-    piece_delay: u64,
+    pub(super) piece_delay: u64,
     free: BTreeMap<(Address, Address), u64>,
     pieces: Vec<(Address, usize)>,
     largest: usize,

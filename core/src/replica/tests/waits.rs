@@ -309,3 +309,18 @@ fn a_newcomer_met_after_a_cut_is_no_way_around_it() {
     world.run(1_000);
     assert_eq!(world.get(3, "new", &new), Ok("1".into()));
 }
+
+/// A removed replica repairs nothing, so interruptions are no reason to be less patient when it is a member again.
+#[test]
+fn interruptions_while_removed_use_up_no_patience() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    world.handle(&address(1), Input::Request { id: RequestId(900), request: Request::ViewRemove(address(3)) });
+    world.run(1_000);
+    for (n, counted) in [(2, 4), (3, 0)] {
+        let replica = world.replicas.get_mut(&address(n)).expect("it is there");
+        let id = replica.peer_ids().find(|id| replica.peers[id.0].address == address(1)).expect("a peer");
+        (0..4).for_each(|_| replica.on_interrupted(id));
+        assert_eq!(replica.peers[id.0].postponed, counted, "at {n}");
+    }
+}
