@@ -8,11 +8,12 @@ COPY Cargo.toml Cargo.lock build.rs ./
 COPY core/Cargo.toml core/
 COPY transport/Cargo.toml transport/
 COPY sim/Cargo.toml sim/
+COPY sim/checker/Cargo.toml sim/checker/
 COPY server/Cargo.toml server/
 COPY tests/Cargo.toml tests/
 COPY bench/Cargo.toml bench/
-RUN sed -i '/^\[\[/,/^$/d' */Cargo.toml \
-    && for manifest in */Cargo.toml; do \
+RUN sed -i '/^\[\[/,/^$/d' */Cargo.toml */*/Cargo.toml \
+    && for manifest in */Cargo.toml */*/Cargo.toml; do \
            mkdir -p "${manifest%/*}/src" \
            && touch "${manifest%/*}/src/lib.rs" "${manifest%/*}/lib.rs" \
            && echo 'fn main() {}' > "${manifest%/*}/src/main.rs" || exit 1; \

@@ -1,12 +1,12 @@
 //! The second opinion: what clients saw in simulated runs, judged by the history checker, against the oracles.
 
+use hence_checker::history::{History, Operation};
+use hence_checker::proof::{self, Proof};
+use hence_checker::{Blind, Budget, Level, Options, Verdict, judge};
 use hence_sim::adversity::Kind;
 use hence_sim::agreement::{Finding, Judged, compare};
 use hence_sim::campaign::{campaign, is_judged};
 use hence_sim::case::{Case, Outcome};
-use hence_sim::check::history::{History, Operation};
-use hence_sim::check::proof::{self, Proof};
-use hence_sim::check::{Blind, Budget, Level, Options, Verdict, judge};
 use hence_sim::draw::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::run::{Setting, run};

@@ -9,9 +9,9 @@ mod large;
 mod litmus;
 mod plain_store;
 
-use hence_sim::check::generate::{Bug, Generator, Shape};
-use hence_sim::check::history::{Action, History, Operation, Outcome};
-use hence_sim::check::{Level, Options, Report, Verdict, judge, proof, slow};
+use hence_checker::generate::{Bug, Generator, Shape};
+use hence_checker::history::{Action, History, Operation, Outcome};
+use hence_checker::{Level, Options, Report, Verdict, judge, proof, slow};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::RefCell;
@@ -236,7 +236,7 @@ fn compare(history: &[Operation], counts: &RefCell<[[u32; 3]; 6]>) -> Result<(),
 fn written(history: &[Operation]) -> String {
     let mut text = Vec::from(b"\n");
     for operation in history {
-        hence_sim::check::json::write(operation, &mut text).expect("memory takes it");
+        hence_checker::json::write(operation, &mut text).expect("memory takes it");
     }
     String::from_utf8(text).expect("JSON is text")
 }

@@ -5,13 +5,13 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use hence_bench::pump::Cluster;
+use hence_checker::generate::{Generator, Shape};
+use hence_checker::history::History;
+use hence_checker::{Options, judge};
 use hence_core::{
     Action, Body, ClusterTag, Deps, Dot, Effect, Hlc, Incarnation, Key, Message, Op, Sibling, Siblings, Time, Token,
     Value, VersionVector,
 };
-use hence_sim::check::generate::{Generator, Shape};
-use hence_sim::check::history::History;
-use hence_sim::check::{Options, judge};
 use hence_sim::draw::{Profile, plan};
 use hence_sim::run::{Setting, run};
 use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};

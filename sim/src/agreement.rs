@@ -16,10 +16,10 @@
 //!
 //! Anything else is a failure of its own, [`Invariant::Agreement`].
 
-use crate::check::history::{History, Operation};
-use crate::check::proof::{self, Proof};
-use crate::check::{Level, Options, Report, Verdict, judge};
 use crate::verdict::{Invariant, Violation};
+use hence_checker::history::{History, Operation};
+use hence_checker::proof::{self, Proof};
+use hence_checker::{Level, Options, Report, Verdict, judge};
 
 /// What the checker said, where it may say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

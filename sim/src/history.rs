@@ -5,9 +5,9 @@
 //! the reader's past and no delete of the key was ever made; and, after heal and quiet, replicas that answer
 //! differently, or that refuse a client.
 
-use crate::bits::{self, Table};
 use crate::judge::Asked;
 use crate::verdict::Invariant;
+use hence_checker::bits::{self, Table};
 use hence_core::{Action, Reply, Siblings, Value};
 
 /// One write that was answered.

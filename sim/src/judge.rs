@@ -12,10 +12,10 @@ pub(crate) mod membership;
 mod transfer;
 
 use crate::adversity::{Counts, Kind};
-use crate::bits;
 use crate::subject::Probe;
 use crate::truth::{Number, Numbers, Truth, Write};
 use crate::verdict::{Invariant, Violation};
+use hence_checker::bits;
 use hence_core::{
     Action, Condition, Dot, Dots, Hlc, Incarnation, Key, Match, Refusal, Reply, Siblings, VersionVector, Written,
 };

@@ -8,10 +8,8 @@
 pub mod adversity;
 pub mod agreement;
 pub mod baseline;
-pub mod bits;
 pub mod campaign;
 pub mod case;
-pub mod check;
 pub mod clock;
 pub mod directed;
 pub mod draw;

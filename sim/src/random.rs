@@ -7,24 +7,11 @@
 //! `docs/decisions/0030-choices-by-splitmix.md` says why. All of the mapping from a key to a delay, a size or a coin
 //! is ours, in integers only, and pinned by the tests below: no library update can change what a seed means.
 
+pub use hence_checker::mix::mix;
+use hence_checker::mix::{STRIDE, finalize};
+
 /// One million: probabilities are whole parts of it.
 pub const MILLION: u32 = 1_000_000;
-
-/// What one word is from the next in a sequence: 2^64 divided by the golden ratio, made odd.
-const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Mixes a number into a key. The finalizer of SplitMix64 keeps neighbours apart.
-#[must_use]
-#[inline]
-pub const fn mix(key: u64, more: u64) -> u64 {
-    finalize(key.rotate_left(17) ^ more.wrapping_mul(STRIDE))
-}
-
-const fn finalize(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
 
 /// What a decision is about: the first part of every key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,6 @@
 
 use crate::agreement::{self, Finding, Judged};
 use crate::baseline::Baseline;
-use crate::check::history::Operation;
-use crate::check::proof::Proof;
-use crate::check::{Blind, Options};
 use crate::mutants::{Mutant, Mutated};
 use crate::observe::Observer;
 use crate::plan::Plan;
@@ -14,6 +11,9 @@ use crate::suspicious::Suspicious;
 use crate::tampering::Tampering;
 use crate::verdict::{Invariant, Verdict, Violation};
 use crate::world::World;
+use hence_checker::history::Operation;
+use hence_checker::proof::Proof;
+use hence_checker::{Blind, Options};
 use hence_core::{Replica, Sound};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

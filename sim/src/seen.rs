@@ -4,12 +4,12 @@
 //! lineage is exactly what each client did: what it kept, dropped, merged, took over and took up again. An answer that
 //! was on its way when the run ended counts as seen, so the answer that broke a promise is always in the history.
 
-use crate::bits;
-use crate::check::history::{Action, Operation, Outcome};
-use crate::check::proof::{self, Proof};
 use crate::judge::Asked;
 use crate::plan::{Plan, TokenUse};
 use crate::truth::{Holding, Number, Truth};
+use hence_checker::bits;
+use hence_checker::history::{Action, Operation, Outcome};
+use hence_checker::proof::{self, Proof};
 use hence_core::{Dot, Refusal, Reply, Siblings, Value};
 use std::collections::BTreeMap;
 

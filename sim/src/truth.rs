@@ -5,7 +5,7 @@
 //! knew, the versions it truly replaced, the deletes of its key that its replica truly had. A replica is the
 //! set of writes truly included in it, from which [`Holding`] keeps the live versions of every key up to date.
 
-use crate::bits::{self, Table};
+use hence_checker::bits::{self, Table};
 use hence_core::{Dot, Hlc, Incarnation, Value, VersionVector};
 use smallvec::SmallVec;
 

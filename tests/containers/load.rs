@@ -8,8 +8,8 @@ use crate::choices::Choices;
 use crate::client::{self, NoResponse, Response};
 use crate::cluster::Cluster;
 use crate::replicas::Replicas;
-use hence_sim::check::history::{Action, History, Operation, Outcome};
-use hence_sim::check::{Level, Options, Verdict, judge};
+use hence_checker::history::{Action, History, Operation, Outcome};
+use hence_checker::{Level, Options, Verdict, judge};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -256,7 +256,7 @@ fn judge_operations(operations: &[Operation], cluster: &Cluster) {
         let path = cluster.folder().join("history.jsonl");
         let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("the folder is ours"));
         for operation in operations {
-            hence_sim::check::json::write(operation, &mut file).expect("the disk has room");
+            hence_checker::json::write(operation, &mut file).expect("the disk has room");
         }
         file.flush().expect("the disk has room");
         println!("history: {}", path.display());

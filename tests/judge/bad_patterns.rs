@@ -6,8 +6,8 @@
 //! convergence after Biswas and Enea, OOPSLA 2019, which is what AWDIT decides: some total order of the transactions
 //! contains sessions and reads, and has each other write of the key in a read's past before the write that it reads.
 
-use hence_sim::check::formats::{self, Format};
-use hence_sim::check::{Level, Options, Verdict, judge};
+use hence_checker::formats::{self, Format};
+use hence_checker::{Level, Options, Verdict, judge};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 

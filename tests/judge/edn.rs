@@ -1,9 +1,9 @@
 //! EDN as it is defined, and Jepsen's conventions as they are used: a corpus of small files, each with its verdict.
 
-use hence_sim::check::edn;
-use hence_sim::check::formats::{self, Format, Reading};
-use hence_sim::check::history::{Action, History};
-use hence_sim::check::{Level, Options, Report, Verdict, judge};
+use hence_checker::edn;
+use hence_checker::formats::{self, Format, Reading};
+use hence_checker::history::{Action, History};
+use hence_checker::{Level, Options, Report, Verdict, judge};
 use std::path::PathBuf;
 
 fn judged(text: &str, initial: Option<&str>) -> Result<(History, Report), String> {

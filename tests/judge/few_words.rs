@@ -1,9 +1,9 @@
 //! Histories of stores that name no versions, whose clients ask at the same time: most of what removed a value must be
 //! guessed, and the guess must be near.
 
-use hence_sim::check::generate::{Shape, disguised};
-use hence_sim::check::history::{History, Operation};
-use hence_sim::check::{Budget, Level, Options, Report, Verdict, Watch, judge, proof};
+use hence_checker::generate::{Shape, disguised};
+use hence_checker::history::{History, Operation};
+use hence_checker::{Budget, Level, Options, Report, Verdict, Watch, judge, proof};
 
 fn shape(seed: u64, operations: usize) -> Shape {
     Shape {

@@ -1,9 +1,9 @@
 //! Whether final reads agree: reads of one key, at different replicas, with every answered write in their past.
 
 use super::judged;
-use hence_sim::check::Verdict;
-use hence_sim::check::history::{Action, History, Operation, Outcome};
-use hence_sim::check::{Options, judge};
+use hence_checker::Verdict;
+use hence_checker::history::{Action, History, Operation, Outcome};
+use hence_checker::{Options, judge};
 
 /// Two clients write x, a third reads it with both tokens wherever it is told to; each read says what it showed.
 struct Told {

@@ -1,10 +1,10 @@
 //! Histories in every format: there and back, from elsewhere, and broken in every way.
 
 use super::judged;
-use hence_sim::check::formats::{self, Format};
-use hence_sim::check::generate::{Bug, Generator, Shape};
-use hence_sim::check::history::{Action, History, Operation};
-use hence_sim::check::{Level, Options, Verdict, judge};
+use hence_checker::formats::{self, Format};
+use hence_checker::generate::{Bug, Generator, Shape};
+use hence_checker::history::{Action, History, Operation};
+use hence_checker::{Level, Options, Verdict, judge};
 use hence_sim::random::mix;
 
 fn plain(shape: Shape) -> Shape {
@@ -370,7 +370,7 @@ fn wrappings_change_nothing() {
         let error = formats::read(&bytes[..], None).expect_err(says).to_string();
         assert!(error.contains(says), "{error}");
     }
-    assert_eq!(hence_sim::check::json::scan(&gzipped(GOOD.as_bytes())[..]).expect("it is read"), 1);
+    assert_eq!(hence_checker::json::scan(&gzipped(GOOD.as_bytes())[..]).expect("it is read"), 1);
 }
 
 /// Lines are counted with the blank ones.

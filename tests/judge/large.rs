@@ -1,9 +1,9 @@
 //! Large broken histories: what convicts them is found, made smaller and told within a stated amount of work, however
 //! many operations there are, and what is told fits a screen.
 
-use hence_sim::check::generate::{Bug, Generator, Shape};
-use hence_sim::check::history::{Action, History, Operation};
-use hence_sim::check::{Counterexample, Level, Options, Verdict, judge};
+use hence_checker::generate::{Bug, Generator, Shape};
+use hence_checker::history::{Action, History, Operation};
+use hence_checker::{Counterexample, Level, Options, Verdict, judge};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;

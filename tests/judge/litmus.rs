@@ -1,8 +1,8 @@
 //! The litmus suite: small histories as data, each with the verdict of every level.
 
 use super::judged;
-use hence_sim::check::history::{Action, Operation, Outcome};
-use hence_sim::check::{Level, Verdict, slow};
+use hence_checker::history::{Action, Operation, Outcome};
+use hence_checker::{Level, Verdict, slow};
 use std::path::PathBuf;
 
 /// A story of the litmus suite, or one of its twins.

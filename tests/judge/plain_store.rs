@@ -2,8 +2,8 @@
 //! have the same one, and no answer names a version. What removed a value must be guessed for most of its reads.
 
 use super::judged;
-use hence_sim::check::history::{Action, Operation};
-use hence_sim::check::{Level, Verdict};
+use hence_checker::history::{Action, Operation};
+use hence_checker::{Level, Verdict};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 

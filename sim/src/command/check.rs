@@ -2,11 +2,11 @@
 
 use super::files::{self, Input, Output};
 use super::{Done, End, Problem, codes, provenance, watch};
-use hence_sim::check::edn;
-use hence_sim::check::formats::{self, Format, Reading};
-use hence_sim::check::history::History;
-use hence_sim::check::plume::WriteError;
-use hence_sim::check::{Budget, Counterexample, Level, Options, Report, SHRINKING, Verdict, judge};
+use hence_checker::edn;
+use hence_checker::formats::{self, Format, Reading};
+use hence_checker::history::History;
+use hence_checker::plume::WriteError;
+use hence_checker::{Budget, Counterexample, Level, Options, Report, SHRINKING, Verdict, judge};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -235,7 +235,7 @@ fn print(report: &Report, history: &History, asked: &Check) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_sim::check::generate::{Generator, Shape};
+    use hence_checker::generate::{Generator, Shape};
 
     /// A history of a correct store, judged with next to no budget.
     fn undecided(causal_only: bool) -> Report {

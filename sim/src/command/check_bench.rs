@@ -5,10 +5,10 @@
 
 use super::files::{Input, Output};
 use super::{Done, End, Problem, clock, codes, output, provenance, watch};
-use hence_sim::check::formats::{self, Format};
-use hence_sim::check::generate::{Generator, Shape, disguised};
-use hence_sim::check::history::Action;
-use hence_sim::check::{Budget, Level, Options, Verdict, json, judge};
+use hence_checker::formats::{self, Format};
+use hence_checker::generate::{Generator, Shape, disguised};
+use hence_checker::history::Action;
+use hence_checker::{Budget, Level, Options, Verdict, json, judge};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The clock beside the judge: shows that it still works, and ends it in time.
 
 use super::clock;
-use hence_sim::check::Watch;
+use hence_checker::Watch;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

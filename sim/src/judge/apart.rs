@@ -3,8 +3,8 @@
 
 use super::Judge;
 use crate::adversity::Kind;
-use crate::bits;
 use crate::verdict::Invariant;
+use hence_checker::bits;
 use hence_core::Dot;
 
 /// News of a moment may share the time of what was noticed so long before, in microseconds.

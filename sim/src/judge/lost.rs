@@ -2,11 +2,11 @@
 
 use super::{Asked, Judge};
 use crate::adversity::Kind;
-use crate::bits;
 use crate::plan::Plan;
 use crate::subject::Probe;
 use crate::truth::Number;
 use crate::verdict::Invariant;
+use hence_checker::bits;
 use hence_core::{Address, Dot, Incarnation, VersionVector};
 
 /// A round found a write lost, among these addresses.

@@ -1,8 +1,8 @@
 //! Who belongs to the cluster: only operators say so (INV-12).
 
 use super::Judge;
-use crate::bits;
 use crate::verdict::Invariant;
+use hence_checker::bits;
 
 /// What operators did, and what replicas made of it.
 #[derive(Debug, Default)]

@@ -2,10 +2,10 @@
 
 use super::Judge;
 use crate::adversity::Kind;
-use crate::bits;
 use crate::subject::Part;
 use crate::truth::Number;
 use crate::verdict::Invariant;
+use hence_checker::bits;
 use hence_core::Incarnation;
 
 /// What a supplier truly had when it began to supply a whole state.

@@ -3,7 +3,6 @@
 use super::words::{describe, digest, summary};
 use super::{Attempt, Happening, Kept, Stage, World};
 use crate::adversity::Kind;
-use crate::bits;
 use crate::judge::Asked;
 use crate::observe::Note;
 use crate::plan::{Act, ConditionUse, Operation, TokenUse};
@@ -11,6 +10,7 @@ use crate::random::{Domain, mix, scale};
 use crate::seen::Seen;
 use crate::subject::{Stimulus, Subject};
 use crate::verdict::Invariant;
+use hence_checker::bits;
 use hence_core::{
     Action, ClusterTag, Condition, DataRequest, Dots, Match, Micros, Refusal, Reply, Request, RequestId, Siblings,
     Token, Value, VersionVector,

@@ -4,13 +4,13 @@
 use super::outputs::{HEALED_DELAY, STUCK_MAX};
 use super::{Stage, World};
 use crate::adversity::Kind;
-use crate::bits;
 use crate::plan::{Act, Plan};
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
 use crate::tampering::Tampering;
 use crate::verdict::Invariant;
 use crate::world::Unsettled;
+use hence_checker::bits;
 use hence_core::Request;
 
 impl<S: Subject> World<S> {

@@ -2,10 +2,10 @@
 
 use super::World;
 use crate::adversity::Kind;
-use crate::bits;
 use crate::judge::apart::{Lane, Patience};
 use crate::plan::{Fault, FaultKind};
 use crate::subject::{Subject, number_of};
+use hence_checker::bits;
 use hence_core::{Address, Dot, Incarnation};
 
 /// No cut that is shorter takes anything from what a client may expect, in microseconds.

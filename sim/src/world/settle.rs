@@ -2,13 +2,13 @@
 
 use super::{Stage, World};
 use crate::adversity::Kind;
-use crate::bits;
 use crate::judge::Asked;
 use crate::observe::Note;
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::{Probe, Subject};
 use crate::verdict::{Invariant, Verdict};
+use hence_checker::bits;
 use hence_core::{Action, Condition, DataRequest, LinkState, Micros, Request, VersionVector};
 
 /// How often it is looked whether the run has settled, in microseconds.

@@ -10,7 +10,7 @@ use super::recorder::Pen;
 use super::tally::Ending;
 use super::token::{Said, Token, versions};
 use super::{Kind, Run, nap};
-use hence_sim::check::history::{Action, Operation, Outcome};
+use hence_checker::history::{Action, Operation, Outcome};
 use hence_sim::random::Draw;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

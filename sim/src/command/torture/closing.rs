@@ -11,7 +11,7 @@ use super::client::{fill, method};
 use super::recorder::Pen;
 use super::token::{Said, Token, versions};
 use super::{Run, nap};
-use hence_sim::check::history::{Action, Operation, Outcome};
+use hence_checker::history::{Action, Operation, Outcome};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
 //! Histories as a store leaves them that tells little, and as clients see it that ask at the same time.
 
 use super::{Generator, Shape};
-use crate::check::history::{Operation, Outcome};
-use crate::random::mix;
+use crate::history::{Operation, Outcome};
+use crate::mix::mix;
 use std::collections::BTreeMap;
 
 /// How long before or after the moment at which it was served a request may begin or end, in operations.

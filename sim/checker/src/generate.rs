@@ -8,7 +8,7 @@
 mod disguise;
 
 use super::history::{Action, Operation, Outcome};
-use crate::random::mix;
+use crate::mix::mix;
 pub use disguise::disguised;
 
 const MILLION: u64 = 1_000_000;

@@ -1,6 +1,6 @@
 //! What of a history's lineage is left where operations between are gone.
 
-use crate::check::problem::{Node, Problem};
+use crate::problem::{Node, Problem};
 
 /// What of a history's lineage is left between the operations that are kept.
 pub(super) struct Lineage<'a> {

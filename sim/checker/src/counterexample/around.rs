@@ -1,12 +1,12 @@
 //! Where shrinking begins: what a violation names, what connects it, and what may not be left out beside that.
 
 use super::{Shrinker, is_nameless};
-use crate::check::candidates::removers;
-use crate::check::history::History;
-use crate::check::order::{self, Successors};
-use crate::check::pass::{Break, Debt};
-use crate::check::problem::{DELETE, Edge, Node, PUT, View, WINNER};
-use crate::check::search::Forced;
+use crate::candidates::removers;
+use crate::history::History;
+use crate::order::{self, Successors};
+use crate::pass::{Break, Debt};
+use crate::problem::{DELETE, Edge, Node, PUT, View, WINNER};
+use crate::search::Forced;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 

@@ -253,7 +253,8 @@ impl<'a> Reader<'a> {
 }
 
 /// Is it a write that may have taken place?
-pub(crate) fn may_have_written(operation: &Operation) -> bool {
+#[must_use]
+pub fn may_have_written(operation: &Operation) -> bool {
     let happened = match operation.outcome {
         Outcome::Ok => matches!(operation.status, 200 | 201 | SILENT) || happened_perhaps(operation.status),
         Outcome::Fail => false,
