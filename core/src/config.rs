@@ -9,15 +9,15 @@ pub struct Config {
     /// crashes sooner and costs idle traffic; more saves it and makes gaps and crashes show later.
     pub heartbeat_interval: Micros,
     /// A push is acknowledged at the latest after this. Default 10 ms. Less frees the sender's log and
-    /// credit sooner and costs messages; more saves messages and holds the log and credit longer. Peers who pushed
+    /// credit sooner and costs messages; more saves messages and holds the log and credit longer. Peers that pushed
     /// nothing are told along, at most every so often for each peer there is.
     pub ack_delay: Micros,
     /// A hello without answer is said again after this, in a new connection. Default 250 ms before the peer
-    /// is suspected, twice that after. Less finds a peer sooner and costs connection attempts; more saves them and leaves a
-    /// link down longer when a hello was lost.
+    /// is suspected, twice that after. Less finds a peer sooner and costs connection attempts; more saves them and
+    /// leaves a link down longer when a hello was lost.
     pub hello_interval: Micros,
-    /// How slow the search for a suspected peer becomes after a minute. Default 2 s. More adds to the time until a healed
-    /// link carries data again; less costs connection attempts for as long as a member is dead.
+    /// How slow the search for a suspected peer becomes after a minute. Default 2 s. More adds to the time until a
+    /// healed link carries data again; less costs connection attempts for as long as a member is dead.
     pub probe_interval_max: Micros,
     /// A push that is later than the fastest of the last minute by more than this is discarded and comes by
     /// repair. Default 500 ms. Less turns jitter into repairs, more lets data out of healed cuts early.
@@ -26,7 +26,8 @@ pub struct Config {
     /// staleness after losses, less costs double transfers when a push is merely slow.
     pub repair_delay: Micros,
     /// A pull without progress for so long has failed and is tried at another peer; each failure at a peer doubles it
-    /// there, up to sixteen times. Default 1 s. Less leaves a dead supplier sooner, more wastes fewer transfers on slow ones.
+    /// there, up to sixteen times. Default 1 s. Less leaves a dead supplier sooner, more wastes fewer transfers on slow
+    /// ones.
     pub pull_timeout: Micros,
     /// The shortest silence after which a peer is suspected, whatever its rhythm. Default 3 s. Less
     /// notices crashes sooner and takes paused processes for dead; more lists a dead member, and waits for it, longer.
@@ -35,7 +36,8 @@ pub struct Config {
     /// peer with an uneven rhythm sooner; more spares peers on bad networks a false suspicion.
     pub suspect_after_max: Micros,
     /// A joining replica that no member which is up answers starts alone after this. Default 1 s. Less serves sooner
-    /// after a start in a cut; more spares a newcomer that meets its cluster late from serving an empty store meanwhile.
+    /// after a start in a cut; more spares a newcomer that meets its cluster late from serving an empty store
+    /// meanwhile.
     pub join_alone_after: Micros,
     /// The same while an address has accepted a connection but not answered yet. Default 3 s. Less does not wait for a
     /// slow member, more is held up longer by an address where something else listens.
@@ -44,45 +46,48 @@ pub struct Config {
     /// time. Default 30 s. Less lets a rolling restart go on before a late network has brought the data; more holds up
     /// the start of a cluster of which a member is gone.
     pub ready_alone_after: Micros,
-    /// A wall clock that is ahead of all peers' by more than this is not used. Default 60 s. Less lets a small error bias
-    /// fewer concurrent writes, and distrusts good clocks among bad ones; more lets a wrong clock win more of them.
+    /// A wall clock that is ahead of all peers' by more than this is not used. Default 60 s. Less lets a small error
+    /// bias fewer concurrent writes, and distrusts good clocks among bad ones; more lets a wrong clock win more of
+    /// them.
     pub wall_ahead_max: Micros,
     /// A member that has been suspected for so long no longer delays the retirement of lives that are over.
-    /// Default 10 min. Less frees vectors sooner, and more tokens get 503 at a member that comes back until it has caught
-    /// up; more keeps an entry in vectors and tokens for each restart in that time.
+    /// Default 10 min. Less frees vectors sooner, and more tokens get 503 at a member that comes back until it has
+    /// caught up; more keeps an entry in vectors and tokens for each restart in that time.
     pub retire_patience: Micros,
-    /// Entries of the own vector; beyond it lives that are over are retired without waiting for members that do not answer,
-    /// and beyond twice as many without waiting for anybody, so that tokens stay short. Default 170: twice as many fit a
-    /// token of 8 KiB. Less makes more tokens useless at members that are cut off, more makes longer tokens.
+    /// Entries of the own vector; beyond it lives that are over are retired without waiting for members that do not
+    /// answer, and beyond twice as many without waiting for any member, so that tokens stay short. Default 170: twice
+    /// as many fit a token of 8 KiB. Less makes more tokens useless at members that are cut off, more makes longer
+    /// tokens.
     pub vector_max: usize,
     /// A removed address that does not answer is looked for no longer than this. Default 10 min. Less ends connection
     /// attempts sooner; more lets two sides that removed each other find together after a longer cut.
     pub removed_patience: Micros,
-    /// How often is looked for lives that are over. Default 1 s. Less shortens tokens sooner after a restart and costs a
-    /// look at the vector each time; more leaves them longer by an entry for that time.
+    /// How often is looked for lives that are over. Default 1 s. Less shortens tokens sooner after a restart and costs
+    /// a look at the vector each time; more leaves them longer by an entry for that time.
     pub retire_interval: Micros,
-    /// A lost-write round without all its answers ends after this, and begins again. Default 1 s. Less repeats rounds on
-    /// slow links, more makes a client wait longer for its 424 when an answer was lost.
+    /// A lost-write round without all its answers ends after this, and begins again. Default 1 s. Less repeats rounds
+    /// on slow links, more makes a client wait longer for its 424 when an answer was lost.
     pub round_timeout: Micros,
-    /// Rounds whose outcome is remembered, so that a client that asks again is told at once, at least 1. The oldest makes
-    /// room: the next round asks about the same once more, as far as its 1,024 lives reach. Default 64. More costs two
-    /// vectors each, and a comparison for each request with missing dependencies; less makes rounds name more when many
-    /// clients lost different writes.
+    /// Rounds whose outcome is remembered, so that a client that asks again is told at once, at least 1. The oldest
+    /// makes room: the next round asks about the same once more, as far as its 1,024 lives reach. Default 64. More
+    /// costs two vectors each, and a comparison for each request with missing dependencies; less makes rounds name more
+    /// when many clients lost different writes.
     pub rounds_max: usize,
-    /// How recently a peer must have heard from a silent member to vouch for it. Default 1 s. Less suspects members that
-    /// only one link has lost, more keeps a dead member in views for that much longer.
+    /// How recently a peer must have heard from a silent member to vouch for it. Default 1 s. Less suspects members
+    /// that only one link has lost, more keeps a dead member in views for that much longer.
     pub vouch_max: Micros,
     /// Bytes of operations in the log ([`crate::Op::bytes`]); beyond it the oldest are cut, and a peer that
-    /// still needs them gets the whole state instead. One large operation may cost the place of more than one call can cut
-    /// ([`crate::WORK_MAX`]); the next calls go on. Default 64 MiB. 0 keeps none. More memory lets members be away
+    /// still needs them gets the whole state instead. One large operation may cost the place of more than one call can
+    /// cut ([`crate::WORK_MAX`]); the next calls go on. Default 64 MiB. 0 keeps none. More memory lets members be away
     /// longer for the price of what they missed; less makes them fetch everything.
     pub log_bytes_max: usize,
     /// Pushed operations waiting for their causes, all origins together; beyond it they are discarded and
-    /// come by repair. Default 16,384. More costs memory while causes are late, less delays what overtook them by a repair.
+    /// come by repair. Default 16,384. More costs memory while causes are late, less delays what overtook them by a
+    /// repair.
     pub parked_max: usize,
     /// Bytes of those operations ([`crate::Op::bytes`]); beyond it they are discarded and come by repair. Default
-    /// 64 MiB. More costs memory while large values wait for their causes; less makes such values come later, by a repair,
-    /// and over the network twice.
+    /// 64 MiB. More costs memory while large values wait for their causes; less makes such values come later, by a
+    /// repair, and over the network twice.
     pub parked_bytes_max: usize,
     /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB. More memory
     /// lets more writers wait out a cut, less sends them away with 503.
@@ -90,17 +95,17 @@ pub struct Config {
     /// Requests waiting for their dependencies; beyond it a request gets its refusal at once. Default 4,096. More costs
     /// memory and a longer burst when their turn comes, less sends clients away that a moment would have served.
     pub waiting_max: usize,
-    /// The longest a request may wait. Default 30 s; longer wishes are cut to it. More holds places and connections longer,
-    /// less returns 503 to clients that were ready to wait out a longer cut.
+    /// The longest a request may wait. Default 30 s; longer wishes are cut to it. More holds places and connections
+    /// longer, less returns 503 to clients that were ready to wait out a longer cut.
     pub wait_max: Micros,
     /// Pushed operations that a peer has not acknowledged; beyond it pushing pauses, and what grows stale
     /// meanwhile comes by repair. Default 4,096. More fills a slow peer's queues, less slows pushing on long ways.
     pub credit_ops_max: u64,
-    /// The same in bytes. Default 4 MiB; a single larger operation is still sent. More fills a slow peer's queues with large
-    /// values, less slows pushing on ways with a large product of bandwidth and delay.
+    /// The same in bytes. Default 4 MiB; a single larger operation is still sent. More fills a slow peer's queues with
+    /// large values, less slows pushing on ways with a large product of bandwidth and delay.
     pub credit_bytes_max: usize,
-    /// Operations or versions in one frame of a pull, at most [`crate::WORK_MAX`]. Default 256. Less gives requests their
-    /// turn more often meanwhile, more moves a state in fewer messages.
+    /// Operations or versions in one frame of a pull, at most [`crate::WORK_MAX`]. Default 256. Less gives requests
+    /// their turn more often meanwhile, more moves a state in fewer messages.
     pub frame_ops_max: usize,
     /// Bytes in one frame of a pull. Default 64 KiB; a single larger operation is still sent. Less lets pushes between
     /// frames sooner, more moves large values in fewer messages.
@@ -114,19 +119,19 @@ pub struct Config {
     /// Bytes in such a piece, 1 to 64 KiB. Default 16 KiB. Less lets other messages in between sooner, more moves large
     /// values in fewer messages.
     pub piece_bytes: usize,
-    /// Bytes of values that are not whole yet; beyond it the one that grew longest ago is dropped, and its transfer begins
-    /// anew. One value is always kept. Default 64 MiB. More costs memory while large values arrive, less makes more of
-    /// them begin anew when many come at a time.
+    /// Bytes of values that are not whole yet; beyond it the one that grew longest ago is dropped, and its transfer
+    /// begins anew. One value is always kept. Default 64 MiB. More costs memory while large values arrive, less makes
+    /// more of them begin anew when many come at a time.
     pub pieces_bytes_max: usize,
     /// Bytes of keys and values held ([`crate::Store::bytes`]); beyond it writes that add to it are refused with
     /// [`crate::Refusal::WriteLimit`], reads, deletes and replication go on, so what other replicas accepted may still
     /// exceed it. Default: no limit. More lets a process grow until the machine has no memory left and ends it with all
     /// that only it held; less refuses writes that there would have been room for.
     pub store_bytes_max: u64,
-    /// Bytes of everything that data holds in memory ([`crate::MemoryUse`]): store, log, parked operations, waiting requests
-    /// and a state on its way. The log gives way first, then writes that add are refused, and last what other replicas
-    /// have is not taken in. The same at all replicas, or the smallest is held back. Default: no limit. More lets a
-    /// process grow until the machine ends it; less refuses writes that there would have been room for.
+    /// Bytes of everything that data holds in memory ([`crate::MemoryUse`]): store, log, parked operations, waiting
+    /// requests and a state on its way. The log gives way first, then writes that add are refused, and last what other
+    /// replicas have is not taken in. The same at all replicas, or the smallest is held back. Default: no limit. More
+    /// lets a process grow until the machine ends it; less refuses writes that there would have been room for.
     pub memory_bytes_max: u64,
 }
 

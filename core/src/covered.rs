@@ -1,8 +1,8 @@
 //! What a replica covers, with the lives that are over folded away.
 //!
-//! An incarnation is retired by an ordinary operation whose dependency is `i: through`. So whoever has applied that
-//! operation has applied all of `i` up to there, and one dot stands for the whole entry: in coverage, in tokens, in
-//! dependencies (RET-1 to RET-3). Vectors and tokens stay as short as the membership.
+//! An incarnation is retired by an ordinary operation whose dependency is `i: through`. So a replica that has applied
+//! that operation has applied all of `i` up to there, and one dot stands for the whole entry: in coverage, in tokens,
+//! in dependencies (RET-1 to RET-3). Vectors and tokens stay as short as the membership.
 //!
 //! Invariant kept here: a row is an implication that holds everywhere; it raises coverage only where its dot is
 //! covered. `vector` holds no entry that a row with a covered dot implies.
@@ -14,7 +14,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// "Whoever covers `dot` covers the incarnation up to `through`."
+/// "A replica that covers `dot` covers the incarnation up to `through`."
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Retirement {
     /// The last counter that the row speaks of.
@@ -46,7 +46,7 @@ impl Covered {
         self.rows.iter().map(|(&incarnation, &row)| (incarnation, row))
     }
 
-    /// The vector as somebody can read it who covers `known`: with the entries of retired lives whose retirement is
+    /// The vector as a replica that covers `known` can read it: with the entries of retired lives whose retirement is
     /// news there.
     #[must_use]
     pub(crate) fn spelled_out(&self, known: &VersionVector) -> VersionVector {
@@ -82,7 +82,7 @@ impl Covered {
         self.vector.missing(other).filter(|&(incarnation, counter)| self.counter(incarnation) < counter)
     }
 
-    /// The highest counter of this incarnation that somebody covers who covers `vector`. Cautious: too low where
+    /// The highest counter of this incarnation that a replica covers if it covers `vector`. Cautious: too low where
     /// the other side knows rows that are not known here.
     #[must_use]
     pub fn counter_in(&self, vector: &VersionVector, incarnation: Incarnation) -> u64 {
@@ -93,13 +93,13 @@ impl Covered {
         }
     }
 
-    /// Does somebody cover this dot who covers `vector`?
+    /// Does a replica that covers `vector` cover this dot?
     #[must_use]
     pub fn covers_in(&self, vector: &VersionVector, dot: Dot) -> bool {
         self.implied_by(vector, dot)
     }
 
-    /// Does somebody cover all of `other` who covers `vector`?
+    /// Does a replica that covers `vector` cover all of `other`?
     #[must_use]
     pub fn dominates_in(&self, vector: &VersionVector, other: &VersionVector) -> bool {
         other.entries().all(|(incarnation, counter)| self.counter_in(vector, incarnation) >= counter)
@@ -118,7 +118,7 @@ impl Covered {
         false
     }
 
-    /// What somebody covers who sent this vector and these rows.
+    /// What a replica covers that sent this vector and these rows.
     pub(crate) fn of(vector: VersionVector, mut rows: BTreeMap<Incarnation, Retirement>) -> Self {
         flatten(&mut rows);
         Self { vector, rows: Arc::new(rows) }

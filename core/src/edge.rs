@@ -25,7 +25,7 @@ pub enum Input {
         /// The address that the sender says it has.
         from: Address,
     },
-    /// An address accepted a connection; whether anybody answers there is another question.
+    /// An address accepted a connection; whether a replica answers there is another question.
     Connected {
         /// Which.
         to: Address,
@@ -42,8 +42,8 @@ pub enum Input {
         /// Why.
         why: Refused,
     },
-    /// Another live process is reached at the own address, so peers are spoken to under this one from now on; none: the own
-    /// address leads here again.
+    /// Another live process is reached at the own address, so peers are spoken to under this one from now on; none: the
+    /// own address leads here again.
     Aside {
         /// An address at which nothing is reached, of this process alone.
         address: Option<Address>,
@@ -94,14 +94,14 @@ pub enum Output {
     Event(Event),
 }
 
-/// Something worth telling: for logs, metrics and the simulator. Nothing depends on anybody listening.
+/// Something worth telling: for logs, metrics and the simulator. Nothing depends on a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// An operation was applied, own ones included. Coverage moved by exactly this.
     Applied(Dot),
     /// A whole state was merged in one step.
     Installed {
-        /// Who supplied it.
+        /// The replica that supplied it.
         from: Incarnation,
         /// The pull that fetched it.
         pull: u64,
@@ -121,7 +121,7 @@ pub enum Event {
     RoundEnded {
         /// The events in question.
         events: Box<VersionVector>,
-        /// The greatest counters that anybody holds of them.
+        /// The greatest counters that any member holds of them.
         held: Box<VersionVector>,
     },
     /// A link was established.
@@ -135,9 +135,9 @@ pub enum Event {
     Suspected(Address),
     /// A suspected member answered.
     Recovered(Address),
-    /// This replica loaded its state and serves; alone, if nobody who was up answered.
+    /// This replica loaded its state and serves; alone, if no replica that was up answered.
     Up {
-        /// Nobody was there to fetch from.
+        /// There was no replica to fetch from.
         alone: bool,
     },
     /// It started alone, and clients may be sent to it from now on.
@@ -152,8 +152,8 @@ pub enum Event {
         /// How long this one stands back now.
         backoff: Micros,
     },
-    /// A peer that is newly met belongs to a cluster of the same name that this one never had anything to do with: an address
-    /// is used again. The two are one from now on.
+    /// A peer that is newly met belongs to a cluster of the same name that this one never had anything to do with: an
+    /// address is used again. The two are one from now on.
     ClustersMerge {
         /// Members that were known here.
         ours: Vec<Address>,
@@ -164,14 +164,14 @@ pub enum Event {
     ViewChanged,
     /// A fetch began.
     PullStarted {
-        /// From whom.
+        /// The sender.
         from: Address,
         /// Its name.
         pull: u64,
     },
     /// Pieces of a value are asked for.
     Fetching {
-        /// From whom.
+        /// The sender.
         from: Address,
         /// The write that made it.
         dot: Dot,
@@ -180,7 +180,7 @@ pub enum Event {
     },
     /// A fetch ended.
     PullEnded {
-        /// From whom.
+        /// The sender.
         from: Address,
         /// Its name.
         pull: u64,
@@ -206,7 +206,7 @@ pub enum Event {
     HeldBack(bool),
     /// A message was not taken in.
     Dropped {
-        /// Who sent it.
+        /// The sender.
         from: Address,
         /// Why.
         reason: DropReason,
@@ -226,7 +226,7 @@ pub enum DropReason {
     ParkedFull,
     /// There is no memory left for what it brings; a pull fetches it when there is.
     NoMemory,
-    /// It comes from our own address, from somebody else.
+    /// It bears this replica's own address, and another process sent it.
     OwnAddress,
     /// This replica was removed and takes nothing in.
     NotWanted,

@@ -3,8 +3,8 @@
 //! "Push is fresh or not at all, repair is patient": a gap is repaired when it has stood for the repair delay.
 //! The delay runs from the moment when the gap was noticed, whatever links do meanwhile.
 //!
-//! A gap that is due and that no linked peer can fill is forgotten until a peer says that it can. Kept, it would be due for
-//! ever, and whatever is missing later would be fetched at once because of it.
+//! A gap that is due and that no linked peer can fill is forgotten until a peer says that it can. Kept, it would be due
+//! for ever, and whatever is missing later would be fetched at once because of it.
 
 use crate::covered::Covered;
 use crate::identity::Incarnation;
@@ -26,14 +26,14 @@ pub(crate) struct Gaps {
 }
 
 impl Gaps {
-    /// Somebody covers `heard`.
+    /// A peer covers `heard`.
     pub(crate) fn hear(&mut self, heard: &VersionVector, covered: &Covered, now: Time) {
         for (incarnation, counter) in covered.missing(heard) {
             self.hear_counter(incarnation, counter, now);
         }
     }
 
-    /// Somebody covers this incarnation up to `counter`, and this replica does not.
+    /// A peer covers this incarnation up to `counter`, and this replica does not.
     pub(crate) fn hear_counter(&mut self, incarnation: Incarnation, counter: u64, now: Time) {
         let marks = self.marks.entry(incarnation).or_default();
         let len = marks.len();
@@ -72,7 +72,7 @@ impl Gaps {
         self.marks.iter().filter(move |(_, marks)| is_old(marks)).map(|(&incarnation, _)| incarnation)
     }
 
-    /// Forgets the gaps known since that moment or longer, but for those of lives of which somebody can give more.
+    /// Forgets the gaps known since that moment or longer, but for those of lives of which a peer can give more.
     pub(crate) fn forget(&mut self, moment: Time, can_give: impl Fn(Incarnation) -> bool) {
         let is_old = |marks: &VecDeque<(u64, Time)>| marks.front().is_some_and(|&(_, noticed)| noticed <= moment);
         self.marks.retain(|&incarnation, marks| !is_old(marks) || can_give(incarnation));

@@ -1,4 +1,4 @@
-//! Who is speaking: addresses, lives, clusters, and the randomness that a replica is born with.
+//! Identity of the speaker: addresses, lives, clusters, and the randomness that a replica is born with.
 //!
 //! An address says where to send; an [`Incarnation`] says which life answers there. A new incarnation
 //! begins at every process start, so no write event is ever named twice (ID-1).
@@ -287,7 +287,7 @@ impl ClusterTag {
     }
 }
 
-/// Who a replica is when it starts.
+/// A replica's identity when it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Its own address, as peers dial it.

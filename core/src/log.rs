@@ -85,7 +85,7 @@ impl Log {
         if let Effect::Retire { incarnation, through } = op.effect
             && self.floor.counter(incarnation) <= through
         {
-            self.floor.remove(incarnation); // whoever covers the retire operation covers what it stands for
+            self.floor.remove(incarnation); // a replica that covers the retire operation covers what it stands for
         }
         if self.own.front().is_some_and(|own| own.op.dot == op.dot) {
             self.own.pop_front();
@@ -133,7 +133,7 @@ impl Log {
         self.deletes_floor = covered.compact(&self.deletes_floor).into_owned();
     }
 
-    /// Can it supply everything that somebody lacks who covers this vector?
+    /// Can it supply everything that a peer with this vector lacks?
     pub(crate) fn reaches(&self, vector: &VersionVector, covered: &Covered) -> bool {
         covered.dominates_in(vector, &self.floor)
     }

@@ -55,7 +55,7 @@ pub enum Body {
         /// When it was made, on the sender's monotonic clock.
         made: Time,
     },
-    /// The same of an operation whose value travels in pieces: whoever wants it asks for them.
+    /// The same of an operation whose value travels in pieces: a peer that wants it asks for them.
     Announce {
         /// The operation, and what to know of its value.
         op: Outlined,
@@ -91,7 +91,7 @@ pub enum Body {
     },
     /// One frame of the answer to a pull.
     Supply(Box<Supply>),
-    /// Part of a lost-write round: does anybody hold this?
+    /// Part of a lost-write round: does the receiver hold this?
     Ask(Box<Ask>),
     /// What the sender holds of what it was asked about.
     Answer {
@@ -167,11 +167,11 @@ pub struct Status {
     /// The greatest counter that arrived in a push of this link, applied, parked or refused: so much
     /// credit returns.
     pub received: u64,
-    /// The sender is about to end: who lacks something that it covers fetches it now.
+    /// The sender is about to end: a receiver that lacks something that it covers fetches it now.
     pub leaving: bool,
     /// Clients may be sent to the sender: what it holds is what the cluster holds.
     pub ready: bool,
-    /// A hash of the sender's view rows; who has another hash sends its rows.
+    /// A hash of the sender's view rows; a receiver with another hash sends its rows.
     pub view_hash: u64,
     /// The digest of the sender's store, unless a state is being folded in there. Equal vectors must come with equal
     /// digests.

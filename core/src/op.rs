@@ -31,7 +31,7 @@ pub enum Effect {
     Retire {
         /// The life.
         incarnation: Incarnation,
-        /// Its last counter that everybody covered; the operation depends on that.
+        /// Its last counter that every member covered; the operation depends on that.
         through: u64,
     },
 }

@@ -1,8 +1,8 @@
 //! Values that arrive in pieces and are not whole yet (PIECE-3).
 //!
-//! What is here is nothing but bytes of values. They say nothing of an operation and make nothing visible: whoever needs
-//! the value of an operation that it may apply looks for it here. So they outlive links, interruptions and pulls, and may
-//! be dropped at any time; then the rest of them has come in vain.
+//! What is here is nothing but bytes of values. They say nothing of an operation and make nothing visible: a replica
+//! that needs the value of an operation that it may apply looks for it here. So they outlive links, interruptions and
+//! pulls, and may be dropped at any time; then the rest of them has come in vain.
 //!
 //! Invariants kept here: a value is whole when all its bytes are here and have the checksum that was told; bytes take
 //! memory when they arrive and not when they are announced.

@@ -19,7 +19,7 @@ pub struct RequestId(pub u64);
 pub enum Request {
     /// To read or write a key.
     Data(Box<DataRequest>),
-    /// `GET /view`: who is in.
+    /// `GET /view`: which members are in.
     View,
     /// `PUT /view`: an operator wants this address.
     ViewAdd(Address),
@@ -119,7 +119,7 @@ pub enum Reply {
     },
     /// Writes that the token names died with their only holders; nothing changed.
     Lost {
-        /// The client's causal past, cut to what somebody still holds.
+        /// The client's causal past, cut to what some member still holds.
         token: VersionVector,
     },
     /// Refused; nothing changed.

@@ -12,12 +12,12 @@ use crate::vector::{Dot, VersionVector};
 
 /// The decisions of the protocol. The default bodies are the sound ones.
 pub trait Rules {
-    /// Every process start is a life of its own, with a name that nobody had before.
+    /// Every process start is a life of its own, with a name that no process had before.
     fn life(&self, drawn: Incarnation, _address: &Address) -> Incarnation {
         drawn
     }
 
-    /// Whoever learns that another life is the newest at the own address takes a new one.
+    /// A replica that learns that another life is the newest at its own address takes a new one.
     fn takes_new_life(&self) -> bool {
         true
     }
@@ -47,7 +47,7 @@ pub trait Rules {
         deps
     }
 
-    /// Whoever wrote carries what the write depends on, and nothing beyond.
+    /// A client that wrote carries what the write depends on, and nothing beyond.
     fn carried_beyond(&self, _deletes: &VersionVector) -> VersionVector {
         VersionVector::new()
     }
@@ -62,7 +62,7 @@ pub trait Rules {
         wanted.matches(shown)
     }
 
-    /// Whoever got an answer about a key carries the versions shown and the deletes that hid others.
+    /// A client that got an answer about a key carries the versions shown and the deletes that hid others.
     fn answer(&self, past: &VersionVector, shown: &Siblings, deletes: &VersionVector) -> VersionVector {
         let mut token = past.clone();
         shown.iter().for_each(|sibling| _ = token.join_dot(sibling.dot));
@@ -75,12 +75,13 @@ pub trait Rules {
         clock.next(wall)
     }
 
-    /// Whoever applied a stamped write stamps above it from then on, however far it is ahead of the own wall clock.
+    /// A replica that applied a stamped write stamps above it from then on, however far it is ahead of the own wall
+    /// clock.
     fn follow(&self, clock: Hlc, heard: Hlc, _wall: Wall) -> Hlc {
         clock.max(heard)
     }
 
-    /// Whoever installed a state stamps above everything that was ever in it.
+    /// A replica that installed a state stamps above everything that was ever in it.
     fn follow_installed(&self, clock: Hlc, heard: Hlc) -> Hlc {
         clock.max(heard)
     }
@@ -260,17 +261,17 @@ pub trait Rules {
         mine.max(theirs)
     }
 
-    /// If nobody is left wanted, everybody is.
+    /// If no address is left wanted, every address is.
     fn everybody_when_nobody(&self) -> bool {
         true
     }
 
-    /// A joining replica starts alone when all have answered, or when time is over, whoever else answers.
+    /// A joining replica starts alone when all have answered, or when time is over, whichever others answer.
     fn starts_alone(&self, all_answered: bool, time_over: bool, _some_answered: bool) -> bool {
         all_answered || time_over
     }
 
-    /// A replica that takes a new life keeps its memory, so who was up stays up.
+    /// A replica that takes a new life keeps its memory, so one that was up stays up.
     fn stays_up_reborn(&self) -> bool {
         true
     }
@@ -280,7 +281,7 @@ pub trait Rules {
         true
     }
 
-    /// A round needs everybody: every wanted address linked.
+    /// A round needs every wanted address linked.
     fn round_needs_everybody(&self) -> bool {
         true
     }
@@ -305,12 +306,12 @@ pub trait Rules {
         true
     }
 
-    /// A lost entry is cut to what somebody still holds.
+    /// A lost entry is cut to what some member still holds.
     fn cut_lost(&self, held: u64) -> u64 {
         held
     }
 
-    /// A write is reported lost only when everybody who could hold it was asked, not because its address lives on.
+    /// A write is reported lost only when every member that could hold it was asked, not because its address lives on.
     fn asked(&self, members: usize) -> usize {
         members
     }

@@ -3,7 +3,7 @@
 //! Invariants kept here: a key is present exactly when it has a version; an absent key takes no memory. The digest is
 //! a sum over live versions, so equal stores have equal digests whatever the order of events.
 //!
-//! Installing a whole state flips one field. What came waits in a layer; whoever touches a key merges that key first,
+//! Installing a whole state flips one field. What came waits in a layer; code that touches a key merges that key first,
 //! and the rest is folded in by later slices, so no step ever costs more than a bounded number of keys. Until then the
 //! keys that are not merged yet stand in the first slots of the table.
 
@@ -61,8 +61,8 @@ impl Store {
         self.keys.len() == 0 && self.incoming.is_none()
     }
 
-    /// The sum over all live versions of a hash of their dots and stamps: a dot determines key and value. None while a state is
-    /// folded in.
+    /// The sum over all live versions of a hash of their dots and stamps: a dot determines key and value. None while a
+    /// state is folded in.
     #[must_use]
     pub fn digest(&self) -> Option<u64> {
         self.incoming.is_none().then_some(self.digest)
@@ -288,8 +288,9 @@ fn ends(value: &[u8]) -> u64 {
     ends ^ (value.len() as u64).rotate_left(48)
 }
 
-/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot, its stamp and the value's ends, which tell
-/// two writes apart that bear one name because a memory image was copied: where clocks stand, stamps are equal, too.
+/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot, its stamp and the value's ends, which
+/// tell two writes apart that bear one name because a memory image was copied: where clocks stand, stamps are equal,
+/// too.
 fn mix(sibling: &Sibling) -> u64 {
     let Dot { incarnation, counter } = sibling.dot;
     let mut x = incarnation.0 ^ counter.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sibling.hlc.0.rotate_left(20);

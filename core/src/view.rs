@@ -1,8 +1,8 @@
-//! The agreed addresses: who belongs to the cluster, and which life is the newest at each address.
+//! The agreed addresses: which replicas belong to the cluster, and which life is the newest at each address.
 //!
-//! A row per address: a wanted counter (0 unknown, odd wanted, even removed; a removal's is above all others), the newest life heard
-//! of and whether that one is up. Rows merge by maximum, so views converge whatever arrives in what order.
-//! Only an operator moves a counter; a failure detector never does (VIEW-1 to VIEW-3, VIEW-5).
+//! A row per address: a wanted counter (0 unknown, odd wanted, even removed; a removal's is above all others), the
+//! newest life heard of and whether that one is up. Rows merge by maximum, so views converge whatever arrives in what
+//! order. Only an operator moves a counter; a failure detector never does (VIEW-1 to VIEW-3, VIEW-5).
 //!
 //! Invariant kept here: a view has at most [`View::ROWS_MAX`] rows, and at most [`View::REMOVED_MAX`] of them are of
 //! removed addresses. Which of those go is a function of the rows alone, so every replica forgets the same ones.
@@ -39,7 +39,8 @@ impl Row {
         self.counter % 2 == 1
     }
 
-    /// In this order removed addresses are forgotten: a removal's counter is above all that were known when it was ordered.
+    /// In this order removed addresses are forgotten: a removal's counter is above all that were known when it was
+    /// ordered.
     const fn age(&self) -> (u64, &Address) {
         (self.counter, &self.address)
     }
@@ -74,7 +75,7 @@ impl View {
     /// away all the while, and still wants that one, brings it back.
     pub const REMOVED_MAX: usize = 256;
 
-    /// Rows of any kind; beyond it no further address is taken in, whoever names it.
+    /// Rows of any kind; beyond it no further address is taken in, whatever names it.
     pub const ROWS_MAX: usize = 1_024;
 
     /// A view in which these addresses are wanted and nothing else is known.
@@ -185,7 +186,7 @@ impl View {
             && self.rows.iter().zip(&other.rows).all(same)
     }
 
-    /// Somebody speaks from this address: it is wanted, unless an operator had removed it.
+    /// A replica speaks from this address: it is wanted, unless an operator had removed it.
     pub fn meet(&mut self, address: &Address, life: Life) -> bool {
         self.merge([&Row { address: address.clone(), counter: 1, life: Some(life) }])
     }
@@ -227,7 +228,7 @@ impl View {
         removed
     }
 
-    /// An operator's act counts from what is in force: if everybody is wanted because nobody was left, that
+    /// An operator's act counts from what is in force: if every address is wanted because none was left, that
     /// is written down first. Says whether it was.
     fn settle(&mut self) -> bool {
         if self.nobody {

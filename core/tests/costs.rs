@@ -1,5 +1,5 @@
-//! What an input costs must not grow with what happened before, beyond what is said: measured in time, because the units
-//! that a replica counts itself are what is in question.
+//! What an input costs must not grow with what happened before, beyond what is said: measured in time, because the
+//! units that a replica counts itself are what is in question.
 //!
 //! Each cost is compared with the same work on a replica without that past, in the same process, the least of several
 //! rounds each: what a busy machine adds is in neither.
@@ -132,7 +132,7 @@ impl Pair {
     }
 }
 
-/// A life that nobody has heard of.
+/// A life that no replica has heard of.
 fn unknown(n: u64) -> VersionVector {
     VersionVector::from_entries([(Incarnation::new(1, 0x77_0000_0000 + n), 1)])
 }
@@ -195,8 +195,8 @@ fn a_push_costs_the_same_while_many_requests_wait_for_other_lives() {
     assert!(after < before * 5, "{before:?} before, {after:?} after");
 }
 
-/// The pasts of the oldest waiting requests used to be gone through with every status, and long ones from end to end for
-/// each of their entries.
+/// The pasts of the oldest waiting requests used to be gone through with every status, and long ones from end to end
+/// for each of their entries.
 #[test]
 fn long_tokens_that_wait_cost_little_while_nothing_happens() {
     let mut pair = Pair::new();

@@ -1,10 +1,11 @@
 //! One number for what data holds in memory: store, log, parked operations, waiting requests and a state on its way
 //! (decision 0088).
 //!
-//! What is only of use to others goes first: the log gives way to everything else, because a peer that it no longer reaches
-//! gets the whole state. Then clients' writes that add are refused, far enough below the limit that what other replicas of
-//! the same size accepted meanwhile still fits. At the limit itself nothing more is taken in from peers, and the replica
-//! says so: it is held back, until there is room again. Nothing that clients were told is written is ever given up.
+//! What is only of use to others goes first: the log gives way to everything else, because a peer that it no longer
+//! reaches gets the whole state. Then clients' writes that add are refused, far enough below the limit that what other
+//! replicas of the same size accepted meanwhile still fits. At the limit itself nothing more is taken in from peers,
+//! and the replica says so: it is held back, until there is room again. Nothing that clients were told is written is
+//! ever given up.
 //!
 //! Counted is what allocators were seen to take, not only what was said: small values cost more than their bytes.
 
@@ -25,12 +26,12 @@ const KEY_COSTS: u64 = 96;
 /// What an operation in the log costs beside [`Op::bytes`], in the same way.
 const OP_COSTS: u64 = 128;
 
-/// Clients' writes that add are accepted while the store is below so many sixteenths of the limit. Then what two replicas
-/// accepted apart fits into one, beside a full store that all of it replaces.
+/// Clients' writes that add are accepted while the store is below so many sixteenths of the limit. Then what two
+/// replicas accepted apart fits into one, beside a full store that all of it replaces.
 const WRITES_SIXTEENTHS: u64 = 5;
 
-/// Operations of other replicas are taken in below so many sixteenths of it. The rest is for a state: who holds more than
-/// there is room for needs some to learn what was deleted.
+/// Operations of other replicas are taken in below so many sixteenths of it. The rest is for a state: a replica that
+/// holds more than there is room for needs some to learn what was deleted.
 const OPS_SIXTEENTHS: u64 = 14;
 
 /// After a write was refused, writes count as taken again when the store is below so many sixteenths of that.
@@ -297,8 +298,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// What a peer has does not fit. It is fetched when there is room; meanwhile nobody should be sent here. What waits
-    /// for what does not fit makes room.
+    /// What a peer has does not fit. It is fetched when there is room; meanwhile no client should be sent here. What
+    /// waits for what does not fit makes room.
     pub(super) fn hold_back(&mut self) {
         self.parked.clear();
         self.drop_announced();

@@ -1,7 +1,7 @@
 //! Doubt about a silent member (FAIL-1, FAIL-2).
 //!
-//! A silence beyond the threshold ends the link, and two others are asked whether they hear the member. Nobody who
-//! does: it is suspected and left out of the view until it answers. Suspicion is local and removes nobody.
+//! A silence beyond the threshold ends the link, and two others are asked whether they hear the member. If neither
+//! does, it is suspected and left out of the view until it answers. Suspicion is local and removes no member.
 
 use super::Replica;
 use super::peer::{Peer, PeerId};

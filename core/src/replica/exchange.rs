@@ -50,8 +50,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Did this life write so much? Nobody covers more of it, unless its memory was copied. Says so if not, once for each
-    /// write.
+    /// Did this life write so much? No peer covers more of it, unless its memory was copied. Says so if not, once for
+    /// each write.
     pub(super) fn is_ours(&mut self, counter: u64) -> bool {
         let ours = counter <= self.covered.counter(self.me);
         if !ours && counter > self.impersonated {
@@ -67,8 +67,8 @@ impl<R: Rules> Replica<R> {
         }
         let differs = status.digest.zip(self.store.digest()).is_some_and(|(theirs, ours)| theirs != ours);
         let differing = differs.then(|| status.vector.clone());
-        // Whoever covers the name of a retirement covers what it stands for and leaves that out; unless there the name
-        // stands for another write. Only between members is nothing spelled out.
+        // A peer that covers the name of a retirement covers what it stands for and leaves that out; unless there the
+        // name stands for another write. Only between members is nothing spelled out.
         let members = self.wanted && self.peers[id.0].wanted && status.view_hash == self.view_hash;
         let contradicts = members && !self.covered.is_folded(&status.vector);
         self.hear(id, status.sent, status.wall, status.vector);
@@ -104,7 +104,7 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn send_status(&mut self, id: PeerId) {
         let (now, wanted) = (self.now, self.wanted && self.peers[id.0].wanted);
-        // Who was removed learns of no retirement, and must see all the same that what it has is here.
+        // A removed peer learns of no retirement, and must see all the same that what it has is here.
         let vector = if wanted {
             self.shared_vector()
         } else {
@@ -130,7 +130,7 @@ impl<R: Rules> Replica<R> {
         self.send(id, Body::Status(Box::new(status)));
     }
 
-    /// The process is about to end: who lacks something is told to fetch it without patience.
+    /// The process is about to end: a peer that lacks something is told to fetch it without patience.
     pub(super) fn on_leave(&mut self) {
         self.leaving = true;
         for id in self.peer_ids().filter(|id| self.peers[id.0].link.established).collect::<Vec<_>>() {
@@ -221,7 +221,7 @@ impl<R: Rules> Replica<R> {
         let outbound = &mut self.peers[id.0].outbound;
         if received > outbound.returned && received <= outbound.pushed {
             outbound.returned = received;
-            // Where the log no longer knows, all bytes come back: it left because everybody has it.
+            // Where the log no longer knows, all bytes come back: it left because every member has it.
             outbound.returned_bytes = bytes.unwrap_or(outbound.pushed_bytes);
             outbound.moved = now;
         }
@@ -332,7 +332,7 @@ impl<R: Rules> Replica<R> {
             let peer = &self.peers[id.0];
             match peer.incarnation {
                 None => 0,
-                Some(own) if own == life => u64::MAX, // who wrote it has it, said or not
+                Some(own) if own == life => u64::MAX, // its writer has it, said or not
                 Some(_) => self.covered.counter_in(&peer.acknowledged, life),
             }
         };

@@ -111,8 +111,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// The other end names a number beyond the newest that was given to it: a copy of this memory gave it out. What bears a
-    /// lower one is taken for what came late, so counting goes on above it.
+    /// The other end names a number beyond the newest that was given to it: a copy of this memory gave it out. What
+    /// bears a lower one is taken for what came late, so counting goes on above it.
     ///
     /// A number of the life before at this address looks alike, and costs no more than a few numbers.
     fn count_beyond(&mut self, id: PeerId, echo: u64) {
@@ -179,8 +179,8 @@ impl<R: Rules> Replica<R> {
         Some(id)
     }
 
-    /// Somebody has news of the membership for an end that rests: there the link still stands, and it would be told to
-    /// nobody until it is given up. A status asks for nothing like that; two that rest would wake each other for ever.
+    /// A peer has news of the membership for an end that rests: there the link still stands, and it would reach no
+    /// replica until it is given up. A status asks for nothing like that; two that rest would wake each other for ever.
     pub(super) fn reopen_for_news(&mut self, from: &Address) {
         let now = self.now.monotonic;
         let Some(id) = self.find_peer(from) else { return };
@@ -234,8 +234,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Is another peer cut off from here, or was one until a moment ago? What a peer has that is met just now may have been
-    /// made meanwhile.
+    /// Is another peer cut off from here, or was one until a moment ago? What a peer has that is met just now may have
+    /// been made meanwhile.
     fn is_cut_off(&self, id: PeerId) -> bool {
         let (now, limits) = (self.now.monotonic, self.stream_limits());
         let lately = Time(now.0.saturating_sub(self.config.repair_delay.0));

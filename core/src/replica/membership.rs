@@ -1,7 +1,7 @@
 //! The view, joining, and which life this is (ID-2, ID-3, VIEW-1, VIEW-2, JOIN-1, JOIN-2).
 //!
-//! Only operators move a wanted counter; doubt is local and removes nobody. A replica whose address has a newer
-//! life takes a new incarnation and keeps its state. Joining never waits for anybody who is not up.
+//! Only operators move a wanted counter; doubt is local and removes no member. A replica whose address has a newer
+//! life takes a new incarnation and keeps its state. Joining never waits for a member that is not up.
 
 use super::Replica;
 use super::peer::{Peer, PeerId};
@@ -30,9 +30,9 @@ const STRANGERS_SLOWER: u64 = 2;
 /// A replica that has not loaded its state yet.
 #[derive(Debug, Clone)]
 pub(super) struct Joining {
-    /// Starts alone then, if nobody who is up answered.
+    /// Starts alone then, if no member that is up answered.
     alone_at: Time,
-    /// The same while somebody accepted a connection and has not answered yet.
+    /// The same while a peer accepted a connection and has not answered yet.
     alone_at_contact: Time,
     /// The member to catch up with, and what it covered when it was chosen.
     goal: Option<(PeerId, Arc<VersionVector>)>,
@@ -118,7 +118,8 @@ impl<R: Rules> Replica<R> {
         self.emit(Event::ViewChanged);
     }
 
-    /// Gives every other address a place in the table of peers: that of one that the view has forgotten, if there is any.
+    /// Gives every other address a place in the table of peers: that of one that the view has forgotten, if there is
+    /// any.
     fn seat_peers(&mut self, now: Time) {
         let rows = self.rows.clone();
         let mut unseated: Vec<&Row> =
@@ -213,13 +214,13 @@ impl<R: Rules> Replica<R> {
         self.maybe_pull();
     }
 
-    /// Whom a joining replica fetches from: the member it chose, or another that is up.
+    /// The peer that a joining replica fetches from: the member it chose, or another that is up.
     pub(super) fn join_source(&self) -> Option<PeerId> {
         let goal = self.joining.as_ref()?.goal.as_ref().map(|(id, _)| *id);
         goal.filter(|&id| self.is_up(id)).or_else(|| self.turn(|id| self.is_up(id)))
     }
 
-    /// Chooses whom to catch up with, and is up when that is done, or when there is nobody to catch up with.
+    /// Chooses a peer to catch up with, and is up when that is done, or when there is none.
     pub(super) fn try_become_up(&mut self) {
         if self.joining.is_none() || !self.wanted {
             return;
@@ -245,8 +246,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// A member has given all that it has, so there is nothing more to catch up with there, whatever it had said before:
-    /// where a memory was copied, the other copy may have told of what this one never had.
+    /// A member has given all that it has, so there is nothing more to catch up with there, whatever it had said
+    /// before: where a memory was copied, the other copy may have told of what this one never had.
     pub(super) fn caught_up_with(&mut self, id: PeerId) {
         self.peer(id).goal = Some(Arc::default());
         if let Some(Joining { goal: Some((source, goal)), .. }) = &mut self.joining
@@ -257,7 +258,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Nobody who is up is in reach: time is over, or everybody has answered that they join as well.
+    /// No member that is up is in reach: time is over, or every member has answered that it joins as well.
     fn may_start_alone(&self) -> bool {
         let Some(joining) = &self.joining else { return false };
         let contact = self.members.iter().any(|id| self.peers[id.0].connected);
@@ -361,8 +362,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// A removed address is looked for as long as there may be something to fetch from or to tell to whoever was there, and
-    /// not for ever. What comes back speaks first, since members are wanted there.
+    /// A removed address is looked for as long as there may be something to fetch from or to tell to the replica that
+    /// was there, and not for ever. What comes back speaks first, since members are wanted there.
     fn is_given_up(&self, id: PeerId) -> bool {
         let peer = &self.peers[id.0];
         let since = if peer.suspected { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };
@@ -390,8 +391,8 @@ impl<R: Rules> Replica<R> {
     }
 }
 
-/// Are there as few rows as anybody keeps, and leaves each room for the orders that operators may still give? No honest
-/// replica sends others.
+/// Are there as few rows as any replica keeps, and leaves each room for the orders that operators may still give? No
+/// honest replica sends others.
 pub(super) fn is_bounded(view: &[Row]) -> bool {
     view.len() <= View::ROWS_MAX && view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
 }

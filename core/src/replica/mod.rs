@@ -1,9 +1,11 @@
-//! The replica: one input at a time goes in, outputs come out, nothing else happens. The work of one is bounded (LIMIT-2).
+//! The replica: one input at a time goes in, outputs come out, nothing else happens. The work of one is bounded
+//! (LIMIT-2).
 //!
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
-//! `links` opens and closes links, `exchange` pushes and acknowledges, `pieces` fetches large values, `repair` pulls and installs, `sources` says where from, `supply` answers
-//! pulls, `membership` keeps the view and joins, `readiness` says when clients may be sent here, `doubts` suspects, `retirement` folds away lives that are over,
-//! `rounds` finds out what is lost, `budget` keeps memory within one number, `timers` says when to wake up.
+//! `links` opens and closes links, `exchange` pushes and acknowledges, `pieces` fetches large values, `repair` pulls
+//! and installs, `sources` says where from, `supply` answers pulls, `membership` keeps the view and joins, `readiness`
+//! says when clients may be sent here, `doubts` suspects, `retirement` folds away lives that are over, `rounds` finds
+//! out what is lost, `budget` keeps memory within one number, `timers` says when to wake up.
 //!
 //! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
@@ -79,8 +81,8 @@ const STALL_MIN: Micros = Micros::from_millis(100);
 const OUTPUTS: usize = 16;
 
 /// Units of work in one call: a key touched, folded in or freed, an operation or version sent or taken in, a request
-/// answered or looked at, a log entry looked at or cut. What is left waits for the next call. Keys and values are shared
-/// and never copied, so a frame of 64 KiB costs at most this many pointers.
+/// answered or looked at, a log entry looked at or cut. What is left waits for the next call. Keys and values are
+/// shared and never copied, so a frame of 64 KiB costs at most this many pointers.
 ///
 /// Not counted is what is bounded otherwise: a message, a vector and a row of the view for each member; outcomes that a
 /// request is compared with ([`Config::rounds_max`]); operations dropped with the link of their origin
@@ -168,12 +170,12 @@ pub struct Replica<R: Rules = Sound> {
     pull_not_before: Time,
     waiting: Waiting,
     budget: Budget,
-    /// A row of a retired life is known whose dot is not covered: whoever covers that dot covers more than its own life.
-    /// Only where a memory was copied.
+    /// A row of a retired life is known whose dot is not covered: a replica that covers that dot covers more than its
+    /// own life. Only where a memory was copied.
     loose_rows: bool,
     rounds: Rounds,
     retire_at: Time,
-    /// Before this no removed address that nobody was ever heard of at is dialled.
+    /// Before this no removed address at which no replica was ever heard of is dialled.
     strangers_from: Time,
     next_link: u64,
     next_pull: u64,
@@ -251,7 +253,7 @@ impl<R: Rules> Replica<R> {
             config,
         };
         replica.introduce();
-        // Nobody listens yet.
+        // The caller does not listen yet.
         replica.outputs.clear();
         replica
     }
@@ -310,7 +312,7 @@ impl<R: Rules> Replica<R> {
         if late <= STALL_MIN {
             return;
         }
-        // Nobody ran this process when it should have been: others' silence in that time means nothing.
+        // This process was not run when it should have been: others' silence in that time means nothing.
         self.stalls.add(from, now.monotonic);
         for peer in &mut self.peers {
             peer.detector.forgive(late, now.monotonic);

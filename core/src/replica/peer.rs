@@ -16,8 +16,8 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
-/// An index into the table of peers. Places are never removed from it; one whose address the view has forgotten is given
-/// to another.
+/// An index into the table of peers. Places are never removed from it; one whose address the view has forgotten is
+/// given to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PeerId(pub(super) usize);
 
@@ -74,7 +74,8 @@ pub(super) struct Peer {
     pub(super) overdue: Option<u64>,
     /// Interruptions of its link since a pull from it last came to its end.
     pub(super) postponed: u8,
-    /// What it covered when a link first led to it, or when it became ready: so much has to be here before it counts as met.
+    /// What it covered when a link first led to it, or when it became ready: so much has to be here before it counts as
+    /// met.
     pub(super) goal: Option<Arc<VersionVector>>,
     /// It was met, and what it had then is here.
     pub(super) met: bool,
@@ -90,7 +91,7 @@ pub(super) struct Peer {
     pub(super) leaving: bool,
     /// Others were asked whether they hear it, at that time.
     pub(super) probed_at: Option<Time>,
-    /// Somebody heard it, at that time.
+    /// Another member heard it, at that time.
     pub(super) vouched_at: Option<Time>,
     /// It was reported that this life holds something else under the same names.
     pub(super) diverged: bool,
@@ -298,8 +299,9 @@ impl Peer {
         self.walls = None;
     }
 
-    /// Is it a removed address at which no life was ever heard of? Most likely nothing is there. But two sides that removed
-    /// each other before they met are there for one another, so all such addresses together are dialled as often as one.
+    /// Is it a removed address at which no life was ever heard of? Most likely nothing is there. But two sides that
+    /// removed each other before they met are there for one another, so all such addresses together are dialled as
+    /// often as one.
     pub(super) const fn is_stranger(&self) -> bool {
         self.unknown && !self.farewell && !self.link.established
     }

@@ -1,12 +1,12 @@
-//! Large values travel in pieces, and whoever needs a value asks for them (PIECE-1, PIECE-2).
+//! Large values travel in pieces, and a replica that needs a value asks for them (PIECE-1, PIECE-2).
 //!
-//! A push and a supply only announce an operation with a large value. The receiver asks for piece after piece, a few at a
-//! time, and keeps what came. So a link that breaks costs what was on its way, another peer goes on where one left off,
-//! and other messages pass between two pieces. Whoever is asked keeps nothing for it.
+//! A push and a supply only announce an operation with a large value. The receiver asks for piece after piece, a few at
+//! a time, and keeps what came. So a link that breaks costs what was on its way, another peer goes on where one left
+//! off, and other messages pass between two pieces. The peer that is asked keeps nothing for it.
 //!
 //! Invariant kept here: pieces make nothing visible. An announced operation is judged like a push when it is announced:
-//! news waits for its value as others wait for their causes, and goes with the link; what is late is dropped, and comes by
-//! repair in due time. Pieces that are here then need not come again.
+//! news waits for its value as others wait for their causes, and goes with the link; what is late is dropped, and comes
+//! by repair in due time. Pieces that are here then need not come again.
 
 use super::Replica;
 use super::asked::{Asked, Piece};
@@ -148,7 +148,7 @@ impl<R: Rules> Replica<R> {
         }
         let (now, patience) = (self.now.monotonic, self.config.pull_timeout);
         let known = self.fetches.fetches.get(&dot);
-        // Somebody else may be about to bring it.
+        // Another peer may be about to bring it.
         let moves = |fetch: &Fetch| fetch.outline == outline && now.since(fetch.moved) < patience;
         if known.is_none_or(|known| !moves(known)) {
             let held = self.pieces.held(dot, outline);
@@ -273,7 +273,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// The value is here: whoever waits for it goes on.
+    /// The value is here: what waits for it goes on.
     fn have(&mut self, dot: Dot, outline: Outline) {
         self.fetches.fetches.remove(&dot);
         let Some(value) = self.pieces.whole(dot, outline).cloned() else { return };
@@ -299,7 +299,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// What is kept of values stays within its limit. What nobody asks for goes first, and never what a pull waits for.
+    /// What is kept of values stays within its limit. What no fetch asks for goes first, and never what a pull waits
+    /// for.
     fn bound_pieces(&mut self) {
         while self.pieces.bytes() > self.config.pieces_bytes_max {
             let awaited = self.awaited().map(|(dot, _)| dot);

@@ -1,10 +1,11 @@
 //! When clients may be sent to a replica (JOIN-3).
 //!
 //! A replica that started alone serves at once, as the contract asks. But what it holds may not be what the cluster
-//! holds, and whoever restarts one replica after the other and asks each whether it is ready would lose all data with the
-//! last one. So it is *ready* only when it has caught up with a member that is ready, or with every member that it knows
-//! of. A member that refuses this replica, or is heard though no link comes to stand, is there and counts neither as met nor
-//! as absent; one that is absent delays readiness for [`crate::Config::ready_alone_after`]. Once ready, it stays so.
+//! holds, and an operator that restarts one replica after the other and asks each whether it is ready would lose all
+//! data with the last one. So it is *ready* only when it has caught up with a member that is ready, or with every
+//! member that it knows of. A member that refuses this replica, or is heard though no link comes to stand, is there and
+//! counts neither as met nor as absent; one that is absent delays readiness for [`crate::Config::ready_alone_after`].
+//! Once ready, it stays so.
 
 use super::Replica;
 use super::peer::{Peer, PeerId};
@@ -14,7 +15,8 @@ use crate::rules::Rules;
 use crate::time::{Micros, Time};
 use alloc::vec::Vec;
 
-/// A member that was heard, or refused, and has not been since for so long, and for this many attempts to reach it, is gone.
+/// A member that was heard, or refused, and has not been since for so long, and for this many attempts to reach it, is
+/// gone.
 const SIGN_AGE_MAX: Micros = Micros::from_seconds(10);
 const SIGN_ATTEMPTS: u64 = 4;
 
@@ -129,16 +131,16 @@ impl<R: Rules> Replica<R> {
             };
             place.push(peer.address.clone());
         }
-        // One foreign member has an address that another cluster uses now. If several are foreign and no member was ever
-        // met, this replica was given another cluster's name.
+        // One foreign member has an address that another cluster uses now. If several are foreign and no member was
+        // ever met, this replica was given another cluster's name.
         if foreign.len() > 1 && !self.members.iter().any(|id| self.peers[id.0].met) {
             unsettled.foreign = foreign;
         }
         unsettled
     }
 
-    /// Why this peer refuses this replica, if it is there and does. Another cluster's stays that; one that speaks another
-    /// version may go away.
+    /// Why this peer refuses this replica, if it is there and does. Another cluster's stays that; one that speaks
+    /// another version may go away.
     fn refusal(&self, peer: &Peer) -> Option<Refused> {
         let (why, at) = peer.refused?;
         (why == Refused::Foreign || self.is_recent(at)).then_some(why)

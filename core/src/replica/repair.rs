@@ -28,17 +28,17 @@ use alloc::vec::Vec;
 /// After a failed pull the next one waits for this.
 pub(super) const RETRY_PAUSE: Micros = Micros::from_millis(200);
 
-/// Where a pull ran out of time the next one from there waits twice as long for a frame, and so on, so often: a peer that
-/// is slow for good would else be asked again and again and never heard.
+/// Where a pull ran out of time the next one from there waits twice as long for a frame, and so on, so often: a peer
+/// that is slow for good would else be asked again and again and never heard.
 const PATIENCE_DOUBLINGS: u32 = 4;
 
-/// A peer that claims what a whole pull from it did not bring is asked for that again after this, then after twice that,
-/// and so on, so often.
+/// A peer that claims what a whole pull from it did not bring is asked for that again after this, then after twice
+/// that, and so on, so often.
 const UNKEPT_PAUSE: Micros = Micros::from_millis(500);
 const UNKEPT_DOUBLINGS: u32 = 5;
 
-/// Where nothing at all came of a pull the next ones have names far beyond: a copy of this memory may have used up those
-/// that come next, and whoever served them takes them for duplicates.
+/// Where nothing at all came of a pull the next ones have names far beyond: a copy of this memory may have used up
+/// those that come next, and the peer that served them takes them for duplicates.
 const NAMES_SKIPPED: u64 = 1 << 20;
 
 /// Keys that were set aside and are not needed any more, in the pieces that they were allocated in.
@@ -90,7 +90,7 @@ impl Pull {
 }
 
 impl<R: Rules> Replica<R> {
-    /// Begins a pull if there is a reason to and somebody to ask.
+    /// Begins a pull if there is a reason to and a peer to ask.
     pub(super) fn maybe_pull(&mut self) {
         let now = self.now.monotonic;
         if self.pull.is_some() || now < self.pull_not_before || !self.wanted || self.store.is_folding() {
@@ -119,7 +119,7 @@ impl<R: Rules> Replica<R> {
         let wanted = self.wanted;
         let peer = self.peer(id);
         if wanted {
-            // Who is no member repairs nothing, and is not patient when it becomes one.
+            // A replica that is no member repairs nothing, and is not patient when it becomes one.
             peer.postponed = peer.postponed.saturating_add(1);
         }
         // Its answer may have been made during the interruption.
@@ -184,8 +184,9 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// A whole pull brings what the peer had claimed before. Where a memory was copied it may not, because the peer takes
-    /// this replica for one that has it; then the same question would have the same answer, at the pace of the network.
+    /// A whole pull brings what the peer had claimed before. Where a memory was copied it may not, because the peer
+    /// takes this replica for one that has it; then the same question would have the same answer, at the pace of the
+    /// network.
     fn note_unkept(&mut self, id: PeerId, claimed: Arc<VersionVector>) {
         let now = self.now.monotonic;
         let kept = !self.rules.pauses_unkept_claims() || self.covered.dominates(&claimed);
@@ -244,7 +245,7 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         let due = self.gaps.oldest().map_or(Time::NEVER, |noticed| noticed + self.config.repair_delay);
         let due = due.max(self.pull_not_before);
-        // What is due and found nobody to ask is looked at again with every status of a linked peer.
+        // What is due and found no peer to ask is looked at again with every status of a linked peer.
         if due > now {
             due
         } else if self.pull_not_before > now {
@@ -352,7 +353,8 @@ impl<R: Rules> Replica<R> {
                 let Coverage { vector, deletes, retired: later, clock } = *coverage;
                 later.into_iter().for_each(|(life, row)| keep_greater(&mut retired, life, row));
                 let theirs = Covered::of(vector, retired);
-                // A state covers what it shows. Where a memory was copied two may answer one pull, and their frames mix.
+                // A state covers what it shows. Where a memory was copied two may answer one pull, and their frames
+                // mix.
                 if !theirs.dominates(&highest) || !self.is_ours(theirs.counter(self.me)) {
                     self.discarded.extend(keys.into_chunks());
                     return false;

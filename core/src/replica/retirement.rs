@@ -17,15 +17,16 @@ use crate::time::Time;
 use crate::vector::VersionVector;
 use alloc::vec::Vec;
 
-/// How long the own vector is, and so a token may be. What is handed out must stay within what is accepted, whoever is
-/// away: safety needs nobody's report, only those who are cut off just then refuse such tokens for as long as they are.
+/// How long the own vector is, and so a token may be. What is handed out must stay within what is accepted, whichever
+/// members are away: safety needs no member's report. Only members that are cut off just then refuse such tokens for as
+/// long as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
     /// Members that do not answer are waited for.
     Usual,
     /// Only those that are linked are waited for.
     Long,
-    /// Nobody is waited for, and it is everybody's turn.
+    /// No member is waited for, and it is every member's turn.
     TooLong,
 }
 
@@ -97,7 +98,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Members' statuses give the occasion to look for lives that are over; who is alone needs a wake-up.
+    /// Members' statuses give the occasion to look for lives that are over; a replica that is alone needs a wake-up.
     pub(super) fn retire_timeout(&self) -> Time {
         let due = self.members.is_empty() && self.is_ready() && self.covered.vector().len() > 1;
         if due { self.retire_at } else { Time::NEVER }

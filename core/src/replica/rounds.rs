@@ -1,4 +1,4 @@
-//! Lost writes: a token whose entry nobody holds must end, honestly (LOST-1 to LOST-4).
+//! Lost writes: a token whose entry no member holds must end, honestly (LOST-1 to LOST-4).
 //!
 //! One round judges all entries that a token has and this replica lacks. It asks exactly the present lives at all
 //! wanted addresses; asker and answerers first end every link to a life outside, so that nothing that was asked about
@@ -52,7 +52,7 @@ struct Outcome {
 }
 
 impl<R: Rules> Replica<R> {
-    /// Somebody's past is not covered here. If no linked peer covers it either, everybody is asked.
+    /// A client's or a peer's past is not covered here. If no linked peer covers it either, every member is asked.
     pub(super) fn doubt(&mut self, past: &VersionVector) {
         let mut doubts = core::mem::take(&mut self.rounds.doubts);
         self.add_doubts(past, &mut doubts);
@@ -92,7 +92,7 @@ impl<R: Rules> Replica<R> {
         self.rounds.doubts = doubts;
     }
 
-    /// Begins a round if there is something to ask and everybody who could hold it is linked.
+    /// Begins a round if there is something to ask and every member that could hold it is linked.
     pub(super) fn maybe_ask(&mut self) {
         let now = self.now.monotonic;
         if self.rounds.current.is_some() {
@@ -132,8 +132,9 @@ impl<R: Rules> Replica<R> {
         self.end_round_if_answered();
     }
 
-    /// The round takes up what the oldest outcome is about, if that has to make room: its clients may not have come back
-    /// yet, and were they asked about anew each time, clients of different writes could put each other off for ever.
+    /// The round takes up what the oldest outcome is about, if that has to make room: its clients may not have come
+    /// back yet, and were they asked about anew each time, clients of different writes could put each other off for
+    /// ever.
     fn ask_again(&self, events: &mut VersionVector, lives: &[Incarnation]) {
         let full = self.rules.outcomes_are_asked_again() && self.rounds.outcomes.len() >= self.config.rounds_max.max(1);
         let Some(oldest) = self.rounds.outcomes.front().filter(|_| full) else { return };
@@ -224,8 +225,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// When the next round may begin, if there is something to ask about: it is not left to the next status, which may be
-    /// far. Where somebody is not linked it is, because that is what a round waits for then.
+    /// When the next round may begin, if there is something to ask about: it is not left to the next status, which may
+    /// be far. Where a member is not linked it is, because that is what a round waits for then.
     pub(super) fn ask_timeout(&self) -> Time {
         let Rounds { current, doubts, not_before, .. } = &self.rounds;
         let pauses = current.is_none() && !doubts.is_empty() && *not_before > self.now.monotonic;

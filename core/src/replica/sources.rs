@@ -14,7 +14,7 @@ use crate::time::Time;
 const POSTPONED_MAX: u8 = 4;
 
 impl<R: Rules> Replica<R> {
-    /// Whom to fetch from at once.
+    /// The peer to fetch from at once.
     pub(super) fn urgent_source(&self, now: Time) -> Option<PeerId> {
         if self.joining.is_some() {
             return self.join_source();
@@ -24,7 +24,7 @@ impl<R: Rules> Replica<R> {
         {
             return Some(id);
         }
-        // Who was removed, or is about to end, is not there for long: what it has is fetched without patience.
+        // A peer that was removed, or is about to end, is not there for long: what it has is fetched without patience.
         let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].wanted;
         if self.peer_ids().any(going)
             && let Some(id) = self.turn(|id| going(id) && self.has_missing(id))
@@ -34,12 +34,12 @@ impl<R: Rules> Replica<R> {
         if self.waiting.is_empty() {
             return None;
         }
-        // What a request waits for may be anywhere: who has news first, then everybody in turn.
+        // What a request waits for may be anywhere: peers that have news first, then every peer in turn.
         let rested = |id: PeerId| now.since(self.peers[id.0].pulled_at) >= RETRY_PAUSE;
         self.turn(|id| self.has_missing(id)).or_else(|| self.turn(rested))
     }
 
-    /// Whom to fetch from because a gap that was noticed until `due` has stood for the repair delay.
+    /// The peer to fetch from because a gap that was noticed until `due` has stood for the repair delay.
     pub(super) fn patient_source(&self, now: Time, due: Time) -> Option<PeerId> {
         let nothing = self.gaps.oldest().is_none_or(|noticed| noticed > due);
         if self.joining.is_some() || !self.waiting.is_empty() || nothing {
@@ -64,9 +64,9 @@ impl<R: Rules> Replica<R> {
         self.rules.pushes_postpone_repair() && self.peers.iter().any(comes)
     }
 
-    /// From when on patient repair may fetch from this peer. What it made during an interruption of its link must not come
-    /// by way of an older gap, sooner than a gap of its own would be repaired. A link that is interrupted again and again
-    /// does not put repair off for ever.
+    /// From when on patient repair may fetch from this peer. What it made during an interruption of its link must not
+    /// come by way of an older gap, sooner than a gap of its own would be repaired. A link that is interrupted again
+    /// and again does not put repair off for ever.
     fn repairs_from(&self, id: PeerId) -> Time {
         let peer = &self.peers[id.0];
         let counts = self.rules.interruptions_postpone_repair() && peer.postponed <= POSTPONED_MAX;
@@ -87,8 +87,8 @@ impl<R: Rules> Replica<R> {
         self.now.monotonic < unkept.until && counter <= self.covered.counter_in(&unkept.claimed, life)
     }
 
-    /// Of the linked peers that fit, the one whose turn is the longest ago. A peer in the middle of a large message comes
-    /// last: what it supplies would wait behind that.
+    /// Of the linked peers that fit, the one whose turn is the longest ago. A peer in the middle of a large message
+    /// comes last: what it supplies would wait behind that.
     pub(super) fn turn(&self, fits: impl Fn(PeerId) -> bool) -> Option<PeerId> {
         let linked = self.peer_ids().filter(|id| self.peers[id.0].link.established);
         let silence = self.stream_limits().silence;

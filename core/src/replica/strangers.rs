@@ -21,8 +21,8 @@ const TOLD_PAUSE: Micros = Micros::from_seconds(60);
 impl<R: Rules> Replica<R> {
     /// Tells if this hello, which is not taken in yet, comes from a cluster that this one never had to do with.
     ///
-    /// Then both have written, and neither holds a write of the other's. Two sides of a cut have a common past, a newcomer
-    /// has none or has written alone, and whom an operator names was never met before it was named.
+    /// Then both have written, and neither holds a write of the other's. Two sides of a cut have a common past, a
+    /// newcomer has none or has written alone, and a replica that an operator names was never met before it was named.
     pub(super) fn tell_of_another_cluster(&mut self, from: &Address, life: Incarnation, hello: &Hello) {
         let now = self.now.monotonic;
         let was_told = self.merge_told.is_some_and(|at| now.since(at) < TOLD_PAUSE);
@@ -54,8 +54,8 @@ impl<R: Rules> Replica<R> {
         (known_there || known_here) && lives_here.min(lives_there) >= LIVES_MIN
     }
 
-    /// The replica at the address that is used again had nothing yet, and brought the others together. They meet for the
-    /// first time, nobody has named one to the other, and each holds what others have written.
+    /// The replica at the address that is used again had nothing yet, and brought the others together. They meet for
+    /// the first time, no operator has named one to the other, and each holds what others have written.
     fn comes_along(&self, from: &Address, life: Incarnation, hello: &Hello) -> bool {
         let holds_more = |vector: &VersionVector, own| vector.entries().any(|(life, _)| life != own);
         let hearsay = self.find_peer(from).is_some_and(|id| self.peers[id.0].is_hearsay());
@@ -64,7 +64,7 @@ impl<R: Rules> Replica<R> {
 }
 
 impl Peer {
-    /// Others have met a life there, nobody has named the address here, and it was never heard.
+    /// Others have met a life there, no operator has named the address here, and it was never heard.
     fn is_hearsay(&self) -> bool {
         !self.named && self.incarnation.is_none() && !self.address.is_nowhere()
     }

@@ -249,7 +249,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// A key changed: who has been sent it already is sent it again. Of one that went away nobody knows where it was.
+    /// A key changed: a peer that has been sent it already is sent it again. Of one that went away it is not known
+    /// where it was.
     pub(super) fn mark_changed(&mut self, key: &Key) {
         if !self.rules.supplies_changes() {
             return;
@@ -274,7 +275,7 @@ impl<R: Rules> Replica<R> {
         self.peer(id).serving.take_if(|serving| !folding && now.since(serving.moved) > patience);
     }
 
-    /// The whole state changed at once: who was being sent it begins again after its timeout.
+    /// The whole state changed at once: a peer that was being sent it begins again after its timeout.
     pub(super) fn stop_supplying_state(&mut self) {
         for peer in &mut self.peers {
             peer.serving.take_if(|serving| matches!(serving.source, Source::State(_)));

@@ -274,7 +274,7 @@ fn a_write_that_died_with_its_only_holder_is_reported_lost() {
     world.cut.clear();
     assert_eq!(world.get(1, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
     world.run(6_000);
-    // The address is wanted and nobody answers there: it may still hold the write.
+    // The address is wanted and no replica answers there: it may still hold the write.
     assert_eq!(world.get(1, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
     world.start(2, 3, 77);
     world.run(3_000);
@@ -365,7 +365,8 @@ fn a_backlog_after_a_stall_is_one_stall() {
     assert_eq!(stalls, 1);
 }
 
-/// Links and pulls of every life used to be numbered from 1, so what was sent to an old life was taken in by the new one.
+/// Links and pulls of every life used to be numbered from 1, so what was sent to an old life was taken in by the new
+/// one.
 #[test]
 fn a_life_does_not_take_what_was_sent_to_the_life_before_it() {
     let mut world = World::new(2);
@@ -411,7 +412,7 @@ fn what_a_living_replica_has_yet_to_write_is_never_called_lost() {
     assert_eq!(world.get(2, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
 }
 
-/// A supply that nobody took any more used to note every changed key for ever.
+/// A supply that no peer took any more used to note every changed key for ever.
 #[test]
 fn an_abandoned_supply_ends() {
     let mut world = World::new(2);

@@ -60,8 +60,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Who was told nothing for so long is told along with another: so the statuses of an idle replica leave in one
-    /// wake-up, and under load all members, not only who wrote, soon know what is here, and their logs stay short
+    /// When one status is due, statuses that are nearly due go out, too. So the statuses of an idle replica leave in
+    /// one wake-up. Under load all members, not only the writers, soon know what is here, and their logs stay short
     /// enough for a cache. The more members, the longer, so that a replica says no more than twice what it has to.
     fn status_gap(&self) -> Micros {
         let all = self.config.ack_delay.times(self.peers.len() as u64);

@@ -1,4 +1,4 @@
-//! Memory has one number: what gives way, who is refused, and who is told.
+//! Memory has one number: what gives way, which requests are refused, and which peers are told.
 
 use super::*;
 use alloc::vec;
@@ -32,7 +32,7 @@ impl World {
         }
     }
 
-    /// Writes keys until one is refused, and looks at everybody's memory after each.
+    /// Writes keys until one is refused, and looks at every replica's memory after each.
     fn fill_up(&mut self, n: u8, name: &str) -> usize {
         let mut taken = 0;
         while self.fill(n, &format!("{name}{taken}"), VALUE) {
@@ -168,8 +168,8 @@ fn two_sides_that_were_filled_apart_fit_together() {
     assert!(world.agree(&[1, 2]) && world.replica(1).store().len() == filled);
 }
 
-/// Two replicas overwrite all that there is, each apart, while a third has the old values. Neither log reaches back, so the
-/// third fetches two versions of everything beside what they replace.
+/// Two replicas overwrite all that there is, each apart, while a third has the old values. Neither log reaches back, so
+/// the third fetches two versions of everything beside what they replace.
 #[test]
 fn what_two_overwrote_apart_fits_beside_what_it_replaces() {
     let mut world = World::with_memory(&[MAX; 3]);
