@@ -9,6 +9,7 @@ COPY core/Cargo.toml core/
 COPY transport/Cargo.toml transport/
 COPY sim/Cargo.toml sim/
 COPY sim/checker/Cargo.toml sim/checker/
+COPY sim/blackbox/Cargo.toml sim/blackbox/
 COPY server/Cargo.toml server/
 COPY tests/Cargo.toml tests/
 COPY bench/Cargo.toml bench/

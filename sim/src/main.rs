@@ -5,6 +5,8 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where the output fails; use say! and tell!")]
 
 #[macro_use]
+extern crate hence_blackbox;
+
 mod command;
 
 use clap::{Args, Parser, Subcommand};
@@ -91,8 +93,8 @@ enum Command {
     },
     Check(command::check::Check),
     CheckBench(command::check_bench::Bench),
-    Contract(command::contract::Contract),
-    Torture(Box<command::torture::Torture>),
+    Contract(hence_blackbox::contract::Contract),
+    Torture(Box<hence_blackbox::torture::Torture>),
     /// Measure speed on one core: medians and spread of several rounds, in time that the core really spent
     #[command(after_help = codes::BENCH)]
     Bench {
@@ -175,6 +177,7 @@ struct Show {
 fn main() -> ExitCode {
     // A panic of the subject is a violation and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
+    provenance::hand_on();
     command::signals::survive_file_limits();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -223,8 +226,8 @@ fn run(command: Command) -> Done {
         Command::Hashes { from, count, .. } => command::hashes::hashes(from, count),
         Command::Check(asked) => command::check::check(&asked),
         Command::CheckBench(asked) => command::check_bench::bench(&asked),
-        Command::Contract(asked) => command::contract::run(&asked),
-        Command::Torture(asked) => command::torture::run(&asked),
+        Command::Contract(asked) => hence_blackbox::contract::run(&asked),
+        Command::Torture(asked) => hence_blackbox::torture::run(&asked, command::check::check_recorded),
         Command::Bench { schedules, rounds } => command::bench::bench(schedules, rounds as usize),
     }
 }

@@ -34,6 +34,7 @@ pub mod plume;
 mod problem;
 pub mod proof;
 mod prose;
+pub mod random;
 pub mod recorder;
 mod report;
 mod rows;

@@ -153,7 +153,7 @@ pub(super) fn profile(name: &str) -> Result<Profile, String> {
 
 fn spread_seeds(asked: &Run, campaign: &Campaign, findings: &Findings, stop: &Stop) -> (Summary, Duration, Ending) {
     let started = clock();
-    let mut progress = ProgressLine::new();
+    let mut progress = ProgressLine::start();
     let mut summary = Summary::default();
     let (Seeds { first, last }, (part, parts)) = (campaign.seeds, campaign.shard);
     let batches = ((last - first) / BATCH + 1) as usize;

@@ -49,7 +49,7 @@ pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
     }
     // Once a signal has come nothing is tried any more, and what is smallest by then is written.
     let mut trial = |plans: &[Plan]| first(plans, &|plan: &Plan| !stop.is_asked() && fails(plan));
-    let mut progress = ProgressLine::new();
+    let mut progress = ProgressLine::start();
     let mut least = case.plan.size();
     let small = shrink_plan(&case.plan, &mut trial, &mut |size, tried| {
         least = least.min(size);

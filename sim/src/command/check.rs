@@ -2,6 +2,7 @@
 
 use super::files::{self, Input, Output};
 use super::{Done, End, Problem, codes, provenance, watch};
+use hence_blackbox::torture::Recorded;
 use hence_checker::edn;
 use hence_checker::formats::{self, Format, Reading};
 use hence_checker::history::History;
@@ -61,22 +62,22 @@ pub(crate) struct Check {
 
 impl Check {
     /// Judge this file, in our own format, at every level.
-    pub(crate) fn of(history: &Path, svg: Option<&Path>, is_settled: bool) -> Self {
+    fn of(recorded: &Recorded) -> Self {
         Self {
-            history: history.to_owned(),
+            history: recorded.history.clone(),
             level: "all".into(),
             format: Some(Format::Json),
             initial: None,
             program_order: false,
             budget: Duration::from_secs(600),
-            svg: svg.map(Path::to_owned),
+            svg: recorded.svg.clone(),
             counterexample: None,
             full: false,
             shrink: SHRINKING / MILLION,
             json: None,
             export: None,
             to: None,
-            is_settled,
+            is_settled: recorded.is_settled,
         }
     }
 
@@ -88,6 +89,11 @@ impl Check {
             _ => true,
         })
     }
+}
+
+/// The verdict on what `torture` recorded.
+pub(crate) fn check_recorded(recorded: &Recorded) -> Done {
+    check(&Check::of(recorded))
 }
 
 pub(crate) fn check(asked: &Check) -> Done {
@@ -248,8 +254,10 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_not_fine() {
-        let asked =
-            |level: &str, is_settled| Check { level: level.into(), ..Check::of(Path::new("x"), None, is_settled) };
+        let asked = |level: &str, is_settled| {
+            let recorded = Recorded { history: PathBuf::from("x"), svg: None, is_settled };
+            Check { level: level.into(), ..Check::of(&recorded) }
+        };
         let report = undecided(false);
         assert!(!report.is_broken() && report.verdicts.contains(&Verdict::Unknown), "{:?}", report.verdicts);
         for level in ["all", "ccv", "cc"] {

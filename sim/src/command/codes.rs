@@ -1,21 +1,5 @@
 //! The exit codes of each command, as its `--help` shows them. 0 is never said of what was not judged.
 
-/// The text below a command's options: what 0, 1 and 4 mean for it, and the codes that all commands share.
-macro_rules! codes {
-    (0: $clean:literal, 1: $violation:literal, 4: $nothing:literal $(, $more:literal)?) => {
-        concat!(
-            "Exit codes:\n",
-            "  0    ", $clean, "\n",
-            "  1    ", $violation, "\n",
-            "  2    usage, or a file that cannot be read, opened or understood\n",
-            "  3    the simulator itself failed\n",
-            "  4    ", $nothing, "\n",
-            "  128+ the number of the signal that ended it at once",
-            $("\n\n", $more)?
-        )
-    };
-}
-
 /// `hence-sim` itself.
 pub(crate) const ALL: &str = codes!(
     0: "everything that was asked for was judged, and is fine",
@@ -88,25 +72,6 @@ pub(crate) const CHECK_BENCH: &str = codes!(
     0: "every history was measured, and is fine",
     1: "the history of --file is broken",
     4: "nothing was measured, or no verdict was reached"
-);
-
-/// `contract`.
-pub(crate) const CONTRACT: &str = codes!(
-    0: "every case is as the contract says",
-    1: "one is not, or the view could not be put back",
-    4: "no case was tried, or the command was stopped before the last one without a complaint",
-    "SIGINT or SIGTERM stops after the current case and puts the view back; a second one ends it at once."
-);
-
-/// `torture`.
-pub(crate) const TORTURE: &str = codes!(
-    0: "nothing wrong was seen",
-    1: "a violation, or replicas that differ or refuse for ever once all is quiet",
-    4: "no verdict: nothing was recorded, the history was cut short by a full disk and shows nothing wrong, the\n       \
-        checker does not know, or a signal came while it judged",
-    "SIGINT or SIGTERM ends the clients early: faults are healed, and the verdict is about what was recorded. While\n\
-     the history is judged it ends the command without a verdict; `hence-sim check` gives one later. A second signal\n\
-     ends it at once."
 );
 
 /// `bench`.

@@ -100,7 +100,7 @@ fn hunt<T: Send>(
         (from..(from + BATCH).min(seeds)).filter_map(|seed| Some((seed, find(seed)?))).collect::<Vec<_>>()
     };
     let mut found = BTreeMap::new();
-    let mut progress = ProgressLine::new();
+    let mut progress = ProgressLine::start();
     let mut tried = 0;
     spread(cores(), seeds.div_ceil(BATCH) as usize, job, |_, some| {
         found.extend(some);

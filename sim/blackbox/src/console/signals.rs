@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Asked to end?
 #[derive(Debug, Clone)]
-pub(crate) struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// From now on SIGINT, SIGTERM and a terminal that is closed ask for the end; a second one ends the process.
@@ -15,7 +15,7 @@ impl Stop {
     /// # Errors
     ///
     /// Where the system does not let signals be watched.
-    pub(crate) fn watch() -> Result<Self, Problem> {
+    pub fn watch() -> Result<Self, Problem> {
         let stop = Arc::new(AtomicBool::new(false));
         let hangs_up = (!is_ignored(SIGHUP)).then_some(SIGHUP);
         for signal in [SIGINT, SIGTERM].into_iter().chain(hangs_up) {
@@ -27,18 +27,18 @@ impl Stop {
     }
 
     /// Has a signal come?
-    pub(crate) fn is_asked(&self) -> bool {
+    pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Has a signal come? It is taken as answered, and the next one is a first one again.
-    pub(crate) fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 }
 
 /// A file that may grow no more is an error of the write, as a full disk is, and not the end of the process.
-pub(crate) fn survive_file_limits() {
+pub fn survive_file_limits() {
     // Without it the process ends at such a limit, as it did before.
     _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
 }

@@ -3,8 +3,9 @@
 //! Commands are the user's own and run under `sh -uc`; the target is told by variables. So processes, containers and
 //! pods are all the same to us.
 
-use super::super::http::Target;
-use hence_sim::random::Draw;
+use crate::console::duration;
+use crate::http::Target;
+use hence_checker::random::Draw;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -105,7 +106,7 @@ impl Plan {
             return Err(format!("\"lanes\" is {lanes}; it is 1 to {LANES_MAX}, and one target each at most"));
         }
         let span = |text: &Option<String>, default| text.as_deref().map_or(Ok(default), span);
-        let one = |text: &Option<String>, default| text.as_deref().map_or(Ok(default), super::duration);
+        let one = |text: &Option<String>, default| text.as_deref().map_or(Ok(default), duration);
         let second = Duration::from_secs(1);
         Ok(Self {
             harms: harms(&text.commands)?,
@@ -215,7 +216,7 @@ fn variables(own: &[BTreeMap<String, String>], targets: &[Target]) -> Result<Vec
 /// Reads `1s..3s`, or one duration.
 fn span(text: &str) -> Result<(Duration, Duration), String> {
     let (low, high) = text.split_once("..").unwrap_or((text, text));
-    let (low, high) = (super::duration(low)?, super::duration(high)?);
+    let (low, high) = (duration(low)?, duration(high)?);
     if low <= high { Ok((low, high)) } else { Err(format!("\"{text}\" runs backwards")) }
 }
 
@@ -239,8 +240,8 @@ mod tests {
             (variables["NAME"].as_str(), variables["PORT"].as_str(), variables["INDEX"].as_str()),
             ("b", "2", "1")
         );
-        let source = hence_sim::random::Source::new(plan.seed);
-        let mut first = source.draw(hence_sim::random::Domain::Fault, 0);
+        let source = hence_checker::random::Source::new(plan.seed);
+        let mut first = source.draw(crate::torture::FAULTS, 0);
         let mut again = first.clone();
         for _ in 0..50 {
             let drawn = plan.draw(&mut first);

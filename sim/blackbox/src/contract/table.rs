@@ -3,6 +3,7 @@
 
 use super::compare::{self, Names, fill};
 use super::{Complaint, Rig};
+use crate::console::{clock, nap};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -154,7 +155,7 @@ fn act(rig: &mut Rig, action: &str) -> Result<(), Complaint> {
     match verb {
         "views" => rig.await_views(&numbers),
         "sleep" => {
-            super::nap(Duration::from_millis(numbers.first().copied().unwrap_or(0) as u64));
+            nap(Duration::from_millis(numbers.first().copied().unwrap_or(0) as u64));
             Ok(())
         }
         _ => rig.settle(),
@@ -163,7 +164,7 @@ fn act(rig: &mut Rig, action: &str) -> Result<(), Complaint> {
 
 /// Asks again and again until it is so, or time is up.
 pub(crate) fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) -> Option<Duration> {
-    let begun: Instant = super::clock();
+    let begun: Instant = clock();
     loop {
         if is_so() {
             return Some(begun.elapsed());
@@ -171,7 +172,7 @@ pub(crate) fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) ->
         if begun.elapsed() > patience {
             return None;
         }
-        super::nap(Duration::from_millis(10));
+        nap(Duration::from_millis(10));
     }
 }
 

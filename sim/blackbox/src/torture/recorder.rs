@@ -8,7 +8,7 @@
 //! Handing in never waits. The queue is bounded in bytes; at the bound, and when the file cannot be written, the run
 //! ends: no line is taken any more, clients stop, and the verdict is about what is in the file.
 
-use super::super::clock;
+use crate::console::{clock, nap};
 use hence_checker::history::{Action, Operation, Outcome};
 use hence_checker::json;
 use std::fs::File;
@@ -172,7 +172,7 @@ impl Tape {
                 return;
             }
             if batch.len() < BATCH_BYTES {
-                super::nap(FLUSH_INTERVAL);
+                nap(FLUSH_INTERVAL);
             }
         }
     }

@@ -17,39 +17,41 @@ const FAILED: u8 = 2;
 static STATE: AtomicU8 = AtomicU8::new(OPEN);
 
 /// Prints a line of results.
+#[macro_export]
 macro_rules! say {
-    ($($argument:tt)*) => { $crate::command::output::line(format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::console::output::line(format_args!($($argument)*)) };
 }
 
 /// Prints a line for people, on standard error.
+#[macro_export]
 macro_rules! tell {
-    ($($argument:tt)*) => { $crate::command::output::remark(format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::console::output::remark(format_args!($($argument)*)) };
 }
 
 /// A line on standard output.
-pub(crate) fn line(arguments: Arguments<'_>) {
+pub fn line(arguments: Arguments<'_>) {
     text(&format!("{arguments}\n"));
 }
 
 /// A text on standard output, as it is.
-pub(crate) fn text(text: &str) {
+pub fn text(text: &str) {
     if STATE.load(Ordering::SeqCst) == OPEN {
         note(std::io::stdout().lock().write_all(text.as_bytes()));
     }
 }
 
 /// A line on standard error; where that is closed nobody wants it.
-pub(crate) fn remark(arguments: Arguments<'_>) {
+pub fn remark(arguments: Arguments<'_>) {
     _ = std::io::stderr().lock().write_all(format!("{arguments}\n").as_bytes());
 }
 
 /// What is printed reaches nobody any more: a command that only talks has nothing left to do.
-pub(crate) fn is_lost() -> bool {
+pub fn is_lost() -> bool {
     STATE.load(Ordering::SeqCst) != OPEN
 }
 
 /// Hands on what is still buffered, and says how the command ends if that fails.
-pub(crate) fn finish(end: End) -> End {
+pub fn finish(end: End) -> End {
     note(std::io::stdout().lock().flush());
     if end == End::Clean && STATE.load(Ordering::SeqCst) == FAILED { End::Nothing } else { end }
 }

@@ -5,12 +5,12 @@
 //! refuses, or patience ends. The last such round stands in the history; the checker calls it final where its token
 //! covers every answered write of the key.
 
-use super::super::clock;
-use super::super::http::{self, Connection};
+use super::Run;
 use super::client::{fill, method};
 use super::recorder::Pen;
 use super::token::{Said, Token, versions};
-use super::{Run, nap};
+use crate::console::{clock, nap};
+use crate::http::{self, Connection};
 use hence_checker::history::{Action, Operation, Outcome};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

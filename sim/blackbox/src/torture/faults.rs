@@ -1,11 +1,11 @@
 //! Faults by commands: one lane after another draws the next, runs its command, watches whether it takes effect, and
 //! ends it. Whatever was begun is ended, also when the run is stopped; a cure that fails is tried again.
 
-use super::super::clock;
 use super::effect::Watch;
 use super::plan::{Harm, Plan};
-use super::{Run, nap};
-use hence_sim::random::{Domain, Source};
+use super::{FAULTS, Run};
+use crate::console::{clock, nap};
+use hence_checker::random::Source;
 use serde_json::json;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
@@ -38,7 +38,7 @@ pub(crate) struct Fault {
 
 /// Draws and runs faults until the run stops.
 pub(crate) fn lane(run: &Run, plan: &Plan, lane: u64) -> Vec<Fault> {
-    let mut draw = Source::new(plan.seed).draw(Domain::Fault, lane);
+    let mut draw = Source::new(plan.seed).draw(FAULTS, lane);
     let mut faults = Vec::new();
     loop {
         let (gap, harm, target, length) = plan.draw(&mut draw);

@@ -3,7 +3,7 @@
 //! The metadata of an answer is opaque: any JSON, sent back as it came. In the history a token that is a plain string
 //! stands without its quotes, anything else as its JSON text.
 
-use super::super::http::Answer;
+use crate::http::Answer;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;

@@ -15,13 +15,14 @@ mod recorder;
 mod tally;
 mod token;
 
-use super::files::{self, Output};
-use super::http::Target;
-use super::signals::Stop;
-use super::{Done, End, Problem, ProgressLine, check, clock, codes, duration, provenance};
+use crate::console::files::{self, Output};
+use crate::console::signals::Stop;
+use crate::console::{Done, End, Problem, ProgressLine, clock, duration, nap, provenance};
+use crate::http::Target;
 use abilities::Abilities;
 use client::Client;
-use hence_sim::random::{Domain, Source, mix as mix_key};
+use hence_checker::mix::mix as mix_key;
+use hence_checker::random::Source;
 use mix::{Kind, Mix};
 use plan::Plan;
 use recorder::{Recorder, Tape};
@@ -37,6 +38,10 @@ use token::Token;
 /// Places where clients leave tokens for each other.
 const BOARD_SLOTS: usize = 16;
 
+/// What choices are about: a seed means the same for ever.
+const FAULTS: u64 = 3;
+const CLIENTS: u64 = 8;
+
 const TARGETS_MAX: usize = 64;
 
 const EXAMPLES: &str = "\
@@ -46,10 +51,21 @@ Examples:
   With faults (docs/torture.md has files for processes, Docker and Kubernetes):
     hence-sim torture --targets URL,URL,URL --time 2m --faults faults.json -o history.jsonl";
 
+/// The exit codes.
+const ENDS: &str = codes!(
+    0: "nothing wrong was seen",
+    1: "a violation, or replicas that differ or refuse for ever once all is quiet",
+    4: "no verdict: nothing was recorded, the history was cut short by a full disk and shows nothing wrong, the\n       \
+        checker does not know, or a signal came while it judged",
+    "SIGINT or SIGTERM ends the clients early: faults are healed, and the verdict is about what was recorded. While\n\
+     the history is judged it ends the command without a verdict; `hence-sim check` gives one later. A second signal\n\
+     ends it at once."
+);
+
 /// Run clients against a real cluster, break it, and judge what they saw
 #[derive(clap::Args)]
-#[command(after_help = format!("{EXAMPLES}\n\n{}", codes::TORTURE))]
-pub(crate) struct Torture {
+#[command(after_help = format!("{EXAMPLES}\n\n{}", ENDS))]
+pub struct Torture {
     /// The replicas, as http://HOST:PORT, separated by commas
     #[arg(long, value_delimiter = ',', required = true)]
     targets: Vec<String>,
@@ -127,8 +143,23 @@ impl Run {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "clients, recorder and faults live in real time")]
-pub(crate) fn run(asked: &Torture) -> Done {
+/// A history that was recorded, for a judge.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Where it lies, in the checker's own format.
+    pub history: PathBuf,
+    /// Where to draw a counterexample.
+    pub svg: Option<PathBuf>,
+    /// All replicas were seen to answer alike in the end, so it is no loss if the history does not tell.
+    pub is_settled: bool,
+}
+
+/// Runs the clients, breaks the targets, and lets `check` judge what was recorded.
+///
+/// # Errors
+///
+/// Arguments that make no sense, files that cannot be read or written, targets that do not answer.
+pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
     let targets = asked.targets.iter().map(|url| Target::named(url)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() > TARGETS_MAX {
         return Err(format!("{} targets; {TARGETS_MAX} are possible", targets.len()).into());
@@ -176,7 +207,8 @@ pub(crate) fn run(asked: &Torture) -> Done {
     }
     let was_interrupted = run.interrupted.take();
     let is_settled = finish.closing.is_settled();
-    let verdict = judge(asked, is_settled, &run.interrupted);
+    let recorded = Recorded { history: asked.output.clone(), svg: asked.svg.clone(), is_settled };
+    let verdict = judge(recorded, check, &run.interrupted);
     Ok(match verdict {
         End::Violation => End::Violation,
         // A signal does not give the replicas their time.
@@ -189,13 +221,11 @@ pub(crate) fn run(asked: &Torture) -> Done {
 
 /// The verdict on the history as it lies in its file. A signal while the checker is at it is obeyed at once: the history
 /// is whole, and can be judged at any time.
-#[expect(clippy::disallowed_methods, reason = "the checker cannot be interrupted, so it is left behind")]
-fn judge(asked: &Torture, is_settled: bool, stop: &Stop) -> End {
-    let check = check::Check::of(&asked.output, asked.svg.as_deref(), is_settled);
-    let judge = std::thread::spawn(move || check::check(&check));
+fn judge(recorded: Recorded, check: fn(&Recorded) -> Done, stop: &Stop) -> End {
+    let history = provenance::quoted(&recorded.history.to_string_lossy());
+    let judge = std::thread::spawn(move || check(&recorded));
     while !judge.is_finished() {
         if stop.is_asked() {
-            let history = provenance::quoted(&asked.output.to_string_lossy());
             tell!("hence-sim: ended by a signal without a verdict; hence-sim check {history} gives one");
             return End::Nothing;
         }
@@ -221,13 +251,12 @@ struct Finish {
     closing: closing::Closing,
 }
 
-#[expect(clippy::disallowed_methods, reason = "clients and faults live in real time")]
 fn work(run: &Run, asked: &Torture, plan: Option<&Plan>) -> Finish {
     let (begun, cpu) = (clock(), cpu());
     let source = Source::new(asked.seed);
     let (ends, faults, requests, seconds, used) = std::thread::scope(|scope| {
         let start = |number| {
-            let draw = source.draw(Domain::Client, number);
+            let draw = source.draw(CLIENTS, number);
             scope.spawn(move || Client::new(run, number, draw).work())
         };
         let clients: Vec<_> = (0..asked.clients).map(start).collect();
@@ -251,7 +280,7 @@ fn work(run: &Run, asked: &Torture, plan: Option<&Plan>) -> Finish {
 
 /// Shows progress until the time is up or somebody stops the run.
 fn watch(run: &Run, time: Duration, plan: Option<&Plan>) {
-    let (begun, mut line) = (clock(), ProgressLine::new());
+    let (begun, mut line) = (clock(), ProgressLine::start());
     let is_terminal = std::io::stderr().is_terminal();
     let mut next = Duration::from_secs(5);
     while !run.is_stopped() && clock() < run.deadline {
@@ -297,14 +326,14 @@ fn introduce(run: &Run, asked: &Torture) {
     say!("{} clients, {} keys {}-*, seed {}", asked.clients, asked.keys, run.prefix, asked.seed);
     say!("targets {}; {}", addresses.join(" "), run.abilities);
     say!("history {}", asked.output.display());
-    let about = json!({ "recorder": "hence-sim torture", "version": provenance::VERSION, "commit": provenance::COMMIT,
+    let program = provenance::program();
+    let about = json!({ "recorder": "hence-sim torture", "version": program.version, "commit": program.commit,
         "command": provenance::command_line(), "targets": addresses, "seed": asked.seed, "clients": asked.clients,
         "keys": asked.keys });
     run.recorder.pen().note(&about);
 }
 
 /// Keys of this run, so that no other run's data is met.
-#[expect(clippy::disallowed_methods, reason = "two runs must not share keys, and no result depends on the name")]
 fn prefix() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let mixed = mix_key(since.as_nanos() as u64, u64::from(std::process::id()));
@@ -318,13 +347,6 @@ fn cpu() -> Option<Duration> {
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
     let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 10))
-}
-
-/// Sleeps; not at all for nothing.
-pub(crate) fn nap(time: Duration) {
-    if !time.is_zero() {
-        std::thread::sleep(time);
-    }
 }
 
 /// Whether a target that answers a read like this serves its data.

@@ -1,7 +1,7 @@
 //! Which extensions a target has, found out before the run by asking for them.
 
-use super::super::http::{self, Connection, Target};
 use super::token::{Said, Token};
+use crate::http::{self, Connection, Target};
 use std::fmt;
 use std::time::Duration;
 

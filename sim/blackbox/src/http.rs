@@ -5,7 +5,7 @@
 //! `httparse` reads heads. A whole client library cost 22 to 26 us of CPU for each request (ureq 3, loopback) where
 //! this costs 4, and 25 us is all that a request may cost with its record.
 
-use super::clock;
+use crate::console::clock;
 use std::fmt;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -327,7 +327,6 @@ mod tests {
     use std::net::TcpListener;
 
     /// A server that reads one request for each of these answers, sends the parts one by one, and hangs up.
-    #[expect(clippy::disallowed_methods, reason = "a real socket needs somebody at the other end")]
     fn server(answers: &'static [&'static [&'static str]]) -> Connection {
         let door = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = door.local_addr().expect("it listens").to_string();

@@ -20,7 +20,7 @@ enum Place {
 }
 
 /// A file that is being written. Dropped without [`Output::finish`], it leaves nothing behind.
-pub(crate) struct Output {
+pub struct Output {
     /// As the user named it.
     name: PathBuf,
     /// Behind all links.
@@ -56,7 +56,7 @@ impl Write for Output {
 
 impl Output {
     /// Begins an output; a place that cannot be written to is an error here, before any work is done for it.
-    pub(crate) fn create(name: &Path) -> Result<Self, Problem> {
+    pub fn create(name: &Path) -> Result<Self, Problem> {
         Self::open(name).map_err(|error| Problem::of_file(name, &error))
     }
 
@@ -84,13 +84,13 @@ impl Output {
     }
 
     /// Puts a file in its place that holds these bytes and no others.
-    pub(crate) fn hold(mut self, bytes: &[u8]) -> Result<(), Problem> {
+    pub fn hold(mut self, bytes: &[u8]) -> Result<(), Problem> {
         self.write_all(bytes).map_err(|error| Problem::of_file(&self.name, &error))?;
         self.finish()
     }
 
     /// Puts the whole file in its place.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), Problem> {
         let Self { name, path, place } = self;
         let place = place.into_inner().map_err(std::io::IntoInnerError::into_error);
         place.and_then(|place| place.settle(&path)).map_err(|error| Problem::of_file(&name, &error))
@@ -111,7 +111,7 @@ impl Place {
 }
 
 /// A file that is whole before it has this name.
-pub(crate) fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<NamedTempFile> {
+pub fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
     let mut prefix = std::ffi::OsString::from(".");
@@ -135,19 +135,27 @@ fn new_file() -> Permissions {
 }
 
 /// Writes a whole file at once.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     Output::create(path)?.hold(bytes)
 }
 
 /// What a history is read from: a file, or the standard input, which is named `-`.
-pub(crate) struct Input {
-    pub(crate) name: String,
-    pub(crate) bytes: BufReader<File>,
-    pub(crate) metadata: Option<Metadata>,
+pub struct Input {
+    /// As messages name it.
+    pub name: String,
+    /// What it holds.
+    pub bytes: BufReader<File>,
+    /// What the system says of it.
+    pub metadata: Option<Metadata>,
 }
 
 impl Input {
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be opened, and folders.
+    pub fn open(path: &Path) -> Result<Self, String> {
         let is_standard = path.as_os_str() == "-";
         let name = if is_standard { "standard input".into() } else { path.display().to_string() };
         let at = |error: std::io::Error| format!("{name}: {error}");
@@ -208,7 +216,7 @@ impl Standard {
 const LINKS_MAX: usize = 8;
 
 /// Refuses outputs that are one with what is read, with each other or with a standard stream, by whatever name or link.
-pub(crate) fn apart(input: Option<&Metadata>, outputs: &[&Path]) -> Result<(), String> {
+pub fn apart(input: Option<&Metadata>, outputs: &[&Path]) -> Result<(), String> {
     let mut taken: Vec<(Identity, String)> = Vec::new();
     if let Some(input) = input.filter(|input| input.is_file()) {
         taken.push((Identity::of(input), "what is read".into()));

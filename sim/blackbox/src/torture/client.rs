@@ -4,14 +4,14 @@
 //! where the target understands the header), are dropped (no token), and are handed over to other clients. Whatever
 //! would leave a write behind goes to the client's loose ends, which are merged later or by the closing reads.
 
-use super::super::clock;
-use super::super::http::{self, Connection, NoAnswer};
 use super::recorder::Pen;
 use super::tally::Ending;
 use super::token::{Said, Token, versions};
-use super::{Kind, Run, nap};
+use super::{Kind, Run};
+use crate::console::{clock, nap};
+use crate::http::{self, Connection, NoAnswer};
 use hence_checker::history::{Action, Operation, Outcome};
-use hence_sim::random::Draw;
+use hence_checker::random::Draw;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 

@@ -4,11 +4,11 @@
 //! does not show in time what was written elsewhere meanwhile; how much time it needs without a fault is measured
 //! before each cut. A target is back when it serves data again, and after a cut shows what was written elsewhere.
 
-use super::super::clock;
-use super::super::http::{self, Connection, NoAnswer};
 use super::plan::Harm;
 use super::token::Said;
-use super::{Run, is_serving, nap};
+use super::{Run, is_serving};
+use crate::console::{clock, nap};
+use crate::http::{self, Connection, NoAnswer};
 use std::time::{Duration, Instant};
 
 /// A target that serves answers sooner, also under load.

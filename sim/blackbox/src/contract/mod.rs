@@ -8,10 +8,9 @@ mod causal;
 mod compare;
 mod table;
 
-use super::http::{self, Connection, NoAnswer, Target};
-use super::signals::Stop;
-use super::torture::nap;
-use super::{Done, End, clock, codes, output, provenance};
+use crate::console::signals::Stop;
+use crate::console::{Done, End, output, provenance};
+use crate::http::{self, Connection, NoAnswer, Target};
 use compare::Names;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +19,18 @@ use std::time::Duration;
 /// Most of a body that is printed.
 const SHOWN_BYTES_MAX: usize = 300;
 
+/// The exit codes.
+const ENDS: &str = codes!(
+    0: "every case is as the contract says",
+    1: "one is not, or the view could not be put back",
+    4: "no case was tried, or the command was stopped before the last one without a complaint",
+    "SIGINT or SIGTERM stops after the current case and puts the view back; a second one ends it at once."
+);
+
 /// Is a cluster of three what the contract says?
 #[derive(clap::Args)]
-#[command(after_help = codes::CONTRACT)]
-pub(crate) struct Contract {
+#[command(after_help = ENDS)]
+pub struct Contract {
     /// Three replicas of one cluster, as http://HOST:PORT, separated by commas. Use one that can be spared: replicas
     /// leave its view and come back
     #[arg(value_delimiter = ',', required = true)]
@@ -108,7 +115,12 @@ struct Rig {
     patience: Duration,
 }
 
-pub(crate) fn run(asked: &Contract) -> Done {
+/// Asks the cluster each case, says what came, and puts the view back.
+///
+/// # Errors
+///
+/// Arguments that make no sense, or replicas that do not answer.
+pub fn run(asked: &Contract) -> Done {
     let targets = asked.targets.iter().map(|url| Target::named(url)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() != 3 {
         return Err(format!("{} targets; the contract is about a cluster of three", targets.len()).into());

@@ -1,6 +1,6 @@
 //! How often clients ask what.
 
-use hence_sim::random::Draw;
+use hence_checker::random::Draw;
 
 /// What a client asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ mod tests {
         for wrong in ["", "get", "get=0", "fly=3", "get=x", "get=-1"] {
             assert!(Mix::named(wrong).is_err(), "{wrong}");
         }
-        let mut draw = hence_sim::random::Source::new(1).draw(hence_sim::random::Domain::Client, 1);
+        let mut draw = hence_checker::random::Source::new(1).draw(crate::torture::CLIENTS, 1);
         let mix = Mix::named("put=3,get=1").expect("a mix");
         let puts = (0..4_000).filter(|_| mix.draw(&mut draw) == Kind::Put).count();
         assert!((2_850..3_150).contains(&puts), "{puts}");
