@@ -39,7 +39,7 @@ pub(crate) fn cores_of(regime: usize) -> String {
 /// Measures everything and adds it to the report.
 pub(crate) fn run(context: &Context, extent: &Extent, report: &mut Report) -> Outcome<()> {
     for &regime in &extent.regimes {
-        // etcd by itself: its members are busy even when nobody asks them anything.
+        // etcd by itself: its members are busy even without a request.
         let (etcd, others): (Vec<Kind>, Vec<Kind>) = extent.targets.iter().partition(|&&kind| kind == Kind::Etcd);
         for kinds in [others, etcd].iter().filter(|kinds| !kinds.is_empty()) {
             measure_together(context, extent, regime, kinds, report)?;
@@ -109,7 +109,7 @@ pub(crate) fn sample(
     Ok(Some(Sample { cores, round, target: target.kind, load, seen, cpu, generator_cpu, wire_bytes }))
 }
 
-/// What a target does that nobody asks anything.
+/// What a target does without requests.
 pub(crate) fn rest(target: &Target<'_>, cores: usize, length: Duration) -> Outcome<Rest> {
     target.settle()?;
     let (start, cpu, links) = (Instant::now(), target.cpu()?, target.links()?);

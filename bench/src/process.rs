@@ -68,7 +68,7 @@ pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// An address that nobody listens at just now.
+/// An address at which no process listens just now.
 pub(crate) fn free_address(host: &str) -> Outcome<SocketAddr> {
     Ok(TcpListener::bind((host, 0)).map_err(|error| format!("no free port at {host}: {error}"))?.local_addr()?)
 }

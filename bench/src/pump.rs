@@ -63,7 +63,7 @@ impl Cluster {
         panic!("a cluster of {size} was not ready after ten seconds");
     }
 
-    /// Asks a member, and hands all that follows from it on until nobody says any more.
+    /// Asks a member, and hands all that follows from it on until no member says any more.
     ///
     /// # Panics
     /// If the replica does not answer at once. It does, unless the request asks to wait.

@@ -37,7 +37,7 @@ impl Sample {
     }
 }
 
-/// A target that nobody asks anything.
+/// A target without requests.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Rest {
     pub(crate) cores: usize,

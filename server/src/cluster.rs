@@ -92,8 +92,8 @@ impl Member {
 }
 
 impl Cluster {
-    /// Starts a replica at each of these addresses. `settings` makes the settings of one from its address
-    /// and everybody's.
+    /// Starts a replica at each of these addresses. `settings` makes the settings of one from its address and the list
+    /// of all.
     ///
     /// # Errors
     /// [`ClusterError::Count`] or [`ClusterError::Start`]; then none runs.

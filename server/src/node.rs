@@ -119,7 +119,7 @@ impl<T: Transport> Node<T> {
         self.applied.replace(applied) != applied || !self.waiting.borrow().is_empty()
     }
 
-    /// The driver sleeps until then; whoever needs it earlier wakes it.
+    /// The driver sleeps until then; a caller that needs it earlier wakes it.
     pub(crate) fn sleeps_until(&self, time: Time) {
         self.wakes_at.set(time);
     }

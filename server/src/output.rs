@@ -1,8 +1,8 @@
 //! Standard output and standard error as a replica can afford them: no write ever waits for a reader.
 //!
-//! A pipe that nothing reads from blocks a writer for ever, a closed one fails, a full disk fails for a while. So a thread
-//! of its own writes what others hand over. Where it does not keep up, texts are dropped and counted, and once it is
-//! heard again it says how many.
+//! A pipe that nothing reads from blocks a writer for ever, a closed one fails, a full disk fails for a while. So a
+//! thread of its own writes what others hand over. Where it does not keep up, texts are dropped and counted, and once
+//! it is heard again it says how many.
 //!
 //! Invariant: [`Output::push`] takes no lock that is held while something is written, and waits for nothing.
 
@@ -246,7 +246,7 @@ impl Writer {
 static STDOUT: OnceLock<Option<Output>> = OnceLock::new();
 static STDERR: OnceLock<Option<Output>> = OnceLock::new();
 
-/// Standard error, for the log and complaints; its report is that of the first who asks.
+/// Standard error, for the log and complaints; its report is that of the first caller.
 ///
 /// # Errors
 /// Where the operating system refuses a descriptor or a thread.

@@ -149,7 +149,7 @@ impl Server {
     }
 
     fn end(mut self, command: Command) {
-        // Where nobody listens any more, it has ended already.
+        // Where no thread listens any more, it has ended already.
         let _ = self.commands.send(command);
         self.join();
     }
@@ -178,12 +178,12 @@ where
     F: FnOnce(&Settings) -> T,
 {
     let runtime_start = Instant::now();
-    // Not a `LocalSet` in an ordinary runtime: whatever comes from a socket wakes a set by writing to an event descriptor,
-    // which is two system calls for each turn of the loop.
+    // Not a `LocalSet` in an ordinary runtime: whatever comes from a socket wakes a set by writing to an event
+    // descriptor, which is two system calls for each turn of the loop.
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => {
-            // Without a receiver nobody wants to know.
+            // Without a receiver no caller wants to know.
             let _ = report.send(Err(StartError::System(error)));
             return;
         }
@@ -269,14 +269,14 @@ async fn finish<T: Wire>(service: &Service<T>) {
     }
     // Peers fetch at once what they lack, instead of waiting until a gap has stood for a while.
     service.node.step(Input::Leave, None);
-    // What comes from now on is with those who send it.
+    // What comes from now on is with its senders.
     let held = service.node.status().vector;
     if !holds_within(SHUTDOWN_PATIENCE, || peers_have(&held, &service.node.status())).await {
         warn!("a peer did not take everything in time");
     }
 }
 
-/// Does every peer that answers cover what was held here? A peer has what it wrote itself, said or not, and everybody
+/// Does every peer that answers cover what was held here? A peer has what it wrote itself, said or not, and every peer
 /// has what was retired meanwhile.
 fn peers_have(held: &VersionVector, status: &ReplicaStatus) -> bool {
     let mut answering = status.peers.iter().filter(|peer| peer.link == LinkState::Established && !peer.suspected);

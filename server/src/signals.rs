@@ -1,7 +1,7 @@
 //! SIGTERM and Ctrl-C, as a container's first process gets them: nothing happens unless it is asked for.
 //!
-//! What tells other daemons to read their settings or reopen their log (SIGHUP, SIGUSR1, SIGUSR2) is said in the log and
-//! does nothing: by default it would end the process and all its data.
+//! What tells other daemons to read their settings or reopen their log (SIGHUP, SIGUSR1, SIGUSR2) is said in the log
+//! and does nothing: by default it would end the process and all its data.
 
 use std::io;
 use std::sync::mpsc;
@@ -49,7 +49,7 @@ pub(crate) fn listen() -> io::Result<Signals> {
                     continue;
                 }
                 if sender.send(()).is_err() {
-                    // Nobody waits any more; the process is on its way out.
+                    // No thread waits any more; the process is on its way out.
                     std::process::exit(130);
                 }
             }

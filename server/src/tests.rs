@@ -56,7 +56,7 @@ fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or_default()
 }
 
-/// A token that nobody ever gave out.
+/// A token that no replica ever gave out.
 fn unknown() -> String {
     let vector = VersionVector::from_entries([(Incarnation::new(1, 77), 1)]);
     format!("causal-metadata: {}\r\n", Token(vector).encode(ClusterTag::of("hence")))
@@ -144,7 +144,7 @@ fn idle_connections_make_room_and_busy_ones_do_not() {
     until("all wait", || server.status().unwrap().waiting == 4);
     let answer = ask(at, "GET", "/view", "", "");
     assert!(status(&answer) == "503" && answer.contains("Too many connections"), "{answer}");
-    // Who watches over the process and who is a peer are heard nevertheless; this one should ask for an upgrade.
+    // Health checks and peers are heard nevertheless; this one should ask for an upgrade.
     assert_eq!(status(&ask(at, "GET", "/health", "", "")), "200");
     assert_eq!(status(&ask(at, "GET", "/replica/link", "", "")), "426");
     drop(busy);

@@ -33,7 +33,7 @@ pub trait Outbox {
     fn send(&mut self, to: &Address, message: Message);
     /// Answer a request.
     fn reply(&mut self, id: RequestId, reply: Box<Reply>);
-    /// Something worth telling happened. Nothing depends on anybody listening.
+    /// Something worth telling happened. Nothing depends on a listener.
     fn event(&mut self, event: Event) {
         let _ = event;
     }

@@ -1,7 +1,7 @@
 //! A transport without a network: mailboxes in one thread's memory, for tests, examples and embedded clusters.
 //!
-//! It needs no runtime: whoever waits is woken through its waker. It loses only what finds a full mailbox or
-//! nobody at an address.
+//! It needs no runtime: a task that waits is woken through its waker. It loses only what finds a full mailbox or no
+//! member at an address.
 //!
 //! Invariants kept here: a mailbox never holds more messages than its hub's limit, and at most one notice
 //! of a connection per address; a mailbox goes with its transport.
@@ -66,7 +66,7 @@ impl Hub {
         MemoryTransport { hub: self.clone(), address: address.clone(), birth }
     }
 
-    /// How many messages were lost because nobody was there, there was no room, or a new link opened.
+    /// How many messages were lost because no member was there, there was no room, or a new link opened.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.0.borrow().lost
@@ -154,7 +154,7 @@ impl Transport for MemoryTransport {
                 mailbox.waker = Some(context.waker().clone());
                 into.len() > before
             });
-            // Whoever lost its address to another waits for ever.
+            // A member that lost its address to another waits for ever.
             if arrived == Some(true) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;

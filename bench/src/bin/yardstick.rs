@@ -68,7 +68,7 @@ struct Fields<'a> {
     metadata: Option<Cow<'a, str>>,
 }
 
-/// Nobody panics while holding a lock here, so a poisoned one is as good.
+/// No thread panics while holding a lock here, so a poisoned one is as good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

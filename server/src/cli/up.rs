@@ -85,7 +85,7 @@ fn read_lines(to: mpsc::Sender<Happening>) {
             }
         }
         if any {
-            // Nobody listens once the cluster has ended.
+            // No thread listens once the cluster has ended.
             let _ = to.send(Happening::EndOfInput);
         }
     });

@@ -245,8 +245,9 @@ impl Connection {
     /// Is the client still there, if a request of it waits? To be asked once per tick.
     ///
     /// The HTTP library does not look at the socket while a request is worked on: the end of what a client sends is not
-    /// the end of the client. Whether a client that ended its sending side went away altogether shows only when something
-    /// is sent to it; the same holds for one that sent more than the buffers take, whose end stands behind that.
+    /// the end of the client. Whether a client that ended its sending side went away altogether shows only when
+    /// something is sent to it; the same holds for one that sent more than the buffers take, whose end stands behind
+    /// that.
     pub(super) fn presence(&self) -> Presence {
         let Some(wait) = self.waits.get() else { return Presence::There };
         let now = self.pulse.rhythm.now.load(Relaxed);
@@ -287,7 +288,7 @@ impl Connection {
         self.pulse.enter(Phase::Body, self.pulse.rhythm.body);
     }
 
-    /// Nothing of the body is here: who waits for it is woken when its time is over. Says whether it is.
+    /// Nothing of the body is here: its reader is woken when its time is over. Says whether it is.
     pub(crate) fn is_body_late(&self, reader: &Waker) -> bool {
         *self.body_reader.borrow_mut() = Some(reader.clone());
         self.body_is_late.get()

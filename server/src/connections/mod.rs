@@ -33,7 +33,7 @@ use tokio::task::AbortHandle;
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// A request's head that is still incomplete after this, or has not begun where there was no room, gives way
-/// to a new connection when nobody else idles.
+/// to a new connection when no other connection idles.
 const PATIENCE_AT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Connections beyond the limit that are let in to hear what they want: peers and diagnostics are served, a
@@ -58,7 +58,8 @@ pub(crate) struct Connections {
     filled: Notify,
     next: Cell<u64>,
     connections_max: usize,
-    /// Who may make room next, with the tick since which it may. Made by one look at all, used up one by one.
+    /// The connections that may make room next, with the tick since which it may. Made by one look at all, used up one
+    /// by one.
     candidates: RefCell<VecDeque<(u64, u32)>>,
     body_bytes: Cell<usize>,
     body_bytes_max: usize,

@@ -1,4 +1,4 @@
-//! Who gives way, what each phase may last, and what bodies share.
+//! Which connection gives way, what each phase may last, and what bodies share.
 
 use super::connection::READER_BYTES_PER_SECOND;
 use super::*;
@@ -38,7 +38,7 @@ async fn the_longest_idle_gives_way() {
     assert!(!all.entries.borrow().contains_key(&second.id()));
     assert!(all.entries.borrow().contains_key(&first.id()));
     assert_eq!((all.len(), metrics.connections_evicted.get()), (3, 1));
-    // Nobody idles: a new one is let in to hear what it wants, and nobody beyond that.
+    // No connection idles: a new one is let in to hear what it wants, and none beyond that.
     first.connection().on_request();
     third.connection().on_request();
     let surplus: Vec<Registered> = (0..SURPLUS_MAX).map(|_| all.admit(stream(), &metrics).unwrap()).collect();

@@ -1,7 +1,7 @@
 //! Request bodies: JSON read in place, the value kept as the bytes that were sent.
 //!
 //! Nothing here recurses, whatever the nesting, and nothing but names and tokens is copied. A field that
-//! counts may stand there once; fields that nobody knows are skipped.
+//! counts may stand there once; unknown fields are skipped.
 
 use super::failure::BadRequest;
 use hence_core::Address;
@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(value(&"[".repeat(1_000_000)), Err(BadRequest::BodyTooDeep { nesting_max: 128 }));
         let flat = format!("{{\"value\":\"{}\\\"{}\"}}", "[".repeat(500), "{".repeat(500));
         assert!(value(&flat).is_ok());
-        // Deep in a field that nobody knows, with the limit out of the way: no stack is used up.
+        // Deep in an unknown field, with the limit out of the way: no stack is used up.
         let deep = format!("{{\"x\":{}{},\"value\":1}}", "[".repeat(200_000), "]".repeat(200_000));
         assert_eq!(DataBody::parse(deep.as_bytes(), usize::MAX).unwrap().value(), Ok(b"1".as_slice()));
     }

@@ -57,8 +57,8 @@ pub(crate) struct Service<T> {
 
 /// An answer, or the way to it.
 ///
-/// Most reads are answered before hyper asks this future for the first time. What each level of nested futures copies of
-/// a request and its answer on their way costs a read more than all of the replica.
+/// Most reads are answered before hyper asks this future for the first time. What each level of nested futures copies
+/// of a request and its answer on their way costs a read more than all of the replica.
 pub(crate) enum Serving {
     /// Taken when it is polled.
     Answered(Option<Answer>),
@@ -90,7 +90,7 @@ impl<T: Wire> Waits<T> {
     }
 }
 
-/// A request whose answer is on its way: whom to tell when it is there.
+/// A request whose answer is on its way: the task to wake when it is there.
 struct Exchange<T> {
     service: Rc<Service<T>>,
     connection: Rc<Connection>,

@@ -40,7 +40,7 @@ impl Context {
     }
 }
 
-/// Who sends messages, on which link.
+/// The sender of messages, and its link.
 #[derive(Debug)]
 struct Speaker {
     address: Address,

@@ -1,4 +1,4 @@
-//! Messages into bytes. Encoding is total and does not judge: whoever decodes does.
+//! Messages into bytes. Encoding is total and does not judge: the decoder does.
 
 use super::table::Table;
 use super::{Previous, difference, kind, push_varint, shape, shown};
@@ -54,7 +54,7 @@ impl BodyWriter<'_> {
         self.text("");
     }
 
-    /// The beginning of one that begins anew: who speaks.
+    /// The beginning of one that begins anew: its sender.
     pub(super) fn sender(&mut self, address: &str, message: &Message) {
         self.table.truncate(0);
         self.text(address);

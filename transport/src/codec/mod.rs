@@ -13,14 +13,15 @@
 //! | 4 | length of the body in bytes |
 //! | 4 | CRC-32 (IEEE) of the twelve bytes before it and the body |
 //!
-//! A body either begins anew and says who speaks: the sender's address, its incarnation, the two numbers of the
-//! link and the sequence number of the first message. Or its first byte is 0, an address of no bytes, and it goes on from the frame before it on the same connection, with the next sequence number.
-//! Messages follow until the body ends, at least one. Numbers are varints (seven bits a byte, lowest first,
-//! shortest form only). An incarnation is a reference into a table that grows from the frame that began anew: the
-//! sender's is 0, and a reference to the next free place is followed by the eight bytes of a new one.
-//! Stamps and times are differences to those before them, the dot of the sender's next
-//! operation in a run takes no bytes at all, and nor does a hash that has not changed. So an idle replica's signs of life
-//! take 35 bytes each, with their head, and an operation that travels alone some 30 beside its key and value.
+//! A body either begins anew and names its sender: the sender's address, its incarnation, the two numbers of the
+//! link and the sequence number of the first message. Or its first byte is 0, an address of no bytes, and it goes on
+//! from the frame before it on the same connection, with the next sequence number. Messages follow until the body ends,
+//! at least one. Numbers are varints (seven bits a byte, lowest first, shortest form only). An incarnation is a
+//! reference into a table that grows from the frame that began anew: the sender's is 0, and a reference to the next
+//! free place is followed by the eight bytes of a new one. Stamps and times are differences to those before them, the
+//! dot of the sender's next operation in a run takes no bytes at all, and nor does a hash that has not changed. So an
+//! idle replica's signs of life take 35 bytes each, with their head, and an operation that travels alone some 30 beside
+//! its key and value.
 //!
 //! What goes on from a frame that was lost would be read wrongly. None is: a connection loses its end or nothing, and
 //! [`FrameWriter::clear`] begins anew for the next one.
@@ -59,18 +60,18 @@
 //! | `40` | one announced operation, no list | |
 //! | `50` | one version that is announced, no list | as of versions, whole; outline |
 //!
-//! A value that travels in pieces is left out where it is announced, and stands there as an empty one with its outline: its
-//! length, and the CRC-32 (IEEE) of all of it in four bytes. An announced operation is as one of those of a supply, then
-//! the outline.
+//! A value that travels in pieces is left out where it is announced, and stands there as an empty one with its outline:
+//! its length, and the CRC-32 (IEEE) of all of it in four bytes. An announced operation is as one of those of a supply,
+//! then the outline.
 //!
 //! # Operations
 //!
-//! An operation is its dot (unless it is the next one), its stamp (unless it is marked as the next one), and its content. The content begins with one
-//! byte for its shape: two bits for the effect (0 a put, 1 a delete, 2 a retirement, 3 is damage), three for how
-//! many dots it supersedes and three for how many entries it depends on. Seven of either says that a varint
-//! follows with how many more than seven there are, so up to six take no byte of their own. Then come what the
-//! effect needs (key and value; key; incarnation and through), the superseded dots, and the dependencies. The
-//! counter of a related dot of the operation's own life is told as the distance to it.
+//! An operation is its dot (unless it is the next one), its stamp (unless it is marked as the next one), and its
+//! content. The content begins with one byte for its shape: two bits for the effect (0 a put, 1 a delete, 2 a
+//! retirement, 3 is damage), three for how many dots it supersedes and three for how many entries it depends on. Seven
+//! of either says that a varint follows with how many more than seven there are, so up to six take no byte of their
+//! own. Then come what the effect needs (key and value; key; incarnation and through), the superseded dots, and the
+//! dependencies. The counter of a related dot of the operation's own life is told as the distance to it.
 //!
 //! What an operation holds beside its dot and stamps is encoded the same whatever frame it goes into, but
 //! for the references. So [`OpMemo`] keeps it ready for all peers, and a push copies it with the references
@@ -98,7 +99,7 @@ pub use frame::{Frame, FrameReader, FrameWriter, Oversize, Pending, Taken};
 use core::fmt;
 use hence_core::{ClusterTag, Hlc};
 
-/// The version of the format. Whoever speaks another one is refused, never guessed at.
+/// The version of the format. A peer that speaks another one is refused, never guessed at.
 pub const VERSION: u8 = 4;
 
 /// The bytes of a frame before its body.
@@ -107,8 +108,8 @@ pub const HEAD_BYTES: usize = 16;
 /// The default for the longest body: one operation with a value of 16 MiB and some slack.
 pub const FRAME_BYTES_MAX: usize = (16 << 20) + (64 << 10);
 
-/// A frame that reached so many bytes takes no further message, so that a receiver, who takes a frame in as
-/// a whole, need not wait for long.
+/// A frame that reached so many bytes takes no further message, so that a receiver, which takes a frame in as a whole,
+/// need not wait for long.
 pub(crate) const FRAME_BYTES_FULL: usize = 64 << 10;
 
 const MAGIC: [u8; 2] = [0xcb, b'h'];

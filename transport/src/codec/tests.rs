@@ -641,7 +641,8 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x04\x01\x01\x00\x00", 5, Damage::Counter),
     (b"\x04\x01\x01\x02\0\0\0\0\0\0\0\x09\x01", 12, Damage::Incarnation),
     (b"\x04\x01\x01\x01\0\0\0\0\0\0\0\x07\x01", 12, Damage::Incarnation),
-    // A push: the next dot spelled out, counter 0, the next stamp spelled out, a stamp beyond all, a key too long, a dot before 1.
+    // A push: the next dot spelled out, counter 0, the next stamp spelled out, a stamp beyond all, a key too long, a
+    // dot before 1.
     (b"\x02\x00\x00\x01\x00\x00\x01x\x00", 4, Damage::Dot),
     (b"\x02\x00\x00\x00\x00\x00\x01x\x00", 4, Damage::Counter),
     (b"\x0a\x00\x02\x00\x01x\x00", 3, Damage::Tick),
@@ -677,7 +678,7 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x35\x01\x00\x02\x00\x05\x00\x01\x00\x05\x00", 4, Damage::Short),
     (b"\x25\x01\x00\x00\x00\x02\x00\x05\x00\x01\x00\x05\x00\x02\x00", 11, Damage::Order),
     (b"\x25\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00", 8, Damage::Counter),
-    // A question that asks nobody, or about an event 0; an answer that is not sorted.
+    // A question that asks no member, or about an event 0; an answer that is not sorted.
     (b"\x07\x01\x00\x00", 3, Damage::Nobody),
     (b"\x07\x01\x02\x00", 3, Damage::Short),
     (b"\x07\x01\x01\x00\x01\x00\x00", 7, Damage::Counter),
@@ -812,7 +813,7 @@ fn a_full_table_begins_anew() {
     let full = TABLE_PLACES_FULL as u64;
     assert_eq!(anew, vec![1, full, 2 * full - 1]);
 
-    // Whoever goes on nevertheless is refused.
+    // A peer that goes on nevertheless is refused.
     let mut reader = FrameReader::new(HERE);
     let lives = (1..full).map(|life| (Incarnation(life << 40), 1));
     let all = message(Body::Pull { id: 1, vector: Arc::new(VersionVector::from_entries(lives)) });

@@ -46,7 +46,7 @@ pub enum Direction {
     Both,
 }
 
-/// With whom.
+/// The peers that are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// All peers, also those of which nothing has been heard yet.
@@ -156,7 +156,7 @@ impl Faults {
         state.release();
     }
 
-    /// Sets the weather. A peer that has one of its own has that instead of everybody's.
+    /// Sets the weather. A peer that has one of its own has that instead of the one for all.
     pub fn set_weather(&self, target: impl Into<Target>, direction: Direction, weather: Weather) {
         self.lock().set(&target.into(), direction, |rule| rule.weather = Some(weather));
     }

@@ -102,7 +102,7 @@ impl State {
         }
     }
 
-    /// The same, and what is set for everybody is set for each peer.
+    /// The same, and what is set for all is set for each peer.
     pub(super) fn set_all(&mut self, target: &Target, direction: Direction, change: impl Fn(&mut Rule)) {
         self.set(target, direction, &change);
         if *target == Target::Everybody {

@@ -127,7 +127,7 @@ fn a_cut_may_be_one_way_and_of_one_peer() {
     assert_eq!(world.faults.counts().cut, 2);
 }
 
-/// Nobody learns of a connection across a cut.
+/// No peer learns of a connection across a cut.
 #[test]
 fn a_cut_hides_that_somebody_accepted() {
     let world = world();

@@ -1,8 +1,8 @@
 //! Which connections from peers are taken, and how much may lie unfinished in them.
 //!
-//! Anybody can ask for a link. So that strangers crowd out no peer, places, upgrades and memory are shared out by what is
-//! known of the one who asks: a connection that has brought a frame of this cluster counts more than one that has not, and
-//! one of an address that this side speaks to itself more than one of another.
+//! Any process can ask for a link. So that strangers crowd out no peer, places, upgrades and memory are shared out by
+//! what is known of the process that asks: a connection that has brought a frame of this cluster counts more than one
+//! that has not, and one of an address that this side speaks to itself more than one of another.
 //!
 //! Invariants kept here: at most `connections_in_max` connections are open; a stranger never takes the place of a
 //! connection that brings frames; frames that are not whole hold at most `unfinished_bytes_max` bytes, and those of
@@ -21,8 +21,8 @@ use tokio::time::Instant;
 /// Frames up to this length need no reservation: every connection may hold as much.
 pub(super) const SMALL_BYTES: usize = 64 << 10;
 
-/// Upgrades in a second that one source may ask for, and as many at once. A known address is a source of its own, whoever
-/// else comes from its machine. More would only cost time: a stranger takes no peer's place.
+/// Upgrades in a second that one source may ask for, and as many at once. A known address is a source of its own,
+/// whatever else comes from its machine. More would only cost time: a stranger takes no peer's place.
 const UPGRADES_PER_SECOND: u32 = 1_000;
 /// Sources whose upgrades are counted at a time.
 const SOURCES_MAX: usize = 1_024;
@@ -43,7 +43,7 @@ enum Worth {
     Peer,
 }
 
-/// Who asks for a link.
+/// The process that asks for a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asker {
     /// Where the connection comes from, if that is told.
@@ -275,7 +275,7 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // Whoever gives up lets the ones behind it move up.
+        // A task that gives up lets the ones behind it move up.
         self.unfinished.queue.borrow_mut().served += 1;
         self.unfinished.given_back.notify_waiters();
     }
@@ -341,7 +341,7 @@ mod tests {
                 assert_eq!(links.admit(&asker(9, false), links.open.len()), Ok(()));
                 assert!(!links.open.contains_key(&gone));
             }
-            // What brings frames stays, whoever asks that is not known.
+            // What brings frames stays, whichever unknown process asks.
             assert_eq!(links.admit(&asker(9, false), 2), Err(NoRoom::Full));
             assert_eq!(links.admit(&asker(9, true), 2), Ok(()));
             assert!(!links.open.contains_key(&speaker) && links.open.contains_key(&peer));

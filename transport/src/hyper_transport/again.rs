@@ -1,12 +1,13 @@
 //! Connects anew to a peer that fell silent, beside the connection that there is.
 //!
-//! After packets were lost a kernel sends them again after a while, then after twice that, and so on: a connection may be
-//! stuck for as long as a cut lasted, once more. A new one stands as soon as a packet gets through. So while nothing comes
-//! from a peer that used to speak, it is dialled beside the connection to it, until one attempt works; also when it speaks
-//! again first, since the two directions are stuck each for a time of its own.
+//! After packets were lost a kernel sends them again after a while, then after twice that, and so on: a connection may
+//! be stuck for as long as a cut lasted, once more. A new one stands as soon as a packet gets through. So while nothing
+//! comes from a peer that used to speak, it is dialled beside the connection to it, until one attempt works; also when
+//! it speaks again first, since the two directions are stuck each for a time of its own.
 //!
-//! Invariant kept here: a connection is exchanged only while nothing waits for it, so nothing that was not yet handed to a
-//! kernel is lost. What the kernel still holds arrives late or never; the replica that misses it is told by the numbers.
+//! Invariant kept here: a connection is exchanged only while nothing waits for it, so nothing that was not yet handed
+//! to a kernel is lost. What the kernel still holds arrives late or never; the replica that misses it is told by the
+//! numbers.
 
 use super::Inner;
 use super::dial::{self, Dialled, Purpose};
@@ -18,7 +19,7 @@ use tokio::time::sleep;
 
 /// A replica says something several times within this, whatever it has to say.
 pub(super) const SILENCE: Duration = Duration::from_millis(500);
-/// Whoever is silent for so long is given up and greeted anew by the replica itself.
+/// A peer that is silent for so long is given up and greeted anew by the replica itself.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);

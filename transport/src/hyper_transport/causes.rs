@@ -112,7 +112,7 @@ pub(super) enum Failure {
     NoUpgrade(http::StatusCode),
     Foreign(Greeting),
     Version(Greeting),
-    /// It closes what is sent to it and does not say who it is, as builds do that do not know how to.
+    /// It closes what is sent to it and does not name itself, as builds do that do not know how to.
     OlderBuild,
     OtherAddress(Address),
     /// This process stands aside.

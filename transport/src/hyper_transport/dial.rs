@@ -38,7 +38,7 @@ const LARGE_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Dialled {
     pub(super) stream: TcpStream,
-    /// Who is at its other end, as that says; none of a build that does not know how to.
+    /// The process at its other end, as that says; none of a build that does not know how to.
     pub(super) greeting: Option<Greeting>,
     /// What came on it already: answers, where they were asked for.
     pub(super) early: Bytes,
@@ -51,7 +51,7 @@ pub(super) struct Dialled {
 pub(super) enum Purpose {
     /// To send what is queued, and to get answers on it where they come by no other way.
     Link,
-    /// To see who is there.
+    /// To see which process is there.
     Check,
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn connect(inner: &Rc<Inner>, address: &Address, purpose: Purpo
     let reaches = match &dialled {
         Ok(Dialled { greeting: Some(greeting), .. }) => Some(Reaches::Process(greeting.process)),
         Err(Failure::Aside(process)) => Some(Reaches::Aside(*process)),
-        // A build that says nothing of itself, or one that says that it is somebody else.
+        // A build that says nothing of itself, or one that says that it is another.
         Ok(_) | Err(Failure::OtherAddress(_) | Failure::LookupPending) => None,
         Err(_) => Some(Reaches::Nothing),
     };
@@ -150,7 +150,7 @@ async fn attempt(
         if greeting.cluster != settings.cluster {
             return Err(Failure::Foreign(greeting.clone()));
         }
-        // A replica that nobody knows may be asked under whatever name leads to it: so it learns of this one. Under the
+        // An unknown replica may be asked under whatever name leads to it: so it learns of this one. Under the
         // name that it says it has it is a peer of its own.
         if greeting.address != *address && greeting.home.is_none() && inner.knows(&greeting.address) {
             return Err(Failure::OtherAddress(greeting.address.clone()));
@@ -199,7 +199,7 @@ async fn dial(own_ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStrea
     }
 }
 
-/// Dials from the own address, so that firewalls see who it is; from any, where that cannot be.
+/// Dials from the own address, so that firewalls recognise it; from any, where that cannot be.
 async fn dial_once(own_ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
     let usable = |ip: &IpAddr| ip.is_ipv4() == target.is_ipv4() && !ip.is_unspecified();
     let stream = match own_ip.filter(usable) {
@@ -211,7 +211,7 @@ async fn dial_once(own_ip: Option<IpAddr>, target: SocketAddr) -> io::Result<Tcp
         },
         None => dial_from(None, target).await,
     }?;
-    // A port from which nobody listens may be the very one that this side got, and TCP joins it to itself.
+    // A port at which no process listens may be the very one that this side got, and TCP joins it to itself.
     if stream.local_addr()? == target {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -270,7 +270,7 @@ async fn upgrade(
     }
 }
 
-/// The same connection for one who reads and one who writes.
+/// The same connection for a reader and a writer.
 fn twice(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
     let stream = stream.into_std()?;
     let again = stream.try_clone()?;

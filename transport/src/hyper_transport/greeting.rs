@@ -13,7 +13,7 @@ use std::fmt::{self, Write as _};
 /// The header.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("hence-replica");
 
-/// Who speaks.
+/// The sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Greeting {
     /// The version of the frame format.
@@ -26,7 +26,7 @@ pub(super) struct Greeting {
     pub(super) address: Address,
     /// The address that it was given, while it stands aside.
     pub(super) home: Option<Address>,
-    /// In an answer: which process its sender reaches at the address of the one who asked, if it has tried since.
+    /// In an answer: which process its sender reaches at the address of the asking process, if it has tried since.
     pub(super) reaches: Option<Reaches>,
     /// Another live process that was reached at the address of the sender.
     pub(super) rival: Option<u64>,
@@ -39,7 +39,7 @@ pub(super) struct Greeting {
 /// A process says that it has an address, and that it knows of another one there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
-    /// Who says so.
+    /// The process that says so.
     pub(super) by: u64,
     /// The other one.
     pub(super) from: u64,

@@ -311,7 +311,8 @@ async fn reserve(inner: &Inner, reader: &FrameReader, first: bool) -> Result<Opt
     reserved.map(Some).ok_or(Ended::NoRoom)
 }
 
-/// Surfaces the whole frames that are there. Says whether there were any, and keeps who speaks once that is known here.
+/// Surfaces the whole frames that are there. Says whether there were any, and keeps the speaker once that is known
+/// here.
 fn take_in(inner: &Inner, reader: &mut FrameReader, speaker: &mut Option<Speaks>) -> Result<bool, CodecError> {
     let mut any = false;
     while let Some(frame) = inner.take_frame(reader)? {

@@ -1,5 +1,5 @@
 //! A transport with a port of its own, where nothing but [`super::LINK_PATH`] is served: for tests, tools
-//! and whoever embeds a replica without its HTTP API.
+//! and programs that embed a replica without its HTTP API.
 
 use super::{HyperSettings, HyperTransport};
 use core::convert::Infallible;
@@ -69,6 +69,6 @@ async fn serve(stream: TcpStream, transport: Rc<HyperTransport>) {
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(handshake_timeout);
-    // Whatever goes wrong before the upgrade concerns only the one who connected.
+    // Whatever goes wrong before the upgrade concerns only that connection.
     let _ = builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }

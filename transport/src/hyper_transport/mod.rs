@@ -98,7 +98,7 @@ struct Inner {
     peers: RefCell<BTreeMap<Address, Rc<Peer>>>,
     links: RefCell<Links>,
     arrivals: RefCell<Arrivals>,
-    /// Somebody took the arrivals, so there is room again.
+    /// The driver took the arrivals, so there is room again.
     taken: Notify,
     memo: RefCell<OpMemo>,
     counters: RefCell<TransportCounters>,
@@ -122,7 +122,7 @@ impl Arrivals {
 }
 
 impl HyperTransport {
-    /// A transport that listens nowhere itself: somebody's HTTP service has to pass requests to
+    /// A transport that listens nowhere itself: an HTTP service of the caller has to pass requests to
     /// [`Self::accept`]. Connections to peers are made when there is something to send.
     #[must_use]
     pub fn new(settings: HyperSettings) -> Self {

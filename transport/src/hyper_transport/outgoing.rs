@@ -28,7 +28,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 /// So many messages in one turn come from many clients at a time.
 const CROWD: u64 = 8;
 /// Then what comes next is gathered for so long, or up to twice that, since timers count whole milliseconds. A follower
-/// pays as much for a frame and its wake-up as for ten to twenty writes; nobody but a reader elsewhere could wait.
+/// pays as much for a frame and its wake-up as for ten to twenty writes; only a reader elsewhere could wait.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// A replica of an earlier version ends a connection so soon after it was made and written to.
@@ -69,7 +69,7 @@ struct State {
 #[derive(Debug)]
 pub(super) enum Ended {
     NoConnection(Failure),
-    /// Nobody can connect to it, and it is not connected.
+    /// It cannot be dialled, and it is not connected.
     NoWay,
     Closed,
     Spoke,
@@ -207,7 +207,8 @@ impl Peer {
         state.heard = Some(Instant::now());
     }
 
-    /// Nothing came from it for a while: perhaps nothing arrives over the connection to it either, though it speaks again.
+    /// Nothing came from it for a while: perhaps nothing arrives over the connection to it either, though it speaks
+    /// again.
     pub(super) fn may_be_stuck(&self) -> bool {
         let state = self.state.borrow();
         state.was_silent || state.is_silent()
@@ -311,7 +312,7 @@ async fn run(inner: Rc<Inner>, peer: Rc<Peer>) {
         inner.fail(&peer.address, failure);
     }
     tracing::debug!(peer = %peer.address, "connection to peer ended: {ended}");
-    // Not reached by a task that was aborted: whoever aborts it has put the state in order.
+    // Not reached by a task that was aborted: the code that aborts it has put the state in order.
     let mut state = peer.state.borrow_mut();
     state.task = None;
     let lost = state.reset();
@@ -375,7 +376,7 @@ async fn write_all(
     loop {
         while !peer.take(&mut chunk) {
             if answered {
-                peer.is_filled().await; // whoever reads the answers sees the peer go away
+                peer.is_filled().await; // the reader of the answers sees the peer go away
             } else {
                 wait_for_more(stream, peer).await?;
             }

@@ -1,7 +1,7 @@
-//! Whom the addresses of peers lead to, and who says that it has them.
+//! Which processes the addresses of peers lead to, and which claim to have them.
 //!
-//! Every dial tells something about an address, and whoever asks for a link is told what the dials since it was first
-//! heard of have found. Where there has been none, one is made for that.
+//! Every dial tells something about an address, and a process that asks for a link is told what the dials since it was
+//! first heard of have found. Where there has been none, one is made for that.
 
 use super::dial::Purpose;
 use super::greeting::{Claim, Greeting};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 /// Between two dials that are made to find out where an address leads.
 const CHECK_PAUSE: Duration = Duration::from_secs(2);
-/// A dial that found the one who asks is believed for so long.
+/// A dial that found the asking process is believed for so long.
 const BELIEVED: Duration = Duration::from_secs(10);
 /// What a process said is forgotten after this.
 const FORGOTTEN: Duration = Duration::from_secs(30);
@@ -89,7 +89,7 @@ impl Reached {
                 now
             }
         };
-        // What an earlier dial found may be over: the one who asks may have come in the place of that.
+        // What an earlier dial found may be over: the asking process may have come in the place of that.
         let found = reach.found.filter(|&(begun, _)| begun > first);
         let is_settled = found.is_some_and(|(begun, reaches)| {
             reaches == Reaches::Process(from.process) && now.duration_since(begun) < BELIEVED
@@ -102,7 +102,7 @@ impl Reached {
         (found.map(|(_, reaches)| reaches), checks)
     }
 
-    /// Who says that it has this address and that it knows of another process there.
+    /// The process that says that it has this address and that it knows of another process there.
     pub(super) fn claim(&self, address: &Address) -> Option<Claim> {
         let now = Instant::now();
         let addresses = self.addresses.borrow();
@@ -115,7 +115,7 @@ impl Reached {
 }
 
 impl Inner {
-    /// What the answer to one who asks for a link adds for it; `known` if this side speaks to its address.
+    /// What the answer to a process that asks for a link adds for it; `known` if this side speaks to its address.
     pub(super) fn answer_to(self: &Rc<Self>, asker: &Greeting, known: bool) -> Greeting {
         let mut answer = self.greeting();
         self.hear_claim(asker);

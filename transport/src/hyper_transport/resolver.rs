@@ -1,9 +1,9 @@
 //! Looks host names up, on a few threads of its own.
 //!
 //! The system's `getaddrinfo` blocks, for ten seconds and more where a name server is silent, and cannot be called off.
-//! On the runtime's own threads such look-ups would pile up, one more for each attempt to reach a peer. Here each name is
-//! looked up once at a time, whoever asks for it meanwhile waits for the same answer, and the number of threads is
-//! bounded. What a name last stood for is kept, for when its name server fails.
+//! On the runtime's own threads such look-ups would pile up, one more for each attempt to reach a peer. Here each name
+//! is looked up once at a time, a caller that asks for it meanwhile waits for the same answer, and the number of
+//! threads is bounded. What a name last stood for is kept, for when its name server fails.
 
 use core::cell::RefCell;
 use core::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-/// Threads that look up at a time: as many silent names hold nobody else up.
+/// Threads that look up at a time: as many silent names hold up no other.
 const THREADS_MAX: usize = 16;
 /// A thread without work ends after so long.
 const THREAD_IDLE: Duration = Duration::from_secs(10);
@@ -55,8 +55,8 @@ struct NameState {
 }
 
 impl Resolver {
-    /// The socket addresses of `HOST:PORT`. Waits for the name server as long as it takes, but no longer than `patience`
-    /// where an earlier answer is known; that one is given where the name server fails.
+    /// The socket addresses of `HOST:PORT`. Waits for the name server as long as it takes, but no longer than
+    /// `patience` where an earlier answer is known; that one is given where the name server fails.
     ///
     /// # Errors
     /// What the system says of a name that has no address, where none was ever known.
@@ -174,7 +174,7 @@ impl Pool {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                // Who asked may be gone.
+                // The caller may be gone.
                 let _ = job.answer.send(find(&job.name));
                 state = self.lock();
                 continue;

@@ -1,8 +1,8 @@
-//! Answers on connections that peers opened, for peers that nobody can connect to.
+//! Answers on connections that peers opened, for peers that cannot be dialled.
 //!
-//! A process that is not reached at its address asks in its greeting for answers on the connections that it opens itself.
-//! Such a connection is a way back to its address as long as it is open. Where the address leads somewhere, that is used
-//! and not the way back, unless the address leads nowhere by its form.
+//! A process that is not reached at its address asks in its greeting for answers on the connections that it opens
+//! itself. Such a connection is a way back to its address as long as it is open. Where the address leads somewhere,
+//! that is used and not the way back, unless the address leads nowhere by its form.
 
 use super::Inner;
 use super::outgoing::{Ended, Peer};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
-/// Ways back that are kept at a time. A further one takes nobody's place.
+/// Ways back that are kept at a time. A further one takes no other's place.
 const WAYS_MAX: usize = 64;
 
 /// A connection that takes whole chunks of frames.
@@ -63,7 +63,7 @@ impl WayBack {
         }
         let (chunks, mut received) = mpsc::channel::<Vec<u8>>(1);
         let weak = Rc::downgrade(inner);
-        // It owns the connection's half, so that a chunk is written whole though whoever handed it over is gone.
+        // It owns the connection's half, so that a chunk is written whole though the task that handed it over is gone.
         let writer = spawn_local(async move {
             while let Some(chunk) = received.recv().await {
                 let Some(inner) = weak.upgrade() else { return };

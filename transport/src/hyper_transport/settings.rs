@@ -38,7 +38,7 @@ pub struct HyperSettings {
     /// Why a peer cannot be connected to is told when that has lasted for so long. Default 3 s.
     pub outage_patience: Duration,
     /// Connections from peers. One more closes one that has brought no frame yet, or the one that has been without a
-    /// frame for longest, so that strangers crowd out nobody. Default 256.
+    /// frame for longest, so that strangers crowd out no peer. Default 256.
     pub connections_in_max: usize,
     /// Peers that are remembered at a time; messages to further ones are lost. Default 1,024.
     pub peers_max: usize,

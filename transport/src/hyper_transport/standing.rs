@@ -1,8 +1,9 @@
 //! Whether the address of a process leads to it, as far as its peers can tell.
 //!
 //! A process cannot know by itself where its address leads. Its peers dial that address, and say in every answer to an
-//! upgrade whom they reached there since they first heard of the process that asks. So another process that was reached
-//! runs at the same time as the one that asks, however late packets are, and a restart is never taken for two processes.
+//! upgrade which process they reached there since they first heard of the process that asks. So another process that
+//! was reached runs at the same time as the one that asks, however late packets are, and a restart is never taken for
+//! two processes.
 
 use core::time::Duration;
 use tokio::time::Instant;
@@ -36,7 +37,7 @@ pub(super) enum Reaches {
 /// How a process stands to its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Peers reach it there, or nobody has said otherwise.
+    /// Peers reach it there, or no peer has said otherwise.
     Home,
     /// Peers reach it there, and another live process says that it has the same address.
     Contested,
@@ -98,7 +99,7 @@ pub(super) struct Whereabouts {
     reached: Option<Instant>,
     /// Peers reach the other one, and have not reached this one meanwhile.
     other: Option<Run>,
-    /// Peers reach nobody.
+    /// Peers reach no process.
     nothing: Option<Run>,
     /// No peer reaches the other one.
     alone: Option<Run>,

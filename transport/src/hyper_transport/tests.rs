@@ -257,7 +257,7 @@ fn somebody_who_accepts_is_reported_and_nobody_is_not() {
         let mut incoming = Vec::new();
         timeout(Duration::from_secs(1), left.receive(&mut incoming)).await.expect("a notice");
         assert_eq!(incoming, vec![Incoming::Connected { to: b.clone() }]);
-        // It sees who we are.
+        // It sees this transport's address.
         let (_stream, from) = mute.accept().await.expect("our connection");
         assert_eq!(from.ip().to_string(), a.as_str().split(':').next().expect("an IP address"));
         sleep(Duration::from_millis(1_100)).await;
@@ -295,7 +295,7 @@ fn losses_are_counted_by_reason() {
         // The tenth begins below the limit and passes it.
         assert_eq!(left.counters().lost_queue_full, 10);
         sleep(Duration::from_millis(20)).await;
-        // Nobody was there, and for a moment nobody is looked for.
+        // No process was there, and for a moment none is looked for.
         assert_eq!(left.counters().lost_no_connection, 10);
         left.send(&b, taken(1));
         assert_eq!((left.counters().lost_no_connection, left.counters().dials), (11, 1));

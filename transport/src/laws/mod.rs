@@ -1,4 +1,4 @@
-//! The laws of transports, as tests that anyone can run on a transport of their own.
+//! The laws of transports, as tests for a transport of one's own.
 //!
 //! A transport may lose, delay, duplicate and reorder. It must not corrupt, invent or block, and its memory
 //! is bounded. Give [`check_all`] a [`Laboratory`] that starts and stops transports of your kind, and it
@@ -86,8 +86,8 @@ impl Default for Character {
 pub enum Law {
     /// What arrives is what was sent, to the last bit.
     NeverCorrupts,
-    /// What arrives was sent, to this address, by the one whose address it bears; and nobody accepts a
-    /// connection where nobody is.
+    /// What arrives was sent, to this address, by the one whose address it bears; and no connection is accepted where
+    /// no member is.
     NeverInvents,
     /// Sending returns at once: to a dead address, to a peer that does not read, thousands of times in a row.
     NeverBlocks,
@@ -98,7 +98,7 @@ pub enum Law {
     CancelLosesNothing,
     /// An opening message drops what was queued for its address.
     OpeningDropsQueued,
-    /// What is sent to the own address comes back as it was or is lost, and disturbs nobody.
+    /// What is sent to the own address comes back as it was or is lost, and disturbs no link.
     SelfIsHarmless,
     /// A peer that does not read costs bounded memory, and is served again when it reads.
     MemoryIsBounded,

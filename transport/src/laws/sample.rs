@@ -146,7 +146,7 @@ impl Samples {
     }
 
     fn op(&mut self, value_bytes: usize) -> Arc<Op> {
-        // Who asks for a large value gets one.
+        // A caller that asks for a large value gets one.
         let choice = if value_bytes < 1_000 { self.below(6) } else { 2 };
         let effect = match choice {
             0 => Effect::Delete { key: self.key() },

@@ -1,7 +1,7 @@
 //! A few transports, everything that was sent among them, and everything that arrived.
 //!
 //! Invariant kept here: whatever arrives is judged at once: it was sent by that one to this one, to the last
-//! bit, and a connection was accepted where somebody has been.
+//! bit, and a connection was accepted where a member has been.
 
 use super::{Laboratory, Law, PATIENCE, SHORT, TRIES, Verdict, Violation};
 use crate::{Incoming, Transport};
@@ -130,7 +130,7 @@ impl<'a, L: Laboratory> Scene<'a, L> {
     }
 
     /// Waits until something arrives at one of these, at most so long. Says whether anything did. The others
-    /// stand still: nobody reads there.
+    /// stand still: no task reads there.
     pub(super) async fn listen(&mut self, length: Micros, places: &[usize]) -> Result<bool, Violation> {
         let mut running: Vec<usize> = places.iter().copied().filter(|&at| self.transports[at].is_some()).collect();
         running.dedup();
