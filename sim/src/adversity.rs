@@ -35,7 +35,7 @@ macro_rules! kinds {
 kinds! {
     /// A process lost its memory.
     Crash "crashes" 700;
-    /// It held a write that nobody else had.
+    /// It held a write that no other replica had.
     CrashUnspread "crashes_with_unspread_writes" 150;
     /// A process was not run for a while.
     Pause "pauses" 300;
@@ -65,13 +65,13 @@ kinds! {
     QueueFull "frames_beyond_the_queue" 5;
     /// A cut began that left two groups one replica in common.
     Bridge "bridges" 150;
-    /// Somebody or something was hit while a certain frame was on its way.
+    /// A replica or a link was hit while a certain frame was on its way.
     HitInFlight "hits_in_flight" 50;
     /// A process was told to end.
     Left "processes_told_to_end" 150;
     /// A running memory image was copied.
     Twin "memory_images_copied" 15;
-    /// Somebody reported that: counted once in a run. In most nothing shows of the copy; one that shows and is not
+    /// A replica reported that: counted once in a run. In most nothing shows of the copy; one that shows and is not
     /// reported is a failure of its own.
     TwinNoticed "copies_noticed" 1;
     /// A frame reached a slow process late.

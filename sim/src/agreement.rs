@@ -24,13 +24,13 @@ use hence_checker::{Level, Options, Report, Verdict, judge};
 /// What the checker said, where it may say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
-    /// Nobody finds anything.
+    /// No judge finds anything.
     Fine,
     /// The checker convicts, too.
     Convicted,
     /// There is an explanation of all that clients saw, and it holds.
     Invisible,
-    /// Nobody finds anything, but the checker's budget ended, and what truly happened stood in.
+    /// No judge finds anything, but the checker's budget ended, and what truly happened stood in.
     StoodIn,
     /// The oracles convict, and the checker's budget ended.
     Undecided,
@@ -50,8 +50,8 @@ pub struct Judged {
 /// A sign and the particulars.
 type Disagreement = (&'static str, String);
 
-/// What the checker says of a run in which the oracles found this, or nothing. `truth` is what truly happened, where the
-/// simulator could look inside.
+/// What the checker says of a run in which the oracles found this, or nothing. `truth` is what truly happened, where
+/// the simulator could look inside.
 ///
 /// # Errors
 /// How they disagree.
@@ -114,7 +114,7 @@ fn accusation(report: &Report, history: &History, options: Options) -> String {
     }
 }
 
-/// The failure that a disagreement is. Where nobody could look inside, a conviction by the checker alone is the
+/// The failure that a disagreement is. Where the judge could not look inside, a conviction by the checker alone is the
 /// subject's failure.
 #[must_use]
 pub(crate) fn violation((sign, detail): Disagreement, oracle: Option<&Violation>, at: u64, white: bool) -> Violation {

@@ -26,7 +26,7 @@ pub struct Clock {
     drift: i64,
     /// Microseconds that the wall clock is ahead of simulated time.
     pub wall_ahead: i64,
-    /// It stands still, as often as somebody stopped it.
+    /// It stands still, as often as a fault stopped it.
     stops: u16,
 }
 

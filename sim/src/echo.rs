@@ -29,9 +29,9 @@ pub fn plan(seed: u64, replicas: usize) -> Plan {
 /// One replica.
 #[derive(Debug)]
 pub struct Echo {
-    /// Whom it has to speak to first.
+    /// The peers that it has to speak to first.
     others: Vec<Address>,
-    /// What it heard, and from whom.
+    /// What it heard, and the sender.
     heard: Option<(usize, u64)>,
 }
 

@@ -73,11 +73,11 @@ mutants! {
     AcceptLate "accept-late" Links;
     /// After an interruption a gap is repaired as if there had been none.
     RepairThroughInterruptions "repair-through-interruptions" Links;
-    /// A gap that nobody can fill stays due for ever.
+    /// A gap that no replica can fill stays due for ever.
     KeepGaps "keep-gaps" LostWrites;
     /// A clock that stood still is never learnt anew.
     TrustStoppedClocks "trust-stopped-clocks" Links;
-    /// An operation leaves the log before everybody has it.
+    /// An operation leaves the log before every member has it.
     TrimEarly "trim-early" General;
     /// A delete that leaves the log is forgotten.
     ForgetTrimmedDeletes "forget-trimmed-deletes" Deletes;
@@ -151,7 +151,7 @@ mutants! {
     KeepRetiredEntries "keep-retired-entries" Retirement;
     /// Doubt removes an address.
     SuspicionRemoves "suspicion-removes" General;
-    /// Whoever wants an address prevails over an operator who removed it.
+    /// A replica that wants an address prevails over an operator that removed it.
     RemovalForgotten "removal-forgotten" Membership;
     /// The counter that was heard of last prevails.
     LastHeardPrevails "last-heard-prevails" Membership;
@@ -159,7 +159,7 @@ mutants! {
     NobodyStaysUnwanted "nobody-stays-unwanted" Membership;
     /// A joining replica waits for others that join as well.
     JoinWaits "join-waits" Joining;
-    /// A joining replica that nobody answers waits for somebody.
+    /// A joining replica without an answer waits for one.
     NeverAlone "never-alone" Joining;
     /// A replica that takes a new life joins again.
     JoinAgain "join-again" Joining;
@@ -167,13 +167,13 @@ mutants! {
     GoalOutlivesSource "goal-outlives-source" Joining;
     /// A newer life at its address is enough to call a life's writes lost.
     AskNobody "ask-nobody" LostWrites;
-    /// A round asks only whoever is linked.
+    /// A round asks only linked members.
     AskOnlyLinked "ask-only-linked" LostWrites;
     /// A round goes on when membership or links change.
     RoundGoesOn "round-goes-on" LostWrites;
     /// What a round found holds for ever.
     OutcomeForEver "outcome-for-ever" LostWrites;
-    /// The oldest outcome goes without anybody being asked again.
+    /// The oldest outcome goes without another question to the members.
     OutcomesPushOut "outcomes-push-out" LostWrites;
     /// A peer that does not give what it claims is asked again at once.
     AskUnkeptAgain "ask-unkept-again" General;

@@ -20,7 +20,7 @@ pub enum Note {
     Sent {
         /// Its number in the run.
         id: u64,
-        /// To whom.
+        /// The receiver.
         to: usize,
         /// What kind.
         name: &'static str,
@@ -35,7 +35,7 @@ pub enum Note {
     Received {
         /// Its number in the run.
         id: u64,
-        /// From whom.
+        /// The sender.
         from: usize,
         /// What kind.
         name: &'static str,
@@ -44,7 +44,7 @@ pub enum Note {
     },
     /// Something became of a connection to a peer.
     Stream {
-        /// To whom.
+        /// The receiver.
         to: usize,
         /// What.
         what: &'static str,
@@ -160,7 +160,7 @@ impl Note {
     }
 }
 
-/// Somebody who watches a run.
+/// Watches a run.
 pub trait Observer: std::fmt::Debug {
     /// Something happened, at this time, at a replica or outside.
     fn note(&mut self, at: u64, replica: Option<usize>, note: Note);

@@ -93,7 +93,7 @@ impl<E> Queue<E> {
         // What is new nearly always belongs among the few that come next, and not among what a plan says of later.
         let near = self.keys.len().saturating_sub(NEAR);
         let from = if self.keys.get(near).is_some_and(|&other| other > key) { near } else { 0 };
-        // The upper halves nearly always differ, and are compared without a branch that nobody can predict.
+        // The upper halves nearly always differ, and are compared without an unpredictable branch.
         let mut at = from + self.keys[from..].partition_point(|&other| upper(other) > upper(key));
         while self.keys.get(at).is_some_and(|&other| other > key) {
             at += 1;

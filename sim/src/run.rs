@@ -114,7 +114,7 @@ pub fn run_subject<S: Subject>(
             Verdict { violation: Some(violation), ..world.verdict() }
         }
     };
-    // Where a memory image was copied two writes may bear one name, and nobody promises what clients see.
+    // Where a memory image was copied two writes may bear one name, and what clients see is not promised.
     if let Some(seen) = world.take_seen().filter(|_| !world.judge.contested) {
         let white = (0..world.replicas()).any(|at| world.subject(at).is_some_and(|subject| subject.probe().is_some()));
         let options = Options { blind: setting.checker, ..Options::default() };

@@ -43,7 +43,7 @@ impl Seen {
             TokenUse::Keep => {}
             TokenUse::Drop => own.clear(),
             TokenUse::Save => *saved = Some(own.clone()),
-            // Who put nothing aside goes on with its own.
+            // A client that put nothing aside goes on with its own token.
             TokenUse::Recall => {
                 if let Some(saved) = saved {
                     own.clone_from(saved);
@@ -54,7 +54,7 @@ impl Seen {
         }
     }
 
-    /// A request leaves its client, or nobody in particular.
+    /// A request leaves its client, if it has one.
     pub(crate) fn ask(&mut self, attempt: usize, at: u64, client: Option<usize>, replica: usize, asked: &Asked) {
         let (action, value) = match &asked.action {
             hence_core::Action::Get => (Action::Get, None),
@@ -127,8 +127,8 @@ impl Seen {
         self.shaped.extend(write.replaced.iter().chain(deletes).map(|&write| (write, place)));
     }
 
-    /// What truly shaped an answer: the live versions of its key and its deletes, as its replica held them just then. All
-    /// else that was there had been replaced by one of them.
+    /// What truly shaped an answer: the live versions of its key and its deletes, as its replica held them just then.
+    /// All else that was there had been replaced by one of them.
     pub(crate) fn shaped_by(&mut self, attempt: usize, key: u8, reply: &Reply, holding: &Holding) {
         let shown = matches!(
             reply,
@@ -141,8 +141,9 @@ impl Seen {
         }
     }
 
-    /// What truly explains the history: what was visible to whom, and all writes in the order of their stamps. A delete
-    /// whose stamp nobody saw stands right behind the last write that it knew; what never happened stands last.
+    /// What truly explains the history: what was visible to which client, and all writes in the order of their stamps.
+    /// A delete whose stamp no client saw stands right behind the last write that it knew; what never happened stands
+    /// last.
     #[must_use]
     pub(crate) fn explanation(&self, truth: &Truth) -> Proof {
         let edges = self.shaped.iter().filter_map(|&(write, place)| Some((*self.makers.get(&write)?, place))).collect();

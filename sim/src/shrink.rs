@@ -2,7 +2,7 @@
 //!
 //! Delta debugging over faults and operations together, then simpler forms of what is left, until nothing more
 //! can go. It ends 1-minimal: taking any one fault or operation away makes it pass. Candidates of one round are
-//! independent, so the caller may try them on many cores; the first that fails is taken, whoever was faster.
+//! independent, so the caller may try them on many cores; the first that fails is taken, whichever was faster.
 
 use crate::network::{Delay, NetworkPlan};
 use crate::plan::{Act, ConditionUse, Fault, Operation, Plan, TokenUse};

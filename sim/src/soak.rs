@@ -1,5 +1,5 @@
-//! A soak: a cluster that lives through simulated weeks of restarts, cuts, pauses, loss, churn and skewed clocks, and must
-//! not grow; with one member dead all the while, if asked to.
+//! A soak: a cluster that lives through simulated weeks of restarts, cuts, pauses, loss, churn and skewed clocks, and
+//! must not grow; with one member dead all the while, if asked to.
 //!
 //! It drives the real replica over a small world of its own, because what [`crate::world`] knows of every write for the
 //! oracles would itself grow for ever. So this proves no causality; it proves that what a replica keeps, what its
@@ -451,13 +451,13 @@ impl World {
         self.broken.get_or_insert(SoakError::Broken { at: self.now, problem });
     }
 
-    /// At the end of a day every client asks at every replica; the second time nobody may be put off.
+    /// At the end of a day every client asks at every replica; the second time no client may be put off.
     fn ask_everywhere(&mut self) {
         let last = self.now % DAY >= DAY - ASKED[1];
         for (client, replica) in (0..CLIENTS).flat_map(|client| (0..REPLICAS).map(move |replica| (client, replica))) {
             let answered = self.data(client, replica, client as u64, Action::Get);
             if last && !answered && self.dead.is_some() {
-                // Its past may be lost with the dead member, or not: nobody can say before an operator removes it.
+                // Its past may be lost with the dead member, or not: that cannot be said before an operator removes it.
                 if self.nodes[replica].replica.is_some() {
                     self.pasts[client] = VersionVector::new();
                 }

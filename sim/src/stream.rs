@@ -1,7 +1,7 @@
 //! Streams: one connection for each ordered pair of replicas, which carries messages in order, as TCP does.
 //!
-//! A stream loses its end or nothing. In a cut that swallows packets it stalls, keeps what it holds, and sends all of it
-//! again after the cut, when its retransmission timer fires. In a cut that resets connections it dies with what it
+//! A stream loses its end or nothing. In a cut that swallows packets it stalls, keeps what it holds, and sends all of
+//! it again after the cut, when its retransmission timer fires. In a cut that resets connections it dies with what it
 //! holds, and the sender's transport dials anew. Limits and pauses are those of the product's transport.
 
 use crate::plan::PlanError;
@@ -147,7 +147,7 @@ pub struct Piece<F> {
     pub bytes: u64,
     /// How long each of its bytes is on the way.
     pub delay: u64,
-    /// Bits of it changed on the way: whoever reads it closes the connection.
+    /// Bits of it changed on the way: the reader closes the connection.
     pub damaged: bool,
     /// It was in the stream when that stalled.
     pub again: bool,

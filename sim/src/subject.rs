@@ -120,7 +120,7 @@ pub trait Subject: Sized {
     fn handle(&mut self, now: Now, input: Stimulus<Self::Message>, addresses: &[Address]);
     /// The next thing that it wants done, until there is none: asked for after each input.
     fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<Self::Message>>;
-    /// Among what it wants done, the answer to whoever made this write.
+    /// Among what it wants done, the answer to the client that made this write.
     fn written(&self, _dot: Dot) -> Option<(RequestId, &Written)> {
         None
     }
@@ -298,7 +298,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
         loop {
             return Some(match Self::poll_output(self)? {
                 Output::Send { to, message } => {
-                    let Some(to) = number_of(&to, addresses) else { continue }; // lost: nobody lives there
+                    let Some(to) = number_of(&to, addresses) else { continue }; // lost: no replica lives there
                     Out::Send { to, message }
                 }
                 Output::Reply { id, reply } => Out::Reply { id, reply },

@@ -275,7 +275,8 @@ impl<S: Subject> Interpreter<S> {
         let mut world = World::with_room(&plan, self.setup.clone(), WRITES_MAX);
         world.judge.thorough = true;
         world.keep_answers();
-        // Starting up is the same every time, so it is not told. Who waits for a missing one starts alone first.
+        // Starting up is the same every time, so it is not told. A replica that waits for a missing one starts alone
+        // first.
         world.run_until(if later.is_empty() { 500_000 } else { 1_500_000 });
         world.observe(Box::new(Narrator(self.sink.clone())));
         self.world = Some(world);

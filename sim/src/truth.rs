@@ -225,7 +225,7 @@ impl Truth {
         })
     }
 
-    /// Is what somebody covers, given life by life, exactly what is included in the replica?
+    /// Is what a client or peer covers, given life by life, exactly what is included in the replica?
     #[must_use]
     pub fn is_exactly(&self, replica: usize, counter: impl Fn(Incarnation) -> u64) -> bool {
         let counts = &self.holdings[replica].counts;

@@ -54,7 +54,7 @@ impl Target {
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// The request never left: nobody accepted the connection.
+    /// The request never left: no process accepted the connection.
     NotSent(String),
     /// The connection ended, or what came is no HTTP answer. The request may have been carried out.
     Lost(String),

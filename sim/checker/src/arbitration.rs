@@ -32,7 +32,7 @@ struct Kahn<'a, T> {
     placed: Vec<bool>,
     /// How much of each chain was placed.
     done: Vec<u32>,
-    /// Who waits until so much of a chain was placed, and from which entry on it must look again.
+    /// The nodes that wait until so much of a chain was placed, and from which entry on each must look again.
     waiting: Vec<BinaryHeap<Reverse<(u32, Node, u32)>>>,
     ready: VecDeque<(Node, Option<u32>)>,
 }

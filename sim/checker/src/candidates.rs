@@ -30,7 +30,7 @@ impl<'a, T: Cell> Growth<'a, T> {
         Self { problem, rows, known: BTreeMap::new() }
     }
 
-    /// The writes that come by it into the past of the event and of who met the put.
+    /// The writes that come by it into the past of the event and of the readers that met the put.
     pub(crate) fn of(&mut self, explanation: &Explanation) -> u64 {
         let (problem, rows) = (self.problem, self.rows);
         // With many chains this costs more than a worse guess.
@@ -70,7 +70,7 @@ pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, ev
     let follows = |write: Node| after.iter().any(|&first| first == write || before(first, write));
     let deletes = problem.index.writes(problem.key[event as usize]).iter().filter(|&&write| problem.is(write, DELETE));
     let mut found = Vec::new();
-    // Nobody has a put in its past that nobody follows.
+    // A put that no write follows is in no past.
     if !problem.is_kept(put) {
         return found;
     }

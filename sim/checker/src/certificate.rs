@@ -1,7 +1,7 @@
 //! The certificate: a guess at what explains a history, taken from the names of versions, and checked like any other.
 //!
 //! Clients see in an `ETag` which version a PUT made, and many stores name versions by origin and counter:
-//! `000001a0e76dcd68-17`. A store whose replicas take each origin's writes in order shows nobody the seventeenth
+//! `000001a0e76dcd68-17`. A store whose replicas take each origin's writes in order shows no client the seventeenth
 //! without the sixteenth. So the guess is that visibility contains the order of each origin. Joined to happens-before
 //! it leaves as many chains of puts as there were origins, whatever the number of sessions, and the search is one walk.
 //!

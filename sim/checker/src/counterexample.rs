@@ -416,7 +416,7 @@ impl<'a> Shrinker<'a> {
     }
 }
 
-/// A put whose version nobody knows.
+/// A put of unknown version.
 fn is_nameless(history: &History, node: Node) -> bool {
     let at = node as usize;
     history.action[at] == Action::Put && (history.outcome[at] != Outcome::Ok || history.shown(at).is_none())

@@ -2,11 +2,11 @@
 //!
 //! The likeliest explanations of all debts are taken at once; when they contradict each other, those of the first half
 //! of the debts, and so on. One that cannot even stand alone with those taken before it is refused, and the next
-//! likeliest is tried. At first nobody asks whether the winners have an order before every debt is paid, which is cheap
-//! and nearly always enough. Then it is asked after each step, because later nobody could say which guess was wrong,
-//! and where nothing is left to try the dive goes back a few steps. What it stumbled over, it looks at first when it
-//! begins anew, after Boussemart, Hemery, Lecoutre and Sais, "Boosting systematic search by weighting constraints",
-//! ECAI 2004.
+//! likeliest is tried. At first it is not asked whether the winners have an order before every debt is paid, which is
+//! cheap and nearly always enough. Then it is asked after each step, because later no check could say which guess was
+//! wrong, and where nothing is left to try the dive goes back a few steps. What it stumbled over, it looks at first
+//! when it begins anew, after Boussemart, Hemery, Lecoutre and Sais, "Boosting systematic search by weighting
+//! constraints", ECAI 2004.
 
 use super::candidates::Explanation;
 use super::pass::Debt;
@@ -92,7 +92,7 @@ fn descend<T: Cell>(search: &mut Search<'_, T>, first: Step, blamed: &mut Blamed
             let size = (here.size * 2).clamp(1, open.len().max(1));
             let step = std::mem::replace(&mut here, Step { case: tried, open, cases, size });
             here.order(blamed);
-            // A step that nobody will go back to is not kept.
+            // A step to which the dive will not go back is not kept.
             is_whole &= dead_ends > 0 && taken.len() < STEPS_MAX;
             if taken.len() == STEPS_MAX {
                 taken.pop_front();

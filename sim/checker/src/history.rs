@@ -37,7 +37,7 @@ pub struct History {
     pub tokens: Names,
     /// Texts of versions.
     pub versions: Names,
-    /// The end was cut off: a value that nobody wrote may have been written there.
+    /// The end was cut off: a value without a write may have been written there.
     pub truncated: bool,
     /// What the reader has to say.
     pub warnings: Vec<String>,
@@ -60,7 +60,7 @@ pub struct History {
     lines: Vec<u32>,
     /// Empty while no operation has times.
     times: Vec<(u64, u64)>,
-    /// An index of `lists`, or [`NONE`]; empty while nobody has any.
+    /// An index of `lists`, or [`NONE`]; empty while no operation has any.
     rare: Vec<u32>,
     lists: Vec<Lists>,
     pool: Vec<u32>,

@@ -12,7 +12,7 @@ pub(crate) struct KeyIndex {
     segment_start: Vec<u32>,
     pub(crate) node: Vec<Node>,
     pub(crate) position: Vec<u32>,
-    /// For each entry the last put of its segment up to it, as an index and one; empty where nobody deletes.
+    /// For each entry the last put of its segment up to it, as an index and one; empty where no operation deletes.
     last_put: Vec<u32>,
     last_delete: Vec<u32>,
     has_deletes: Vec<bool>,
@@ -132,7 +132,7 @@ impl KeyIndex {
         })
     }
 
-    /// The puts of a key that nobody follows.
+    /// The puts of a key that no write follows.
     pub(crate) fn loose(&self, key: u32) -> &[Node] {
         let loose = self.all_segments(key).find(|segment| segment.chain == NONE);
         loose.map_or(&[], |segment| &self.node[segment.start..segment.end])

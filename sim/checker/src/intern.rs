@@ -90,7 +90,7 @@ impl Names {
         self.slots[slot].0
     }
 
-    /// A number for a text that surely has none yet, and that nobody will look for by its text.
+    /// A number for a text that surely has none yet, and that will not be looked for by its text.
     pub(crate) fn add(&mut self, text: &str) -> u32 {
         let number = u32::try_from(self.ends.len()).expect("fewer than four billion names");
         self.text.push_str(text);

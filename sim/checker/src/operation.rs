@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The status of a write that happened and of which nobody knows whether the key had a value before.
+/// The status of a write that happened where it is unknown whether the key had a value before.
 pub(crate) const SILENT: u16 = 204;
 
 /// What a request asks for.
@@ -56,9 +56,9 @@ impl Outcome {
 pub struct Operation {
     /// Unique in the history.
     pub id: u64,
-    /// Who asked. Says nothing about order: tokens do.
+    /// The client that asked. Says nothing about order: tokens do.
     pub client: String,
-    /// Who answered.
+    /// The replica that answered.
     pub replica: String,
     /// What was asked.
     pub action: Action,

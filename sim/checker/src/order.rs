@@ -130,7 +130,7 @@ const CARRIED_MAX: usize = 6;
 /// Ends of chains in the past of a node: chain and position of the last write that it knows of.
 type Carried = [(u32, u32); CARRIED_MAX];
 
-/// What the nodes carry that somebody is still to follow; the others' places are given to new ones.
+/// What the nodes carry that a node is still to follow; the others' places are given to new ones.
 struct Ends {
     carried: Vec<Carried>,
     place: Vec<u32>,
@@ -167,7 +167,7 @@ impl Ends {
     }
 }
 
-/// The puts that no chain needs: nobody follows them, and no event can have met one without naming it.
+/// The puts that no chain needs: no write follows them, and no event can have met one without naming it.
 fn loose(problem: &Problem) -> Vec<bool> {
     let unfollowed = |node: Node| problem.is(node, PUT) && problem.followers[node as usize] == 0;
     let mut loose: Vec<bool> = (0..problem.nodes() as Node).map(unfollowed).collect();
@@ -186,8 +186,8 @@ fn loose(problem: &Problem) -> Vec<bool> {
 
 /// Covers the writes with chains, greedily: a write continues a chain that ends in its past, its session's first. So
 /// sessions are chains, and clients that ask once, or drop their tokens, share them. Reads stand in no chain, because
-/// a chain that ended in a read could never be continued by anybody who had not been there. Nor do puts that nobody
-/// follows, and a delete that nobody follows begins a chain: either would end the chain of its session. Writes of one
+/// a chain that ended in a read could never be continued by a client that had not been there. Nor do puts that no write
+/// follows, and a delete that no write follows begins a chain: either would end the chain of its session. Writes of one
 /// origin, which the graph orders, are a chain of their own.
 pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
     let nodes = problem.nodes();

@@ -15,7 +15,7 @@ use super::rows::{Cell, Rows};
 pub(crate) enum Break {
     /// Operations each of which follows the one before it, all around.
     Cycle(Vec<Node>),
-    /// What the event says contradicts itself, or names what nobody wrote.
+    /// What the event says contradicts itself, or names what no client wrote.
     Nonsense(Node),
     /// The event showed a put although a later write of its key was in its past.
     Overwritten { event: Node, shown: Node, write: Node },
@@ -169,7 +169,7 @@ impl<T: Cell> Walker<'_, T> {
         }
     }
 
-    /// A read of a key that nobody deletes.
+    /// A read of a key that no client deletes.
     fn look_at_plain(&mut self, event: Node, key: u32) {
         let (problem, walk) = (self.problem, &mut self.walk);
         let is_winner = self.arbitrate && problem.is(event, WINNER);

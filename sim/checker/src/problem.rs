@@ -185,12 +185,13 @@ impl Problem {
         found
     }
 
-    /// A write that stands in a chain. A put that nobody follows stands in none: nothing has it in its past.
+    /// A write that stands in a chain. A put that no write follows stands in none: nothing has it in its past.
     pub(crate) fn is_kept(&self, node: Node) -> bool {
         self.chain[node as usize] != NONE
     }
 
-    /// The last writes that precede an event: itself not among them. Whatever precedes it is one of them, or precedes one.
+    /// The last writes that precede an event: itself not among them. Whatever precedes it is one of them, or precedes
+    /// one.
     pub(crate) fn last_writes(&self, event: Node) -> Vec<Node> {
         let mut seen = std::collections::BTreeSet::new();
         let (mut open, mut found) = (vec![event], Vec::new());

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// What explains every event of a history. Operations are named by their index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proof {
-    /// Pairs of operations, the first of which is visible to the second although nobody read it there.
+    /// Pairs of operations, the first of which is visible to the second although no client read it there.
     pub edges: Vec<(u32, u32)>,
     /// Every write that may have happened, in the order that decides winners.
     pub order: Vec<u32>,
@@ -71,7 +71,7 @@ fn last(mut set: Vec<u64>, past: &[Vec<u64>]) -> Vec<u64> {
     for word in (0..set.len()).rev() {
         let mut left = set[word];
         while let Some(bit) = left.checked_ilog2() {
-            // Who is taken out takes nobody out: its past is in that of the one that follows it.
+            // A write that is taken out takes no other out: its past is in that of the one that follows it.
             let write = word * 64 + bit as usize;
             set.iter_mut().zip(&past[write]).for_each(|(mine, followed)| *mine &= !followed);
             left &= set[word] & ((1 << bit) - 1);

@@ -195,7 +195,7 @@ fn by_witness(history: &History, problem: &Problem, options: Options) -> Option<
     Some(report)
 }
 
-/// How many walks a certificate gets to find the few deletes that nobody read.
+/// How many walks a certificate gets to find the few deletes that no client read.
 const CERTIFICATE_WALKS: u64 = 300;
 
 /// The verdict if the names of versions lead to an explanation at once.

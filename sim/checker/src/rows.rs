@@ -1,6 +1,6 @@
 //! One vector per event: how far into each chain of writes its past reaches.
 //!
-//! Rows of writes that somebody follows are kept, because every question is about them; other rows are freed, or handed
+//! Rows of writes that a node follows are kept, because every question is about them; other rows are freed, or handed
 //! on, after their last use. A cell is as small as the longest chain allows. Rows are made of pages, which they share
 //! until one of them changes: thousands of sessions that know the same about most of the others stay cheap.
 
@@ -87,7 +87,7 @@ impl<T: Cell> Rows<T> {
         ((page as usize) << self.shift) + (chain as usize & (self.page - 1))
     }
 
-    /// Whether the write `a` is before the write `b`, which somebody follows.
+    /// Whether the write `a` is before the write `b`, which a node follows.
     pub(crate) fn before(&self, problem: &Problem, a: Node, b: Node) -> bool {
         let chain = problem.chain[a as usize];
         a != b && chain != NONE && self.cell(b, chain).count() > problem.position[a as usize]
@@ -96,7 +96,7 @@ impl<T: Cell> Rows<T> {
     /// Begins the row of a node: the join of the rows before it.
     pub(crate) fn open(&mut self, problem: &Problem, node: Node, extra: impl Iterator<Item = Node> + Clone) {
         let before = problem.predecessors(node).chain(extra);
-        // A row that nobody else needs is taken over instead of copied.
+        // A row that no other node needs is taken over instead of copied.
         let heir = before.clone().find(|&other| self.uses[other as usize] == 1 && !problem.is_kept(other));
         let slot = match heir {
             Some(other) => self.slot[other as usize],

@@ -24,9 +24,9 @@ pub enum Level {
     ReadYourWrites,
     /// Your reads never go back.
     MonotonicReads,
-    /// Whoever sees a write sees what its session wrote before it.
+    /// A client that sees a write sees what its session wrote before it.
     MonotonicWrites,
-    /// Whoever sees a write sees what its session had read before it.
+    /// A client that sees a write sees what its session had read before it.
     WritesFollowReads,
     /// Causal consistency.
     Causal,
@@ -91,7 +91,7 @@ pub(crate) struct Forced {
 }
 
 /// Is asked now and then while a history is judged whether to go on, with the work that is left: nodes to visit. The
-/// judge reads no clock; who wants an answer in time brings one along.
+/// judge reads no clock; a caller that wants an answer in time brings one along.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch(pub fn(u64) -> bool);
 
@@ -363,7 +363,7 @@ impl<'a, T: Cell> Search<'a, T> {
                 let losing: Vec<&Losing> = walk.losing.iter().filter(|losing| pair(losing) == edge).collect();
                 let undo = |losing: &&Losing| removers(self.problem, &walk.rows, losing.put, losing.event);
                 let ways: Vec<Vec<Explanation>> = losing.iter().map(undo).collect();
-                // What one reader cannot have otherwise nobody has.
+                // What one reader cannot have otherwise no reader has.
                 if !ways.is_empty() && ways.iter().all(|ways| !ways.is_empty()) {
                     gone.insert(edge);
                     first.get_or_insert_with(|| (cycle.clone(), *losing[0], ways[0].clone()));

@@ -118,7 +118,7 @@ fn close(matrix: &mut Matrix) {
     }
 }
 
-/// Reads an operation; nothing if it names what nobody wrote, or contradicts itself.
+/// Reads an operation; nothing if it names what no client wrote, or contradicts itself.
 fn event(history: &[Operation], operation: &Operation) -> Option<Event> {
     let mut event = Event {
         key: operation.key.clone(),

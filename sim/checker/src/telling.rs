@@ -1,4 +1,4 @@
-//! What of a counterexample goes on a screen, and its report for programs. The whole is for files, or for who asks.
+//! What of a counterexample goes on a screen, and its report for programs. The whole is for files, or on request.
 
 use super::counterexample::Counterexample;
 use super::history::History;

@@ -1,4 +1,4 @@
-//! Who wrote a value, and who made a version.
+//! Which write set a value, and which made a version.
 
 use super::history::{Action, History, Malformed, NONE, Outcome, SILENT};
 use super::intern::Numbers;
@@ -12,7 +12,7 @@ pub(crate) struct Writers {
     /// Further PUTs of values that several keys have, by key and value.
     more: Numbers,
     of_version: Vec<Node>,
-    /// The version of each PUT, where anybody knows one.
+    /// The version of each PUT, where one is known.
     version: Vec<u32>,
     /// Keys with a PUT whose version is not known.
     unversioned: Vec<bool>,

@@ -215,7 +215,7 @@ fn probe(folder: &Path) -> std::io::Result<()> {
     made
 }
 
-/// A file of JSON lines that grows at its end, whoever else writes to it.
+/// A file of JSON lines that grows at its end, whatever else writes to it.
 struct Lines {
     path: PathBuf,
     file: File,

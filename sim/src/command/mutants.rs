@@ -46,7 +46,7 @@ fn header(title: &str) {
 
 pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<&str>) -> Done {
     let profile = profile.map(super::campaign::profile).transpose()?;
-    // Rows that nobody reads are not worth their hours.
+    // Rows that no reader gets are not worth their hours.
     let wanted = |name: &str| only.is_none_or(|only| only == name) && !output::is_lost();
     let pairs = || PAIRS.iter().map(|&(oracle, mutant)| pair_name(oracle, mutant));
     let names = Mutant::ALL.iter().map(|it| it.name()).chain(Tampering::ALL.iter().map(|it| it.name()));
@@ -184,7 +184,7 @@ fn pair_name(oracle: Invariant, mutant: Mutant) -> String {
 }
 
 /// A mutant of an oracle is found by a schedule that the oracle convicts and that passes when it is blind: the
-/// pair survives, so nobody but this oracle stood in its way.
+/// pair survives, so only this oracle stood in its way.
 fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row {
     let name = pair_name(oracle, mutant);
     let found = hunt(&name, seeds, kills, |seed| survives_blind(oracle, mutant, seed), |&survives| survives);

@@ -1,6 +1,6 @@
-//! The classes of trouble that change who belongs together: clusters that start apart, addresses replaced and removed for
-//! good, sides that remove each other, a core that is healed while the others stay as they are; and those that need a
-//! certain moment: what is hit in flight, a process told to end, a memory image copied.
+//! The classes of trouble that change which replicas belong together: clusters that start apart, addresses replaced and
+//! removed for good, sides that remove each other, a core that is healed while the others stay as they are; and those
+//! that need a certain moment: what is hit in flight, a process told to end, a memory image copied.
 //!
 //! Each class is drawn under a key of its own and added to a plan that is complete without it.
 
@@ -115,7 +115,7 @@ fn replace(plan: &mut Plan, draw: &mut Draw) {
     for replica in &mut plan.replicas {
         replica.knows = if replica.knows == 0 { before } else { replica.knows };
     }
-    // It may be told of everybody, or only of the one that takes it in.
+    // It may be told of all others, or only of the one that takes it in.
     let knows = if draw.coin() { 0 } else { 1 << via };
     plan.replicas.push(ReplicaPlan { start_at: plan.heal_at, knows, ..ReplicaPlan::PLAIN });
     push(plan, draw, FaultKind::Replace { old, new, via });

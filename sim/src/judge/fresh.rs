@@ -1,8 +1,8 @@
 //! Push is fresh or not at all: what a cut held up is not news when it arrives (contract, the rows on a cut).
 //!
 //! Lateness is judged against the fastest status that the same two lives exchanged, as the receiver must have seen it.
-//! Only time in which nothing arrived on the link counts: what waits behind other bytes is not late. Where a replica was
-//! not run, or clocks run apart, the oracle is as lenient as they make it.
+//! Only time in which nothing arrived on the link counts: what waits behind other bytes is not late. Where a replica
+//! was not run, or clocks run apart, the oracle is as lenient as they make it.
 
 use super::Judge;
 use crate::truth::Number;
@@ -80,8 +80,8 @@ impl Judge {
         }
     }
 
-    /// A status was taken in after so long. One of the life before at that address says nothing of this one: lateness is
-    /// measured per life, because each has a clock of its own.
+    /// A status was taken in after so long. One of the life before at that address says nothing of this one: lateness
+    /// is measured per life, because each has a clock of its own.
     pub fn on_status(&mut self, from: usize, to: usize, took: u64) {
         if self.now - took <= self.ways.since[from] {
             return;
@@ -112,7 +112,7 @@ impl Judge {
         }
     }
 
-    /// For how long has there been steady contact from one replica to another whom it has met?
+    /// For how long has there been steady contact from one replica to another that it has met?
     #[must_use]
     pub fn steady(&self, from: usize, to: usize) -> u64 {
         let link = from * self.ways.replicas + to;

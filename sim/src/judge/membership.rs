@@ -1,4 +1,4 @@
-//! Who belongs to the cluster: only operators say so (INV-12).
+//! Which replicas belong to the cluster: only operators say so (INV-12).
 
 use super::Judge;
 use crate::verdict::Invariant;
@@ -7,10 +7,10 @@ use hence_checker::bits;
 /// What operators did, and what replicas made of it.
 #[derive(Debug, Default)]
 pub(super) struct Operators {
-    /// Per address: somebody asked a replica to remove it, or to add it.
+    /// Per address: a client asked a replica to remove it, or to add it.
     removed: Vec<bool>,
     added: Vec<bool>,
-    /// Per address: everybody was removed somewhere, so that everybody is wanted there, and nobody asked for that.
+    /// Per address: every member was removed somewhere, so that every one is wanted there, without an order.
     left: Vec<bool>,
     /// Per replica, the addresses that were not wanted there when last looked at, as bits.
     unwanted: Vec<u64>,
@@ -31,7 +31,7 @@ impl Operators {
         Self { removed: none.clone(), added: none.clone(), left: none, unwanted: vec![0; replicas] }
     }
 
-    /// Nobody has removed or added anything yet.
+    /// No operator has removed or added anything yet.
     pub(super) fn rested(&self) -> bool {
         !self.removed.iter().chain(&self.added).any(|&acted| acted)
     }
@@ -55,7 +55,7 @@ impl Judge {
         let before = std::mem::take(&mut self.operators.unwanted[replica]);
         for (address, standing) in view.iter().enumerate() {
             let wanted = standing.map(|standing| standing.wanted);
-            // Where nobody is left everybody is. The next order that anybody gives says so to all.
+            // Where no member is left every one is. The next order of an operator says so to all.
             self.operators.left[address] |= standing.is_some_and(|standing| standing.wanted && standing.ordered_out);
             let was_wanted = before >> address & 1 == 0;
             self.operators.unwanted[replica] |= u64::from(wanted == Some(false)) << address;
@@ -78,7 +78,7 @@ impl Judge {
         }
     }
 
-    /// Does a replica that was removed hold what a member lacks? Says who, and who lacks it.
+    /// Does a replica that was removed hold what a member lacks? Says which, and which member lacks it.
     #[must_use]
     pub fn kept_to_itself(
         &self,

@@ -11,7 +11,7 @@ impl World {
     pub(super) fn look(&mut self) {
         self.push(self.now + MINUTE, Happening::Look);
         let statuses: Vec<_> = self.statuses().collect();
-        // An operator who had added an address before its removal was known there looks again.
+        // An operator that had added an address before its removal was known there looks again.
         let removed = |replica: &usize| {
             let rows = statuses.iter().flat_map(|status| &status.view);
             let even = |counter: u64| counter > 0 && counter.is_multiple_of(2);
@@ -30,7 +30,7 @@ impl World {
         }
     }
 
-    /// After the quiet: everybody up and equal, nothing parked or waiting.
+    /// After the quiet: every replica up and equal, nothing parked or waiting.
     pub(super) fn rest(&mut self) -> Result<(), String> {
         let statuses: Vec<_> = self.statuses().collect();
         let alive = REPLICAS - usize::from(self.dead.is_some());

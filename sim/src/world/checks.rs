@@ -10,7 +10,7 @@ use crate::verdict::Invariant;
 use hence_core::{Action, Micros};
 
 impl<S: Subject> World<S> {
-    /// Merging real states must not depend on who merges whom.
+    /// Merging real states must not depend on which replica merges which.
     pub(super) fn check_merges(&mut self) {
         if self.judge.off {
             return;
@@ -24,7 +24,7 @@ impl<S: Subject> World<S> {
         }
     }
 
-    /// Nobody waits longer than asked for.
+    /// No request waits longer than asked for.
     pub(super) fn check_waited(&mut self, replica: usize, number: usize) {
         let attempt = &self.attempts[number];
         let Some((index, _)) = attempt.operation else { return };

@@ -237,7 +237,7 @@ impl<S: Subject> World<S> {
         let stage = self.attempts.get(number).map(|attempt| (attempt.stage, attempt.replica));
         if stage != Some((Stage::Arrived, replica)) {
             if self.judge.contested || self.healed && !self.plan.is_core(replica) {
-                return; // both of two images answer, or one whom nobody listens to any more
+                return; // both of two images answer, or one without a listener any more
             }
             return self.judge.fail(Invariant::Liveness, "answered_twice", Some(replica), || {
                 format!("request {number} is {stage:?} and gets {reply:?}")
@@ -346,8 +346,8 @@ impl<S: Subject> World<S> {
         } else {
             return;
         };
-        // Let go here and not at the end of the run, so that what comes next gets the same memory, still warm. Where the
-        // connection was lost it stays: a replica may go ahead all the same.
+        // Let go here and not at the end of the run, so that what comes next gets the same memory, still warm. Where
+        // the connection was lost it stays: a replica may go ahead all the same.
         let attempt = &mut self.attempts[number];
         let (Some(client), Some(asked)) = (attempt.client, attempt.asked.take()) else { return };
         if let Some(seen) = &mut self.seen {

@@ -82,7 +82,7 @@ impl<S: Subject> World<S> {
             FaultKind::Replace { old, new, via } => {
                 self.say(&fault, Order::Remove, old, via);
                 self.say(&fault, Order::Add, new, via);
-                self.judge.on_operator(new.into(), false); // whoever starts a newcomer that knows others introduces them
+                self.judge.on_operator(new.into(), false); // to start a newcomer that knows others introduces them
                 self.start(new.into());
                 self.count(Kind::Replaced);
             }

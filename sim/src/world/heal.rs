@@ -30,8 +30,8 @@ impl<S: Subject> World<S> {
         if self.is_healed_well() { HEALED_DELAY } else { slow.clamp(HEALED_DELAY, STUCK_MAX) }
     }
 
-    /// How long a healed cluster may take until everything is equal and quiet, in microseconds. On links that carry little
-    /// all that was ever written may have to pass a few times.
+    /// How long a healed cluster may take until everything is equal and quiet, in microseconds. On links that carry
+    /// little all that was ever written may have to pass a few times.
     pub(super) fn settle_max(&self) -> u64 {
         let (settings, network) = (&self.plan.settings, &self.plan.network);
         let written = |act: Act| if let Act::Put(bytes) = act { u64::from(bytes) } else { 0 };
@@ -70,7 +70,7 @@ impl<S: Subject> World<S> {
         }
     }
 
-    /// Outside the core nobody waits for an answer any more.
+    /// Outside the core no client waits for an answer any more.
     fn give_up_at(&mut self, replica: usize) {
         for attempt in 0..self.attempts.len() {
             let waits = matches!(self.attempts[attempt].stage, Stage::Sent | Stage::Arrived);
@@ -94,7 +94,7 @@ impl<S: Subject> World<S> {
         let wrong = |replica: usize| {
             let view = self.subject(replica)?.probe()?.view();
             let wrong = |&n: &usize| view.is_wanted(&self.addresses[n]) != self.plan.is_core(n);
-            // Whom it wants first: the last one wanted cannot be removed.
+            // The member that it wants first: the last one wanted cannot be removed.
             let outside = (0..self.nodes.len()).filter(|&n| !self.plan.is_core(n));
             self.core().chain(outside).find(wrong).map(|address| (replica, address))
         };
@@ -111,8 +111,8 @@ impl<S: Subject> World<S> {
         self.operator = Some(self.send_request(None, None, replica, request, None, cause));
     }
 
-    /// A replica said that it does not serve. It may while it joins, and it may when an operator removed it; but nobody
-    /// else takes it out of service, and whom nobody speaks to must start alone.
+    /// A replica said that it does not serve. It may while it joins, and it may when an operator removed it; but
+    /// nothing else takes it out of service, and a replica that hears no peer must start alone.
     pub(super) fn judge_unready(&mut self, replica: usize) {
         let node = &self.nodes[replica];
         let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return };
@@ -126,8 +126,8 @@ impl<S: Subject> World<S> {
         }
         let settings = &self.plan.settings;
         let patience = settings.join_alone_after.max(settings.join_alone_after_contact);
-        // What it had begun with somebody who fell silent ends with suspicion, and what it was late for itself is forgiven;
-        // whom nobody ever spoke to, and who was always run, need not wait so long.
+        // What it had begun with a peer that fell silent ends with suspicion, and what it was late for itself is
+        // forgiven; a replica that received no message and was never paused must start sooner.
         let plain = !node.spoken_to && self.runs_well(replica);
         let begun = if plain { 100_000 } else { settings.suspect_after_max + 2_000_000 };
         let most = (patience + begun) * 5 / 4 + 4 * node.slow_by;

@@ -77,7 +77,7 @@ impl<S: Subject> World<S> {
 
     fn on_applied(&mut self, replica: usize, dot: Dot) {
         self.hash = mix(self.hash, dot.incarnation.0 ^ dot.counter);
-        // The answer to whoever wrote it comes in the same step.
+        // The answer to its writer comes in the same step.
         let subject = self.nodes[replica].subject.as_ref();
         let written = subject.and_then(|subject| subject.written(dot));
         if let Some(observer) = &mut self.observer {

@@ -19,7 +19,7 @@ pub(super) struct Node<S: Subject> {
     pub(super) alarm: Time,
     /// The last timers' moment and how many fired in it: names them.
     pub(super) timer_slot: (u64, u64),
-    /// Since when nobody spoke to it and it was run all the time.
+    /// Since when no peer spoke to it and it was run all the time.
     pub(super) quiet_since: u64,
     /// It has been up in this life of its process.
     pub(super) was_up: bool,
@@ -27,9 +27,9 @@ pub(super) struct Node<S: Subject> {
     pub(super) hungry: bool,
     /// Until when a request may wait here.
     pub(super) waited_for: u64,
-    /// Whom it fetches from, if it had no reason to fetch at once.
+    /// The peer it fetches from, if it had no reason to fetch at once.
     pub(super) fetches_from: Option<usize>,
-    /// Somebody spoke to this life.
+    /// A peer spoke to this life.
     pub(super) spoken_to: bool,
     /// How late everything reaches it.
     pub(super) slow_by: u64,

@@ -1,4 +1,4 @@
-//! What the oracles of cuts need from the whole world: who is cut off, and who has a reason to hurry.
+//! What the oracles of cuts need from the whole world: which replicas are cut off, and which have a reason to hurry.
 
 use super::World;
 use crate::adversity::Kind;
@@ -18,8 +18,8 @@ const LEARNT_AFTER: u64 = 2_200_000;
 const STOOD_LEAST: u64 = 1_500_000;
 
 impl<S: Subject> World<S> {
-    /// A push reached a replica. What is made only just now is news where contact has been steady, whatever the clocks did
-    /// before. `refused` as late?
+    /// A push reached a replica. What is made only just now is news where contact has been steady, whatever the clocks
+    /// did before. `refused` as late?
     pub(super) fn judge_news(&mut self, from: usize, to: usize, dot: Dot, refused: bool) {
         let settings = &self.plan.settings;
         let apart = self.lateness_allowed(from, to) - settings.late_max;
@@ -48,7 +48,7 @@ impl<S: Subject> World<S> {
         }
     }
 
-    /// Tells the oracles who is cut off from everybody.
+    /// Tells the oracles which replicas are cut off from all others.
     pub(super) fn judge_apart(&mut self) {
         let count = self.nodes.len();
         for replica in 0..count {
@@ -111,7 +111,7 @@ impl<S: Subject> World<S> {
         let from = number_of(from, &self.addresses).filter(|_| patient);
         self.nodes[replica].fetches_from = from;
         let Some(from) = from else { return };
-        // Who began anew may not have what the life before had said, until the new one has spoken.
+        // A replica that began anew may not have what the life before had said, until the new one has spoken.
         let spoke = self.nodes[from].life == 0 || self.judge.has_met(replica, from);
         if spoke && self.is_alive(from) && !self.judge.off {
             let patience = self.patience();
@@ -120,7 +120,7 @@ impl<S: Subject> World<S> {
     }
 
     /// Has this replica a reason to fetch what it lacks at once? It joins, it started alone, a request waits there, or
-    /// who has it is about to go.
+    /// its holder is about to go.
     fn hurries(&self, replica: usize) -> bool {
         let node = &self.nodes[replica];
         let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return true };

@@ -44,8 +44,8 @@ impl<S: Subject> World<S> {
             self.settle();
         }
         if self.judge.violation.is_none() && self.plan.core != 0 {
-            // Whoever is cut off outside the core may still look linked until that is noticed, and whoever was may
-            // bring news of orders that nobody in the core had heard of.
+            // A replica that is cut off outside the core may still look linked until that is noticed, and one that was
+            // may bring news of orders that no replica in the core had heard of.
             self.run_until(self.now + self.plan.settings.suspect_after_max + 1_500_000);
             self.outlast_half_links();
             self.settle();
@@ -67,7 +67,7 @@ impl<S: Subject> World<S> {
 
     fn settle(&mut self) {
         if self.core().all(|replica| self.subject(replica).is_some_and(|subject| subject.probe().is_none())) {
-            // Nobody can look inside, so it gets all the time that there is.
+            // The judge cannot look inside, so it gets all the time that there is.
             return self.run_until(self.now + self.settle_max());
         }
         self.check_merges();
@@ -88,9 +88,9 @@ impl<S: Subject> World<S> {
         }
     }
 
-    /// Over a link that is cut in one direction only, a member goes on hearing who cannot hear it. Until that one doubts
-    /// it, it counts as linked, and a token that it claims to cover is not asked about. Then the member's own doubt
-    /// begins. So this is a second patience after the first, and no more.
+    /// Over a link that is cut in one direction only, a member goes on hearing a replica that cannot hear it. Until
+    /// that one doubts it, it counts as linked, and a token that it claims to cover is not asked about. Then the
+    /// member's own doubt begins. So this is a second patience after the first, and no more.
     fn outlast_half_links(&mut self) {
         let deadline = self.now + self.plan.settings.suspect_after_max;
         while self.judge.violation.is_none() && self.now < deadline && self.is_half_linked() {
@@ -98,7 +98,7 @@ impl<S: Subject> World<S> {
         }
     }
 
-    /// Is a member linked to somebody outside whom it reaches, or who reaches it, no more?
+    /// Is a member linked to a replica outside with which it cannot exchange messages in both directions any more?
     fn is_half_linked(&self) -> bool {
         let count = self.nodes.len();
         let outside = || (0..count).filter(|&other| !self.plan.is_core(other));
@@ -188,7 +188,7 @@ impl<S: Subject> World<S> {
         self.kept_back()
     }
 
-    /// Every client reads once more, with its token, somewhere: what is included must be served. Where nobody can
+    /// Every client reads once more, with its token, somewhere: what is included must be served. Where the judge cannot
     /// look inside, every key is read at every replica, too.
     fn close(&mut self) {
         if self.keys.is_empty() {
@@ -198,7 +198,8 @@ impl<S: Subject> World<S> {
             let views = self.view_changes;
             self.close_once(3 * closing);
             if self.views_changed_since(views) {
-                // Who is outside the core brought news of an old order, late: an operator sets right what came of it.
+                // A replica outside the core brought news of an old order, late: an operator sets right what came of
+                // it.
                 self.judge.over = false;
                 self.settle();
             } else {
@@ -225,7 +226,7 @@ impl<S: Subject> World<S> {
         let views = self.view_changes;
         let place = |client: usize| core[client % core.len()];
         let answered = 2 * self.plan.network.client_delay_max + 10;
-        // A round that was held long ago may name what has died since as held: whoever is told so asks once more.
+        // A round that was held long ago may name what has died since as held: a client that is told so asks once more.
         for time in [0, 2] {
             for client in 0..self.clients.len() {
                 self.closing_read(Some(client), place(client), client % keys, first + time);
@@ -255,7 +256,7 @@ impl<S: Subject> World<S> {
         self.run_until(self.now + answered);
     }
 
-    /// At rest nobody carries more than one entry for each member.
+    /// At rest no replica carries more than one entry for each member.
     fn check_tokens(&mut self) {
         let longest = self.clients.iter().max_by_key(|client| client.token.len());
         let Some(token) = longest.map(|client| client.token.clone()) else { return };
@@ -287,7 +288,7 @@ impl<S: Subject> World<S> {
         let settings = &self.plan.settings;
         let interval = settings.heartbeat_interval;
         // What the last acknowledgements caused may still be on its way: they may let a life that is over be retired,
-        // which somebody may have to repair.
+        // which a peer may have to repair.
         let repaired = settings.retire_interval + settings.repair_delay + 4 * settings.pull_timeout;
         self.run_until(self.now + 4 * interval + 2 * settings.ack_delay + repaired + 100_000);
         let (busy, idle, opened) = (self.busy_messages, self.idle_messages, self.openings);

@@ -55,7 +55,7 @@ impl<S: Subject> World<S> {
         self.views_right = false;
         self.judge.on_start(replica, incarnation);
         if self.plan.replicas[replica].start_at >= self.plan.heal_at {
-            // Whoever starts a newcomer tells it of others, and so introduces these to each other.
+            // An operator that starts a newcomer tells it of others, and so introduces these to each other.
             self.judge.on_operator(replica, false);
         }
         self.note(Some(replica), || Note::Started { life, incarnation });

@@ -294,7 +294,7 @@ impl<S: Subject> World<S> {
         let present = self.streams[link].is_present(number);
         let Some(socket) = self.streams[link].socket(number) else { return };
         if !alive || socket.life != life {
-            return self.break_off(link, number); // nobody has that connection any more
+            return self.break_off(link, number); // neither end has that connection any more
         }
         let Some(piece) = socket.pop() else { return };
         let first = std::mem::take(&mut socket.fresh);
@@ -307,7 +307,7 @@ impl<S: Subject> World<S> {
             self.expect_next(link, number);
         }
         if over || piece.damaged {
-            // Whoever cannot read a frame closes the connection.
+            // A replica that cannot read a frame closes the connection.
             let lost = self.streams[link].die(number, self.now);
             self.lose(Kind::DiedWithSocket, lost + usize::from(piece.damaged));
             if piece.damaged {

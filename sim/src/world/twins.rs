@@ -1,7 +1,7 @@
 //! Two processes with one memory: a running image that was copied. Names of writes are no longer unique then, which
-//! is a limit that the protocol states. So from that moment on a run is judged by what rests on no name: nothing panics,
-//! the run ends, every request is answered, memory and work stay within their limits, damaged frames are refused, and either
-//! somebody reports what happened or nothing shows of it.
+//! is a limit that the protocol states. So from that moment on a run is judged by what rests on no name: nothing
+//! panics, the run ends, every request is answered, memory and work stay within their limits, damaged frames are
+//! refused, and either a replica reports what happened or nothing shows of it.
 
 use super::World;
 use super::settle::LOOK_EVERY;
@@ -32,7 +32,7 @@ impl<S: Subject> World<S> {
         self.reschedule(replica);
     }
 
-    /// Somebody reported the copy. One run may hear that a thousand times, so it counts once.
+    /// A replica reported the copy. One run may hear that a thousand times, so it counts once.
     pub(super) fn note_copy(&mut self) {
         if self.judge.counts.count(Kind::TwinNoticed) == 0 {
             self.count(Kind::TwinNoticed);

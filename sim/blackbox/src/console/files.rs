@@ -180,7 +180,8 @@ enum Standard {
 }
 
 impl Standard {
-    /// The stream that a name leads to, by whatever link: opened anew by its name, a file would be written from its start.
+    /// The stream that a name leads to, by whatever link: opened anew by its name, a file would be written from its
+    /// start.
     fn named(name: &Path) -> Option<Self> {
         // Each link is followed by hand, because behind the last one is a name that many streams may share.
         let mut name = name.to_owned();
@@ -258,7 +259,7 @@ impl Identity {
             return Some(Self::Standard(standard));
         }
         match fs::metadata(path) {
-            // A pipe has one reader, who could not tell two outputs apart.
+            // A pipe has one reader, which could not tell two outputs apart.
             Ok(file) => (!file.file_type().is_char_device()).then(|| Self::of(&file)),
             Err(_) => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

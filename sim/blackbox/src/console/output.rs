@@ -40,12 +40,12 @@ pub fn text(text: &str) {
     }
 }
 
-/// A line on standard error; where that is closed nobody wants it.
+/// A line on standard error; where that is closed it is dropped.
 pub fn remark(arguments: Arguments<'_>) {
     _ = std::io::stderr().lock().write_all(format!("{arguments}\n").as_bytes());
 }
 
-/// What is printed reaches nobody any more: a command that only talks has nothing left to do.
+/// What is printed reaches no reader any more: a command that only talks has nothing left to do.
 pub fn is_lost() -> bool {
     STATE.load(Ordering::SeqCst) != OPEN
 }

@@ -1,7 +1,8 @@
 //! What causal consistency means for two or three requests, checked without a look inside.
 //!
 //! Right after a write its metadata is shown to another replica: 503 is a good answer, the new value is, and nothing
-//! else. Nothing is cut here, so a store that is only lucky may pass; `hence-sim torture` with faults is the sharp test.
+//! else. Nothing is cut here, so a store that is only lucky may pass; `hence-sim torture` with faults is the sharp
+//! test.
 
 use super::table::wait_until;
 use super::{Complaint, Rig};
@@ -110,7 +111,7 @@ fn question_and_answer(rig: &mut Rig, round: usize) -> Result<(), Complaint> {
     let token = put(rig, asker, "causal-question", &question, "null")?;
     get_in_time(rig, teller, "causal-question", &token, Some(&question))?;
     let token = put(rig, teller, "causal-answer", &answer, &token)?;
-    // A reader who knows nothing meets the answer, and then asks for the question.
+    // A reader that knows nothing meets the answer, and then asks for the question.
     let mut met = None;
     wait_until(VISIBLE_MAX * 3, || {
         let came = rig.ask(reader, "GET", "/kvs/causal-answer", &[], Some("{\"causal-metadata\":null}"));

@@ -1,4 +1,4 @@
-//! `contract`: does an implementation, ours or anybody's, keep the contract? Requests over HTTP and nothing else.
+//! `contract`: does an implementation, ours or another, keep the contract? Requests over HTTP and nothing else.
 //!
 //! The tables are those of hence's own tests. Where hence's answers are compared to the byte there, here any JSON that
 //! says the same will do, metadata is opaque, and what is beyond the contract is left out unless asked for. The view is
@@ -137,7 +137,7 @@ pub fn run(asked: &Contract) -> Done {
     rig.addresses = is_listed.then_some(named);
     let mut tally = Tally::default();
     let is_wanted = |name: &str| asked.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
-    // A table that nobody reads to its end is left, too, with the view as it was.
+    // A table whose output is closed is left, too, with the view as it was.
     let is_over = || stop.is_asked() || output::is_lost();
     for case in table::cases().iter().filter(|case| is_wanted(&case.name)) {
         if is_over() {
@@ -257,7 +257,7 @@ impl Rig {
         serde_json::from_str(&answer.member("view")?).ok()
     }
 
-    /// The view before anything is changed, and that everybody answers.
+    /// The view before anything is changed, and that every replica answers.
     fn first_view(&mut self) -> Result<BTreeSet<String>, String> {
         let mut views = Vec::new();
         for at in 0..3 {
@@ -269,7 +269,7 @@ impl Rig {
         Ok(views.swap_remove(0))
     }
 
-    /// Waits until everybody lists exactly these. One that was removed need not be told, in the contract.
+    /// Waits until every replica lists exactly these. One that was removed need not be told, in the contract.
     fn await_views(&mut self, ats: &[usize]) -> Result<(), Complaint> {
         let Some(addresses) = self.addresses.clone() else { return Ok(()) };
         let wanted: BTreeSet<String> = ats.iter().map(|&at| addresses[at].clone()).collect();
@@ -285,7 +285,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Waits until everybody lists everybody, and a write at each is seen at each.
+    /// Waits until every replica lists all, and a write at each is seen at each.
     fn settle(&mut self) -> Result<(), Complaint> {
         self.await_views(&[0, 1, 2])?;
         for from in 0..3 {
@@ -308,7 +308,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Waits until everybody shows this value.
+    /// Waits until every replica shows this value.
     fn settled(&mut self, key: &str, token: &str, value: &str) -> Result<(), Complaint> {
         let body = format!("{{\"causal-metadata\":{token}}}");
         for at in 0..3 {

@@ -148,7 +148,7 @@ fn request(rig: &mut Rig, step: &Step, names: &mut Names) -> Result<(), Complain
     Ok(())
 }
 
-/// `settle`, `views N,N,...` (whom everybody lists), `sleep MILLIS`.
+/// `settle`, `views N,N,...` (what every replica lists), `sleep MILLIS`.
 fn act(rig: &mut Rig, action: &str) -> Result<(), Complaint> {
     let (verb, rest) = action.split_once(' ').unwrap_or((action, ""));
     let numbers: Vec<usize> = rest.split(',').filter_map(|number| number.parse().ok()).collect();

@@ -69,7 +69,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Works until the run stops; returns every token that nobody else carries on.
+    /// Works until the run stops; returns every token that no other client carries on.
     pub(crate) fn work(mut self) -> Vec<Token> {
         let begun = clock();
         let mut turn = 0_u32;

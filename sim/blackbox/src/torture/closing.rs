@@ -1,7 +1,7 @@
 //! The end of a run: everything is healed, and the replicas must come to agree.
 //!
-//! First every token that anybody still holds is merged into one, where the target can do that; elsewhere one token is
-//! carried through a read of every key. Then all keys are read everywhere until the answers are equal and nobody
+//! First every token that a client still holds is merged into one, where the target can do that; elsewhere one token is
+//! carried through a read of every key. Then all keys are read everywhere until the answers are equal and no replica
 //! refuses, or patience ends. The last such round stands in the history; the checker calls it final where its token
 //! covers every answered write of the key.
 
@@ -145,7 +145,7 @@ impl Reader<'_> {
                     waiting.push_back(token);
                     at = (at + 1) % self.run.targets.len();
                     since += 1;
-                    // Everybody refused everything: give them time.
+                    // Every replica refused everything: give them time.
                     if since > waiting.len() * self.run.targets.len() {
                         nap(PAUSE);
                         since = 0;

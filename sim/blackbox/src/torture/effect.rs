@@ -31,7 +31,7 @@ pub(crate) struct Watch<'a> {
 
 /// Writes at another replica, looked for at the target.
 struct Marks {
-    /// Who writes.
+    /// The replica that writes.
     other: usize,
     key: String,
     /// How long a mark takes without a fault, at most.
@@ -173,7 +173,7 @@ impl<'a> Watch<'a> {
         self.has_mark()
     }
 
-    /// One request, on a connection of its own: an old one could hide that nobody accepts any more.
+    /// One request, on a connection of its own: an old one could hide that no process accepts any more.
     fn ask(&self, at: usize, method: &str, key: &str, value: Option<&str>) -> Result<(u16, Said), NoAnswer> {
         let body = match value {
             Some(value) => format!("{{\"value\":{value},\"causal-metadata\":null}}"),

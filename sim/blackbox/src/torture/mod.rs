@@ -1,4 +1,4 @@
-//! `torture`: real clients against a real cluster, ours or anybody's that speaks the contract, and the checker's verdict
+//! `torture`: real clients against a real cluster, ours or any that speaks the contract, and the checker's verdict
 //! on what they saw.
 //!
 //! Nothing of ours is needed from the target: tokens travel in bodies, and each extension is used only where the
@@ -121,7 +121,7 @@ struct Run {
     board: Mutex<Vec<Option<Token>>>,
     /// Clients and faults end.
     stop: AtomicBool,
-    /// Somebody asked for the end.
+    /// The operator asked for the end.
     interrupted: Stop,
     /// When the time is up.
     deadline: Instant,
@@ -278,7 +278,7 @@ fn work(run: &Run, asked: &Torture, plan: Option<&Plan>) -> Finish {
     Finish { seconds, requests, cpu: used, faults, closing }
 }
 
-/// Shows progress until the time is up or somebody stops the run.
+/// Shows progress until the time is up or the operator stops the run.
 fn watch(run: &Run, time: Duration, plan: Option<&Plan>) {
     let (begun, mut line) = (clock(), ProgressLine::start());
     let is_terminal = std::io::stderr().is_terminal();

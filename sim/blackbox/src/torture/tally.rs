@@ -18,7 +18,7 @@ pub(crate) enum Ending {
     Odd,
     /// Sent, and no answer.
     Unknown,
-    /// Nobody accepted the connection.
+    /// No process accepted the connection.
     NotSent,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Foreign {
     keys: Option<(Keys, u32)>,
     /// The last token of each process.
     last: BTreeMap<String, String>,
-    /// Compare-and-sets of unknown outcome, which happened if somebody read what they set.
+    /// Compare-and-sets of unknown outcome, which happened if a client read what they set.
     open_swaps: Vec<Swap>,
     /// Lines of reads that returned collections, by what they returned.
     collections: BTreeMap<(String, String), u32>,
@@ -92,7 +92,7 @@ impl Foreign {
     }
 
     fn read(&mut self, keys: Keys, done: &Done) -> Result<(), ReadError> {
-        // A read that was not answered showed nothing to anybody.
+        // A read that was not answered showed nothing to any client.
         if done.outcome != Outcome::Ok {
             self.idle += 1;
             return Ok(());
@@ -234,7 +234,7 @@ impl Foreign {
         Ok(self.history)
     }
 
-    /// Who read what a compare-and-set of unknown outcome set, knows that it read what it compared with.
+    /// A read of what a compare-and-set of unknown outcome set proves that the swap read what it compared with.
     fn finish_swaps(&mut self) -> Result<(), ReadError> {
         let mut read = BTreeSet::new();
         for at in (0..self.history.len()).filter(|&at| self.history.action[at] == Action::Get) {

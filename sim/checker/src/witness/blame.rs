@@ -202,7 +202,8 @@ impl Play<'_> {
         ways
     }
 
-    /// The strongly connected component of each write, by the guess and who lost against whom; after Tarjan, 1972.
+    /// The strongly connected component of each write, by the guess and which write lost against which; after Tarjan,
+    /// 1972.
     fn components(&self) -> Vec<u32> {
         let nodes = self.stage.problem.nodes();
         let lost = self.losers.iter().map(|loser| (loser.put, loser.winner));

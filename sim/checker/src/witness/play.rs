@@ -14,7 +14,7 @@ const AHEAD: usize = 8;
 pub(super) enum Wrong {
     /// The event showed a put that a write of its past had met.
     Overwritten { event: Node, shown: Node, write: Node },
-    /// The event showed nothing, and this put of its past was removed by nobody.
+    /// The event showed nothing, and this put of its past was removed by no write.
     Missing { event: Node, put: Node },
     /// The write met something, and nothing is alive in its past.
     NotAlive { event: Node },

@@ -28,11 +28,11 @@ pub(super) struct Stage<'a> {
     pub(super) keys: usize,
     /// The site of each operation; [`NONE`] for joints.
     pub(super) site: Vec<u32>,
-    /// Writes that stand in the order of their site: all but those of which nobody knows whether they happened.
+    /// Writes that stand in the order of their site: all but those of unknown outcome.
     pub(super) is_made: Vec<bool>,
     /// About when.
     pub(super) hint: Vec<u64>,
-    /// When each operation began and ended; where nobody tells, by its place in the history.
+    /// When each operation began and ended; where the history has no times, by its place in the history.
     span: Vec<(u64, u64)>,
     /// The order of hints, and the place of each node in it.
     by_hint: Vec<Node>,
