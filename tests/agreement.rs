@@ -141,13 +141,13 @@ fn the_truth_explains_what_clients_saw() {
         runs += 1;
     }
     println!("{runs} runs, of which a false truth did not explain {unexplained:?}");
-    // Lineage alone explains a history in which nobody read what another replica had just learned.
+    // Lineage alone explains a history in which no client read what another replica had just learned.
     let [unseen, reversed] = unexplained;
     assert!(unseen * 10 >= runs && reversed * 10 >= runs * 9, "{unexplained:?} of {runs}");
 }
 
-/// What the versions' names suggest explains every clean run at once. Where an answer is changed afterwards, it does not
-/// help, and the verdict is that of the search alone.
+/// What the versions' names suggest explains every clean run at once. Where an answer is changed afterwards, it does
+/// not help, and the verdict is that of the search alone.
 #[test]
 fn certificates_say_what_the_search_says() {
     let (mut certified, mut broken, mut runs) = (0, 0, 0);

@@ -170,7 +170,7 @@ fn a_killed_replica_is_out_of_every_view_in_time_though_a_fifth_of_all_messages_
 }
 
 /// Neither a link that carries nothing in one direction, nor pauses of two seconds, nor the loss of a fifth of all
-/// messages takes anybody out of a view, not even for a moment.
+/// messages takes a member out of a view, not even for a moment.
 #[test]
 fn views_do_not_flap() {
     let suspected = |cluster: &Cluster| cluster.world.judge.counts.count(Kind::Suspected);
@@ -269,7 +269,7 @@ fn who_prefers_to_wait_is_served_as_soon_as_the_link_is_back() {
     assert!(taken <= 400 * MS, "{taken}");
 }
 
-/// A process that was stopped takes its own stall for nobody's fault: what was pushed to it is not lost.
+/// A process that was stopped takes its own stall for no peer's fault: what was pushed to it is not lost.
 #[test]
 fn a_paused_replica_has_lost_nothing() {
     let mut cluster = Cluster::of(3);

@@ -47,7 +47,7 @@ fn random_history(choices: &[Choices]) -> Vec<Operation> {
             _ => format!("t{at}"),
         });
         // Earlier puts more often than later ones: those would all be cycles.
-        // Versions of puts whose answer was lost are known to nobody, so no write names them.
+        // Versions of puts whose answer was lost are known to no client, so no write names them.
         let nameless = |put: usize| action(kind) != Action::Get && loses_answer(choices[put].3);
         let same = |&put: &usize| put != at && keys[put] == keys[at] && !nameless(put);
         let known: Vec<usize> = puts.iter().copied().filter(same).collect();
@@ -318,7 +318,7 @@ fn counterexamples_are_minimal() {
 }
 
 /// What was found in a large history is what its counterexample shows, with what led to it: not a PUT that met
-/// something where its counterexample has nothing, nor a value that nobody wrote because its PUT was left out.
+/// something where its counterexample has nothing, nor a value without a writer because its PUT was left out.
 #[test]
 fn counterexamples_of_large_histories_keep_the_violation() {
     let mut kinds = std::collections::BTreeMap::<&str, u32>::new();
@@ -342,7 +342,7 @@ fn counterexamples_of_large_histories_keep_the_violation() {
     assert!(kinds.len() >= 3, "{kinds:?}");
 }
 
-/// Deletes that nobody read are guessed at once and not one after another: the walks do not grow with the history.
+/// Deletes that no client read are guessed at once and not one after another: the walks do not grow with the history.
 #[test]
 fn deletes_do_not_multiply_the_walks() {
     for operations in [20_000, 120_000] {
@@ -407,7 +407,7 @@ fn large_histories_are_classified() {
     assert!(found.broken().contains(&weakest), "{}", found.prose());
 }
 
-/// A 304 whose version nobody answered for says that something was there.
+/// A 304 whose version no answer showed says that something was there.
 #[test]
 fn a_304_is_an_event() {
     let mut put = Operation::new(0, "a", Action::Put, "x");

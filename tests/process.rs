@@ -3,7 +3,7 @@
 //! Every test runs in a child of this binary with a network namespace of its own, so each has the addresses
 //! 127.0.0.2, .3, .4 port 8090 to itself, packet filters cut links for real, and nothing outlives the child.
 //! Where a namespace cannot be had, the tests that need one are reported as ignored and the rest runs one at
-//! a time on the plain loopback. `process/driver.rs` says who runs when.
+//! a time on the plain loopback. `process/driver.rs` says which test runs when.
 
 #[path = "process/addresses.rs"]
 mod addresses;

@@ -190,7 +190,7 @@ fn each_sign_has_a_bug_that_it_convicts() {
         (Mutant::JoinAgain, None, "refusals/down_again"),
         (Mutant::NeverAlone, None, "liveness/not_serving_alone"),
         (Mutant::SuspicionRemoves, None, "membership/removed_by_nobody"),
-        // A change of the view tells before an answer does, if anybody looks at views.
+        // A change of the view tells before an answer does, if a client looks at views.
         (Mutant::SuspicionRemoves, Some(Tampering::Blind(Invariant::Membership)), "refusals/removed_by_nobody"),
     ];
     for (mutant, tampering, sign) in bugs {
@@ -296,7 +296,7 @@ fn choices_carry_a_case_without_its_seed() {
     assert!(matches!(outcome, Outcome::Passes { unmatched: 0, fresh } if fresh > 0), "{outcome}");
 }
 
-/// No two choices of a run have one name, whatever was sent twice and whoever ran twice.
+/// No two choices of a run have one name, whatever was sent twice and whichever replica ran twice.
 #[test]
 fn recorded_choices_repeat_a_run() {
     for seed in 0..400 {

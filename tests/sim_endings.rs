@@ -361,7 +361,7 @@ fn a_full_disk_is_told_and_loses_nothing_of_before() {
         text(&output)
     );
     assert_eq!(cases(&here.join("none")), Vec::<PathBuf>::new(), "half a case");
-    // A clean run whose line cannot be written has told nobody: no verdict.
+    // A clean run whose line cannot be written has told no reader: no verdict.
     let output = sim(&here, &["run", "--seeds", "0..3", "--json", "/dev/full"]);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     assert!(text(&output).contains("/dev/full: No space left on device"), "{}", text(&output));

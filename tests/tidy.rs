@@ -4,6 +4,7 @@
 
 mod decisions;
 mod dependencies;
+mod prose;
 mod protocol;
 
 use std::collections::{BTreeMap, BTreeSet};

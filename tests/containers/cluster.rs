@@ -216,7 +216,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Makes a network of this name in a subnet that nobody uses; how its addresses begin.
+/// Makes a network of this name in an unused subnet; how its addresses begin.
 fn network(name: &str) -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let own = std::process::id() % 50 * 5;
@@ -233,7 +233,7 @@ fn network(name: &str) -> String {
     panic!("no subnet of a hundred could be had: {last}");
 }
 
-/// Ports on which nobody listens.
+/// Ports on which no process listens.
 fn free_ports() -> Vec<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let own = (std::process::id() % 100) as u16 * 100;

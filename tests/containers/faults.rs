@@ -77,7 +77,7 @@ pub(crate) fn unfilter(cluster: &Cluster, at: usize) -> u64 {
     number_after(&rules, "counter packets ")
 }
 
-/// Shapes what a replica sends, to everybody: `tc qdisc add dev eth0 root ...`.
+/// Shapes all that a replica sends: `tc qdisc add dev eth0 root ...`.
 pub(crate) fn shape(cluster: &Cluster, at: usize, how: &str) {
     let mut command = vec!["tc", "qdisc", "add", "dev", "eth0", "root"];
     command.extend(how.split(' '));

@@ -1,4 +1,4 @@
-//! The image itself: what is in it, as whom it runs, how it ends, and that it speaks the contract.
+//! The image itself: what is in it, as which user it runs, how it ends, and that it speaks the contract.
 
 use crate::client;
 use crate::cluster::Cluster;
@@ -52,7 +52,8 @@ pub(crate) fn facts() {
     }
 }
 
-/// The health check asks the replica in the container, whatever the words, variables and rights that it was started with.
+/// The health check asks the replica in the container, whatever the words, variables and rights that it was started
+/// with.
 pub(crate) fn healthy() {
     let image = engine::image().expect("looked at before any test runs");
     let label = format!("--label={}", engine::label());
@@ -112,7 +113,7 @@ pub(crate) fn first_process() {
     assert_eq!(docker(&["wait", cluster.id(1)]), "0");
     note!("docker stop took {time:?}, SIGINT {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(3));
-    // Alone among members that do not answer: nobody can take anything over, and it does not wait for them.
+    // Alone among members that do not answer: no member can take anything over, and it does not wait for them.
     let (time, code) = cluster.stop(0);
     assert!(time < Duration::from_secs(3), "the last one: docker stop took {time:?}");
     assert_eq!(code, "0");

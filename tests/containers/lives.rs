@@ -46,7 +46,7 @@ pub(crate) fn kill_and_restart() {
         let known = load.tokens();
         seconds(1);
         cluster.kill(&[victim]);
-        // Once so soon that nobody has noticed, otherwise after the views have.
+        // Once so soon that no peer has noticed, otherwise after the views have.
         if round != 1 {
             cluster.await_views(&others, &others, Duration::from_secs(10));
         }
@@ -89,7 +89,7 @@ pub(crate) fn whole_cluster() {
     assert!(after.lost >= 3, "old tokens were not answered with 424: {after:?}");
     seconds(3);
     let last = load.counts();
-    // Nobody is stuck with a token that ends never.
+    // No client is stuck with a token that ends never.
     assert!(last.served - after.served > 300, "served in {:?}: {after:?} to {last:?}", start.elapsed());
     load.judge(&cluster, &ALL, 3..=200);
 }

@@ -88,8 +88,8 @@ impl Load {
         self.shared.tokens.iter().filter_map(|token| token.lock().expect("no holder panics").clone()).collect()
     }
 
-    /// Ends the work, waits until these replicas are equal, reads every key everywhere with everybody's past, and
-    /// judges all of it. What was lost must be as often as `lost` allows.
+    /// Ends the work, waits until these replicas are equal, reads every key everywhere with the past of all clients,
+    /// and judges all of it. What was lost must be as often as `lost` allows.
     pub(crate) fn judge(mut self, cluster: &Cluster, ats: &[usize], lost: std::ops::RangeInclusive<u64>) {
         self.shared.ended.store(true, Ordering::Relaxed);
         self.clients.drain(..).for_each(|client| client.join().expect("a client only records"));
@@ -212,7 +212,7 @@ impl Shared {
             Ok(answer) => answer,
             Err(error) => {
                 counts.silent += 1;
-                // Where nobody accepts, nothing was sent.
+                // Where no process accepts, nothing was sent.
                 let refused = matches!(error, NoResponse::Refused(_));
                 operation.outcome = if refused { Outcome::Fail } else { Outcome::Unknown };
                 return false;

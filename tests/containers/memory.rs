@@ -8,7 +8,7 @@ use std::time::Duration;
 const SETTLE: Duration = Duration::from_secs(60);
 const ALL: [usize; 3] = [0, 1, 2];
 
-/// Three replicas that nobody told how much memory they have: the engine did.
+/// Three replicas without a setting for their memory: the engine told them.
 fn small(name: &str) -> Cluster {
     let cluster = Cluster::running_with(name, &["--memory=64m", "--memory-swap=64m"]);
     for at in ALL {
@@ -18,7 +18,7 @@ fn small(name: &str) -> Cluster {
     cluster
 }
 
-/// Nobody was killed, and how much each ever had.
+/// No replica was killed, and how much each ever had.
 fn expect_alive(cluster: &Cluster, ats: &[usize], what: &str) {
     for &at in ats {
         assert_eq!(cluster.inspect(at, ".State.OOMKilled"), "false", "{what}: {at} was killed");

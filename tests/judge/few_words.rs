@@ -49,7 +49,7 @@ fn they_are_fine_within_bounded_work() {
     assert!(witnessed >= 5, "{witnessed} of 6 were witnessed only");
 }
 
-/// Who watches may end it: then nothing is said that is not known.
+/// The caller may end it: then nothing is said that is not known.
 #[test]
 fn a_watch_ends_it() {
     let operations = disguised(shape(2, 1_500));

@@ -21,7 +21,7 @@ fn history(seed: u64, operations: u64) -> Vec<Operation> {
     let mut history = Vec::new();
     for id in 0..operations {
         let (client, at) = (below(CLIENTS) as usize, below(REPLICAS as u32) as usize);
-        // Now and then a replica takes some of what is new; who asks is shown no less than was seen before.
+        // Now and then a replica takes some of what is new; the client is shown no less than was seen before.
         for replica in &mut taken {
             *replica += below((log.len() - *replica) as u32 * 2 + 1).min((log.len() - *replica) as u32) as usize;
         }

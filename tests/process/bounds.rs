@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// A member is dead and another restarts again and again: each life adds to tokens as long as nobody retires it.
+/// A member is dead and another restarts again and again: each life adds to tokens as long as no member retires it.
 pub(crate) fn tokens() {
     let mut cluster = Cluster::new("short_tokens", 3).setting("HENCE_TOKEN_BYTES_MAX", "256").run();
     let mut token = cluster.put(0, "k", "\"first\"", None, 201).token();

@@ -74,7 +74,7 @@ pub(crate) fn killed_and_restarted() {
     cluster.await_settled(&[0, 1, 2], Duration::from_secs(5));
     for (round, victim) in [2, 0, 1].into_iter().enumerate() {
         timed(&format!("kill {victim}"), || killed(&mut cluster, victim, &format!("{round}"), &mut token));
-        // Once more, so soon that nobody has noticed.
+        // Once more, so soon that no peer has noticed.
         timed(&format!("restart {victim}"), || {
             cluster.kill(victim);
             restarted(&mut cluster, victim, token.as_deref());

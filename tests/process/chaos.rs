@@ -1,6 +1,6 @@
 //! Clients with tokens that move between replicas while links are cut, processes stopped and restarted.
 //!
-//! Each key has one writer, who counts up, so a reader knows the least value that its token entitles it to:
+//! Each key has one writer, which counts up, so a reader knows the least value that its token entitles it to:
 //! read-your-writes, monotonic reads and writes-follow-reads are one comparison. Afterwards every token is served
 //! everywhere, and all replicas are equal.
 
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const CLIENTS: u64 = 6;
 const LENGTH: Duration = Duration::from_secs(20);
 
-/// What somebody knows of a key: a value, and the token that came with it.
+/// What a client knows of a key: a value, and the token that came with it.
 type Known = (u64, String);
 
 /// What clients tell each other, and what happened to them.
@@ -112,7 +112,7 @@ fn strike(cluster: &mut Cluster) {
     }
 }
 
-/// One client: writes its own key, reads anybody's with what it was told, at any replica.
+/// One client: writes its own key, reads any other's with what it was told, at any replica.
 fn work(name: u64, addresses: &[String], board: &Board, ended: &AtomicBool) {
     let mut choices = Choices(name + 1);
     let (mut own, mut last) = (format!("c{name}"), 0);
@@ -163,7 +163,7 @@ enum Answer {
     Served(Response),
     /// 503: not ready for this past; nothing happened.
     Refused,
-    /// Nobody answered in time; what was asked may have happened, or may happen later.
+    /// No answer came in time; what was asked may have happened, or may happen later.
     None,
 }
 

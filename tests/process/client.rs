@@ -47,7 +47,7 @@ impl Response {
 /// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoResponse {
-    /// Nobody accepts there.
+    /// No process accepts there.
     Refused(String),
     /// The connection ended before a whole response.
     Closed(Vec<u8>),
@@ -241,7 +241,7 @@ pub(crate) fn get(address: &str, key: &str, token: Option<&str>) -> Response {
     try_get(address, key, token).unwrap_or_else(|error| panic!("GET /kvs/{key} at {address}: {error:?}"))
 }
 
-/// The same, where perhaps nobody answers.
+/// The same, where perhaps no answer comes.
 pub(crate) fn try_get(address: &str, key: &str, token: Option<&str>) -> Result<Response, NoResponse> {
     let body = format!("{{\"causal-metadata\":{}}}", quoted(token));
     try_request(address, "GET", &format!("/kvs/{key}"), &[], Some(&body), ANSWER_MAX)

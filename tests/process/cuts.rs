@@ -1,8 +1,8 @@
 //! The last time budget: after a cut of all its links, a replica still answers from its own causal state.
 //!
 //! A write that it missed is neither slipped in by a kernel that retransmits nor fetched before the gap has stood
-//! for 2.5 s; so for 1.5 s it answers 503 to whoever knows the write, and the old value to whoever does not. By
-//! 5 s it has caught up. Who asks to wait gets the write at once.
+//! for 2.5 s; so for 1.5 s it answers 503 to a client that knows the write, and the old value to one that does not. By
+//! 5 s it has caught up. A client that asks to wait gets the write at once.
 
 use crate::client;
 use crate::cluster::Cluster;
@@ -144,7 +144,7 @@ fn one_wait(cluster: &Cluster, how: Cut, victim: usize, key: &str, after: Durati
     let start = Instant::now();
     let token = client::put(&cluster.address(other), key, "\"new\"", None).token();
 
-    // Nobody to fetch from: the wait ends with the refusal, and says when to ask again.
+    // No peer to fetch from: the wait ends with the refusal, and says when to ask again.
     let asked = Instant::now();
     let headers = [("Causal-Metadata", token.as_str()), ("Prefer", "wait=1")];
     let response = client::request(&cluster.address(victim), "GET", &path, &headers, None);

@@ -50,7 +50,7 @@ impl Relay {
         let (recorded, to) = (relay.recorded.clone(), to.to_owned());
         std::thread::spawn(move || {
             for inbound in listener.incoming().filter_map(Result::ok) {
-                // Nobody listens yet while the replica starts: then the caller's connection ends, too.
+                // No process listens yet while the replica starts: then the caller's connection ends, too.
                 let Ok(outbound) = TcpStream::connect(&to) else { continue };
                 // The test's own requests come from 127.0.0.1 and are not what replicas say.
                 let from_replica = inbound.peer_addr().is_ok_and(|peer| peer.ip().to_string() != "127.0.0.1");
@@ -253,7 +253,7 @@ fn foreign(address: &str) -> Vec<u8> {
     frame_of(ClusterTag::of("another"), address, &[a_status(VersionVector::new())])
 }
 
-/// Well-formed messages of nobody's link, from strangers, from a member's address and from the replica's own.
+/// Well-formed messages of no link, from strangers, from a member's address and from the replica's own.
 fn strangers(cluster: &Cluster, opening: &[u8]) {
     let before = cluster.state(1);
     let lies = VersionVector::from_entries([(Incarnation(9 << 40), 1_000)]);

@@ -1,5 +1,6 @@
 //! A rolling restart on late networks: what each new process sends and gets passes 8 s after its start, as where
-//! addresses are handed out slowly. Whoever asks each replica whether it is ready before going on loses nothing.
+//! addresses are handed out slowly. An operator that asks each replica whether it is ready before going on loses
+//! nothing.
 //!
 //! Every member listens behind a relay at its own address, since this is about packets that come late and not about
 //! packets that are lost. What comes from 127.0.0.1 is the test's own and passes at once.
@@ -200,7 +201,7 @@ pub(crate) fn stated_time() {
             .any(|line| line.contains("WARN") && line.contains(&gone) && line.contains("HENCE_READY_ALONE_AFTER"));
         assert!(told, "{log}");
     }
-    // A restart now finds a member that is ready: it waits for nobody.
+    // A restart now finds a member that is ready: it waits for no other.
     cluster.kill(0);
     cluster.start(0);
     let again = Instant::now();

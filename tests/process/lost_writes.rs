@@ -1,7 +1,7 @@
 //! Writes that die with their only holder are reported, and writes of a replica that leaves in order do not die.
 //!
-//! A token whose write is lost gets 503 as long as somebody who may hold it does not answer, then 424 with what is left
-//! of the token; never 503 for ever, and never an answer as if the write had not been.
+//! A token whose write is lost gets 503 as long as a member that may hold it does not answer, then 424 with what is
+//! left of the token; never 503 for ever, and never an answer as if the write had not been.
 
 use crate::client::{self, Response};
 use crate::cluster::Cluster;
@@ -31,7 +31,7 @@ pub(crate) fn with_its_only_holder() {
             std::thread::sleep(Duration::from_millis(1_300));
             cluster.kill(2);
             heal(&cluster.ip(2));
-            // Nobody answers there, so nobody can say that it is lost: before the suspicion and after it.
+            // No replica answers there, so none can say that it is lost: before the suspicion and after it.
             let dead = Instant::now();
             while dead.elapsed() < Duration::from_secs(6) {
                 for at in [0, 1] {

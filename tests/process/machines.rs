@@ -1,7 +1,7 @@
 //! Machines of their own for replicas: network namespaces on a bridge, and the ways in which one of them is cut off.
 //!
-//! Every machine has a network card, addresses, routes and a packet filter of its own, as a container has. The test's own
-//! client is at the bridge. It never asks a machine that is cut off, so a cut may take the client's way, too.
+//! Every machine has a network card, addresses, routes and a packet filter of its own, as a container has. The test's
+//! own client is at the bridge. It never asks a machine that is cut off, so a cut may take the client's way, too.
 
 use std::process::{Child, Command, Stdio};
 
@@ -139,8 +139,8 @@ impl Machines {
         run(&format!("until bridge link show dev {cable} | grep -q 'state forwarding'; do sleep 0.01; done"));
     }
 
-    /// Waits until connections can be made between a machine and the others, both ways: after a card has changed, kernels ask
-    /// once a second who has which address.
+    /// Waits until connections can be made between a machine and the others, both ways: after a card has changed,
+    /// kernels ask once a second which machine has which address.
     pub(crate) fn await_reachable(&self, at: usize) {
         let ask = |ip: String| {
             let curl = "curl --silent --output /dev/null --connect-timeout 0.1 --max-time 0.5";
@@ -152,8 +152,8 @@ impl Machines {
         }
     }
 
-    /// Ends every connection between a machine and the others, at both ends, without a packet that could say so to anybody
-    /// while the machine is cut off. How many ends there were.
+    /// Ends every connection between a machine and the others, at both ends, without a packet that could say so to
+    /// anybody while the machine is cut off. How many ends there were.
     pub(crate) fn end_connections(&self, at: usize) -> usize {
         let mut ended = 0;
         for other in self.others(at) {

@@ -111,7 +111,7 @@ fn restart(cluster: &mut Cluster, victim: usize, pause_millis: u64, what: &str) 
     println!("note: {what}: equal {time:?} after the restart");
 }
 
-/// A replica that nobody was told of joins by listing itself and whom it knows.
+/// A replica of which no member was told joins by listing itself and the members that it knows.
 pub(crate) fn fourth() {
     let mut cluster = Cluster::running("fourth", 3);
     let token = cluster.put(1, "k", "1", None, 201).token();
@@ -128,7 +128,7 @@ pub(crate) fn fourth() {
     }
 }
 
-/// Six clusters side by side, each with its own order and delays of start; whoever is alone takes writes.
+/// Six clusters side by side, each with its own order and delays of start; a replica that is alone takes writes.
 pub(crate) fn any_order() {
     // For each replica, how many milliseconds after the beginning it starts.
     let plans: [[u64; 3]; 6] =
@@ -148,7 +148,7 @@ fn start_order(number: u16, delays: [u64; 3]) {
     let mut written = Vec::new();
     for &at in &order {
         std::thread::sleep(Duration::from_millis(delays[at]).saturating_sub(start.elapsed()));
-        // Whoever serves by now takes a write, so that there is something to bring together.
+        // A replica that serves by now takes a write, so that there is something to bring together.
         for &other in order.iter().take_while(|&&other| other != at) {
             let key = format!("k{at}{other}");
             let path = format!("/kvs/{key}");

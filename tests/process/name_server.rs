@@ -55,7 +55,7 @@ impl NameServer {
                 let socket = socket.try_clone().expect("an open socket");
                 std::thread::spawn(move || {
                     std::thread::sleep(after);
-                    // Who asked may be gone.
+                    // The asking process may be gone.
                     let _ = socket.send_to(&message, from);
                 });
             }

@@ -131,7 +131,7 @@ pub(crate) fn cut(ip: &str, how: Cut) {
     nft(&rules);
 }
 
-/// Loses every packet to this IP address that this rule matches, whoever sends it; an empty one matches all.
+/// Loses every packet to this IP address that this rule matches, whatever sends it; an empty one matches all.
 pub(crate) fn lose(ip: &str, rule: &str) {
     let chain = chain(ip);
     nft(&format!(
@@ -146,8 +146,8 @@ pub(crate) fn heal(ip: &str) {
     nft(&format!("delete chain inet cut {}\n", chain(ip)));
 }
 
-/// Limits what reaches each of these addresses from other replicas to so many Mbit/s, as a network card does: packets of
-/// 1,500 bytes, queued. The test's own client is not slowed down.
+/// Limits what reaches each of these addresses from other replicas to so many Mbit/s, as a network card does: packets
+/// of 1,500 bytes, queued. The test's own client is not slowed down.
 pub(crate) fn slow(ips: &[String], megabits: u32) {
     let rate = format!("{megabits}mbit");
     let mut words = vec!["ip link set lo mtu 1500".to_owned()];

@@ -17,7 +17,7 @@ const PIPELINED: u64 = 200;
 /// Between two writes of a writer while the newcomer is taken in.
 const WRITE_EVERY: Duration = Duration::from_millis(2);
 
-/// It is up with everything, nobody is taken for dead meanwhile, and the writers are answered all the time.
+/// It is up with everything, no replica is taken for dead meanwhile, and the writers are answered all the time.
 pub(crate) fn under_load() {
     let keys = std::env::var("HENCE_NEWCOMER_KEYS").ok().map_or(KEYS, |text| text.parse().expect("a number"));
     let mut cluster = Cluster::new("newcomer", 3).setting("HENCE_LOG_BYTES_MAX", "1MiB");

@@ -6,7 +6,7 @@ use crate::replicas::Replicas;
 use crate::starvation::timed;
 use std::time::{Duration, Instant};
 
-/// Two seconds: nothing that was pushed to it is lost, and nobody takes it for dead.
+/// Two seconds: nothing that was pushed to it is lost, and no peer takes it for dead.
 pub(crate) fn two_seconds() {
     let mut cluster = Cluster::running("pause_two", 3);
     for run in 0..3 {

@@ -7,7 +7,7 @@ use crate::replicas::Replicas;
 use std::time::{Duration, Instant};
 
 const ALICE: usize = 0;
-/// Who is cut off.
+/// The replica that is cut off.
 pub(crate) const BOB: usize = 1;
 const CAROL: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(crate) fn case(replicas: &impl Replicas, disconnect: impl FnOnce(), connect:
 
     replicas.await_value(BOB, "y", Some(&new), "2", CAUGHT_UP.saturating_sub(connected.elapsed()));
     let time = connected.elapsed();
-    // Whoever asks with the old metadata now sees what is newer.
+    // A client that asks with the old metadata now sees what is newer.
     assert_eq!(replicas.get_expecting(BOB, "y", Some(&old), 200).json()["value"], 2);
     let next = replicas.put(BOB, "y", "3", Some(&new), 200).token();
     [ALICE, CAROL].into_iter().for_each(|at| _ = replicas.await_value(at, "y", Some(&next), "3", SECOND));

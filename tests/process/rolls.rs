@@ -1,5 +1,5 @@
 //! Rolling restarts that must stop at the first replica: to a build that speaks another version, to another name of the
-//! cluster, and in a network where every packet is 8 s late. Whoever waits for `/ready` loses nothing.
+//! cluster, and in a network where every packet is 8 s late. An operator that waits for `/ready` loses nothing.
 //!
 //! Members listen behind relays of the test's own. What comes from 127.0.0.1 is the test's own and passes as it is.
 
@@ -143,7 +143,7 @@ impl Roll {
         (0..KEYS).filter(|key| client::get(self.replica(at).at(), &format!("k{key}"), None).status == 200).count()
     }
 
-    /// Whoever rolls waits for `/ready` of this member, and does not see it, though the stated time is over.
+    /// The operator waits for `/ready` of this member, and does not see it, though the stated time is over.
     fn is_never_ready(&self, at: usize) -> String {
         let (start, watched) = (Instant::now(), Duration::from_secs(self.stated + 10));
         let mut last = String::new();
@@ -197,8 +197,8 @@ pub(crate) fn to_another_cluster() {
     roll.take_back(0);
 }
 
-/// Where every packet is 8 s late no link comes to stand, so nobody is ready and the roll stops. When the network is well
-/// again, it goes on, and ends with all keys.
+/// Where every packet is 8 s late no link comes to stand, so no replica is ready and the roll stops. When the network
+/// is well again, it goes on, and ends with all keys.
 pub(crate) fn in_a_late_network() {
     // Longer than it takes until the first packet has come.
     let mut roll = Roll::start("late", 15);

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// Nobody else's slowness may cost an honest client more than this.
+/// No other client's slowness may cost an honest client more than this.
 const HONEST: Duration = Duration::from_millis(500);
 
 /// Heads, bodies and readers that never end, with limits made short so that the test is.
@@ -160,7 +160,7 @@ pub(crate) fn idle() {
     assert!(grown.is_none_or(|grown| grown < 200 << 10), "grown by {grown:?} KiB");
 }
 
-/// A whole honest exchange. In a crowd that keeps sending heads an honest client may be turned away while nobody idles;
+/// A whole honest exchange. In a crowd that keeps sending heads an honest client may be turned away while none idles;
 /// it tries again.
 fn honest(cluster: &Cluster, may_be_refused: bool) -> Duration {
     let start = Instant::now();

@@ -68,7 +68,7 @@ pub(crate) fn unfinished_frames() {
     let value = format!("\"{}\"", "x".repeat(4 << 20));
     let token = cluster.put(1, "large", &value, None, 201).token();
     cluster.await_value(0, "large", Some(&token), &value, SECOND * 5);
-    // Who says nothing more is sent away, long before a member would be.
+    // A stranger that says nothing more is sent away, long before a member would be.
     cluster.poll(SECOND * 15, "the room to be given back", || match cluster.metric(0, "hence_peer_unfinished_bytes") {
         0 => Ok(()),
         bytes => Err(format!("{bytes} bytes")),

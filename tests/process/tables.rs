@@ -2,8 +2,8 @@
 //!
 //! A table is a list of cases, a case a list of steps. A step sends a request and compares the answer to the byte.
 //! `{{name}}` stands for text without quotes: in an expectation it is bound where it is new and compared
-//! where it is not, in a request it is filled in; `{{*}}` matches and binds nothing. `{{a0}}`, `{{a1}}` and `{{a2}}` are the
-//! replicas' addresses as views list them, and `{{nobody}}` is one where nobody listens.
+//! where it is not, in a request it is filled in; `{{*}}` matches and binds nothing. `{{a0}}`, `{{a1}}` and `{{a2}}`
+//! are the replicas' addresses as views list them, and `{{nobody}}` is one where no process listens.
 //!
 //! `hence-sim contract` runs the same tables against any implementation; `why` and `beyond` are for it.
 
@@ -26,7 +26,7 @@ pub(crate) const CUT: &str = include_str!("../contract/cut.json");
 
 /// Three replicas that the tables are run against.
 pub(crate) trait Stage: Replicas {
-    /// Cuts a replica off from the others, who notice at once.
+    /// Cuts a replica off from the others, which notice at once.
     fn cut(&self, at: usize);
 
     /// Undoes [`Self::cut`].
@@ -52,7 +52,7 @@ pub(crate) fn run(cluster: &impl Stage, table: &str, text: &str) -> usize {
     requests
 }
 
-/// The names that a table has for the replicas, and for an address where nobody is.
+/// The names that a table has for the replicas, and for an address where no replica is.
 fn addresses(cluster: &impl Stage) -> Variables {
     let replicas = (0..3).map(|at| (format!("a{at}"), cluster.member(at)));
     replicas.chain([("nobody".to_owned(), "127.0.0.9:8090".to_owned())]).collect()
@@ -100,7 +100,7 @@ fn send(cluster: &impl Stage, at: usize, step: &Map<String, Value>, variables: &
     client::request(&cluster.address(at), method, &fill(path, variables), &headers, body.as_deref())
 }
 
-/// `cut N`, `heal N`, `settle`, `views N,N,...` (what everybody lists), `sleep MILLIS`.
+/// `cut N`, `heal N`, `settle`, `views N,N,...` (what every replica lists), `sleep MILLIS`.
 fn act(cluster: &impl Stage, action: &str) {
     let (verb, rest) = action.split_once(' ').unwrap_or((action, ""));
     let numbers: Vec<usize> = rest.split(',').filter_map(|number| number.parse().ok()).collect();

@@ -1,4 +1,4 @@
-//! Standard output that nobody reads, or that is full, of each command.
+//! Standard output without a reader, or that is full, of each command.
 
 use super::{cases, command, folder, sim, text};
 use std::fs::File;

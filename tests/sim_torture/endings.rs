@@ -20,7 +20,7 @@ fn history(name: &str) -> PathBuf {
     path
 }
 
-/// The checker is at it for ever, because the history is taken away and a pipe that nobody writes to lies there instead.
+/// The checker is at it for ever, because the history is taken away and a pipe without a writer lies there instead.
 #[test]
 fn a_signal_ends_torture_while_it_judges() {
     for name in ["TERM", "INT"] {

@@ -134,7 +134,7 @@ impl Drop for Cluster {
     }
 }
 
-/// The first of so many ports in a row that nobody has now.
+/// The first of so many ports in a row that no process has now.
 fn free_port(count: u16) -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").and_then(|door| door.local_addr()).expect("a port").port();

@@ -1,5 +1,5 @@
 //! A tiny store that speaks the contract, with three front doors on loopback, and with a flaw if asked for one. Nothing
-//! of hence is in it: what torture and contract say of it, they would say of anybody's.
+//! of hence is in it: what torture and contract say of it, they would say of any store.
 
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,7 +251,7 @@ impl State {
         match text {
             "null" | "\"\"" | "{}" => Some(Metadata::new()),
             text if self.flaw == Flaw::VersionPerKey => serde_json::from_str(text).ok(),
-            // One copy of the data: whatever somebody has seen is here.
+            // One copy of the data: whatever a client has seen is here.
             text => text.parse::<u64>().ok().map(|_| Metadata::new()),
         }
     }
