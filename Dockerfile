@@ -16,7 +16,7 @@ COPY bench/Cargo.toml bench/
 RUN sed -i '/^\[\[/,/^$/d' */Cargo.toml */*/Cargo.toml \
     && for manifest in */Cargo.toml */*/Cargo.toml; do \
            mkdir -p "${manifest%/*}/src" \
-           && touch "${manifest%/*}/src/lib.rs" "${manifest%/*}/lib.rs" \
+           && touch "${manifest%/*}/src/lib.rs" \
            && echo 'fn main() {}' > "${manifest%/*}/src/main.rs" || exit 1; \
        done
 

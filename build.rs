@@ -25,7 +25,7 @@ fn main() {
 }
 
 /// The commit, and what has to change before it is asked for again.
-pub(crate) fn built_from(root: &Path, own: &str, named: &str) -> (String, Vec<PathBuf>) {
+fn built_from(root: &Path, own: &str, named: &str) -> (String, Vec<PathBuf>) {
     let named: String = named.trim().chars().filter(char::is_ascii_graphic).take(80).collect();
     let (commit, mut watched) = match of_clone(root, own) {
         _ if !named.is_empty() => (named, Vec::new()),

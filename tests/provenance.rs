@@ -1,13 +1,38 @@
 //! Which commit a build says that it is of: `build.rs` in clones of its own.
 
-#[path = "../build.rs"]
-#[expect(dead_code, reason = "its main is cargo's")]
-mod build;
-
-use build::built_from;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+
+/// The script as cargo runs it: a program of its own, compiled once.
+fn script() -> &'static Path {
+    static SCRIPT: OnceLock<PathBuf> = OnceLock::new();
+    SCRIPT.get_or_init(|| {
+        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("build-script-{}", std::process::id()));
+        let mut compile = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+        compile.args(["--edition", "2024", "-o"]).arg(&program);
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../build.rs");
+        assert!(compile.arg(source).status().expect("rustc starts").success());
+        program
+    })
+}
+
+/// What the script says of a package in this folder: the commit, and what has to change before it is asked again.
+fn built_from(root: &Path, own: &str, named: &str) -> (String, Vec<PathBuf>) {
+    let mut run = Command::new(script());
+    run.env("CARGO_MANIFEST_DIR", root.join(own)).env("CARGO_PKG_NAME", format!("hence-{own}"));
+    let output = run.env("HENCE_COMMIT", named).output().expect("the script starts");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("a path that is text");
+    let all = |start| text.lines().filter_map(move |line| line.strip_prefix(start));
+    let commit = all("cargo:rustc-env=HENCE_BUILT_FROM=").next().expect("a commit");
+    // One line, whatever the script is told.
+    let others =
+        text.lines().filter(|line| !line.starts_with("cargo:re") && !line.starts_with("cargo:rustc-env=HENCE_"));
+    assert_eq!(others.count(), 0, "{text}");
+    (commit.to_owned(), all("cargo:rerun-if-changed=").map(PathBuf::from).collect())
+}
 
 struct Clone(PathBuf);
 
@@ -99,6 +124,5 @@ fn an_archive_is_told_or_says_unknown() {
     assert_eq!(told, ("0123abcd".into(), vec![archive.join("build.rs")]));
     assert_eq!(built_from(&archive, "sim", " \n").0, "unknown");
     assert_eq!(built_from(&clone.0, "sim", "told").0, "told", "what is told comes first");
-    // One line, whatever it is told.
     assert_eq!(built_from(&archive, "sim", "a\ncargo:rustc-cfg=b").0, "acargo:rustc-cfg=b");
 }

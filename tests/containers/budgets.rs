@@ -1,10 +1,10 @@
 //! The time budgets of the HTTP API, with default settings, on containers: the engine's own work counts, too.
 
-use crate::client;
 use crate::cluster::Cluster;
-use crate::public;
-use crate::replicas::Replicas;
-use crate::starvation::timed;
+use hence_tests::client;
+use hence_tests::public;
+use hence_tests::replicas::Replicas;
+use hence_tests::starvation::timed;
 use std::time::{Duration, Instant};
 
 const FIRST_ANSWER: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 //! The tests ask them at the published ports on 127.0.0.1 and never at the containers' own addresses.
 
 use crate::engine::{docker, label, try_docker};
-use crate::replicas::Replicas;
+use hence_tests::replicas::Replicas;
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -168,7 +168,7 @@ impl Cluster {
     /// `DELETE` or `PUT /view` of a member.
     pub(crate) fn change_view(&self, at: usize, method: &str, subject: usize, status: u16) {
         let body = format!("{{\"socket-address\":\"{}\"}}", self.member(subject));
-        let answer = crate::client::request(&self.address(at), method, "/view", &[], Some(&body));
+        let answer = hence_tests::client::request(&self.address(at), method, "/view", &[], Some(&body));
         assert_eq!(answer.status, status, "{method} /view of {subject} at {at}: {answer:?}");
     }
 
@@ -177,7 +177,8 @@ impl Cluster {
         let wanted = self.addresses(members);
         self.poll(limit, &format!("{at} to serve"), || {
             let patience = Duration::from_secs(1);
-            let ask = |path: &str| crate::client::try_request(&self.address(at), "GET", path, &[], None, patience);
+            let ask =
+                |path: &str| hence_tests::client::try_request(&self.address(at), "GET", path, &[], None, patience);
             let ready = ask("/ready").map_err(|error| format!("{error:?}"))?;
             let view = ask("/view").map_err(|error| format!("{error:?}"))?;
             let listed = view.json()["view"] == serde_json::json!(wanted);

@@ -1,7 +1,7 @@
 //! `deploy/compose.yaml`: loaded by whichever Compose is here, and started under names and ports of its own.
 
-use crate::client;
 use crate::engine::{self, IMAGE, run};
+use hence_tests::client;
 use std::time::{Duration, Instant};
 
 /// `docker compose` where the engine's client has it, else `docker-compose`.

@@ -3,9 +3,9 @@
 //! Steady clients on kept connections read and write at the other two replicas. The p99 of what they wait, from
 //! `docker run` until the new replica is ready, is compared with the p99 of the time before; five times.
 
-use crate::client::{Connection, request_bytes};
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
+use hence_tests::client::{Connection, request_bytes};
+use hence_tests::replicas::Replicas;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;

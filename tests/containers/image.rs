@@ -1,11 +1,11 @@
 //! The image itself: what is in it, as which user it runs, how it ends, and that it speaks the contract.
 
-use crate::client;
 use crate::cluster::Cluster;
 use crate::engine::{self, docker};
 use crate::faults::{filter, unfilter};
-use crate::replicas::Replicas;
-use crate::tables::{self, CUT, Stage, TABLES};
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
+use hence_tests::tables::{self, CUT, Stage, TABLES};
 use std::time::{Duration, Instant};
 
 const BYTES_MAX: u64 = 20_000_000;

@@ -3,7 +3,7 @@
 use crate::cluster::Cluster;
 use crate::faults::{filter, shape, unfilter, unshape};
 use crate::load::Load;
-use crate::replicas::Replicas;
+use hence_tests::replicas::Replicas;
 use std::time::Duration;
 
 const SETTLE: Duration = Duration::from_secs(10);

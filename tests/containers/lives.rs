@@ -4,7 +4,7 @@
 
 use crate::cluster::Cluster;
 use crate::load::Load;
-use crate::replicas::Replicas;
+use hence_tests::replicas::Replicas;
 use std::time::{Duration, Instant};
 
 const BACK: Duration = Duration::from_secs(5);

@@ -4,12 +4,12 @@
 //! left on a board. Every answer is recorded as an operation of a history, in the project's own format, and the whole
 //! goes to the history checker. A failing history is written beside the logs, for `hence-sim check`.
 
-use crate::choices::Choices;
-use crate::client::{self, NoResponse, Response};
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
 use hence_checker::history::{Action, History, Operation, Outcome};
 use hence_checker::{Level, Options, Verdict, judge};
+use hence_tests::choices::Choices;
+use hence_tests::client::{self, NoResponse, Response};
+use hence_tests::replicas::Replicas;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

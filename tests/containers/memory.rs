@@ -1,8 +1,8 @@
 //! Containers with 64 MB of memory, which the engine kills when they take more.
 
 use crate::cluster::Cluster;
-use crate::fill::{LIMIT, MB, expect_full, fill, put, storm, value};
-use crate::replicas::Replicas;
+use hence_tests::fill::{LIMIT, MB, expect_full, fill, put, storm, value};
+use hence_tests::replicas::Replicas;
 use std::time::Duration;
 
 const SETTLE: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ pub(crate) fn dead_member() {
     let mut cluster = small("memory-dead");
     cluster.kill(&[2]);
     for n in 0..55 {
-        let response = crate::client::put(&cluster.address(n % 2), "one", &value(MB, &n.to_string()), None);
+        let response = hence_tests::client::put(&cluster.address(n % 2), "one", &value(MB, &n.to_string()), None);
         assert!(matches!(response.status, 200 | 201), "{n}: {response:?}");
     }
     expect_alive(&cluster, &[0, 1], "a member is dead");

@@ -1,9 +1,9 @@
 //! Addresses as operators write them: what can never be right is refused, what may be wrong is told, and two
 //! spellings of one address are one member.
 
-use crate::client;
 use crate::lone::Lone;
 use crate::network;
+use hence_tests::client;
 use std::time::Duration;
 
 const SETTLE: Duration = Duration::from_secs(10);

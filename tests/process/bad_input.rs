@@ -2,9 +2,9 @@
 //!
 //! "Nothing" is checked after each one: vector, digest of the store and rows of the view are what they were.
 
-use crate::client::{Connection, NoResponse, Response};
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
+use hence_tests::client::{Connection, NoResponse, Response};
+use hence_tests::replicas::Replicas;
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};

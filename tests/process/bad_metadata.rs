@@ -3,8 +3,8 @@
 
 use crate::bad_input::{Bad, Expect, NOT_COVERED, send_all};
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
 use hence_core::{ClusterTag, Dot, Incarnation, Token, VersionVector};
+use hence_tests::replicas::Replicas;
 use std::time::Duration;
 
 fn get(name: String, token: &str, expect: Expect) -> Bad {

@@ -1,8 +1,8 @@
 //! What clients and operators make up does not grow a replica, and what it hands out it takes back.
 
-use crate::client;
 use crate::cluster::Cluster;
-use crate::replicas::{Replicas, expect};
+use hence_tests::client;
+use hence_tests::replicas::{Replicas, expect};
 use std::time::Duration;
 
 const SETTLE: Duration = Duration::from_secs(10);

@@ -1,10 +1,10 @@
 //! The time budgets of the HTTP API that involve no cut, with default settings.
 
-use crate::client;
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
-use crate::replicas::Replicas;
-use crate::starvation::timed;
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
+use hence_tests::starvation::timed;
 use std::time::{Duration, Instant};
 
 /// A write at a replica is answered at once, whatever its peers do.

@@ -1,9 +1,9 @@
 //! Why a link is missing: told once, at warn, with a word that a metric has, too.
 
-use crate::client;
 use crate::lone::Lone;
 use crate::name_server::{Answer, NameServer};
 use crate::network;
+use hence_tests::client;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;

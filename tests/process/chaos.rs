@@ -4,11 +4,11 @@
 //! read-your-writes, monotonic reads and writes-follow-reads are one comparison. Afterwards every token is served
 //! everywhere, and all replicas are equal.
 
-use crate::choices::Choices;
-use crate::client::{self, Response};
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
-use crate::replicas::Replicas;
+use hence_tests::choices::Choices;
+use hence_tests::client::{self, Response};
+use hence_tests::replicas::Replicas;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Real `hence serve` processes, each at an address of its own, and what they must agree on.
 
 use crate::machines::Machines;
-use crate::replicas::Replicas;
+use hence_tests::replicas::Replicas;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,9 +1,9 @@
 //! The command line: wrong settings name themselves, help helps, signals end a replica in good order.
 
-use crate::client;
 use crate::cluster::{Cluster, HENCE, signal};
 use crate::lone::Lone;
-use crate::replicas::Replicas;
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::network::{self, Cut};
-use crate::tables::{self, CUT, Stage, TABLES};
+use hence_tests::tables::{self, CUT, Stage, TABLES};
 
 impl Stage for Cluster {
     fn cut(&self, at: usize) {

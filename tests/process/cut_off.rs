@@ -1,12 +1,12 @@
 //! The last time budget however the cut looks to the processes: replicas on machines of their own, one cut off from the
 //! others in every way, with the connections that it had and with new ones. `.ci/twenty-times` repeats it.
 
-use crate::client;
 use crate::cluster::Cluster;
 use crate::machines::{Machines, Way};
-use crate::public;
-use crate::replicas::Replicas;
-use crate::starvation::timed;
+use hence_tests::client;
+use hence_tests::public;
+use hence_tests::replicas::Replicas;
+use hence_tests::starvation::timed;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

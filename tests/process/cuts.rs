@@ -4,11 +4,11 @@
 //! for 2.5 s; so for 1.5 s it answers 503 to a client that knows the write, and the old value to one that does not. By
 //! 5 s it has caught up. A client that asks to wait gets the write at once.
 
-use crate::client;
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
-use crate::replicas::Replicas;
-use crate::starvation::timed;
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
+use hence_tests::starvation::timed;
 use std::time::{Duration, Instant};
 
 const CUT: Duration = Duration::from_millis(1_300);

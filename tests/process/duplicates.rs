@@ -3,8 +3,8 @@
 //!
 //! The address is a relay of the test's own, behind which the processes listen.
 
-use crate::client;
 use crate::lone::Lone;
+use hence_tests::client;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};

@@ -3,10 +3,10 @@
 //! A relay between two real replicas records what one sends to the other. The recording is then sent again, whole,
 //! in pieces, damaged in every byte, to its receiver, to another replica, and to later lives of both.
 
-use crate::client::Connection;
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
 use hence_core::{Address, Body, ClusterTag, Incarnation, Message, Status, Time, VersionVector, Wall};
+use hence_tests::client::Connection;
+use hence_tests::replicas::Replicas;
 use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -112,7 +112,7 @@ fn recorded(name: &str) -> (Cluster, Relay) {
     token = cluster.put(0, "x", "\"second\"", Some(&token), 200).token();
     token = cluster.put(0, "y", "\"kept\"", Some(&token), 201).token();
     cluster.await_settled(&[0, 1, 2], SETTLE);
-    let deleted = crate::client::delete(&cluster.address(0), "x", Some(&token));
+    let deleted = hence_tests::client::delete(&cluster.address(0), "x", Some(&token));
     assert_eq!(deleted.status, 200);
     cluster.await_settled(&[0, 1, 2], SETTLE);
     (cluster, relay)

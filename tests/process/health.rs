@@ -1,7 +1,7 @@
 //! `hence health` without arguments asks the replica that runs beside it, however that was started.
 
-use crate::client;
 use crate::cluster::{HENCE, signal};
+use hence_tests::client;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 

@@ -5,9 +5,9 @@
 //! Every member listens behind a relay at its own address, since this is about packets that come late and not about
 //! packets that are lost. What comes from 127.0.0.1 is the test's own and passes at once.
 
-use crate::client;
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

@@ -1,10 +1,10 @@
 //! Clients that end their sending side, or go away altogether, while their request waits.
 
-use crate::client::{self, Connection, NoResponse, request_bytes};
 use crate::cluster::Cluster;
 use crate::network::{self, Cut};
-use crate::replicas::Replicas;
 use hence_core::{ClusterTag, Incarnation, Token, VersionVector};
+use hence_tests::client::{self, Connection, NoResponse, request_bytes};
+use hence_tests::replicas::Replicas;
 use std::time::{Duration, Instant};
 
 /// A client that ended its sending side is believed for two seconds, and the sweep looks ten times a second.

@@ -1,7 +1,7 @@
 //! One replica with an environment of the test's own, where a [`crate::cluster::Cluster`] would be too regular.
 
-use crate::client;
 use crate::cluster::HENCE;
+use hence_tests::client;
 use serde_json::Value;
 use std::fs::File;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! Members that are known by name: name servers that are slow, silent, or give several addresses of which one works.
 
-use crate::client;
 use crate::lone::Lone;
 use crate::name_server::{Answer, NameServer};
 use crate::network;
+use hence_tests::client;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;

@@ -3,11 +3,11 @@
 //! A token whose write is lost gets 503 as long as a member that may hold it does not answer, then 424 with what is
 //! left of the token; never 503 for ever, and never an answer as if the write had not been.
 
-use crate::client::{self, Response};
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
-use crate::replicas::Replicas;
-use crate::starvation::timed;
+use hence_tests::client::{self, Response};
+use hence_tests::replicas::Replicas;
+use hence_tests::starvation::timed;
 use std::time::{Duration, Instant};
 
 const SETTLE: Duration = Duration::from_secs(10);

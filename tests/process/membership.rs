@@ -1,10 +1,10 @@
 //! Replicas that come, go, are removed, added, isolated or started in any order end in equal views and equal data.
 
-use crate::client;
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
-use crate::replicas::{Replicas, expect};
-use crate::starvation::timed;
+use hence_tests::client;
+use hence_tests::replicas::{Replicas, expect};
+use hence_tests::starvation::timed;
 use std::time::{Duration, Instant};
 
 const SETTLE: Duration = Duration::from_secs(10);

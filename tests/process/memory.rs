@@ -1,9 +1,9 @@
 //! Processes with little memory: whatever clients and peers do, none takes more than it was given.
 
-use crate::client::{self, Connection};
 use crate::cluster::Cluster;
-use crate::fill::{LIMIT, MB, expect_full, fill, is_taken, put, storm, value};
-use crate::replicas::Replicas;
+use hence_tests::client::{self, Connection};
+use hence_tests::fill::{LIMIT, MB, expect_full, fill, is_taken, put, storm, value};
+use hence_tests::replicas::Replicas;
 use std::fs;
 use std::time::Duration;
 

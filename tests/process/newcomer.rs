@@ -2,9 +2,9 @@
 //!
 //! `HENCE_NEWCOMER_KEYS` says how many keys; a million takes minutes, so the suite runs with fewer.
 
-use crate::client::{Connection, request_bytes, try_request};
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
+use hence_tests::client::{Connection, request_bytes, try_request};
+use hence_tests::replicas::Replicas;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;

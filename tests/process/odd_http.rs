@@ -3,9 +3,9 @@
 //! Each gets the status that is documented, says how it may be cached, and changes nothing that it should not change.
 
 use crate::bad_input::{Bad, Expect, send_all};
-use crate::client::{self, Connection, NoResponse, Response, request};
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
+use hence_tests::client::{self, Connection, NoResponse, Response, request};
+use hence_tests::replicas::Replicas;
 use std::time::Duration;
 
 const NO_STORE: (Option<&str>, Option<&str>) = (Some("no-store"), Some("causal-metadata, prefer"));

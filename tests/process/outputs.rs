@@ -1,9 +1,9 @@
 //! Standard output and standard error that nothing reads, that are closed, or that are full: the log loses lines, the
 //! replica loses nothing, and no command panics.
 
-use crate::client::{self, Connection, request_bytes};
 use crate::cluster::{HENCE, signal};
 use hence_core::{ClusterTag, Incarnation, Token, VersionVector};
+use hence_tests::client::{self, Connection, request_bytes};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Write};

@@ -1,9 +1,9 @@
 //! A process that is stopped and continued (SIGSTOP, SIGCONT): its own stall is not taken for lateness of others.
 
-use crate::client;
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
-use crate::starvation::timed;
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
+use hence_tests::starvation::timed;
 use std::time::{Duration, Instant};
 
 /// Two seconds: nothing that was pushed to it is lost, and no peer takes it for dead.

@@ -1,9 +1,9 @@
 //! The configurations of `docs/behind-a-proxy.md`, taken from that page, before three replicas.
 
-use crate::client::{self, Response, request};
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
 use hence_core::{ClusterTag, Incarnation, Token, VersionVector};
+use hence_tests::client::{self, Response, request};
+use hence_tests::replicas::Replicas;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -3,8 +3,8 @@
 //!
 //! Members listen behind relays of the test's own. What comes from 127.0.0.1 is the test's own and passes as it is.
 
-use crate::client;
 use crate::lone::Lone;
+use hence_tests::client;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::channel;

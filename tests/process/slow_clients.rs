@@ -1,8 +1,8 @@
 //! Clients that are slow, silent or too many: each is ended in time, and an honest client is served meanwhile.
 
-use crate::client::{self, Connection, NoResponse, request_bytes};
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
+use hence_tests::client::{self, Connection, NoResponse, request_bytes};
+use hence_tests::replicas::Replicas;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! Links that are slow instead of cut: what is on its way arrives once, in about the time that the link takes for it.
 
-use crate::client;
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal, sent, slow};
-use crate::replicas::Replicas;
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
 use std::time::{Duration, Instant};
 
 /// What a link carries at most in one piece before something small has its turn.

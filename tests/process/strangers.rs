@@ -1,9 +1,9 @@
 //! Strangers at `/replica/link`: what they leave unfinished is bounded, and they crowd out no member.
 
-use crate::client;
 use crate::cluster::Cluster;
-use crate::replicas::Replicas;
 use hence_core::ClusterTag;
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! `hence up`: the tour that README describes, through its own terminal and real HTTP.
 
-use crate::client::{self, Response};
 use crate::cluster::HENCE;
+use hence_tests::client::{self, Response};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};

@@ -1,6 +1,5 @@
 //! The command `hence-sim` as a process: exit codes, determinism across processes, jobs and shards, bad input.
 
-#[path = "sim_command/docs.rs"]
 mod docs;
 
 use hence_sim::mutants::Mutant;

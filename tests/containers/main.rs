@@ -18,44 +18,17 @@ macro_rules! note {
     };
 }
 
-#[path = "containers/budgets.rs"]
 mod budgets;
-#[path = "process/choices.rs"]
-mod choices;
-#[path = "process/client.rs"]
-#[allow(dead_code, reason = "shared with the tests of real processes, which use more of it")]
-mod client;
-#[path = "containers/cluster.rs"]
 mod cluster;
-#[path = "containers/compose.rs"]
 mod compose;
-#[path = "containers/engine.rs"]
 mod engine;
-#[path = "containers/faults.rs"]
 mod faults;
-#[path = "containers/figures.rs"]
 mod figures;
-#[path = "process/fill.rs"]
-mod fill;
-#[path = "containers/image.rs"]
 mod image;
-#[path = "containers/links.rs"]
 mod links;
-#[path = "containers/lives.rs"]
 mod lives;
-#[path = "containers/load.rs"]
 mod load;
-#[path = "containers/memory.rs"]
 mod memory;
-#[path = "process/public.rs"]
-mod public;
-#[path = "process/replicas.rs"]
-#[allow(dead_code, reason = "shared with the tests of real processes, which use more of it")]
-mod replicas;
-#[path = "process/starvation.rs"]
-mod starvation;
-#[path = "process/tables.rs"]
-mod tables;
 
 use engine::Janitor;
 use faults::Needs;

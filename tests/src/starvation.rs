@@ -45,7 +45,7 @@ impl Drop for Watcher {
 
 /// Runs what measures time. If the test was starved meanwhile, it runs again, at most three times, and says so;
 /// the last run counts whatever happened.
-pub(crate) fn timed(name: &str, mut run: impl FnMut()) {
+pub fn timed(name: &str, mut run: impl FnMut()) {
     for repeat in 1..=REPEATS_MAX {
         let watcher = Watcher::start();
         let result = std::panic::catch_unwind(AssertUnwindSafe(&mut run));

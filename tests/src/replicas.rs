@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Replicas 0, 1, 2, ... that can be asked over HTTP.
-pub(crate) trait Replicas {
+pub trait Replicas {
     /// Where a client reaches a replica: `IP:PORT`.
     fn address(&self, at: usize) -> String;
 
@@ -71,6 +71,7 @@ pub(crate) trait Replicas {
         self.try_state(at).unwrap_or_else(|error| panic!("state of {at}: {error:?}"))
     }
 
+    /// The same, where perhaps no answer comes.
     fn try_state(&self, at: usize) -> Result<Value, NoResponse> {
         let patience = Duration::from_secs(2);
         let response = client::try_request(&self.address(at), "GET", "/replica/state", &[], None, patience)?;
@@ -177,7 +178,7 @@ pub(crate) trait Replicas {
 }
 
 /// Checks the status of a response.
-pub(crate) fn expect(response: Response, status: u16, what: &str) -> Response {
+pub fn expect(response: Response, status: u16, what: &str) -> Response {
     assert_eq!(response.status, status, "{what}: {}", String::from_utf8_lossy(&response.body));
     response
 }

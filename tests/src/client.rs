@@ -12,33 +12,33 @@ const HEAD_MAX: usize = 1 << 20;
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Response {
+pub struct Response {
     /// The status code.
-    pub(crate) status: u16,
+    pub status: u16,
     /// Names in lower case, in order.
-    pub(crate) headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     /// The body.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Response {
     /// The first header of this name, given in lower case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("every body is UTF-8")
     }
 
     /// The body as JSON.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
     /// The client's causal past after this answer.
-    pub(crate) fn token(&self) -> String {
+    pub fn token(&self) -> String {
         let header = self.header("causal-metadata").map(str::to_owned);
         header.unwrap_or_else(|| self.json()["causal-metadata"].as_str().expect("an answer with metadata").to_owned())
     }
@@ -46,7 +46,7 @@ impl Response {
 
 /// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NoResponse {
+pub enum NoResponse {
     /// No process accepts there.
     Refused(String),
     /// The connection ended before a whole response.
@@ -56,14 +56,14 @@ pub(crate) enum NoResponse {
 }
 
 /// A connection to a replica.
-pub(crate) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
     /// Connects to `IP:PORT`.
-    pub(crate) fn open(address: &str) -> Result<Self, NoResponse> {
+    pub fn open(address: &str) -> Result<Self, NoResponse> {
         let to: SocketAddr = address.parse().expect("tests name addresses");
         let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5));
         let stream = stream.map_err(|error| NoResponse::Refused(error.to_string()))?;
@@ -74,30 +74,30 @@ impl Connection {
     }
 
     /// How long to wait for bytes.
-    pub(crate) fn patience(&mut self, patience: Duration) -> &mut Self {
+    pub fn patience(&mut self, patience: Duration) -> &mut Self {
         self.stream.set_read_timeout(Some(patience)).expect("not zero");
         self
     }
 
     /// Sends raw bytes. A peer that closed while we still send is no error here: what it answered counts.
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> &mut Self {
+    pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
         let _ = self.stream.write_all(bytes);
         self
     }
 
     /// Says that nothing more will be sent.
-    pub(crate) fn finish(&mut self) -> &mut Self {
+    pub fn finish(&mut self) -> &mut Self {
         let _ = self.stream.shutdown(Shutdown::Write);
         self
     }
 
     /// The socket itself.
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+    pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 
     /// Reads one response; `head_only` for answers to HEAD.
-    pub(crate) fn receive(&mut self, head_only: bool) -> Result<Response, NoResponse> {
+    pub fn receive(&mut self, head_only: bool) -> Result<Response, NoResponse> {
         let head_end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                 break at;
@@ -187,7 +187,7 @@ fn parse_head(head: &str) -> (u16, Vec<(String, String)>) {
 }
 
 /// One request as text.
-pub(crate) fn request_bytes(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Vec<u8> {
+pub fn request_bytes(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: hence\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
@@ -201,7 +201,7 @@ pub(crate) fn request_bytes(method: &str, path: &str, headers: &[(&str, &str)], 
 }
 
 /// One request on a connection of its own.
-pub(crate) fn try_request(
+pub fn try_request(
     address: &str,
     method: &str,
     path: &str,
@@ -215,13 +215,7 @@ pub(crate) fn try_request(
 }
 
 /// One request that must be answered.
-pub(crate) fn request(
-    address: &str,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Option<&str>,
-) -> Response {
+pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Response {
     try_request(address, method, path, headers, body, ANSWER_MAX)
         .unwrap_or_else(|error| panic!("{method} {path} at {address}: {error:?}"))
 }
@@ -231,24 +225,24 @@ fn quoted(token: Option<&str>) -> String {
 }
 
 /// PUT of a JSON value.
-pub(crate) fn put(address: &str, key: &str, value: &str, token: Option<&str>) -> Response {
+pub fn put(address: &str, key: &str, value: &str, token: Option<&str>) -> Response {
     let body = format!("{{\"value\":{value},\"causal-metadata\":{}}}", quoted(token));
     request(address, "PUT", &format!("/kvs/{key}"), &[], Some(&body))
 }
 
 /// GET with metadata in the body, as contract clients do.
-pub(crate) fn get(address: &str, key: &str, token: Option<&str>) -> Response {
+pub fn get(address: &str, key: &str, token: Option<&str>) -> Response {
     try_get(address, key, token).unwrap_or_else(|error| panic!("GET /kvs/{key} at {address}: {error:?}"))
 }
 
 /// The same, where perhaps no answer comes.
-pub(crate) fn try_get(address: &str, key: &str, token: Option<&str>) -> Result<Response, NoResponse> {
+pub fn try_get(address: &str, key: &str, token: Option<&str>) -> Result<Response, NoResponse> {
     let body = format!("{{\"causal-metadata\":{}}}", quoted(token));
     try_request(address, "GET", &format!("/kvs/{key}"), &[], Some(&body), ANSWER_MAX)
 }
 
 /// DELETE with metadata in the body.
-pub(crate) fn delete(address: &str, key: &str, token: Option<&str>) -> Response {
+pub fn delete(address: &str, key: &str, token: Option<&str>) -> Response {
     let body = format!("{{\"causal-metadata\":{}}}", quoted(token));
     request(address, "DELETE", &format!("/kvs/{key}"), &[], Some(&body))
 }

@@ -5,20 +5,20 @@ use crate::replicas::Replicas;
 use std::time::Duration;
 
 /// A million bytes, as people count.
-pub(crate) const MB: usize = 1_000_000;
+pub const MB: usize = 1_000_000;
 
 /// The most memory that each replica of these tests may take.
-pub(crate) const LIMIT: u64 = 64 << 20;
+pub const LIMIT: u64 = 64 << 20;
 
 /// A JSON text of this many bytes that no other has.
-pub(crate) fn value(bytes: usize, name: &str) -> String {
+pub fn value(bytes: usize, name: &str) -> String {
     let mut text = format!("\"{name}-");
     text.extend(std::iter::repeat_n('x', bytes - text.len() - 1));
     text + "\""
 }
 
 /// Was it written? If not, it must be refused as the contract says, with nothing else amiss.
-pub(crate) fn is_taken(response: &Response, what: &str) -> bool {
+pub fn is_taken(response: &Response, what: &str) -> bool {
     if matches!(response.status, 200 | 201) {
         return true;
     }
@@ -29,19 +29,19 @@ pub(crate) fn is_taken(response: &Response, what: &str) -> bool {
 }
 
 /// Writes a value of this size; says whether it was taken.
-pub(crate) fn put(cluster: &impl Replicas, at: usize, key: &str, bytes: usize) -> bool {
+pub fn put(cluster: &impl Replicas, at: usize, key: &str, bytes: usize) -> bool {
     let response = client::put(&cluster.address(at), key, &value(bytes, key), None);
     is_taken(&response, &format!("PUT {key} at {at}"))
 }
 
 /// Writes so many values to keys of their own, in turn at each of these replicas. The keys that were taken.
-pub(crate) fn fill(cluster: &impl Replicas, ats: &[usize], count: usize, bytes: usize) -> Vec<String> {
+pub fn fill(cluster: &impl Replicas, ats: &[usize], count: usize, bytes: usize) -> Vec<String> {
     let keys = (0..count).map(|n| (ats[n % ats.len()], format!("filled{n}")));
     keys.filter(|(at, key)| put(cluster, *at, key, bytes)).map(|(_, key)| key).collect()
 }
 
 /// At the limit: what adds is refused everywhere, what replaces as much is taken everywhere, and a delete makes room.
-pub(crate) fn expect_full(cluster: &impl Replicas, ats: &[usize], keys: &[String], bytes: usize) {
+pub fn expect_full(cluster: &impl Replicas, ats: &[usize], keys: &[String], bytes: usize) {
     for (&at, key) in ats.iter().zip(keys) {
         assert!(!put(cluster, at, &format!("more{at}"), 2 * bytes), "a write that adds at {at}");
         assert!(put(cluster, at, key, bytes), "an overwrite of equal size at {at}");
@@ -59,7 +59,7 @@ pub(crate) fn expect_full(cluster: &impl Replicas, ats: &[usize], keys: &[String
 
 /// So many clients at a time write a value of this size each. How many were taken, were refused, and lost their
 /// connection, as they may while their body is on its way.
-pub(crate) fn storm(address: &str, clients: usize, bytes: usize) -> (usize, usize, usize) {
+pub fn storm(address: &str, clients: usize, bytes: usize) -> (usize, usize, usize) {
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let all: Vec<_> = (0..clients)
             .map(|n| {

@@ -6,11 +6,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
-#[path = "sim_torture/endings.rs"]
 mod endings;
-#[path = "sim_torture/processes.rs"]
 mod processes;
-#[path = "sim_torture/store.rs"]
 mod store;
 
 use processes::{Cluster, folder, sim, start_sim, text};

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Every table that needs no cut, by name.
-pub(crate) const TABLES: [(&str, &str); 4] = [
+pub const TABLES: [(&str, &str); 4] = [
     ("view", include_str!("../contract/view.json")),
     ("kvs", include_str!("../contract/kvs.json")),
     ("order", include_str!("../contract/order.json")),
@@ -22,10 +22,10 @@ pub(crate) const TABLES: [(&str, &str); 4] = [
 ];
 
 /// The table of what holds while a replica is cut off.
-pub(crate) const CUT: &str = include_str!("../contract/cut.json");
+pub const CUT: &str = include_str!("../contract/cut.json");
 
 /// Three replicas that the tables are run against.
-pub(crate) trait Stage: Replicas {
+pub trait Stage: Replicas {
     /// Cuts a replica off from the others, which notice at once.
     fn cut(&self, at: usize);
 
@@ -36,7 +36,7 @@ pub(crate) trait Stage: Replicas {
 type Variables = BTreeMap<String, String>;
 
 /// Runs a table; says how many requests that were.
-pub(crate) fn run(cluster: &impl Stage, table: &str, text: &str) -> usize {
+pub fn run(cluster: &impl Stage, table: &str, text: &str) -> usize {
     let cases: Vec<Value> = serde_json::from_str(text).unwrap_or_else(|error| panic!("{table}.json: {error}"));
     let mut requests = 0;
     for case in &cases {

@@ -5,91 +5,41 @@
 //! Where a namespace cannot be had, the tests that need one are reported as ignored and the rest runs one at
 //! a time on the plain loopback. `process/driver.rs` says which test runs when.
 
-#[path = "process/addresses.rs"]
 mod addresses;
-#[path = "process/bad_input.rs"]
 mod bad_input;
-#[path = "process/bad_metadata.rs"]
 mod bad_metadata;
-#[path = "process/bounds.rs"]
 mod bounds;
-#[path = "process/budgets.rs"]
 mod budgets;
-#[path = "process/causes.rs"]
 mod causes;
-#[path = "process/chaos.rs"]
 mod chaos;
-#[path = "process/choices.rs"]
-mod choices;
-#[path = "process/client.rs"]
-mod client;
-#[path = "process/cluster.rs"]
 mod cluster;
-#[path = "process/command.rs"]
 mod command;
-#[path = "process/contract.rs"]
 mod contract;
-#[path = "process/cut_off.rs"]
 mod cut_off;
-#[path = "process/cuts.rs"]
 mod cuts;
-#[path = "process/driver.rs"]
 mod driver;
-#[path = "process/duplicates.rs"]
 mod duplicates;
-#[path = "process/fill.rs"]
-mod fill;
-#[path = "process/frames.rs"]
 mod frames;
-#[path = "process/health.rs"]
 mod health;
-#[path = "process/late.rs"]
 mod late;
-#[path = "process/leavers.rs"]
 mod leavers;
-#[path = "process/lone.rs"]
 mod lone;
-#[path = "process/lookups.rs"]
 mod lookups;
-#[path = "process/lost_writes.rs"]
 mod lost_writes;
-#[path = "process/machines.rs"]
 mod machines;
-#[path = "process/membership.rs"]
 mod membership;
-#[path = "process/memory.rs"]
 mod memory;
-#[path = "process/name_server.rs"]
 mod name_server;
-#[path = "process/network.rs"]
 mod network;
-#[path = "process/newcomer.rs"]
 mod newcomer;
-#[path = "process/odd_http.rs"]
 mod odd_http;
-#[path = "process/outputs.rs"]
 mod outputs;
-#[path = "process/pauses.rs"]
 mod pauses;
-#[path = "process/proxies.rs"]
 mod proxies;
-#[path = "process/public.rs"]
-mod public;
-#[path = "process/replicas.rs"]
-mod replicas;
-#[path = "process/rolls.rs"]
 mod rolls;
-#[path = "process/slow_clients.rs"]
 mod slow_clients;
-#[path = "process/slow_links.rs"]
 mod slow_links;
-#[path = "process/starvation.rs"]
-mod starvation;
-#[path = "process/strangers.rs"]
 mod strangers;
-#[path = "process/tables.rs"]
-mod tables;
-#[path = "process/up.rs"]
 mod up;
 
 use driver::{Needs, Pace, Test};

@@ -3,7 +3,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
-#[path = "sim_endings/outputs.rs"]
 mod outputs;
 
 use hence_sim::case::{Case, Outcome};

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 const ALICE: usize = 0;
 /// The replica that is cut off.
-pub(crate) const BOB: usize = 1;
+pub const BOB: usize = 1;
 const CAROL: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
 const CAUGHT_UP: Duration = Duration::from_secs(5);
 
 /// Plays the case; says how long after the connection bob had caught up.
-pub(crate) fn case(replicas: &impl Replicas, disconnect: impl FnOnce(), connect: impl FnOnce()) -> Duration {
+pub fn case(replicas: &impl Replicas, disconnect: impl FnOnce(), connect: impl FnOnce()) -> Duration {
     // A client that has seen something of each of them.
     let mut token = replicas.put(ALICE, "x", "1", None, 201).token();
     for (at, key) in [(BOB, "of-bob"), (CAROL, "of-carol")] {

@@ -1,1 +1,0 @@
-//! Tests across the packages of hence; see `main.rs`.
