@@ -66,17 +66,23 @@ pub(crate) fn explanations<T: Cell>(problem: &Problem, rows: &Rows<T>, debt: Deb
 pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, event: Node) -> Vec<Explanation> {
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let shown = problem.shown(event);
-    let after = problem.first_writes(event);
-    let follows = |write: Node| after.iter().any(|&first| first == write || before(first, write));
-    let deletes = problem.index.writes(problem.key[event as usize]).iter().filter(|&&write| problem.is(write, DELETE));
     let mut found = Vec::new();
     // A put that no write follows is in no past.
     if !problem.is_kept(put) {
         return found;
     }
+    let after = problem.first_writes(event);
+    let follows = |write: Node| after.iter().any(|&first| first == write || before(first, write));
+    let excused = |write: Node| shown.iter().any(|&shown| before(shown, write));
+    // Along a chain, what the put has met comes first, and what follows the event, or what it showed, comes last.
+    let windows = problem.index.segments(problem.key[event as usize]).flat_map(|segment| {
+        let writes = problem.index.beyond(segment, rows.cell(put, segment.chain).count());
+        &writes[..writes.partition_point(|&write| !follows(write) && !excused(write))]
+    });
+    let deletes = windows.filter(|&&write| problem.is(write, DELETE));
     for &write in deletes.chain(shown) {
         let possible = write != event && write != put && !follows(write) && !before(write, put);
-        if !possible || shown.iter().any(|&shown| before(shown, write)) {
+        if !possible || excused(write) {
             continue;
         }
         let mut open = vec![write];
@@ -102,15 +108,27 @@ pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, ev
 /// The puts that may have been alive at an event that says that it met something: a write, or a read answered 304.
 fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node) -> Vec<Explanation> {
     let before = |a: Node, b: Node| rows.before(problem, a, b);
-    let writes = problem.index.writes(problem.key[event as usize]);
+    let segments = || problem.index.segments(problem.key[event as usize]);
+    debug_assert!(problem.index.loose(problem.key[event as usize]).is_empty(), "what may be met stands in a chain");
     // Rows of reads are gone by now; a write's own knows what joined happens-before, too.
     let last = if problem.is_kept(event) { vec![event] } else { problem.last_writes(event) };
     let precedes = |write: Node| write != event && last.iter().any(|&last| last == write || before(write, last));
-    let past: Vec<Node> = writes.iter().copied().filter(|&write| precedes(write)).collect();
+    // Along a chain, what precedes the event comes first, and then what follows it comes last; what the last write that
+    // precedes it has not met, none before that one has.
+    let past: Vec<Node> = segments()
+        .filter_map(|segment| {
+            let writes = problem.index.beyond(segment, 0);
+            Some(writes[writes.partition_point(|&write| precedes(write)).checked_sub(1)?])
+        })
+        .collect();
     let after = problem.first_writes(event);
     let follows = |put: Node| after.iter().any(|&first| first == put || before(first, put));
     let replaced = |put: Node| past.iter().any(|&write| before(put, write));
-    let possible = |&put: &Node| problem.is(put, PUT) && !follows(put) && !replaced(put);
+    let windows = segments().flat_map(|segment| {
+        let writes = problem.index.beyond(segment, 0);
+        let writes = &writes[writes.partition_point(|&write| replaced(write))..];
+        &writes[..writes.partition_point(|&write| !follows(write))]
+    });
     let explain = |put: Node| Explanation { write: put, edges: vec![(put, event)] };
-    writes.iter().copied().filter(possible).map(explain).collect()
+    windows.copied().filter(|&put| problem.is(put, PUT)).map(explain).collect()
 }

@@ -132,6 +132,12 @@ impl KeyIndex {
         })
     }
 
+    /// The writes of a segment that are not among the first `limit` nodes of its chain.
+    pub(crate) fn beyond(&self, segment: Segment, limit: u32) -> &[Node] {
+        let positions = &self.position[segment.start..segment.end];
+        &self.node[segment.start + positions.partition_point(|&position| position < limit)..segment.end]
+    }
+
     /// The puts of a key that no write follows.
     pub(crate) fn loose(&self, key: u32) -> &[Node] {
         let loose = self.all_segments(key).find(|segment| segment.chain == NONE);

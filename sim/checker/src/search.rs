@@ -304,12 +304,10 @@ impl<'a, T: Cell> Search<'a, T> {
             let mut open = Vec::new();
             let known = case.edges.len();
             for &debt in &walk.debts {
-                // What is looked at for one explanation costs less than a node in a walk.
-                let writes = self.problem.index.writes(self.problem.key[event_of(debt) as usize]).len();
-                if !self.budget.spend(1 + writes as u64 / 8) {
+                let mut ways = explanations(self.problem, &walk.rows, debt);
+                if !self.budget.spend(1 + ways.len() as u64) {
                     return Settled::OutOfBudget;
                 }
-                let mut ways = explanations(self.problem, &walk.rows, debt);
                 ways.retain(|way| self.must.is_none_or(|must| stays(self.problem, &walk.rows, must, debt, way)));
                 match ways.len() {
                     0 => return Settled::Broken(without(debt), forced),
