@@ -231,6 +231,9 @@ impl<T: Cell> Walker<'_, T> {
                 }
             }
         }
+        if self.must.is_none() {
+            self.deletes = self.latest(&self.deletes);
+        }
         if let Some(must) = self.must {
             self.writes.extend_from_slice(&must.writes[event as usize]);
             self.puts.extend(must.writes[event as usize].iter().filter(|&&node| self.problem.is(node, PUT)));
@@ -247,6 +250,18 @@ impl<T: Cell> Walker<'_, T> {
                 return;
             }
         }
+    }
+
+    /// Those that are before none of the others. There are few, however many chains there are.
+    fn latest(&self, writes: &[Node]) -> Vec<Node> {
+        let mut latest: Vec<Node> = Vec::new();
+        for &write in writes {
+            if !latest.iter().any(|&other| other == write || self.before(write, other)) {
+                latest.retain(|&other| !self.before(other, write));
+                latest.push(write);
+            }
+        }
+        latest
     }
 
     fn was_removed(&self, put: Node, event: Node) -> bool {
@@ -303,9 +318,8 @@ impl<T: Cell> Walker<'_, T> {
     }
 
     fn note_alive(&mut self, event: Node) {
-        let lives = |put: Node| !self.writes.iter().any(|&write| self.before(put, write));
         let looks = self.must.is_none() && self.problem.blind != Some(Blind::Alive);
-        if looks && !self.puts.iter().any(|&put| lives(put)) {
+        if looks && !self.latest(&self.writes).iter().any(|&write| self.problem.is(write, PUT)) {
             self.walk.debts.push(Debt::Alive { event });
         }
     }
