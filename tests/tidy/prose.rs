@@ -140,3 +140,67 @@ fn actors_are_named() {
     }
     report("comments and documents name the actor (replica, peer, client, operator)", &complaints);
 }
+
+const SENTENCE_WORDS_MAX: usize = 25;
+const SENTENCE_WORDS_MEAN: f64 = 16.0;
+
+/// Sentences that are still too long. A room that is not named has none, and a number only goes down.
+const TOO_LONG: [(&str, usize); 7] = [
+    ("docs/decisions/", 129),
+    ("core/", 80),
+    ("transport/", 44),
+    ("server/", 26),
+    ("sim/", 91),
+    ("tests/", 37),
+    ("bench/", 4),
+];
+
+/// The words of each sentence. One ends where a word ends in a mark and the next begins with a capital letter.
+fn sentences(text: &str) -> Vec<Vec<&str>> {
+    let mut found = Vec::new();
+    let mut open: Vec<&str> = Vec::new();
+    let mut is_ended = false;
+    for word in text.split_whitespace() {
+        let begins =
+            word.starts_with('[') || word.trim_start_matches(['"', '(', '*', '_']).starts_with(char::is_uppercase);
+        if is_ended && begins {
+            found.push(std::mem::take(&mut open));
+        }
+        is_ended = word.trim_end_matches(['"', ')', '*', '_']).ends_with(['.', '!', '?']);
+        if word.contains(char::is_alphanumeric) {
+            open.push(word);
+        }
+    }
+    found.push(open);
+    found.retain(|sentence| !sentence.is_empty());
+    found
+}
+
+#[test]
+fn sentences_are_short() {
+    let read = sentences("One. Two (`x`.) Three v. 1.5 of \"it\"? **Four.** five");
+    assert_eq!(read.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 5, 2]);
+    let mut rooms: BTreeMap<&str, (usize, usize, Vec<String>)> = BTreeMap::new();
+    for Paragraph { path, line, text } in prose() {
+        let room = TOO_LONG.iter().map(|&(room, _)| room).find(|room| path.starts_with(room));
+        let (words, count, long) = rooms.entry(room.unwrap_or("the documents")).or_default();
+        for sentence in sentences(&text) {
+            (*words, *count) = (*words + sentence.len(), *count + 1);
+            if sentence.len() > SENTENCE_WORDS_MAX {
+                long.push(format!("{path}:{line}: {} words: {}", sentence.len(), sentence.join(" ")));
+            }
+        }
+    }
+    let mut complaints = Vec::new();
+    for (room, (words, count, long)) in rooms {
+        let most = TOO_LONG.iter().find(|(name, _)| *name == room).map_or(0, |&(_, most)| most);
+        if long.len() > most {
+            complaints.push(format!("{room}: {} sentences, {most} are allowed:\n  {}", long.len(), long.join("\n  ")));
+        }
+        let mean = words as f64 / count as f64;
+        if mean > SENTENCE_WORDS_MEAN {
+            complaints.push(format!("{room}: {mean:.1} words on average"));
+        }
+    }
+    report("a sentence has at most 25 words, and 16 on average", &complaints);
+}
