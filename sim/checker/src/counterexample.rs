@@ -208,25 +208,28 @@ impl<'a> Shrinker<'a> {
             return all;
         }
         let named = self.named(wrong);
-        let near = match wrong {
-            // Its operations follow each other already.
-            Break::Cycle(nodes) => nodes.iter().copied().filter(|&node| (node as usize) < all.len()).collect(),
-            Break::Nonsense(_)
-            | Break::Overwritten { .. }
-            | Break::Missing { .. }
-            | Break::NotAlive { .. }
-            | Break::Arbitration(_) => self.connected(named.clone(), forced),
-        };
-        // What lies on the way only has to have happened.
-        let on_the_way = |node: &Node| self.problem.is(*node, PUT | DELETE) && !named.contains(node);
-        self.silent = near.iter().copied().filter(on_the_way).collect();
-        let near = self.completed(near);
-        if self.begins_with(&near) {
-            return near;
+        // What was forced by then may be of other operations, and there may be thousands.
+        for forced in [&[], forced] {
+            let near = match wrong {
+                // Its operations follow each other already.
+                Break::Cycle(nodes) => nodes.iter().copied().filter(|&node| (node as usize) < all.len()).collect(),
+                Break::Nonsense(_)
+                | Break::Overwritten { .. }
+                | Break::Missing { .. }
+                | Break::NotAlive { .. }
+                | Break::Arbitration(_) => self.connected(named.clone(), forced),
+            };
+            // What lies on the way only has to have happened.
+            let on_the_way = |node: &Node| self.problem.is(*node, PUT | DELETE) && !named.contains(node);
+            self.silent = near.iter().copied().filter(on_the_way).collect();
+            let near = self.completed(near);
+            if self.begins_with(&near) {
+                return near;
+            }
         }
         let keys: BTreeSet<u32> = named.iter().map(|&node| self.problem.key[node as usize]).collect();
         let of_keys = all.iter().copied().filter(|&node| keys.contains(&self.problem.key[node as usize]));
-        let wide: Vec<Node> = of_keys.chain(near.iter().copied()).collect();
+        let wide: Vec<Node> = of_keys.chain(self.connected(named, forced)).collect();
         if wide.len() <= WIDE_MAX {
             let wide = self.completed(wide);
             if self.begins_with(&wide) {
