@@ -8,6 +8,7 @@ mod formats;
 mod large;
 mod litmus;
 mod plain_store;
+mod planted;
 
 use hence_checker::generate::{Bug, Generator, Shape};
 use hence_checker::history::{Action, History, Operation, Outcome};
