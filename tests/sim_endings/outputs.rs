@@ -31,7 +31,7 @@ fn talkative(here: &Path) -> Vec<Vec<&'static str>> {
         vec!["hashes", "--explain", "3"],
         vec!["check", "fine.jsonl"],
         vec!["check", "stale.jsonl"],
-        vec!["check-bench", "--most", "10000", "--rounds", "1", "--folder", "bench"],
+        vec!["check-bench", "--most", "1000", "--rounds", "1", "--folder", "bench"],
         vec!["bench", "--schedules", "20", "--rounds", "1"],
         vec!["contract", "http://127.0.0.1:1"],
         vec!["torture", "--targets", "http://127.0.0.1:1"],
