@@ -6,6 +6,7 @@ mod decisions;
 mod dependencies;
 mod prose;
 mod protocol;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

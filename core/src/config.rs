@@ -78,7 +78,7 @@ pub struct Config {
     pub vouch_max: Micros,
     /// Bytes of operations in the log ([`crate::Op::bytes`]); beyond it the oldest are cut, and a peer that
     /// still needs them gets the whole state instead. One large operation may cost the place of more than one call can
-    /// cut ([`crate::WORK_MAX`]); the next calls go on. Default 64 MiB. 0 keeps none. More memory lets members be away
+    /// cut ([`crate::WORK_MAX`]); the next calls go on. Default 64 MiB. 0 keeps none. More lets members be away
     /// longer for the price of what they missed; less makes them fetch everything.
     pub log_bytes_max: usize,
     /// Pushed operations waiting for their causes, all origins together; beyond it they are discarded and
@@ -89,7 +89,7 @@ pub struct Config {
     /// 64 MiB. More costs memory while large values wait for their causes; less makes such values come later, by a
     /// repair, and over the network twice.
     pub parked_bytes_max: usize,
-    /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB. More memory
+    /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB. More
     /// lets more writers wait out a cut, less sends them away with 503.
     pub waiting_bytes_max: usize,
     /// Requests waiting for their dependencies; beyond it a request gets its refusal at once. Default 4,096. More costs
