@@ -18,6 +18,8 @@
 //! }
 //! ```
 //!
+//! The example `by_hand` drives two replicas this way, with a clock and a network of its own.
+//!
 //! What it guarantees is written in `docs/`; every module names the invariants that it keeps.
 
 extern crate alloc;
