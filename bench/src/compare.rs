@@ -148,7 +148,7 @@ pub(crate) fn fill_and_catch_up(
     Ok(Filled { cores, target: target.kind, keys, resident_per_key, catch_up_seconds, empty_seconds })
 }
 
-/// The limit of the stack is one only if it does the same work: it must answer with the same headers, in order, and
+/// The limit of the stack is one only if it does the same work. It must answer with the same headers, in order, and
 /// bodies of the same length. Counters grow, so a few bytes may differ.
 fn check_shapes(targets: &[Target<'_>]) -> Outcome<()> {
     let find = |kind| targets.iter().find(|target| target.kind == kind);

@@ -2,7 +2,7 @@
 //! hand. What this costs is the price of core and codec alone, the same in every run.
 //!
 //! Messages are encoded and decoded, because replicas that were handed each other's operations would share their
-//! memory, and a replica of a real cluster shares none.
+//! memory. A replica of a real cluster shares none.
 
 use hence_core::{
     Action, Address, ClusterTag, Condition, Config, DataRequest, Identity, Input, Key, Message, Micros, Now, Output,

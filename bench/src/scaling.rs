@@ -129,8 +129,8 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Concurrent versions of one key come from replicas that did not know of each other: each starts alone, writes, and
-    /// is then introduced to the first.
+    /// Concurrent versions of one key come from replicas that did not know of each other. Each starts alone, writes,
+    /// and is then introduced to the first.
     fn siblings(&self) -> Outcome<()> {
         let head = ["siblings", "GET/s", "CPU us per GET", "GET p99, us", "token, characters"];
         let mut table = Table::new(&head);

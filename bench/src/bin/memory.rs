@@ -1,7 +1,7 @@
 //! Live bytes per key in a replica, by a counting allocator: `memory KEYS`, values of 100 bytes, keys of 7.
 //!
 //! Three replicas in one thread, which talk through the codec, so none shares a value with another. What is counted is
-//! what was asked of the allocator; what the allocator and the kernel add shows in resident bytes, which the
+//! what was asked of the allocator. What the allocator and the kernel add shows in resident bytes, which the
 //! comparison measures on real processes. A program of its own, because counting would slow the others down.
 
 use hence_bench::pump::Cluster;
