@@ -164,6 +164,7 @@ fn a_tame_simulator_is_found_out() {
         (Tampering::StreamsForget, Kind::SentAgain),
         (Tampering::StallsEndAtOnce, Kind::StreamLate),
         (Tampering::HealsWell, Kind::SlowHeal),
+        (Tampering::WideLinks, Kind::Heavy),
     ];
     let convicted = [
         (Tampering::SameBirth, "dots/life_twice"),

@@ -116,6 +116,11 @@ pub trait Rules {
         true
     }
 
+    /// What is announced during an interruption is not news either.
+    fn interruptions_taint_announced(&self) -> bool {
+        true
+    }
+
     /// Pieces of a value outlive the link that brought them. They may be dropped at any time, and only time is lost.
     fn keeps_pieces(&self) -> bool {
         true

@@ -140,8 +140,10 @@ kinds! {
     Pull "pulls" 3_000;
     /// A value began to arrive in pieces.
     InPieces "values_in_pieces" 600;
+    /// A value was written that takes its links 300 ms and more.
+    Heavy "values_that_take_links_long" 60;
     /// A value of which some pieces had come before went on arriving.
-    Resumed "values_resumed" 4;
+    Resumed "values_resumed" 8;
     /// A fetch failed.
     PullFailed "pulls_failed" 400;
     /// A push was too late to be news.

@@ -10,6 +10,7 @@ use crate::mutants::Mutant;
 const CASES: &[(Mutant, &str)] = &[
     (Mutant::OutcomesPushOut, include_str!("directed/outcomes-push-out.json")),
     (Mutant::AskUnkeptAgain, include_str!("directed/ask-unkept-again.json")),
+    (Mutant::TakeTaintedAnnounced, include_str!("directed/take-tainted-announced.json")),
 ];
 
 impl Mutant {

@@ -71,7 +71,16 @@ impl Subject for Echo {
     }
 
     fn traits(&message: &u64) -> Traits {
-        Traits { name: "echo", kind: 0, digest: message, opening: false, idle: false, op: None, supply: None }
+        Traits {
+            name: "echo",
+            kind: 0,
+            digest: message,
+            opening: false,
+            idle: false,
+            op: None,
+            supply: None,
+            piece: None,
+        }
     }
 
     fn bytes(_: &u64) -> u64 {

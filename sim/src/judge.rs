@@ -9,6 +9,8 @@ mod bounds;
 mod fresh;
 mod lost;
 pub(crate) mod membership;
+mod pieces;
+mod store;
 mod transfer;
 
 use crate::adversity::{Counts, Kind};
@@ -69,6 +71,7 @@ pub struct Judge {
     operators: membership::Operators,
     ways: fresh::Ways,
     apart: apart::Apart,
+    prefixes: pieces::Prefixes,
     /// A process ended, or began anew under its address.
     restarted: bool,
     /// Bytes of data that a replica may hold when it takes a write.
@@ -103,6 +106,7 @@ impl Judge {
             operators: membership::Operators::new(replicas),
             ways: fresh::Ways::new(replicas),
             apart: apart::Apart::new(replicas),
+            prefixes: pieces::Prefixes::new(replicas),
             restarted: false,
             store_bytes_max: u64::MAX,
             roomy_logs: false,
@@ -133,6 +137,7 @@ impl Judge {
         self.truth.forget(replica);
         self.early[replica].fill(0);
         self.lost[replica].clear();
+        self.prefixes.forget(replica);
         self.forget_view(replica);
         if let Some(incarnation) = incarnation {
             self.on_life(replica, incarnation);
@@ -421,69 +426,6 @@ impl Judge {
         if went != expected {
             self.fail(Invariant::Answers, "condition", Some(replica), || {
                 format!("condition {:?} went {went:?} instead of {expected:?}", asked.condition)
-            });
-        }
-    }
-
-    /// One step of a replica is over.
-    pub fn after_step(&mut self, replica: usize, probe: &dyn Probe) {
-        if self.off {
-            return;
-        }
-        self.steps += 1;
-        let full = self.thorough || self.steps.is_multiple_of(FULL_EVERY);
-        if full || !self.truth.holdings[replica].changed.is_empty() {
-            self.check_changed(replica, full, probe);
-        }
-        let (held, truly) = (probe.keys(), self.truth.present(replica));
-        if held != truly {
-            self.fail(Invariant::Store, "keys", Some(replica), || format!("holds {held} keys instead of {truly}"));
-        }
-    }
-
-    fn check_changed(&mut self, replica: usize, full: bool, probe: &dyn Probe) {
-        let mut changed = std::mem::take(&mut self.truth.holdings[replica].changed);
-        if full {
-            self.check_all(replica, probe);
-        } else {
-            changed.iter().for_each(|&key| self.check_key(replica, key, probe));
-            self.check_vector(replica, probe);
-        }
-        changed.clear();
-        self.truth.holdings[replica].changed = changed;
-    }
-
-    /// Compares all of a replica with the replay of exactly what is truly included in it.
-    pub fn check_all(&mut self, replica: usize, probe: &dyn Probe) {
-        if self.off {
-            return;
-        }
-        for key in 0..self.keys.len() {
-            self.check_key(replica, key as u8, probe);
-        }
-        self.check_vector(replica, probe);
-        probe.check_invariants();
-    }
-
-    fn check_vector(&mut self, replica: usize, probe: &dyn Probe) {
-        if !self.truth.is_exactly(replica, |life| probe.counter(life)) {
-            let (vector, included) = (probe.vector(), &self.truth.holdings[replica].included);
-            let truly: Vec<Dot> = bits::numbers(included).map(|n| self.truth.writes[n].dot).collect();
-            let detail = format!("says that it covers {vector:?}; truly included are {truly:?}");
-            self.fail(Invariant::Store, "vector", Some(replica), || detail);
-        }
-    }
-
-    fn check_key(&mut self, replica: usize, key: u8, probe: &dyn Probe) {
-        let siblings = &*probe.shown(&self.keys[usize::from(key)]);
-        self.learn_stamps(siblings);
-        let shown = self.truth.shown(replica, key);
-        if !self.same(&shown, siblings) {
-            let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
-            let held: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
-            let sign = if held.iter().any(|dot| !truly.contains(dot)) { "resurrected" } else { "lost" };
-            self.fail(Invariant::Store, sign, Some(replica), || {
-                format!("key {key} holds {held:?} instead of {truly:?}")
             });
         }
     }

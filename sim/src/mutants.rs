@@ -127,6 +127,10 @@ mutants! {
     InstallWithoutClock "install-without-clock" Transfer;
     /// An operation whose value travels in pieces is applied without its value.
     ApplyWithoutValue "apply-without-value" General;
+    /// An announced operation is news however it was held up by an interruption.
+    TakeTaintedAnnounced "take-tainted-announced" Links;
+    /// The pieces of a value go with the link that brought them.
+    ForgetPieces "forget-pieces" Links;
     /// Parked operations know no limit.
     ParkWithoutLimit "park-without-limit" General;
     /// Parked operations outlive the link that they came over.
@@ -284,6 +288,14 @@ impl Rules for Mutated {
 
     fn applies_only_whole(&self) -> bool {
         !self.is(Mutant::ApplyWithoutValue)
+    }
+
+    fn interruptions_taint_announced(&self) -> bool {
+        !self.is(Mutant::AcceptLate) && !self.is(Mutant::TakeTaintedAnnounced)
+    }
+
+    fn keeps_pieces(&self) -> bool {
+        !self.is(Mutant::ForgetPieces)
     }
 
     fn bounds_parked(&self) -> bool {

@@ -166,6 +166,17 @@ pub enum Act {
     View,
 }
 
+impl Act {
+    /// At least so many bytes it writes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Put(bytes) => bytes as u64,
+            Self::Get | Self::Delete | Self::View => 0,
+        }
+    }
+}
+
 /// Which causal past a client sends with an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -85,6 +85,8 @@ pub struct Traits {
     pub op: Option<(Dot, Hlc)>,
     /// It is a part of what is supplied for a pull.
     pub supply: Option<Part>,
+    /// It is a piece of this write's value: where it begins and how long it is.
+    pub piece: Option<(Dot, u64, u64)>,
 }
 
 /// A part of what is supplied for a pull.
@@ -328,6 +330,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
             idle: false,
             op: None,
             supply: None,
+            piece: None,
         };
         (traits.kind, traits.digest) = match &message.body {
             Body::Hello(hello) => (0, traits.digest ^ hello.vector.len() as u64),
@@ -348,6 +351,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
             }
             Body::Piece { dot, offset, bytes } => {
                 let length = bytes.as_bytes().len() as u64;
+                traits.piece = Some((*dot, *offset, length));
                 (5, dot.incarnation.0 ^ dot.counter.rotate_left(48) ^ offset.rotate_left(24) ^ length)
             }
             Body::View(rows) => (3, rows.len() as u64),

@@ -26,6 +26,8 @@ pub enum Tampering {
     StallsEndAtOnce,
     /// The network is good after every heal.
     HealsWell,
+    /// Links carry any number of bytes at once.
+    WideLinks,
     /// The reader of a connection misses a message now and then.
     CodecSkips,
     /// Replicas are started without limits on bytes.
@@ -66,6 +68,7 @@ impl Tampering {
         Self::StreamsForget,
         Self::StallsEndAtOnce,
         Self::HealsWell,
+        Self::WideLinks,
         Self::CodecSkips,
         Self::LimitsLost,
         Self::LimitsHalved,
@@ -85,6 +88,7 @@ impl Tampering {
             Self::StreamsForget => "streams-forget",
             Self::StallsEndAtOnce => "stalls-end-at-once",
             Self::HealsWell => "heals-well",
+            Self::WideLinks => "wide-links",
             Self::CodecSkips => "codec-skips",
             Self::LimitsLost => "limits-lost",
             Self::LimitsHalved => "limits-halved",
@@ -107,6 +111,7 @@ impl Tampering {
             | Self::StreamsForget
             | Self::StallsEndAtOnce
             | Self::HealsWell
+            | Self::WideLinks
             | Self::CodecSkips
             | Self::LimitsLost
             | Self::LimitsHalved => None,

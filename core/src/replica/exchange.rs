@@ -26,7 +26,7 @@ const CREDIT_PATIENCE: Micros = Micros::from_seconds(1);
 impl<R: Rules> Replica<R> {
     /// After so long a pause a peer's clock is learnt anew. Heartbeats that are far apart are no such pause.
     fn silence_of_clocks(&self) -> Option<Micros> {
-        self.rules.learns_clocks_anew().then(|| SILENCE.max(self.stream_limits().silence))
+        self.rules.learns_clocks_anew().then(|| SILENCE.max(Micros(self.config.heartbeat_interval.0 * 3 / 2)))
     }
 
     /// Everything that a hello and a status tell about the other end.
@@ -228,13 +228,13 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_push(&mut self, id: PeerId, op: Arc<Op>, made: Time) {
-        if self.is_news(id, &op, made) {
+        if self.is_news(id, &op, made, self.rules.interruptions_taint()) {
             self.take_push(id, op);
         }
     }
 
     /// Is this operation, which its origin pushes, one that may be applied without a delay? Says so if not.
-    pub(super) fn is_news(&mut self, id: PeerId, op: &Op, made: Time) -> bool {
+    pub(super) fn is_news(&mut self, id: PeerId, op: &Op, made: Time, taints: bool) -> bool {
         if !self.wanted {
             self.drop_from(id, DropReason::NotWanted);
             return false;
@@ -254,7 +254,7 @@ impl<R: Rules> Replica<R> {
         if self.covered.covers(op.dot) {
             return false;
         }
-        if !self.rules.is_fresh(lateness, self.config.late_max) || stale && self.rules.interruptions_taint() {
+        if !self.rules.is_fresh(lateness, self.config.late_max) || stale && taints {
             self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
             self.drop_from(id, DropReason::Late);
             return false;

@@ -111,7 +111,7 @@ impl<R: Rules> Replica<R> {
         if !is_sound(outline) || op.with(&Value::new(&[])).is_none() {
             return self.drop_from(id, DropReason::Invalid);
         }
-        if !self.is_news(id, &op.op, made) {
+        if !self.is_news(id, &op.op, made, self.rules.interruptions_taint_announced()) {
             return;
         }
         if !self.is_ours(op.op.deps.counter(self.me)) {

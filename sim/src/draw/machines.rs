@@ -1,7 +1,8 @@
-//! What machines and their network are like beyond single faults: machines that are suspended with their clocks, and a
-//! network that is no good after the heal either. Each is drawn under a key of its own and added to a plan that is complete
+//! What machines and their network are like beyond single faults: machines that are suspended with their clocks, links that
+//! take seconds for one value, queues that are short, and a network that is no good after the heal either. Each is drawn under a key of its own and added to a plan that is complete
 //! without it. What is measured for its speed has none.
 
+use crate::network::BANDWIDTH_MIN;
 use crate::plan::{Act, Fault, FaultKind, Operation, Plan};
 use crate::profile::Profile;
 use crate::random::{Domain, Draw, Source};
@@ -11,6 +12,11 @@ const MS: u64 = 1_000;
 const SLOW_HEAL_PARTS: u32 = 250_000;
 /// So many plans of a million stage a machine that is suspended for long and writes afterwards.
 const STAGED_PARTS: u32 = 90_000;
+
+/// So many plans of a million have narrow links and values that take them seconds.
+const NARROW_PARTS: u32 = 60_000;
+/// So many plans of a million that limit the bandwidth count queues in bytes. Others count them in time.
+const SHORT_QUEUE_PARTS: u32 = 500_000;
 
 /// So many plans of a million have more replicas than others.
 const MANY_PARTS: u32 = 12_000;
@@ -32,6 +38,32 @@ pub(super) fn add(source: &Source, plan: &mut Plan, profile: Profile, parts: u32
     let mut draw = source.draw(Domain::Shape, 3_003);
     if plan.replicas.len() > 1 && draw.chance(STAGED_PARTS) {
         stage(plan, &mut draw);
+    }
+    let mut draw = source.draw(Domain::Shape, 3_005);
+    if draw.chance(NARROW_PARTS) {
+        narrow(plan, &mut draw);
+    }
+    let mut draw = source.draw(Domain::Shape, 3_006);
+    if plan.network.bandwidth > 0 && draw.chance(SHORT_QUEUE_PARTS) {
+        plan.network.queue_bytes = draw.sized(4_000, 256_000);
+    }
+}
+
+/// Links become narrow, and some values take them up to seconds. As in production a piece takes a small part of that.
+fn narrow(plan: &mut Plan, draw: &mut Draw) {
+    let bandwidth = draw.sized(BANDWIDTH_MIN, 64_000);
+    plan.network.bandwidth = bandwidth;
+    let piece = draw.between(bandwidth / 40, bandwidth / 10).max(64);
+    (plan.settings.whole_bytes_max, plan.settings.piece_bytes) = (piece as usize, piece as usize);
+    let mut heavy = draw.between(1, 4);
+    for operation in &mut plan.operations {
+        if let Act::Put(bytes) = &mut operation.act
+            && heavy > 0
+            && draw.coin()
+        {
+            heavy -= 1;
+            *bytes = (bandwidth * draw.between(300, 3_000) / 1_000) as u32;
+        }
     }
 }
 

@@ -19,6 +19,9 @@ use hence_core::{
 /// Every so many attempts the token travels as text.
 const ENCODE_EVERY: usize = 16;
 
+/// A value is heavy if its links take so long for it, in microseconds.
+const HEAVY: u64 = 300_000;
+
 impl<S: Subject> World<S> {
     /// Writes down what clients see.
     pub fn watch_clients(&mut self) {
@@ -61,6 +64,11 @@ impl<S: Subject> World<S> {
             again => format!("op{}.{again}", operation.id),
         });
         self.open -= 1;
+        if let (Act::Put(bytes), bandwidth @ 1..) = (operation.act, self.bandwidth())
+            && u64::from(bytes) * 1_000_000 / bandwidth >= HEAVY
+        {
+            self.count(Kind::Heavy);
+        }
         let number = self.send_request(Some((index, attempt)), Some(client), replica, request, asked, cause);
         self.note(None, || Note::Asked { client, replica, request: number, what: describe(&operation) });
         if operation.patience > 0 {

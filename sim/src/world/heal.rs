@@ -4,7 +4,7 @@
 use super::outputs::{HEALED_DELAY, STUCK_MAX};
 use super::{Stage, World};
 use crate::adversity::Kind;
-use crate::plan::{Act, Plan};
+use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
 use crate::tampering::Tampering;
@@ -24,6 +24,12 @@ impl<S: Subject> World<S> {
         self.healed && (!self.plan.network.heals_slowly || self.tampering == Some(Tampering::HealsWell))
     }
 
+    /// What each link carries at this moment, in bytes a second; 0 is any number.
+    pub(super) fn bandwidth(&self) -> u64 {
+        let is_wide = self.is_healed_well() || self.tampering == Some(Tampering::WideLinks);
+        if is_wide { 0 } else { self.plan.network.bandwidth }
+    }
+
     /// How long a frame may take after the heal. A link must open before a hello is said again.
     pub(super) fn healed_delay_max(&self) -> u64 {
         let slow = self.plan.settings.hello_interval / 4;
@@ -34,8 +40,7 @@ impl<S: Subject> World<S> {
     /// little all that was ever written may have to pass a few times.
     pub(super) fn settle_max(&self) -> u64 {
         let (settings, network) = (&self.plan.settings, &self.plan.network);
-        let written = |act: Act| if let Act::Put(bytes) = act { u64::from(bytes) } else { 0 };
-        let bytes: u64 = self.plan.operations.iter().map(|operation| written(operation.act) + 256).sum();
+        let bytes: u64 = self.plan.operations.iter().map(|operation| operation.act.bytes() + 256).sum();
         let slowness = match network.bandwidth {
             0 => 0,
             bandwidth => 4 * bytes * 1_000_000 / bandwidth,

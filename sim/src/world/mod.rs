@@ -24,7 +24,7 @@ use crate::history::History;
 use crate::judge::Judge;
 use crate::network::Link;
 use crate::observe::{Note, Observer};
-use crate::plan::{Act, Plan, ReplicaPlan};
+use crate::plan::{Act, Operation, Plan, ReplicaPlan};
 use crate::queue::{Next, Queue};
 use crate::random::{Domain, Source, mix};
 use crate::recording::Recording;
@@ -185,6 +185,9 @@ impl<S: Subject> World<S> {
         let mut judge = Judge::new(replicas, keys.clone(), writes_max);
         let all_together = plan.replicas.iter().all(|replica| replica.knows == 0);
         judge.store_bytes_max = plan.settings.store_bytes_max;
+        // A value costs some bytes more than were asked for, and each try has its own.
+        let written = |operation: &Operation| (operation.act.bytes() + 256) * (u64::from(operation.retries) + 1);
+        judge.limit_pieces(plan.operations.iter().map(written).sum(), plan.settings.pieces_bytes_max as u64);
         judge.roomy_logs = all_together && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
         let history = History::new(keys.len(), writes_max);
         let client =

@@ -145,10 +145,11 @@ impl<S: Subject> World<S> {
                 self.judge_pull(replica, &from);
                 Kind::Pull
             }
-            Event::Fetching { held: 0, .. } => Kind::InPieces,
-            Event::Fetching { .. } => Kind::Resumed,
-            Event::PullEnded { complete: false, .. } => Kind::PullFailed,
-            Event::PullEnded { complete: true, .. } => return self.nodes[replica].hungry = false,
+            Event::Fetching { dot, held, .. } => {
+                self.judge.on_fetching(replica, dot, held);
+                if held == 0 { Kind::InPieces } else { Kind::Resumed }
+            }
+            Event::PullEnded { complete, .. } => return self.on_pull_ended(replica, complete),
             Event::ClockTrusted(false) => Kind::ClockDistrusted,
             Event::Applied(_)
             | Event::Linked { .. }
@@ -163,6 +164,14 @@ impl<S: Subject> World<S> {
             | Event::Dropped { .. } => return,
         };
         self.count(kind);
+    }
+
+    fn on_pull_ended(&mut self, replica: usize, complete: bool) {
+        let node = &mut self.nodes[replica];
+        (node.fetching, node.hungry) = (false, node.hungry && !complete);
+        if !complete {
+            self.count(Kind::PullFailed);
+        }
     }
 
     fn fail_refused_itself(&mut self, replica: usize, counter: u64) {
@@ -255,6 +264,7 @@ impl<S: Subject> World<S> {
                 | Tampering::StreamsForget
                 | Tampering::StallsEndAtOnce
                 | Tampering::HealsWell
+                | Tampering::WideLinks
                 | Tampering::LimitsLost
                 | Tampering::LimitsHalved
                 | Tampering::CodecSkips
@@ -344,8 +354,8 @@ impl<S: Subject> World<S> {
 
     /// How long a frame waits until those before it have left its link; none where the queue is full.
     fn queue_up(&mut self, link: usize, message: &S::Message) -> Option<u64> {
-        let bandwidth = self.plan.network.bandwidth;
-        if bandwidth == 0 || self.is_healed_well() {
+        let bandwidth = self.bandwidth();
+        if bandwidth == 0 {
             return Some(0);
         }
         let free_at = self.links[link].free_at.max(self.now);
@@ -411,6 +421,11 @@ impl<S: Subject> World<S> {
         self.pushed = None;
         if traits.name == "status" && !self.dropped {
             self.judge.on_status(from, to, self.now - sent_at);
+        }
+        match (traits.piece, traits.op) {
+            (Some((dot, offset, bytes)), _) => self.judge.on_piece(to, dot, offset, bytes, self.dropped),
+            (_, Some((dot, _))) if traits.name == "announce" && !self.dropped => self.nodes[to].announced.push(dot),
+            _ => {}
         }
         if let Some((dot, _)) = traits.op.filter(|_| traits.name != "announce") {
             self.judge.on_pushed(to, dot);

@@ -4,7 +4,7 @@ use super::Happening;
 use crate::clock::Clock;
 use crate::judge::Asked;
 use crate::subject::Subject;
-use hence_core::{Dots, Reply, Request, Time, VersionVector};
+use hence_core::{Dot, Dots, Reply, Request, Time, VersionVector};
 
 /// One address and the process that may live there.
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub(super) struct Node<S: Subject> {
     pub(super) waited_for: u64,
     /// The peer it fetches from, if it had no reason to fetch at once.
     pub(super) fetches_from: Option<usize>,
+    /// It fetches from another.
+    pub(super) fetching: bool,
+    /// Writes that were announced to it and taken for news.
+    pub(super) announced: Vec<Dot>,
     /// A peer spoke to this life.
     pub(super) spoken_to: bool,
     /// How late everything reaches it.
@@ -54,6 +58,8 @@ impl<S: Subject> Node<S> {
             hungry: false,
             waited_for: 0,
             fetches_from: None,
+            fetching: false,
+            announced: Vec::new(),
             spoken_to: false,
             slow_by: 0,
             pauses: 0,

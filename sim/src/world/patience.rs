@@ -83,6 +83,8 @@ impl<S: Subject> World<S> {
     pub(super) fn judge_lane(&mut self, replica: usize, dot: Dot) {
         let lane = match (self.pushed, self.nodes[replica].fetches_from) {
             (Some(pushed), _) if pushed == dot => Lane::Push,
+            // The pieces of its value came one by one, and no pull asked for them.
+            _ if !self.nodes[replica].fetching && self.nodes[replica].announced.contains(&dot) => Lane::Push,
             (_, Some(_)) => Lane::Repair,
             (_, None) => Lane::Hurry,
         };
@@ -109,7 +111,7 @@ impl<S: Subject> World<S> {
     pub(super) fn judge_pull(&mut self, replica: usize, from: &Address) {
         let patient = !self.hurries(replica);
         let from = number_of(from, &self.addresses).filter(|_| patient);
-        self.nodes[replica].fetches_from = from;
+        (self.nodes[replica].fetches_from, self.nodes[replica].fetching) = (from, true);
         let Some(from) = from else { return };
         // A replica that began anew may not have what the life before had said, until the new one has spoken.
         let spoke = self.nodes[from].life == 0 || self.judge.has_met(replica, from);

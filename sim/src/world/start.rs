@@ -47,6 +47,7 @@ impl<S: Subject> World<S> {
         let now = node.clock.now(self.now);
         (node.quiet_since, node.spoken_to, node.was_up) = (self.now, false, false);
         (node.hungry, node.fetches_from, node.waited_for) = (false, None, 0);
+        (node.fetching, node.announced) = (false, Vec::new());
         let view = self.plan.known_to(replica).map(|n| self.addresses[n].clone()).collect();
         let identity = Identity { address: self.addresses[replica].clone(), view };
         let subject = S::start(&self.setup, config, identity, seed, now);

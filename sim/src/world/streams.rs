@@ -51,8 +51,7 @@ impl<S: Subject> World<S> {
     }
 
     fn road(&self, to: usize) -> Road {
-        let bandwidth = if self.is_healed_well() { 0 } else { self.plan.network.bandwidth };
-        Road { now: self.now, bandwidth, slow_by: self.nodes[to].slow_by }
+        Road { now: self.now, bandwidth: self.bandwidth(), slow_by: self.nodes[to].slow_by }
     }
 
     /// What cuts this link, if anything does.
