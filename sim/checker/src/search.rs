@@ -137,6 +137,11 @@ impl Budget {
         goes_on
     }
 
+    /// Is nothing left of it?
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.nodes == 0
+    }
+
     pub(crate) const fn give(&mut self, part: Self) {
         self.walks += part.walks;
         self.nodes += part.nodes;

@@ -87,7 +87,7 @@ pub(crate) fn find<T>(
         if is_whole && let Tested::Fine(found) = test(&play.certificate(|_| false), budget) {
             return Some(found);
         }
-        for fault in play.faults() {
+        for fault in play.faults(budget) {
             loose.extend([fault.event, fault.other].map(|node| stage.place[node as usize]));
         }
         loose.sort_unstable();
@@ -125,7 +125,10 @@ fn rehearse(stage: &Stage<'_>, budget: &mut Budget) -> (Repairs, bool) {
             break;
         }
         let play = Play::of(stage, &repairs);
-        let faults = play.faults();
+        let faults = play.faults(budget);
+        if budget.is_spent() {
+            break; // they are not all
+        }
         let places = places(stage, &faults);
         if best.as_ref().is_none_or(|&(fewest, _)| faults.len() < fewest) {
             (best, idle) = (Some((faults.len(), repairs.clone())), 0);

@@ -2,11 +2,15 @@
 
 use super::super::history::NONE;
 use super::super::problem::{DELETE, Edge, Node, PUT};
+use super::super::search::Budget;
 use super::play::{Loser, Play, Wrong};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many ways to mend one fault are thought of.
 const WAYS_MAX: usize = 24;
+
+/// So many steps for each operation of a history are taken to mend one fault.
+const STEPS_MAX: u64 = 16;
 
 /// One thing that is asked of the next time that the run is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,8 +89,8 @@ impl Repairs {
 }
 
 impl Play<'_> {
-    /// Everything that did not fit; one fault for each put that was overwritten or missing.
-    pub(super) fn faults(&self) -> Vec<Fault> {
+    /// Everything that did not fit, as far as the budget reaches; one fault for each put that was overwritten or missing.
+    pub(super) fn faults(&self, budget: &mut Budget) -> Vec<Fault> {
         let mut told = BTreeSet::new();
         let mut faults = Vec::new();
         for &wrong in &self.wrong {
@@ -107,13 +111,16 @@ impl Play<'_> {
             };
             ways.truncate(WAYS_MAX);
             faults.push(Fault { event, other, ways });
+            if !budget.spend(self.steps.take()) {
+                return faults;
+            }
         }
-        self.add_tangles(&mut faults);
+        self.add_tangles(&mut faults, budget);
         faults
     }
 
     /// Winners that no order of all writes can have.
-    fn add_tangles(&self, faults: &mut Vec<Fault>) {
+    fn add_tangles(&self, faults: &mut Vec<Fault>, budget: &mut Budget) {
         let component = self.components();
         let of = |node: Node| component[node as usize];
         let rank = |node: Node| self.rank[node as usize];
@@ -137,14 +144,24 @@ impl Play<'_> {
                 Some(way)
             }));
             faults.push(Fault { event: loser.event, other: loser.put, ways });
+            if !budget.spend(self.steps.take()) {
+                return;
+            }
         }
+    }
+
+    fn count(&self, steps: usize) {
+        self.steps.set(self.steps.get() + steps as u64);
     }
 
     /// How to keep a write out of the past of an event; nothing where happens-before puts it there.
     fn part(&self, write: Node, event: Node) -> Option<Way> {
         let mut at = event;
         while at != write {
-            let through = self.before(at).find(|&before| before == write || self.has(before, write));
+            self.count(1);
+            // Repairs may contradict each other, and then what comes before in one sense comes after in another.
+            let mut earlier = self.before(at).filter(|&before| self.rank[before as usize] < self.rank[at as usize]);
+            let through = earlier.find(|&before| before == write || self.has(before, write));
             if let Some(before) = through {
                 at = before;
                 continue;
@@ -152,6 +169,7 @@ impl Play<'_> {
             // Here it came in.
             let (here, there) = (self.stage.site[at as usize], self.stage.site[write as usize]);
             if !self.stage.is_made[at as usize] {
+                self.count(self.joined.len());
                 let mut joined = self.joined.iter().filter(|&&(_, to)| to == at).map(|&(delete, _)| delete);
                 let found = joined.find(|&delete| delete == write || self.has(delete, write));
                 return found.map(|delete| vec![Repair::Refuse(delete, at)]);
@@ -165,6 +183,7 @@ impl Play<'_> {
             }
             // The site had met it by then, because an operation that came before brought it.
             let between = self.rank[write as usize] as usize..self.rank[at as usize] as usize;
+            self.count(between.len());
             let mut earlier = self.order[between].iter().copied();
             let brought = earlier.find(|&other| self.stage.site[other as usize] == here && self.has(other, write));
             return brought
@@ -196,7 +215,9 @@ impl Play<'_> {
         }
         pairs.sort_unstable();
         pairs.dedup();
-        let mut ways: Vec<Way> = pairs.into_iter().filter_map(|(_, write, by)| self.part(write, by)).collect();
+        let most = STEPS_MAX * self.stage.problem.nodes() as u64;
+        let near = pairs.into_iter().take_while(|_| self.steps.get() <= most);
+        let mut ways: Vec<Way> = near.filter_map(|(_, write, by)| self.part(write, by)).take(WAYS_MAX).collect();
         let next = self.next_made(event, PUT).filter(|&put| self.stage.may_precede(put, event));
         ways.extend(next.map(|put| vec![Repair::Seen(put, event)]));
         ways
@@ -251,5 +272,45 @@ impl Play<'_> {
             }
         }
         component
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::problem::Problem;
+    use super::super::Place;
+    use super::super::stage::Stage;
+    use super::*;
+    use crate::recorder::{Recorder, Response};
+
+    /// Three writes are to have met each other in a circle, and each of them a fourth, as repairs of different faults may
+    /// ask. What brought the fourth to an event is looked for backwards, and that ends.
+    #[test]
+    fn repairs_that_contradict_each_other_are_not_followed_in_a_circle() {
+        let mut recorder = Recorder::new();
+        for client in ["a", "b", "c", "d"] {
+            let write = recorder.on_invoke_put(client, "x", client, None);
+            recorder.on_return(write, Response::created().replica(client)).expect("it is open");
+            let read = recorder.on_invoke_get(client, "x", None);
+            recorder.on_return(read, Response::found([client]).replica(client)).expect("it is open");
+        }
+        let history = recorder.history().expect("it is sound");
+        let problem = Problem::of(&history, true).expect("it is readable");
+        let mut places = 0;
+        for stage in Place::ALL.into_iter().filter_map(|place| Stage::of(&history, &problem, place)) {
+            places += 1;
+            let nodes = 0..problem.nodes() as Node;
+            let puts: Vec<Node> = nodes.clone().filter(|&node| problem.flags[node as usize] & PUT != 0).collect();
+            let mut repairs = Repairs::default();
+            for (first, second) in [(0, 1), (1, 2), (2, 0), (3, 0), (3, 1), (3, 2)] {
+                repairs.add(Repair::Seen(puts[first], puts[second]));
+            }
+            let play = Play::of(&stage, &repairs);
+            for event in nodes.clone() {
+                nodes.clone().for_each(|write| _ = play.part(write, event));
+            }
+            assert!(play.steps.take() > 0);
+        }
+        assert!(places > 0, "nothing was played");
     }
 }

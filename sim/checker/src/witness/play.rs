@@ -5,6 +5,7 @@ use super::super::history::NONE;
 use super::super::problem::{DELETE, Edge, Node, PUT, View, WINNER, WRITE};
 use super::blame::{Repair, Repairs};
 use super::stage::Stage;
+use std::cell::Cell;
 
 /// How many later answers of a replica are looked at before it takes in a write.
 const AHEAD: usize = 8;
@@ -58,6 +59,8 @@ pub(super) struct Play<'a> {
     pub(super) joined: Vec<Edge>,
     pub(super) losers: Vec<Loser>,
     pub(super) wrong: Vec<Wrong>,
+    /// Steps that were taken to find what is to blame, and are not paid for yet.
+    pub(super) steps: Cell<u64>,
 }
 
 impl<'a> Play<'a> {
@@ -81,6 +84,7 @@ impl<'a> Play<'a> {
             joined: Vec::new(),
             losers: Vec::new(),
             wrong: Vec::new(),
+            steps: Cell::new(0),
             order: Vec::new(),
         };
         for (rank, &node) in order.iter().enumerate() {
