@@ -1,6 +1,6 @@
 //! What machines and their network are like beyond single faults: machines that are suspended with their clocks, links that
-//! take seconds for one value, queues that are short, and a network that is no good after the heal either. Each is drawn under a key of its own and added to a plan that is complete
-//! without it. What is measured for its speed has none.
+//! take seconds for one value, queues that are short, and a network that is no good after the heal either. Each is drawn
+//! under a key of its own and added to a plan that is complete without it. What is measured for its speed has none.
 
 use crate::network::BANDWIDTH_MIN;
 use crate::plan::{Act, Fault, FaultKind, Operation, Plan};

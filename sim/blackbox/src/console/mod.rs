@@ -33,7 +33,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// No verdict: a mistake of nobody.
+    /// No verdict, and neither side is at fault.
     pub const fn nothing(text: String) -> Self {
         Self { code: End::Nothing as u8, text }
     }
