@@ -146,7 +146,7 @@ const SENTENCE_WORDS_MEAN: f64 = 16.0;
 
 /// Sentences that are still too long. A room that is not named has none, and a number only goes down.
 const TOO_LONG: [(&str, usize); 6] =
-    [("docs/decisions/", 129), ("core/", 80), ("transport/", 44), ("server/", 26), ("sim/", 91), ("tests/", 37)];
+    [("docs/decisions/", 0), ("core/", 80), ("transport/", 44), ("server/", 26), ("sim/", 91), ("tests/", 37)];
 
 /// The words of each sentence. One ends where a word ends in a mark and the next begins with a capital letter.
 fn sentences(text: &str) -> Vec<Vec<&str>> {
@@ -191,6 +191,7 @@ fn sentences_are_short() {
             complaints.push(format!("{room}: {} sentences, {most} are allowed:\n  {}", long.len(), long.join("\n  ")));
         }
         let mean = words as f64 / count as f64;
+        println!("{room}: {count} sentences of {mean:.1} words on average, {} too long", long.len());
         if mean > SENTENCE_WORDS_MEAN {
             complaints.push(format!("{room}: {mean:.1} words on average"));
         }
