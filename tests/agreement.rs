@@ -3,20 +3,21 @@
 use hence_checker::history::{History, Operation};
 use hence_checker::proof::{self, Proof};
 use hence_checker::{Blind, Budget, Level, Options, Verdict, judge};
-use hence_sim::adversity::Kind;
-use hence_sim::agreement::{Finding, Judged, compare};
+use hence_sim::campaign::case::{Case, Outcome};
+use hence_sim::campaign::run::{Setting, run};
 use hence_sim::campaign::{campaign, is_judged};
-use hence_sim::case::{Case, Outcome};
-use hence_sim::draw::{self, Profile};
+use hence_sim::generate::{self, Profile};
 use hence_sim::mutants::Mutant;
-use hence_sim::run::{Setting, run};
-use hence_sim::verdict::{Invariant, Violation};
+use hence_sim::oracle::adversity::Kind;
+use hence_sim::oracle::agreement::compare;
+use hence_sim::oracle::verdict::{Finding, Judged};
+use hence_sim::oracle::verdict::{Invariant, Violation};
 use std::collections::BTreeMap;
 
 /// None where a memory image was copied: writes then share names, and the checker is not asked.
 fn judged(seed: u64, mutant: Option<Mutant>) -> Option<(Option<Violation>, Judged)> {
     let setting = Setting { mutant, judged: true, ..Setting::default() };
-    let verdict = run(&draw::plan(seed, Profile::Mixed), setting);
+    let verdict = run(&generate::plan(seed, Profile::Mixed), setting);
     Some((verdict.violation, verdict.judged?))
 }
 
@@ -26,7 +27,7 @@ fn one_run_in_twenty_is_judged() {
     let judged = (0..20_000).filter(|&seed| is_judged(seed)).count();
     assert!(judged >= 1_000, "{judged} of 20,000");
     let summary = campaign(0..400, Profile::Mixed, Setting::default());
-    let copied = |seed| run(&draw::plan(seed, Profile::Mixed), Setting::default()).counts.count(Kind::Twin) > 0;
+    let copied = |seed| run(&generate::plan(seed, Profile::Mixed), Setting::default()).counts.count(Kind::Twin) > 0;
     assert_eq!(summary.judged, (0..400).filter(|&seed| is_judged(seed) && !copied(seed)).count() as u64);
     assert!(summary.failures.is_empty(), "{:?}", summary.failures);
 }
@@ -86,7 +87,7 @@ fn a_disagreement_makes_a_case() {
     let summary = campaign(0..200, Profile::Mixed, setting);
     let failure = summary.failures.get("agreement/checker_alone").expect("it convicts the innocent");
     assert!(failure.violation.detail.contains("is broken by"), "{}", failure.violation);
-    let plan = draw::plan(failure.seed, Profile::Mixed);
+    let plan = generate::plan(failure.seed, Profile::Mixed);
     let case = Case::of(&plan, Setting { judged: true, ..setting }).expect("it just failed");
     let case = Case::read(&case.write()).expect("a case reads back");
     assert!(case.setting().expect("it names no mutant").judged, "its replay asks the checker");

@@ -2,10 +2,10 @@
 //! simulator, so these are not "usually"; the same rows run against real processes elsewhere, with slack.
 
 use hence_core::{Config, Refusal, Replica, Reply, Sound};
-use hence_sim::adversity::Kind;
-use hence_sim::network::NetworkPlan;
+use hence_sim::oracle::adversity::Kind;
+use hence_sim::plan::network::NetworkPlan;
+use hence_sim::plan::settings::Settings;
 use hence_sim::plan::{Act, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse, limits};
-use hence_sim::settings::Settings;
 use hence_sim::world::World;
 
 const MS: u64 = 1_000;

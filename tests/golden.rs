@@ -3,9 +3,9 @@
 //! `HENCE_RECORD=1 cargo test -p hence-tests golden` writes them again. The `=>` and `expect` lines in them are
 //! never written: what must not happen cannot slip in that way.
 
+use hence_sim::campaign::run::Setting;
+use hence_sim::campaign::transcript;
 use hence_sim::mutants::Mutant;
-use hence_sim::run::Setting;
-use hence_sim::transcript;
 use std::path::PathBuf;
 
 fn folder() -> PathBuf {

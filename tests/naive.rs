@@ -5,9 +5,9 @@
 //! online oracles' business: a client's requests may overlap, and the model does not know what each one carried.
 
 use hence_core::{Dot, Replica, Reply, Sound};
-use hence_sim::network::{Delay, NetworkPlan};
+use hence_sim::plan::network::{Delay, NetworkPlan};
+use hence_sim::plan::settings::Settings;
 use hence_sim::plan::{Act, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan};
-use hence_sim::settings::Settings;
 use hence_sim::subject::Subject;
 use hence_sim::world::World;
 use proptest::prelude::*;

@@ -4,18 +4,18 @@
 //! `HENCE_SEED` moves the fresh part of the seeds and `HENCE_SCHEDULES` says how many run. A failure prints one
 //! line that replays it.
 
-use hence_sim::adversity::Kind;
+use hence_sim::campaign::case::{Case, Outcome};
+use hence_sim::campaign::run::{Setting, Watch, run, run_watched};
+use hence_sim::campaign::shrink::{is_minimal, shrink};
 use hence_sim::campaign::{Summary, campaign};
-use hence_sim::case::{Case, Outcome};
-use hence_sim::draw::{self, Profile};
+use hence_sim::engine::recording::Recording;
+use hence_sim::generate::{self, Profile};
 use hence_sim::mutants::Mutant;
+use hence_sim::mutants::tampering::{PAIRS, Tampering};
 use hence_sim::observe::{Sink, TextTrace};
+use hence_sim::oracle::adversity::Kind;
+use hence_sim::oracle::verdict::Invariant;
 use hence_sim::plan::Plan;
-use hence_sim::recording::Recording;
-use hence_sim::run::{Setting, Watch, run, run_watched};
-use hence_sim::shrink::{is_minimal, shrink};
-use hence_sim::tampering::{PAIRS, Tampering};
-use hence_sim::verdict::Invariant;
 use std::path::PathBuf;
 
 /// Seeds that every run of the suite runs, and fresh ones on top.
@@ -115,7 +115,7 @@ fn replay_all(folder: &str) -> Vec<String> {
 }
 
 fn first_failure(setting: Setting, seeds: std::ops::Range<u64>) -> Option<u64> {
-    seeds.into_iter().find(|&seed| run(&draw::plan(seed, Profile::Mixed), setting).violation.is_some())
+    seeds.into_iter().find(|&seed| run(&generate::plan(seed, Profile::Mixed), setting).violation.is_some())
 }
 
 /// Every planted bug of the core is found.
@@ -123,7 +123,7 @@ fn first_failure(setting: Setting, seeds: std::ops::Range<u64>) -> Option<u64> {
 fn planted_bugs_are_found() {
     let hunt = |mutant: Mutant| {
         let setting = Setting { mutant: Some(mutant), ..Setting::default() };
-        let fails = |&seed: &u64| run(&draw::plan(seed, mutant.profile()), setting).violation.is_some();
+        let fails = |&seed: &u64| run(&generate::plan(seed, mutant.profile()), setting).violation.is_some();
         let directed = mutant.directed();
         for case in &directed {
             assert_eq!(case.mutant.as_deref(), Some(mutant.name()));
@@ -196,7 +196,7 @@ fn each_sign_has_a_bug_that_it_convicts() {
     ];
     for (mutant, tampering, sign) in bugs {
         let setting = Setting { mutant: Some(mutant), tampering, ..Setting::default() };
-        let verdict = |seed, setting| run(&draw::plan(seed, mutant.profile()), setting).violation;
+        let verdict = |seed, setting| run(&generate::plan(seed, mutant.profile()), setting).violation;
         let convicts = |&seed: &u64| verdict(seed, setting).is_some_and(|found| found.fingerprint() == sign);
         let seed = (0..2_000).find(convicts).unwrap_or_else(|| panic!("{sign} convicts no {mutant:?}"));
         println!("{sign} convicts {mutant:?} in seed {seed}");
@@ -211,7 +211,7 @@ fn each_oracle_is_needed() {
     for &(invariant, mutant) in PAIRS {
         let with = |seed, tampering| {
             let setting = Setting { mutant: Some(mutant), tampering, ..Setting::default() };
-            run(&draw::plan(seed, mutant.profile()), setting).violation
+            run(&generate::plan(seed, mutant.profile()), setting).violation
         };
         let convicts = |seed: &u64| with(*seed, None).is_some_and(|found| found.invariant == invariant);
         let blind = Some(Tampering::Blind(invariant));
@@ -224,7 +224,7 @@ fn each_oracle_is_needed() {
 #[test]
 fn a_seed_means_the_same_twice() {
     for seed in 0..150 {
-        let plan = draw::plan(seed, Profile::Mixed);
+        let plan = generate::plan(seed, Profile::Mixed);
         let (first, second) = (run(&plan, Setting::default()), run(&plan, Setting::default()));
         assert!(first == second, "seed {seed}: {}", first_difference(&plan));
     }
@@ -249,7 +249,7 @@ fn first_difference(plan: &Plan) -> String {
 fn a_seed_means_what_the_table_says() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases/hashes.txt");
     let line = |seed: u64| {
-        let verdict = run(&draw::plan(seed, Profile::Mixed), Setting::default());
+        let verdict = run(&generate::plan(seed, Profile::Mixed), Setting::default());
         format!("{seed} {:016x} {}\n", verdict.hash, verdict.events)
     };
     let now: String = (0..100).map(line).collect();
@@ -266,7 +266,7 @@ fn a_seed_means_what_the_table_says() {
 fn a_failure_shrinks_to_one_minimal() {
     let setting = Setting { mutant: Some(Mutant::DependWithoutDeletes), ..Setting::default() };
     let seed = first_failure(setting, 0..1_000).expect("this one is found soon");
-    let case = Case::of(&draw::plan(seed, Profile::Mixed), setting).expect("it just failed");
+    let case = Case::of(&generate::plan(seed, Profile::Mixed), setting).expect("it just failed");
     let mut trial = |plans: &[Plan]| {
         let same =
             |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
@@ -288,7 +288,7 @@ fn a_failure_shrinks_to_one_minimal() {
 fn choices_carry_a_case_without_its_seed() {
     let setting = Setting { mutant: Some(Mutant::ApplyWithoutCauses), ..Setting::default() };
     let seed = first_failure(setting, 0..1_000).expect("this one is found soon");
-    let case = Case::of(&draw::plan(seed, Profile::Mixed), setting).expect("it just failed");
+    let case = Case::of(&generate::plan(seed, Profile::Mixed), setting).expect("it just failed");
     let mut other = case.clone();
     other.mutant = None;
     assert!(matches!(other.replay().0, Outcome::Passes { .. }), "the sound rules pass");
@@ -301,7 +301,7 @@ fn choices_carry_a_case_without_its_seed() {
 #[test]
 fn recorded_choices_repeat_a_run() {
     for seed in 0..400 {
-        let plan = draw::plan(seed, Profile::Mixed);
+        let plan = generate::plan(seed, Profile::Mixed);
         let with = |recording| Watch { recording: Some(recording), observer: None };
         let (first, made) = run_watched(&plan, Setting::default(), with(Recording::default()));
         let made = made.expect("it was recorded").made().clone();
@@ -315,7 +315,7 @@ fn recorded_choices_repeat_a_run() {
 fn broken_cases_name_the_place() {
     let setting = Setting { mutant: Some(Mutant::ServeUncovered), ..Setting::default() };
     let seed = first_failure(setting, 0..1_000).expect("this one is found soon");
-    let mut case = Case::of(&draw::plan(seed, Profile::Mixed), setting).expect("it just failed");
+    let mut case = Case::of(&generate::plan(seed, Profile::Mixed), setting).expect("it just failed");
     case.choices.clear();
     let good: serde_json::Value = serde_json::from_str(&case.write()).expect("a case is JSON");
     let broken: [(&str, serde_json::Value, &str); 12] = [
@@ -368,7 +368,7 @@ fn every_case_is_written_in_the_published_schema() {
     let schema: serde_json::Value = serde_json::from_str(schema).expect("the schema is JSON");
     let setting = Setting { mutant: Some(Mutant::ServeUncovered), ..Setting::default() };
     let seed = first_failure(setting, 0..1_000).expect("this one is found soon");
-    let case = Case::of(&draw::plan(seed, Profile::Mixed), setting).expect("it just failed");
+    let case = Case::of(&generate::plan(seed, Profile::Mixed), setting).expect("it just failed");
     let case: serde_json::Value = serde_json::from_str(&case.write()).expect("a case is JSON");
     check_schema(&schema, &schema, &case, "case");
 }

@@ -8,7 +8,7 @@ use hence_core::{
     Action, Address, Body, ClusterTag, Condition, Config, DataRequest, Event, Identity, Input, Key, Message, Micros,
     Now, Replica, Reply, Request, RequestId, Seed, Sound, Time, Value, VersionVector, WORK_MAX, Wall,
 };
-use hence_sim::queue::{Next, Queue};
+use hence_sim::engine::queue::{Next, Queue};
 use hence_transport::codec::{FrameWriter, OpMemo};
 use hence_transport::{Outbox, drain};
 

@@ -12,8 +12,8 @@ use hence_core::{
     Action, Body, ClusterTag, Deps, Dot, Effect, Hlc, Incarnation, Key, Message, Op, Sibling, Siblings, Time, Token,
     Value, VersionVector,
 };
-use hence_sim::draw::{Profile, plan};
-use hence_sim::run::{Setting, run};
+use hence_sim::campaign::run::{Setting, run};
+use hence_sim::generate::{Profile, plan};
 use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};
 use std::sync::Arc;
 

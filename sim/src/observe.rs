@@ -1,6 +1,6 @@
 //! What happens in a run, for people and tools: an aligned text trace, JSON lines, and a log for ShiViz.
 
-use crate::network::Fate;
+use crate::plan::network::Fate;
 use crate::plan::{Fault, Plan};
 use hence_core::{Dot, Event, Incarnation};
 use std::collections::BTreeMap;

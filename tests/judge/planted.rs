@@ -6,13 +6,13 @@
 use hence_checker::generate::{Shape, disguised};
 use hence_checker::history::{Action, History, Operation, Outcome};
 use hence_checker::{Level, Options, Report, Verdict, judge};
-use hence_sim::draw::{self, Profile};
-use hence_sim::run::{Setting, run};
+use hence_sim::campaign::run::{Setting, run};
+use hence_sim::generate::{self, Profile};
 
 /// What the clients of a clean run saw, without names of versions.
 fn stripped(seed: u64) -> Option<Vec<Operation>> {
     let setting = Setting { judged: true, ..Setting::default() };
-    let verdict = run(&draw::plan(seed, Profile::Mixed), setting);
+    let verdict = run(&generate::plan(seed, Profile::Mixed), setting);
     let mut history = verdict.judged.filter(|_| verdict.violation.is_none())?.history;
     for operation in &mut history {
         (operation.shown, operation.superseded, operation.siblings) = (None, None, None);

@@ -3,7 +3,7 @@
 mod docs;
 
 use hence_sim::mutants::Mutant;
-use hence_sim::tampering::Tampering;
+use hence_sim::mutants::tampering::Tampering;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 

@@ -5,7 +5,7 @@
 
 mod outputs;
 
-use hence_sim::case::{Case, Outcome};
+use hence_sim::campaign::case::{Case, Outcome};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

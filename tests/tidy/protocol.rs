@@ -61,7 +61,7 @@ fn in_backquotes(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn each_rule_names_its_code_and_its_mutants() {
     let page = page();
-    let mutants = fs::read_to_string(root().join("sim/src/mutants.rs")).expect("the mutants");
+    let mutants = fs::read_to_string(root().join("sim/src/mutants/mod.rs")).expect("the mutants");
     let mut complaints = Vec::new();
     for (name, text) in rules(&page) {
         let (before, broken) = text.split_once("*Broken by:*").unwrap_or((text, ""));
@@ -91,7 +91,7 @@ fn each_mutant_of_the_core_breaks_a_rule() {
         .skip(1)
         .flat_map(|rest| in_backquotes(rest.split("\n\n").next().unwrap_or(rest)))
         .collect();
-    let text = fs::read_to_string(root().join("sim/src/mutants.rs")).expect("the mutants");
+    let text = fs::read_to_string(root().join("sim/src/mutants/mod.rs")).expect("the mutants");
     let complaints: Vec<String> = text
         .lines()
         .filter(|line| line.starts_with("    ") && line.ends_with(';'))

@@ -3,10 +3,10 @@
 //! The kinds of run take turns within each round, so that what else the machine does meanwhile meets all of them.
 
 use super::{Done, End, Problem, clock, provenance};
+use hence_sim::campaign::run::Setting;
 use hence_sim::campaign::{Summary, campaign};
-use hence_sim::draw::Profile;
-use hence_sim::echo::{self, Echo};
-use hence_sim::run::Setting;
+use hence_sim::generate::Profile;
+use hence_sim::subject::echo::{self, Echo};
 use hence_sim::world::World;
 use std::time::Duration;
 

@@ -7,12 +7,12 @@ use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, provenan
 use crate::Run;
 use hence_checker::history::{Action, Operation, Outcome};
 use hence_checker::json;
-use hence_sim::adversity::Kind;
+use hence_sim::campaign::run::{self, Setting};
 use hence_sim::campaign::{Failure, Summary, campaign_telling};
-use hence_sim::draw::{self, Profile};
+use hence_sim::generate::{self, Profile};
 use hence_sim::mutants::Mutant;
+use hence_sim::oracle::adversity::Kind;
 use hence_sim::plan::Plan;
-use hence_sim::run::{self, Setting};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub(crate) fn run(asked: &Run) -> Done {
     }
     findings.append(summary_line(&summary, &findings, ending));
     let history = match &asked.history {
-        Some(path) => write_history(&draw::plan(seeds.first, profile), setting, path),
+        Some(path) => write_history(&generate::plan(seeds.first, profile), setting, path),
         None => Ok(()),
     };
     if let Err(Problem { text, .. }) = &history {

@@ -4,12 +4,12 @@ use super::files::{self, Output};
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, cores, output, provenance, spread};
 use crate::Show;
-use hence_sim::case::{Case, Outcome};
+use hence_sim::campaign::case::{Case, Outcome};
+use hence_sim::campaign::run::{Setting, Watch, run, run_watched};
+use hence_sim::campaign::shrink::{is_minimal, shrink as shrink_plan};
+use hence_sim::engine::recording::Recording;
 use hence_sim::observe::{JsonLines, Observer, ShiViz, Sink, TextTrace};
 use hence_sim::plan::Plan;
-use hence_sim::recording::Recording;
-use hence_sim::run::{Setting, Watch, run, run_watched};
-use hence_sim::shrink::{is_minimal, shrink as shrink_plan};
 use std::path::{Path, PathBuf};
 
 fn read(path: &Path) -> Result<Case, Problem> {

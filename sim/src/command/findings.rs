@@ -3,10 +3,10 @@
 
 use super::provenance::{self, quoted};
 use super::{Problem, Seeds, files};
-use hence_sim::case::{Case, Origin};
-use hence_sim::draw::{self, Profile};
-use hence_sim::run::Setting;
-use hence_sim::verdict::Violation;
+use hence_sim::campaign::case::{Case, Origin};
+use hence_sim::campaign::run::Setting;
+use hence_sim::generate::{self, Profile};
+use hence_sim::oracle::verdict::Violation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -136,7 +136,7 @@ impl Findings {
 
     fn write_case(&self, fingerprint: &str, seed: u64, violation: &Violation) -> Result<PathBuf, String> {
         let judged = violation.is_the_checkers();
-        let plan = draw::plan(seed, self.campaign.profile);
+        let plan = generate::plan(seed, self.campaign.profile);
         let case = Case::of(&plan, Setting { judged, ..self.campaign.setting });
         let mut case = case.ok_or("it failed and then passed, so the simulator is not deterministic")?;
         case.revision = provenance::COMMIT.into();

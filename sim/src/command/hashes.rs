@@ -1,14 +1,14 @@
 //! `hashes`: does a seed mean the same here as there, and if not, which event is the first that differs?
 
 use super::{Done, End, output};
-use hence_sim::draw::{self, Profile};
+use hence_sim::campaign::run::{Setting, Watch, run as run_plan, run_watched};
+use hence_sim::generate::{self, Profile};
 use hence_sim::observe::{Sink, TextTrace};
-use hence_sim::run::{Setting, Watch, run as run_plan, run_watched};
 use std::path::Path;
 
 pub(crate) fn hashes(from: u64, count: u64) -> Done {
     for seed in from..=from.saturating_add(count - 1) {
-        let verdict = run_plan(&draw::plan(seed, Profile::Mixed), Setting::default());
+        let verdict = run_plan(&generate::plan(seed, Profile::Mixed), Setting::default());
         say!("{seed} {:016x} {}", verdict.hash, verdict.events);
         if output::is_lost() {
             return Ok(End::Nothing);
@@ -22,7 +22,7 @@ pub(crate) fn explain(seed: u64, against: Option<&Path>) -> Done {
     let sink = Sink::default();
     let observer = Some(Box::new(TextTrace::new(sink.clone(), true)) as _);
     let (verdict, _) =
-        run_watched(&draw::plan(seed, Profile::Mixed), Setting::default(), Watch { recording: None, observer });
+        run_watched(&generate::plan(seed, Profile::Mixed), Setting::default(), Watch { recording: None, observer });
     let mut here = sink.borrow().clone();
     here.push_str(&format!("{seed} {:016x} {}\n", verdict.hash, verdict.events));
     let Some(path) = against else {

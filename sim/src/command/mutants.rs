@@ -2,12 +2,12 @@
 
 use super::{Done, End, ProgressLine, clock, cores, output, provenance, spread};
 use hence_sim::campaign::Summary;
-use hence_sim::case::{Case, Outcome};
-use hence_sim::draw::{self, Profile};
+use hence_sim::campaign::case::{Case, Outcome};
+use hence_sim::campaign::run::{Setting, run as run_plan};
+use hence_sim::generate::{self, Profile};
 use hence_sim::mutants::Mutant;
-use hence_sim::run::{Setting, run as run_plan};
-use hence_sim::tampering::{PAIRS, Tampering};
-use hence_sim::verdict::{Invariant, Verdict};
+use hence_sim::mutants::tampering::{PAIRS, Tampering};
+use hence_sim::oracle::verdict::{Invariant, Verdict};
 use std::collections::BTreeMap;
 
 /// Seeds that a thread tries at a time.
@@ -124,7 +124,7 @@ fn gaps(seeds: impl Iterator<Item = u64>) -> Vec<u64> {
 
 fn of_core(mutant: Mutant, seeds: u64, kills: usize, profile: Profile) -> Row {
     let setting = Setting { mutant: Some(mutant), ..Setting::default() };
-    let sign = |seed| run_plan(&draw::plan(seed, profile), setting).violation.map(|found| found.fingerprint());
+    let sign = |seed| run_plan(&generate::plan(seed, profile), setting).violation.map(|found| found.fingerprint());
     let found = hunt(mutant.name(), seeds, kills, sign, |_| true);
     let mut signs = BTreeMap::<&str, u64>::new();
     found.values().take(kills).for_each(|sign| *signs.entry(sign).or_default() += 1);
@@ -165,7 +165,7 @@ fn smallest_campaign(tampering: Tampering, from: u64) -> Option<(u64, String)> {
     let tampered = Setting { tampering: Some(tampering), ..Setting::default() };
     let (mut sound, mut tame) = (Summary::default(), Summary::default());
     for seed in from..from + CAMPAIGN_MAX {
-        let plan = draw::plan(seed, Profile::Mixed);
+        let plan = generate::plan(seed, Profile::Mixed);
         let verdict = |setting| -> Verdict { run_plan(&plan, setting) };
         tame.add(seed, &verdict(tampered));
         if let Some(sign) = tame.failures.keys().next() {
@@ -196,7 +196,7 @@ fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row
 
 /// None where this oracle does not convict; else whether the schedule passes without it.
 fn survives_blind(oracle: Invariant, mutant: Mutant, seed: u64) -> Option<bool> {
-    let plan = draw::plan(seed, mutant.profile());
+    let plan = generate::plan(seed, mutant.profile());
     let with = |tampering| run_plan(&plan, Setting { mutant: Some(mutant), tampering, ..Setting::default() }).violation;
     with(None).filter(|found| found.invariant == oracle)?;
     Some(with(Some(Tampering::Blind(oracle))).is_none())

@@ -2,11 +2,11 @@
 
 use super::cases::first;
 use super::{Done, End, clock, output, provenance};
-use hence_sim::draw;
+use hence_sim::campaign::run::{Setting, run as run_plan};
+use hence_sim::campaign::shrink::{is_minimal, shrink};
+use hence_sim::generate;
 use hence_sim::mutants::Mutant;
 use hence_sim::plan::Plan;
-use hence_sim::run::{Setting, run as run_plan};
-use hence_sim::shrink::{is_minimal, shrink};
 
 /// Operations and faults that the median over all mutants may have.
 const MEDIAN_MAX: usize = 12;
@@ -43,7 +43,7 @@ fn shrunk(mutant: Mutant, seeds: u64) -> Option<(usize, f64)> {
     let setting = Setting { mutant: Some(mutant), ..Setting::default() };
     let sign = |plan: &Plan| run_plan(plan, setting).violation.map(|found| found.fingerprint());
     let fails = |seed: u64| {
-        let plan = draw::plan(seed, mutant.profile());
+        let plan = generate::plan(seed, mutant.profile());
         sign(&plan).map(|sign| (seed, plan, sign))
     };
     // Where chance finds it too seldom, the schedule that is there for it stands for the first seed.

@@ -2,11 +2,11 @@
 
 use super::World;
 use super::parts::{Attempt, Stage};
-use crate::adversity::Kind;
-use crate::judge::Asked;
+use crate::oracle::adversity::Kind;
+use crate::oracle::judge::Asked;
+use crate::oracle::verdict::Invariant;
 use crate::plan::Fault;
 use crate::subject::Subject;
-use crate::verdict::Invariant;
 use hence_core::{Action, Micros};
 
 impl<S: Subject> World<S> {

@@ -2,14 +2,14 @@
 
 use super::words::{describe, digest, summary};
 use super::{Attempt, Happening, Kept, Stage, World};
-use crate::adversity::Kind;
-use crate::judge::Asked;
 use crate::observe::Note;
+use crate::oracle::adversity::Kind;
+use crate::oracle::judge::Asked;
+use crate::oracle::seen::Seen;
+use crate::oracle::verdict::Invariant;
 use crate::plan::{Act, ConditionUse, Operation, TokenUse};
 use crate::random::{Domain, mix, scale};
-use crate::seen::Seen;
 use crate::subject::{Stimulus, Subject};
-use crate::verdict::Invariant;
 use hence_checker::bits;
 use hence_core::{
     Action, ClusterTag, Condition, DataRequest, Dots, Match, Micros, Refusal, Reply, Request, RequestId, Siblings,

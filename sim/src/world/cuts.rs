@@ -1,8 +1,8 @@
 //! Cuts: links that lose or keep frames, and what is released when a cut ends.
 
 use super::{Frame, Happening, World};
-use crate::adversity::Kind;
-use crate::network::Link;
+use crate::engine::link::Link;
+use crate::oracle::adversity::Kind;
 use crate::plan::FaultKind;
 use crate::random::mix;
 use crate::subject::Subject;

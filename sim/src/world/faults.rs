@@ -1,12 +1,12 @@
 //! Faults: they strike, and they end.
 
 use super::{Happening, World};
-use crate::adversity::Kind;
+use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
+use crate::oracle::adversity::Kind;
 use crate::plan::{Fault, FaultKind, Hit, limits};
 use crate::random::{Domain, mix};
 use crate::subject::{Stimulus, Subject};
-use crate::tampering::Tampering;
 use hence_core::{Request, Time};
 
 /// How long a process that was told to end has to hand over what others lack, in microseconds.

@@ -3,12 +3,12 @@
 
 use super::outputs::{HEALED_DELAY, STUCK_MAX};
 use super::{Stage, World};
-use crate::adversity::Kind;
+use crate::mutants::tampering::Tampering;
+use crate::oracle::adversity::Kind;
+use crate::oracle::verdict::Invariant;
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
-use crate::tampering::Tampering;
-use crate::verdict::Invariant;
 use crate::world::Unsettled;
 use hence_checker::bits;
 use hence_core::Request;

@@ -1,11 +1,11 @@
 //! What travels over connections beside the messages themselves: their bytes, which go on from what travelled before.
 
 use super::World;
-use crate::adversity::Kind;
+use crate::mutants::tampering::Tampering;
+use crate::oracle::adversity::Kind;
+use crate::oracle::verdict::Invariant;
 use crate::random::mix;
 use crate::subject::{Lane, Subject};
-use crate::tampering::Tampering;
-use crate::verdict::Invariant;
 
 /// A mutant of the simulator loses one message of so many on its way through the codec.
 const SKIPPED: u64 = 32;

@@ -1,14 +1,14 @@
 //! What comes out of a replica: messages go to the network, answers to clients, events to the oracles.
 
 use super::{Happening, World};
-use crate::adversity::Kind;
-use crate::judge::membership::Standing;
-use crate::network::{Fate, QUEUED_MAX};
+use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
+use crate::oracle::adversity::Kind;
+use crate::oracle::judge::membership::Standing;
+use crate::oracle::verdict::Invariant;
+use crate::plan::network::{Fate, QUEUED_MAX};
 use crate::random::{Domain, chance, mix};
 use crate::subject::{Out, Probe, Stimulus, Subject, Traits};
-use crate::tampering::Tampering;
-use crate::verdict::Invariant;
 use hence_core::{Address, Dot, DropReason, Event, VersionVector};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.

@@ -1,8 +1,8 @@
 //! What a world is made of: addresses with their processes, clients, and requests under way.
 
 use super::Happening;
-use crate::clock::Clock;
-use crate::judge::Asked;
+use crate::engine::clock::Clock;
+use crate::oracle::judge::Asked;
 use crate::subject::Subject;
 use hence_core::{Dot, Dots, Reply, Request, Time, VersionVector};
 

@@ -1,8 +1,8 @@
 //! What the oracles of cuts need from the whole world: which replicas are cut off, and which have a reason to hurry.
 
 use super::World;
-use crate::adversity::Kind;
-use crate::judge::apart::{Lane, Patience};
+use crate::oracle::adversity::Kind;
+use crate::oracle::judge::apart::{Lane, Patience};
 use crate::plan::{Fault, FaultKind};
 use crate::subject::{Subject, number_of};
 use hence_checker::bits;

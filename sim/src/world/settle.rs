@@ -1,13 +1,13 @@
 //! After the heal: everything must become equal, quiet and served, in bounded time.
 
 use super::{Stage, World};
-use crate::adversity::Kind;
-use crate::judge::Asked;
 use crate::observe::Note;
+use crate::oracle::adversity::Kind;
+use crate::oracle::judge::Asked;
+use crate::oracle::verdict::{Invariant, Verdict};
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::{Probe, Subject};
-use crate::verdict::{Invariant, Verdict};
 use hence_checker::bits;
 use hence_core::{Action, Condition, DataRequest, LinkState, Micros, Request, VersionVector};
 

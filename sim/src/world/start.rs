@@ -1,12 +1,12 @@
 //! A process starts: with empty memory, clocks of its own, and the addresses that it is told of.
 
 use super::World;
-use crate::clock::Clock;
+use crate::engine::clock::Clock;
+use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
-use crate::tampering::Tampering;
 use hence_core::{Config, Identity, Seed};
 
 impl<S: Subject> World<S> {

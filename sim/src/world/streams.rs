@@ -2,13 +2,14 @@
 
 use super::outputs::{Frame, Head, STUCK_MAX};
 use super::{Happening, World};
-use crate::adversity::Kind;
-use crate::network::Fate;
+use crate::engine::stream::{DIAL_MAX, GREETING_MAX, Phase, Piece, RETRANSMIT_MIN, Road, goes_on_at};
+use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
+use crate::oracle::adversity::Kind;
+use crate::plan::network::Fate;
+use crate::plan::stream::{CutWay, StreamPlan};
 use crate::random::mix;
-use crate::stream::{CutWay, DIAL_MAX, GREETING_MAX, Phase, Piece, RETRANSMIT_MIN, Road, StreamPlan, goes_on_at};
 use crate::subject::Subject;
-use crate::tampering::Tampering;
 
 /// An attempt that is refused by the own kernel fails after this, in microseconds.
 const REFUSED_AFTER: u64 = 50;

@@ -5,10 +5,10 @@
 
 use super::World;
 use super::settle::LOOK_EVERY;
-use crate::adversity::Kind;
+use crate::oracle::adversity::Kind;
+use crate::oracle::verdict::Invariant;
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
-use crate::verdict::Invariant;
 
 impl<S: Subject> World<S> {
     /// A copy of a running process begins to run beside it, at the same address.

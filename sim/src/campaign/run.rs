@@ -1,0 +1,144 @@
+//! One run as a function: a plan goes in, a verdict comes out, whatever the subject does.
+
+use crate::engine::recording::Recording;
+use crate::mutants::tampering::Tampering;
+use crate::mutants::{Mutant, Mutated};
+use crate::observe::Observer;
+use crate::oracle::agreement;
+use crate::oracle::verdict::{Finding, Judged};
+use crate::oracle::verdict::{Invariant, Verdict, Violation};
+use crate::plan::Plan;
+use crate::subject::Subject;
+use crate::subject::baseline::Baseline;
+use crate::subject::suspicious::Suspicious;
+use crate::world::World;
+use hence_checker::history::Operation;
+use hence_checker::proof::Proof;
+use hence_checker::{Blind, Options};
+use hence_core::{Replica, Sound};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What is run: the subject, and what is wrong with it or with the simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Setting {
+    /// The core's rules with one sentence replaced; none for the sound ones.
+    pub mutant: Option<Mutant>,
+    /// What is wrong with the simulator; none for nothing.
+    pub tampering: Option<Tampering>,
+    /// Compare everything after every step.
+    pub thorough: bool,
+    /// Run the naive scheme of `baseline` instead of the product's replica.
+    pub baseline: bool,
+    /// Judge nothing: only to measure what judging costs.
+    pub oracles_off: bool,
+    /// Sound rules with a detector that doubts at random; a mutant has none.
+    pub suspicious: bool,
+    /// Let the history checker judge what clients saw, too.
+    pub judged: bool,
+    /// What is wrong with that checker; none for nothing.
+    pub checker: Option<Blind>,
+}
+
+/// How a run is watched.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// Takes and records choices by name.
+    pub recording: Option<Recording>,
+    /// Sees everything that happens.
+    pub observer: Option<Box<dyn Observer>>,
+}
+
+/// Runs a plan.
+///
+/// # Panics
+/// If the plan does not pass [`Plan::check`].
+#[must_use]
+pub fn run(plan: &Plan, setting: Setting) -> Verdict {
+    run_watched(plan, setting, Watch::default()).0
+}
+
+/// Runs a plan and returns the choices that were made, if they were recorded.
+///
+/// # Panics
+/// If the plan does not pass [`Plan::check`].
+#[must_use]
+pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Option<Recording>) {
+    if setting.baseline {
+        return run_subject::<Baseline>(plan, (), setting, watch);
+    }
+    match setting.mutant {
+        None if setting.suspicious => {
+            run_subject::<Replica<Suspicious>>(plan, Suspicious::new(plan.seed), setting, watch)
+        }
+        None => run_subject::<Replica<Sound>>(plan, Sound, setting, watch),
+        Some(mutant) => run_subject::<Replica<Mutated>>(plan, Mutated(mutant), setting, watch),
+    }
+}
+
+/// Runs a plan over any subject. A panic of the subject is a violation.
+///
+/// # Panics
+/// If the plan does not pass [`Plan::check`].
+pub fn run_subject<S: Subject>(
+    plan: &Plan,
+    setup: S::Setup,
+    setting: Setting,
+    watch: Watch,
+) -> (Verdict, Option<Recording>) {
+    let mut world = World::<S>::new(plan, setup);
+    world.tamper(setting.tampering);
+    world.judge.thorough = setting.thorough;
+    world.judge.off = setting.oracles_off;
+    if setting.judged {
+        world.watch_clients();
+    }
+    world.expect_doubts(setting.suspicious);
+    if let Some(recording) = watch.recording {
+        world.record(recording);
+    }
+    if let Some(observer) = watch.observer {
+        world.observe(observer);
+    }
+    let mut verdict = match catch_unwind(AssertUnwindSafe(|| world.run())) {
+        Ok(verdict) => verdict,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let detail = text.unwrap_or_else(|| "a panic without a message".into());
+            let violation = Violation {
+                invariant: Invariant::Panic,
+                sign: sign_of(&detail),
+                at: world.now(),
+                replica: None,
+                detail,
+            };
+            Verdict { violation: Some(violation), ..world.verdict() }
+        }
+    };
+    // Where a memory image was copied two writes may bear one name, and what clients see is not promised.
+    if let Some(seen) = world.take_seen().filter(|_| !world.judge.contested) {
+        let white = (0..world.replicas()).any(|at| world.subject(at).is_some_and(|subject| subject.probe().is_some()));
+        let options = Options { blind: setting.checker, ..Options::default() };
+        let truth = white.then(|| seen.explanation(&world.judge.truth));
+        second_opinion(&mut verdict, seen.into_operations(), truth, options);
+    }
+    (verdict, world.take_recording())
+}
+
+/// Asks the checker about what clients saw. Where it may not say what it says, that is the failure.
+fn second_opinion(verdict: &mut Verdict, history: Vec<Operation>, truth: Option<Proof>, options: Options) {
+    let compared = agreement::compare(verdict.violation.as_ref(), &history, truth.as_ref(), options);
+    let mut finding = compared.as_ref().ok().copied();
+    if let Err(disagreement) = compared {
+        let found = agreement::violation(disagreement, verdict.violation.as_ref(), verdict.ended_at, truth.is_some());
+        finding = (found.invariant != Invariant::Agreement).then_some(Finding::Convicted);
+        verdict.violation = Some(found);
+    }
+    verdict.judged = Some(Judged { history, truth, finding });
+}
+
+/// A panic's message without its numbers: it stays the same while a case shrinks.
+fn sign_of(detail: &str) -> String {
+    let words: Vec<&str> = detail.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic)).collect();
+    words.into_iter().take(8).collect::<Vec<_>>().join("_")
+}

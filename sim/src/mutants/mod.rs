@@ -1,0 +1,487 @@
+//! Mutants of the core: one sentence of the protocol each, replaced by a tempting shortcut. The product cannot
+//! name them; the simulator must find every one.
+
+pub mod tampering;
+
+use crate::generate::profile::Profile;
+use crate::random::mix;
+use hence_core::{
+    Address, Covered, Dot, Dots, Hlc, Incarnation, Match, Micros, Op, Rules, Sibling, Siblings, VersionVector, Wall,
+};
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $profile:ident;)*) => {
+        /// Which sentence is replaced.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Mutant {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Mutant {
+            /// Every mutant. The kill matrix must convict each.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// Its name on the command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+
+            /// The plans that find it soonest.
+            #[must_use]
+            pub const fn profile(self) -> Profile {
+                match self { $(Self::$kind => Profile::$profile,)* }
+            }
+
+            /// The mutant with this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
+            }
+        }
+    };
+}
+
+mutants! {
+    /// A request is served whatever its past.
+    ServeUncovered "serve-uncovered" General;
+    /// A request is served when any replica-counter it names is known, not all of them.
+    ServePartly "serve-partly-covered" General;
+    /// An operation is applied when it is next, whatever it depends on.
+    ApplyWithoutCauses "apply-without-causes" General;
+    /// An operation is applied when its causes are there, whether or not it is next.
+    ApplyOutOfTurn "apply-out-of-turn" General;
+    /// A write replaces only the winner.
+    ReplaceWinnerOnly "replace-winner-only" General;
+    /// A write replaces nothing.
+    ReplaceNothing "replace-nothing" General;
+    /// A write does not depend on the deletes of its key.
+    DependWithoutDeletes "depend-without-deletes" Deletes;
+    /// A write does not depend on its client's past.
+    DependWithoutPast "depend-without-past" General;
+    /// A write does not depend on what it replaces.
+    DependWithoutReplaced "depend-without-replaced" General;
+    /// An answer does not carry the deletes of its key.
+    AnswerWithoutDeletes "answer-without-deletes" Deletes;
+    /// An answer does not carry the versions that it shows.
+    AnswerWithoutShown "answer-without-shown" General;
+    /// An answer forgets what the client knew.
+    AnswerWithoutPast "answer-without-past" General;
+    /// A stamp is the wall clock's reading.
+    StampByWall "stamp-by-wall" General;
+    /// Stamps heard are not followed.
+    FollowNothing "follow-nothing" General;
+    /// Late pushes are news.
+    AcceptLate "accept-late" Links;
+    /// After an interruption a gap is repaired as if there had been none.
+    RepairThroughInterruptions "repair-through-interruptions" Links;
+    /// A gap that no replica can fill stays due for ever.
+    KeepGaps "keep-gaps" LostWrites;
+    /// A clock that stood still is never learnt anew.
+    TrustStoppedClocks "trust-stopped-clocks" Links;
+    /// An operation leaves the log before every member has it.
+    TrimEarly "trim-early" General;
+    /// A delete that leaves the log is forgotten.
+    ForgetTrimmedDeletes "forget-trimmed-deletes" Deletes;
+    /// A version of the other side is always kept.
+    SurviveAlways "survive-always" Transfer;
+    /// A version that the other side lacks is always dropped.
+    SurviveNever "survive-never" General;
+    /// A state is merged with what was covered when it was asked for.
+    InstallWithAsked "install-with-asked" Transfer;
+    /// Keys of a state are visible as they arrive.
+    InstallPiecemeal "install-piecemeal" Transfer;
+    /// What a peer says it covers is covered.
+    HearingCovers "hearing-covers" General;
+    /// Messages of other links are taken in.
+    AnyLink "any-link" General;
+    /// A row of a retired life that was only heard of covers that life.
+    HeardRetirementCovers "heard-retirement-covers" Retirement;
+    /// A token's entry of a retired life is dropped instead of replaced.
+    DropRetiredEntries "drop-retired-entries" Retirement;
+    /// A retire operation does not depend on what its dot stands for.
+    RetireWithoutCauses "retire-without-causes" Retirement;
+    /// A lost-write round leaves links to lives outside it open.
+    AskOverOpenLinks "ask-over-open-links" LostWrites;
+    /// A lost entry is dropped from the token instead of cut to what is held.
+    DropLostEntries "drop-lost-entries" LostWrites;
+    /// One member's word is enough to call a write lost.
+    AskOnlyOne "ask-only-one" LostWrites;
+    /// A removed replica goes silent before others cover what it has.
+    RemovedGoesSilent "removed-goes-silent" Membership;
+    /// Operations are supplied sorted by origin.
+    SupplyByOrigin "supply-by-origin" General;
+    /// A life has the same name after every start at its address.
+    ReuseLife "reuse-life" General;
+    /// A life stays though another is the newest at its address.
+    KeepOldLife "keep-old-life" General;
+    /// Only an answer that a key is absent carries the deletes of its key.
+    DeletesWithAbsentOnly "deletes-with-absent-only" Deletes;
+    /// A writer carries the deletes of its key, and the write does not depend on them.
+    DeletesInTokensOnly "deletes-in-tokens-only" Deletes;
+    /// A write that is applied elsewhere removes nothing there.
+    ForgetReplaced "forget-replaced" General;
+    /// A precondition is compared with the winner alone.
+    MatchWinnerOnly "match-winner-only" General;
+    /// Stamps more than a minute ahead of the own wall clock are not followed.
+    FollowNearOnly "follow-near-only" Clocks;
+    /// The clock of an installed state is not followed.
+    InstallWithoutClock "install-without-clock" Transfer;
+    /// An operation whose value travels in pieces is applied without its value.
+    ApplyWithoutValue "apply-without-value" General;
+    /// An announced operation is news however it was held up by an interruption.
+    TakeTaintedAnnounced "take-tainted-announced" Links;
+    /// The pieces of a value go with the link that brought them.
+    ForgetPieces "forget-pieces" Links;
+    /// Parked operations know no limit.
+    ParkWithoutLimit "park-without-limit" General;
+    /// Parked operations outlive the link that they came over.
+    ParkedOutlivesLink "parked-outlives-link" LostWrites;
+    /// Parked operations are acknowledged.
+    AcknowledgeParked "acknowledge-parked" General;
+    /// A request waits until its dependencies are there, however long.
+    WaitForEver "wait-for-ever" General;
+    /// One input does all that there is to do.
+    WorkWithoutLimit "work-without-limit" Transfer;
+    /// Keys that change while a state is sent are not sent again.
+    TransferWithoutChanges "transfer-without-changes" Transfer;
+    /// Deletes in an installed state are forgotten.
+    InstallWithoutDeletes "install-without-deletes" Transfer;
+    /// What an installed state brought is taken for part of the log.
+    InstallWithoutFloor "install-without-floor" Transfer;
+    /// Frames of any pull are taken in.
+    MixPulls "mix-pulls" Transfer;
+    /// A pull goes on after a frame that is missing.
+    SkipMissingFrames "skip-missing-frames" Transfer;
+    /// Answers name retired lives for ever.
+    KeepRetiredEntries "keep-retired-entries" Retirement;
+    /// Doubt removes an address.
+    SuspicionRemoves "suspicion-removes" General;
+    /// A replica that wants an address prevails over an operator that removed it.
+    RemovalForgotten "removal-forgotten" Membership;
+    /// The counter that was heard of last prevails.
+    LastHeardPrevails "last-heard-prevails" Membership;
+    /// Two sides that removed each other stay removed.
+    NobodyStaysUnwanted "nobody-stays-unwanted" Membership;
+    /// A joining replica waits for others that join as well.
+    JoinWaits "join-waits" Joining;
+    /// A joining replica without an answer waits for one.
+    NeverAlone "never-alone" Joining;
+    /// A replica that takes a new life joins again.
+    JoinAgain "join-again" Joining;
+    /// A joining replica sticks to its goal when the member that had it is gone.
+    GoalOutlivesSource "goal-outlives-source" Joining;
+    /// A newer life at its address is enough to call a life's writes lost.
+    AskNobody "ask-nobody" LostWrites;
+    /// A round asks only linked members.
+    AskOnlyLinked "ask-only-linked" LostWrites;
+    /// A round goes on when membership or links change.
+    RoundGoesOn "round-goes-on" LostWrites;
+    /// What a round found holds for ever.
+    OutcomeForEver "outcome-for-ever" LostWrites;
+    /// The oldest outcome goes without another question to the members.
+    OutcomesPushOut "outcomes-push-out" LostWrites;
+    /// A peer that does not give what it claims is asked again at once.
+    AskUnkeptAgain "ask-unkept-again" General;
+}
+
+/// The rules with one sentence replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mutated(pub Mutant);
+
+/// Microseconds.
+const MINUTE: u64 = 60_000_000;
+
+/// The sound rules, for what is not replaced.
+const SOUND: hence_core::Sound = hence_core::Sound;
+
+impl Mutated {
+    fn is(self, mutant: Mutant) -> bool {
+        self.0 == mutant
+    }
+}
+
+impl Rules for Mutated {
+    fn life(&self, drawn: Incarnation, address: &Address) -> Incarnation {
+        let name = address.as_str().bytes().fold(7, |hash, byte| mix(hash, byte.into()));
+        if self.is(Mutant::ReuseLife) { Incarnation::new(1, name) } else { drawn }
+    }
+
+    fn takes_new_life(&self) -> bool {
+        !self.is(Mutant::KeepOldLife)
+    }
+
+    fn may_serve(&self, covered: &Covered, past: &VersionVector) -> bool {
+        let some = || past.is_empty() || past.entries().any(|(life, counter)| covered.counter(life) >= counter);
+        self.is(Mutant::ServeUncovered) || self.is(Mutant::ServePartly) && some() || SOUND.may_serve(covered, past)
+    }
+
+    fn may_apply(&self, covered: &Covered, op: &Op) -> bool {
+        let next = covered.counter(op.dot.incarnation) + 1 == op.dot.counter;
+        let caused = covered.dominates(&op.deps);
+        self.is(Mutant::ApplyWithoutCauses) && next
+            || self.is(Mutant::ApplyOutOfTurn) && caused && !covered.covers(op.dot)
+            || next && caused
+    }
+
+    fn supersedes(&self, shown: &Siblings) -> Dots {
+        if self.is(Mutant::ReplaceWinnerOnly) {
+            shown.winner().map(|winner| winner.dot).into_iter().collect()
+        } else if self.is(Mutant::ReplaceNothing) {
+            Dots::new()
+        } else {
+            SOUND.supersedes(shown)
+        }
+    }
+
+    fn dependencies(&self, past: &VersionVector, superseded: &[Dot], deletes: &VersionVector) -> VersionVector {
+        let none = VersionVector::new();
+        let past = if self.is(Mutant::DependWithoutPast) { &none } else { past };
+        let superseded = if self.is(Mutant::DependWithoutReplaced) { &[] } else { superseded };
+        let without = self.is(Mutant::DependWithoutDeletes) || self.is(Mutant::DeletesInTokensOnly);
+        let deletes = if without { &none } else { deletes };
+        SOUND.dependencies(past, superseded, deletes)
+    }
+
+    fn carried_beyond(&self, deletes: &VersionVector) -> VersionVector {
+        if self.is(Mutant::DeletesInTokensOnly) { deletes.clone() } else { SOUND.carried_beyond(deletes) }
+    }
+
+    fn removes<'a>(&self, superseded: &'a [Dot]) -> &'a [Dot] {
+        if self.is(Mutant::ForgetReplaced) { &[] } else { superseded }
+    }
+
+    fn matches(&self, wanted: &Match, shown: &Siblings) -> bool {
+        match shown.winner() {
+            Some(winner) if self.is(Mutant::MatchWinnerOnly) => match wanted {
+                Match::Any => true,
+                Match::OneOf(sets) => sets.iter().any(|set| set.contains(&winner.dot)),
+            },
+            Some(_) | None => SOUND.matches(wanted, shown),
+        }
+    }
+
+    fn answer(&self, past: &VersionVector, shown: &Siblings, deletes: &VersionVector) -> VersionVector {
+        let (nothing, none) = (VersionVector::new(), Siblings::new());
+        let past = if self.is(Mutant::AnswerWithoutPast) { &nothing } else { past };
+        let hides = self.is(Mutant::DeletesWithAbsentOnly) && !shown.is_empty();
+        let shown = if self.is(Mutant::AnswerWithoutShown) { &none } else { shown };
+        let deletes = if hides || self.is(Mutant::AnswerWithoutDeletes) { &nothing } else { deletes };
+        SOUND.answer(past, shown, deletes)
+    }
+
+    fn stamp(&self, clock: Hlc, wall: Option<Wall>) -> Hlc {
+        match wall {
+            Some(wall) if self.is(Mutant::StampByWall) => Hlc::at_wall(wall),
+            Some(_) | None => SOUND.stamp(clock, wall),
+        }
+    }
+
+    fn follow(&self, clock: Hlc, heard: Hlc, wall: Wall) -> Hlc {
+        let far = || heard > Hlc::at_wall(Wall(wall.0.saturating_add(MINUTE)));
+        let ignores = self.is(Mutant::FollowNothing) || self.is(Mutant::FollowNearOnly) && far();
+        if ignores { clock } else { SOUND.follow(clock, heard, wall) }
+    }
+
+    fn follow_installed(&self, clock: Hlc, heard: Hlc) -> Hlc {
+        let ignores = self.is(Mutant::FollowNothing) || self.is(Mutant::InstallWithoutClock);
+        if ignores { clock } else { SOUND.follow_installed(clock, heard) }
+    }
+
+    fn applies_only_whole(&self) -> bool {
+        !self.is(Mutant::ApplyWithoutValue)
+    }
+
+    fn interruptions_taint_announced(&self) -> bool {
+        !self.is(Mutant::AcceptLate) && !self.is(Mutant::TakeTaintedAnnounced)
+    }
+
+    fn keeps_pieces(&self) -> bool {
+        !self.is(Mutant::ForgetPieces)
+    }
+
+    fn bounds_parked(&self) -> bool {
+        !self.is(Mutant::ParkWithoutLimit)
+    }
+
+    fn drops_parked_with_link(&self) -> bool {
+        !self.is(Mutant::ParkedOutlivesLink)
+    }
+
+    fn acknowledges_applied_only(&self) -> bool {
+        !self.is(Mutant::AcknowledgeParked)
+    }
+
+    fn waits_end(&self) -> bool {
+        !self.is(Mutant::WaitForEver)
+    }
+
+    fn is_fresh(&self, lateness: Micros, late_max: Micros) -> bool {
+        self.is(Mutant::AcceptLate) || SOUND.is_fresh(lateness, late_max)
+    }
+
+    fn interruptions_taint(&self) -> bool {
+        !self.is(Mutant::AcceptLate)
+    }
+
+    fn interruptions_postpone_repair(&self) -> bool {
+        !self.is(Mutant::RepairThroughInterruptions)
+    }
+
+    fn forgets_gaps(&self) -> bool {
+        !self.is(Mutant::KeepGaps)
+    }
+
+    fn learns_clocks_anew(&self) -> bool {
+        !self.is(Mutant::TrustStoppedClocks)
+    }
+
+    fn may_trim(&self, acknowledged_by_all: bool) -> bool {
+        self.is(Mutant::TrimEarly) || SOUND.may_trim(acknowledged_by_all)
+    }
+
+    fn remember_trimmed_delete(&self) -> bool {
+        !self.is(Mutant::ForgetTrimmedDeletes)
+    }
+
+    fn survives(&self, sibling: &Sibling, other_has_it: bool, other: &Covered) -> bool {
+        if self.is(Mutant::SurviveAlways) {
+            return true;
+        }
+        let sound = SOUND.survives(sibling, other_has_it, other);
+        if self.is(Mutant::SurviveNever) { other_has_it } else { sound }
+    }
+
+    fn merges_with_present(&self) -> bool {
+        !self.is(Mutant::InstallWithAsked)
+    }
+
+    fn supplies_changes(&self) -> bool {
+        !self.is(Mutant::TransferWithoutChanges)
+    }
+
+    fn joins_installed_deletes(&self) -> bool {
+        !self.is(Mutant::InstallWithoutDeletes)
+    }
+
+    fn raises_floor_at_install(&self) -> bool {
+        !self.is(Mutant::InstallWithoutFloor)
+    }
+
+    fn only_present_pull(&self) -> bool {
+        !self.is(Mutant::MixPulls)
+    }
+
+    fn frames_in_order(&self) -> bool {
+        !self.is(Mutant::SkipMissingFrames)
+    }
+
+    fn compacts_tokens(&self) -> bool {
+        !self.is(Mutant::KeepRetiredEntries)
+    }
+
+    fn suspicion_removes(&self) -> bool {
+        self.is(Mutant::SuspicionRemoves)
+    }
+
+    fn merge_counter(&self, mine: u64, theirs: u64) -> u64 {
+        match (mine % 2, theirs % 2) {
+            (1, 0) if self.is(Mutant::RemovalForgotten) => mine,
+            (0, 1) if self.is(Mutant::RemovalForgotten) => theirs,
+            _ if self.is(Mutant::LastHeardPrevails) => theirs,
+            _ => SOUND.merge_counter(mine, theirs),
+        }
+    }
+
+    fn everybody_when_nobody(&self) -> bool {
+        !self.is(Mutant::NobodyStaysUnwanted)
+    }
+
+    fn stays_up_reborn(&self) -> bool {
+        !self.is(Mutant::JoinAgain)
+    }
+
+    fn bounds_work(&self) -> bool {
+        !self.is(Mutant::WorkWithoutLimit)
+    }
+
+    fn starts_alone(&self, all_answered: bool, time_over: bool, some_answered: bool) -> bool {
+        let time_over = time_over && !self.is(Mutant::NeverAlone);
+        let waits = self.is(Mutant::JoinWaits) && some_answered;
+        !waits && SOUND.starts_alone(all_answered, time_over, some_answered)
+    }
+
+    fn goal_ends_with_its_source(&self) -> bool {
+        !self.is(Mutant::GoalOutlivesSource)
+    }
+
+    fn round_needs_everybody(&self) -> bool {
+        !self.is(Mutant::AskOnlyLinked)
+    }
+
+    fn round_restarts(&self) -> bool {
+        !self.is(Mutant::RoundGoesOn)
+    }
+
+    fn outcomes_end(&self) -> bool {
+        !self.is(Mutant::OutcomeForEver)
+    }
+
+    fn outcomes_are_asked_again(&self) -> bool {
+        !self.is(Mutant::OutcomesPushOut)
+    }
+
+    fn pauses_unkept_claims(&self) -> bool {
+        !self.is(Mutant::AskUnkeptAgain)
+    }
+
+    fn heard_retirement_covers(&self) -> bool {
+        self.is(Mutant::HeardRetirementCovers)
+    }
+
+    fn drops_retired_entries(&self) -> bool {
+        self.is(Mutant::DropRetiredEntries)
+    }
+
+    fn retirement_depends(&self) -> bool {
+        !self.is(Mutant::RetireWithoutCauses)
+    }
+
+    fn closes_links_for_round(&self) -> bool {
+        !self.is(Mutant::AskOverOpenLinks)
+    }
+
+    fn cut_lost(&self, held: u64) -> u64 {
+        if self.is(Mutant::DropLostEntries) { 0 } else { held }
+    }
+
+    fn asked(&self, members: usize) -> usize {
+        if self.is(Mutant::AskNobody) {
+            0
+        } else if self.is(Mutant::AskOnlyOne) {
+            members.min(1)
+        } else {
+            members
+        }
+    }
+
+    fn removed_stays_as_source(&self) -> bool {
+        !self.is(Mutant::RemovedGoesSilent)
+    }
+
+    fn install_only_whole(&self) -> bool {
+        !self.is(Mutant::InstallPiecemeal)
+    }
+
+    fn hearing_covers(&self) -> bool {
+        self.is(Mutant::HearingCovers)
+    }
+
+    fn only_present_link(&self) -> bool {
+        !self.is(Mutant::AnyLink)
+    }
+
+    fn supply_in_apply_order(&self) -> bool {
+        !self.is(Mutant::SupplyByOrigin)
+    }
+}

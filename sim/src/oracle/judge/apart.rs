@@ -1,0 +1,158 @@
+//! What was made while a link was cut is not news when the cut is over, and repair of it is patient (contract, the rows
+//! on a cut). Judged from the cuts themselves, whatever they looked like to the processes.
+
+use super::Judge;
+use crate::oracle::adversity::Kind;
+use crate::oracle::verdict::Invariant;
+use hence_checker::bits;
+use hence_core::Dot;
+
+/// News of a moment may share the time of what was noticed so long before, in microseconds.
+const COALESCE: u64 = 100_000;
+
+/// When links and replicas were cut off.
+#[derive(Debug)]
+pub(super) struct Apart {
+    replicas: usize,
+    /// Per link, and then per replica for all of its links together.
+    spans: Vec<Spans>,
+    /// Some cut is over.
+    any: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Spans {
+    since: Option<u64>,
+    over: Vec<(u64, u64)>,
+}
+
+/// How patient replicas are, clocks that run apart and times that are rounded allowed for; in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A cut that is shorter need not be noticed.
+    pub least: u64,
+    /// Nothing is repaired sooner after it was noticed.
+    pub repair: u64,
+    /// So far clocks may have run apart.
+    pub apart: u64,
+}
+
+/// How an operation came to a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Its origin pushed it.
+    Push,
+    /// The replica fetched it, for no other reason than that it was missing.
+    Repair,
+    /// The replica fetched it, and had a reason not to be patient.
+    Hurry,
+}
+
+impl Apart {
+    pub(super) fn new(replicas: usize) -> Self {
+        Self { replicas, spans: vec![Spans::default(); replicas * (replicas + 1)], any: false }
+    }
+
+    /// The cut of at least this length in which that moment was.
+    fn span(&self, of: usize, made: u64, least: u64) -> Option<(u64, u64)> {
+        let fits = |&&(from, to): &&(u64, u64)| from < made && made < to && to - from >= least;
+        self.spans[of].over.iter().rev().find(fits).copied()
+    }
+}
+
+impl Judge {
+    /// A link is cut from now on, or is not.
+    pub fn on_link_cut(&mut self, link: usize, cut: bool) {
+        self.note_span(link, cut);
+    }
+
+    /// All links of a replica are cut from now on, or one of them is not.
+    pub fn on_apart(&mut self, replica: usize, apart: bool) {
+        self.note_span(self.apart.replicas * self.apart.replicas + replica, apart);
+    }
+
+    fn note_span(&mut self, of: usize, cut: bool) {
+        let spans = &mut self.apart.spans[of];
+        match spans.since {
+            None if cut => spans.since = Some(self.now),
+            Some(since) if !cut => {
+                spans.since = None;
+                spans.over.push((since, self.now));
+                self.apart.any = true;
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// A replica applied what another made, which came to it in this way. Did it come too soon after a cut?
+    /// `well` says of a replica that it was run all the time since then.
+    pub fn on_lane(
+        &mut self,
+        replica: usize,
+        dot: Dot,
+        lane: Lane,
+        patience: Patience,
+        well: impl Fn(usize, u64) -> bool,
+    ) {
+        if !self.apart.any {
+            return;
+        }
+        let Some(number) = self.truth.number(dot) else { return };
+        let Some(origin) = self.truth.replica_of(dot).filter(|&origin| origin != replica) else { return };
+        let made = self.ways.made[number as usize];
+        let (place, sign) = match lane {
+            Lane::Push => (origin * self.apart.replicas + replica, "interrupted_push"),
+            Lane::Repair => (self.apart.replicas * self.apart.replicas + replica, "early_repair"),
+            Lane::Hurry => return,
+        };
+        let Some((from, to)) = self.apart.span(place, made, patience.least) else { return };
+        let known = self.ways.since[replica] < from
+            && self.ways.since[origin] < from
+            && self.ways.met[origin * self.apart.replicas + replica] < from;
+        if !known || !well(replica, from) || !well(origin, from) {
+            return;
+        }
+        if lane == Lane::Push && !self.met_the_cut(place, made, to, patience.apart) {
+            return;
+        }
+        self.counts.add(Kind::MadeApart);
+        if lane == Lane::Push || self.now < to + patience.repair {
+            let now = self.now;
+            self.fail(Invariant::Freshness, sign, Some(replica), || {
+                format!(
+                    "applied {dot} {} us after a cut of {} us, and it was made {} us before the end of that",
+                    now - to,
+                    to - from,
+                    to - made
+                )
+            });
+        }
+    }
+
+    /// Did all that was sent then meet the cut that ended so much later? What is on its way for long enough need not have.
+    fn met_the_cut(&self, link: usize, made: u64, ended_at: u64, apart: u64) -> bool {
+        made.saturating_add(self.ways.fastest[link]).saturating_add(apart) < ended_at
+    }
+
+    /// Has this replica taken in a status of the life that is at the other address now?
+    #[must_use]
+    pub fn has_met(&self, replica: usize, other: usize) -> bool {
+        self.ways.met[other * self.apart.replicas + replica] != u64::MAX
+    }
+
+    /// A replica began to fetch from another what it lacks, for no other reason than that. Something that it gets there
+    /// must have been missing for long enough.
+    pub fn on_repair(&mut self, replica: usize, from: usize, patience: Patience) {
+        let [here, there] = [replica, from].map(|replica| &self.truth.holdings[replica].included);
+        let lacking = bits::lacking(here, there);
+        let long = |&&number: &&usize| self.ways.made[number] + patience.repair <= self.now + COALESCE;
+        if lacking.iter().any(|number| long(&number)) {
+            return self.counts.add(Kind::PatientPull);
+        }
+        let newest = lacking.iter().map(|&number| self.now - self.ways.made[number]).max();
+        self.fail(Invariant::Freshness, "early_pull", Some(replica), || match newest {
+            Some(age) => format!("fetches from {from} what was made {age} us ago at most"),
+            None => format!("fetches from {from}, which has nothing for it"),
+        });
+    }
+}

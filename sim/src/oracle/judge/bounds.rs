@@ -1,0 +1,82 @@
+//! What a replica holds beside its data, and what one input makes it do, stay within limits.
+
+use super::{Asked, Judge};
+use crate::oracle::adversity::Kind;
+use crate::oracle::verdict::Invariant;
+use crate::subject::Probe;
+use hence_core::{Action, Config};
+
+/// What a version counts for besides key and value.
+const VERSION_BYTES: u64 = 64;
+
+/// What is said even where a memory image was copied: that rests on no name of a write.
+pub(super) const HOLD_OF_COPIES: [&str; 5] = ["endless", "load", "work", "damage_taken", "unanswered"];
+
+impl Judge {
+    /// A write was refused for want of room: what is truly held leaves none.
+    pub(super) fn check_write_limit(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
+        self.counts.add(Kind::StoreFull);
+        if let Some((held, more)) = self.room_needed(replica, asked, probe)
+            && held + more <= self.store_bytes_max
+        {
+            let most = self.store_bytes_max;
+            self.fail(Invariant::Bounds, "refused_with_room", Some(replica), || {
+                format!("refused {more} bytes beside {held}, and {most} are allowed")
+            });
+        }
+    }
+
+    /// A write was taken: there was room for it.
+    pub(super) fn check_room(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
+        if self.store_bytes_max == u64::MAX {
+            return;
+        }
+        if let Some((held, more)) = self.room_needed(replica, asked, probe)
+            && held + more > self.store_bytes_max
+            && more > 0
+        {
+            let most = self.store_bytes_max;
+            self.fail(Invariant::Bounds, "no_room", Some(replica), || {
+                format!("took {more} bytes beside {held}, and only {most} are allowed")
+            });
+        }
+    }
+
+    /// What is truly held, and what a write adds to it. None while a state is folded in: what it replaces still counts.
+    fn room_needed(&self, replica: usize, asked: &Asked, probe: &dyn Probe) -> Option<(u64, u64)> {
+        probe.digest()?;
+        let bytes = |key: usize, value: usize| self.keys[key].as_str().len() as u64 + value as u64 + VERSION_BYTES;
+        let live = self.truth.holdings[replica].live.iter().enumerate();
+        let versions = live.flat_map(|(key, numbers)| numbers.iter().map(move |&number| (key, number)));
+        let value = |number: u32| self.truth.writes[number as usize].value.as_ref().map_or(0, |it| it.as_bytes().len());
+        let held = versions.map(|(key, number)| bytes(key, value(number))).sum();
+        // A write replaces all versions that its replica shows. Where they are as large, it adds nothing.
+        let key = usize::from(asked.key);
+        let gone = self.truth.holdings[replica].live[key].iter().map(|&number| bytes(key, value(number))).sum();
+        let more = match &asked.action {
+            Action::Put(written) => bytes(key, written.as_bytes().len()).saturating_sub(gone),
+            Action::Get | Action::Delete => 0,
+        };
+        Some((held, more))
+    }
+
+    /// Compares what a replica holds besides its store with its limits.
+    pub fn check_load(&mut self, replica: usize, probe: &dyn Probe, config: &Config) {
+        let load = probe.load();
+        let many = load.parked > config.parked_max || load.waiting > config.waiting_max;
+        let large = load.parked_bytes > config.parked_bytes_max || load.waiting_bytes > config.waiting_bytes_max;
+        if many || large || load.log_bytes > config.log_bytes_max {
+            self.fail(Invariant::Bounds, "load", Some(replica), || format!("{load:?}"));
+        }
+    }
+
+    /// One input does bounded work.
+    pub fn check_work(&mut self, replica: usize, probe: &dyn Probe) {
+        let work = probe.work();
+        if work > hence_core::WORK_MAX {
+            self.fail(Invariant::Bounds, "work", Some(replica), || {
+                format!("{work} units of work in one step; {} are allowed", hence_core::WORK_MAX)
+            });
+        }
+    }
+}

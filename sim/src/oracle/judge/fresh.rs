@@ -1,0 +1,137 @@
+//! Push is fresh or not at all: what a cut held up is not news when it arrives (contract, the rows on a cut).
+//!
+//! Lateness is judged against the fastest status that the same two lives exchanged, as the receiver must have seen it.
+//! Only time in which nothing arrived on the link counts: what waits behind other bytes is not late. Where a replica
+//! was not run, or clocks run apart, the oracle is as lenient as they make it.
+
+use super::Judge;
+use crate::oracle::truth::Number;
+use crate::oracle::verdict::Invariant;
+use hence_core::Dot;
+use std::collections::VecDeque;
+
+/// Contact without a longer pause is steady, in microseconds.
+const PAUSE_MAX: u64 = 500_000;
+
+/// Silences remembered per link.
+const SILENCES: usize = 16;
+
+/// What is known of how long messages take.
+#[derive(Debug)]
+pub(super) struct Ways {
+    replicas: usize,
+    /// Per link, the shortest time that a status took which was taken in.
+    pub(super) fastest: Vec<u64>,
+    /// Per link, when something last arrived, and the last silences that were longer than a running peer keeps.
+    moved: Vec<u64>,
+    silences: Vec<VecDeque<(u64, u64)>>,
+    /// Per link, when a status was last taken in.
+    taken: Vec<u64>,
+    /// Per link, since when contact has been steady.
+    steady: Vec<u64>,
+    /// Per link, when the first of them was taken in.
+    pub(super) met: Vec<u64>,
+    /// When the present life at each replica began.
+    pub(super) since: Vec<u64>,
+    /// When each write was accepted.
+    pub(super) made: Vec<u64>,
+}
+
+impl Ways {
+    pub(super) fn new(replicas: usize) -> Self {
+        let links = replicas * replicas;
+        Self {
+            replicas,
+            fastest: vec![u64::MAX; links],
+            met: vec![u64::MAX; links],
+            moved: vec![0; links],
+            silences: vec![VecDeque::new(); links],
+            taken: vec![0; links],
+            steady: vec![0; links],
+            since: vec![0; replicas],
+            made: Vec::new(),
+        }
+    }
+
+    /// Another life answers here: it has seen nothing, and others have seen nothing of it.
+    pub(super) fn forget(&mut self, replica: usize, now: u64) {
+        self.since[replica] = now;
+        for other in 0..self.replicas {
+            for link in [replica * self.replicas + other, other * self.replicas + replica] {
+                (self.fastest[link], self.met[link]) = (u64::MAX, u64::MAX);
+                self.taken[link] = 0;
+            }
+        }
+    }
+}
+
+impl Judge {
+    /// Something arrived; a silence before it counts if it was longer than `silence_max`.
+    pub fn on_arrival(&mut self, from: usize, to: usize, silence_max: u64) {
+        let link = from * self.ways.replicas + to;
+        let moved = std::mem::replace(&mut self.ways.moved[link], self.now);
+        if self.now - moved > PAUSE_MAX {
+            self.ways.steady[link] = self.now;
+        }
+        if self.now - moved > silence_max {
+            let silences = &mut self.ways.silences[link];
+            silences.truncate(SILENCES - 1);
+            silences.push_front((moved, self.now));
+        }
+    }
+
+    /// A status was taken in after so long. One of the life before at that address says nothing of this one: lateness
+    /// is measured per life, because each has a clock of its own.
+    pub fn on_status(&mut self, from: usize, to: usize, took: u64) {
+        if self.now - took <= self.ways.since[from] {
+            return;
+        }
+        let link = from * self.ways.replicas + to;
+        // What arrives and is dropped tells the other end nothing.
+        if self.now - std::mem::replace(&mut self.ways.taken[link], self.now) > PAUSE_MAX {
+            self.ways.steady[link] = self.now;
+        }
+        self.ways.fastest[link] = took.min(self.ways.fastest[link]);
+        self.ways.met[link] = self.now.min(self.ways.met[link]);
+    }
+
+    /// A push arrived, and its operation was applied in that step: it was made at most so long ago, `allowed` beyond
+    /// the fastest way.
+    pub fn on_news(&mut self, from: usize, to: usize, dot: Dot, allowed: u64) {
+        let Some(number) = self.truth.number(dot) else { return };
+        let age = self.now.saturating_sub(self.ways.made[number as usize]);
+        let link = from * self.ways.replicas + to;
+        let fastest = self.ways.fastest[link];
+        let late = age.saturating_sub(fastest);
+        let silent = |&(start, end): &(u64, u64)| end.saturating_sub(start.max(self.now - late));
+        let silent: u64 = self.ways.silences[link].iter().map(silent).sum();
+        if fastest != u64::MAX && late.min(silent) > allowed {
+            self.fail(Invariant::Freshness, "late_push", Some(to), || {
+                format!("applied {dot} from a push {age} us after it was made; a status took {fastest} us")
+            });
+        }
+    }
+
+    /// For how long has there been steady contact from one replica to another that it has met?
+    #[must_use]
+    pub fn steady(&self, from: usize, to: usize) -> u64 {
+        let link = from * self.ways.replicas + to;
+        if self.ways.met[link] == u64::MAX { 0 } else { self.now - self.ways.steady[link] }
+    }
+
+    /// A push was refused as late, though contact has been steady and it was made only just now.
+    pub fn on_refused_news(&mut self, from: usize, to: usize, dot: Dot, young: u64) {
+        let Some(number) = self.truth.number(dot) else { return };
+        let age = self.now.saturating_sub(self.ways.made[number as usize]);
+        if age <= young && !self.includes(to, dot) {
+            self.fail(Invariant::Freshness, "refused_news", Some(to), || {
+                format!("refused {dot} of replica {from} as late {age} us after it was made")
+            });
+        }
+    }
+
+    pub(super) fn note_made(&mut self, number: Number) {
+        debug_assert_eq!(self.ways.made.len(), number as usize, "writes are numbered as they are accepted");
+        self.ways.made.push(self.now);
+    }
+}

@@ -1,0 +1,115 @@
+//! Lives that are over and writes that are lost, judged from ground truth.
+
+use super::{Asked, Judge};
+use crate::oracle::adversity::Kind;
+use crate::oracle::truth::Number;
+use crate::oracle::verdict::Invariant;
+use crate::plan::Plan;
+use crate::subject::Probe;
+use hence_checker::bits;
+use hence_core::{Address, Dot, Incarnation, VersionVector};
+
+/// A round found a write lost, among these addresses.
+#[derive(Debug, Clone)]
+pub(super) struct Finding {
+    dot: Dot,
+    wanted: Vec<Address>,
+}
+
+impl Judge {
+    /// A lost-write round ended: no replica at a wanted address holds what is above its outcome, unless it came back
+    /// just now from a replica that an operator had removed.
+    pub fn on_round(
+        &mut self,
+        replica: usize,
+        (events, held): (&VersionVector, &VersionVector),
+        wanted: &[bool],
+        probe: &dyn Probe,
+    ) {
+        if self.off {
+            return;
+        }
+        let above = events.entries().flat_map(|(incarnation, counter)| {
+            (held.counter(incarnation) + 1..=counter).map(move |counter| Dot { incarnation, counter })
+        });
+        let lost: Vec<Dot> = above.filter(|&dot| self.truth.number(dot).is_some()).collect();
+        for &dot in &lost {
+            let number = self.truth.number(dot).unwrap_or_default();
+            let holds = |holder: &usize| bits::has(&self.truth.holdings[*holder].included, number as usize);
+            let removed = bits::has(&self.leavers, number as usize)
+                || (0..self.truth.holdings.len()).filter(|&holder| !wanted[holder]).any(|holder| holds(&holder));
+            let holder = (0..self.truth.holdings.len()).filter(|&holder| wanted[holder] && !removed).find(holds);
+            if let Some(holder) = holder {
+                self.fail(Invariant::Refusals, "not_lost", Some(replica), || {
+                    format!("found that {dot} is lost, which replica {holder} holds")
+                });
+            }
+        }
+        let wanted: Vec<Address> = probe.view().wanted().cloned().collect();
+        let findings = lost.into_iter().map(|dot| Finding { dot, wanted: wanted.clone() });
+        self.ever_lost.extend(findings.clone());
+        self.lost[replica].extend(findings);
+    }
+
+    /// What was reported lost returns only by an operator's act. A round of one cluster says nothing of another that it
+    /// has not met, and to introduce them to each other, or to start a newcomer that does, is an operator's act.
+    pub(super) fn check_came_back(&mut self, replica: usize, dot: Dot) {
+        let was_asked = |finding: &Finding| {
+            finding.dot == dot && finding.wanted.iter().any(|address| address.as_str() == Plan::address(replica))
+        };
+        if self.operators.rested() && self.ever_lost.iter().any(was_asked) {
+            self.fail(Invariant::Refusals, "lost_came_back", Some(replica), || {
+                format!("applied {dot}, which a round had found lost")
+            });
+        }
+    }
+
+    fn was_found_lost(&self, replica: usize, dot: Dot) -> bool {
+        self.lost[replica].iter().any(|finding| finding.dot == dot)
+    }
+
+    /// A client is told of losses only after a round that found them; from then on its past is what is left.
+    pub(super) fn check_lost(&mut self, replica: usize, asked: &mut Asked, left: &VersionVector, probe: &dyn Probe) {
+        self.counts.add(Kind::Lost);
+        let cut = self.truth.cut(&asked.token, left);
+        let dots: Vec<Dot> = cut.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+        if dots.is_empty() || dots.iter().any(|&dot| !self.was_found_lost(replica, dot)) {
+            self.fail(Invariant::Refusals, "not_found_lost", Some(replica), || {
+                format!("said that {dots:?} are lost, which no round of it found")
+            });
+        }
+        let holds = |finding: &&Finding| probe.view().wanted().all(|address| finding.wanted.contains(address));
+        let outdated = |dot: &&Dot| !self.lost[replica].iter().filter(holds).any(|finding| finding.dot == **dot);
+        if let Some(dot) = dots.iter().find(outdated).copied() {
+            self.fail(Invariant::Refusals, "outdated", Some(replica), || {
+                format!("said that {dot} is lost, which was found before another address was wanted")
+            });
+        }
+        let dropped =
+            self.truth.dropped(&asked.token, left).into_iter().find(|&dot| !self.was_found_lost(replica, dot));
+        if let Some(dot) = dropped {
+            self.fail(Invariant::Refusals, "cut_too_much", Some(replica), || {
+                format!("dropped {dot} from the client's past, which no round of it found lost")
+            });
+        }
+        let left = self.truth.closure_of(left);
+        asked.past.iter_mut().zip(&left).for_each(|(past, left)| *past &= left);
+    }
+
+    /// A replica wrote down that a life is over.
+    pub fn on_retired(&mut self, replica: usize, dot: Dot, incarnation: Incarnation, through: u64) {
+        if self.off {
+            return;
+        }
+        if self.truth.number(dot).is_some() {
+            return;
+        }
+        if self.truth.accept_retirement(replica, dot, incarnation, through) {
+            self.note_made(self.truth.writes.len() as Number - 1);
+        } else {
+            self.fail(Invariant::Dots, "not_next", Some(replica), || {
+                format!("retired {incarnation} by {dot}, which is not the next of a life of this replica")
+            });
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Whole states on their way: what a supplier truly had when it sent the last part is what its receiver includes.
+
+use super::Judge;
+use crate::oracle::adversity::Kind;
+use crate::oracle::truth::Number;
+use crate::oracle::verdict::Invariant;
+use crate::subject::Part;
+use hence_checker::bits;
+use hence_core::Incarnation;
+
+/// What a supplier truly had when it began to supply a whole state.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    supplier: Incarnation,
+    receiver: usize,
+    pull: u64,
+    included: Vec<u64>,
+}
+
+impl Judge {
+    /// A supplier sent a part of what a pull asked for. A whole state is that of the moment when its last part is sent.
+    pub fn on_supply(&mut self, replica: usize, receiver: usize, part: Part) {
+        let Part { supplier, pull, state } = part;
+        let same = |old: &Snapshot| old.supplier == supplier && old.receiver == receiver && old.pull == pull;
+        if state {
+            self.snapshots.retain(|old| !same(old));
+            let included = self.truth.holdings[replica].included.clone();
+            self.snapshots.push(Snapshot { supplier, receiver, pull, included });
+        }
+    }
+
+    /// A replica installed a whole state in one step.
+    pub fn on_install(&mut self, receiver: usize, from: Incarnation, pull: u64) {
+        if self.off {
+            return;
+        }
+        self.counts.add(Kind::Installed);
+        if self.roomy_logs && !self.restarted && self.operators.rested() {
+            self.fail(Invariant::Bounds, "needless_transfer", Some(receiver), || {
+                "fetched a whole state, though everybody's log reaches back to the beginning".into()
+            });
+        }
+        let same = |old: &Snapshot| old.supplier == from && old.receiver == receiver && old.pull == pull;
+        let Some(included) = self.snapshots.iter().find(|old| same(old)).map(|old| old.included.clone()) else {
+            return self.fail(Invariant::Causes, "unknown_state", Some(receiver), || {
+                format!("installed pull {pull} from {from}, which never supplied it")
+            });
+        };
+        for number in bits::lacking(&self.truth.holdings[receiver].included, &included) {
+            self.check_came_back(receiver, self.truth.writes[number].dot);
+            self.truth.include(receiver, number as Number);
+        }
+    }
+}

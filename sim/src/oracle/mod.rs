@@ -1,0 +1,9 @@
+//! The oracles: the ground truth of a run, what must hold beside it, and what a run ends in.
+
+pub mod adversity;
+pub mod agreement;
+pub mod history;
+pub mod judge;
+pub mod seen;
+pub mod truth;
+pub mod verdict;

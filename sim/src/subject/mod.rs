@@ -1,0 +1,428 @@
+//! What is simulated: any state machine that takes messages and client requests.
+//!
+//! The product's replica is one subject ([`hence_core::Replica`] under any [`Rules`]); `baseline` is another.
+//! Requests and replies are those of hence-core, whose tokens are version vectors; a subject with another kind
+//! of causal metadata maps it onto one. A subject without a [`Probe`] is judged by what clients see alone.
+
+pub mod baseline;
+pub mod echo;
+pub mod suspicious;
+mod wire;
+
+use crate::random::Words;
+use hence_core::{
+    Address, Body, Config, Content, Dot, Event, Hlc, Identity, Incarnation, Input, Key, LinkState, Message, Now,
+    Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View, Written,
+};
+use std::borrow::Cow;
+pub use wire::Lane;
+
+/// What can happen to a subject.
+#[derive(Debug, Clone)]
+pub enum Stimulus<M> {
+    /// Time has passed.
+    Timeout,
+    /// A message arrived.
+    Message {
+        /// From which replica of the plan.
+        from: usize,
+        /// The message.
+        message: M,
+    },
+    /// An address accepted a connection.
+    Connected {
+        /// That of which replica.
+        to: usize,
+    },
+    /// A client asks.
+    Request {
+        /// Its name, never used twice.
+        id: RequestId,
+        /// What it asks.
+        request: Request,
+    },
+    /// A client went away.
+    Cancel {
+        /// The request.
+        id: RequestId,
+    },
+    /// The process is told to end.
+    Leave,
+}
+
+/// What a subject wants done.
+#[derive(Debug)]
+pub enum Out<M> {
+    /// Send this to the replica with that number.
+    Send {
+        /// To which replica of the plan.
+        to: usize,
+        /// What.
+        message: M,
+    },
+    /// Answer a request.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// The answer.
+        reply: Box<Reply>,
+    },
+    /// Something worth telling.
+    Event(Event),
+}
+
+/// What the simulator needs to know of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// A short name.
+    pub name: &'static str,
+    /// A number below 8 for the kind.
+    pub kind: u8,
+    /// A hash of what tells it from others of its kind.
+    pub digest: u64,
+    /// It opens a connection.
+    pub opening: bool,
+    /// It is idle chatter: sent for ever when nothing happens.
+    pub idle: bool,
+    /// The operation that it carries, if one, and its stamp.
+    pub op: Option<(Dot, Hlc)>,
+    /// It is a part of what is supplied for a pull.
+    pub supply: Option<Part>,
+    /// It is a piece of this write's value: where it begins and how long it is.
+    pub piece: Option<(Dot, u64, u64)>,
+}
+
+/// A part of what is supplied for a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The supplier's life.
+    pub supplier: Incarnation,
+    /// The receiver's name for the pull.
+    pub pull: u64,
+    /// It ends a whole state: what came before it is the supplier's state of this moment.
+    pub state: bool,
+}
+
+/// Which of the plan's replicas lives at this address, if one does.
+#[must_use]
+#[inline]
+pub fn number_of(wanted: &Address, addresses: &[Address]) -> Option<usize> {
+    // Addresses are shared text, so it is nearly always the same piece of memory.
+    let same = addresses.iter().position(|address| address.is(wanted));
+    same.or_else(|| addresses.iter().position(|address| address == wanted))
+}
+
+/// One replica under simulation. To the simulator replicas are numbers; `addresses` says what those are to a subject.
+pub trait Subject: Sized {
+    /// What replicas say to each other.
+    type Message: Clone + std::fmt::Debug;
+    /// What every replica is started with besides its settings: rules, for instance.
+    type Setup: Clone;
+
+    /// A process starts.
+    fn start(setup: &Self::Setup, config: Config, identity: Identity, seed: Seed, now: Now) -> Self;
+    /// Takes one input.
+    fn handle(&mut self, now: Now, input: Stimulus<Self::Message>, addresses: &[Address]);
+    /// The next thing that it wants done, until there is none: asked for after each input.
+    fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<Self::Message>>;
+    /// Among what it wants done, the answer to the client that made this write.
+    fn written(&self, _dot: Dot) -> Option<(RequestId, &Written)> {
+        None
+    }
+    /// When to hand in a timeout.
+    fn poll_timeout(&self) -> Option<Time>;
+    /// What kind of message is this?
+    fn traits(message: &Self::Message) -> Traits;
+    /// Which law of merging do the states of these replicas break, taken by three in a circle, and which three do?
+    fn broken_law(_replicas: &[&Self]) -> Option<(&'static str, [usize; 3])> {
+        None
+    }
+    /// A look inside, for the oracles that need one.
+    fn probe(&self) -> Option<&dyn Probe>;
+
+    /// A copy of its running memory, if it can be copied.
+    fn image(&self) -> Option<Self> {
+        None
+    }
+
+    /// About how many bytes the message takes on the wire.
+    fn bytes(message: &Self::Message) -> u64;
+
+    /// Encodes a message behind those that were sent over the same connection. None where the subject has no codec.
+    fn seal(_lane: &mut Lane, _message: &Self::Message) -> Option<Result<(), String>> {
+        None
+    }
+
+    /// Reads the next message of a connection, which must be this one.
+    fn open(_lane: &mut Lane, _message: &Self::Message) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Changes bits of the encoded message as these words say and reads it: the reader must refuse it. None where the
+    /// subject has no codec. `sealed` gives it a checksum that fits: a mutant of the simulator.
+    fn damage(_from: &Address, _message: &Self::Message, _words: Words, _sealed: bool) -> Option<Result<(), String>> {
+        None
+    }
+}
+
+/// A look inside a subject.
+pub trait Probe {
+    /// The present life.
+    fn incarnation(&self) -> Incarnation;
+    /// What it says it covers.
+    fn vector(&self) -> &VersionVector;
+    /// The highest counter that it covers of this life.
+    fn counter(&self, life: Incarnation) -> u64;
+    /// The versions of this key, winner first.
+    fn shown(&self, key: &Key) -> Cow<'_, Siblings>;
+    /// How many keys are present.
+    fn keys(&self) -> usize;
+    /// Every present key with its versions, by key.
+    fn all(&self) -> Vec<(Key, Siblings)>;
+    /// The digest of its store, unless a state is being folded in.
+    fn digest(&self) -> Option<u64>;
+    /// Its view.
+    fn view(&self) -> &View;
+    /// Serves data requests.
+    fn is_ready(&self) -> bool;
+    /// Operations parked, requests waiting, operations and bytes in the log.
+    fn load(&self) -> Load;
+    /// What the last input cost, in units of which one input may cost at most [`hence_core::WORK_MAX`].
+    fn work(&self) -> u32;
+    /// Is every other wanted member linked and listed?
+    fn is_settled(&self) -> bool;
+    /// The link to an address that it has heard of.
+    fn link(&self, to: &Address) -> Option<LinkState>;
+    /// The subject's own list of invariants; panics where one does not hold.
+    fn check_invariants(&self);
+}
+
+/// What a replica holds besides its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Operations parked.
+    pub parked: usize,
+    /// Requests waiting.
+    pub waiting: usize,
+    /// Bytes of the operations parked.
+    pub parked_bytes: usize,
+    /// Bytes of the values in requests waiting.
+    pub waiting_bytes: usize,
+    /// Bytes in the log.
+    pub log_bytes: usize,
+    /// A fetch is under way.
+    pub pulling: bool,
+}
+
+impl<R: Rules> Probe for Replica<R> {
+    fn incarnation(&self) -> Incarnation {
+        Self::incarnation(self)
+    }
+
+    fn vector(&self) -> &VersionVector {
+        Self::vector(self)
+    }
+
+    fn counter(&self, life: Incarnation) -> u64 {
+        self.covered().counter(life)
+    }
+
+    fn shown(&self, key: &Key) -> Cow<'_, Siblings> {
+        self.shown_of(key)
+    }
+
+    fn keys(&self) -> usize {
+        if self.store().digest().is_some() { self.store().len() } else { Self::shown(self).count() }
+    }
+
+    fn all(&self) -> Vec<(Key, Siblings)> {
+        let mut all: Vec<_> = Self::shown(self).map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all
+    }
+
+    fn digest(&self) -> Option<u64> {
+        self.store().digest()
+    }
+
+    fn view(&self) -> &View {
+        Self::view(self)
+    }
+
+    fn is_ready(&self) -> bool {
+        Self::is_ready(self)
+    }
+
+    fn load(&self) -> Load {
+        let (parked, waiting) = (self.parked(), self.waiting());
+        let (parked_bytes, waiting_bytes) = (self.parked_bytes(), self.waiting_bytes());
+        Load { parked, waiting, parked_bytes, waiting_bytes, log_bytes: self.log_bytes(), pulling: self.is_pulling() }
+    }
+
+    fn work(&self) -> u32 {
+        Self::work(self)
+    }
+
+    fn is_settled(&self) -> bool {
+        let members = self.view().wanted().filter(|&address| address != self.address());
+        members.into_iter().all(|address| self.link(address) == Some((LinkState::Established, false)))
+    }
+
+    fn link(&self, to: &Address) -> Option<LinkState> {
+        self.status().peers.into_iter().find(|peer| peer.address == *to).map(|peer| peer.link)
+    }
+
+    fn check_invariants(&self) {
+        Self::check_invariants(self);
+    }
+}
+
+impl<R: Rules + Clone> Subject for Replica<R> {
+    type Message = Message;
+    type Setup = R;
+
+    fn start(setup: &R, config: Config, identity: Identity, seed: Seed, now: Now) -> Self {
+        Self::new(setup.clone(), config, identity, seed, now)
+    }
+
+    #[inline]
+    fn handle(&mut self, now: Now, input: Stimulus<Message>, addresses: &[Address]) {
+        let input = match input {
+            Stimulus::Timeout => Input::Timeout,
+            Stimulus::Message { from, message } => Input::Message { from: addresses[from].clone(), message },
+            Stimulus::Connected { to } => Input::Connected { to: addresses[to].clone() },
+            Stimulus::Request { id, request } => Input::Request { id, request },
+            Stimulus::Cancel { id } => Input::Cancel { id },
+            Stimulus::Leave => Input::Leave,
+        };
+        Self::handle(self, now, input);
+    }
+
+    #[inline]
+    fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<Message>> {
+        loop {
+            return Some(match Self::poll_output(self)? {
+                Output::Send { to, message } => {
+                    let Some(to) = number_of(&to, addresses) else { continue }; // lost: no replica lives there
+                    Out::Send { to, message }
+                }
+                Output::Reply { id, reply } => Out::Reply { id, reply },
+                Output::Event(event) => Out::Event(event),
+            });
+        }
+    }
+
+    fn written(&self, dot: Dot) -> Option<(RequestId, &Written)> {
+        self.outputs().find_map(|output| {
+            let Output::Reply { id, reply } = output else { return None };
+            let Reply::Written(written) = &**reply else { return None };
+            (written.dot == dot).then_some((*id, written))
+        })
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        Self::poll_timeout(self)
+    }
+
+    fn traits(message: &Message) -> Traits {
+        let mut traits = Traits {
+            name: message.body.name(),
+            kind: 0,
+            digest: message.number ^ message.echo.rotate_left(32),
+            opening: message.is_opening(),
+            idle: false,
+            op: None,
+            supply: None,
+            piece: None,
+        };
+        (traits.kind, traits.digest) = match &message.body {
+            Body::Hello(hello) => (0, traits.digest ^ hello.vector.len() as u64),
+            Body::Status(status) => {
+                traits.idle = true;
+                (1, status.digest.unwrap_or_default() ^ status.view_hash ^ status.received)
+            }
+            Body::Push { op, made } => {
+                traits.op = Some((op.dot, op.hlc));
+                (2, op.dot.incarnation.0 ^ op.dot.counter.rotate_left(48) ^ made.0)
+            }
+            Body::Announce { op, made } => {
+                traits.op = Some((op.op.dot, op.op.hlc));
+                (2, op.op.dot.incarnation.0 ^ op.op.dot.counter.rotate_left(48) ^ made.0 ^ 1)
+            }
+            Body::Want { dot, offset, bytes } => {
+                (6, dot.incarnation.0 ^ dot.counter.rotate_left(48) ^ offset.rotate_left(24) ^ u64::from(*bytes))
+            }
+            Body::Piece { dot, offset, bytes } => {
+                let length = bytes.as_bytes().len() as u64;
+                traits.piece = Some((*dot, *offset, length));
+                (5, dot.incarnation.0 ^ dot.counter.rotate_left(48) ^ offset.rotate_left(24) ^ length)
+            }
+            Body::View(rows) => (3, rows.len() as u64),
+            Body::Pull { id, vector } => (4, id ^ (vector.len() as u64) << 32),
+            Body::Supply(supply) => {
+                let state = matches!(supply.content, Content::State(_));
+                traits.supply = Some(Part { supplier: message.from, pull: supply.id, state });
+                (5, supply.id ^ u64::from(supply.frame) << 32 ^ u64::from(supply.last) << 63)
+            }
+            Body::Taken { id, frame } => (6, id ^ u64::from(*frame) << 32),
+            Body::Ask(ask) => (7, ask.round ^ (ask.events.len() as u64) << 32),
+            Body::Answer { round, held } => (7, round ^ (held.len() as u64) << 40),
+            Body::Probe { .. } => {
+                traits.idle = true;
+                (7, 1)
+            }
+            Body::Vouch { .. } => {
+                traits.idle = true;
+                (7, 2)
+            }
+        };
+        traits
+    }
+
+    fn broken_law(replicas: &[&Self]) -> Option<(&'static str, [usize; 3])> {
+        let rules = replicas.first()?.rules();
+        let states: Vec<_> = replicas.iter().map(|replica| replica.state()).collect();
+        let after = |at: usize, more: usize| (at + more) % states.len();
+        // Each with the next: what one three needs as `ab` is `bc` to the one before.
+        let pairs: Vec<_> = (0..states.len()).map(|at| states[at].merge(rules, &states[after(at, 1)])).collect();
+        (0..states.len()).find_map(|at| {
+            let three = [at, after(at, 1), after(at, 2)];
+            let [a, b, c] = three.map(|place| &states[place]);
+            let [ab, bc, _] = three.map(|place| &pairs[place]);
+            let law = if *ab != b.merge(rules, a) {
+                "not_commutative"
+            } else if ab.merge(rules, c) != a.merge(rules, bc) {
+                "not_associative"
+            } else if ab.merge(rules, b) != *ab || a.merge(rules, a) != *a {
+                "not_idempotent"
+            } else {
+                return None;
+            };
+            Some((law, three))
+        })
+    }
+
+    fn probe(&self) -> Option<&dyn Probe> {
+        Some(self)
+    }
+
+    fn image(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn bytes(message: &Message) -> u64 {
+        wire::bytes(message)
+    }
+
+    fn seal(lane: &mut Lane, message: &Message) -> Option<Result<(), String>> {
+        Some(wire::seal(lane, message))
+    }
+
+    fn open(lane: &mut Lane, message: &Message) -> Result<(), String> {
+        wire::open(lane, message)
+    }
+
+    fn damage(from: &Address, message: &Message, words: Words, sealed: bool) -> Option<Result<(), String>> {
+        Some(wire::damage(from, message, words, sealed))
+    }
+}
