@@ -169,8 +169,8 @@ fn a_killed_replica_is_out_of_every_view_in_time_though_a_fifth_of_all_messages_
     cluster.until(5 * SECOND, |cluster| (0..3).all(|replica| cluster.listed(replica) == 3));
 }
 
-/// Neither a link that carries nothing in one direction, nor pauses of two seconds, nor the loss of a fifth of all
-/// messages takes a member out of a view, not even for a moment.
+/// Three faults take no member out of a view, not even for a moment. They are a link that carries nothing in one
+/// direction, pauses of two seconds, and the loss of a fifth of all messages.
 #[test]
 fn views_do_not_flap() {
     let suspected = |cluster: &Cluster| cluster.world.judge.counts.count(Kind::Suspected);
@@ -220,9 +220,9 @@ fn a_client_never_waits_for_the_others() {
     }
 }
 
-/// The row that surprises people: after a cut the replica stays at its own causal state for 1.5 s at least and
-/// has caught up within 5 s, whether frames were lost or held, and wherever in its timers the cut begins. A write
-/// that is younger than `late_max` when a held frame is released is news, and not what this row is about.
+/// The row that surprises people. After a cut the replica stays at its own causal state for 1.5 s at least, and has
+/// caught up within 5 s. That holds whether frames were lost or held, and wherever in its timers the cut begins. A
+/// write that is younger than `late_max` when a held frame is released is news, and not what this row is about.
 #[test]
 fn after_a_cut_the_old_state_stands_and_then_catches_up() {
     for (hold, cut) in

@@ -318,8 +318,8 @@ fn counterexamples_are_minimal() {
     println!("{count} counterexamples, {:.1} operations each", f64::from(operations as u32) / f64::from(count));
 }
 
-/// What was found in a large history is what its counterexample shows, with what led to it: not a PUT that met
-/// something where its counterexample has nothing, nor a value without a writer because its PUT was left out.
+/// The counterexample of a large history shows what was found there, with what led to it. It is not a PUT that met
+/// something where its counterexample has nothing. Nor is it a value without a writer because its PUT was left out.
 #[test]
 fn counterexamples_of_large_histories_keep_the_violation() {
     let mut kinds = std::collections::BTreeMap::<&str, u32>::new();

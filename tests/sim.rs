@@ -1,5 +1,5 @@
-//! Campaigns under `cargo test`: thousands of fault schedules over the real core, planted bugs that must be
-//! found, adversity that must really happen, and guards that a seed means the same for ever.
+//! Campaigns under `cargo test`: thousands of fault schedules over the real core. Planted bugs must be found, and
+//! adversity must really happen. Guards hold that a seed means the same for ever.
 //!
 //! `HENCE_SEED` moves the fresh part of the seeds and `HENCE_SCHEDULES` says how many run. A failure prints one
 //! line that replays it.
@@ -349,8 +349,8 @@ fn broken_cases_name_the_place() {
     }
 }
 
-/// The simulator is not bound to our own replica: the scheme of small stores runs under the same plans, and what
-/// is wrong with it shows, each in its own way.
+/// The simulator is not bound to our own replica. A small store runs under the same plans, and each of its flaws shows
+/// in its own way.
 #[test]
 fn the_naive_scheme_is_convicted() {
     let setting = Setting { baseline: true, ..Setting::default() };

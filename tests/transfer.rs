@@ -1,5 +1,5 @@
-//! State transfers at size: a newcomer is fetched up from a cluster that goes on under load, with a log that is far too
-//! short, over links of limited bandwidth; and one that is cut off at any frame.
+//! State transfers at size. A newcomer is brought up from a cluster that goes on under load. Its log is far too short,
+//! and its links have limited bandwidth. Another is cut off at any frame.
 //!
 //! A small world of its own: what the simulator's oracles know of every write would be far too much here. Each message
 //! costs its link the time that its encoded bytes take.
@@ -245,8 +245,8 @@ fn a_transfer_ends_under_half_its_own_rate_of_writes() {
         alone / MS,
         under_load / MS
     );
-    // Every second key that is sent is sent again because it changed, and the source's own writes, half of all, are pushed
-    // over the same link: a quarter of it is left for progress, so four times as long. Measured: 3.9.
+    // Every second key that is sent is sent again because it changed. The source's own writes, half of all, are pushed
+    // over the same link. A quarter of it is left for progress, so it takes four times as long. Measured: 3.9.
     assert!(2 * under_load < 9 * alone, "{under_load} us under load, {alone} us without");
     busy.run(10 * SECOND);
     busy.assert_equal(KEYS as usize);

@@ -25,9 +25,9 @@ pub struct Config {
     /// A gap is repaired when it has stood for so long. Default 2.5 s; 0 repairs at once. More costs
     /// staleness after losses, less costs double transfers when a push is merely slow.
     pub repair_delay: Micros,
-    /// A pull without progress for so long has failed and is tried at another peer; each failure at a peer doubles it
-    /// there, up to sixteen times. Default 1 s. Less leaves a dead supplier sooner, more wastes fewer transfers on slow
-    /// ones.
+    /// A pull without progress for so long has failed and is tried at another peer. Each failure at a peer doubles this
+    /// time there, up to sixteen times. Default 1 s. Less leaves a dead supplier sooner, more wastes fewer transfers on
+    /// slow ones.
     pub pull_timeout: Micros,
     /// The shortest silence after which a peer is suspected, whatever its rhythm. Default 3 s. Less
     /// notices crashes sooner and takes paused processes for dead; more lists a dead member, and waits for it, longer.
@@ -43,27 +43,27 @@ pub struct Config {
     /// slow member, more is held up longer by an address where something else listens.
     pub join_alone_after_contact: Micros,
     /// A replica that started alone is ready after this, though members of its view were never met; it serves all the
-    /// time. Default 30 s. Less lets a rolling restart go on before a late network has brought the data; more holds up
+    /// time. Default 30 s. Less lets a rolling restart go on before a late network has brought the data. More holds up
     /// the start of a cluster of which a member is gone.
     pub ready_alone_after: Micros,
     /// A wall clock that is ahead of all peers' by more than this is not used. Default 60 s. Less lets a small error
     /// bias fewer concurrent writes, and distrusts good clocks among bad ones; more lets a wrong clock win more of
     /// them.
     pub wall_ahead_max: Micros,
-    /// A member that has been suspected for so long no longer delays the retirement of lives that are over.
-    /// Default 10 min. Less frees vectors sooner, and more tokens get 503 at a member that comes back until it has
-    /// caught up; more keeps an entry in vectors and tokens for each restart in that time.
+    /// A member that has been suspected for so long no longer delays the retirement of lives that are over. Default 10
+    /// min. Less frees vectors sooner, but more tokens get 503 at a member that comes back, until it has caught up.
+    /// More keeps an entry in vectors and tokens for each restart in that time.
     pub retire_patience: Micros,
-    /// Entries of the own vector; beyond it lives that are over are retired without waiting for members that do not
-    /// answer, and beyond twice as many without waiting for any member, so that tokens stay short. Default 170: twice
-    /// as many fit a token of 8 KiB. Less makes more tokens useless at members that are cut off, more makes longer
-    /// tokens.
+    /// The most entries of the own vector, so that tokens stay short. Beyond it, incarnations that are over are retired
+    /// without waiting for members that do not answer. Beyond twice as many, no member is waited for. Default 170:
+    /// twice as many fit a token of 8 KiB. Less makes more tokens useless at members that are cut off, more makes
+    /// longer tokens.
     pub vector_max: usize,
     /// A removed address that does not answer is looked for no longer than this. Default 10 min. Less ends connection
     /// attempts sooner; more lets two sides that removed each other find together after a longer cut.
     pub removed_patience: Micros,
     /// How often is looked for lives that are over. Default 1 s. Less shortens tokens sooner after a restart and costs
-    /// a look at the vector each time; more leaves them longer by an entry for that time.
+    /// a look at the vector each time. More leaves them longer by an entry for that time.
     pub retire_interval: Micros,
     /// A lost-write round without all its answers ends after this, and begins again. Default 1 s. Less repeats rounds
     /// on slow links, more makes a client wait longer for its 424 when an answer was lost.
@@ -114,7 +114,7 @@ pub struct Config {
     /// pushes, less leaves a long way idle between frames.
     pub frames_ahead_max: u32,
     /// A value with more bytes than this travels in pieces. Default 64 KiB. Less saves more of what a broken link had
-    /// brought, and costs a further round trip for each such value; more holds up other messages for longer.
+    /// brought, and costs a further round trip for each such value. More holds up other messages for longer.
     pub whole_bytes_max: usize,
     /// Bytes in such a piece, 1 to 64 KiB. Default 16 KiB. Less lets other messages in between sooner, more moves large
     /// values in fewer messages.
@@ -123,10 +123,10 @@ pub struct Config {
     /// begins anew. One value is always kept. Default 64 MiB. More costs memory while large values arrive, less makes
     /// more of them begin anew when many come at a time.
     pub pieces_bytes_max: usize,
-    /// Bytes of keys and values held ([`crate::Store::bytes`]); beyond it writes that add to it are refused with
-    /// [`crate::Refusal::WriteLimit`], reads, deletes and replication go on, so what other replicas accepted may still
-    /// exceed it. Default: no limit. More lets a process grow until the machine has no memory left and ends it with all
-    /// that only it held; less refuses writes that there would have been room for.
+    /// The most bytes of keys and values held ([`crate::Store::bytes`]). Beyond it writes that add to it are refused
+    /// with [`crate::Refusal::WriteLimit`]. Reads, deletes and replication go on, so what other replicas accepted may
+    /// still exceed it. Default: no limit. More lets a process grow until the machine has no memory left and ends it,
+    /// with all that only it held. Less refuses writes that there would have been room for.
     pub store_bytes_max: u64,
     /// Bytes of everything that data holds in memory ([`crate::MemoryUse`]): store, log, parked operations, waiting
     /// requests and a state on its way. The log gives way first, then writes that add are refused, and last what other

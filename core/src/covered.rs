@@ -1,8 +1,8 @@
 //! What a replica covers, with the lives that are over folded away.
 //!
 //! An incarnation is retired by an ordinary operation whose dependency is `i: through`. So a replica that has applied
-//! that operation has applied all of `i` up to there, and one dot stands for the whole entry: in coverage, in tokens,
-//! in dependencies (RET-1 to RET-3). Vectors and tokens stay as short as the membership.
+//! that operation has applied all of `i` up to there. One dot stands for the whole entry: in coverage, in tokens, in
+//! dependencies (RET-1 to RET-3). Vectors and tokens stay as short as the membership.
 //!
 //! Invariant kept here: a row is an implication that holds everywhere; it raises coverage only where its dot is
 //! covered. `vector` holds no entry that a row with a covered dot implies.
@@ -203,8 +203,8 @@ impl Covered {
     }
 }
 
-/// Lets every row name the last dot of its chain: the life that retired another is itself retired one day, and without
-/// this a token of an old life would cost a step per restart since.
+/// Lets every row name the last dot of its chain. The incarnation that retired another is itself retired one day.
+/// Without this, a token of an old incarnation would cost a step per restart since.
 fn flatten(rows: &mut BTreeMap<Incarnation, Retirement>) {
     for _ in 0..CHAIN_MAX {
         let next = |row: &Retirement| {

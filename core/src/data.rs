@@ -1,5 +1,5 @@
-//! Keys and values: immutable bytes. Cloning a value copies a pointer, never the bytes; so does cloning a key, but for
-//! those of up to 15 bytes, which are their own pointer.
+//! Keys and values: immutable bytes. Cloning a value copies a pointer, never the bytes. So does cloning a key of more
+//! than 15 bytes; shorter keys are their own pointer.
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -1,8 +1,8 @@
 //! When a silence is long enough to doubt a peer: adaptive, in integers (FAIL-1, FAIL-2).
 //!
-//! After Hayashibara et al., "The phi accrual failure detector" (SRDS 2004): the threshold follows the mean and
-//! the deviation of the gaps between frames, here smoothed in integers as TCP does for its round trips
-//! (Jacobson, 1988), and kept between a floor and a cap. Doubt is local and never removes a member.
+//! It follows Hayashibara et al., "The phi accrual failure detector" (SRDS 2004). The threshold follows the mean and
+//! the deviation of the gaps between frames. Both are smoothed in integers, as TCP does for its round trips (Jacobson,
+//! 1988). The threshold is kept between a floor and a cap. Doubt is local and never removes a member.
 
 use crate::config::Config;
 use crate::time::{Micros, Time};

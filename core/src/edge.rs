@@ -42,7 +42,7 @@ pub enum Input {
         /// Why.
         why: Refused,
     },
-    /// Another live process is reached at the own address, so peers are spoken to under this one from now on; none: the
+    /// Another live process is reached at the own address. Peers are addressed under this one from now on. `None`: the
     /// own address leads here again.
     Aside {
         /// An address at which nothing is reached, of this process alone.
@@ -152,7 +152,7 @@ pub enum Event {
         /// How long this one stands back now.
         backoff: Micros,
     },
-    /// A peer that is newly met belongs to a cluster of the same name that this one never had anything to do with: an
+    /// A peer that is newly met belongs to a cluster of the same name that this one never had anything to do with. An
     /// address is used again. The two are one from now on.
     ClustersMerge {
         /// Members that were known here.
@@ -197,8 +197,9 @@ pub enum Event {
         /// The write's counter.
         counter: u64,
     },
-    /// A peer with the same vector has another store, or covers the name of a retirement and not what it stands for: a
-    /// copied memory gave one name to two writes, or a mistake of ours. Never the network. Said once of each life.
+    /// A peer with the same vector has another store, or covers the name of a retirement and not what it stands for.
+    /// Either a copied memory gave one name to two writes, or this code has a bug. Never the network. Said once of each
+    /// life.
     Diverged(Address),
     /// Clients' writes that add are refused for want of memory, or are taken again.
     WritesRefused(bool),

@@ -1,7 +1,7 @@
 //! How late a message is, without comparing clocks: against the fastest of the last minute (PUSH-2).
 //!
 //! Two processes' monotonic clocks differ by an unknown constant. The least difference between arrival here and
-//! departure there, over the last minute of contact, is that constant plus the shortest way; what exceeds it is
+//! departure there, over the last minute of contact, is that constant plus the shortest way. What exceeds it is
 //! lateness.
 
 use crate::time::{Micros, Time};
@@ -9,8 +9,8 @@ use alloc::collections::VecDeque;
 
 const BUCKETS: usize = 6;
 const BUCKET: Micros = Micros::from_seconds(10);
-/// A peer's clock may have stood still during a silence, and then all that it says later seems late. If everything in so
-/// much contact after a silence came later than the fastest by more than [`SHIFT`], the clock is taken to have done so.
+/// A peer's clock may have stood still during a silence, and then all that it says later seems late. The clock has
+/// stood still if everything in so much contact after a silence came later than the fastest by more than [`SHIFT`].
 /// What a network held back arrives at once after the silence, and fresh messages follow well before this.
 const RELEARN: Micros = Micros::from_seconds(1);
 /// A clock that stood still for less makes nothing seem late.

@@ -27,12 +27,12 @@ impl Hlc {
         Self(millis << Self::COUNT_BITS)
     }
 
-    /// The stamp of a new write whose causes are stamped up to `self`: above `self`, and at `wall`
-    /// where that is later or, without one, counted up.
+    /// The stamp of a new write whose causes are stamped up to `self`. It is above `self`. It is at `wall` where that
+    /// is later; otherwise it is counted up.
     ///
-    /// No honest clock comes near [`Self::LIMIT`]. Where a peer lied just below it, stamps stay there: then they no
-    /// longer grow, so the winner among concurrent writes is arbitrary, but writes go on and what replaces what still
-    /// holds, which rests on dots alone.
+    /// No honest clock comes near [`Self::LIMIT`]. Where a peer lied just below it, stamps stay there and no longer
+    /// grow. So the winner among concurrent writes is arbitrary. Writes go on, and what replaces what still holds,
+    /// because that rests on dots alone.
     #[must_use]
     pub fn next(self, wall: Option<Wall>) -> Self {
         let counted = Self((self.0 + 1).min(Self::LIMIT.0 - 1));

@@ -13,9 +13,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where to send: `HOST:PORT`, as members write it in `SOCKET_ADDRESS` and `VIEW`.
 ///
-/// The host is an IPv4 address, an IPv6 address in brackets, or a host name; the port is 1 to 65535.
-/// Two spellings of one address are one address: a name is kept in lower case and without a final dot, an IPv6 address
-/// in the form of RFC 5952, and an IPv4 address that is mapped into IPv6 as the IPv4 address.
+/// The host is an IPv4 address, an IPv6 address in brackets, or a host name; the port is 1 to 65535. Two spellings of
+/// one address are one address. A name is kept in lower case and without a final dot. An IPv6 address is kept in the
+/// form of RFC 5952, and an IPv4 address that is mapped into IPv6 as the IPv4 address.
 #[derive(Clone, Eq)]
 pub struct Address(Arc<str>);
 
@@ -241,8 +241,8 @@ impl fmt::Debug for Address {
 
 /// One life of one process: a join epoch (24 bits) above 40 random bits.
 ///
-/// The epoch is one more than any that the replica had heard of, so of two lives at one address the
-/// greater number is the newer one.
+/// The epoch is one more than any that the replica had heard of. So of two incarnations at one address the greater
+/// number is the newer one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 

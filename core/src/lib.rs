@@ -1,9 +1,9 @@
 #![no_std]
 //! The `hence` replica: a causally consistent, replicated key-value store as a pure state machine.
 //!
-//! [`Replica`] takes an [`Input`] at a [`Now`] and yields [`Output`]s. It does no I/O, reads no clock and
-//! draws no randomness of its own: its outputs are a pure function of its configuration, identity, seed and
-//! inputs. Drive it like this:
+//! [`Replica`] takes an [`Input`] at a [`Now`] and yields [`Output`]s. It does no I/O, reads no clock and draws no
+//! randomness of its own. Its outputs are a pure function of its configuration, identity, seed and inputs. Drive it
+//! like this:
 //!
 //! ```
 //! use hence_core::{Address, Config, Identity, Input, Now, Output, Replica, Request, RequestId, Seed, Sound};

@@ -1,9 +1,8 @@
 //! The operations applied here, in the order in which they were applied, as far as memory allows.
 //!
-//! Invariants kept here: every prefix is causally closed, because an operation is appended in the step that
-//! applies it; `floor` covers exactly what may have left; every delete that left is covered by
-//! `deletes_floor`, so that a client that met an answer which a delete shaped stays bound to that delete
-//! (REQ-3, LOG-1).
+//! Invariants kept here: every prefix is causally closed, because an operation is appended in the step that applies it.
+//! `floor` covers exactly what may have left. Every delete that left is covered by `deletes_floor`. So a client that
+//! met an answer which a delete shaped stays bound to that delete (REQ-3, LOG-1).
 
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;

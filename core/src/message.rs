@@ -1,8 +1,7 @@
 //! What replicas say to each other.
 //!
-//! Every message carries the numbers of its link: a link joins two incarnations, each end names a fresh
-//! number in its hello and echoes the other's. A message whose numbers are not those of the present link
-//! changes nothing (LINK-1).
+//! Every message carries the numbers of its link. A link joins two incarnations. Each end names a fresh number in its
+//! hello and echoes the other's. A message whose numbers are not those of the present link changes nothing (LINK-1).
 
 use crate::covered::Retirement;
 use crate::data::{Key, Value};
@@ -33,8 +32,8 @@ pub struct Message {
 }
 
 impl Message {
-    /// Does it open a link? A transport drops what it still holds for that peer and connects anew before
-    /// sending it: a new link is a new socket, or a connection that silently died would hold it up.
+    /// Does it open a link? A transport drops what it still holds for that peer and connects anew before sending it. A
+    /// new link is a new socket, because a connection that silently died would hold it up.
     #[must_use]
     pub const fn is_opening(&self) -> bool {
         matches!(self.body, Body::Hello(_)) && self.echo == 0

@@ -54,8 +54,8 @@ pub struct Op {
 
 /// What must be applied before an operation: a vector that takes room only where it says something, which is seldom.
 ///
-/// An operation takes 96 bytes so and not 176. Replicas make, keep and free one for every write, and the smaller
-/// size is one that allocators recycle without merging it with its neighbours in memory.
+/// An operation takes 96 bytes so and not 176. Replicas make, keep and free one for every write. Allocators recycle
+/// blocks of the smaller size without merging them with their neighbours in memory.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Deps(Option<Box<VersionVector>>);
 

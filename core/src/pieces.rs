@@ -1,10 +1,10 @@
 //! Values that arrive in pieces and are not whole yet (PIECE-3).
 //!
-//! What is here is nothing but bytes of values. They say nothing of an operation and make nothing visible: a replica
+//! What is here is nothing but bytes of values. They say nothing of an operation and make nothing visible. A replica
 //! that needs the value of an operation that it may apply looks for it here. So they outlive links, interruptions and
 //! pulls, and may be dropped at any time; then the rest of them has come in vain.
 //!
-//! Invariants kept here: a value is whole when all its bytes are here and have the checksum that was told; bytes take
+//! Invariants kept here: a value is whole when all its bytes are here and have the announced checksum. Bytes take
 //! memory when they arrive and not when they are announced.
 
 use crate::covered::Covered;
@@ -136,8 +136,8 @@ impl Pieces {
         }
     }
 
-    /// What goes when there is too much: of the values that rank lowest the one that grew longest ago, if it is not
-    /// the only one.
+    /// What goes when there is too much. Of the values that rank lowest it is the one that grew longest ago, if it is
+    /// not the only one.
     pub(crate) fn least(&self, rank: impl Fn(Dot) -> u8) -> Option<Dot> {
         let order = |(dot, partial): &(&Dot, &Partial)| (rank(**dot), partial.grown);
         self.values.iter().min_by_key(order).map(|(&dot, _)| dot).filter(|_| self.values.len() > 1)

@@ -3,9 +3,9 @@
 //! Invariants kept here: a key is present exactly when it has a version; an absent key takes no memory. The digest is
 //! a sum over live versions, so equal stores have equal digests whatever the order of events.
 //!
-//! Installing a whole state flips one field. What came waits in a layer; code that touches a key merges that key first,
-//! and the rest is folded in by later slices, so no step ever costs more than a bounded number of keys. Until then the
-//! keys that are not merged yet stand in the first slots of the table.
+//! Installing a whole state flips one field. What came waits in a layer. Code that touches a key merges that key first,
+//! and later slices fold the rest in. So no step ever costs more than a bounded number of keys. Until then the keys
+//! that are not merged yet stand in the first slots of the table.
 
 use crate::covered::Covered;
 use crate::data::Key;
@@ -288,9 +288,9 @@ fn ends(value: &[u8]) -> u64 {
     ends ^ (value.len() as u64).rotate_left(48)
 }
 
-/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot, its stamp and the value's ends, which
-/// tell two writes apart that bear one name because a memory image was copied: where clocks stand, stamps are equal,
-/// too.
+/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot, its stamp and the value's ends. The
+/// ends tell two writes apart that bear one name because a memory image was copied. Where clocks stand, the stamps are
+/// equal, too.
 fn mix(sibling: &Sibling) -> u64 {
     let Dot { incarnation, counter } = sibling.dot;
     let mut x = incarnation.0 ^ counter.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sibling.hlc.0.rotate_left(20);

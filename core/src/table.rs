@@ -1,12 +1,12 @@
-//! A map from keys to things, for as many keys as there is memory: one lookup costs the same at ten keys and at ten
-//! million, and no step costs more than a bounded number of keys.
+//! A map from keys to things, for as many keys as there is memory. One lookup costs the same at ten keys and at ten
+//! million. No step costs more than a bounded number of keys.
 //!
-//! Invariants kept here: the things stand close together in slots `0..len`, in an order that depends on nothing but
-//! the sequence of insertions and removals, so a walk over the slots does the same on every machine. The index
-//! finds a key's slot by a hash that is keyed with the replica's own randomness (SipHash-1-3; Aumasson and Bernstein,
-//! 2012), so clients cannot choose keys that collide. It is made of many small tables, of which one at a time is
-//! split or merged (linear hashing; Litwin, 1980): growth never rehashes everything at once, and what is deleted
-//! gives its memory back.
+//! Invariants kept here: the things stand close together in slots `0..len`. Their order depends on nothing but the
+//! sequence of insertions and removals. So a walk over the slots does the same on every machine. The index finds a
+//! key's slot by a hash that is keyed with the replica's own randomness (SipHash-1-3; Aumasson and Bernstein, 2012). So
+//! clients cannot choose keys that collide. It is made of many small tables, of which one at a time is split or merged
+//! (linear hashing; Litwin, 1980). So growth never rehashes everything at once, and what is deleted gives its memory
+//! back.
 
 use crate::data::Key;
 use alloc::vec::Vec;

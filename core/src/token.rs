@@ -1,9 +1,9 @@
 //! A client's causal past as opaque text: what travels as `causal-metadata` (REQ-1).
 //!
-//! Layout before base64 (URL-safe, no padding): version 1 byte, cluster tag 4, number of entries as a
-//! varint, then per entry the incarnation (8 bytes, big-endian) and its counter (varint), CRC-32 of all
-//! before it (4). Entries are sorted, counters are not 0, varints are minimal: one vector has exactly
-//! one text. At 3 members that is 52 to 68 characters, 12 to 16 more per further member.
+//! The layout before base64 (URL-safe, no padding) is: version 1 byte, cluster tag 4, number of entries as a varint.
+//! Each entry follows as its incarnation (8 bytes, big-endian) and its counter (varint). CRC-32 of all before it (4)
+//! ends the token. Entries are sorted, counters are not 0, varints are minimal: one vector has exactly one text. At 3
+//! members that is 52 to 68 characters, 12 to 16 more per further member.
 
 use crate::identity::{ClusterTag, Incarnation};
 use crate::vector::VersionVector;

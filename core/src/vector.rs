@@ -1,8 +1,8 @@
 //! Dots and version vectors: which write events a replica, a client or an operation covers.
 //!
-//! A [`Dot`] names one write event. A [`VersionVector`] stands for every event up to a counter, per
-//! incarnation, without gaps (Parker et al., "Detection of mutual inconsistency in distributed
-//! systems", 1983; dots after Preguiça et al., "Dotted version vectors", 2010).
+//! A [`Dot`] names one write event. A [`VersionVector`] stands for every event up to a counter, per incarnation,
+//! without gaps. See Parker et al., "Detection of mutual inconsistency in distributed systems", 1983. Dots follow
+//! Preguiça et al., "Dotted version vectors", 2010.
 //!
 //! Invariant kept here: entries are sorted by incarnation and no counter is zero, so equal sets of
 //! events are equal vectors.

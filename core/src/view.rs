@@ -1,8 +1,9 @@
 //! The agreed addresses: which replicas belong to the cluster, and which life is the newest at each address.
 //!
-//! A row per address: a wanted counter (0 unknown, odd wanted, even removed; a removal's is above all others), the
-//! newest life heard of and whether that one is up. Rows merge by maximum, so views converge whatever arrives in what
-//! order. Only an operator moves a counter; a failure detector never does (VIEW-1 to VIEW-3, VIEW-5).
+//! There is a row per address. It holds a counter, the newest incarnation heard of, and whether that one is up. The
+//! counter is 0 for an unknown address, odd for a member and even for a removed one. A removal's counter is above all
+//! others. Rows merge by maximum, so views converge whatever arrives in what order. Only an operator moves a counter; a
+//! failure detector never does (VIEW-1 to VIEW-3, VIEW-5).
 //!
 //! Invariant kept here: a view has at most [`View::ROWS_MAX`] rows, and at most [`View::REMOVED_MAX`] of them are of
 //! removed addresses. Which of those go is a function of the rows alone, so every replica forgets the same ones.

@@ -1,8 +1,8 @@
-//! What an input costs must not grow with what happened before, beyond what is said: measured in time, because the
-//! units that a replica counts itself are what is in question.
+//! What an input costs must not grow with what happened before, beyond what is stated. It is measured in time, because
+//! the units that a replica counts itself are in question.
 //!
-//! Each cost is compared with the same work on a replica without that past, in the same process, the least of several
-//! rounds each: what a busy machine adds is in neither.
+//! Each cost is compared with the same work on a replica without that past, in the same process. Each is the least of
+//! several rounds, so what a busy machine adds is in neither.
 
 #![expect(
     clippy::disallowed_methods,
@@ -195,8 +195,8 @@ fn a_push_costs_the_same_while_many_requests_wait_for_other_lives() {
     assert!(after < before * 5, "{before:?} before, {after:?} after");
 }
 
-/// The pasts of the oldest waiting requests used to be gone through with every status, and long ones from end to end
-/// for each of their entries.
+/// Every status used to make the replica go through the pasts of the oldest waiting requests. Long ones were gone
+/// through from end to end for each of their entries.
 #[test]
 fn long_tokens_that_wait_cost_little_while_nothing_happens() {
     let mut pair = Pair::new();

@@ -4,8 +4,8 @@ use hence_core::{Now, Time, Wall};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
 
-/// So long a reading of the wall clock is carried on by the monotonic one: stamps do not tell finer, and a reading
-/// takes 25 ns, which was 2 % of what a replicated write costs a follower.
+/// So long a reading of the wall clock is carried on by the monotonic one. Stamps do not tell finer. A reading takes 25
+/// ns, which was 2 % of what a replicated write costs a follower.
 const WALL_AGE_MICROS_MAX: u64 = 1_000;
 
 /// Reads the machine's clocks. Monotonic time counts from when this was made.

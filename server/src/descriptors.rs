@@ -6,8 +6,8 @@ use tracing::{debug, warn};
 /// Descriptors that are not for clients' connections: listeners, event queues, peers, the log.
 const RESERVED: u64 = 256;
 
-/// Raises the process's limit of descriptors as far as it may, and says how many connections each of so many
-/// replicas can have: those that are wanted, or fewer where the limit is too low.
+/// Raises the process's limit of descriptors as far as it may. Returns how many connections each of so many replicas
+/// can have: those that are wanted, or fewer where the limit is too low.
 pub(crate) fn prepare(connections_max: usize, replicas: usize) -> usize {
     let limit = raise().unwrap_or_else(|error| {
         debug!(%error, "cannot read or raise the limit of file descriptors");

@@ -71,8 +71,9 @@ fn is_due<T: Transport>(node: &Node<T>) -> bool {
     node.timeout().is_some_and(|timeout| timeout <= node.clock().now().monotonic)
 }
 
-/// The driver's one timer, which is set anew only where the time changed: with one for each wait, whatever came from a
-/// peer took three system calls more, because tokio wakes its own thread through a descriptor when a timer is set.
+/// The driver's one timer, which is set anew only where the time changed. With one timer for each wait, whatever came
+/// from a peer took three system calls more. The reason is that tokio wakes its own thread through a descriptor when a
+/// timer is set.
 struct Alarm {
     sleep: Pin<Box<Sleep>>,
     /// For this time, and to the point.
@@ -99,10 +100,10 @@ impl Alarm {
     }
 }
 
-/// The end of the turn in which this time lies. tokio sorts a timer that is further ahead than the present turn into the
-/// first wheel when its turn begins, and wakes the process for that, but fires one that ends a turn at once. So an idle
-/// replica wakes up seven times a second instead of fourteen; its statuses leave up to a turn later, which is less than
-/// what the replica takes for a stall.
+/// The end of the turn in which this time lies. The runtime, tokio, sorts a timer that is further ahead than the
+/// present turn into the first wheel when its turn begins. It wakes the process for that. A timer that ends a turn is
+/// fired at once. So an idle replica wakes up seven times a second instead of fourteen. Its statuses leave up to a turn
+/// later, which is less than what the replica takes for a stall.
 fn end_of_turn(start: Instant, at: Instant) -> Instant {
     let turns = (at - start).as_micros().div_ceil(TURN.as_micros());
     u32::try_from(turns).map_or(at, |turns| start + TURN * turns)

@@ -1,8 +1,8 @@
 //! A hence replica as a process: HTTP API, driver, configuration, command line.
 //!
-//! One replica is one thread with one single-threaded runtime: its driver, its peers' connections and its
-//! clients' connections are tasks of that thread and touch the replica without a lock. [`Server`] starts one,
-//! [`Cluster`] several in one process, [`cli`] is the command `hence`.
+//! One replica is one thread with one single-threaded runtime. Its driver, its peers' connections and its clients'
+//! connections are tasks of that thread. They touch the replica without a lock. [`Server`] starts one, [`Cluster`]
+//! several in one process, [`cli`] is the command `hence`.
 
 // They wait for a reader, and panic without one; `output` does neither.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

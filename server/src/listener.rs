@@ -133,8 +133,8 @@ async fn serve<T: Wire + 'static>(registered: Registered, service: Rc<Service<T>
     drop(registered);
 }
 
-/// Looks at all connections once per tick, for ever; but not while there are none, which would wake an idle replica
-/// twenty times a second (tokio cascades such a timer once on its way), for more CPU than all its peers cost it.
+/// Looks at all connections once per tick, for ever, but not while there are none. That would wake an idle replica
+/// twenty times a second, for more CPU than all its peers cost it. (On its way tokio cascades such a timer once.)
 pub(crate) async fn sweep<T: Wire>(service: Rc<Service<T>>) {
     loop {
         service.connections.any().await;

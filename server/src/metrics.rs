@@ -1,7 +1,7 @@
 //! What is counted, and how `/metrics` shows it (Prometheus text format 0.0.4).
 //!
-//! Counters are plain cells, because one thread owns a replica and all its connections: counting a request
-//! costs a few additions, no lock and no lookup. What the replica knows itself is asked for at scrape time.
+//! Counters are plain cells, because one thread owns a replica and all its connections. Counting a request costs a few
+//! additions, no lock and no lookup. What the replica knows itself is asked for at scrape time.
 
 use crate::exposition::{Exposition, Kind};
 use hence_core::{DropReason, Event, LinkState, Micros, Readiness, ReplicaStatus, Token, Unsettled};

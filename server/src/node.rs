@@ -1,8 +1,8 @@
 //! One replica with its clock, its transport and the clients that wait: everything that one thread owns.
 //!
-//! Requests call the replica directly, on the thread that runs it: no lock, no channel and no task switch
-//! lie between a parsed request and its answer, unless the client asked to wait. No borrow of the replica
-//! lives across an await, since every method that borrows it is synchronous.
+//! Requests call the replica directly, on the thread that runs it. No lock, no channel and no task switch lie between a
+//! parsed request and its answer, unless the client asked to wait. No borrow of the replica lives across an await,
+//! since every method that borrows it is synchronous.
 
 use crate::clock::Clock;
 use crate::events;

@@ -178,8 +178,8 @@ where
     F: FnOnce(&Settings) -> T,
 {
     let runtime_start = Instant::now();
-    // Not a `LocalSet` in an ordinary runtime: whatever comes from a socket wakes a set by writing to an event
-    // descriptor, which is two system calls for each turn of the loop.
+    // This is no `LocalSet` in an ordinary runtime. There, whatever comes from a socket wakes a set by writing to an
+    // event descriptor. That is two system calls for each turn of the loop.
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -109,8 +109,8 @@ pub struct Limits {
     /// Time for the client to take an answer, and a second more per 64 KiB of it; beyond, the connection is
     /// closed. Default 30 s.
     pub answer_time_max: Duration,
-    /// Connections of clients; beyond, the one that has been idle longest is closed for a new one, and the
-    /// new one is refused where none is idle. Default 4,096.
+    /// The most connections of clients. Beyond it, the one that has been idle longest is closed for a new one. Where
+    /// none is idle, the new one is refused. Default 4,096.
     pub connections_max: usize,
     /// Bytes that a connection reads at a time. Default 64 KiB.
     pub read_bytes_max: usize,

@@ -1,7 +1,7 @@
 //! SIGTERM and Ctrl-C, as a container's first process gets them: nothing happens unless it is asked for.
 //!
-//! What tells other daemons to read their settings or reopen their log (SIGHUP, SIGUSR1, SIGUSR2) is said in the log
-//! and does nothing: by default it would end the process and all its data.
+//! Three signals tell other daemons to read their settings or reopen their log (SIGHUP, SIGUSR1, SIGUSR2). Here they do
+//! nothing, and the log says so. By default they would end the process and all its data.
 
 use std::io;
 use std::sync::mpsc;

@@ -1,9 +1,9 @@
 //! The seeded simulator of hence and its oracles.
 //!
-//! `seed -> plan -> run -> verdict`: [`generate::plan`] turns a seed into a [`plan::Plan`], which is data;
-//! [`campaign::run`] drives the real replica through it, over simulated network, clocks and crashes; the oracles of
-//! [`oracle`] compare every step with ground truth that they keep themselves. A run is a pure function of its
-//! plan: the same plan gives the same trace hash on every machine.
+//! A seed becomes a verdict in three steps: `seed -> plan -> run -> verdict`. [`generate::plan`] turns a seed into a
+//! [`plan::Plan`], which is data. [`campaign::run`] drives the real replica through it, over simulated network, clocks
+//! and crashes. The oracles of [`oracle`] compare every step with ground truth that they keep themselves. A run is a
+//! pure function of its plan: the same plan gives the same trace hash on every machine.
 
 pub mod campaign;
 pub mod engine;

@@ -1,7 +1,7 @@
 //! The container engine, through its command line; every command has an end.
 //!
-//! Whatever a test makes carries a label with this process's id. A helper process removes all of that when this
-//! process has ended, however it ended: it waits for the end of a pipe that only this process holds open.
+//! Whatever a test makes carries a label with this process's id. A helper process removes all of that when this process
+//! has ended, however it ended. It waits for the end of a pipe that only this process holds open.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Output, Stdio};

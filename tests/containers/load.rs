@@ -1,8 +1,8 @@
 //! Many clients with tokens that move between replicas, over the published ports; what they saw is judged.
 //!
-//! Each request goes to a replica drawn at random, and now and then a client joins into its own past what another one
-//! left on a board. Every answer is recorded as an operation of a history, in the project's own format, and the whole
-//! goes to the history checker. A failing history is written beside the logs, for `hence-sim check`.
+//! Each request goes to a replica drawn at random. Now and then a client joins into its own past what another one left
+//! on a board. Every answer is recorded as an operation of a history, in the project's own format, and the whole goes
+//! to the history checker. A failing history is written beside the logs, for `hence-sim check`.
 
 use crate::cluster::Cluster;
 use hence_checker::history::{Action, History, Operation, Outcome};

@@ -1,10 +1,10 @@
-//! Plume text, judged by the definitions that Plume and AWDIT check: a second reading of the format and the bad patterns,
-//! which share nothing with the checker.
+//! Plume text, judged by the definitions that Plume and AWDIT check. It is a second reading of the format and the bad
+//! patterns, and shares nothing with the checker.
 //!
-//! Causal consistency after Bouajjani, Enea, Guerraoui and Hamza, POPL 2017: no cycle of session order and reads, no
-//! value from nowhere, and no read of a value, or of nothing, although a newer write of the key is in its past. Causal
-//! convergence after Biswas and Enea, OOPSLA 2019, which is what AWDIT decides: some total order of the transactions
-//! contains sessions and reads, and has each other write of the key in a read's past before the write that it reads.
+//! Causal consistency after Bouajjani, Enea, Guerraoui and Hamza, POPL 2017: no cycle of session order and reads, and
+//! no value from nowhere. There is no read of a value, or of nothing, although a newer write of the key is in its past.
+//! Causal convergence after Biswas and Enea, OOPSLA 2019, is what AWDIT decides. Some total order of the transactions
+//! contains sessions and reads. It has each other write of the key in a read's past before the write that it reads.
 
 use hence_checker::formats::{self, Format};
 use hence_checker::{Level, Options, Verdict, judge};

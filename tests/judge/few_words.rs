@@ -1,4 +1,4 @@
-//! Histories of stores that name no versions, whose clients ask at the same time: most of what removed a value must be
+//! Histories of stores that name no versions, whose clients ask at the same time. Most of what removed a value must be
 //! guessed, and the guess must be near.
 
 use hence_checker::generate::{Shape, disguised};

@@ -1,5 +1,5 @@
-//! Large broken histories: what convicts them is found, made smaller and told within a stated amount of work, however
-//! many operations there are, and what is told fits a screen.
+//! Large broken histories. The checker finds what convicts them, makes it smaller and prints it within a stated amount
+//! of work, however many operations there are. What it prints fits a screen.
 
 use hence_checker::generate::{Bug, Generator, Shape};
 use hence_checker::history::{Action, History, Operation};

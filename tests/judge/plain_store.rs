@@ -1,4 +1,4 @@
-//! A right store that tells little: its tokens are how far into one log of all writes a replica had come, many answers
+//! A right store that tells little. Its tokens are how far into one log of all writes a replica had come. Many answers
 //! have the same one, and no answer names a version. What removed a value must be guessed for most of its reads.
 
 use super::judged;

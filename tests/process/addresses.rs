@@ -1,4 +1,4 @@
-//! Addresses as operators write them: what can never be right is refused, what may be wrong is told, and two
+//! Addresses as operators write them. What can never be right is refused, what may be wrong is reported, and two
 //! spellings of one address are one member.
 
 use crate::lone::Lone;

@@ -1,5 +1,5 @@
-//! Metadata that no honest client sends: cut at every length, changed in every character, of another version or
-//! cluster, with a million entries, from the future. It is refused and changes nothing.
+//! Metadata that no honest client sends. It is cut at every length, changed in every character, of another version or
+//! cluster, with a million entries, or from the future. It is refused and changes nothing.
 
 use crate::bad_input::{Bad, Expect, NOT_COVERED, send_all};
 use crate::cluster::Cluster;

@@ -1,6 +1,6 @@
 //! Clients with tokens that move between replicas while links are cut, processes stopped and restarted.
 //!
-//! Each key has one writer, which counts up, so a reader knows the least value that its token entitles it to:
+//! Each key has one writer, which counts up, so a reader knows the least value that its token entitles it to. So
 //! read-your-writes, monotonic reads and writes-follow-reads are one comparison. Afterwards every token is served
 //! everywhere, and all replicas are equal.
 

@@ -1,5 +1,5 @@
-//! The last time budget however the cut looks to the processes: replicas on machines of their own, one cut off from the
-//! others in every way, with the connections that it had and with new ones. `.ci/twenty-times` repeats it.
+//! The last time budget, however the cut looks to the processes. Replicas run on machines of their own. One is cut off
+//! from the others in every way, with the connections that it had and with new ones. `.ci/twenty-times` repeats it.
 
 use crate::cluster::Cluster;
 use crate::machines::{Machines, Way};
@@ -164,8 +164,8 @@ fn one_cut(cluster: &Cluster, machines: &Machines, case: Case, key: &str) -> Dur
     time
 }
 
-/// What is written half a second after the links work again is visible in time: at the replica that was cut off, and where
-/// that writes, whatever it has not caught up with.
+/// What is written half a second after the links work again is visible in time. It is visible at the replica that was
+/// cut off. What that replica writes is visible at the others, whatever it has not caught up with.
 fn writes_after_the_heal(cluster: &Cluster, machines: &Machines, (victim, third): (usize, usize), key: &str) {
     machines.await_reachable(victim);
     std::thread::sleep(LINKED);

@@ -1,8 +1,8 @@
 //! The last time budget: after a cut of all its links, a replica still answers from its own causal state.
 //!
-//! A write that it missed is neither slipped in by a kernel that retransmits nor fetched before the gap has stood
-//! for 2.5 s; so for 1.5 s it answers 503 to a client that knows the write, and the old value to one that does not. By
-//! 5 s it has caught up. A client that asks to wait gets the write at once.
+//! A kernel that retransmits does not slip in a write that the replica missed. Nor is that write fetched before the gap
+//! has stood for 2.5 s. So for 1.5 s the replica answers 503 to a client that knows the write, and the old value to one
+//! that does not. By 5 s it has caught up. A client that asks to wait gets the write at once.
 
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
@@ -95,8 +95,8 @@ pub(crate) fn long() {
     }
 }
 
-/// One cut of all links of `victim` for some length, with a write that it misses so long before the heal; says how long
-/// after the heal it had caught up.
+/// One cut of all links of `victim` for some length, with a write that it misses so long before the heal. Returns how
+/// long after the heal it had caught up.
 fn one_cut(
     cluster: &Cluster,
     how: Cut,

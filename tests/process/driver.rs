@@ -1,8 +1,8 @@
 //! Runs the tests: one child process and one network namespace each.
 //!
-//! Two paces. *Busy* tests want the processor and run two at a time; *timed* tests measure time budgets on
-//! processes that are nearly idle, so several share the machine, but never with a busy one. A worker that
-//! was starved nevertheless says so and repeats (`starvation.rs`). A worker that exceeds its limit is killed with everything in its
+//! Two paces. *Busy* tests want the processor and run two at a time. *Timed* tests measure time budgets on processes
+//! that are nearly idle. So several of them share the machine, but never with a busy one. A worker that was starved
+//! nevertheless says so and repeats (`starvation.rs`). A worker that exceeds its limit is killed with everything in its
 //! process namespace. At the end the slowest ten are named.
 
 use crate::network::Isolation;

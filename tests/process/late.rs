@@ -1,4 +1,4 @@
-//! A rolling restart on late networks: what each new process sends and gets passes 8 s after its start, as where
+//! A rolling restart on late networks. What each new process sends and gets passes 8 s after its start, as where
 //! addresses are handed out slowly. An operator that asks each replica whether it is ready before going on loses
 //! nothing.
 //!

@@ -1,7 +1,7 @@
 //! Writes that die with their only holder are reported, and writes of a replica that leaves in order do not die.
 //!
-//! A token whose write is lost gets 503 as long as a member that may hold it does not answer, then 424 with what is
-//! left of the token; never 503 for ever, and never an answer as if the write had not been.
+//! A token whose write is lost gets 503 as long as a member that may hold it does not answer. Then it gets 424 with
+//! what is left of the token. It never gets 503 for ever, and never an answer as if the write had not been.
 
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};

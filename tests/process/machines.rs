@@ -139,7 +139,7 @@ impl Machines {
         run(&format!("until bridge link show dev {cable} | grep -q 'state forwarding'; do sleep 0.01; done"));
     }
 
-    /// Waits until connections can be made between a machine and the others, both ways: after a card has changed,
+    /// Waits until connections can be made between a machine and the others, both ways. After a card has changed,
     /// kernels ask once a second which machine has which address.
     pub(crate) fn await_reachable(&self, at: usize) {
         let ask = |ip: String| {
@@ -152,8 +152,8 @@ impl Machines {
         }
     }
 
-    /// Ends every connection between a machine and the others, at both ends, without a packet that could say so to
-    /// anybody while the machine is cut off. How many ends there were.
+    /// Ends every connection between a machine and the others, at both ends. No packet can report that while the
+    /// machine is cut off. How many ends there were.
     pub(crate) fn end_connections(&self, at: usize) -> usize {
         let mut ended = 0;
         for other in self.others(at) {

@@ -1,9 +1,9 @@
 //! Proof on real processes: `hence serve` under kill -9, restarts, pauses, cuts and bad input.
 //!
-//! Every test runs in a child of this binary with a network namespace of its own, so each has the addresses
-//! 127.0.0.2, .3, .4 port 8090 to itself, packet filters cut links for real, and nothing outlives the child.
-//! Where a namespace cannot be had, the tests that need one are reported as ignored and the rest runs one at
-//! a time on the plain loopback. `process/driver.rs` says which test runs when.
+//! Every test runs in a child of this binary with a network namespace of its own. So each has the addresses 127.0.0.2,
+//! .3, .4 port 8090 to itself. Packet filters cut links for real, and nothing outlives the child. Where a namespace
+//! cannot be had, the tests that need one are reported as ignored. The rest runs one at a time on the plain loopback.
+//! `process/driver.rs` says which test runs when.
 
 mod addresses;
 mod bad_input;

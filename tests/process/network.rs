@@ -1,7 +1,7 @@
 //! Network namespaces and the packet filters that cut links inside them.
 //!
-//! A replica's outgoing connections come from its own address and the test's own client from 127.0.0.1, so a
-//! filter on addresses cuts replicas from each other and never the test from a replica.
+//! A replica's outgoing connections come from its own address, and the test's own client from 127.0.0.1. So a filter on
+//! addresses cuts replicas from each other and never the test from a replica.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Standard output and standard error that nothing reads, that are closed, or that are full: the log loses lines, the
+//! Standard output and standard error that nothing reads, that are closed, or that are full. The log loses lines, the
 //! replica loses nothing, and no command panics.
 
 use crate::cluster::{HENCE, signal};

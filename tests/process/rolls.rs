@@ -1,5 +1,6 @@
-//! Rolling restarts that must stop at the first replica: to a build that speaks another version, to another name of the
-//! cluster, and in a network where every packet is 8 s late. An operator that waits for `/ready` loses nothing.
+//! Rolling restarts that must stop at the first replica. They go to a build that speaks another version, and to another
+//! name of the cluster. One goes on in a network where every packet is 8 s late. An operator that waits for `/ready`
+//! loses nothing.
 //!
 //! Members listen behind relays of the test's own. What comes from 127.0.0.1 is the test's own and passes as it is.
 

@@ -1,5 +1,5 @@
-//! How the commands of `hence-sim` end, as processes: what their exit codes say, that what they find is kept whatever
-//! ends them, and that no output that fails makes them fail otherwise.
+//! How the commands of `hence-sim` end, as processes. The tests hold what their exit codes say, and that what they find
+//! is kept whatever ends them. They also hold that no output that fails makes them fail otherwise.
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 

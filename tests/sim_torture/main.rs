@@ -1,5 +1,5 @@
-//! `hence-sim torture` and `hence-sim contract` as processes, against real sockets: a tiny store that is none of ours,
-//! right and with flaws, and real `hence` processes under kill -9, pauses and cuts.
+//! `hence-sim torture` and `hence-sim contract` as processes, against real sockets. One side is a tiny store that is
+//! none of ours, right and with flaws. The other is real `hence` processes under kill -9, pauses and cuts.
 //!
 //! The store runs in this process; `hence` is built if it is not there, because cargo says where it is only in its own
 //! package.

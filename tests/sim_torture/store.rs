@@ -223,8 +223,9 @@ impl State {
         });
         self.replicas[at].insert(key.to_owned(), (version, value.clone()));
         if self.flaw == Flaw::VersionPerKey {
-            // Each key is slow on its way to one of the others, always the same: what a write rests on is often still
-            // missing where that is read. With delays by chance one run in some dozens met no effect without its cause.
+            // Each key is slow on its way to one of the others, always the same. So what a write rests on is often
+            // still missing where that write is read. With delays by chance one run in some dozens met no effect
+            // without its cause.
             let sum: usize = key.bytes().map(usize::from).sum();
             for to in (0..3).filter(|&to| to != at) {
                 let delay = Duration::from_millis(if (sum + to).is_multiple_of(3) { 40 } else { 0 });

@@ -1,9 +1,9 @@
 //! Runs the tables in `tests/contract/*.json` over real HTTP.
 //!
 //! A table is a list of cases, a case a list of steps. A step sends a request and compares the answer to the byte.
-//! `{{name}}` stands for text without quotes: in an expectation it is bound where it is new and compared
-//! where it is not, in a request it is filled in; `{{*}}` matches and binds nothing. `{{a0}}`, `{{a1}}` and `{{a2}}`
-//! are the replicas' addresses as views list them, and `{{nobody}}` is one where no process listens.
+//! `{{name}}` stands for text without quotes. In an expectation it is bound where it is new and compared where it is
+//! not. In a request it is filled in. `{{*}}` matches and binds nothing. `{{a0}}`, `{{a1}}` and `{{a2}}` are the
+//! replicas' addresses as views list them, and `{{nobody}}` is one where no process listens.
 //!
 //! `hence-sim contract` runs the same tables against any implementation; `why` and `beyond` are for it.
 

@@ -106,13 +106,13 @@ fn effects(doc: &str) -> Option<(String, String, String)> {
         digits.map_or(first.clone(), |rest| format!("{first}.{}", rest.split(['.', ';']).next().unwrap_or_default()))
     })?;
     let begins = |word: &str| doc.find(&format!(". {word} ")).or_else(|| doc.find(&format!("; {word} ")));
-    let (first, second, at) = match (begins("Less"), begins("More")) {
-        (Some(less), None) => ("Less", "more", less),
-        (None, Some(more)) => ("More", "less", more),
+    let (first, seconds, at) = match (begins("Less"), begins("More")) {
+        (Some(less), more) if more.is_none_or(|more| less < more) => ("Less", [". More ", "; more ", ", more "], less),
+        (_, Some(more)) => ("More", [". Less ", "; less ", ", less "], more),
         _ => return None,
     };
-    let told = doc[at + 2..].strip_prefix(first)?.trim().trim_end_matches('.');
-    let middle = ["; ", ", "].iter().find_map(|mark| told.split_once(&format!("{mark}{second} ")))?;
+    let text = doc[at + 2..].strip_prefix(first)?.trim().trim_end_matches('.');
+    let middle = seconds.iter().find_map(|second| text.split_once(second))?;
     let (less, more) = if first == "Less" { middle } else { (middle.1, middle.0) };
     let first_sentence = |text: &str| text.split(". ").next().unwrap_or_default().to_owned();
     Some((default, first_sentence(less), first_sentence(more)))

@@ -1,7 +1,7 @@
 //! How long the codec takes per operation, and how many bytes it adds: `cargo run --release --example codec_speed`.
 //!
-//! One line per size of batch: pushes of 20-byte values with keys of 9 bytes, at three replicas, a third of
-//! them replacing an own write and a third another replica's.
+//! One line per size of batch. The batches are pushes of 20-byte values with keys of 9 bytes, at three replicas. A
+//! third of them replace an own write, and a third another replica's.
 
 use hence_core::{
     Address, Body, ClusterTag, Dot, Effect, Hlc, Incarnation, Key, Message, Op, Time, Value, VersionVector,

@@ -7,9 +7,9 @@
 //! [`Transport::send`] is synchronous and lossy, a full queue is a loss, and loss is legal. Waiting is real
 //! only in [`Transport::receive`]. Every transport passes [`laws`], a public suite of tests.
 //!
-//! Without the feature `hyper` this crate reaches no runtime, no sockets and no threads: the seam, the
-//! [`codec`], the [`memory`] transport, the [`faulty`] one and the laws. `docs/transport.md` tells how to write
-//! a transport of another kind, and does.
+//! Without the feature `hyper` this crate reaches no runtime, no sockets and no threads. It then holds the seam, the
+//! [`codec`], the [`memory`] transport, the [`faulty`] one and the laws. `docs/transport.md` tells how to write a
+//! transport of another kind, and does.
 
 pub mod codec;
 mod counters;

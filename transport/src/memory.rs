@@ -3,8 +3,8 @@
 //! It needs no runtime: a task that waits is woken through its waker. It loses only what finds a full mailbox or no
 //! member at an address.
 //!
-//! Invariants kept here: a mailbox never holds more messages than its hub's limit, and at most one notice
-//! of a connection per address; a mailbox goes with its transport.
+//! Invariants kept here: a mailbox never holds more messages than its hub's limit, and at most one notice of a
+//! connection per address. A mailbox goes with its transport.
 
 use crate::{Incoming, Transport};
 use async_trait::async_trait;

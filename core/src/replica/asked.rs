@@ -4,8 +4,8 @@ use crate::time::{Micros, Time};
 use crate::vector::Dot;
 use alloc::collections::VecDeque;
 
-/// The window opens while pieces take up to so much longer than the fastest, and closes where it is more than three times
-/// that: then they wait behind each other on a slow link.
+/// The window opens while pieces take up to so much longer than the fastest. It closes where the delay is more than
+/// three times that: then they wait behind each other on a slow link.
 const QUEUED: Micros = Micros::from_millis(50);
 
 /// The pieces that were asked for from one peer.

@@ -67,8 +67,8 @@ impl<R: Rules> Replica<R> {
         }
         let differs = status.digest.zip(self.store.digest()).is_some_and(|(theirs, ours)| theirs != ours);
         let differing = differs.then(|| status.vector.clone());
-        // A peer that covers the name of a retirement covers what it stands for and leaves that out; unless there the
-        // name stands for another write. Only between members is nothing spelled out.
+        // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
+        // a peer where the name stands for another write. Only between members is nothing spelled out.
         let members = self.wanted && self.peers[id.0].wanted && status.view_hash == self.view_hash;
         let contradicts = members && !self.covered.is_folded(&status.vector);
         self.hear(id, status.sent, status.wall, status.vector);

@@ -124,7 +124,7 @@ impl<R: Rules> Replica<R> {
 
     /// Says a hello to an end that speaks under other numbers than those that hold here, but not to each message.
     ///
-    /// Two ends may each be established under numbers that the other has left behind; without an answer they would drop
+    /// Two ends may each be established under numbers that the other has left behind. Without an answer they would drop
     /// each other's messages until one of them grows suspicious.
     fn contradict(&mut self, id: PeerId) {
         let now = self.now.monotonic;
@@ -179,8 +179,9 @@ impl<R: Rules> Replica<R> {
         Some(id)
     }
 
-    /// A peer has news of the membership for an end that rests: there the link still stands, and it would reach no
-    /// replica until it is given up. A status asks for nothing like that; two that rest would wake each other for ever.
+    /// A peer has news of the membership for an end that rests. There the link still stands, and the news would reach
+    /// no replica until the link is given up. A status asks for nothing like that; two that rest would wake each other
+    /// for ever.
     pub(super) fn reopen_for_news(&mut self, from: &Address) {
         let now = self.now.monotonic;
         let Some(id) = self.find_peer(from) else { return };

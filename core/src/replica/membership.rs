@@ -247,7 +247,7 @@ impl<R: Rules> Replica<R> {
     }
 
     /// A member has given all that it has, so there is nothing more to catch up with there, whatever it had said
-    /// before: where a memory was copied, the other copy may have told of what this one never had.
+    /// before. Where a memory was copied, the other copy may have promised what this one never had.
     pub(super) fn caught_up_with(&mut self, id: PeerId) {
         self.peer(id).goal = Some(Arc::default());
         if let Some(Joining { goal: Some((source, goal)), .. }) = &mut self.joining
@@ -362,8 +362,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// A removed address is looked for as long as there may be something to fetch from or to tell to the replica that
-    /// was there, and not for ever. What comes back speaks first, since members are wanted there.
+    /// A removed address is dialled as long as there may be something to fetch from the replica there, or to tell it.
+    /// It is not dialled for ever. What comes back speaks first, since members are wanted there.
     fn is_given_up(&self, id: PeerId) -> bool {
         let peer = &self.peers[id.0];
         let since = if peer.suspected { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };

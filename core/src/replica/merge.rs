@@ -1,5 +1,5 @@
-//! What two replicas' states become when they are merged, as a value: so that it can be checked, on states that really
-//! occur, that it does not matter which replica merges which, in what order, how often (INV-9, STATE-2, REQ-7).
+//! What two replicas' states become when they are merged, as a value. So a test can check on real states that partners,
+//! order and repetition of merges do not matter (INV-9, STATE-2, REQ-7).
 
 use super::Replica;
 use crate::covered::Covered;

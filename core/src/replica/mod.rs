@@ -1,11 +1,11 @@
 //! The replica: one input at a time goes in, outputs come out, nothing else happens. The work of one is bounded
 //! (LIMIT-2).
 //!
-//! This module holds the state and the order of things; the leaves compute. `requests` answers clients,
-//! `links` opens and closes links, `exchange` pushes and acknowledges, `pieces` fetches large values, `repair` pulls
-//! and installs, `sources` says where from, `supply` answers pulls, `membership` keeps the view and joins, `readiness`
-//! says when clients may be sent here, `doubts` suspects, `retirement` folds away lives that are over, `rounds` finds
-//! out what is lost, `budget` keeps memory within one number, `timers` says when to wake up.
+//! This module holds the state and the order of things; the leaves compute. `requests` answers clients, `links` opens
+//! and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and
+//! installs, `sources` says where from, and `supply` answers pulls. `membership` keeps the view and joins, `readiness`
+//! says when clients may be sent here, and `doubts` suspects. `retirement` folds away incarnations that are over, and
+//! `rounds` finds out what is lost. `budget` keeps memory within one number, and `timers` says when to wake up.
 //!
 //! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
@@ -80,13 +80,14 @@ const STALL_MIN: Micros = Micros::from_millis(100);
 /// Room for the outputs of most inputs, so that the list of them need not grow step by step.
 const OUTPUTS: usize = 16;
 
-/// Units of work in one call: a key touched, folded in or freed, an operation or version sent or taken in, a request
-/// answered or looked at, a log entry looked at or cut. What is left waits for the next call. Keys and values are
-/// shared and never copied, so a frame of 64 KiB costs at most this many pointers.
+/// Units of work in one call. One unit is a key touched, folded in or freed, or an operation or version sent or taken
+/// in. It is also a request answered or looked at, or a log entry looked at or cut. What is left waits for the next
+/// call. Keys and values are shared and never copied, so a frame of 64 KiB costs at most this many pointers.
 ///
-/// Not counted is what is bounded otherwise: a message, a vector and a row of the view for each member; outcomes that a
-/// request is compared with ([`Config::rounds_max`]); operations dropped with the link of their origin
-/// ([`Config::parked_max`]); and, when a state is installed or a life retired, each row of a retired life.
+/// Not counted is what is bounded otherwise. That is a message, a vector and a row of the view for each member, and the
+/// outcomes that a request is compared with ([`Config::rounds_max`]). It is also the operations dropped with the link
+/// of their origin ([`Config::parked_max`]). When a state is installed or an incarnation retired, each row of a retired
+/// incarnation comes to that.
 pub const WORK_MAX: u32 = 256;
 
 /// When a message left, on its sender's monotonic clock, where it says so.
@@ -194,8 +195,8 @@ impl<R: Rules> Replica<R> {
     pub fn new(rules: R, config: Config, identity: Identity, seed: Seed, now: Now) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed.0);
         let me = rules.life(Incarnation::new(1, random.next_u64()), &identity.address);
-        // A message names the life that sends it and, by its echo, the link; from a random number on, the echo tells
-        // lives at the receiving address apart as well. The same goes for the answers to pulls.
+        // A message names the incarnation that sends it and, by its echo, the link. From a random number on, the echo
+        // tells incarnations at the receiving address apart as well. The same goes for the answers to pulls.
         let fresh = u64::from(random.next_u32()) + 1;
         let hash_key = hash_key(seed);
         let own = core::iter::once(identity.address.clone());

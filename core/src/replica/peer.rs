@@ -74,7 +74,7 @@ pub(super) struct Peer {
     pub(super) overdue: Option<u64>,
     /// Interruptions of its link since a pull from it last came to its end.
     pub(super) postponed: u8,
-    /// What it covered when a link first led to it, or when it became ready: so much has to be here before it counts as
+    /// What it covered when a link first led to it, or when it became ready. So much has to be here before it counts as
     /// met.
     pub(super) goal: Option<Arc<VersionVector>>,
     /// It was met, and what it had then is here.
@@ -182,7 +182,7 @@ impl Source {
     }
 }
 
-/// How far a whole state has been sent: its keys from the last slot to the first, so that a key which moves because
+/// How far a whole state has been sent. Its keys go from the last slot to the first. So a key which moves because
 /// another one went away is sent twice at worst, and never left out.
 #[derive(Debug, Clone)]
 pub(super) struct Pass {
@@ -300,7 +300,7 @@ impl Peer {
     }
 
     /// Is it a removed address at which no life was ever heard of? Most likely nothing is there. But two sides that
-    /// removed each other before they met are there for one another, so all such addresses together are dialled as
+    /// removed each other before they met are there for one another. So all such addresses together are dialled as
     /// often as one.
     pub(super) const fn is_stranger(&self) -> bool {
         self.unknown && !self.farewell && !self.link.established

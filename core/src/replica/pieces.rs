@@ -1,12 +1,12 @@
 //! Large values travel in pieces, and a replica that needs a value asks for them (PIECE-1, PIECE-2).
 //!
 //! A push and a supply only announce an operation with a large value. The receiver asks for piece after piece, a few at
-//! a time, and keeps what came. So a link that breaks costs what was on its way, another peer goes on where one left
-//! off, and other messages pass between two pieces. The peer that is asked keeps nothing for it.
+//! a time, and keeps what came. So a link that breaks costs only what was on its way. Another peer goes on where one
+//! left off, and other messages pass between two pieces. The peer that is asked keeps nothing for it.
 //!
-//! Invariant kept here: pieces make nothing visible. An announced operation is judged like a push when it is announced:
-//! news waits for its value as others wait for their causes, and goes with the link; what is late is dropped, and comes
-//! by repair in due time. Pieces that are here then need not come again.
+//! Invariant kept here: pieces make nothing visible. An announced operation is judged like a push when it is announced.
+//! A fresh one waits for its value as others wait for their causes, and goes with the link. A late one is dropped, and
+//! comes by repair in due time. Pieces that are here then need not come again.
 
 use super::Replica;
 use super::asked::{Asked, Piece};

@@ -1,10 +1,10 @@
 //! When clients may be sent to a replica (JOIN-3).
 //!
 //! A replica that started alone serves at once, as the contract asks. But what it holds may not be what the cluster
-//! holds, and an operator that restarts one replica after the other and asks each whether it is ready would lose all
+//! holds. An operator may restart one replica after the other and ask each whether it is ready. That would lose all
 //! data with the last one. So it is *ready* only when it has caught up with a member that is ready, or with every
-//! member that it knows of. A member that refuses this replica, or is heard though no link comes to stand, is there and
-//! counts neither as met nor as absent; one that is absent delays readiness for [`crate::Config::ready_alone_after`].
+//! member that it knows of. A member may refuse this replica, or be heard though no link comes to stand. It is there,
+//! and counts neither as met nor as absent. An absent member delays readiness for [`crate::Config::ready_alone_after`].
 //! Once ready, it stays so.
 
 use super::Replica;

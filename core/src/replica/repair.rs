@@ -1,7 +1,7 @@
 //! The pull lane: fetching what is missing (PULL-2, PULL-4, PULL-6, STATE-3).
 //!
 //! Operations come in the supplier's own apply order, so every prefix is causally closed and needs no parking. Where
-//! the supplier's log does not reach back its whole state comes, which is kept aside and installed in one step, merged
+//! the supplier's log does not reach back, its whole state comes. It is kept aside and installed in one step, merged
 //! with what is covered here *at that moment*.
 
 use super::Replica;
@@ -28,16 +28,16 @@ use alloc::vec::Vec;
 /// After a failed pull the next one waits for this.
 pub(super) const RETRY_PAUSE: Micros = Micros::from_millis(200);
 
-/// Where a pull ran out of time the next one from there waits twice as long for a frame, and so on, so often: a peer
-/// that is slow for good would else be asked again and again and never heard.
+/// Where a pull ran out of time, the next one from there waits twice as long for a frame, so many times in a row. A
+/// peer that is slow for good would else be asked again and again and never heard.
 const PATIENCE_DOUBLINGS: u32 = 4;
 
-/// A peer that claims what a whole pull from it did not bring is asked for that again after this, then after twice
+/// A peer may claim what a whole pull from it did not bring. It is asked for that again after this, then after twice
 /// that, and so on, so often.
 const UNKEPT_PAUSE: Micros = Micros::from_millis(500);
 const UNKEPT_DOUBLINGS: u32 = 5;
 
-/// Where nothing at all came of a pull the next ones have names far beyond: a copy of this memory may have used up
+/// Where nothing at all came of a pull, the next ones have names far beyond. A copy of this memory may have used up
 /// those that come next, and the peer that served them takes them for duplicates.
 const NAMES_SKIPPED: u64 = 1 << 20;
 
@@ -185,7 +185,7 @@ impl<R: Rules> Replica<R> {
     }
 
     /// A whole pull brings what the peer had claimed before. Where a memory was copied it may not, because the peer
-    /// takes this replica for one that has it; then the same question would have the same answer, at the pace of the
+    /// takes this replica for one that has it. Then the same question would have the same answer, at the pace of the
     /// network.
     fn note_unkept(&mut self, id: PeerId, claimed: Arc<VersionVector>) {
         let now = self.now.monotonic;

@@ -18,8 +18,8 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-/// Units of work that a request costs at least if it writes: a key looked at and written, and the log cut by as much as
-/// it grew. Pushes, and further cuts, take what room is left.
+/// Units of work that a request costs at least if it writes. A key is looked at and written, and the log is cut by as
+/// much as it grew. Pushes, and further cuts, take what room is left.
 const REQUEST_COSTS: usize = 3;
 
 impl<R: Rules> Replica<R> {

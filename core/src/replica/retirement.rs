@@ -1,9 +1,9 @@
 //! Lives that are over leave vectors and tokens (RET-1).
 //!
-//! A life is gone when it is not the newest at any wanted address. When every member has reported the same coverage of
-//! it, the least of the members that are not suspected writes an ordinary operation that depends on exactly that
-//! coverage; from then on its dot stands for the entry. The condition only keeps tokens usable at a replica that is cut
-//! off just then; safety rests on the dependency alone.
+//! A life is gone when it is not the newest at any wanted address. Every member reports how far it covers that
+//! incarnation. When all report the same, the least of the members that are not suspected writes an ordinary operation
+//! that depends on exactly that coverage. From then on its dot stands for the entry. The condition only keeps tokens
+//! usable at a replica that is cut off just then; safety rests on the dependency alone.
 
 use super::Replica;
 use super::peer::{Peer, Source};
@@ -65,8 +65,8 @@ impl<R: Rules> Replica<R> {
         self.loose_rows = self.covered.rows().any(|(_, row)| !self.covered.covers(row.dot));
     }
 
-    /// What own operations imply of a retired life is said anew where needed: the earlier ones may imply less than the
-    /// dot that stands for it from now on.
+    /// What own operations imply of a retired incarnation is sent anew where needed. The earlier ones may imply less
+    /// than the dot that stands for it from now on.
     pub(super) fn forget_implied(&mut self, incarnation: Incarnation, row: Retirement) {
         if self.implied.counter(incarnation) <= row.through {
             self.implied.remove(incarnation);

@@ -1,8 +1,9 @@
 //! Lost writes: a token whose entry no member holds must end, honestly (LOST-1 to LOST-4).
 //!
-//! One round judges all entries that a token has and this replica lacks. It asks exactly the present lives at all
-//! wanted addresses; asker and answerers first end every link to a life outside, so that nothing that was asked about
-//! can still arrive. What is above all answers is lost. Any change of membership or links begins the round again.
+//! One round judges all entries that a token has and this replica lacks. It asks exactly the present incarnations at
+//! all members' addresses. Asker and answerers first end every link to an incarnation outside, so that nothing that was
+//! asked about can still arrive. What is above all answers is lost. Any change of membership or links begins the round
+//! again.
 
 use super::Replica;
 use super::peer::PeerId;
@@ -68,8 +69,8 @@ impl<R: Rules> Replica<R> {
         add_some(doubts, missing());
     }
 
-    /// A life that is linked is not asked about: it holds what it wrote, and what it has yet to write must never be
-    /// judged by what it answers now.
+    /// An incarnation that is linked is not asked about. It holds what it wrote, and what it has yet to write must
+    /// never be judged by what it answers now.
     fn is_linked(&self, life: Incarnation) -> bool {
         self.peers.iter().any(|peer| peer.link.established && peer.incarnation == Some(life))
     }
@@ -132,9 +133,8 @@ impl<R: Rules> Replica<R> {
         self.end_round_if_answered();
     }
 
-    /// The round takes up what the oldest outcome is about, if that has to make room: its clients may not have come
-    /// back yet, and were they asked about anew each time, clients of different writes could put each other off for
-    /// ever.
+    /// The round takes up what the oldest outcome is about, if that has to make room. Its clients may not have come
+    /// back yet. Were they asked about anew each time, clients of different writes could put each other off for ever.
     fn ask_again(&self, events: &mut VersionVector, lives: &[Incarnation]) {
         let full = self.rules.outcomes_are_asked_again() && self.rounds.outcomes.len() >= self.config.rounds_max.max(1);
         let Some(oldest) = self.rounds.outcomes.front().filter(|_| full) else { return };

@@ -65,8 +65,8 @@ impl<R: Rules> Replica<R> {
     }
 
     /// From when on patient repair may fetch from this peer. What it made during an interruption of its link must not
-    /// come by way of an older gap, sooner than a gap of its own would be repaired. A link that is interrupted again
-    /// and again does not put repair off for ever.
+    /// come by way of an older gap. It comes no sooner than a gap of its own would be repaired. A link that is
+    /// interrupted again and again does not put repair off for ever.
     fn repairs_from(&self, id: PeerId) -> Time {
         let peer = &self.peers[id.0];
         let counts = self.rules.interruptions_postpone_repair() && peer.postponed <= POSTPONED_MAX;

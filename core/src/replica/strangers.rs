@@ -21,8 +21,8 @@ const TOLD_PAUSE: Micros = Micros::from_seconds(60);
 impl<R: Rules> Replica<R> {
     /// Tells if this hello, which is not taken in yet, comes from a cluster that this one never had to do with.
     ///
-    /// Then both have written, and neither holds a write of the other's. Two sides of a cut have a common past, a
-    /// newcomer has none or has written alone, and a replica that an operator names was never met before it was named.
+    /// Then both have written, and neither holds a write of the other's. Two sides of a cut have a common past, and a
+    /// newcomer has none or has written alone. A replica that an operator names was never met before it was named.
     pub(super) fn tell_of_another_cluster(&mut self, from: &Address, life: Incarnation, hello: &Hello) {
         let now = self.now.monotonic;
         let was_told = self.merge_told.is_some_and(|at| now.since(at) < TOLD_PAUSE);

@@ -1,7 +1,7 @@
 //! Answers pulls: from the log in apply order, or with the whole state (PULL-3, STATE-1).
 //!
-//! A whole state is sent key by key while the supplier goes on. What changes behind the cursor is noted and sent again;
-//! when nothing is left, the last frame says what the whole covers, in the same step. So the asker's copy is exactly
+//! A whole state is sent key by key while the supplier goes on. What changes behind the cursor is noted and sent again.
+//! When nothing is left, the last frame says what the whole covers, in the same step. So the asker's copy is exactly
 //! the supplier's state of that moment, and neither the log nor its limit plays a part.
 
 use super::Replica;
@@ -100,7 +100,7 @@ impl<R: Rules> Replica<R> {
         };
         self.send_supply(id, &mut serving, content, last);
         if !last && serving.source.is_drained() {
-            // The end follows in the same step, whatever the asker has taken: a steady stream of writes would otherwise
+            // The end follows in the same step, whatever the asker has taken. A steady stream of writes would otherwise
             // change something before every next frame, and keep the end off for ever.
             let (content, last) = self.next_frame(&mut serving).expect("a state that is drained is whole");
             return self.send_supply(id, &mut serving, content, last);

@@ -365,8 +365,8 @@ fn a_backlog_after_a_stall_is_one_stall() {
     assert_eq!(stalls, 1);
 }
 
-/// Links and pulls of every life used to be numbered from 1, so what was sent to an old life was taken in by the new
-/// one.
+/// Links and pulls of every incarnation used to be numbered from 1. So what was sent to an old incarnation was taken in
+/// by the new one.
 #[test]
 fn a_life_does_not_take_what_was_sent_to_the_life_before_it() {
     let mut world = World::new(2);

@@ -1,9 +1,9 @@
 //! Requests that wait for their dependencies, indexed by what they wait for (REQ-2).
 //!
 //! Invariant kept here: every waiting request hangs at exactly one dot that is not covered. Code that moves the
-//! coverage of a life notes that life, so a wake-up costs what it wakes and no more, however many lives others wait
-//! for. Where many moved at once, or it is not known which, every life that is waited for is looked at, some in each
-//! call.
+//! coverage of an incarnation notes that incarnation. So a wake-up costs what it wakes and no more, however many
+//! incarnations others wait for. Where many moved at once, or it is not known which, every life that is waited for is
+//! looked at, some in each call.
 
 use crate::covered::Covered;
 use crate::identity::Incarnation;

@@ -260,8 +260,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, env = "HENCE_FRAMES_AHEAD_MAX", value_name = "NUMBER", default_value = "8",
           value_parser = number("HENCE_FRAMES_AHEAD_MAX", 1, 1 << 20))]
     frames_ahead_max: u64,
-    /// Bytes of memory that the process may take, all in all, or "none"; near it, writes that add get 503 [default: what
-    /// the container may take]
+    /// Bytes of memory that the process may take, or "none". Near it, writes that add get 503 [default: what the
+    /// container may take]
     #[arg(long, env = "HENCE_MEMORY_MAX", value_name = "BYTES", value_parser = MemoryMax::parse)]
     pub(crate) memory_max: Option<MemoryMax>,
     /// Bytes of keys and values; beyond, writes that add get 503 and reads go on [default: no limit]

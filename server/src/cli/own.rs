@@ -1,7 +1,7 @@
 //! Finds the replicas that run beside this command, and where they really listen.
 //!
-//! Asked are the kernel's own tables, and not settings: a replica can be started with flags, with a host name, or bound
-//! elsewhere, and the command that asks for its health sees none of that. "Beside" means in the same container: with the
+//! The kernel's own tables are asked, and not settings. A replica can be started with flags, with a host name, or bound
+//! elsewhere. The command that asks for its health sees none of that. "Beside" means in the same container: with the
 //! same mount and network namespace.
 
 use std::net::SocketAddr;

@@ -244,10 +244,10 @@ impl Connection {
 
     /// Is the client still there, if a request of it waits? To be asked once per tick.
     ///
-    /// The HTTP library does not look at the socket while a request is worked on: the end of what a client sends is not
-    /// the end of the client. Whether a client that ended its sending side went away altogether shows only when
-    /// something is sent to it; the same holds for one that sent more than the buffers take, whose end stands behind
-    /// that.
+    /// The HTTP library does not look at the socket while a request is worked on. The end of what a client sends is not
+    /// the end of the client. A client that ended its sending side may have gone away altogether. That shows only when
+    /// something is sent to it. The same holds for a client that sent more than the buffers take, whose end stands
+    /// behind that.
     pub(super) fn presence(&self) -> Presence {
         let Some(wait) = self.waits.get() else { return Presence::There };
         let now = self.pulse.rhythm.now.load(Relaxed);

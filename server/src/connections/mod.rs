@@ -1,11 +1,11 @@
 //! Every client connection: what it is doing, since when, and when that has lasted too long.
 //!
-//! hyper's own header timeout also ends connections that merely idle, and costs a timer per request. So each
-//! connection keeps a pulse, its phase and the tick at which that phase must be over; one sweep per tick
-//! looks at all of them. The precision of every limit is one tick, [`TICK`].
+//! hyper's own header timeout also ends connections that merely idle, and costs a timer per request. So each connection
+//! keeps a pulse: its phase and the tick at which that phase must be over. One sweep per tick looks at all of them. The
+//! precision of every limit is one tick, [`TICK`].
 //!
-//! Invariants: a connection is registered exactly as long as its task lives or until it is told to end; at
-//! most `connections_max` are registered; an idle connection gives way to a new one.
+//! Invariants: a connection is registered exactly as long as its task lives or until it is told to end. At most
+//! `connections_max` are registered. An idle connection gives way to a new one.
 
 mod connection;
 mod raw;
@@ -32,12 +32,12 @@ use tokio::task::AbortHandle;
 /// How often the sweep looks at all connections.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-/// A request's head that is still incomplete after this, or has not begun where there was no room, gives way
-/// to a new connection when no other connection idles.
+/// A request's head may still be incomplete after this, or may not have begun where there was no room. It gives way to
+/// a new connection when no other connection idles.
 const PATIENCE_AT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Connections beyond the limit that are let in to hear what they want: peers and diagnostics are served, a
-/// client is told that there are too many. So clients that fill every place cannot lock peers out.
+/// Connections beyond the limit that are let in so that the server hears what they want. Peers and diagnostics are
+/// served. A client is told that there are too many. So clients that fill every place cannot lock peers out.
 const SURPLUS_MAX: usize = 64;
 
 /// Candidates for making room that one look at all connections yields.

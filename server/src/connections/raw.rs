@@ -7,8 +7,8 @@
 //! JSON text has such a line, since a line break cannot stand within a string. Only a body cut into chunks at just
 //! these places has one; so a line counts only where a request for the same thing follows.
 //!
-//! Relied on: the library reads only when it has no whole head left. So whatever is read, all heads that came whole in
-//! earlier reads have become requests, and of the lines that were found then, the last at most is still to come.
+//! Relied on: the library reads only when it has no whole head left. So all heads that came whole in earlier reads have
+//! become requests, whatever is read. Of the lines that were found then, the last at most is still to come.
 
 use memchr::{memchr, memrchr};
 use std::collections::VecDeque;

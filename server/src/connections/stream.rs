@@ -153,8 +153,8 @@ impl Write for Watched {
         flushed
     }
 
-    /// Ends the sending side, then reads and forgets what the other side still sends until it ends too: a
-    /// close with unread bytes would reset the connection and could destroy the answer on its way.
+    /// Ends the sending side, then reads and forgets what the other side still sends until it ends, too. A close with
+    /// unread bytes would reset the connection and could destroy the answer on its way.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.pulse.is(Phase::Closing) {
             match self.stream().poll_shutdown(context) {

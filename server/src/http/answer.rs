@@ -1,7 +1,7 @@
 //! Bodies and answers, to the byte.
 //!
-//! The one place where a [`Reply`] becomes a status, headers and JSON. A value goes out as the bytes that
-//! came in; a large one is shared with the store, not copied, so a slow reader holds no copy of it.
+//! The one place where a [`Reply`] becomes a status, headers and JSON. A value goes out as the bytes that came in. A
+//! large one is shared with the store, not copied, so a slow reader holds no copy of it.
 
 use super::etag;
 use bytes::Bytes;
@@ -23,7 +23,7 @@ const CAUSAL_SIBLINGS: HeaderName = HeaderName::from_static("causal-siblings");
 const CAUSAL_SUPERSEDED: HeaderName = HeaderName::from_static("causal-superseded");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// What clients see depends on what they saw, on the replica and on the moment: an answer that a cache kept would take
+/// What clients see depends on what they saw, on the replica and on the moment. An answer that a cache kept would take
 /// a client back in time. HTTP's own validation does not help, since the body of a GET may hold the token.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 

@@ -1,8 +1,8 @@
 //! The log: structured lines on standard error, as text or JSON.
 //!
 //! The log never holds a replica up and never ends it. Lines go out through an [`Output`], which drops what is not
-//! taken; each has a bounded length, and each place in the code may log so often and no more. What is dropped or left out is
-//! told in a later line and counted in the metrics.
+//! taken. Each line has a bounded length, and each place in the code may log so often and no more. What is dropped or
+//! left out is told in a later line and counted in the metrics.
 
 mod limit;
 mod line;

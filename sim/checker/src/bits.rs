@@ -1,6 +1,6 @@
 //! Sets of write events as flat words: what the oracles count in.
 //!
-//! Every event of a run has a small number, so a set is a few words, and "is all of this in that" is a few
+//! Every event of a run has a small number. So a set is a few words, and "is all of this in that" is a few
 //! instructions. Rows of one table have one width, chosen once per run.
 
 /// Rows of equally wide sets in one allocation.

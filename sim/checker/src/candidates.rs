@@ -21,7 +21,7 @@ pub(crate) struct Growth<'a, T> {
     problem: &'a Problem,
     rows: &'a Rows<T>,
     /// For each node that was asked about, how many writes of each chain precede it. To find the last writes before a
-    /// read may take a look at most of a history, and hundreds of explanations may be asked about for one.
+    /// read may take a look at most of a history. Hundreds of explanations may be asked about for one read.
     known: BTreeMap<Node, Vec<u32>>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn explanations<T: Cell>(problem: &Problem, rows: &Rows<T>, debt: Deb
 }
 
 /// The deletes and shown puts that may have removed the put before the event, each with the write that met the put
-/// itself: the remover, or one that the remover replaced, and so on.
+/// itself. That write is the remover, or one that the remover replaced, and so on.
 pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, event: Node) -> Vec<Explanation> {
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let shown = problem.shown(event);
@@ -113,7 +113,7 @@ fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node) -> Vec<Explan
     // Rows of reads are gone by now; a write's own knows what joined happens-before, too.
     let last = if problem.is_kept(event) { vec![event] } else { problem.last_writes(event) };
     let precedes = |write: Node| write != event && last.iter().any(|&last| last == write || before(write, last));
-    // Along a chain, what precedes the event comes first, and then what follows it comes last; what the last write that
+    // Along a chain, what precedes the event comes first, and what follows it comes last. What the last write that
     // precedes it has not met, none before that one has.
     let past: Vec<Node> = segments()
         .filter_map(|segment| {

@@ -1,7 +1,7 @@
 //! Whether replicas agree in the end.
 //!
 //! A final read of a key is one that has every answered write of the key in its past: it carried all tokens. Two such
-//! reads, at different replicas, must show the same: one state of the key must explain both, whether they say all that
+//! reads, at different replicas, must show the same. One state of the key must explain both, whether they say all that
 //! there is or one value of it. A key with writes whose outcome is unknown proves nothing when they differ, because
 //! such a write may have arrived in between.
 

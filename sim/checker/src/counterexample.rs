@@ -1,10 +1,11 @@
 //! The fewest operations that still violate, checked again on their own.
 //!
 //! Operations are taken away as long as what is left is broken at the same level. Not every operation may go: what is
-//! left must convict the whole history. A put goes only with all that showed it; a delete goes only when, by the whole
-//! history's order, it can excuse nothing that is left; and a put goes only when it cannot have been what a 200 met.
-//! Lineage that led through an operation that is gone is kept, as a token of the one before it. What an answer said
-//! is forgotten, too, where the violation stands without it: a write then only happened, a read has its value only.
+//! left must convict the whole history. Not every operation may go: what is left must convict the whole history. A put
+//! goes only with all that showed it, and only when it cannot have been what a 200 met. A delete goes only when, by the
+//! whole history's order, it can excuse nothing that is left. Lineage that led through an operation that is gone is
+//! kept, as a token of the one before it. What an answer said is forgotten, too, where the violation stands without it:
+//! a write then only happened, a read has its value only.
 //!
 //! All of it has a budget of work, so it ends at any size. What was given up is told with what is left.
 

@@ -1,11 +1,11 @@
 //! The dive: guesses that a correct store's history nearly always survives, before any case is split.
 //!
-//! The likeliest explanations of all debts are taken at once; when they contradict each other, those of the first half
-//! of the debts, and so on. One that cannot even stand alone with those taken before it is refused, and the next
-//! likeliest is tried. At first it is not asked whether the winners have an order before every debt is paid, which is
-//! cheap and nearly always enough. Then it is asked after each step, because later no check could say which guess was
-//! wrong, and where nothing is left to try the dive goes back a few steps. What it stumbled over, it looks at first
-//! when it begins anew, after Boussemart, Hemery, Lecoutre and Sais, "Boosting systematic search by weighting
+//! The likeliest explanations of all debts are taken at once. When they contradict each other, those of the first half
+//! of the debts are taken, and so on. One that cannot even stand alone with those taken before it is refused, and the
+//! next likeliest is tried. At first it is not asked whether the winners have an order before every debt is paid, which
+//! is cheap and nearly always enough. Then it is asked after each step, because later no check could say which guess
+//! was wrong. Where nothing is left to try, the dive goes back a few steps. What it stumbled over, it looks at first
+//! when it begins anew. This follows Boussemart, Hemery, Lecoutre and Sais, "Boosting systematic search by weighting
 //! constraints", ECAI 2004.
 
 use super::candidates::Explanation;

@@ -1,9 +1,9 @@
 //! Histories of a small causal store, as correct as it is naive, or with one bug planted in it.
 //!
-//! The store keeps whole vectors everywhere: each replica has a log per origin and applies an operation when its
-//! vector includes all that the origin had. Clients carry vectors as tokens; they fork, merge, drop and hand them
-//! over. It exists to make histories whose verdict is known, for tests and for measurements, and shares nothing with
-//! the replica of the product.
+//! The store keeps whole vectors everywhere. Each replica has a log per origin, and applies an operation when its
+//! vector includes all that the origin had. Clients carry vectors as tokens; they fork, merge, drop and hand them over.
+//! It exists to make histories whose verdict is known, for tests and for measurements, and shares nothing with the
+//! replica of the product.
 
 mod disguise;
 

@@ -1,11 +1,11 @@
 //! The four session guarantees of Terry et al., PDIS 1994, as restrictions of the same rules.
 //!
-//! Each guarantee names the writes that an event must have in its past; the rules about what an event may show are
-//! then asked of those writes only. A session is a lineage, as everywhere.
+//! Each guarantee names the writes that an event must have in its past. The rules about what an event may show are then
+//! asked of those writes only. A session is a lineage, as everywhere.
 //!
 //! Read your writes and monotonic reads speak of a session wherever it reads. Monotonic writes and writes follow reads
-//! speak of what one replica holds, so what a session has seen counts for them only where it has seen it; replicas
-//! without a name are taken for one. Writes follow reads is transitive: a replica that holds a write holds what its
+//! speak of what one replica holds. So what a session has seen counts for them only where it has seen it. Replicas
+//! without a name are taken for one. Writes follow reads is transitive. A replica that holds a write holds what its
 //! session had read before, what the sessions of that had read, and so on.
 //!
 //! An event that says that a put is not there has seen its delete, if a replica that it asked held the put. Whatever
@@ -30,8 +30,8 @@ pub(crate) struct Demands {
 
 /// What a guarantee demands; nothing when the history is too large.
 ///
-/// With `held`, monotonic reads and writes follow reads also take for seen what the replica surely held that a session
-/// asks: what the session wrote or was shown there. That convicts only where replicas keep what they hold, so it is
+/// With `held`, monotonic reads and writes follow reads also count what the replica that a session asks surely held.
+/// That is what the session wrote or was shown there. That convicts only where replicas keep what they hold, so it is
 /// asked only of histories that break no weaker guarantee.
 pub(crate) fn demands(problem: &Problem, level: Level, held: bool) -> Option<Demands> {
     if problem.nodes() > NODES_MAX {

@@ -149,7 +149,7 @@ impl History {
         Ok(())
     }
 
-    /// Appends a plain operation of a session of a format without tokens: the session's last token goes in and a new
+    /// Appends a plain operation of a session of a format without tokens. The session's last token goes in, and a new
     /// one without a text comes out.
     pub(crate) fn push_plain(&mut self, session: u32, action: Action, key: u32, value: u32, after: u32) -> u32 {
         let (token, at) = (self.unnamed_tokens, self.len() as u64);

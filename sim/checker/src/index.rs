@@ -28,7 +28,7 @@ pub(crate) struct Segment {
     pub(crate) end: usize,
 }
 
-/// For each segment what the last question about it found: the next one is asked nearby, because events that follow
+/// For each segment, what the last question about it found. The next one is asked nearby, because events that follow
 /// each other know about as much of every chain.
 #[derive(Debug)]
 pub(crate) struct Cursors(Vec<Cursor>);

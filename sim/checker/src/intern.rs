@@ -1,7 +1,7 @@
 //! Numbers for texts and for numbers: two open-addressed tables, made for millions of entries.
 //!
-//! Numbers are given in order of first appearance, so nothing depends on how the tables are laid out, and neither
-//! table can be iterated in hash order. All texts of one table lie in one arena.
+//! Numbers are given in order of first appearance. So nothing depends on how the tables are laid out, and neither table
+//! can be iterated in hash order. All texts of one table lie in one arena.
 
 const EMPTY: u32 = u32::MAX;
 

@@ -1,9 +1,10 @@
 //! The history checker: judges what clients saw, and nothing else.
 //!
 //! It never trusts a token's content, a vector or a log of the system under test. A history is fine if a strict order
-//! of visibility that contains happens-before, and for convergence a total order of writes that contains visibility,
-//! explain what each event showed. Levels and bad patterns follow Bouajjani, Enea, Guerraoui and Hamza, "On verifying
-//! causal consistency", POPL 2017, extended by deletes, exact sets of siblings, and lineage by tokens.
+//! of visibility explains what each event showed, and contains happens-before. For convergence there must also be a
+//! total order of writes that contains visibility. Levels and bad patterns follow Bouajjani, Enea, Guerraoui and Hamza,
+//! "On verifying causal consistency", POPL 2017. They are extended by deletes, exact sets of siblings, and lineage by
+//! tokens.
 
 mod arbitration;
 pub mod bits;

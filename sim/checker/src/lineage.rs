@@ -1,9 +1,9 @@
 //! Which operation follows which responses, by tokens alone.
 //!
-//! An operation follows every earlier response that carried a token which it sent. Many responses may carry one
-//! token; so each token has a front, the responses that no other response with the same token follows already, and a
-//! front that grows wide is gathered in a joint. Earlier means: returned before the other was called, where the
-//! history has times, and stood before it, where it has none.
+//! An operation follows every earlier response that carried a token which it sent. Many responses may carry one token.
+//! So each token has a front: the responses that no other response with the same token follows already. A front that
+//! grows wide is gathered in a joint. Earlier means: returned before the other was called, where the history has times,
+//! and stood before it, where it has none.
 
 use super::history::{History, Malformed, NONE, Outcome};
 use super::problem::{Node, Unreadable};

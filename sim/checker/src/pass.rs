@@ -1,7 +1,7 @@
 //! One walk over the graph: what is certainly wrong, what needs an explanation, and what the arbitration must hold.
 //!
 //! The walk follows "What is right" of the design. In an event's past it looks, per chain, for the last write of the
-//! event's key; earlier writes of the chain are before it, so they need no look of their own.
+//! event's key. Earlier writes of the chain are before it, so they need no look of their own.
 
 use super::guarantees::Demands;
 use super::history::NONE;
@@ -350,8 +350,8 @@ impl<T> Walk<T> {
     }
 }
 
-/// Whether `write` may have removed the put as far as its own exact set tells: it replaced the put itself, or a put
-/// that did, and so on.
+/// Whether `write` may have removed the put as far as its own exact set tells. It may have replaced the put itself, or
+/// a put that did, and so on.
 pub(crate) fn reached<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, write: Node) -> bool {
     let mut open = vec![write];
     while let Some(write) = open.pop() {

@@ -4,9 +4,9 @@
 //! left out. Sessions are program order, and that is the whole lineage. Operations of one transaction are judged one
 //! after another, with a warning.
 //!
-//! An export starts with a session that writes every key once, and lets each session read a marker from it, because
-//! AWDIT does not order initial values before the sessions. Lineage that is not the next step of a session becomes a
-//! key of its own, written once and read once.
+//! An export starts with a session that writes every key once, and lets each session read a marker from it. The reason
+//! is that AWDIT does not order initial values before the sessions. Lineage that is not the next step of a session
+//! becomes a key of its own, written once and read once.
 
 use super::history::{Action, History, NONE, Outcome};
 use super::intern::Names;

@@ -1,8 +1,9 @@
 //! A history as the judge works on it: events as nodes of a graph, in flat arrays.
 //!
 //! Nodes are the operations, by index, and a few joints behind them that gather many responses with one token. Edges
-//! are lineage and read-from; together they are the happens-before of the design. What an event showed is a *view*:
-//! nothing known, at least these puts, exactly these puts, or at least one put that it does not name.
+//! are lineage and read-from; together they are the happens-before of the design. Edges are lineage and read-from;
+//! together they are the happens-before of the design. What an event showed is a *view*. It is one of four: nothing
+//! known, at least these puts, exactly these puts, or at least one put that it does not name.
 
 use super::certificate::Certificate;
 use super::history::{Action, History, Malformed, NONE, Outcome, SILENT};

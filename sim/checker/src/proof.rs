@@ -34,8 +34,8 @@ struct Event {
     winner: Option<usize>,
 }
 
-/// Checks that there is a strict order of visibility which contains lineage, reads and the edges, that the order of
-/// writes contains it, and that each event showed exactly the puts among the visibility-last writes of its key in its
+/// Checks that there is a strict order of visibility which contains lineage, reads and the edges, and that the order of
+/// writes contains it. Each event must have shown exactly the puts among the visibility-last writes of its key in its
 /// past, winners last. Takes a history whose tokens stand on lines after those that they came with; times are not
 /// looked at.
 ///

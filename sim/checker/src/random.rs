@@ -1,11 +1,11 @@
 //! Choices: one pure decision per key, never one shared stream.
 //!
 //! A [`Source`] turns `(seed, key)` into as many random words as a decision needs. The key is the stable name of a
-//! cause in the plan (an operation, a fault, a timer's moment) mixed with what is decided; so taking one operation
-//! out of a plan leaves every other decision as it was, which is what makes shrinking work. The words are those of
+//! cause in the plan (an operation, a fault, a timer's moment), mixed with what is decided. So taking one operation out
+//! of a plan leaves every other decision as it was. That is what makes shrinking work. The words are those of
 //! SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014) started at the key;
-//! `docs/decisions/0030-choices-by-splitmix.md` says why. All of the mapping from a key to a delay, a size or a coin
-//! is ours, in integers only, and pinned by tests: no library update can change what a seed means.
+//! `docs/decisions/0030-choices-by-splitmix.md` says why. All of the mapping from a key to a delay, a size or a coin is
+//! ours, in integers only, and pinned by tests. No library update can change what a seed means.
 
 use crate::mix::{STRIDE, finalize, mix};
 
@@ -132,8 +132,8 @@ pub fn scale(word: u32, bound: u64) -> u64 {
     ((u128::from(word) * u128::from(bound)) >> 32) as u64
 }
 
-/// An exponentially distributed length with this mean, from one word: the negated logarithm to base 2 in
-/// 16.16 fixed point, its mantissa taken as linear (at most 9 % off), times the mean and ln 2.
+/// An exponentially distributed length with this mean, from one word. It is the negated logarithm to base 2 in 16.16
+/// fixed point, times the mean and ln 2. The mantissa is taken as linear, which is at most 9 % off.
 #[must_use]
 #[inline]
 pub fn exponential(word: u32, mean: u64) -> u64 {

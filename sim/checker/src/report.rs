@@ -302,7 +302,7 @@ impl Report {
         }
     }
 
-    /// A history too large to be asked for each guarantee is asked through its counterexample: what those few
+    /// A history too large to be asked for each guarantee is asked through its counterexample. What those few
     /// operations break alone, the whole breaks, because nothing that may excuse them was taken away.
     fn classify(&mut self, history: &History, options: Options) {
         self.smallest = self.counterexample(history, options);

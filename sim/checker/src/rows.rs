@@ -1,8 +1,8 @@
 //! One vector per event: how far into each chain of writes its past reaches.
 //!
-//! Rows of writes that a node follows are kept, because every question is about them; other rows are freed, or handed
+//! Rows of writes that a node follows are kept, because every question is about them. Other rows are freed, or handed
 //! on, after their last use. A cell is as small as the longest chain allows. Rows are made of pages, which they share
-//! until one of them changes: thousands of sessions that know the same about most of the others stay cheap.
+//! until one of them changes. So thousands of sessions that know the same about most of the others stay cheap.
 
 use super::history::NONE;
 use super::problem::{Edge, Node, Problem};

@@ -2,8 +2,8 @@
 //!
 //! A case is a set of edges that join the happens-before order. Where one explanation alone is left for a debt, its
 //! edges join; where several are left, each is a case. First a dive takes the likeliest explanations of many debts at
-//! once, because a correct store's history nearly always survives it; only when that fails are cases split one by
-//! one. "Fine" is said with the edges in hand that explain every event, "broken" only when every case is.
+//! once. A correct store's history nearly always survives it. Only when that fails are cases split one by one. "Fine"
+//! is said with the edges in hand that explain every event, "broken" only when every case is.
 
 use super::arbitration;
 use super::candidates::{Explanation, Growth, explanations, removers};

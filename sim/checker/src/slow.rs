@@ -1,6 +1,6 @@
 //! The slow judge: the definitions, word for word, by enumeration.
 //!
-//! It shares no code with the checker but the model of a history. It reads tokens, answers and sets on its own,
+//! It shares no code with the checker but the model of a history. It reads tokens, answers and sets on its own. It
 //! enumerates every order of visibility between events of one key, and for each every order of writes. That takes
 //! exponential time; with up to seven operations it is the yardstick that the checker is held against.
 

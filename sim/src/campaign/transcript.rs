@@ -1,5 +1,5 @@
-//! Transcripts: protocol runs as text that a person can review. Commands, and below each what came of it, in
-//! the manner of etcd raft's interaction tests; written again with one command, while `=>` and `expect` lines
+//! Transcripts: protocol runs as text that a person can review. Each command stands there, and below it what came of
+//! it, in the manner of etcd raft's interaction tests. One command writes them again, while `=>` and `expect` lines
 //! hold what must never change.
 //!
 //! ```text

@@ -144,8 +144,8 @@ fn of_directed(mutant: Mutant, cases: &[Case]) -> Row {
     Row { name: mutant.name().into(), profile: "directed", kills, asked: cases.len(), by }
 }
 
-/// A mutant of the simulator is found by the smallest campaign that an oracle or a floor fails while the sound
-/// simulator passes the same seeds, floors included. Each kill has seeds of its own.
+/// A mutant of the simulator is found by the smallest campaign that an oracle or a floor fails. The sound simulator
+/// must pass the same seeds, floors included. Each kill has seeds of its own.
 fn of_simulator(tampering: Tampering, kills: usize) -> Row {
     let mut found = Vec::new();
     let mut signs = BTreeMap::<String, u64>::new();
@@ -183,8 +183,8 @@ fn pair_name(oracle: Invariant, mutant: Mutant) -> String {
     format!("blind-{}+{}", oracle.name(), mutant.name())
 }
 
-/// A mutant of an oracle is found by a schedule that the oracle convicts and that passes when it is blind: the
-/// pair survives, so only this oracle stood in its way.
+/// A mutant of an oracle is found by a schedule that the oracle convicts and that passes when the oracle is blind. Then
+/// the pair survives, so only this oracle stood in its way.
 fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row {
     let name = pair_name(oracle, mutant);
     let found = hunt(&name, seeds, kills, |seed| survives_blind(oracle, mutant, seed), |&survives| survives);

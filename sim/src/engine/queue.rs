@@ -1,9 +1,9 @@
-//! What is to happen: a sorted list of `(time, tie, slot)` over a slab, so that events never move once they are in; and
-//! one alarm per owner, which is moved instead of being left behind.
+//! What is to happen. It is a sorted list of `(time, tie, slot)` over a slab, so that events never move once they are
+//! in. Each owner has one alarm, which is moved instead of being left behind.
 //!
 //! Equal times are ordered by a keyed hash, so that every order of them is explored by some seed. A key is one number
-//! of 128 bits, so a comparison is one, too. The list ends with what is next: to add an event moves the keys of those
-//! that come before it, which are a few dozen, and a heap took two and a half times as many instructions for both.
+//! of 128 bits, so a comparison is one, too. The list ends with what is next. To add an event moves the keys of those
+//! that come before it, which are a few dozen. A heap took two and a half times as many instructions for both.
 
 use std::cmp::Reverse;
 

@@ -1,6 +1,6 @@
 //! Streams: one connection for each ordered pair of replicas, which carries messages in order, as TCP does.
 //!
-//! A stream loses its end or nothing. In a cut that swallows packets it stalls, keeps what it holds, and sends all of
+//! A stream loses its end or nothing. In a cut that swallows packets it stalls and keeps what it holds. It sends all of
 //! it again after the cut, when its retransmission timer fires. In a cut that resets connections it dies with what it
 //! holds, and the sender's transport dials anew. Limits and pauses are those of the product's transport.
 

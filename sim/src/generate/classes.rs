@@ -1,6 +1,6 @@
-//! The classes of trouble that change which replicas belong together: clusters that start apart, addresses replaced and
-//! removed for good, sides that remove each other, a core that is healed while the others stay as they are; and those
-//! that need a certain moment: what is hit in flight, a process told to end, a memory image copied.
+//! Some classes of trouble change which replicas belong together. Clusters start apart, and addresses are replaced and
+//! removed for good. Sides remove each other, or a core is healed while the others stay as they are. Other classes need
+//! a certain moment: what is hit in flight, a process told to end, a memory image copied.
 //!
 //! Each class is drawn under a key of its own and added to a plan that is complete without it.
 

@@ -1,6 +1,6 @@
-//! What machines and their network are like beyond single faults: machines that are suspended with their clocks, links that
-//! take seconds for one value, queues that are short, and a network that is no good after the heal either. Each is drawn
-//! under a key of its own and added to a plan that is complete without it. What is measured for its speed has none.
+//! What machines and their network are like beyond single faults. Machines are suspended with their clocks, links take
+//! seconds for one value, and queues are short. The network can be no good after the heal either. Each is drawn under a
+//! key of its own and added to a plan that is complete without it. What is measured for its speed has none.
 
 use crate::generate::profile::Profile;
 use crate::plan::network::BANDWIDTH_MIN;

@@ -1,8 +1,8 @@
 //! From a seed to a plan: swarm drawing.
 //!
-//! Each class of trouble is in a plan or not with probability one half, since leaving classes out finds more
-//! than including all; then its size is drawn, as often small as large. Each operation and each fault is drawn
-//! under its own key, so plans of neighbouring shapes share them.
+//! Each class of trouble is in a plan or not with probability one half, since leaving classes out finds more than
+//! including all. Then its size is drawn, as often small as large. Each operation and each fault is drawn under its own
+//! key, so plans of neighbouring shapes share them.
 
 mod classes;
 mod machines;

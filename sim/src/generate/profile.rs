@@ -1,5 +1,5 @@
 //! Profiles: what kind of plans to draw. Each area of the protocol has one, which sets the stage for what goes wrong
-//! there: limits that are met soon, few keys or many, and scenes (see `scenes`) that come up seldom by chance.
+//! there. It sets limits that are met soon, few keys or many, and scenes (see `scenes`) that come up seldom by chance.
 
 use super::scenes::Scene;
 use super::shape::Shape;

@@ -1,5 +1,6 @@
-//! Connections instead of single frames, in half of the plans: drawn under a key of its own, so that the other half is
-//! what it was. Some of them stage what connections are about: a replica that is cut off while others write.
+//! Connections instead of single frames, in half of the plans. They are drawn under a key of their own, so that the
+//! other half is what it was. Some of them stage what connections are about: a replica that is cut off while others
+//! write.
 
 use crate::generate::profile::Profile;
 use crate::plan::stream::StreamPlan;

@@ -38,8 +38,8 @@ pub enum Tampering {
     Blind(Invariant),
 }
 
-/// An oracle and a bug of the core that it convicts in schedules where no other oracle does: with the oracle blind,
-/// the pair survives them.
+/// An oracle and a bug of the core that it convicts in schedules where no other oracle does. With the oracle blind, the
+/// pair survives them.
 pub const PAIRS: &[(Invariant, Mutant)] = &[
     (Invariant::Causes, Mutant::DependWithoutDeletes),
     (Invariant::Sessions, Mutant::AnswerWithoutDeletes),

@@ -1,7 +1,7 @@
 //! Adversity: what really happened in a run, so that a simulator that tests nothing cannot look green.
 //!
-//! A campaign adds the counts up and compares them with floors: so many of each kind per 1,000 schedules, about a third
-//! of what 100,000 schedules of the mixed profile had.
+//! A campaign adds the counts up and compares them with floors. A floor is so many of a kind per 1,000 schedules, about
+//! a third of what 100,000 schedules of the mixed profile had.
 
 use serde::{Deserialize, Serialize};
 

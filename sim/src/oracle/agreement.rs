@@ -7,11 +7,11 @@
 //!    a failure that an oracle found and the checker did not is *proven* to be invisible to clients.
 //! 3. What the black-box oracle of `history` calls stale, lost or invented is visible to clients: the checker says so.
 //! 4. What truly happened explains what clients saw, by the same [`proof::verify`], whenever no oracle convicts.
-//! 5. The checker makes up its mind. Where its budget ends, which a history without much order can bring about, the
-//!    explanation of rule 4 stands in for the one that it did not find. Such runs are counted, and so are failing ones that
-//!    it leaves undecided.
+//! 5. The checker makes up its mind. A history without much order can bring the budget to its end. There the
+//!    explanation of rule 4 stands in for the one that the checker did not find. Such runs are counted, and so are
+//!    failing ones that it leaves undecided.
 //!
-//! The black-box oracle is no match for the checker, so where it alone watches, rule 1 is no rule: a conviction by the
+//! The black-box oracle is no match for the checker, so where it alone watches, rule 1 is no rule. A conviction by the
 //! checker is then a failure of the subject, `history/unexplained`.
 //!
 //! Anything else is a failure of its own, [`Invariant::Agreement`].

@@ -1,9 +1,9 @@
 //! What clients saw, judged without a look inside: for subjects that offer none.
 //!
 //! A write gets a number when it is answered, with its client's past. A client that sees its value has it and its past
-//! in their own. Broken is: a value that a write in the reader's past has overwritten; nothing, though a put is in
-//! the reader's past and no delete of the key was ever made; and, after heal and quiet, replicas that answer
-//! differently, or that refuse a client.
+//! in their own. Three things are broken. One is a value that a write in the reader's past has overwritten. One is
+//! nothing, though a put is in the reader's past and no delete of the key was ever made. After heal and quiet, replicas
+//! that answer differently, or that refuse a client, are broken, too.
 
 use crate::oracle::judge::Asked;
 use crate::oracle::verdict::Invariant;

@@ -1,8 +1,8 @@
 //! What the clients of a run saw, as a history for the checker.
 //!
-//! Each attempt at a data request is one operation, and each answer's token has a name of its own, so the history's
+//! Each attempt at a data request is one operation, and each answer's token has a name of its own. So the history's
 //! lineage is exactly what each client did: what it kept, dropped, merged, took over and took up again. An answer that
-//! was on its way when the run ended counts as seen, so the answer that broke a promise is always in the history.
+//! was on its way when the run ended counts as seen. So the answer that broke a promise is always in the history.
 
 use crate::oracle::judge::Asked;
 use crate::oracle::truth::{Holding, Number, Truth};

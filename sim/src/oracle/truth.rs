@@ -1,9 +1,9 @@
 //! Ground truth: what the simulator itself knows of every write, without looking at a vector, a token or a
 //! merge of the system under test.
 //!
-//! A write gets a number when a replica accepts it, with the set of its true causal past: what its client truly
-//! knew, the versions it truly replaced, the deletes of its key that its replica truly had. A replica is the
-//! set of writes truly included in it, from which [`Holding`] keeps the live versions of every key up to date.
+//! A write gets a number when a replica accepts it, with the set of its true causal past. That is what its client truly
+//! knew, the versions it truly replaced, and the deletes of its key that its replica truly had. A replica is the set of
+//! writes truly included in it, from which [`Holding`] keeps the live versions of every key up to date.
 
 use hence_checker::bits::{self, Table};
 use hence_core::{Dot, Hlc, Incarnation, Value, VersionVector};

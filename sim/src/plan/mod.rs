@@ -1,7 +1,7 @@
 //! A plan: everything that a run will be told, as data. It is a file that replays without the generator.
 //!
 //! Invariant kept here: a plan that passed [`Plan::check`] refers only to things that exist and stays within
-//! [`limits`], so a run of it can neither panic on an index nor work for hours.
+//! [`limits`]. So a run of it can neither panic on an index nor work for hours.
 
 mod fault;
 pub mod limits;

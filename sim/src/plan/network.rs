@@ -42,7 +42,7 @@ pub struct NetworkPlan {
     /// How many frames are damaged on their way. The codec must refuse each.
     #[serde(default, skip_serializing_if = "is_none")]
     pub damage: u32,
-    /// After the heal messages still take what they took before, up to a quarter of what a hello waits for, and links still
+    /// After the heal messages still take what they took before, up to a quarter of what a hello waits for. Links still
     /// carry only so much.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heals_slowly: bool,

@@ -235,8 +235,8 @@ impl Settings {
         Ok(())
     }
 
-    /// How long a healed cluster may take until everything is equal and quiet, in microseconds: notice the
-    /// silence, find each other, load, repair, and each of that a few times over, since pulls may fail.
+    /// How long a healed cluster may take until everything is equal and quiet, in microseconds. It notices the silence,
+    /// its replicas find each other, load and repair. It may take each of these a few times over, since pulls may fail.
     #[must_use]
     pub fn settle_max(&self) -> u64 {
         let notice = self.suspect_after_max + 2 * self.probe_interval_max + 4 * self.hello_interval;

@@ -1,10 +1,10 @@
-//! A soak: a cluster that lives through simulated weeks of restarts, cuts, pauses, loss, churn and skewed clocks, and
-//! must not grow; with one member dead all the while, if asked to.
+//! A soak: a cluster lives through simulated weeks of restarts, cuts, pauses, loss, churn and skewed clocks, and must
+//! not grow. If asked to, it has one dead member all the while.
 //!
-//! It drives the real replica over a small world of its own, because what [`crate::world`] knows of every write for the
-//! oracles would itself grow for ever. So this proves no causality; it proves that what a replica keeps, what its
-//! vectors say and what clients carry is as short on the last day as on the first. Each day ends in a quiet quarter of
-//! an hour, and then all replicas must be equal and every client served or told that its write is lost.
+//! It drives the real replica over a small world of its own. What [`crate::world`] knows of every write for the oracles
+//! would itself grow for ever. So this proves no causality. It proves that three things are as short on the last day as
+//! on the first. They are what a replica keeps, what its vectors say and what clients carry. Each day ends in a quiet
+//! quarter of an hour. Then all replicas must be equal, and every client is served or told that its write is lost.
 
 mod curve;
 mod watch;
@@ -46,8 +46,8 @@ const PAUSE_EVERY: u64 = 11 * MINUTE;
 const LOST: u64 = 5;
 const REQUEST_EVERY: u64 = 2 * SECOND;
 
-/// Lives through so many days, with `dead` but for one member that dies in the first minute and stays a member; tells
-/// each as it ends, and judges the curve. The seed is all that it depends on. It ends early when `told` says `false`.
+/// Lives through so many days. With `dead`, one member dies in the first minute and stays a member. Reports each day as
+/// it ends, and judges the curve. The seed is all that it depends on. It ends early when `told` says `false`.
 ///
 /// # Errors
 /// At the first broken promise, or at the end if something has grown.

@@ -1,10 +1,10 @@
-//! Another subject: the scheme that small stores with this API use. A version number per key is the causal
-//! metadata, a write is broadcast once, a silent peer is taken out of the view for good, and a newcomer copies
-//! whatever the first peer that answers has.
+//! Another subject: the scheme that small stores with this API use. A version number per key is the causal metadata,
+//! and a write is broadcast once. A silent peer is taken out of the view for good. A newcomer copies whatever the first
+//! peer that answers has.
 //!
-//! It is here to be convicted: its anomalies show why the real design is what it is, and that the simulator is
-//! not bound to our own replica. Metadata `{key: version}` travels as a version vector whose incarnations are
-//! hashes of keys.
+//! It is here to be convicted. Its anomalies show why the real design is what it is, and that the simulator is not
+//! bound to our own replica. Metadata `{key: version}` travels as a version vector whose incarnations are hashes of
+//! keys.
 
 use crate::random::mix;
 use crate::subject::{Out, Probe, Stimulus, Subject, Traits, number_of};

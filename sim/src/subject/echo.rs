@@ -1,5 +1,5 @@
-//! A subject that does next to nothing, to measure the simulator alone: each replica says something to every other
-//! when it starts, and whatever it hears it says back. So the number of messages under way stays the same for ever.
+//! A subject that does next to nothing, to measure the simulator alone. Each replica says something to every other when
+//! it starts, and whatever it hears it says back. So the number of messages under way stays the same for ever.
 
 use crate::plan::network::{Delay, NetworkPlan};
 use crate::plan::settings::Settings;

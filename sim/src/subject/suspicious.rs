@@ -1,6 +1,6 @@
-//! An adversarial failure detector and forgetful buffers: now and then a peer that is well is doubted, what is parked is
-//! dropped, a transfer ends at some frame. All that may cost time and messages, never a promise, so every campaign must
-//! stay as clean with it (invariants 13 and 14).
+//! An adversarial failure detector and forgetful buffers. Now and then a peer that is well is suspected, what is parked
+//! is dropped, or a transfer ends at some frame. All that may cost time and messages, never a promise, so every
+//! campaign must stay as clean with it (invariants 13 and 14).
 
 use crate::random::mix;
 use hence_core::Rules;

@@ -90,8 +90,8 @@ impl<S: Subject> World<S> {
         self.healed && !self.plan.is_core(replica) && (!self.is_alive(replica) || self.nodes[replica].pauses > 0)
     }
 
-    /// An operator's order holds for ever, so an operator sets right what the view of a core member says: every
-    /// address of the core is wanted, and no other.
+    /// An operator's order holds for ever, so an operator sets right what the view of a core member says. Every address
+    /// of the core becomes a member, and no other.
     pub(super) fn operate(&mut self) {
         if self.views_right || self.operator.is_some_and(|attempt| self.attempts[attempt].stage != Stage::Done) {
             return;
@@ -116,8 +116,8 @@ impl<S: Subject> World<S> {
         self.operator = Some(self.send_request(None, None, replica, request, None, cause));
     }
 
-    /// A replica said that it does not serve. It may while it joins, and it may when an operator removed it; but
-    /// nothing else takes it out of service, and a replica that hears no peer must start alone.
+    /// A replica said that it does not serve. It may while it joins, and it may when an operator removed it. Nothing
+    /// else takes it out of service, and a replica that hears no peer must start alone.
     pub(super) fn judge_unready(&mut self, replica: usize) {
         let node = &self.nodes[replica];
         let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return };
@@ -132,7 +132,7 @@ impl<S: Subject> World<S> {
         let settings = &self.plan.settings;
         let patience = settings.join_alone_after.max(settings.join_alone_after_contact);
         // What it had begun with a peer that fell silent ends with suspicion, and what it was late for itself is
-        // forgiven; a replica that received no message and was never paused must start sooner.
+        // forgiven. A replica that received no message and was never paused must start sooner.
         let plain = !node.spoken_to && self.runs_well(replica);
         let begun = if plain { 100_000 } else { settings.suspect_after_max + 2_000_000 };
         let most = (patience + begun) * 5 / 4 + 4 * node.slow_by;

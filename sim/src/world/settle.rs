@@ -44,8 +44,8 @@ impl<S: Subject> World<S> {
             self.settle();
         }
         if self.judge.violation.is_none() && self.plan.core != 0 {
-            // A replica that is cut off outside the core may still look linked until that is noticed, and one that was
-            // may bring news of orders that no replica in the core had heard of.
+            // A replica that is cut off outside the core may still look linked until that is noticed. One that was may
+            // bring news of orders that no replica in the core had heard of.
             self.run_until(self.now + self.plan.settings.suspect_after_max + 1_500_000);
             self.outlast_half_links();
             self.settle();
@@ -287,8 +287,8 @@ impl<S: Subject> World<S> {
     fn watch_idle(&mut self) {
         let settings = &self.plan.settings;
         let interval = settings.heartbeat_interval;
-        // What the last acknowledgements caused may still be on its way: they may let a life that is over be retired,
-        // which a peer may have to repair.
+        // What the last acknowledgements caused may still be on its way. They may let an incarnation that is over be
+        // retired, which a peer may have to repair.
         let repaired = settings.retire_interval + settings.repair_delay + 4 * settings.pull_timeout;
         self.run_until(self.now + 4 * interval + 2 * settings.ack_delay + repaired + 100_000);
         let (busy, idle, opened) = (self.busy_messages, self.idle_messages, self.openings);

@@ -1,7 +1,7 @@
-//! Two processes with one memory: a running image that was copied. Names of writes are no longer unique then, which
-//! is a limit that the protocol states. So from that moment on a run is judged by what rests on no name: nothing
-//! panics, the run ends, every request is answered, memory and work stay within their limits, damaged frames are
-//! refused, and either a replica reports what happened or nothing shows of it.
+//! Two processes with one memory: a running image that was copied. Names of writes are no longer unique then, which is
+//! a limit that the protocol states. So from that moment on a run is judged by what rests on no name. Nothing panics,
+//! the run ends, and every request is answered. Memory and work stay within their limits, and damaged frames are
+//! refused. Either a replica reports what happened or nothing shows of it.
 
 use super::World;
 use super::settle::LOOK_EVERY;

@@ -1,7 +1,7 @@
 //! Bytes into messages, strictly: what is accepted is exactly what an encoder writes.
 //!
-//! Invariants kept here: every count is checked against the bytes that are left, so the memory taken is
-//! bounded by a small multiple of the frame; nothing panics whatever the bytes are.
+//! Invariants kept here: every count is checked against the bytes that are left. So the memory taken is bounded by a
+//! small multiple of the frame. Nothing panics whatever the bytes are.
 
 mod announced;
 

@@ -13,14 +13,14 @@
 //! | 4 | length of the body in bytes |
 //! | 4 | CRC-32 (IEEE) of the twelve bytes before it and the body |
 //!
-//! A body either begins anew and names its sender: the sender's address, its incarnation, the two numbers of the
-//! link and the sequence number of the first message. Or its first byte is 0, an address of no bytes, and it goes on
-//! from the frame before it on the same connection, with the next sequence number. Messages follow until the body ends,
-//! at least one. Numbers are varints (seven bits a byte, lowest first, shortest form only). An incarnation is a
-//! reference into a table that grows from the frame that began anew: the sender's is 0, and a reference to the next
-//! free place is followed by the eight bytes of a new one. Stamps and times are differences to those before them, the
-//! dot of the sender's next operation in a run takes no bytes at all, and nor does a hash that has not changed. So an
-//! idle replica's signs of life take 35 bytes each, with their head, and an operation that travels alone some 30 beside
+//! A body may begin anew and name its sender. It then holds the sender's address, its incarnation, the two numbers of
+//! the link and the sequence number of the first message. Or its first byte is 0, an address of no bytes. It then goes
+//! on from the frame before it on the same connection, with the next sequence number. Messages follow until the body
+//! ends, at least one. Numbers are varints (seven bits a byte, lowest first, shortest form only). An incarnation is a
+//! reference into a table that grows from the frame that began anew. The sender's is 0. A reference to the next free
+//! place is followed by the eight bytes of a new one. Stamps and times are differences to those before them. The dot of
+//! the sender's next operation in a run takes no bytes at all, and nor does a hash that has not changed. So an idle
+//! replica's signs of life take 35 bytes each, with their head. An operation that travels alone takes some 30 beside
 //! its key and value.
 //!
 //! What goes on from a frame that was lost would be read wrongly. None is: a connection loses its end or nothing, and
@@ -34,7 +34,7 @@
 //! | kind | marks | message | fields |
 //! |---|---|---|---|
 //! | 0 | | hello | sent, wall, vector, rows of the view |
-//! | 1 | `08` it has a digest, `10` the sender is about to end, `20` the hash of the view is the last one said, `40` so is the digest, `80` clients may not be sent to the sender yet | status | sent, wall, vector, received, hash of the view (8 bytes, or none), digest (8 bytes, or none) |
+//! | 1 | `08` has a digest, `10` is about to end, `20` same view hash as before, `40` same digest, `80` not ready for clients | status | sent, wall, vector, received, hash of the view (8 bytes, or none), digest (8 bytes, or none) |
 //! | 2 | `08` the dot is the next one, `10` the stamp is | push | made, operation |
 //! | 3 | | view | rows |
 //! | 4 | | pull | id, vector |
@@ -54,33 +54,33 @@
 //! | mark | content | of each |
 //! |---|---|---|
 //! | `00` | operations | 1 if the dot is the next one, else 0; operation |
-//! | `10` | versions | a byte with 0 for no version, 1 for one that is known, 2 for a whole one, and `04` for a fresh key; key; dot; and of a whole one stamp and value |
+//! | `10` | versions | a byte (0 no version, 1 known, 2 whole; `04` fresh key); key; dot; if whole, stamp and value |
 //! | `20` | a state, no list | vector, vector of deletes, count and retired lives as below, clock |
 //! | `30` | retired lives, sorted by incarnation, none twice | incarnation, through, dot |
 //! | `40` | one announced operation, no list | |
 //! | `50` | one version that is announced, no list | as of versions, whole; outline |
 //!
-//! A value that travels in pieces is left out where it is announced, and stands there as an empty one with its outline:
+//! A value that travels in pieces is left out where it is announced. In its place stands an empty one with its outline:
 //! its length, and the CRC-32 (IEEE) of all of it in four bytes. An announced operation is as one of those of a supply,
 //! then the outline.
 //!
 //! # Operations
 //!
 //! An operation is its dot (unless it is the next one), its stamp (unless it is marked as the next one), and its
-//! content. The content begins with one byte for its shape: two bits for the effect (0 a put, 1 a delete, 2 a
-//! retirement, 3 is damage), three for how many dots it supersedes and three for how many entries it depends on. Seven
-//! of either says that a varint follows with how many more than seven there are, so up to six take no byte of their
-//! own. Then come what the effect needs (key and value; key; incarnation and through), the superseded dots, and the
-//! dependencies. The counter of a related dot of the operation's own life is told as the distance to it.
+//! content. The content begins with one byte for its shape. Two bits are for the effect (0 a put, 1 a delete, 2 a
+//! retirement, 3 is damage). Three are for how many dots it supersedes, and three for how many entries it depends on.
+//! Seven of either means that a varint follows with how many more than seven there are. So up to six take no byte of
+//! their own. Then come what the effect needs (key and value; key; incarnation and through), the superseded dots, and
+//! the dependencies. The counter of a related dot of the operation's own life is told as the distance to it.
 //!
-//! What an operation holds beside its dot and stamps is encoded the same whatever frame it goes into, but
-//! for the references. So [`OpMemo`] keeps it ready for all peers, and a push copies it with the references
-//! of its frame put in between: one encoding and one copy per peer.
+//! What an operation holds beside its dot and stamps is encoded the same whatever frame it goes into, but for the
+//! references. So [`OpMemo`] keeps it ready for all peers. A push copies it with the references of its frame put in
+//! between: one encoding and one copy per peer.
 //!
 //! # What it keeps
 //!
-//! - Decoding is strict: the bytes of a frame are the only ones that mean what it says, any changed bit is
-//!   an error, and an error surfaces nothing of its frame.
+//! - Decoding is strict. The bytes of a frame are the only ones that mean what it says. Any changed bit is an error,
+//!   and an error surfaces nothing of its frame.
 //! - Lengths and counts are checked against what is there before anything is allocated for them.
 //! - A message is never split; the core splits values. One whose frame would pass the limit is refused by [`FrameWriter::push`],
 //!   which a transport counts as a loss. The core bounds what it sends (a pull's frame holds 64 KiB, or one
@@ -108,8 +108,8 @@ pub const HEAD_BYTES: usize = 16;
 /// The default for the longest body: one operation with a value of 16 MiB and some slack.
 pub const FRAME_BYTES_MAX: usize = (16 << 20) + (64 << 10);
 
-/// A frame that reached so many bytes takes no further message, so that a receiver, which takes a frame in as a whole,
-/// need not wait for long.
+/// A frame that reached so many bytes takes no further message. A receiver takes a frame in as a whole, and so need not
+/// wait for long.
 pub(crate) const FRAME_BYTES_FULL: usize = 64 << 10;
 
 const MAGIC: [u8; 2] = [0xcb, b'h'];

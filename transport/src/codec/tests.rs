@@ -293,8 +293,8 @@ proptest! {
         }
     }
 
-    /// A frame that goes on from another, changed and given a right checksum again: no panic, and what is accepted is
-    /// what an encoder writes there.
+    /// A frame that goes on from another, changed and given a right checksum again. Nothing panics, and what is
+    /// accepted is what an encoder writes there.
     #[test]
     fn changed_bodies_that_go_on(
         first in body(),
@@ -641,8 +641,8 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x04\x01\x01\x00\x00", 5, Damage::Counter),
     (b"\x04\x01\x01\x02\0\0\0\0\0\0\0\x09\x01", 12, Damage::Incarnation),
     (b"\x04\x01\x01\x01\0\0\0\0\0\0\0\x07\x01", 12, Damage::Incarnation),
-    // A push: the next dot spelled out, counter 0, the next stamp spelled out, a stamp beyond all, a key too long, a
-    // dot before 1.
+    // A push with one damage each: the next dot spelled out, counter 0, the next stamp spelled out, a stamp beyond all.
+    // Others are a key too long and a dot before 1.
     (b"\x02\x00\x00\x01\x00\x00\x01x\x00", 4, Damage::Dot),
     (b"\x02\x00\x00\x00\x00\x00\x01x\x00", 4, Damage::Counter),
     (b"\x0a\x00\x02\x00\x01x\x00", 3, Damage::Tick),

@@ -4,9 +4,9 @@
 //! handle [`Faults`] may be cloned and used from any thread. While no fault is set, a message passes through
 //! at the cost of one uncontended lock.
 //!
-//! What it keeps back on the way out counts as queued, so an opening message drops it, as [`Transport`]
-//! demands. What it keeps back on the way in is on the wire, and comes whatever was opened meanwhile: to let
-//! old messages arrive late, hold the incoming direction.
+//! What it keeps back on the way out counts as queued, so an opening message drops it, as [`Transport`] demands. What
+//! it keeps back on the way in is on the wire, and comes whatever was opened meanwhile. To let old messages arrive
+//! late, hold the incoming direction.
 //!
 //! Invariants kept here: no lock is held across an await; at most [`KEPT_MAX`] messages are kept back.
 

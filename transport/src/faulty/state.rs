@@ -1,7 +1,7 @@
 //! What a [`super::Faults`] knows: the rules, and the messages that are kept back.
 //!
-//! Invariants kept here: `version` moves and the waiting receiver is woken whenever something may have come
-//! due; each link's count of delayed messages is the number of those in `delayed`.
+//! Invariants kept here: `version` moves and the waiting receiver is woken whenever something may have come due. Each
+//! link's count of delayed messages is the number of those in `delayed`.
 
 use super::{Chance, Direction, FaultCounts, KEPT_MAX, Target, Weather};
 use core::task::Waker;

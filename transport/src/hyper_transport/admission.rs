@@ -1,11 +1,11 @@
 //! Which connections from peers are taken, and how much may lie unfinished in them.
 //!
-//! Any process can ask for a link. So that strangers crowd out no peer, places, upgrades and memory are shared out by
-//! what is known of the process that asks: a connection that has brought a frame of this cluster counts more than one
-//! that has not, and one of an address that this side speaks to itself more than one of another.
+//! Any process can ask for a link. Strangers must crowd out no peer. So places, upgrades and memory are shared out by
+//! what is known of the process that asks. A connection that has brought a frame of this cluster counts more than one
+//! that has not. A connection of an address that this side speaks to itself counts more than one of another.
 //!
-//! Invariants kept here: at most `connections_in_max` connections are open; a stranger never takes the place of a
-//! connection that brings frames; frames that are not whole hold at most `unfinished_bytes_max` bytes, and those of
+//! Invariants kept here: at most `connections_in_max` connections are open. A stranger never takes the place of a
+//! connection that brings frames. Frames that are not whole hold at most `unfinished_bytes_max` bytes, and those of
 //! strangers a quarter of that, beside [`SMALL_BYTES`] for each connection.
 
 use core::cell::{Cell, RefCell};

@@ -1,9 +1,9 @@
 //! Connects anew to a peer that fell silent, beside the connection that there is.
 //!
-//! After packets were lost a kernel sends them again after a while, then after twice that, and so on: a connection may
-//! be stuck for as long as a cut lasted, once more. A new one stands as soon as a packet gets through. So while nothing
-//! comes from a peer that used to speak, it is dialled beside the connection to it, until one attempt works; also when
-//! it speaks again first, since the two directions are stuck each for a time of its own.
+//! After packets were lost a kernel sends them again after a while, then after twice that, and so on. So a connection
+//! may be stuck for as long as a cut lasted, once more. A new one stands as soon as a packet gets through. So while
+//! nothing comes from a peer that used to speak, it is dialled beside the connection to it, until one attempt works.
+//! That goes on when it speaks again first, since the two directions are stuck each for a time of its own.
 //!
 //! Invariant kept here: a connection is exchanged only while nothing waits for it, so nothing that was not yet handed
 //! to a kernel is lost. What the kernel still holds arrives late or never; the replica that misses it is told by the

@@ -1,7 +1,7 @@
 //! From a peer's address to a connection that takes frames: look-up, dial, upgrade.
 //!
 //! A name may stand for several addresses of which some lead nowhere. They are tried one after the other, each a little
-//! after the one before whether that one has failed or not, and the first that leads to the peer wins (after RFC 8305,
+//! after the one before, whether that one has failed or not. The first that leads to the peer wins (after RFC 8305,
 //! Happy Eyeballs). Winning takes the whole upgrade, since what accepts a connection may be anything.
 
 use super::causes::{Failure, LinkCause};
@@ -185,7 +185,7 @@ async fn small_or_large(
     }
 }
 
-/// Dials once more every little while, for as long as it is waited for: a kernel sends the first packet of a connection
+/// Dials once more every little while, for as long as the caller waits. A kernel sends the first packet of a connection
 /// again after a second only. The first that is answered counts.
 async fn dial(own_ip: Option<IpAddr>, target: SocketAddr) -> io::Result<TcpStream> {
     // Ends what is still under way when it is dropped.

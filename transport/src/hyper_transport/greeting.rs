@@ -2,7 +2,7 @@
 //!
 //! Frames of another version cannot be read, so why two replicas do not understand each other has to be told outside of
 //! them. The header is a list of `key=value`, separated by `;`. Keys that are not known are skipped, so that later
-//! versions can say more; a value that is missing or damaged makes the header count as none.
+//! versions can say more. A value that is missing or damaged makes the header count as none.
 
 use super::standing::Reaches;
 use crate::codec::VERSION;

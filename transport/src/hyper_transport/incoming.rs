@@ -70,7 +70,7 @@ impl fmt::Display for Ended {
 
 impl HyperTransport {
     /// Answers a request below `/replica/`. One that asks for [`PROTOCOL`] at [`LINK_PATH`] gets 101, and its
-    /// connection brings messages from then on; any other gets an error with a JSON body.
+    /// connection brings messages from then on. Any other gets an error with a JSON body.
     ///
     /// The HTTP connection has to be served with upgrades (`with_upgrades`), best on a
     /// `TokioIo<TcpStream>`, which is taken out of its wrapping then. Call it inside the `LocalSet` or

@@ -1,5 +1,5 @@
-//! A transport with a port of its own, where nothing but [`super::LINK_PATH`] is served: for tests, tools
-//! and programs that embed a replica without its HTTP API.
+//! A transport with a port of its own, where nothing but [`super::LINK_PATH`] is served. It is for tests, tools and
+//! programs that embed a replica without its HTTP API.
 
 use super::{HyperSettings, HyperTransport};
 use core::convert::Infallible;

@@ -12,9 +12,9 @@
 //! Everything lives in one thread, in a tokio runtime of the kind `current_thread`, inside a `LocalSet` or a
 //! `LocalRuntime`: tasks are spawned with `spawn_local`. Only the look-up of host names uses threads, a few of its own.
 //!
-//! Invariants kept here: no borrow of a cell is held across an await; what waits, either way, is bounded by
-//! [`HyperSettings`]; a frame surfaces whole or not at all, and one that is refused ends its connection; when
-//! a transport is dropped, all its tasks end and its sockets close.
+//! Invariants kept here: no borrow of a cell is held across an await. What waits, either way, is bounded by
+//! [`HyperSettings`]. A frame surfaces whole or not at all, and one that is refused ends its connection. When a
+//! transport is dropped, all its tasks end and its sockets close.
 
 mod admission;
 mod again;
@@ -247,7 +247,7 @@ impl Inner {
         change(&mut self.counters.borrow_mut());
     }
 
-    /// Moves the next frame's messages to the queue: straight there, since a list of them on the way, which is large to
+    /// Moves the next frame's messages to the queue, without a list of them on the way. Such a list, which is large to
     /// an allocator, cost a follower 15 % more instructions.
     fn take_frame(&self, reader: &mut FrameReader) -> Result<Option<Taken>, CodecError> {
         let mut arrivals = self.arrivals.borrow_mut();

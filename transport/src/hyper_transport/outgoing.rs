@@ -153,8 +153,9 @@ fn peer(inner: &Inner, address: &Address) -> Option<Rc<Peer>> {
 }
 
 impl State {
-    /// Drops what is queued. A connection that is up ends with it; one that is being made goes on, or a peer that is
-    /// further away than the pause between two hellos could never be reached. Says how many messages were dropped.
+    /// Drops what is queued. A connection that is up ends with it. One that is being made goes on. Otherwise a peer
+    /// that is further away than the pause between two hellos could never be reached. Says how many messages were
+    /// dropped.
     fn begin_anew(&mut self) -> u64 {
         if self.dialling { self.queue.clear().messages } else { self.reset() }
     }
@@ -189,8 +190,8 @@ impl State {
 }
 
 impl Peer {
-    /// It just spoke: the pause after a failed dial is over, or the answer to a replica that has only now begun to
-    /// listen would be lost.
+    /// The peer just spoke, so the pause after a failed dial is over. Otherwise the answer to a replica that has only
+    /// now begun to listen would be lost.
     pub(super) fn is_there(&self) {
         let mut state = self.state.borrow_mut();
         state.failed_at = None;

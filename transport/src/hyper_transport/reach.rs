@@ -1,6 +1,6 @@
 //! Which processes the addresses of peers lead to, and which claim to have them.
 //!
-//! Every dial tells something about an address, and a process that asks for a link is told what the dials since it was
+//! Every dial tells something about an address. A process that asks for a link is told what the dials since it was
 //! first heard of have found. Where there has been none, one is made for that.
 
 use super::dial::Purpose;

@@ -2,7 +2,7 @@
 //!
 //! The system's `getaddrinfo` blocks, for ten seconds and more where a name server is silent, and cannot be called off.
 //! On the runtime's own threads such look-ups would pile up, one more for each attempt to reach a peer. Here each name
-//! is looked up once at a time, a caller that asks for it meanwhile waits for the same answer, and the number of
+//! is looked up once at a time, and a caller that asks for it meanwhile waits for the same answer. The number of
 //! threads is bounded. What a name last stood for is kept, for when its name server fails.
 
 use core::cell::RefCell;
@@ -56,7 +56,7 @@ struct NameState {
 
 impl Resolver {
     /// The socket addresses of `HOST:PORT`. Waits for the name server as long as it takes, but no longer than
-    /// `patience` where an earlier answer is known; that one is given where the name server fails.
+    /// `patience` where an earlier answer is known. Where the name server fails, the earlier answer is given.
     ///
     /// # Errors
     /// What the system says of a name that has no address, where none was ever known.

@@ -19,8 +19,8 @@ pub struct HyperSettings {
     pub receive_bytes_max: usize,
     /// The longest body of a frame, either way. Default [`FRAME_BYTES_MAX`]; the same in all of a cluster.
     pub frame_bytes_max: usize,
-    /// Bytes that large frames which are not whole yet may hold, all connections together, and a quarter of that for
-    /// those that have brought no frame yet. Beyond, a peer waits and a stranger is sent away. Default 64 MiB.
+    /// Bytes that large frames which are not whole yet may hold, all connections together. Those that have brought no
+    /// frame yet may hold a quarter of that. Beyond, a peer waits and a stranger is sent away. Default 64 MiB.
     pub unfinished_bytes_max: usize,
     /// A connection that does not stand after this is given up. Names are looked up before. Default 0.5 s.
     pub dial_timeout: Duration,
@@ -38,7 +38,7 @@ pub struct HyperSettings {
     /// Why a peer cannot be connected to is told when that has lasted for so long. Default 3 s.
     pub outage_patience: Duration,
     /// Connections from peers. One more closes one that has brought no frame yet, or the one that has been without a
-    /// frame for longest, so that strangers crowd out no peer. Default 256.
+    /// frame for longest. So strangers crowd out no peer. Default 256.
     pub connections_in_max: usize,
     /// Peers that are remembered at a time; messages to further ones are lost. Default 1,024.
     pub peers_max: usize,

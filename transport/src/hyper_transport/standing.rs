@@ -1,9 +1,9 @@
 //! Whether the address of a process leads to it, as far as its peers can tell.
 //!
-//! A process cannot know by itself where its address leads. Its peers dial that address, and say in every answer to an
-//! upgrade which process they reached there since they first heard of the process that asks. So another process that
-//! was reached runs at the same time as the one that asks, however late packets are, and a restart is never taken for
-//! two processes.
+//! A process cannot know by itself where its address leads. Its peers dial that address. In every answer to an upgrade
+//! they say which process they reached there since they first heard of the process that asks. So another process that
+//! was reached runs at the same time as the one that asks, however late packets are. A restart is never taken for two
+//! processes.
 
 use core::time::Duration;
 use tokio::time::Instant;
@@ -16,8 +16,8 @@ const APART: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Where both processes were reached within this, the address leads to either.
 const EITHER: Duration = Duration::from_secs(15);
-/// A process that stands aside comes back when the other was not reached for so long, and for so much longer where the
-/// address led to either.
+/// A process that stands aside comes back when the other was not reached for so long. Where the address led to either,
+/// it waits for so much longer.
 const GONE: Duration = Duration::from_secs(5);
 const GONE_EITHER: Duration = Duration::from_secs(30);
 /// Answers that all have to say so.

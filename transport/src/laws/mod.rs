@@ -60,8 +60,8 @@ pub trait Laboratory {
 pub struct Character {
     /// On a working link, to a peer that keeps up, nothing is lost. Then cancelled waits are counted exactly.
     pub lossless: bool,
-    /// Bytes of operations that may be under way between two transports at a time: the queues of both sides
-    /// and whatever lies between, the kernel's buffers included.
+    /// Bytes of operations that may be under way between two transports at a time. They lie in the queues of both sides
+    /// and whatever is between, the kernel's buffers included.
     pub underway_bytes_max: usize,
     /// After so long without an arrival nothing more is under way.
     pub quiet_after: Micros,

@@ -1,7 +1,7 @@
 //! A few transports, everything that was sent among them, and everything that arrived.
 //!
-//! Invariant kept here: whatever arrives is judged at once: it was sent by that one to this one, to the last
-//! bit, and a connection was accepted where a member has been.
+//! Invariant kept here: whatever arrives is judged at once. It was sent by that one to this one, to the last bit, and a
+//! connection was accepted where a member has been.
 
 use super::{Laboratory, Law, PATIENCE, SHORT, TRIES, Verdict, Violation};
 use crate::{Incoming, Transport};

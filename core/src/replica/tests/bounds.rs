@@ -123,8 +123,8 @@ fn more_addresses_than_the_view_has_room_for_are_refused() {
     assert!(world.events.iter().any(dropped), "{:?}", world.events);
 }
 
-/// A member that is dead used to hold up the retirement of all lives that ended since: after 682 restarts of another one a
-/// token was longer than what is accepted.
+/// A dead member used to hold up the retirement of all incarnations that ended since. After 682 restarts of another one
+/// a token was longer than what is accepted.
 #[test]
 fn tokens_stay_short_while_a_member_is_dead_and_another_restarts() {
     let mut world = World::new(3);

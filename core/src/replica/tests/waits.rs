@@ -1,5 +1,5 @@
-//! Waits that must end, and questions that must not be asked again and again: a peer that claims what it cannot give, and
-//! a copied memory that is behind what the other copy used up.
+//! Waits that must end, and questions that must not be asked again and again. One cause is a peer that claims what it
+//! cannot give. Another is a copied memory that is behind what the other copy used up.
 
 use super::*;
 use crate::message::{Content, Status, Supply};
@@ -275,7 +275,7 @@ fn sides_that_never_met_and_removed_each_other_meet() {
     sides_that_removed_each_other([&[1], &[2, 3, 4]]);
 }
 
-/// An older gap is due, and a newcomer that this replica meets after a cut could fill it at once, with all that was made
+/// An older gap is due. A newcomer that this replica meets after a cut could fill it at once, with all that was made
 /// during the cut.
 #[test]
 fn a_newcomer_met_after_a_cut_is_no_way_around_it() {

@@ -1,7 +1,7 @@
 //! What a command says: results on standard output, remarks on standard error. No failure of either is a panic.
 //!
-//! A reader that has left, as `| head -1` does, is no failure: a command that only talks ends early, one whose results
-//! lie in files goes on. Output that could not be written for another reason is told on standard error, and the exit
+//! A reader that has left, as `| head -1` does, is no failure. A command that only talks ends early. One whose results
+//! lie in files goes on. Output that could not be written for another reason is reported on standard error. The exit
 //! code then no longer says that all is fine.
 
 use super::End;

@@ -1,7 +1,7 @@
 //! Whether an answer is what the table expects, and if not, what is wrong in words.
 //!
 //! Bodies are compared as JSON: order of members and white space are free, numbers keep their digits. `{{name}}` in an
-//! expectation is bound where it is new and compared where it is not; metadata is bound anew each time, because no two
+//! expectation is bound where it is new and compared where it is not. Metadata is bound anew each time, because no two
 //! answers need to carry the same.
 
 use serde_json::value::RawValue;

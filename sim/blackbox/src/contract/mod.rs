@@ -1,8 +1,8 @@
 //! `contract`: does an implementation, ours or another, keep the contract? Requests over HTTP and nothing else.
 //!
-//! The tables are those of hence's own tests. Where hence's answers are compared to the byte there, here any JSON that
-//! says the same will do, metadata is opaque, and what is beyond the contract is left out unless asked for. The view is
-//! put back as it was, and the keys that were written are deleted.
+//! The tables are those of hence's own tests. There, hence's answers are compared to the byte. Here any JSON that says
+//! the same will do, and metadata is opaque. What is beyond the contract is left out unless asked for. The view is put
+//! back as it was, and the keys that were written are deleted.
 
 mod causal;
 mod compare;

@@ -1,7 +1,7 @@
 //! One client: a thread with a connection to every target and a session, a token, that moves between them.
 //!
-//! Sessions fork (an older token is used again), merge (two tokens are sent, one in the body and one in the header,
-//! where the target understands the header), are dropped (no token), and are handed over to other clients. Whatever
+//! Sessions fork: an older token is used again. They merge: two tokens are sent, one in the body and one in the header,
+//! where the target understands the header. They are dropped (no token), and handed over to other clients. Whatever
 //! would leave a write behind goes to the client's loose ends, which are merged later or by the closing reads.
 
 use super::recorder::Pen;
@@ -271,8 +271,8 @@ const fn ending(status: u16, is_odd: bool) -> Ending {
     }
 }
 
-/// Takes over what an answer says, as far as its status gives it a meaning; `false` when a GET found something and
-/// does not say what: of such an answer only the token can be used.
+/// Takes over what an answer says, as far as its status gives it a meaning. Returns `false` when a GET found something
+/// and does not say what. Of such an answer only the token can be used.
 pub(crate) fn fill(operation: &mut Operation, said: &Said, superseded: Option<Vec<String>>, exact: bool) -> bool {
     operation.token_out = said.token.as_ref().map(|token| token.plain().to_owned());
     let shown = || said.etag.as_deref().filter(|_| exact).map(versions);

@@ -1,6 +1,6 @@
 //! The end of a run: everything is healed, and the replicas must come to agree.
 //!
-//! First every token that a client still holds is merged into one, where the target can do that; elsewhere one token is
+//! First every token that a client still holds is merged into one, where the target can do that. Elsewhere one token is
 //! carried through a read of every key. Then all keys are read everywhere until the answers are equal and no replica
 //! refuses, or patience ends. The last such round stands in the history; the checker calls it final where its token
 //! covers every answered write of the key.

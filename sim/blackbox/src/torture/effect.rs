@@ -1,8 +1,8 @@
 //! Whether a fault took effect, seen from outside.
 //!
-//! A target that is killed, restarted or paused stops answering. One that is cut off either stops answering too, or
-//! does not show in time what was written elsewhere meanwhile; how much time it needs without a fault is measured
-//! before each cut. A target is back when it serves data again, and after a cut shows what was written elsewhere.
+//! A target that is killed, restarted or paused stops answering. A target that is cut off stops answering, too, or does
+//! not show in time what was written elsewhere meanwhile. How much time it needs without a fault is measured before
+//! each cut. A target is back when it serves data again, and after a cut shows what was written elsewhere.
 
 use super::plan::Harm;
 use super::token::Said;
@@ -127,8 +127,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether the target shows the open mark; without an open mark it does. Asked without a token: with one a replica
-    /// that is cut off waits for the mark, and each look would last until the answer is given up.
+    /// Whether the target shows the open mark; without an open mark it does. It asks without a token. With one, a
+    /// replica that is cut off waits for the mark, and each look would last until the answer is given up.
     fn has_mark(&mut self) -> bool {
         let Some((value, _)) = self.marks.as_ref().and_then(|marks| marks.open.clone()) else { return true };
         let answer = self.ask(self.target, "GET", &self.key(), None);

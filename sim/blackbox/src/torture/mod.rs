@@ -1,8 +1,8 @@
 //! `torture`: real clients against a real cluster, ours or any that speaks the contract, and the checker's verdict
 //! on what they saw.
 //!
-//! Nothing of ours is needed from the target: tokens travel in bodies, and each extension is used only where the
-//! target shows in the beginning that it has it. The verdict is given on the history as it lies in its file.
+//! Nothing of ours is needed from the target. Tokens travel in bodies, and each extension is used only where the target
+//! shows in the beginning that it has it. The verdict is given on the history as it lies in its file.
 
 mod abilities;
 mod client;

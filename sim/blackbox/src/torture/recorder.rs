@@ -2,11 +2,11 @@
 //!
 //! A write of the store stands twice in the history: when it is sent, and when it is answered. So whatever prefix of
 //! the file survives is a history of its own: nothing in it rests on an operation that is not in it. Lines go through
-//! one queue, in the order in which they are handed in, and a client passes on a token or a value only after it has
-//! handed in the line that it came with.
+//! one queue, in the order in which they are handed in. A client passes on a token or a value only after it has handed
+//! in the line that it came with.
 //!
-//! Handing in never waits. The queue is bounded in bytes; at the bound, and when the file cannot be written, the run
-//! ends: no line is taken any more, clients stop, and the verdict is about what is in the file.
+//! Handing in never waits. The queue is bounded in bytes. At the bound, and when the file cannot be written, the run
+//! ends. No line is taken any more, clients stop, and the verdict is about what is in the file.
 
 use crate::console::{clock, nap};
 use hence_checker::history::{Action, Operation, Outcome};

@@ -1,7 +1,7 @@
 //! Foreign histories: registers that are read, written, compared and set, in Jepsen's conventions.
 //!
 //! A process is a session. A compare-and-set is a read and a write after it, and a transaction is its operations one
-//! after another; a warning says so, because less is asked of them then. Keys begin with nothing, or with 0 where a
+//! after another. A warning says so, because less is asked of them then. Keys begin with nothing, or with 0 where a
 //! history never reads nothing, never writes 0 and reads it all the same.
 
 use super::super::history::{Action, History, NONE, Operation, Outcome, SILENT};

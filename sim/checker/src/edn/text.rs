@@ -1,6 +1,6 @@
 //! The text of EDN, read as a stream: one value at a time, bounded, without recursion.
 //!
-//! After the specification at edn-format, with what Clojure's own reader takes and prints beside it: `##Inf`,
+//! It follows the specification at edn-format. It adds what Clojure's own reader takes and prints: `##Inf`,
 //! `#:namespace{...}`, hexadecimal and octal integers, and characters by their number.
 
 use super::super::json::ReadError;

@@ -1,5 +1,5 @@
-//! What was made while a link was cut is not news when the cut is over, and repair of it is patient (contract, the rows
-//! on a cut). Judged from the cuts themselves, whatever they looked like to the processes.
+//! What was made while a link was cut is not news when the cut is over. Repair of it is patient (contract, the rows on
+//! a cut). Judged from the cuts themselves, whatever they looked like to the processes.
 
 use super::Judge;
 use crate::oracle::adversity::Kind;

@@ -80,8 +80,8 @@ impl Judge {
         }
     }
 
-    /// A status was taken in after so long. One of the life before at that address says nothing of this one: lateness
-    /// is measured per life, because each has a clock of its own.
+    /// A status was taken in after so long. A status of the incarnation before at that address says nothing of this
+    /// one. Lateness is measured per incarnation, because each has a clock of its own.
     pub fn on_status(&mut self, from: usize, to: usize, took: u64) {
         if self.now - took <= self.ways.since[from] {
             return;

@@ -17,8 +17,8 @@ pub(super) struct Finding {
 }
 
 impl Judge {
-    /// A lost-write round ended: no replica at a wanted address holds what is above its outcome, unless it came back
-    /// just now from a replica that an operator had removed.
+    /// A lost-write round ended. No replica at a member's address holds what is above its outcome. The exception is
+    /// what came back just now from a replica that an operator had removed.
     pub fn on_round(
         &mut self,
         replica: usize,
@@ -52,7 +52,7 @@ impl Judge {
     }
 
     /// What was reported lost returns only by an operator's act. A round of one cluster says nothing of another that it
-    /// has not met, and to introduce them to each other, or to start a newcomer that does, is an operator's act.
+    /// has not met. To introduce them to each other, or to start a newcomer that does, is an operator's act.
     pub(super) fn check_came_back(&mut self, replica: usize, dot: Dot) {
         let was_asked = |finding: &Finding| {
             finding.dot == dot && finding.wanted.iter().any(|address| address.as_str() == Plan::address(replica))
