@@ -6,6 +6,7 @@ use crate::connections::Connections;
 use crate::driver;
 use crate::http::Service;
 use crate::listener;
+use crate::memory::Shares;
 use crate::node::Node;
 use crate::settings::{SettingError, Settings};
 use crate::wire::{self, Wire};
@@ -101,7 +102,7 @@ impl Server {
         F: FnOnce(&Settings) -> T + Send + 'static,
     {
         settings.check().map_err(StartError::Setting)?;
-        if let Some(shares) = settings.shares() {
+        if let Some(shares) = Shares::of_settings(&settings) {
             shares.apply(&mut settings);
         }
         let mut seed = [0; 32];

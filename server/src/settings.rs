@@ -1,6 +1,5 @@
 //! Everything that can be set on a replica's process, with its default, and what a wrong setting is told.
 
-use crate::memory::Shares;
 use hence_core::{Address, Config, Unusable};
 use std::fmt;
 use std::net::SocketAddr;
@@ -42,12 +41,6 @@ impl Settings {
             limits: Limits::default(),
             memory_max: None,
         }
-    }
-
-    /// What each part may hold, where memory is limited.
-    pub(crate) fn shares(&self) -> Option<Shares> {
-        let others = self.view.iter().filter(|member| **member != self.address).count();
-        self.memory_max.map(|max| Shares::of(max, others))
     }
 
     /// Checks what one setting alone cannot tell.

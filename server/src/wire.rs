@@ -1,18 +1,21 @@
 //! What the HTTP service needs of a transport whose peers connect over HTTP, and the transports that have it.
 
 use crate::exposition::{Exposition, Kind};
-use crate::http::Answer;
+use crate::memory::Shares;
 use crate::settings::Settings;
+use bytes::Bytes;
 use hence_core::{Address, ClusterTag};
 use hence_transport::faulty::{Faults, Faulty, TokioSleeper};
 use hence_transport::{HyperSettings, HyperTransport, LinkCause, Standing, Transport, TransportCounters};
+use http::Response;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use std::net::IpAddr;
 
 /// A transport to which the HTTP service passes what comes below `/replica/`.
 pub(crate) trait Wire: Transport {
     /// Takes over a peer's connection that comes from there, or says why not.
-    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Answer;
+    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Response<Full<Bytes>>;
 
     /// The peers that cannot be connected to, and why.
     fn outages(&self) -> Vec<(Address, LinkCause)>;
@@ -25,8 +28,8 @@ pub(crate) trait Wire: Transport {
 }
 
 impl Wire for HyperTransport {
-    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Answer {
-        self.accept_from(request, source).map(Into::into)
+    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Response<Full<Bytes>> {
+        self.accept_from(request, source)
     }
 
     fn outages(&self) -> Vec<(Address, LinkCause)> {
@@ -43,7 +46,7 @@ impl Wire for HyperTransport {
 }
 
 impl Wire for Faulty<HyperTransport, TokioSleeper> {
-    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Answer {
+    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Response<Full<Bytes>> {
         Wire::accept(self.inner(), request, source)
     }
 
@@ -63,7 +66,7 @@ impl Wire for Faulty<HyperTransport, TokioSleeper> {
 /// The transport of production. To be called on the replica's thread.
 pub(crate) fn hyper(settings: &Settings) -> HyperTransport {
     let mut own = HyperSettings::new(settings.address.clone(), ClusterTag::of(&settings.cluster));
-    if let Some(shares) = settings.shares() {
+    if let Some(shares) = Shares::of_settings(settings) {
         shares.apply_to_transport(&mut own);
     }
     HyperTransport::new(own)

@@ -1,6 +1,7 @@
 //! Reads a request's body within its limits of size and time.
 
-use super::failure::{BadRequest, Failure};
+use super::bad_request::BadRequest;
+use super::failure::Failure;
 use crate::connections::{Connection, Connections, Reservation};
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};

@@ -3,7 +3,7 @@
 //! A tag of ours is `"<incarnation, 16 hex digits>-<counter>+..."`, sorted by dot, so a set of versions has
 //! exactly one tag. A well-formed tag that is not of this shape matches nothing; what is no tag is refused.
 
-use super::failure::BadRequest;
+use super::bad_request::BadRequest;
 use hence_core::{Dot, Incarnation, Match};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;

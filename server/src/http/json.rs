@@ -3,7 +3,7 @@
 //! Nothing here recurses, whatever the nesting, and nothing but names and tokens is copied. A field that
 //! counts may stand there once; unknown fields are skipped.
 
-use super::failure::BadRequest;
+use super::bad_request::BadRequest;
 use hence_core::Address;
 use memchr::memchr2;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};

@@ -4,8 +4,8 @@
 //! asked of the replica before all of it holds.
 
 use super::answer::{CAUSAL_METADATA, Form};
+use super::bad_request::BadRequest;
 use super::etag::{self, Comparison};
-use super::failure::BadRequest;
 use super::json::DataBody;
 use super::prefer::{self, PREFER};
 use super::route;

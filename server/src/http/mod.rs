@@ -4,6 +4,7 @@
 //! method, size, then what each route checks. Whatever is wrong is answered in JSON.
 
 mod answer;
+mod bad_request;
 mod body;
 mod etag;
 mod failure;
@@ -26,8 +27,9 @@ use crate::node::{Asked, Node, Waiting};
 use crate::settings::Limits;
 use crate::wire::{self, Wire};
 use answer::Form;
+use bad_request::BadRequest;
 use bytes::Bytes;
-use failure::{BadRequest, Failure};
+use failure::Failure;
 use hence_core::{ClusterTag, Now, Refusal, Reply, Request, Time, TokenError, VersionVector};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -157,7 +159,8 @@ impl<T: Wire + 'static> Service<T> {
                 (Counted::Other, answer::options(route.allow().unwrap_or_default()))
             }
             Ok(Route::Peer) => {
-                let answer = self.node.transport().accept(http::Request::from_parts(parts, body), connection.source());
+                let request = http::Request::from_parts(parts, body);
+                let answer = self.node.transport().accept(request, connection.source()).map(Into::into);
                 if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                     connection.on_upgrade();
                 }

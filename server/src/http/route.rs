@@ -3,7 +3,8 @@
 //! The path is taken raw: dots are not resolved, `%2F` is part of a key, and a key is exactly one
 //! non-empty segment below `/kvs/`. What decodes to no text is refused, never replaced.
 
-use super::failure::{BadRequest, Failure};
+use super::bad_request::BadRequest;
+use super::failure::Failure;
 use http::Method;
 use std::borrow::Cow;
 

@@ -43,6 +43,12 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
+    /// What each part may hold of a replica with these settings, where memory is limited.
+    pub(crate) fn of_settings(settings: &Settings) -> Option<Self> {
+        let others = settings.view.iter().filter(|member| **member != settings.address).count();
+        settings.memory_max.map(|max| Self::of(max, others))
+    }
+
     /// The parts of so many bytes, for a replica that has so many peers.
     pub(crate) fn of(max: u64, peers: usize) -> Self {
         let peers = (peers as u64).max(4);

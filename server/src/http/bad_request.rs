@@ -1,0 +1,93 @@
+//! What can be wrong with a request that gets 400, in words.
+
+use hence_core::{Address, AddressError, TokenError, Unusable};
+use std::fmt;
+
+/// What is wrong with a request that gets 400.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BadRequest {
+    /// The target has a `#`.
+    Fragment,
+    /// A `%` in the key that two hexadecimal digits do not follow.
+    KeyEncoding,
+    /// The key decodes to bytes that are not UTF-8.
+    KeyNotText,
+    /// The key is over 50 characters: the contract's text.
+    KeyTooLong,
+    /// The body ended or broke off before it was whole.
+    BodyCut,
+    /// The body is not UTF-8.
+    BodyNotText,
+    /// The body begins with a byte order mark.
+    BodyMarked,
+    /// The body is compressed, as its first bytes say; holds the coding's name. This one gets 415.
+    BodyCompressed(&'static str),
+    /// The body is nested too deep.
+    BodyTooDeep {
+        /// The deepest allowed.
+        nesting_max: usize,
+    },
+    /// The body is not JSON; holds the parser's words.
+    BodyMalformed(String),
+    /// The body is JSON, but not an object.
+    BodyNotObject,
+    /// A field that counts stands there twice.
+    FieldTwice(&'static str),
+    /// A PUT without a value: the contract's text.
+    NoValue,
+    /// The metadata is neither a string nor one of the ways to say none.
+    MetadataType,
+    /// The metadata does not decode.
+    Token(TokenError),
+    /// The view was to be changed without an address.
+    NoAddress,
+    /// The address for the view is none.
+    Address(AddressError),
+    /// No replica can ever be reached at the address for the view.
+    Unusable(Address, Unusable),
+    /// `?siblings=` with another value; holds it.
+    SiblingsParameter(String),
+    /// A conditional header that is not a list of entity tags; holds its name.
+    EntityTags(&'static str),
+}
+
+impl fmt::Display for BadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fragment => f.write_str("path has a #, which would cut it off there; in a key it is written %23"),
+            Self::KeyEncoding => f.write_str("key is not percent-encoded: two hexadecimal digits must follow each %"),
+            Self::KeyNotText => f.write_str("key is not valid UTF-8 once percent-decoded"),
+            Self::KeyTooLong => f.write_str("Key is too long"),
+            Self::BodyCut => f.write_str("body broke off before it was whole"),
+            Self::BodyNotText => f.write_str("body is not valid UTF-8"),
+            Self::BodyMarked => {
+                f.write_str("body begins with a byte order mark; send JSON in UTF-8 without a byte order mark")
+            }
+            Self::BodyCompressed(coding) => write!(f, "Body is compressed with {coding}; send it as it is"),
+            Self::BodyTooDeep { nesting_max } => {
+                write!(f, "body is nested too deep; at most {nesting_max} levels are allowed")
+            }
+            Self::BodyMalformed(why) => write!(f, "body is not valid JSON: {why}"),
+            Self::BodyNotObject => f.write_str("body is not a JSON object"),
+            Self::FieldTwice(name) => write!(f, "body has the field \"{name}\" twice"),
+            Self::NoValue => f.write_str("PUT request does not specify a value"),
+            Self::MetadataType => {
+                f.write_str("causal-metadata must be the string that the last answer gave, or null at first")
+            }
+            Self::Token(error) => error.fmt(f),
+            Self::NoAddress => f.write_str("body has no field \"socket-address\" with a string IP:PORT"),
+            Self::Address(error) => error.fmt(f),
+            Self::Unusable(address, why) => write!(f, "address \"{address}\" is of no use in a view: {why}"),
+            Self::SiblingsParameter(value) => {
+                write!(f, "query parameter \"siblings\" is \"{value}\"; it must be true or false")
+            }
+            Self::EntityTags(name) => write!(f, "header {name} must be * or a list of quoted entity tags"),
+        }
+    }
+}
+
+impl From<TokenError> for BadRequest {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
+    }
+}
