@@ -237,7 +237,7 @@ fn compare(history: &[Operation], counts: &RefCell<[[u32; 3]; 6]>) -> Result<(),
 fn written(history: &[Operation]) -> String {
     let mut text = Vec::from(b"\n");
     for operation in history {
-        hence_checker::json::write(operation, &mut text).expect("memory takes it");
+        hence_checker::format::json::write(operation, &mut text).expect("memory takes it");
     }
     String::from_utf8(text).expect("JSON is text")
 }

@@ -256,7 +256,7 @@ fn judge_operations(operations: &[Operation], cluster: &Cluster) {
         let path = cluster.folder().join("history.jsonl");
         let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("the folder is ours"));
         for operation in operations {
-            hence_checker::json::write(operation, &mut file).expect("the disk has room");
+            hence_checker::format::json::write(operation, &mut file).expect("the disk has room");
         }
         file.flush().expect("the disk has room");
         println!("history: {}", path.display());

@@ -6,7 +6,7 @@
 //! Causal convergence after Biswas and Enea, OOPSLA 2019, is what AWDIT decides. Some total order of the transactions
 //! contains sessions and reads. It has each other write of the key in a read's past before the write that it reads.
 
-use hence_checker::formats::{self, Format};
+use hence_checker::format::{self, Format};
 use hence_checker::{Level, Options, Verdict, judge};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -139,7 +139,7 @@ fn plume_text_is_judged_by_its_definition() {
             if format == Format::Edn && !text.contains('w') {
                 continue;
             }
-            let history = formats::read(told.as_bytes(), Some(format)).expect("a history");
+            let history = format::read(told.as_bytes(), Some(format)).expect("a history");
             let report = judge(&history, Options::default()).expect("it fits together");
             let is_fine = |level: Level| {
                 assert_ne!(report.verdict(level), Verdict::Unknown, "seed {seed}\n{told}");

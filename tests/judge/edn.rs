@@ -1,14 +1,14 @@
 //! EDN as it is defined, and Jepsen's conventions as they are used: a corpus of small files, each with its verdict.
 
-use hence_checker::edn;
-use hence_checker::formats::{self, Format, Reading};
+use hence_checker::format::edn;
+use hence_checker::format::{self, Format, Reading};
 use hence_checker::history::{Action, History};
 use hence_checker::{Level, Options, Report, Verdict, judge};
 use std::path::PathBuf;
 
 fn judged(text: &str, initial: Option<&str>) -> Result<(History, Report), String> {
     let reading = Reading { format: Some(Format::Edn), initial: initial.map(str::to_owned) };
-    let history = formats::read_as(text.as_bytes(), &reading).map_err(|error| error.to_string())?;
+    let history = format::read_as(text.as_bytes(), &reading).map_err(|error| error.to_string())?;
     let report = judge(&history, Options::default()).map_err(|error| error.to_string())?;
     Ok((history, report))
 }
@@ -57,8 +57,8 @@ fn the_corpus_survives_the_other_formats() {
         let Ok((history, report)) = judged(&text, None) else { continue };
         for format in [Format::Json, Format::Edn] {
             let mut written = Vec::new();
-            formats::write(&history, format, &mut written).expect("it has words for all");
-            let again = formats::read(&written[..], None).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            format::write(&history, format, &mut written).expect("it has words for all");
+            let again = format::read(&written[..], None).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             if history.truncated {
                 continue;
             }

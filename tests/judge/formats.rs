@@ -1,7 +1,7 @@
 //! Histories in every format: there and back, from elsewhere, and broken in every way.
 
 use super::judged;
-use hence_checker::formats::{self, Format};
+use hence_checker::format::{self, Format};
 use hence_checker::generate::{Bug, Generator, Shape};
 use hence_checker::history::{Action, History, Operation};
 use hence_checker::{Level, Options, Verdict, judge};
@@ -13,12 +13,12 @@ fn plain(shape: Shape) -> Shape {
 
 fn exported(history: &History, format: Format) -> String {
     let mut text = Vec::new();
-    formats::write(history, format, &mut text).unwrap_or_else(|error| panic!("{}: {error}", format.name()));
+    format::write(history, format, &mut text).unwrap_or_else(|error| panic!("{}: {error}", format.name()));
     String::from_utf8(text).expect("formats are text")
 }
 
 fn imported(text: &str, format: Option<Format>) -> History {
-    formats::read(text.as_bytes(), format).unwrap_or_else(|error| panic!("{error}"))
+    format::read(text.as_bytes(), format).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn foreign_histories_are_read() {
 const GOOD: &str = "{\"id\":1,\"client\":\"a\",\"op\":\"put\",\"key\":\"x\",\"value\":1,\"status\":201,\"token_out\":\"t\",\"outcome\":\"ok\"}\n";
 
 fn complaint(text: &str) -> String {
-    match formats::read(text.as_bytes(), None) {
+    match format::read(text.as_bytes(), None) {
         Err(error) => error.to_string(),
         Ok(history) => match judge(&history, Options::default()) {
             Err(error) => error.to_string(),
@@ -255,7 +255,7 @@ fn damaged_files_are_refused_or_judged() {
         for blow in 1..=1 + draw(2, 3) as u64 {
             damage(&mut text, |what, below| draw(blow * 100 + what, below));
         }
-        let end = match formats::read(&text[..], Some(format)).map_err(|error| error.to_string()) {
+        let end = match format::read(&text[..], Some(format)).map_err(|error| error.to_string()) {
             Err(error) => refused(&error),
             Ok(history) => match judge(&history, Options::default()) {
                 Err(error) => refused(&error.to_string()),
@@ -334,7 +334,7 @@ fn wrappings_change_nothing() {
     for format in [Format::Json, Format::Plume, Format::Edn] {
         let text = exported(&history, format);
         let verdicts = |bytes: &[u8], asked: Option<Format>| {
-            let read = formats::read(std::io::BufReader::with_capacity(7, bytes), asked);
+            let read = format::read(std::io::BufReader::with_capacity(7, bytes), asked);
             let read = read.unwrap_or_else(|error| panic!("{}: {error}", format.name()));
             judge(&read, Options::default()).expect("it fits together").verdicts
         };
@@ -355,7 +355,7 @@ fn wrappings_change_nothing() {
         }
         let marked = gzipped(format!("\u{feff}{text}\n\n").as_bytes());
         assert_eq!(verdicts(&marked, None), expected, "{}", format.name());
-        let error = formats::read(&marked[..marked.len() / 2], None).expect_err("it is cut").to_string();
+        let error = format::read(&marked[..marked.len() / 2], None).expect_err("it is cut").to_string();
         assert!(error.contains("gzip around the history is damaged or cut off"), "{error}");
     }
     let refused = [
@@ -367,10 +367,10 @@ fn wrappings_change_nothing() {
         (b"\xef\xbb\xbf\n \n".to_vec(), "the history is empty"),
     ];
     for (bytes, says) in refused {
-        let error = formats::read(&bytes[..], None).expect_err(says).to_string();
+        let error = format::read(&bytes[..], None).expect_err(says).to_string();
         assert!(error.contains(says), "{error}");
     }
-    assert_eq!(hence_checker::json::scan(&gzipped(GOOD.as_bytes())[..]).expect("it is read"), 1);
+    assert_eq!(hence_checker::format::json::scan(&gzipped(GOOD.as_bytes())[..]).expect("it is read"), 1);
 }
 
 /// Lines are counted with the blank ones.

@@ -7,7 +7,7 @@
 
 mod disguise;
 
-use super::history::{Action, Operation, Outcome};
+use crate::history::{Action, Operation, Outcome};
 use crate::mix::mix;
 pub use disguise::disguised;
 

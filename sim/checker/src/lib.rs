@@ -6,48 +6,24 @@
 //! "On verifying causal consistency", POPL 2017. They are extended by deletes, exact sets of siblings, and lineage by
 //! tokens.
 
-mod arbitration;
 pub mod bits;
-mod candidates;
-mod certificate;
-mod convergence;
-mod counterexample;
-mod dive;
-pub mod edn;
-pub mod formats;
+mod explain;
+pub mod format;
 pub mod generate;
-mod guarantees;
-pub mod hist;
+mod graph;
 pub mod history;
-mod index;
-pub mod intern;
-pub mod json;
-mod kind;
-mod lineage;
-mod lines;
+mod judge;
 pub mod mix;
-mod operation;
-mod order;
-mod pass;
-mod picture;
-mod plain;
-pub mod plume;
-mod problem;
 pub mod proof;
-mod prose;
 pub mod random;
 pub mod recorder;
 mod report;
-mod rows;
 mod search;
-pub mod shiviz;
 pub mod slow;
-mod telling;
+mod terms;
 mod witness;
-mod writers;
 
-pub use counterexample::Counterexample;
-pub use kind::Kind;
-pub use problem::Unreadable;
-pub use report::{Blind, Options, Report, SHRINKING, Verdict, judge};
-pub use search::{Budget, Level, Watch};
+pub use history::kind::Kind;
+pub use judge::judge;
+pub use report::{Counterexample, Options, Report, SHRINKING};
+pub use terms::{Blind, Budget, Level, Unreadable, Verdict, Watch};

@@ -4,10 +4,9 @@
 //! needs no search, so [`verify`] does that with nothing but sets of bits. It shares no code with the search: a mistake
 //! there that makes it blind shows here, because what it then calls an explanation explains nothing.
 
-use super::history::{Action, Operation, Outcome};
-use super::operation::SILENT;
-use super::problem::happened_perhaps;
 use crate::bits;
+use crate::history::operation::{SILENT, happened_perhaps};
+use crate::history::{Action, Operation, Outcome};
 use std::collections::BTreeMap;
 
 /// What explains every event of a history. Operations are named by their index.

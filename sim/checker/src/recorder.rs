@@ -19,9 +19,10 @@
 //! ```
 
 use crate::history::History;
-use crate::operation::{Action, Malformed, Operation, Outcome};
-use crate::problem::Unreadable;
-use crate::report::{Options, Report, judge};
+use crate::history::operation::{Action, Malformed, Operation, Outcome};
+use crate::judge::judge;
+use crate::report::{Options, Report};
+use crate::terms::Unreadable;
 use std::collections::BTreeMap;
 use std::fmt;
 

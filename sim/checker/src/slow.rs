@@ -4,9 +4,8 @@
 //! enumerates every order of visibility between events of one key, and for each every order of writes. That takes
 //! exponential time; with up to seven operations it is the yardstick that the checker is held against.
 
-use super::Verdict;
-use super::history::{Action, Operation, Outcome};
-use super::search::Level;
+use crate::history::{Action, Operation, Outcome};
+use crate::terms::{Level, Verdict};
 
 /// The most operations it takes.
 pub const OPERATIONS_MAX: usize = 12;

@@ -14,10 +14,10 @@ mod blame;
 mod play;
 mod stage;
 
-use super::certificate::Certificate;
-use super::history::History;
-use super::problem::{Node, Problem};
-use super::search::Budget;
+use crate::graph::Problem;
+use crate::graph::certificate::Certificate;
+use crate::history::History;
+use crate::terms::{Budget, Node};
 use blame::{Fault, Repairs, Way};
 use play::Play;
 use stage::Stage;

@@ -3,10 +3,10 @@
 use super::files::{self, Input, Output};
 use super::{Done, End, Problem, codes, provenance, watch};
 use hence_blackbox::torture::Recorded;
-use hence_checker::edn;
-use hence_checker::formats::{self, Format, Reading};
+use hence_checker::format::edn;
+use hence_checker::format::error::WriteError;
+use hence_checker::format::{self, Format, Reading};
 use hence_checker::history::History;
-use hence_checker::plume::WriteError;
 use hence_checker::{Budget, Counterexample, Level, Options, Report, SHRINKING, Verdict, judge};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,7 +110,7 @@ pub(crate) fn check(asked: &Check) -> Done {
     outputs.iter().try_for_each(|path| Output::create(path).map(drop))?;
     let at = |error: String| format!("{}: {error}", input.name);
     let reading = Reading { format: asked.format, initial: asked.initial.clone() };
-    let history = formats::read_as(input.bytes, &reading).map_err(|error| at(error.to_string()))?;
+    let history = format::read_as(input.bytes, &reading).map_err(|error| at(error.to_string()))?;
     let mut is_exported = true;
     if let (Some(path), Some(format)) = (&asked.export, asked.to) {
         is_exported = written(export(&history, path, format))?;
@@ -182,7 +182,7 @@ fn keep(found: Option<&Counterexample>, asked: &Check) -> Result<(bool, Vec<Stri
 
 fn export(history: &History, path: &Path, format: Format) -> Result<(), Problem> {
     let mut output = Output::create(path)?;
-    formats::write(history, format, &mut output).map_err(|error| match error {
+    format::write(history, format, &mut output).map_err(|error| match error {
         WriteError::Io(error) => Problem::of_file(path, &error),
         other @ (WriteError::Inexpressible { .. } | WriteError::Unreadable(_)) => {
             format!("{}: {other}", path.display()).into()

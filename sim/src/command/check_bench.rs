@@ -5,10 +5,11 @@
 
 use super::files::{Input, Output};
 use super::{Done, End, Problem, clock, codes, output, provenance, watch};
-use hence_checker::formats::{self, Format};
+use hence_checker::format::json;
+use hence_checker::format::{self, Format};
 use hence_checker::generate::{Generator, Shape, disguised};
 use hence_checker::history::Action;
-use hence_checker::{Budget, Level, Options, Verdict, json, judge};
+use hence_checker::{Budget, Level, Options, Verdict, judge};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -157,7 +158,7 @@ fn measure(asked: &Bench, path: &Path) -> Done {
         json::scan(Input::open(path)?.bytes).map_err(|error| at(error.to_string()))?;
     }
     let parsed = spent();
-    let history = formats::read(Input::open(path)?.bytes, Some(asked.format)).map_err(|error| at(error.to_string()))?;
+    let history = format::read(Input::open(path)?.bytes, Some(asked.format)).map_err(|error| at(error.to_string()))?;
     let read = spent();
     watch::begin(Some(Duration::from_secs(TIME_MAX)));
     let budget = Budget { watch: Some(watch::WATCH), ..Budget::default() };

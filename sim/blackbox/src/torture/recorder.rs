@@ -9,8 +9,8 @@
 //! ends. No line is taken any more, clients stop, and the verdict is about what is in the file.
 
 use crate::console::{clock, nap};
+use hence_checker::format::json;
 use hence_checker::history::{Action, Operation, Outcome};
-use hence_checker::json;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;

@@ -1,9 +1,8 @@
 //! What did not fit, and the pairs that may be to blame for it.
 
-use super::super::history::NONE;
-use super::super::problem::{DELETE, Edge, Node, PUT};
-use super::super::search::Budget;
 use super::play::{Loser, Play, Wrong};
+use crate::history::NONE;
+use crate::terms::{Budget, DELETE, Edge, Node, PUT};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many ways to mend one fault are thought of.
@@ -277,10 +276,10 @@ impl Play<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::problem::Problem;
     use super::super::Place;
     use super::super::stage::Stage;
     use super::*;
+    use crate::graph::Problem;
     use crate::recorder::{Recorder, Response};
 
     /// Three writes are to have met each other in a circle, and each of them a fourth, as repairs of different faults may

@@ -1,10 +1,10 @@
 //! One time that a run is played: every replica takes in what it can, and what does not fit is noted.
 
-use super::super::certificate::Certificate;
-use super::super::history::NONE;
-use super::super::problem::{DELETE, Edge, Node, PUT, View, WINNER, WRITE};
 use super::blame::{Repair, Repairs};
 use super::stage::Stage;
+use crate::graph::certificate::Certificate;
+use crate::history::NONE;
+use crate::terms::{DELETE, Edge, Node, PUT, View, WINNER, WRITE};
 use std::cell::Cell;
 
 /// How many later answers of a replica are looked at before it takes in a write.

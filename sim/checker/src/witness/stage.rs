@@ -1,10 +1,11 @@
 //! What stays the same however often a run is played: where each write was made, and about when.
 
-use super::super::history::{History, NONE, Outcome};
-use super::super::order::{Successors, indegrees};
-use super::super::problem::{Edge, Node, Problem, WRITE};
 use super::Place;
 use super::blame::Repairs;
+use crate::graph::Problem;
+use crate::graph::order::{Successors, indegrees};
+use crate::history::{History, NONE, Outcome};
+use crate::terms::{Edge, Node, WRITE};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 

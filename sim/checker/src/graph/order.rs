@@ -1,0 +1,244 @@
+//! Orders of the happens-before graph: a topological one, a cover by chains, and shortest cycles.
+//!
+//! No recursion: a session of ten million operations is one path of ten million nodes.
+
+use crate::graph::Problem;
+use crate::history::NONE;
+use crate::terms::{Edge, Node, PUT, View, WRITE};
+
+/// How many nodes to start from when looking for a short cycle.
+const STARTS_MAX: usize = 256;
+
+/// Successors of each node, in one array.
+#[derive(Debug)]
+pub(crate) struct Successors {
+    start: Vec<u32>,
+    nodes: Vec<Node>,
+}
+
+impl Successors {
+    pub(crate) fn of(problem: &Problem, extra: &[Edge]) -> Self {
+        let nodes = problem.nodes();
+        // Each start is one place too far to the right until the filling has moved it to where the next one begins.
+        let mut start = Vec::with_capacity(nodes + 2);
+        start.extend([0, 0]);
+        start.extend_from_slice(&problem.followers);
+        extra.iter().for_each(|&(from, _)| start[from as usize + 2] += 1);
+        for node in 0..nodes {
+            start[node + 2] += start[node + 1];
+        }
+        let mut all = vec![0; start[nodes + 1] as usize];
+        for_each_edge(problem, extra, |from, to| {
+            let next = &mut start[from as usize + 1];
+            all[*next as usize] = to;
+            *next += 1;
+        });
+        Self { start, nodes: all }
+    }
+
+    pub(crate) fn of_node(&self, node: Node) -> &[Node] {
+        &self.nodes[self.start[node as usize] as usize..self.start[node as usize + 1] as usize]
+    }
+}
+
+pub(crate) fn for_each_edge(problem: &Problem, extra: &[Edge], mut edge: impl FnMut(Node, Node)) {
+    for node in 0..problem.nodes() as Node {
+        problem.lineage.before(node).iter().for_each(|&before| edge(before, node));
+        problem.shown(node).iter().for_each(|&before| edge(before, node));
+    }
+    for &(from, to) in extra {
+        edge(from, to);
+    }
+}
+
+/// A topological order: empty when the nodes' numbers are one, or the nodes on and behind cycles.
+pub(crate) fn sorted(problem: &Problem, extra: &[Edge]) -> Result<Vec<Node>, Vec<bool>> {
+    if problem.is_ascending && extra.iter().all(|(from, to)| from < to) {
+        return Ok(Vec::new());
+    }
+    let nodes = problem.nodes();
+    let successors = Successors::of(problem, extra);
+    let mut missing = indegrees(problem, extra);
+    let mut order: Vec<Node> = (0..nodes as Node).filter(|&node| missing[node as usize] == 0).collect();
+    let mut at = 0;
+    while let Some(&node) = order.get(at) {
+        at += 1;
+        for &next in successors.of_node(node) {
+            missing[next as usize] -= 1;
+            if missing[next as usize] == 0 {
+                order.push(next);
+            }
+        }
+    }
+    if order.len() == nodes { Ok(order) } else { Err(missing.iter().map(|&count| count > 0).collect()) }
+}
+
+/// How many edges lead to each node.
+pub(crate) fn indegrees(problem: &Problem, extra: &[Edge]) -> Vec<u32> {
+    let mut missing: Vec<u32> = (0..problem.nodes() as Node).map(|node| problem.indegree(node)).collect();
+    extra.iter().for_each(|&(_, to)| missing[to as usize] += 1);
+    missing
+}
+
+/// A shortest cycle among the nodes that no order could take.
+pub(crate) fn shortest_cycle(problem: &Problem, extra: &[Edge], leftover: &[bool]) -> Vec<Node> {
+    let successors = Successors::of(problem, extra);
+    let mut best: Vec<Node> = Vec::new();
+    let mut starts = 0;
+    // Starting nodes may lie behind a cycle and not on one; those cost little and do not count.
+    for start in (0..problem.nodes() as Node).filter(|&node| leftover[node as usize]) {
+        if let Some(cycle) = path(&successors, start, start, |node| leftover[node as usize]) {
+            if best.is_empty() || cycle.len() < best.len() {
+                best = cycle;
+            }
+            starts += 1;
+        }
+        if best.len() == 2 || starts == STARTS_MAX {
+            break;
+        }
+    }
+    best
+}
+
+/// A shortest path of at least one edge, with its first node and without its last.
+pub(crate) fn path(successors: &Successors, from: Node, to: Node, within: impl Fn(Node) -> bool) -> Option<Vec<Node>> {
+    let mut came_from = std::collections::BTreeMap::new();
+    let mut queue = std::collections::VecDeque::from([from]);
+    while let Some(node) = queue.pop_front() {
+        for &next in successors.of_node(node) {
+            if next == to {
+                let mut path = vec![node];
+                let mut back = node;
+                while back != from {
+                    back = came_from[&back];
+                    path.push(back);
+                }
+                path.reverse();
+                return Some(path);
+            }
+            if within(next) && next != from && !came_from.contains_key(&next) {
+                came_from.insert(next, node);
+                queue.push_back(next);
+            }
+        }
+    }
+    None
+}
+
+/// How many ends of chains a node remembers.
+const CARRIED_MAX: usize = 6;
+
+/// Ends of chains in the past of a node: chain and position of the last write that it knows of.
+type Carried = [(u32, u32); CARRIED_MAX];
+
+/// What the nodes carry that a node is still to follow; the others' places are given to new ones.
+struct Ends {
+    carried: Vec<Carried>,
+    place: Vec<u32>,
+    uses: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Ends {
+    fn new(problem: &Problem) -> Self {
+        let place = vec![NONE; problem.nodes()];
+        Self { carried: Vec::new(), place, uses: problem.followers.clone(), free: Vec::new() }
+    }
+
+    /// What a node that is being followed carries.
+    fn use_of(&mut self, node: Node) -> &Carried {
+        let place = self.place[node as usize];
+        self.uses[node as usize] -= 1;
+        if self.uses[node as usize] == 0 {
+            self.free.push(place);
+        }
+        &self.carried[place as usize]
+    }
+
+    fn put(&mut self, node: Node, carried: Carried) {
+        if self.uses[node as usize] == 0 {
+            return;
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.carried.push(carried);
+            self.carried.len() as u32 - 1
+        });
+        self.carried[place as usize] = carried;
+        self.place[node as usize] = place;
+    }
+}
+
+/// The puts that no chain needs: no write follows them, and no event can have met one without naming it.
+fn loose(problem: &Problem) -> Vec<bool> {
+    let unfollowed = |node: Node| problem.is(node, PUT) && problem.followers[node as usize] == 0;
+    let mut loose: Vec<bool> = (0..problem.nodes() as Node).map(unfollowed).collect();
+    let mut met: Vec<u32> = Vec::new();
+    for node in (0..problem.nodes() as Node).filter(|&node| problem.view(node) == View::Alive) {
+        met.push(problem.key[node as usize]);
+    }
+    met.sort_unstable();
+    met.dedup();
+    if !met.is_empty() {
+        let named = |node: usize| met.binary_search(&problem.key[node]).is_err();
+        loose.iter_mut().enumerate().for_each(|(node, loose)| *loose &= named(node));
+    }
+    loose
+}
+
+/// Covers the writes with chains, greedily: a write continues a chain that ends in its past, its session's first. So
+/// sessions are chains, and clients that ask once, or drop their tokens, share them. Reads stand in no chain, because
+/// a chain that ended in a read could never be continued by a client that had not been there. Nor do puts that no write
+/// follows, and a delete that no write follows begins a chain: either would end the chain of its session. Writes of one
+/// origin, which the graph orders, are a chain of their own.
+pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
+    let nodes = problem.nodes();
+    problem.chain = vec![NONE; nodes];
+    problem.position = vec![0; nodes];
+    let named = |node: Node| origins.get(node as usize).copied().filter(|&origin| origin != NONE);
+    let count = origins.iter().filter(|&&origin| origin != NONE).max().map_or(0, |&last| last as usize + 1);
+    let mut lengths: Vec<u32> = vec![0; count];
+    let mut ends = Ends::new(problem);
+    let loose = loose(problem);
+    let order = std::mem::take(&mut problem.order);
+    let plain = if order.is_empty() { nodes as Node } else { 0 };
+    for node in (0..plain).chain(order.iter().copied()) {
+        let mut known = [(NONE, 0); CARRIED_MAX];
+        let mut count = 0;
+        for before in problem.predecessors(node) {
+            for &(chain, position) in ends.use_of(before).iter().take_while(|&&(chain, _)| chain != NONE) {
+                // An end that was continued elsewhere is no end any more.
+                let is_end = lengths[chain as usize] == position + 1;
+                if is_end && count < CARRIED_MAX && !known[..count].contains(&(chain, position)) {
+                    known[count] = (chain, position);
+                    count += 1;
+                }
+            }
+        }
+        if let Some(chain) = named(node).filter(|_| !loose[node as usize]) {
+            (problem.chain[node as usize], problem.position[node as usize]) = (chain, lengths[chain as usize]);
+            lengths[chain as usize] += 1;
+        } else if problem.is(node, WRITE) && !loose[node as usize] {
+            let chain = match known[0] {
+                (chain, _) if chain == NONE || problem.followers[node as usize] == 0 => {
+                    lengths.push(0);
+                    lengths.len() as u32 - 1
+                }
+                (chain, _) => chain,
+            };
+            (problem.chain[node as usize], problem.position[node as usize]) = (chain, lengths[chain as usize]);
+            known[0] = (chain, lengths[chain as usize]);
+            lengths[chain as usize] += 1;
+        }
+        ends.put(node, known);
+    }
+    problem.order = order;
+    let mut start = vec![0_u32; lengths.len() + 1];
+    for (chain, &length) in lengths.iter().enumerate() {
+        start[chain + 1] = start[chain] + length;
+    }
+    let mut chain_nodes = vec![0; start[lengths.len()] as usize];
+    for node in (0..nodes).filter(|&node| problem.chain[node] != NONE) {
+        chain_nodes[(start[problem.chain[node] as usize] + problem.position[node]) as usize] = node as Node;
+    }
+    (problem.chain_start, problem.chain_nodes) = (start, chain_nodes);
+}

@@ -1,0 +1,58 @@
+//! An operation in words, short enough for a line.
+
+use super::{Action, History, NONE, Outcome, SILENT};
+use std::borrow::Cow;
+
+/// Characters that a key, a value or a name may have in a text for people.
+const TEXT_MAX: usize = 60;
+
+/// Siblings, steps or reasons of one kind that a text for people names.
+pub(crate) const NAMED_MAX: usize = 8;
+
+/// A text as it is, or its beginning, its end and its length. Whole it stands in files.
+pub(crate) fn short(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_MAX {
+        return text.into();
+    }
+    let count = text.chars().count();
+    if count <= TEXT_MAX {
+        return text.into();
+    }
+    let from = |at: usize| text.char_indices().nth(at).map_or(text.len(), |(place, _)| place);
+    format!("{}…{} ({count} characters)", &text[..from(40)], &text[from(count - 10)..]).into()
+}
+
+/// The first and the last of these, and how many are between.
+pub(crate) fn few(mut all: Vec<String>, more: &str) -> Vec<String> {
+    if all.len() > NAMED_MAX {
+        let left_out = all.len() - NAMED_MAX;
+        let middle = NAMED_MAX / 2..all.len() - NAMED_MAX / 2;
+        all.splice(middle, [format!("... {left_out} {more} ...")]);
+    }
+    all
+}
+
+/// One operation in a few words.
+pub(crate) fn summary(history: &History, at: usize) -> String {
+    let key = &short(history.keys.text(history.key[at]));
+    let value = &short(if history.value[at] == NONE { "" } else { history.values.text(history.value[at]) });
+    let ended = match (history.outcome[at], history.status[at]) {
+        (Outcome::Unknown, _) => "no answer".to_owned(),
+        (Outcome::Fail, _) => "did not happen".to_owned(),
+        (Outcome::Ok, status) => status.to_string(),
+    };
+    match (history.action[at], history.outcome[at], history.status[at]) {
+        (Action::Put, Outcome::Ok, SILENT) => format!("PUT {key}={value}"),
+        (Action::Delete, Outcome::Ok, SILENT) => format!("DELETE {key}"),
+        (Action::Put, ..) => format!("PUT {key}={value}: {ended}"),
+        (Action::Delete, ..) => format!("DELETE {key}: {ended}"),
+        (Action::Get, Outcome::Ok, 200) => match history.siblings(at) {
+            Some(all) => {
+                let all = all.iter().map(|&value| short(history.values.text(value)).into_owned()).collect();
+                format!("GET {key}: {{{}}}", few(all, "more").join(", "))
+            }
+            None => format!("GET {key}: {value}"),
+        },
+        (Action::Get, Outcome::Ok | Outcome::Fail | Outcome::Unknown, _) => format!("GET {key}: {ended}"),
+    }
+}
