@@ -12,14 +12,16 @@
 
 mod blame;
 mod play;
+mod repair;
 mod stage;
 
 use crate::graph::Problem;
 use crate::graph::certificate::Certificate;
 use crate::history::History;
 use crate::terms::{Budget, Node};
-use blame::{Fault, Repairs, Way};
+use blame::{Fault, Way};
 use play::Play;
+use repair::Repairs;
 use stage::Stage;
 use std::collections::BTreeSet;
 

@@ -1,30 +1,16 @@
 //! What did not fit, and the pairs that may be to blame for it.
 
 use super::play::{Loser, Play, Wrong};
+use super::repair::Repair;
 use crate::history::NONE;
 use crate::terms::{Budget, DELETE, Edge, Node, PUT};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How many ways to mend one fault are thought of.
 const WAYS_MAX: usize = 24;
 
 /// So many steps for each operation of a history are taken to mend one fault.
 const STEPS_MAX: u64 = 16;
-
-/// One thing that is asked of the next time that the run is played.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Repair {
-    /// The first operation comes before the second.
-    After(Node, Node),
-    /// The second has met the first, a write.
-    Seen(Node, Node),
-    /// The write does not reach the site before another was made there.
-    Block { write: Node, site: u32, until: Node },
-    /// The delete is not what removed a put before the event.
-    Refuse(Node, Node),
-    /// The first put loses against the second although it seems to be later.
-    Behind(Node, Node),
-}
 
 /// Repairs that go together.
 pub(super) type Way = Vec<Repair>;
@@ -35,56 +21,6 @@ pub(super) struct Fault {
     pub(super) event: Node,
     pub(super) other: Node,
     pub(super) ways: Vec<Way>,
-}
-
-/// What is asked of the next time that the run is played.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Repairs {
-    all: BTreeSet<Repair>,
-    seen: BTreeSet<Edge>,
-    blocks: BTreeMap<(Node, u32), BTreeSet<Node>>,
-}
-
-impl Repairs {
-    pub(super) fn add(&mut self, repair: Repair) {
-        self.all.insert(repair);
-        match repair {
-            Repair::Seen(write, by) => _ = self.seen.insert((by, write)),
-            Repair::Block { write, site, until } => _ = self.blocks.entry((write, site)).or_default().insert(until),
-            Repair::After(..) | Repair::Refuse(..) | Repair::Behind(..) => {}
-        }
-    }
-
-    pub(super) fn remove(&mut self, repair: Repair) {
-        self.all.remove(&repair);
-        match repair {
-            Repair::Seen(write, by) => _ = self.seen.remove(&(by, write)),
-            Repair::Block { write, site, until } => {
-                self.blocks.entry((write, site)).and_modify(|all| _ = all.remove(&until));
-            }
-            Repair::After(..) | Repair::Refuse(..) | Repair::Behind(..) => {}
-        }
-    }
-
-    pub(super) fn has(&self, repair: Repair) -> bool {
-        self.all.contains(&repair)
-    }
-
-    /// What the order must contain.
-    pub(super) fn edges(&self) -> impl Iterator<Item = Edge> {
-        self.all.iter().filter_map(|&repair| match repair {
-            Repair::After(first, second) | Repair::Seen(first, second) => Some((first, second)),
-            Repair::Block { .. } | Repair::Refuse(..) | Repair::Behind(..) => None,
-        })
-    }
-
-    pub(super) fn seen_by(&self, node: Node) -> impl Iterator<Item = Node> {
-        self.seen.range((node, 0)..=(node, NONE)).map(|&(_, from)| from)
-    }
-
-    pub(super) fn is_blocked(&self, write: Node, site: u32, is_ahead: impl Fn(Node) -> bool) -> bool {
-        self.blocks.get(&(write, site)).is_some_and(|until| until.iter().any(|&until| is_ahead(until)))
-    }
 }
 
 impl Play<'_> {
@@ -277,6 +213,7 @@ impl Play<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::Place;
+    use super::super::repair::Repairs;
     use super::super::stage::Stage;
     use super::*;
     use crate::graph::Problem;

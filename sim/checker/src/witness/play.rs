@@ -1,6 +1,6 @@
 //! One time that a run is played: every replica takes in what it can, and what does not fit is noted.
 
-use super::blame::{Repair, Repairs};
+use super::repair::{Repair, Repairs};
 use super::stage::Stage;
 use crate::graph::certificate::Certificate;
 use crate::history::NONE;

@@ -1,7 +1,7 @@
 //! What stays the same however often a run is played: where each write was made, and about when.
 
 use super::Place;
-use super::blame::Repairs;
+use super::repair::Repairs;
 use crate::graph::Problem;
 use crate::graph::order::{Successors, indegrees};
 use crate::history::{History, NONE, Outcome};
