@@ -11,16 +11,12 @@
 
 use super::Inner;
 use super::dial::{self, Dialled, Purpose};
-use super::outgoing::Peer;
+use super::peer::{Peer, SILENCE};
 use core::time::Duration;
 use std::rc::Rc;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// A replica says something several times within this, whatever it has to say.
-pub(super) const SILENCE: Duration = Duration::from_millis(500);
-/// A peer that is silent for so long is given up and greeted anew by the replica itself.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 

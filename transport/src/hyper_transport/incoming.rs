@@ -5,9 +5,9 @@
 
 use super::admission::{Asker, NoRoom, Reserved, SMALL_BYTES};
 use super::greeting::Greeting;
-use super::outgoing::Peer;
+use super::peer::Peer;
 use super::returns::WayBack;
-use super::{Counted, HyperTransport, Inner, PROTOCOL};
+use super::{Counted, HyperTransport, Inner, LINK_PATH, PROTOCOL};
 use crate::Incoming;
 use crate::codec::{CodecError, FrameReader, VERSION};
 use bytes::Bytes;
@@ -25,9 +25,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, split};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
-
-/// Where peers ask for the upgrade.
-pub const LINK_PATH: &str = "/replica/link";
 
 /// Bytes of an unfinished frame are told of at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);

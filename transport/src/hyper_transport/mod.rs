@@ -26,6 +26,7 @@ mod incoming;
 mod listener;
 mod outgoing;
 mod pace;
+mod peer;
 mod reach;
 mod resolver;
 mod returns;
@@ -35,7 +36,6 @@ mod standing;
 mod tests;
 
 pub use causes::LinkCause;
-pub use incoming::LINK_PATH;
 pub use settings::HyperSettings;
 pub use standing::Standing;
 
@@ -50,7 +50,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::task::{Poll, Waker};
 use greeting::Greeting;
 use hence_core::{Address, Message};
-use outgoing::Peer;
+use peer::Peer;
 use reach::Reached;
 use resolver::Resolver;
 use returns::Ways;
@@ -64,6 +64,9 @@ use tokio::time::Instant;
 
 /// The protocol that connections between replicas are upgraded to.
 pub const PROTOCOL: &str = "hence-replica";
+
+/// Where peers ask for the upgrade.
+pub const LINK_PATH: &str = "/replica/link";
 
 /// Notices of accepted connections that may wait to be received.
 const NOTICES_MAX: usize = 4_096;

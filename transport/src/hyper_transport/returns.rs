@@ -5,7 +5,7 @@
 //! that is used and not the way back, unless the address leads nowhere by its form.
 
 use super::Inner;
-use super::outgoing::{Ended, Peer};
+use super::peer::{Ended, Peer};
 use core::cell::RefCell;
 use hence_core::Address;
 use std::collections::BTreeMap;
