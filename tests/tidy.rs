@@ -6,6 +6,7 @@ mod decisions;
 mod dependencies;
 mod prose;
 mod protocol;
+mod rooms;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
