@@ -88,10 +88,10 @@ impl Stream {
         self.moved.is_none()
     }
 
-    /// Was this stream cut off just now, or until a moment ago?
+    /// Was this stream cut off just now, or until a moment ago? A silence that just ended counts until its reason is known.
     pub(crate) fn is_cut_since(&self, moment: Time, now: Time, limits: Limits) -> bool {
         let silent = self.moved.is_some_and(|moved| now.since(moved) > limits.silence);
-        silent || self.interrupted.is_some_and(|at| at >= moment)
+        silent || self.undecided || self.interrupted.is_some_and(|at| at >= moment)
     }
 
     /// The first contact counts as the end of an interruption: others are, or were, cut off.

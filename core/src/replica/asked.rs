@@ -7,6 +7,8 @@ use alloc::collections::VecDeque;
 /// The window opens while pieces take up to so much longer than the fastest. It closes where the delay is more than
 /// three times that: then they wait behind each other on a slow link.
 const QUEUED: Micros = Micros::from_millis(50);
+/// The patience is doubled so many times at most.
+const REPEATS_MAX: u32 = 6;
 
 /// The pieces that were asked for from one peer.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +20,8 @@ pub(super) struct Asked {
     pub(super) window: u64,
     /// The shortest time that a piece took.
     least: Option<Micros>,
+    /// How many times in a row pieces were asked for again. Each doubles the patience, as TCP does (RFC 6298, section 5).
+    repeats: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +30,18 @@ pub(super) struct Piece {
     pub(super) offset: u64,
     pub(super) bytes: u32,
     pub(super) at: Time,
+    /// It was asked for before: what comes may be the answer to that (Karn and Partridge 1987).
+    pub(super) again: bool,
 }
 
 impl Asked {
-    /// A piece came, so long after it was asked for.
-    pub(super) fn learn(&mut self, took: Micros, bytes: u32, most: u64) {
+    /// A piece came.
+    pub(super) fn learn(&mut self, piece: Piece, now: Time, most: u64) {
+        if piece.again {
+            return;
+        }
+        self.repeats = 0;
+        let (took, bytes) = (now.since(piece.at), piece.bytes);
         let least = self.least.map_or(took, |least| least.min(took));
         self.least = Some(least);
         let queued = took.saturating_sub(least);
@@ -54,12 +65,27 @@ impl Asked {
         self.moved = now;
     }
 
-    pub(super) fn clear(&mut self) {
+    /// What was asked for did not come. It may be lost, or wait on a slow link behind more of its kind: so fewer are
+    /// asked for, and later.
+    pub(super) fn give_up(&mut self) {
         self.pieces.clear();
         self.bytes = 0;
+        self.window = 0;
+        self.repeats = (self.repeats + 1).min(REPEATS_MAX);
+    }
+
+    /// What was asked for is lost if nothing comes by then.
+    pub(super) fn doubt(&mut self, soon: Time, patience: Micros) {
+        if self.timeout(patience) > soon {
+            self.moved = Time(soon.0.saturating_sub(self.patience(patience).0));
+        }
     }
 
     pub(super) fn timeout(&self, patience: Micros) -> Time {
-        if self.pieces.is_empty() { Time::NEVER } else { self.moved + patience }
+        if self.pieces.is_empty() { Time::NEVER } else { self.moved + self.patience(patience) }
+    }
+
+    fn patience(&self, patience: Micros) -> Micros {
+        patience.times(1 << self.repeats)
     }
 }

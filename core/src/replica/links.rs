@@ -21,6 +21,8 @@ const ANSWER_PAUSE: Micros = Micros::from_millis(50);
 
 /// No honest end has counted so far.
 const NUMBER_LIMIT: u64 = 1 << 62;
+/// Where another has given out numbers counting goes on so far above them, or up to twice as far.
+const NUMBERS_SKIPPED: u64 = 1 << 20;
 
 impl<R: Rules> Replica<R> {
     /// A hello that opens a link, or opens it once more; a transport connects anew for it.
@@ -114,10 +116,11 @@ impl<R: Rules> Replica<R> {
     /// The other end names a number beyond the newest that was given to it: a copy of this memory gave it out. What
     /// bears a lower one is taken for what came late, so counting goes on above it.
     ///
-    /// A number of the life before at this address looks alike, and costs no more than a few numbers.
-    fn count_beyond(&mut self, id: PeerId, echo: u64) {
+    /// A number of the life before at this address looks alike. That life may have given out a few more, and what was
+    /// sent to it must not fit here. So counting goes on at a distance that differs from life to life.
+    pub(super) fn count_beyond(&mut self, id: PeerId, echo: u64) {
         if (self.peers[id.0].link.number + 1..NUMBER_LIMIT).contains(&echo) {
-            self.next_link = self.next_link.max(echo + 1);
+            self.next_link = self.next_link.max(echo + NUMBERS_SKIPPED + self.me.0 % NUMBERS_SKIPPED);
             self.peer(id).link.number = 0;
         }
     }
@@ -236,11 +239,12 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Is another peer cut off from here, or was one until a moment ago? What a peer has that is met just now may have
-    /// been made meanwhile.
+    /// been made meanwhile. A removed peer shows a cut as well as a member does. One that is gone for good costs
+    /// nothing. A newcomer's gap is noticed when the two meet, and is repaired no sooner than `repair_delay` later.
     fn is_cut_off(&self, id: PeerId) -> bool {
         let (now, limits) = (self.now.monotonic, self.stream_limits());
         let lately = Time(now.0.saturating_sub(self.config.repair_delay.0));
-        let mut others = self.peer_ids().filter(|&other| other != id && self.peers[other.0].wanted);
+        let mut others = self.peer_ids().filter(|&other| other != id);
         self.rules.interruptions_taint()
             && others.any(|other| self.peers[other.0].stream.is_cut_since(lately, now, limits))
     }

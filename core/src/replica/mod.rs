@@ -406,6 +406,9 @@ impl<R: Rules> Replica<R> {
                 return self.settle();
             };
             self.apply_foreign(&op);
+            if self.log.bytes() > self.config.log_bytes_max {
+                self.trim_log(); // now: the requests that wait may take what else this call may do
+            }
         }
         self.backlog = true;
         self.settle();

@@ -72,8 +72,10 @@ pub(super) struct Peer {
     pub(super) pulls_late: u32,
     /// The last pull from it that was given up because it took too long, while its operations are still welcome.
     pub(super) overdue: Option<u64>,
-    /// Interruptions of its link since a pull from it last came to its end.
+    /// How often interruptions of its link have put off what is missing, since a pull from it last began.
     pub(super) postponed: u8,
+    /// When that was last counted.
+    pub(super) postponed_at: Time,
     /// What it covered when a link first led to it, or when it became ready. So much has to be here before it counts as
     /// met.
     pub(super) goal: Option<Arc<VersionVector>>,
@@ -250,6 +252,7 @@ impl Peer {
             pulls_late: 0,
             overdue: None,
             postponed: 0,
+            postponed_at: Time::default(),
             goal: None,
             met: false,
             ready: false,

@@ -51,6 +51,8 @@ struct Fetch {
     from: PeerId,
     /// What lies before this was asked for.
     next: u64,
+    /// What lies before this was asked for at least once.
+    reached: u64,
     /// When a piece last came.
     moved: Time,
 }
@@ -153,7 +155,7 @@ impl<R: Rules> Replica<R> {
         if known.is_none_or(|known| !moves(known)) {
             let held = self.pieces.held(dot, outline);
             self.pieces.drop_ahead(dot);
-            self.fetches.fetches.insert(dot, Fetch { outline, from, next: held, moved: now });
+            self.fetches.fetches.insert(dot, Fetch { outline, from, next: held, reached: held, moved: now });
             let from = self.peers[from.0].address.clone();
             self.emit(Event::Fetching { from, dot, held });
         }
@@ -176,10 +178,12 @@ impl<R: Rules> Replica<R> {
             let bytes = piece.min(fetch.outline.bytes - fetch.next) as u32;
             let offset = fetch.next;
             fetch.next += u64::from(bytes);
+            let again = offset < fetch.reached;
+            fetch.reached = fetch.reached.max(fetch.next);
             if asked.pieces.is_empty() {
                 asked.moved = now;
             }
-            asked.pieces.push_back(Piece { dot, offset, bytes, at: now });
+            asked.pieces.push_back(Piece { dot, offset, bytes, at: now, again });
             asked.bytes += u64::from(bytes);
             self.send(id, Body::Want { dot, offset, bytes });
         }
@@ -220,20 +224,22 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn on_piece(&mut self, id: PeerId, dot: Dot, offset: u64, piece: &Value) {
         let (now, most) = (self.now.monotonic, (self.config.credit_bytes_max / 4) as u64);
-        let asked = self.peer(id).asked.take(dot, offset);
+        let from_here = &mut self.peer(id).asked;
+        let asked = from_here.take(dot, offset);
         let bytes = piece.as_bytes().len() as u64;
+        // Also one that is here already: what was asked for after it is on the same link, behind it.
+        from_here.moves(now);
         if let Some(asked) = asked {
-            let from_here = &mut self.peer(id).asked;
-            from_here.moved = now;
-            from_here.learn(now.since(asked.at), asked.bytes, most);
-            self.pull_moves(id);
+            from_here.learn(asked, now, most);
         }
+        self.pull_moves(id);
         let fits = |fetch: &&mut Fetch| fetch.from == id && offset.saturating_add(bytes) <= fetch.outline.bytes;
         let Some(fetch) = self.fetches.fetches.get_mut(&dot).filter(fits) else {
             self.drop_from(id, DropReason::OtherPull);
             return self.ask_for_pieces(id);
         };
         let outline = fetch.outline;
+        fetch.moved = now;
         if asked.is_some_and(|asked| u64::from(asked.bytes) != bytes) {
             if bytes > 0 {
                 self.drop_from(id, DropReason::Invalid);
@@ -246,7 +252,6 @@ impl<R: Rules> Replica<R> {
         if asked.is_none() && (bytes == 0 || offset > self.pieces.held(dot, outline)) {
             return self.drop_from(id, DropReason::OtherPull);
         }
-        fetch.moved = now;
         let added = self.pieces.add(dot, outline, offset, piece);
         fetch.next = fetch.next.max(self.pieces.held(dot, outline));
         self.note_piece(id, dot);
@@ -436,11 +441,7 @@ impl<R: Rules> Replica<R> {
     /// Messages of this peer are missing: pieces may be among them.
     pub(super) fn doubt_asked(&mut self, id: PeerId) {
         let (now, patience) = (self.now.monotonic, self.config.pull_timeout);
-        let soon = now + LOST_AFTER;
-        let asked = &mut self.peer(id).asked;
-        if asked.timeout(patience) > soon {
-            asked.moved = Time(soon.0.saturating_sub(patience.0));
-        }
+        self.peer(id).asked.doubt(now + LOST_AFTER, patience);
     }
 
     /// What was asked for and did not come is asked for again, a few times.
@@ -449,7 +450,7 @@ impl<R: Rules> Replica<R> {
         if self.peers[id.0].asked.timeout(patience) > now {
             return;
         }
-        self.peer(id).asked.clear();
+        self.peer(id).asked.give_up();
         let of_peer = self.fetches.fetches.iter().filter(|(_, fetch)| fetch.from == id);
         let (lost, kept): (Vec<_>, Vec<_>) = of_peer
             .map(|(&dot, fetch)| (dot, fetch.moved))

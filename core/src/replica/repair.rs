@@ -116,11 +116,14 @@ impl<R: Rules> Replica<R> {
 
     /// The link from this peer was interrupted until now.
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
-        let wanted = self.wanted;
+        let (now, delay, wanted) = (self.now.monotonic, self.config.repair_delay, self.wanted);
+        let missing = self.gaps.oldest().is_some();
         let peer = self.peer(id);
-        if wanted {
+        if !missing {
+            peer.postponed = 0;
+        } else if wanted && (peer.postponed == 0 || now.since(peer.postponed_at) >= delay) {
             // A replica that is no member repairs nothing, and is not patient when it becomes one.
-            peer.postponed = peer.postponed.saturating_add(1);
+            (peer.postponed, peer.postponed_at) = (peer.postponed.saturating_add(1), now);
         }
         // Its answer may have been made during the interruption.
         peer.overdue = None;

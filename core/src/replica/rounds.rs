@@ -168,7 +168,11 @@ impl<R: Rules> Replica<R> {
         if ask.events.len() > EVENTS_MAX {
             return self.drop_from(id, DropReason::Invalid);
         }
-        if !ask.lives.contains(&self.me) || !asker.is_some_and(|life| ask.lives.contains(&life)) {
+        if !ask.lives.contains(&self.me) {
+            // It was meant for the life before at this address.
+            return self.drop_from(id, DropReason::OtherLink);
+        }
+        if !asker.is_some_and(|life| ask.lives.contains(&life)) {
             return self.drop_from(id, DropReason::Invalid);
         }
         self.close_links_outside(&ask.lives);

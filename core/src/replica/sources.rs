@@ -10,7 +10,8 @@ use crate::identity::Incarnation;
 use crate::rules::Rules;
 use crate::time::Time;
 
-/// So many interruptions in a row put off what is repaired from a peer.
+/// So many interruptions put off what is missing and could be repaired from a peer. Those within one repair delay count
+/// as one: a poor network has many that hide nothing, and a cut may follow.
 const POSTPONED_MAX: u8 = 4;
 
 impl<R: Rules> Replica<R> {

@@ -377,6 +377,22 @@ fn a_life_does_not_take_what_was_sent_to_the_life_before_it() {
     assert!(before.0.abs_diff(numbers(&world).0) > 1_000 && before.1.abs_diff(numbers(&world).1) > 1_000);
 }
 
+/// The answers to hellos of the life before reach the new one, which takes their numbers for those of a copy of itself.
+/// It used to go on at the very next number, which the life before had given out, too.
+#[test]
+fn a_life_counts_on_clear_of_what_the_life_before_gave_out() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    let given_out = world.replica(1).next_link;
+    world.start(1, 2, 77);
+    let renewed = world.replicas.get_mut(&address(1)).expect("it runs");
+    let id = renewed.find_peer(&address(2)).expect("a member");
+    for echo in [given_out - 1, given_out, given_out + 1] {
+        renewed.count_beyond(id, echo);
+        assert!(renewed.next_link > echo + 1_000, "{} after {echo}", renewed.next_link);
+    }
+}
+
 /// A replica that leaves soon after a healed cut used to take its writes along: repair is patient, the end is not.
 #[test]
 fn what_a_leaving_replica_has_is_fetched_at_once() {

@@ -209,10 +209,6 @@ impl<S: Subject> World<S> {
         let Some(request) = attempt.request.take() else { return };
         let wait = if let Request::Data(request) = &request { request.wait.0 } else { 0 };
         let waits = wait > 0;
-        if waits {
-            let node = &mut self.nodes[replica];
-            node.waited_for = node.waited_for.max(self.now + wait / 20 * 21 + 2_000);
-        }
         client.inspect(|&client| self.note(Some(replica), || Note::Takes { client, request: number }));
         self.step(replica, Stimulus::Request { id: RequestId(number as u64), request }, cause);
         if !waits && self.attempts[number].stage == Stage::Arrived {

@@ -271,9 +271,6 @@ impl<S: Subject> World<S> {
         node.pauses = node.pauses.saturating_sub(1);
         if node.pauses == 0 {
             node.quiet_since = self.now;
-            if node.waited_for > 0 {
-                node.waited_for = node.waited_for.max(self.now + 1); // it learns only now whose time is over
-            }
             let backlog = std::mem::take(&mut node.backlog);
             backlog.into_iter().for_each(|happening| self.happen(happening));
         }
@@ -290,10 +287,7 @@ impl<S: Subject> World<S> {
     /// It goes on as if no time had passed. What it has to do comes later by as much.
     fn wake_up(&mut self, replica: usize) {
         let node = &mut self.nodes[replica];
-        let stood = node.clock.go_on(self.now);
-        if node.waited_for > 0 {
-            node.waited_for += stood;
-        }
+        node.clock.go_on(self.now);
         node.alarm = Time::NEVER;
         self.reschedule(replica);
         self.resume(replica);

@@ -68,6 +68,7 @@ impl<S: Subject> World<S> {
                 Out::Event(event) => self.on_event(replica, event),
             }
         }
+        self.note_reasons(replica);
     }
 
     #[inline]
@@ -201,6 +202,7 @@ impl<S: Subject> World<S> {
 
     fn on_view_changed(&mut self, replica: usize) {
         self.views_right = false;
+        self.nodes[replica].view_changed = true;
         if self.plan.is_core(replica) {
             self.judge.over = false;
             self.view_changes += 1;

@@ -25,8 +25,12 @@ pub(super) struct Node<S: Subject> {
     pub(super) was_up: bool,
     /// It started alone and has not fetched anything since.
     pub(super) hungry: bool,
-    /// Until when a request may wait here.
-    pub(super) waited_for: u64,
+    /// After its last input a request waited here.
+    pub(super) keeps_waiting: bool,
+    /// After its last input it knew of an address that is no member.
+    pub(super) knows_removed: bool,
+    /// The present input changed its view.
+    pub(super) view_changed: bool,
     /// The peer it fetches from, if it had no reason to fetch at once.
     pub(super) fetches_from: Option<usize>,
     /// It fetches from another.
@@ -56,7 +60,9 @@ impl<S: Subject> Node<S> {
             quiet_since: 0,
             was_up: false,
             hungry: false,
-            waited_for: 0,
+            keeps_waiting: false,
+            knows_removed: false,
+            view_changed: false,
             fetches_from: None,
             fetching: false,
             announced: Vec::new(),

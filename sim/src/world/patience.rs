@@ -4,7 +4,7 @@ use super::World;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::apart::{Lane, Patience};
 use crate::plan::{Fault, FaultKind};
-use crate::subject::{Subject, number_of};
+use crate::subject::{Probe, Subject, number_of};
 use hence_checker::bits;
 use hence_core::{Address, Dot, Incarnation};
 
@@ -14,7 +14,7 @@ const CUT_LEAST: u64 = 1_000_000;
 /// After so much steady contact a clock that stood still is known again, in microseconds.
 const LEARNT_AFTER: u64 = 2_200_000;
 
-/// A clock that stood still for less is not told from a network that became slower, in microseconds.
+/// A clock that stood still through a shorter silence is not told from a network that became slower, in microseconds.
 const STOOD_LEAST: u64 = 1_500_000;
 
 impl<S: Subject> World<S> {
@@ -32,7 +32,8 @@ impl<S: Subject> World<S> {
         for fault in self.plan.faults.iter().filter(|fault| fault.at <= self.now) {
             let (about, over) = (fault.kind.keeps_from_running(), fault.until.min(self.now));
             if about == Some(from) && matches!(fault.kind, FaultKind::Suspend { .. }) {
-                if over - fault.at < STOOD_LEAST {
+                // What was on its way, or held up, may have arrived while the clock stood still.
+                if !self.judge.was_silent((from, to), over, STOOD_LEAST) {
                     return;
                 }
                 stood = true;
@@ -121,18 +122,35 @@ impl<S: Subject> World<S> {
         }
     }
 
+    fn knows_removed(&self, probe: &dyn Probe) -> bool {
+        let view = probe.view();
+        self.addresses.iter().any(|address| view.row(address).is_some() && !view.is_wanted(address))
+    }
+
+    /// The outputs of an input are judged: notes what holds before the next one.
+    pub(super) fn note_reasons(&mut self, replica: usize) {
+        let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
+        let waits = probe.load().waiting > 0;
+        let removed = self.nodes[replica].view_changed.then(|| self.knows_removed(probe));
+        let node = &mut self.nodes[replica];
+        node.keeps_waiting = waits;
+        if let Some(removed) = removed {
+            (node.knows_removed, node.view_changed) = (removed, false);
+        }
+    }
+
     /// Has this replica a reason to fetch what it lacks at once? It joins, it started alone, a request waits there, or
-    /// its holder is about to go.
+    /// its holder is about to go. It may have had the reason before the present input, or have it after.
     fn hurries(&self, replica: usize) -> bool {
         let node = &self.nodes[replica];
         let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return true };
-        let unwanted = |address: &Address| probe.view().row(address).is_some() && !probe.view().is_wanted(address);
         let left = |kind: FaultKind| matches!(kind, FaultKind::Leave { .. });
         node.hungry
             || !node.was_up
-            || node.waited_for > self.now
-            || self.waiting_at(replica).0 > 0 // a slow process sends those away late whose time is over
-            || self.addresses.iter().any(unwanted)
+            || node.keeps_waiting
+            || probe.load().waiting > 0
+            || node.knows_removed
+            || self.knows_removed(probe)
             || self.plan.faults.iter().any(|fault| left(fault.kind) && fault.at <= self.now)
     }
 }

@@ -318,9 +318,30 @@ fn interruptions_while_removed_use_up_no_patience() {
     world.handle(&address(1), Input::Request { id: RequestId(900), request: Request::ViewRemove(address(3)) });
     world.run(1_000);
     for (n, counted) in [(2, 4), (3, 0)] {
-        let replica = world.replicas.get_mut(&address(n)).expect("it is there");
-        let id = replica.peer_ids().find(|id| replica.peers[id.0].address == address(1)).expect("a peer");
-        (0..4).for_each(|_| replica.on_interrupted(id));
-        assert_eq!(replica.peers[id.0].postponed, counted, "at {n}");
+        assert_eq!(postponed_by(&mut world, n, true, Micros::from_seconds(3)), counted, "at {n}");
     }
+}
+
+/// A poor network interrupts a link often, and hides nothing. A cut that follows is waited for all the same.
+#[test]
+fn interruptions_that_hide_nothing_use_up_no_patience() {
+    let mut world = World::new(2);
+    world.run(3_000);
+    assert_eq!(postponed_by(&mut world, 2, true, Micros::from_millis(300)), 1, "four within a repair delay");
+    assert_eq!(postponed_by(&mut world, 2, false, Micros::from_seconds(3)), 0, "nothing is missing");
+}
+
+/// Four interruptions of the link from replica 1, so far apart. Returns how many have put off a repair.
+fn postponed_by(world: &mut World, n: u8, missing: bool, apart: Micros) -> u8 {
+    let replica = world.replicas.get_mut(&address(n)).expect("it is there");
+    let id = replica.peer_ids().find(|id| replica.peers[id.0].address == address(1)).expect("a peer");
+    replica.gaps = Gaps::default();
+    if missing {
+        replica.gaps.hear_counter(Incarnation(7), 1, replica.now.monotonic);
+    }
+    for _ in 0..4 {
+        replica.now.monotonic = replica.now.monotonic + apart;
+        replica.on_interrupted(id);
+    }
+    replica.peers[id.0].postponed
 }

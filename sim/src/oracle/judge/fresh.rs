@@ -119,6 +119,13 @@ impl Judge {
         if self.ways.met[link] == u64::MAX { 0 } else { self.now - self.ways.steady[link] }
     }
 
+    /// Was this link silent at that moment, and for at least `least` in all?
+    #[must_use]
+    pub fn was_silent(&self, (from, to): (usize, usize), at: u64, least: u64) -> bool {
+        let silences = &self.ways.silences[from * self.ways.replicas + to];
+        silences.iter().any(|&(start, end)| start < at && at <= end && end - start >= least)
+    }
+
     /// A push was refused as late, though contact has been steady and it was made only just now.
     pub fn on_refused_news(&mut self, from: usize, to: usize, dot: Dot, young: u64) {
         let Some(number) = self.truth.number(dot) else { return };
