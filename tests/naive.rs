@@ -73,7 +73,7 @@ impl Told {
     fn write(&mut self, operation: &Operation, dot: Dot, superseded: &[Dot]) {
         match operation.act {
             Act::Put(_) => _ = self.made.insert(dot, operation.key),
-            Act::Delete => {}
+            Act::Delete | Act::Erase => {}
             Act::Get | Act::View => panic!("{operation:?} wrote"),
         }
         for &old in superseded {

@@ -4,6 +4,7 @@
 
 mod decisions;
 mod dependencies;
+mod formats;
 mod prose;
 mod protocol;
 mod rooms;

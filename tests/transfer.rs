@@ -5,8 +5,8 @@
 //! costs its link the time that its encoded bytes take.
 
 use hence_core::{
-    Action, Address, Body, ClusterTag, Condition, Config, DataRequest, Event, Identity, Input, Key, Message, Micros,
-    Now, Replica, Reply, Request, RequestId, Seed, Sound, Time, Value, VersionVector, WORK_MAX, Wall,
+    Action, Address, Body, ClusterTag, Condition, Config, DataRequest, Event, Formats, Identity, Input, Key, Message,
+    Micros, Now, Replica, Reply, Request, RequestId, Seed, Sound, Time, Value, VersionVector, WORK_MAX, Wall,
 };
 use hence_sim::engine::queue::{Next, Queue};
 use hence_transport::codec::{FrameWriter, OpMemo};
@@ -167,7 +167,14 @@ impl Cluster {
     fn ask(&mut self, replica: usize, key: &str, action: Action, past: VersionVector, wait: u64) {
         self.requests += 1;
         let (key, condition, wait) = (Key::new(key).expect("a key"), Condition::default(), Micros(wait));
-        let request = Request::Data(Box::new(DataRequest { key, action, past, wait, condition }));
+        let request = Request::Data(Box::new(DataRequest {
+            key,
+            action,
+            past,
+            wait,
+            condition,
+            format: Formats::RELEASED.lowest,
+        }));
         self.step(replica, Input::Request { id: RequestId(self.requests), request });
         let log = self.nodes[replica].as_ref().map_or(0, |replica| replica.status().log_bytes);
         self.log_bytes = self.log_bytes.max(log);

@@ -5,8 +5,8 @@
 //! memory. A replica of a real cluster shares none.
 
 use hence_core::{
-    Action, Address, ClusterTag, Condition, Config, DataRequest, Identity, Input, Key, Message, Micros, Now, Output,
-    Replica, Reply, Request, RequestId, Seed, Sound, Time, Value, VersionVector, Wall,
+    Action, Address, ClusterTag, Condition, Config, DataRequest, Formats, Identity, Input, Key, Message, Micros, Now,
+    Output, Replica, Reply, Request, RequestId, Seed, Sound, Time, Value, VersionVector, Wall,
 };
 use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};
 
@@ -82,8 +82,14 @@ impl Cluster {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         let (past, condition) = (past.clone(), Condition::default());
-        let request =
-            Request::Data(Box::new(DataRequest { key: key.clone(), action, past, wait: Micros::ZERO, condition }));
+        let request = Request::Data(Box::new(DataRequest {
+            key: key.clone(),
+            action,
+            past,
+            wait: Micros::ZERO,
+            condition,
+            format: Formats::RELEASED.lowest,
+        }));
         self.handle(at, Input::Request { id, request });
         self.reply.take().expect("a request that does not wait is answered at once")
     }

@@ -1,8 +1,8 @@
 //! Two replicas driven by hand, without clock, network or thread: `cargo run -p hence-core --example by_hand`.
 
 use hence_core::{
-    Action, Address, Condition, Config, DataRequest, Identity, Input, Key, Micros, Now, Output, Replica, Reply,
-    Request, RequestId, Seed, Sound, Time, Value, VersionVector, Wall,
+    Action, Address, Condition, Config, DataRequest, Formats, Identity, Input, Key, Micros, Now, Output, Replica,
+    Reply, Request, RequestId, Seed, Sound, Time, Value, VersionVector, Wall,
 };
 use std::collections::VecDeque;
 
@@ -68,7 +68,8 @@ impl Cluster {
     /// Asks a replica for the key, and returns its answer.
     fn ask(&mut self, replica: usize, action: Action, past: VersionVector) -> Reply {
         let key = Key::new("greeting").expect("a key");
-        let data = DataRequest { key, action, past, wait: Micros::ZERO, condition: Condition::default() };
+        let (wait, condition, format) = (Micros::ZERO, Condition::default(), Formats::RELEASED.lowest);
+        let data = DataRequest { key, action, past, wait, condition, format };
         let input = Input::Request { id: RequestId(self.time.0), request: Request::Data(Box::new(data)) };
         self.handle(replica, input).pop().expect("an answer without a wait")
     }

@@ -1,5 +1,6 @@
 //! Every knob of a replica. Each says its unit, its default and what more or less of it costs (LIMIT-1).
 
+use crate::formats::Formats;
 use crate::time::Micros;
 
 /// Settings of one replica. [`Config::default`] is what production runs with.
@@ -133,6 +134,9 @@ pub struct Config {
     /// replicas have is not taken in. The same at all replicas, or the smallest is held back. Default: no limit. More
     /// lets a process grow until the machine ends it; less refuses writes that there would have been room for.
     pub memory_bytes_max: u64,
+    /// The formats that the process speaks; the transport must speak the same. Default: all released ones. Less keeps
+    /// what later formats add from being used, more is for tests only.
+    pub formats: Formats,
 }
 
 impl Default for Config {
@@ -174,6 +178,7 @@ impl Default for Config {
             pieces_bytes_max: 64 << 20,
             store_bytes_max: u64::MAX,
             memory_bytes_max: u64::MAX,
+            formats: Formats::RELEASED,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The replica's edge: everything that goes in and comes out.
 
+use crate::formats::Formats;
 use crate::identity::{Address, Incarnation};
 use crate::message::Message;
 use crate::request::{Reply, Request, RequestId};
@@ -69,8 +70,8 @@ pub enum Input {
 pub enum Refused {
     /// It belongs to another cluster.
     Foreign,
-    /// It speaks another version of the protocol, and may hold all the data.
-    Version,
+    /// It speaks these formats, none of which this replica speaks, and may hold all the data.
+    Version(Formats),
 }
 
 /// What a replica wants done.
@@ -159,6 +160,15 @@ pub enum Event {
         ours: Vec<Address>,
         /// Members that the peer adds.
         theirs: Vec<Address>,
+    },
+    /// A replica refuses this one because no format is spoken by both. Told once until the peer is linked, or speaks others.
+    NoCommonFormat {
+        /// Its address.
+        address: Address,
+        /// The formats that it speaks.
+        theirs: Formats,
+        /// The formats that this replica speaks.
+        ours: Formats,
     },
     /// The rows of the view changed.
     ViewChanged,

@@ -6,6 +6,7 @@
 
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
+use crate::formats::Formats;
 use crate::identity::Incarnation;
 use crate::op::{Effect, Op};
 use crate::time::Time;
@@ -37,16 +38,27 @@ pub(crate) struct Log {
     deletes_all: VersionVector,
     own: VecDeque<Own>,
     own_bytes: u64,
+    /// The number of the newest operation that the lowest released format has no word for, and what it takes.
+    special: Option<(u64, u8)>,
 }
 
 impl Log {
     pub(crate) fn append(&mut self, op: Arc<Op>) {
         self.bytes += op.bytes();
-        if let Effect::Delete { key } = &op.effect {
+        if let Effect::Delete { key } | Effect::Erase { key } = &op.effect {
             self.deletes.entry(key.clone()).or_default().join_dot(op.dot);
             self.deletes_all.join_dot(op.dot);
         }
+        if op.format() > Formats::RELEASED.lowest {
+            let before = self.format(); // what came before may take more
+            self.special = Some((self.first + self.ops.len() as u64, op.format().max(before)));
+        }
         self.ops.push_back(op);
+    }
+
+    /// The oldest format in which every operation that is here can be said.
+    pub(crate) fn format(&self) -> u8 {
+        self.special.filter(|&(number, _)| number >= self.first).map_or(Formats::RELEASED.lowest, |(_, format)| format)
     }
 
     pub(crate) fn append_own(&mut self, op: Arc<Op>, made: Time) {
@@ -89,7 +101,7 @@ impl Log {
         if self.own.front().is_some_and(|own| own.op.dot == op.dot) {
             self.own.pop_front();
         }
-        if let Effect::Delete { key } = &op.effect {
+        if let Effect::Delete { key } | Effect::Erase { key } = &op.effect {
             if remember_delete {
                 self.deletes_floor.join_dot(covered.resolve(op.dot));
             }
@@ -172,6 +184,7 @@ impl Log {
         assert!(covered.dominates(&self.deletes_floor), "deletes that left are not covered");
         assert_eq!(self.bytes, self.ops.iter().map(|op| op.bytes()).sum::<usize>(), "log bytes");
         assert!(self.ops.iter().all(|op| covered.covers(op.dot)), "an operation in the log is not covered");
+        assert!(self.ops.iter().all(|op| op.format() <= self.format()), "an operation takes more than the log says");
         let mut deletes: BTreeMap<&Key, VersionVector> = BTreeMap::new();
         for op in self.ops.iter().filter(|op| op.is_delete()) {
             deletes.entry(op.key().expect("a delete has a key")).or_default().join_dot(op.dot);

@@ -5,6 +5,7 @@
 
 use crate::covered::Retirement;
 use crate::data::{Key, Value};
+use crate::formats::Formats;
 use crate::hlc::Hlc;
 use crate::identity::{Address, Incarnation};
 use crate::op::{Effect, Op};
@@ -37,6 +38,34 @@ impl Message {
     #[must_use]
     pub const fn is_opening(&self) -> bool {
         matches!(self.body, Body::Hello(_)) && self.echo == 0
+    }
+
+    /// The oldest format in which it can be said.
+    #[must_use]
+    pub fn format(&self) -> u8 {
+        match &self.body {
+            Body::Push { op, .. } => op.format(),
+            Body::Supply(supply) => match &supply.content {
+                Content::Ops(ops) => ops.iter().map(|op| op.format()).max().unwrap_or(Formats::RELEASED.lowest),
+                Content::Op(_)
+                | Content::Versions(_)
+                | Content::Version(..)
+                | Content::Retired(_)
+                | Content::State(_) => Formats::RELEASED.lowest,
+            },
+            Body::Hello(_)
+            | Body::Status(_)
+            | Body::Announce { .. }
+            | Body::Want { .. }
+            | Body::Piece { .. }
+            | Body::View(_)
+            | Body::Pull { .. }
+            | Body::Ask(_)
+            | Body::Answer { .. }
+            | Body::Probe { .. }
+            | Body::Vouch { .. }
+            | Body::Taken { .. } => Formats::RELEASED.lowest,
+        }
     }
 }
 
@@ -152,6 +181,9 @@ pub struct Hello {
     pub vector: Arc<VersionVector>,
     /// Every row of the sender's view, its own first.
     pub view: Arc<[Row]>,
+    /// The formats that the sender speaks. Format 4 has no place for them: there the transport tells what it heard
+    /// when the connection was made.
+    pub formats: Formats,
 }
 
 /// Ping and acknowledgement.

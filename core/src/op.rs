@@ -1,6 +1,7 @@
 //! An operation: one write event as it travels and as the log keeps it.
 
 use crate::data::{Key, Value};
+use crate::formats::Formats;
 use crate::hlc::Hlc;
 use crate::identity::Incarnation;
 use crate::vector::{Dot, VersionVector};
@@ -24,6 +25,12 @@ pub enum Effect {
     },
     /// Adds nothing: an observed-remove delete.
     Delete {
+        /// The key.
+        key: Key,
+    },
+    /// A delete that the released formats have no word for ([`crate::Formats::TEST`]). It stands in for what the next
+    /// format adds. So tests can show that nothing new is used before every member understands it.
+    Erase {
         /// The key.
         key: Key,
     },
@@ -84,15 +91,24 @@ impl Op {
     /// Is it a delete?
     #[must_use]
     pub const fn is_delete(&self) -> bool {
-        matches!(self.effect, Effect::Delete { .. })
+        matches!(self.effect, Effect::Delete { .. } | Effect::Erase { .. })
     }
 
     /// The key it writes; a retire operation writes none.
     #[must_use]
     pub const fn key(&self) -> Option<&Key> {
         match &self.effect {
-            Effect::Put { key, .. } | Effect::Delete { key } => Some(key),
+            Effect::Put { key, .. } | Effect::Delete { key } | Effect::Erase { key } => Some(key),
             Effect::Retire { .. } => None,
+        }
+    }
+
+    /// The oldest format in which it can be said.
+    #[must_use]
+    pub const fn format(&self) -> u8 {
+        match self.effect {
+            Effect::Put { .. } | Effect::Delete { .. } | Effect::Retire { .. } => Formats::RELEASED.lowest,
+            Effect::Erase { .. } => Formats::TEST,
         }
     }
 
@@ -101,7 +117,7 @@ impl Op {
     pub fn bytes(&self) -> usize {
         let data = match &self.effect {
             Effect::Put { key, value } => key.as_str().len() + value.as_bytes().len(),
-            Effect::Delete { key } => key.as_str().len(),
+            Effect::Delete { key } | Effect::Erase { key } => key.as_str().len(),
             Effect::Retire { .. } => 16,
         };
         64 + data + 16 * (self.superseded.len() + self.deps.len())

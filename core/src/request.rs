@@ -40,6 +40,9 @@ pub struct DataRequest {
     pub wait: Micros,
     /// When to go ahead.
     pub condition: Condition,
+    /// The oldest format in which what it asks for can be said to other replicas. Above the lowest released one it is
+    /// refused until every member speaks that format. The one for tests makes a delete an erasure.
+    pub format: u8,
 }
 
 /// What to do with a key.
@@ -161,6 +164,8 @@ pub enum Refusal {
     Impossible,
     /// Memory limits are reached.
     WriteLimit,
+    /// It asks for something that not every member understands yet.
+    Upgrading,
 }
 
 impl fmt::Display for Refusal {
@@ -170,6 +175,7 @@ impl fmt::Display for Refusal {
             Self::NotCovered => "Causal dependencies not satisfied; try again later",
             Self::Impossible => "causal-metadata names a write that this replica never made",
             Self::WriteLimit => "Write limit reached; try again later",
+            Self::Upgrading => "Cluster is being upgraded",
         })
     }
 }

@@ -2,6 +2,7 @@
 //! breaks. [`Sound`] keeps every default; a mutant lives in the simulator and the product cannot name it.
 
 use crate::covered::Covered;
+use crate::formats::Formats;
 use crate::hlc::Hlc;
 use crate::identity::{Address, Incarnation};
 use crate::op::{Dots, Op};
@@ -304,6 +305,21 @@ pub trait Rules {
     /// A round takes up what the oldest outcome is about where that has to make room.
     fn outcomes_are_asked_again(&self) -> bool {
         true
+    }
+
+    /// A link speaks the highest format that both ends speak.
+    fn format(&self, ours: Formats, theirs: Formats) -> Option<u8> {
+        ours.common(theirs)
+    }
+
+    /// Each hello says anew which formats its sender speaks: the process before it may have spoken others.
+    fn formats_end_with_the_link(&self) -> bool {
+        true
+    }
+
+    /// What a format adds is not used before every member speaks that format.
+    fn may_use(&self, spoken_by_all: bool) -> bool {
+        spoken_by_all
     }
 
     /// Before a round judges a token, links to lives outside the round end.

@@ -10,8 +10,8 @@
 )]
 
 use hence_core::{
-    Action, Address, Condition, Config, DataRequest, Identity, Incarnation, Input, Key, Message, Micros, Now, Output,
-    Replica, Reply, Request, RequestId, Seed, Sound, Time, Value, VersionVector, Wall,
+    Action, Address, Condition, Config, DataRequest, Formats, Identity, Incarnation, Input, Key, Message, Micros, Now,
+    Output, Replica, Reply, Request, RequestId, Seed, Sound, Time, Value, VersionVector, Wall,
 };
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,8 @@ impl Lone {
     fn ask(&mut self, key: &str, action: Action, past: &VersionVector, wait: Micros) -> Option<Reply> {
         self.requests += 1;
         let key = Key::new(key).expect("a key");
-        let request = DataRequest { key, action, past: past.clone(), wait, condition: Condition::default() };
+        let (past, condition, format) = (past.clone(), Condition::default(), Formats::RELEASED.lowest);
+        let request = DataRequest { key, action, past, wait, condition, format };
         self.hand_in(Input::Request { id: RequestId(self.requests), request: Request::Data(Box::new(request)) });
         self.replies.pop()
     }

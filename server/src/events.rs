@@ -65,6 +65,9 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
         Event::ClustersMerge { ours, theirs } => {
             error!(%replica, ours = list(ours), theirs = list(theirs), "members of another cluster appear that has the same name, at an address that is used again: the two merge; give each a CLUSTER of its own");
         }
+        Event::NoCommonFormat { address, theirs, ours } => {
+            warn!(%replica, %address, %theirs, %ours, "a member speaks no format of the protocol that this replica speaks: nothing is exchanged with it; upgrade the older one, by way of a version that speaks both");
+        }
         Event::ViewChanged => info!(%replica, "the view changed"),
         Event::PullStarted { from, pull } => debug!(%replica, %from, pull, "a fetch began"),
         Event::Fetching { from, dot, held } => {

@@ -16,6 +16,7 @@ mod descriptors;
 mod driver;
 mod events;
 mod exposition;
+mod formats;
 mod http;
 mod listener;
 mod logging;

@@ -217,6 +217,7 @@ impl Metrics {
             | Event::Ready { .. }
             | Event::AddressContested { .. }
             | Event::ViewChanged
+            | Event::NoCommonFormat { .. }
             | Event::WritesRefused(_)
             | Event::HeldBack(_) => {}
         }
@@ -351,6 +352,14 @@ pub(crate) fn expose_status(
     for (reason, members) in reasons {
         into.sample(UNSETTLED, &[("reason", reason)], size(members.len()));
     }
+    into.family("hence_formats", Kind::Gauge, "The lowest and the highest format of the protocol that is spoken here.");
+    into.sample("hence_formats", &[("bound", "lowest")], status.formats.lowest.into());
+    into.sample("hence_formats", &[("bound", "highest")], status.formats.highest.into());
+    into.gauge(
+        "hence_upgraded",
+        "1 while every member speaks the highest format that is spoken here.",
+        u64::from(status.upgraded),
+    );
     into.gauge("hence_vector_entries", "Incarnations in the version vector.", size(status.vector.len()));
     let token = Token(status.vector.clone()).encode(cluster);
     into.gauge("hence_token_bytes", "Bytes of a token that covers everything here.", size(token.len()));

@@ -66,6 +66,7 @@ impl Wire for Faulty<HyperTransport, TokioSleeper> {
 /// The transport of production. To be called on the replica's thread.
 pub(crate) fn hyper(settings: &Settings) -> HyperTransport {
     let mut own = HyperSettings::new(settings.address.clone(), ClusterTag::of(&settings.cluster));
+    own.formats = settings.config.formats;
     if let Some(shares) = Shares::of_settings(settings) {
         shares.apply_to_transport(&mut own);
     }
@@ -125,6 +126,11 @@ pub(crate) fn expose(counters: &TransportCounters, into: &mut Exposition) {
         "hence_peer_upgrades_refused_total",
         "Links that were refused because their source asked too often or every place was taken.",
         counters.upgrades_refused,
+    );
+    into.counter(
+        "hence_peer_formats_refused_total",
+        "Links that were refused, here or by the peer, because no format of the protocol is spoken by both.",
+        counters.formats_refused,
     );
     into.gauge(
         "hence_peer_unfinished_bytes",

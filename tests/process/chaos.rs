@@ -22,7 +22,7 @@ type Known = (u64, String);
 
 /// What clients tell each other, and what happened to them.
 #[derive(Default)]
-struct Board {
+pub(crate) struct Board {
     known: Mutex<BTreeMap<String, Known>>,
     served: AtomicU64,
     refused: AtomicU64,
@@ -49,19 +49,30 @@ pub(crate) fn sessions() {
         ended.store(true, Ordering::Relaxed);
     });
     let time = cluster.await_settled(&[0, 1, 2], Duration::from_secs(10));
-    let known = board.known.lock().expect("no client has failed");
-    for (key, (value, token)) in known.iter() {
-        for at in 0..3 {
-            let response = cluster.get_expecting(at, key, Some(token), 200);
-            assert!(number(&response) >= *value, "{key} at {at}: {} after {value}", response.text());
-        }
-    }
-    let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
-    let (served, refused, unreachable) = (count(&board.served), count(&board.refused), count(&board.unreachable));
+    board.check_at(&cluster, 3);
+    let [served, refused, unreachable] = board.counts();
     println!(
         "note: {served} served, {refused} refused, {unreachable} unreachable; equal {time:?} after the last fault"
     );
     assert!(served > 1_000 && refused > 20, "too little happened: {served} served, {refused} refused");
+}
+
+impl Board {
+    /// What clients were told is there, at each of so many replicas.
+    pub(crate) fn check_at(&self, cluster: &Cluster, replicas: usize) {
+        let known = self.known.lock().expect("no client has failed");
+        for (key, (value, token)) in known.iter() {
+            for at in 0..replicas {
+                let response = cluster.get_expecting(at, key, Some(token), 200);
+                assert!(number(&response) >= *value, "{key} at {at}: {} after {value}", response.text());
+            }
+        }
+    }
+
+    /// Requests that were served, refused and not answered.
+    pub(crate) fn counts(&self) -> [u64; 3] {
+        [&self.served, &self.refused, &self.unreachable].map(|count| count.load(Ordering::Relaxed))
+    }
 }
 
 fn number(response: &Response) -> u64 {
@@ -113,7 +124,7 @@ fn strike(cluster: &mut Cluster) {
 }
 
 /// One client: writes its own key, reads any other's with what it was told, at any replica.
-fn work(name: u64, addresses: &[String], board: &Board, ended: &AtomicBool) {
+pub(crate) fn work(name: u64, addresses: &[String], board: &Board, ended: &AtomicBool) {
     let mut choices = Choices(name + 1);
     let (mut own, mut last) = (format!("c{name}"), 0);
     let mut token: Option<String> = None;

@@ -43,6 +43,12 @@ impl Cluster {
         self
     }
 
+    /// From its next start on, one replica gets this environment variable.
+    pub(crate) fn set_of(&mut self, at: usize, name: &str, value: &str) {
+        self.settings.retain(|(of, known, _)| *of != Some(at) || known != name);
+        self.settings.push((Some(at), name.to_owned(), value.to_owned()));
+    }
+
     /// Another port, for several clusters side by side.
     pub(crate) fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -101,6 +107,11 @@ impl Cluster {
 
     fn child(&mut self, at: usize) -> &mut Child {
         self.children[at].as_mut().expect("the replica runs")
+    }
+
+    /// What a replica has logged so far.
+    pub(crate) fn log(&self, at: usize) -> String {
+        std::fs::read_to_string(self.logs.join(format!("{at}.log"))).expect("the log directory was made")
     }
 
     /// The process id of a replica.

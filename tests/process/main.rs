@@ -41,6 +41,7 @@ mod slow_clients;
 mod slow_links;
 mod strangers;
 mod up;
+mod upgrades;
 
 use driver::{Needs, Pace, Test};
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ const TESTS: &[Test] = &[
     Test::new("terminate_under_load", Pace::Busy, Needs::Nothing, command::terminate_under_load),
     Test::new("health_command", Pace::Busy, Needs::Nothing, command::health),
     Test::new("health_finds_its_process", Pace::Busy, Needs::PacketFilter, health::finds_its_process),
+    Test::new("roll_to_another_format", Pace::Busy, Needs::PacketFilter, upgrades::roll),
+    Test::new("no_common_format", Pace::Busy, Needs::PacketFilter, upgrades::no_common_format),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
     Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),

@@ -22,6 +22,8 @@ pub struct TransportCounters {
     pub lost_queue_full: u64,
     /// Messages lost because they do not fit a frame.
     pub lost_oversize: u64,
+    /// Messages lost because the format that the peer understands has no word for them.
+    pub lost_format: u64,
     /// Messages lost because the peer could not be reached or its connection broke.
     pub lost_no_connection: u64,
     /// Messages dropped because a new link to their peer was opened.
@@ -30,6 +32,8 @@ pub struct TransportCounters {
     pub refused: [u64; CodecError::REASONS],
     /// Upgrades that were refused because their source asked too often or every place was taken.
     pub upgrades_refused: u64,
+    /// Links that were refused, here or by the peer, because no format is spoken by both.
+    pub formats_refused: u64,
     /// Connections that ended because there was no room for their first frame.
     pub unfinished_refused: u64,
     /// Bytes that large frames hold which are not whole yet.
@@ -47,10 +51,11 @@ pub struct TransportCounters {
 impl TransportCounters {
     /// The lost messages by reason, for a metric with a label.
     #[must_use]
-    pub const fn lost(&self) -> [(&'static str, u64); 4] {
+    pub const fn lost(&self) -> [(&'static str, u64); 5] {
         [
             ("queue_full", self.lost_queue_full),
             ("oversize", self.lost_oversize),
+            ("format", self.lost_format),
             ("no_connection", self.lost_no_connection),
             ("superseded", self.lost_superseded),
         ]

@@ -228,7 +228,7 @@ impl<R: Rules> Replica<R> {
     fn growth(&self, op: &Op) -> (u64, u64) {
         let (key, adds) = match &op.effect {
             Effect::Put { key, value } => (key, KEY_COSTS + put_bytes(key, value.as_bytes().len())),
-            Effect::Delete { key } => (key, 0),
+            Effect::Delete { key } | Effect::Erase { key } => (key, 0),
             Effect::Retire { .. } => return (0, 0),
         };
         if op.superseded.is_empty() {

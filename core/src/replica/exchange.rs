@@ -181,6 +181,8 @@ impl<R: Rules> Replica<R> {
                 return;
             }
             match self.log.own(next).cloned() {
+                // Repair brings it as part of a state.
+                Some(entry) if !self.can_say(id, entry.op.format()) => self.peer(id).outbound.pushed = next,
                 Some(entry) => {
                     let outbound = &mut self.peer(id).outbound;
                     outbound.pushed = next;

@@ -55,7 +55,8 @@ impl<R: Rules> Replica<R> {
     fn hello(&mut self) -> Body {
         let vector = self.shared_vector();
         let (sent, wall) = (self.now.monotonic, self.now.wall);
-        Body::Hello(Box::new(Hello { sent, wall, vector, view: self.rows.clone() }))
+        let (view, formats) = (self.rows.clone(), self.config.formats);
+        Body::Hello(Box::new(Hello { sent, wall, vector, view, formats }))
     }
 
     pub(super) fn on_hello(
@@ -98,6 +99,7 @@ impl<R: Rules> Replica<R> {
         if !same_life || number != self.peers[id.0].link.echo {
             self.meet_newer_link(id, life, number);
         }
+        self.on_formats(id, hello.formats);
         self.on_arrival(id, sequence, Some(hello.sent));
         self.hear(id, hello.sent, hello.wall, hello.vector.clone());
         let link = self.peers[id.0].link;

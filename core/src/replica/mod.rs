@@ -4,7 +4,8 @@
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients, `links` opens
 //! and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and
 //! installs, `sources` says where from, and `supply` answers pulls. `membership` keeps the view and joins, `readiness`
-//! says when clients may be sent here, and `doubts` suspects. `retirement` folds away incarnations that are over, and
+//! says when clients may be sent here, and `doubts` suspects. `formats` knows what can be said to whom.
+//! `retirement` folds away incarnations that are over, and
 //! `rounds` finds out what is lost. `budget` keeps memory within one number, and `timers` says when to wake up.
 //!
 //! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
@@ -14,6 +15,7 @@ mod asked;
 mod budget;
 mod doubts;
 mod exchange;
+mod formats;
 mod links;
 mod membership;
 mod merge;
@@ -370,7 +372,7 @@ impl<R: Rules> Replica<R> {
                 let sibling = Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() };
                 self.change_key(key, place, &op.superseded, Some(sibling));
             }
-            Effect::Delete { key } => self.change_key(key, place, &op.superseded, None),
+            Effect::Delete { key } | Effect::Erase { key } => self.change_key(key, place, &op.superseded, None),
             Effect::Retire { incarnation, through } => {
                 self.work += 1;
                 let (dot, incarnation, through) = (op.dot, *incarnation, *through);

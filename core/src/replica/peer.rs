@@ -6,6 +6,7 @@ use crate::covered::Retirement;
 use crate::data::{Key, Value};
 use crate::detector::Detector;
 use crate::edge::Refused;
+use crate::formats::Formats;
 use crate::freshness::Offsets;
 use crate::identity::{Address, Incarnation};
 use crate::stream::Stream;
@@ -29,6 +30,8 @@ pub(super) struct Peer {
     pub(super) incarnation: Option<Incarnation>,
     /// When that life last told, on its own clock.
     pub(super) told: Time,
+    /// The formats that a life there said it speaks: this one as soon as it said hello.
+    pub(super) formats: Option<Formats>,
     /// What it covers, as it said then.
     pub(super) acknowledged: Arc<VersionVector>,
     pub(super) offsets: Offsets,
@@ -225,6 +228,7 @@ impl Peer {
             link: Link::default(),
             incarnation: None,
             told: Time::default(),
+            formats: None,
             acknowledged: Arc::default(),
             offsets: Offsets::default(),
             stream: Stream::default(),

@@ -214,7 +214,7 @@ impl<R: Rules> Replica<R> {
         let served = serving.filter(|(served, _)| *served == dot).map(|(_, value)| value.clone());
         let own = || match &self.log.own(dot.counter).filter(|own| own.op.dot == dot)?.op.effect {
             Effect::Put { value, .. } => Some(value.clone()),
-            Effect::Delete { .. } | Effect::Retire { .. } => None,
+            Effect::Delete { .. } | Effect::Erase { .. } | Effect::Retire { .. } => None,
         };
         let value = served.or_else(own).unwrap_or_else(|| Value::new(&[]));
         let from = usize::try_from(offset).unwrap_or(usize::MAX);

@@ -124,7 +124,7 @@ impl<R: Rules> Replica<R> {
         for peer in self.members.iter().map(|id| &self.peers[id.0]).filter(|peer| !peer.met) {
             let place = match self.refusal(peer) {
                 _ if peer.link.established => &mut unsettled.loading,
-                Some(Refused::Version) => &mut unsettled.versions,
+                Some(Refused::Version(_)) => &mut unsettled.versions,
                 Some(Refused::Foreign) => &mut foreign,
                 None if peer.sign.is_some_and(|at| self.is_recent(at)) => &mut unsettled.unlinked,
                 None => &mut unsettled.absent,
@@ -161,7 +161,13 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_refused(&mut self, by: &Address, why: Refused) {
         let now = self.now.monotonic;
         if let Some(id) = self.find_peer(by) {
-            self.peer(id).refused = Some((why, now));
+            let before = self.peer(id).refused.replace((why, now)).map(|(why, _)| why);
+            if let Refused::Version(theirs) = why
+                && before != Some(why)
+            {
+                let ours = self.config.formats;
+                self.emit(Event::NoCommonFormat { address: by.clone(), theirs, ours });
+            }
             self.consider_readiness();
         }
     }

@@ -5,6 +5,7 @@
 use super::Replica;
 use super::budget::Change;
 use crate::edge::Event;
+use crate::formats::Formats;
 use crate::hlc::Hlc;
 use crate::identity::Incarnation;
 use crate::op::{Dots, Effect, Op};
@@ -101,6 +102,8 @@ impl<R: Rules> Replica<R> {
             Some(Refusal::Impossible)
         } else if !self.is_ready() {
             Some(Refusal::NotReady)
+        } else if !self.may_use(request.format) {
+            Some(Refusal::Upgrading)
         } else if !self.rules.may_serve(&self.covered, &request.past) {
             Some(Refusal::NotCovered)
         } else {
@@ -192,13 +195,16 @@ impl<R: Rules> Replica<R> {
             }
             Action::Delete => {
                 drop(deletes);
-                self.write(Effect::Delete { key: request.key }, place, &request.past)
+                let key = request.key;
+                let effect =
+                    if request.format >= Formats::TEST { Effect::Erase { key } } else { Effect::Delete { key } };
+                self.write(effect, place, &request.past)
             }
         }
     }
 
     fn write(&mut self, effect: Effect, place: Place, past: &VersionVector) -> Reply {
-        let (Effect::Put { key, .. } | Effect::Delete { key }) = &effect else {
+        let (Effect::Put { key, .. } | Effect::Delete { key } | Effect::Erase { key }) = &effect else {
             unreachable!("clients write keys");
         };
         let superseded = self.rules.supersedes(self.store.siblings(place));
@@ -207,7 +213,7 @@ impl<R: Rules> Replica<R> {
         let token = self.rules.dependencies(past, &superseded, &deletes);
         drop(deletes);
         let mut token = self.compacted(&token).unwrap_or(token);
-        let shrinks = matches!(effect, Effect::Delete { .. });
+        let shrinks = !matches!(effect, Effect::Put { .. });
         let op = self.make(effect, Some(place), superseded, &token);
         if shrinks {
             self.note_room(self.now.monotonic);

@@ -3,6 +3,7 @@
 use super::{MemoryUse, Readiness, Replica};
 use crate::covered::Covered;
 use crate::data::Key;
+use crate::formats::Formats;
 use crate::identity::{Address, Incarnation};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
@@ -51,6 +52,10 @@ pub struct ReplicaStatus {
     pub pulling: bool,
     /// The members that `GET /view` lists.
     pub listed: Vec<Address>,
+    /// The formats that it speaks.
+    pub formats: Formats,
+    /// Every member speaks the newest of them.
+    pub upgraded: bool,
     /// Every row of the view, by address.
     pub view: Vec<Row>,
     /// Every other address heard of.
@@ -68,6 +73,8 @@ pub struct PeerStatus {
     pub suspected: bool,
     /// What it last said it covers.
     pub vector: VersionVector,
+    /// The formats that its incarnation speaks, once it said hello.
+    pub formats: Option<Formats>,
 }
 
 /// The state of a link.
@@ -206,6 +213,8 @@ impl<R: Rules> Replica<R> {
             waiting: self.waiting.len(),
             pulling: self.pull.is_some(),
             listed: self.listed(),
+            formats: self.config.formats,
+            upgraded: self.all_speak(self.config.formats.highest),
             view: self.view.to_rows(),
             peers: self.peers.iter().map(peer_status).collect(),
         }
@@ -248,5 +257,6 @@ impl super::peer::Peer {
 
 fn peer_status(peer: &super::peer::Peer) -> PeerStatus {
     let vector = (*peer.acknowledged).clone();
-    PeerStatus { address: peer.address.clone(), link: peer.link_state(), suspected: peer.suspected, vector }
+    let (address, link, suspected, formats) = (peer.address.clone(), peer.link_state(), peer.suspected, peer.formats);
+    PeerStatus { address, link, suspected, vector, formats }
 }

@@ -30,7 +30,7 @@ impl<R: Rules> Replica<R> {
         }
         self.peer(id).served = pull;
         let vector = self.known_of(id, &vector);
-        let source = if self.log.reaches(&vector, &self.covered) && !self.prefers_state(id) {
+        let source = if self.log.reaches(&vector, &self.covered) && !self.prefers_state(id) && self.can_say_log(id) {
             let (next, end) = self.log.range();
             Source::Log { next, end }
         } else {
@@ -172,7 +172,7 @@ impl<R: Rules> Replica<R> {
         let [op] = ops else { return None };
         match &op.effect {
             Effect::Put { value, .. } if self.is_large(value) => Some((Outlined::of(op)?, value.clone())),
-            Effect::Put { .. } | Effect::Delete { .. } | Effect::Retire { .. } => None,
+            Effect::Put { .. } | Effect::Delete { .. } | Effect::Erase { .. } | Effect::Retire { .. } => None,
         }
     }
 

@@ -3,11 +3,13 @@
 mod apart;
 mod bounds;
 mod budget;
+mod formats;
 mod pieces;
 mod waits;
 
 use super::*;
 use crate::data::{Key, Value};
+use crate::formats::Formats;
 use crate::request::{Action, Condition, DataRequest, Refusal, Request};
 use crate::time::Wall;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,8 @@ struct World {
     cut_one_way: BTreeSet<(Address, Address)>,
     network: pieces::Network,
     config: Config,
+    /// The formats that each process speaks.
+    spoken: BTreeMap<Address, Formats>,
     replies: BTreeMap<RequestId, Reply>,
     events: Vec<(Address, Event)>,
 }
@@ -41,6 +45,7 @@ impl World {
             cut_one_way: BTreeSet::new(),
             network: pieces::Network::default(),
             config: Config::default(),
+            spoken: BTreeMap::new(),
             replies: BTreeMap::new(),
             events: Vec::new(),
         };
@@ -55,6 +60,7 @@ impl World {
     fn start(&mut self, n: u8, of: u8, seed: u8) {
         let identity = Identity { address: address(n), view: (1..=of).map(address).collect() };
         let replica = Replica::new(Sound, self.config.clone(), identity, Seed([seed; 32]), self.now());
+        self.spoken.insert(address(n), self.config.formats);
         self.replicas.insert(address(n), replica);
     }
 
@@ -66,6 +72,11 @@ impl World {
         while let Some(output) = replica.poll_output() {
             match output {
                 Output::Send { to, message } => {
+                    let speaks = |at: &Address| self.spoken.get(at).copied().unwrap_or(self.config.formats);
+                    let common = speaks(at).common(speaks(&to));
+                    if common.is_some_and(|format| format < message.format()) {
+                        continue; // a transport loses what it has no word for
+                    }
                     let one_way = self.cut_one_way.contains(&(at.clone(), to.clone()));
                     if !one_way && !self.cut.contains(&to) && !self.cut.contains(at) {
                         self.sent += 1;
@@ -109,6 +120,7 @@ impl World {
             past: past.clone(),
             wait: Micros::from_millis(wait),
             condition: Condition::default(),
+            format: Formats::RELEASED.lowest,
         };
         self.handle(&address(n), Input::Request { id, request: Request::Data(Box::new(request)) });
         self.run(wait);
@@ -463,6 +475,7 @@ fn many_waiting_requests_are_all_served() {
             past: token.clone(),
             wait: Micros::from_seconds(20),
             condition: Condition::default(),
+            format: Formats::RELEASED.lowest,
         };
         world.handle(
             &address(2),
@@ -503,6 +516,7 @@ fn copies_that_write_with_one_stamp_are_told_apart() {
             past: token.clone(),
             wait: Micros::ZERO,
             condition: Condition::default(),
+            format: Formats::RELEASED.lowest,
         };
         replica.handle(now, Input::Request { id: RequestId(1), request: Request::Data(Box::new(request)) });
         (replica.covered.vector().clone(), replica.clock, replica.store.digest())

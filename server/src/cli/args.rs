@@ -2,6 +2,7 @@
 //!
 //! The defaults shown by `--help` are texts; a test holds them equal to the defaults of the types.
 
+use crate::formats;
 use crate::memory::MemoryMax;
 use crate::settings::{
     DEFAULT_CLUSTER, Limits, SettingError, Settings, parse_address, parse_addresses, parse_bytes, parse_number,
@@ -429,6 +430,7 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         frame_bytes_max: size(limits.frame_bytes_max),
         frames_ahead_max: u32::try_from(limits.frames_ahead_max).unwrap_or(u32::MAX),
         store_bytes_max: limits.store_bytes_max.unwrap_or(u64::MAX),
+        formats: formats::spoken(),
         ..Config::default()
     }
 }

@@ -238,7 +238,9 @@ fn add_token(answer: &mut Answer, token: &str) {
 fn refused(refusal: Refusal, past: impl FnOnce() -> VersionVector, form: Form) -> Answer {
     let status = match refusal {
         Refusal::Impossible => return error(StatusCode::BAD_REQUEST, &refusal.to_string()),
-        Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit | Refusal::Upgrading => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
     let mut answer = error(status, &refusal.to_string());
     add_token(&mut answer, &encode(past(), form));
@@ -465,6 +467,7 @@ mod tests {
             (Refusal::NotReady, "Replica is not ready"),
             (Refusal::NotCovered, "Causal dependencies not satisfied; try again later"),
             (Refusal::WriteLimit, "Write limit reached; try again later"),
+            (Refusal::Upgrading, "Cluster is being upgraded"),
         ] {
             let headers = with(&t, &[json, "preference-applied: wait", "retry-after: 1"]);
             let expected = (503, headers, format!("{{\"error\":\"{text}\"}}"));

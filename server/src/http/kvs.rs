@@ -9,6 +9,7 @@ use super::etag::{self, Comparison};
 use super::json::DataBody;
 use super::prefer::{self, PREFER};
 use super::route;
+use crate::formats;
 use crate::settings::Limits;
 use hence_core::{Action, ClusterTag, Condition, DataRequest, Key, Micros, Token, TokenError, Value, VersionVector};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
@@ -51,7 +52,8 @@ pub(crate) fn parse(
         false => (condition(&parts.headers)?, prefer::wait(&parts.headers)),
     };
     let form = Form { cluster, siblings, waited: wait > Micros::ZERO, put };
-    Ok(KeyRequest { request: DataRequest { key, action, past, wait, condition }, form })
+    let format = formats::asked(&parts.headers);
+    Ok(KeyRequest { request: DataRequest { key, action, past, wait, condition, format }, form })
 }
 
 /// Has the request nothing of what few have? One walk over its headers tells, instead of one for each.
@@ -149,6 +151,7 @@ mod tests {
             past: vector(&[(1, 5), (2, 7)]),
             wait: Micros::from_seconds(30),
             condition: Condition { if_match: Some(Match::OneOf(vec![vec![dot]])), if_none_match: Some(Match::Any) },
+            format: hence_core::Formats::RELEASED.lowest,
         };
         let form = Form { cluster: CLUSTER, siblings: true, waited: true, put: true };
         assert_eq!(parsed, KeyRequest { request, form });

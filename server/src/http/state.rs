@@ -16,6 +16,8 @@ pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)], sta
         "wanted": status.wanted,
         "vector": vector(&status.vector),
         "digest": status.digest.map(|digest| format!("{digest:016x}")),
+        "formats": status.formats.to_string(),
+        "upgraded": status.upgraded,
         "retired": status.retired,
         "keys": status.keys,
         "store-bytes": status.store_bytes,
@@ -70,6 +72,7 @@ fn peer(peer: &PeerStatus, outages: &[(Address, LinkCause)]) -> Value {
         "link": link,
         "suspected": peer.suspected,
         "outage": outage,
+        "formats": peer.formats.map(|formats| formats.to_string()),
         "vector": vector(&peer.vector),
     })
 }

@@ -338,6 +338,7 @@ impl<S: Subject> Interpreter<S> {
             }
             ("get", None) => Act::Get,
             ("delete", None) => Act::Delete,
+            ("erase", None) => Act::Erase,
             _ => return Err(format!("{act} {text} is not understood")),
         };
         Ok(())

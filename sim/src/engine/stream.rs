@@ -122,6 +122,17 @@ impl<F> Socket<F> {
         self.pieces.front()
     }
 
+    /// Its messages, the oldest first.
+    pub fn frames(&self) -> impl Iterator<Item = &F> {
+        self.pieces.iter().map(|piece| &piece.frame)
+    }
+
+    /// Drops the messages that do not go into it.
+    pub fn retain(&mut self, goes: impl Fn(&F) -> bool) {
+        self.pieces.retain(|piece| goes(&piece.frame));
+        self.bytes = self.pieces.iter().map(|piece| piece.bytes).sum();
+    }
+
     /// Takes the message that arrives.
     pub fn pop(&mut self) -> Option<Piece<F>> {
         let piece = self.pieces.pop_front()?;

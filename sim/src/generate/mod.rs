@@ -5,6 +5,7 @@
 //! key, so plans of neighbouring shapes share them.
 
 mod classes;
+mod formats;
 mod machines;
 pub mod profile;
 mod scenes;
@@ -26,7 +27,8 @@ const SECOND: u64 = 1_000_000;
 #[must_use]
 pub fn plan(seed: u64, profile: Profile) -> Plan {
     let source = Source::new(seed);
-    let profile = profile.of_seed(&source);
+    let asked = profile;
+    let profile = asked.of_seed(&source);
     let mut draw = source.draw(Domain::Shape, 0);
     let draw = &mut draw;
     let mut shape = general_shape(draw);
@@ -47,6 +49,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
         wall_ahead: if shape.skew { signed(draw, 400 * SECOND) } else { 0 },
         drift: if drift { signed(draw, 20_000) as i32 } else { 0 },
         knows: 0,
+        formats: 0,
     };
     let replicas = (0..shape.replicas).map(|_| replica(draw)).collect();
     let watch_idle = draw.chance(100_000);
@@ -73,8 +76,13 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
         faults,
     };
     classes::add(&source, &mut plan, shape.faults);
+    let newcomers_start = plan.heal_at;
     streams::add(&source, &mut plan, profile);
     machines::add(&source, &mut plan, profile, shape.faults);
+    formats::add(&source, &mut plan, asked);
+    // Newcomers start at the heal, which may have been put off since.
+    let newcomers = plan.replicas.iter_mut().filter(|replica| replica.start_at == newcomers_start);
+    newcomers.for_each(|newcomer| newcomer.start_at = plan.heal_at);
     plan
 }
 

@@ -59,6 +59,8 @@ profiles! {
     Links "links";
     /// Replicas start together, late, and again.
     Joining "joining";
+    /// As the general one, with builds that speak different formats.
+    Upgrades "upgrades";
     /// Always five replicas, about 2,000 events, and so busy that few of them are pings: for measuring speed.
     Speed "speed";
 }
@@ -82,7 +84,7 @@ impl Profile {
         let mut draw = source.draw(Domain::Shape, 1);
         match self {
             Self::Mixed if draw.coin() => draw.pick(&AREAS),
-            Self::Mixed => Self::General,
+            Self::Mixed | Self::Upgrades => Self::General,
             Self::General
             | Self::Retirement
             | Self::LostWrites
@@ -99,7 +101,7 @@ impl Profile {
     /// Bends what was drawn towards this area.
     pub(crate) fn bend(self, draw: &mut Draw, shape: &mut Shape, settings: &mut Settings, network: &mut NetworkPlan) {
         match self {
-            Self::Mixed | Self::General => return,
+            Self::Mixed | Self::General | Self::Upgrades => return,
             Self::Speed => {
                 (shape.replicas, shape.operations) = (5, draw.between(220, 300));
                 shape.heal_at = draw.between(300 * MS, 1_000 * MS);
@@ -155,7 +157,7 @@ impl Profile {
     /// The scenes of this area.
     pub(crate) const fn scenes(self) -> &'static [Scene] {
         match self {
-            Self::Mixed | Self::General | Self::Speed | Self::Deletes | Self::Clocks => &[],
+            Self::Mixed | Self::General | Self::Upgrades | Self::Speed | Self::Deletes | Self::Clocks => &[],
             Self::Retirement => &[Scene::RetiredBesideNewcomer, Scene::TokenOfRetired],
             Self::LostWrites => &[
                 Scene::FrameOfTheDead,

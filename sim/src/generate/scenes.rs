@@ -182,8 +182,9 @@ impl Stage<'_> {
     fn retired_beside_newcomer(&mut self, at: u64, Cast { one, .. }: Cast) {
         let (writer, newcomer) = if self.draw.coin() { (1, 2) } else { (2, 1) };
         let at = at / 3;
-        self.operations
-            .retain(|operation| operation.replica != 0 || !matches!(operation.act, Act::Put(_) | Act::Delete));
+        self.operations.retain(|operation| {
+            operation.replica != 0 || !matches!(operation.act, Act::Put(_) | Act::Delete | Act::Erase)
+        });
         for write in 0..self.draw.between(1, 3) {
             self.operation((at + write * 5 * MS).saturating_sub(50 * MS), one, writer, Act::Put(0));
         }

@@ -1,46 +1,16 @@
 //! Mutants of the core: one sentence of the protocol each, replaced by a tempting shortcut. The product cannot
 //! name them; the simulator must find every one.
 
+#[macro_use]
+mod table;
 pub mod tampering;
 
 use crate::generate::profile::Profile;
 use crate::random::mix;
 use hence_core::{
-    Address, Covered, Dot, Dots, Hlc, Incarnation, Match, Micros, Op, Rules, Sibling, Siblings, VersionVector, Wall,
+    Address, Covered, Dot, Dots, Formats, Hlc, Incarnation, Match, Micros, Op, Rules, Sibling, Siblings, VersionVector,
+    Wall,
 };
-
-macro_rules! mutants {
-    ($($(#[$doc:meta])* $kind:ident $name:literal $profile:ident;)*) => {
-        /// Which sentence is replaced.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Mutant {
-            $($(#[$doc])* $kind,)*
-        }
-
-        impl Mutant {
-            /// Every mutant. The kill matrix must convict each.
-            pub const ALL: &[Self] = &[$(Self::$kind,)*];
-
-            /// Its name on the command line.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$kind => $name,)* }
-            }
-
-            /// The plans that find it soonest.
-            #[must_use]
-            pub const fn profile(self) -> Profile {
-                match self { $(Self::$kind => Profile::$profile,)* }
-            }
-
-            /// The mutant with this name.
-            #[must_use]
-            pub fn named(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
-            }
-        }
-    };
-}
 
 mutants! {
     /// A request is served whatever its past.
@@ -183,6 +153,12 @@ mutants! {
     OutcomesPushOut "outcomes-push-out" LostWrites;
     /// A peer that does not give what it claims is asked again at once.
     AskUnkeptAgain "ask-unkept-again" General;
+    /// A replica speaks the highest format that it knows itself.
+    SpeakOwnHighest "speak-own-highest" Upgrades;
+    /// What a format adds is used before every member speaks it.
+    UseUnspoken "use-unspoken" Upgrades;
+    /// The format that was agreed with one process is spoken with the next at its address.
+    FormatOutlivesLink "format-outlives-link" Upgrades;
 }
 
 /// The rules with one sentence replaced.
@@ -445,6 +421,18 @@ impl Rules for Mutated {
 
     fn retirement_depends(&self) -> bool {
         !self.is(Mutant::RetireWithoutCauses)
+    }
+
+    fn format(&self, ours: Formats, theirs: Formats) -> Option<u8> {
+        if self.is(Mutant::SpeakOwnHighest) { Some(ours.highest) } else { SOUND.format(ours, theirs) }
+    }
+
+    fn formats_end_with_the_link(&self) -> bool {
+        !self.is(Mutant::FormatOutlivesLink)
+    }
+
+    fn may_use(&self, spoken_by_all: bool) -> bool {
+        self.is(Mutant::UseUnspoken) || SOUND.may_use(spoken_by_all)
     }
 
     fn closes_links_for_round(&self) -> bool {

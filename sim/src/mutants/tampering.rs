@@ -53,6 +53,7 @@ pub const PAIRS: &[(Invariant, Mutant)] = &[
     (Invariant::Tokens, Mutant::KeepRetiredEntries),
     (Invariant::Membership, Mutant::RemovedGoesSilent),
     (Invariant::Freshness, Mutant::AcceptLate),
+    (Invariant::Formats, Mutant::UseUnspoken),
 ];
 
 impl Tampering {

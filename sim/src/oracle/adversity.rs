@@ -41,6 +41,18 @@ kinds! {
     Pause "pauses" 300;
     /// A run had more than six replicas.
     Crowd "runs_of_seven_to_ten_replicas" 4;
+    /// A run had processes that speak different formats.
+    Formats "runs_of_several_formats" 30;
+    /// A process was started anew with other formats than the one before.
+    FormatChanged "processes_with_other_formats" 30;
+    /// A message was not sent because the format has no word for it.
+    Unsaid "messages_without_a_word" 0;
+    /// A connection was closed because of a format that its end does not speak. Only for mutants.
+    FormatRefused "frames_of_unspoken_formats" 0;
+    /// A request was refused because not every member understands what it asks for.
+    Upgrading "refused_while_upgraded" 20;
+    /// A write was made that only the newer format has a word for.
+    Erased "writes_of_the_newer_format" 5;
     /// A machine was suspended with its monotonic clock.
     Suspended "machines_suspended" 80;
     /// A push from a machine that had been suspended for long was news again.

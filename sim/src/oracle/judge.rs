@@ -356,7 +356,7 @@ impl Judge {
                     format!("took {token:?} for impossible")
                 });
             }
-            Refusal::NotReady | Refusal::WriteLimit => {}
+            Refusal::NotReady | Refusal::WriteLimit | Refusal::Upgrading => {}
         }
     }
 

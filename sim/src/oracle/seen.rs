@@ -91,7 +91,7 @@ impl Seen {
             Reply::PreconditionFailed { .. } => 412,
             Reply::Lost { .. } => 424,
             Reply::Refused(Refusal::Impossible) => 400,
-            Reply::Refused(Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit) => 503,
+            Reply::Refused(Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit | Refusal::Upgrading) => 503,
             // No data request is answered like this; an answer without a meaning has no status that says one.
             Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => 999,
         };

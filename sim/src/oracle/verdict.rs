@@ -38,6 +38,8 @@ pub enum Invariant {
     Membership,
     /// INV-16: what a cut held up is not news when it arrives; repair brings it.
     Freshness,
+    /// INV-18: what one member does not understand is not used.
+    Formats,
     /// INV-15: every request is answered once, and idle traffic returns.
     Liveness,
     /// The subject's own assertion failed.
@@ -50,7 +52,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Dots,
         Self::Causes,
         Self::Sessions,
@@ -65,6 +67,7 @@ impl Invariant {
         Self::Tokens,
         Self::Membership,
         Self::Freshness,
+        Self::Formats,
         Self::Liveness,
         Self::Panic,
         Self::History,
@@ -89,6 +92,7 @@ impl Invariant {
             Self::Tokens => "tokens",
             Self::Membership => "membership",
             Self::Freshness => "freshness",
+            Self::Formats => "formats",
             Self::Liveness => "liveness",
             Self::Panic => "panic",
             Self::History => "history",

@@ -10,6 +10,7 @@ pub mod settings;
 pub mod stream;
 
 pub use fault::{Fault, FaultKind, Hit};
+use hence_core::Formats;
 pub use limits::PlanError;
 use limits::{at_most, below, repeated};
 use network::NetworkPlan;
@@ -64,11 +65,46 @@ pub struct ReplicaPlan {
     /// Bit n says that it is told of replica n when it starts; 0 for all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub knows: u16,
+    /// Two bits for each of its first processes, as in [`Speaks`]: which formats that one speaks. Then it begins anew.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub formats: u16,
+}
+
+/// Which formats a process speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// The released ones: an old build.
+    Old = 0,
+    /// Those and the one for tests: a new build.
+    Both = 1,
+    /// Only the one for tests: a build that has given the others up.
+    New = 2,
+}
+
+impl Speaks {
+    /// Processes of one replica that have formats of their own.
+    pub const LIVES: u32 = 8;
 }
 
 impl ReplicaPlan {
     /// One that starts at once, with right clocks, and is told of all the others.
-    pub const PLAIN: Self = Self { start_at: 0, wall_ahead: 0, drift: 0, knows: 0 };
+    pub const PLAIN: Self = Self { start_at: 0, wall_ahead: 0, drift: 0, knows: 0, formats: 0 };
+
+    /// The formats that its process of this number speaks.
+    #[must_use]
+    pub const fn speaks(&self, life: u32) -> Formats {
+        match self.formats >> (2 * (life % Speaks::LIVES)) & 3 {
+            0 => Formats::RELEASED,
+            1 => Formats::WITH_TEST,
+            _ => Formats::only(Formats::TEST),
+        }
+    }
+
+    /// From now on its process of this number speaks these.
+    pub const fn set_speaks(&mut self, life: u32, speaks: Speaks) {
+        let place = 2 * (life % Speaks::LIVES);
+        self.formats = self.formats & !(3 << place) | (speaks as u16) << place;
+    }
 }
 
 /// Nothing is said about it.
@@ -141,6 +177,8 @@ pub enum Act {
     Put(u32),
     /// Deletes the key.
     Delete,
+    /// Deletes the key in a way that only the format for tests has a word for.
+    Erase,
     /// Reads the view.
     View,
 }
@@ -151,7 +189,7 @@ impl Act {
     pub const fn bytes(self) -> u64 {
         match self {
             Self::Put(bytes) => bytes as u64,
-            Self::Get | Self::Delete | Self::View => 0,
+            Self::Get | Self::Delete | Self::Erase | Self::View => 0,
         }
     }
 }
@@ -243,7 +281,7 @@ impl Plan {
             at_most(place("retry_after"), operation.retry_after, limits::TIME_MAX)?;
             match operation.act {
                 Act::Put(bytes) => at_most(place("act.put"), bytes.into(), limits::VALUE_BYTES_MAX.into())?,
-                Act::Get | Act::Delete | Act::View => {}
+                Act::Get | Act::Delete | Act::Erase | Act::View => {}
             }
             match operation.token {
                 TokenUse::Merge(other) | TokenUse::Take(other) => {
@@ -268,6 +306,12 @@ impl Plan {
             fault.kind.check(replicas, place("kind"))?;
         }
         Ok(())
+    }
+
+    /// Do its processes speak different formats, or others than the released ones?
+    #[must_use]
+    pub fn has_formats(&self) -> bool {
+        self.replicas.iter().any(|replica| replica.formats != 0)
     }
 
     /// Is this replica healed at the end?

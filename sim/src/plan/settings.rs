@@ -18,7 +18,7 @@ macro_rules! settings {
             /// The settings as a replica takes them.
             #[must_use]
             pub fn to_config(&self) -> Config {
-                Config { $($name: $to(self.$name),)* }
+                Config { formats: hence_core::Formats::RELEASED, $($name: $to(self.$name),)* }
             }
         }
 

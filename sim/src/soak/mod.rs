@@ -16,8 +16,8 @@ use crate::engine::queue::{Next, Queue};
 use crate::plan::Plan;
 use crate::random::{Domain, Draw, Source, exponential, mix};
 use hence_core::{
-    Action, Address, ClusterTag, Condition, Config, DataRequest, Identity, Input, Key, Message, Micros, Refusal,
-    Replica, Reply, Request, RequestId, Seed, Sound, Token, Value, VersionVector,
+    Action, Address, ClusterTag, Condition, Config, DataRequest, Formats, Identity, Input, Key, Message, Micros,
+    Refusal, Replica, Reply, Request, RequestId, Seed, Sound, Token, Value, VersionVector,
 };
 use hence_transport::{Outbox, drain};
 
@@ -413,8 +413,8 @@ impl World {
     fn data(&mut self, client: usize, replica: usize, key: u64, action: Action) -> bool {
         let key = Key::new(&format!("k{key}")).expect("a short key");
         let past = self.pasts[client].clone();
-        let (wait, condition) = (Micros::ZERO, Condition::default());
-        let request = Request::Data(Box::new(DataRequest { key, action, past: past.clone(), wait, condition }));
+        let (wait, condition, format) = (Micros::ZERO, Condition::default(), Formats::RELEASED.lowest);
+        let request = Request::Data(Box::new(DataRequest { key, action, past: past.clone(), wait, condition, format }));
         let Some(reply) = self.ask(replica, request) else { return false };
         let (token, kind) = match reply {
             Reply::Found { token, .. } | Reply::Absent { token } => (token, 0),
@@ -426,7 +426,7 @@ impl World {
             }
             other @ (Reply::NotModified { .. }
             | Reply::PreconditionFailed { .. }
-            | Reply::Refused(Refusal::Impossible | Refusal::WriteLimit)
+            | Reply::Refused(Refusal::Impossible | Refusal::WriteLimit | Refusal::Upgrading)
             | Reply::View(_)
             | Reply::ViewAdded { .. }
             | Reply::ViewRemoved

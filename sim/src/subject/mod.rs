@@ -11,8 +11,8 @@ mod wire;
 
 use crate::random::Words;
 use hence_core::{
-    Address, Body, Config, Content, Dot, Event, Hlc, Identity, Incarnation, Input, Key, LinkState, Message, Now,
-    Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View, Written,
+    Address, Body, Config, Content, Dot, Event, Formats, Hlc, Identity, Incarnation, Input, Key, LinkState, Message,
+    Now, Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View, Written,
 };
 use std::borrow::Cow;
 pub use wire::Lane;
@@ -148,6 +148,21 @@ pub trait Subject: Sized {
     /// About how many bytes the message takes on the wire.
     fn bytes(message: &Self::Message) -> u64;
 
+    /// The format that a process with these formats speaks to one with those.
+    fn spoken(_setup: &Self::Setup, ours: Formats, theirs: Formats) -> Option<u8> {
+        ours.common(theirs)
+    }
+
+    /// Is the format agreed anew with each process? Only a mutant does otherwise.
+    fn formats_end_with_the_link(_setup: &Self::Setup) -> bool {
+        true
+    }
+
+    /// The oldest format that has a word for this message.
+    fn format_of(_message: &Self::Message) -> u8 {
+        Formats::RELEASED.lowest
+    }
+
     /// Encodes a message behind those that were sent over the same connection. None where the subject has no codec.
     fn seal(_lane: &mut Lane, _message: &Self::Message) -> Option<Result<(), String>> {
         None
@@ -193,6 +208,8 @@ pub trait Probe {
     fn is_settled(&self) -> bool;
     /// The link to an address that it has heard of.
     fn link(&self, to: &Address) -> Option<LinkState>;
+    /// Has every member said that it speaks this format?
+    fn all_speak(&self, format: u8) -> bool;
     /// The subject's own list of invariants; panics where one does not hold.
     fn check_invariants(&self);
 }
@@ -270,6 +287,10 @@ impl<R: Rules> Probe for Replica<R> {
 
     fn link(&self, to: &Address) -> Option<LinkState> {
         self.status().peers.into_iter().find(|peer| peer.address == *to).map(|peer| peer.link)
+    }
+
+    fn all_speak(&self, format: u8) -> bool {
+        Self::all_speak(self, format)
     }
 
     fn check_invariants(&self) {
@@ -412,6 +433,18 @@ impl<R: Rules + Clone> Subject for Replica<R> {
 
     fn bytes(message: &Message) -> u64 {
         wire::bytes(message)
+    }
+
+    fn spoken(rules: &R, ours: Formats, theirs: Formats) -> Option<u8> {
+        rules.format(ours, theirs)
+    }
+
+    fn formats_end_with_the_link(rules: &R) -> bool {
+        rules.formats_end_with_the_link()
+    }
+
+    fn format_of(message: &Message) -> u8 {
+        message.format()
     }
 
     fn seal(lane: &mut Lane, message: &Message) -> Option<Result<(), String>> {

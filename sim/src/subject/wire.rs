@@ -1,7 +1,7 @@
 //! What the product's messages are on the wire: how long, and what becomes of them when bits change.
 
 use crate::random::{Words, scale};
-use hence_core::{Address, Body, ClusterTag, Content, Message, Op, Outlined, Version, VersionVector};
+use hence_core::{Address, Body, ClusterTag, Content, Formats, Message, Op, Outlined, Version, VersionVector};
 use hence_transport::codec::{FrameReader, FrameWriter, HEAD_BYTES, OpMemo};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -62,14 +62,14 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A connection over which nothing was sent yet.
+    /// A connection in this format over which nothing was sent yet. Its sender speaks these formats.
     #[must_use]
-    pub fn new(from: &Address) -> Self {
+    pub fn new(from: &Address, format: u8, formats: Formats) -> Self {
         let cluster = ClusterTag::of("hence");
         Self {
             from: from.clone(),
-            writer: FrameWriter::new(cluster, from.clone()),
-            reader: FrameReader::new(cluster),
+            writer: FrameWriter::new(cluster, from.clone()).speaking(format),
+            reader: FrameReader::new(cluster).speaking(Formats::only(format)).told(formats),
             memo: OpMemo::new(),
             on_the_way: VecDeque::new(),
         }
@@ -104,12 +104,16 @@ pub(super) fn open(lane: &mut Lane, message: &Message) -> Result<(), String> {
 /// Encodes the message, changes one to four bits, or cuts it short, and reads it. What was whole must read back.
 pub(super) fn damage(from: &Address, message: &Message, words: Words, sealed: bool) -> Result<(), String> {
     let cluster = ClusterTag::of("hence");
-    let mut writer = FrameWriter::new(cluster, from.clone());
+    let format = message.format();
+    let mut writer = FrameWriter::new(cluster, from.clone()).speaking(format);
     let mut bytes = Vec::new();
     writer.push(message, &mut OpMemo::new()).map_err(|error| format!("{message:?} cannot be encoded: {error:?}"))?;
     writer.take(&mut bytes);
     let read = |bytes: &[u8]| {
-        let mut reader = FrameReader::new(cluster);
+        let mut reader = FrameReader::new(cluster).speaking(Formats::only(format));
+        if let Body::Hello(hello) = &message.body {
+            reader = reader.told(hello.formats);
+        }
         reader.feed(bytes);
         reader.next_frame()
     };

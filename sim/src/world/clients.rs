@@ -12,8 +12,8 @@ use crate::random::{Domain, mix, scale};
 use crate::subject::{Stimulus, Subject};
 use hence_checker::bits;
 use hence_core::{
-    Action, ClusterTag, Condition, DataRequest, Dots, Match, Micros, Refusal, Reply, Request, RequestId, Siblings,
-    Token, Value, VersionVector,
+    Action, ClusterTag, Condition, DataRequest, Dots, Formats, Match, Micros, Refusal, Reply, Request, RequestId,
+    Siblings, Token, Value, VersionVector,
 };
 
 /// Every so many attempts the token travels as text.
@@ -51,7 +51,7 @@ impl<S: Subject> World<S> {
         let replica = (usize::from(operation.replica) + hops) % self.nodes.len();
         let (request, asked) = match operation.act {
             Act::View => (Request::View, None),
-            Act::Get | Act::Put(_) | Act::Delete => {
+            Act::Get | Act::Put(_) | Act::Delete | Act::Erase => {
                 let request = self.data_request(&operation, attempt);
                 let (action, condition) = (request.action.clone(), request.condition.clone());
                 let (token, past) = (request.past.clone(), self.clients[client].past.clone());
@@ -125,7 +125,7 @@ impl<S: Subject> World<S> {
         };
         let action = match operation.act {
             Act::Put(bytes) => Action::Put(value(operation.id, attempt, bytes, &mut self.text)),
-            Act::Delete => Action::Delete,
+            Act::Delete | Act::Erase => Action::Delete,
             Act::Get | Act::View => Action::Get,
         };
         let mut past = client.token.clone();
@@ -138,6 +138,7 @@ impl<S: Subject> World<S> {
             past,
             wait: Micros(operation.wait),
             condition: Condition { if_match, if_none_match },
+            format: if operation.act == Act::Erase { Formats::TEST } else { Formats::RELEASED.lowest },
         }
     }
 
@@ -278,6 +279,10 @@ impl<S: Subject> World<S> {
         if unready {
             self.judge_unready(replica);
         }
+        let erases = |(index, _): (usize, u8)| self.plan.operations[index].act == Act::Erase;
+        if self.attempts[number].operation.is_some_and(erases) {
+            self.judge_use(replica, Formats::TEST, &reply);
+        }
         if uncovered && white {
             self.check_sent_away(replica, number);
         }
@@ -325,7 +330,7 @@ impl<S: Subject> World<S> {
             kept.push(Kept { operation, at: self.now, reply: reply.as_deref().cloned() });
         }
         let refused = match reply.as_deref() {
-            None | Some(Reply::Refused(Refusal::NotReady | Refusal::NotCovered)) => true,
+            None | Some(Reply::Refused(Refusal::NotReady | Refusal::NotCovered | Refusal::Upgrading)) => true,
             Some(reply) => {
                 self.take_in(number, reply);
                 false

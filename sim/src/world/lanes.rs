@@ -17,8 +17,30 @@ impl<S: Subject> World<S> {
             return;
         }
         let from = link / self.nodes.len();
-        let lane = self.lanes.entry((link, number)).or_insert_with(|| Lane::new(&self.addresses[from]));
+        let formats = self.nodes[from].formats;
+        let format = self.spoken(link, formats).unwrap_or(formats.highest);
+        let lane =
+            self.lanes.entry((link, number)).or_insert_with(|| Lane::new(&self.addresses[from], format, formats));
         if let Some(Err(problem)) = S::seal(lane, message) {
+            self.judge.fail(Invariant::Frames, "not_encoded", Some(from), || problem);
+        }
+    }
+
+    /// The peer said which formats it speaks: what waits for the connection is written in the highest common one.
+    pub(super) fn agree(&mut self, link: usize, number: u32) {
+        if !self.plan.has_formats() || !self.lanes.contains_key(&(link, number)) {
+            return;
+        }
+        let from = link / self.nodes.len();
+        let formats = self.nodes[from].formats;
+        let Some(format) = self.spoken(link, formats) else { return };
+        let mut lane = Lane::new(&self.addresses[from], format, formats);
+        let Some(socket) = self.streams[link].socket(number) else { return };
+        socket.retain(|frame| S::format_of(&frame.message) <= format);
+        let sealed: Result<(), String> =
+            socket.frames().filter_map(|frame| S::seal(&mut lane, &frame.message)).collect();
+        self.lanes.insert((link, number), lane);
+        if let Err(problem) = sealed {
             self.judge.fail(Invariant::Frames, "not_encoded", Some(from), || problem);
         }
     }

@@ -7,6 +7,7 @@ mod checks;
 mod clients;
 mod cuts;
 mod faults;
+mod formats;
 mod heal;
 mod lanes;
 mod outputs;
@@ -100,6 +101,8 @@ pub struct World<S: Subject> {
     streams: Vec<Wire<Frame<S::Message>>>,
     /// What its codec knows of each connection, by link and number.
     lanes: BTreeMap<(usize, u32), Lane>,
+    /// What each link knows of formats.
+    heard: Vec<formats::Heard>,
     clients: Vec<Client>,
     attempts: Vec<Attempt>,
     /// Attempts that are not done, and operations that have not begun.
@@ -188,7 +191,10 @@ impl<S: Subject> World<S> {
         // A value costs some bytes more than were asked for, and each try has its own.
         let written = |operation: &Operation| (operation.act.bytes() + 256) * (u64::from(operation.retries) + 1);
         judge.limit_pieces(plan.operations.iter().map(written).sum(), plan.settings.pieces_bytes_max as u64);
-        judge.roomy_logs = all_together && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
+        // What cannot be said in a link's format comes as a state.
+        judge.roomy_logs =
+            all_together && !plan.has_formats() && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
+        judge.counts.add_if(Kind::Formats, plan.has_formats());
         let history = History::new(keys.len(), writes_max);
         let client =
             || Client { past: judge.truth.closures.empty(), seen: vec![Dots::new(); keys.len()], ..Client::default() };
@@ -205,6 +211,7 @@ impl<S: Subject> World<S> {
             links: (0..replicas * replicas).map(|_| Link::default()).collect(),
             streams: (0..wires).map(|_| Wire::default()).collect(),
             lanes: BTreeMap::new(),
+            heard: vec![formats::Heard::default(); replicas * replicas],
             clients,
             attempts: Vec::with_capacity(plan.operations.len() * 2 + 64),
             addresses: (0..replicas).map(address).collect(),
@@ -244,7 +251,7 @@ impl<S: Subject> World<S> {
 
     fn writes_max(plan: &Plan) -> usize {
         let tries = |act: Act, retries: u8| match act {
-            Act::Put(_) | Act::Delete => usize::from(retries) + 1,
+            Act::Put(_) | Act::Delete | Act::Erase => usize::from(retries) + 1,
             Act::Get | Act::View => 0,
         };
         let clients: usize = plan.operations.iter().map(|operation| tries(operation.act, operation.retries)).sum();

@@ -1,5 +1,6 @@
 //! What comes out of a replica: messages go to the network, answers to clients, events to the oracles.
 
+use super::formats::Said;
 use super::{Happening, World};
 use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
@@ -9,7 +10,7 @@ use crate::oracle::verdict::Invariant;
 use crate::plan::network::{Fate, QUEUED_MAX};
 use crate::random::{Domain, chance, mix};
 use crate::subject::{Out, Probe, Stimulus, Subject, Traits};
-use hence_core::{Address, Dot, DropReason, Event, VersionVector};
+use hence_core::{Address, Dot, DropReason, Event, Formats, VersionVector};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
 pub(super) const STUCK_MAX: u64 = 100_000;
@@ -43,6 +44,8 @@ pub(super) struct Head {
     /// Idle chatter that says what the last one on its link said.
     ping: bool,
     sent_at: u64,
+    /// What its sender speaks.
+    pub(super) formats: Formats,
 }
 
 impl Head {
@@ -156,6 +159,7 @@ impl<S: Subject> World<S> {
             | Event::Linked { .. }
             | Event::Recovered(_)
             | Event::Ready { .. }
+            | Event::NoCommonFormat { .. }
             | Event::AddressContested { .. }
             | Event::ClustersMerge { .. }
             | Event::Stalled(_)
@@ -246,8 +250,12 @@ impl<S: Subject> World<S> {
             let content = format!("{message:?}");
             self.note(Some(from), || Note::Sent { id, to, name: traits.name, content, fate, idle: traits.idle });
         }
+        let formats = self.nodes[from].formats;
+        if self.said(from * self.nodes.len() + to, formats, &message) == Said::Unsaid {
+            return;
+        }
         let (from, to) = (from as u16, to as u16);
-        let head = Head { from, to, cause, id, free: fate.overtakes, ping, sent_at: self.now };
+        let head = Head { formats, from, to, cause, id, free: fate.overtakes, ping, sent_at: self.now };
         self.send_frame(head, message, fate, traits.opening);
     }
 
@@ -391,6 +399,9 @@ impl<S: Subject> World<S> {
         if self.links[place].is_cut() && self.streams.is_empty() {
             return self.stop(place, frame);
         }
+        if self.said(place, frame.head.formats, &frame.message) != Said::Understood {
+            return;
+        }
         self.hand_in(frame);
     }
 
@@ -421,6 +432,8 @@ impl<S: Subject> World<S> {
         self.pushed = traits.op.map(|(dot, _)| dot);
         self.step(to, Stimulus::Message { from, message }, cause);
         self.pushed = None;
+        // What the process before it said does not count.
+        self.heard[place].met |= traits.name == "hello" && !self.dropped && sent_at >= self.nodes[from].started_at;
         if traits.name == "status" && !self.dropped {
             self.judge.on_status(from, to, self.now - sent_at);
         }

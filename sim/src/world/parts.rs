@@ -4,7 +4,7 @@ use super::Happening;
 use crate::engine::clock::Clock;
 use crate::oracle::judge::Asked;
 use crate::subject::Subject;
-use hence_core::{Dot, Dots, Reply, Request, Time, VersionVector};
+use hence_core::{Dot, Dots, Formats, Reply, Request, Time, VersionVector};
 
 /// One address and the process that may live there.
 #[derive(Debug)]
@@ -13,6 +13,10 @@ pub(super) struct Node<S: Subject> {
     /// A copy of its memory that runs beside it.
     pub(super) twin: Option<S>,
     pub(super) life: u32,
+    /// What its process speaks, or the last one did.
+    pub(super) formats: Formats,
+    /// When its process started.
+    pub(super) started_at: u64,
     pub(super) clock: Clock,
     pub(super) wall_ahead: i64,
     /// What the alarm in the queue is set for, on its own clock.
@@ -53,6 +57,8 @@ impl<S: Subject> Node<S> {
             subject: None,
             twin: None,
             life: 0,
+            formats: Formats::RELEASED,
+            started_at: 0,
             clock: Clock::new(0, 0, 0, 0),
             wall_ahead,
             alarm: Time::NEVER,

@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::{Probe, Subject};
 use hence_checker::bits;
-use hence_core::{Action, Condition, DataRequest, LinkState, Micros, Request, VersionVector};
+use hence_core::{Action, Condition, DataRequest, Formats, LinkState, Micros, Request, VersionVector};
 
 /// How often it is looked whether the run has settled, in microseconds.
 pub(super) const LOOK_EVERY: u64 = 50_000;
@@ -181,6 +181,10 @@ impl<S: Subject> World<S> {
             if load.parked > 0 || load.waiting > 0 || load.pulling {
                 return Some(Unsettled { sign: "busy", replica: Some(replica), detail: format!("{load:?}") });
             }
+            if self.knows_too_little(replica) {
+                let detail = "not known to be upgraded".into();
+                return Some(Unsettled { sign: "formats", replica: Some(replica), detail });
+            }
             if !probe.is_settled() {
                 return Some(Unsettled { sign: "links", replica: Some(replica), detail: "not linked to all".into() });
             }
@@ -272,7 +276,8 @@ impl<S: Subject> World<S> {
         let (action, condition) = (Action::Get, Condition::default());
         let asked =
             Asked { key: key as u8, action: Action::Get, condition: condition.clone(), token: token.clone(), past };
-        let request = DataRequest { key: self.keys[key].clone(), action, past: token, wait: Micros::ZERO, condition };
+        let (key_name, wait, format) = (self.keys[key].clone(), Micros::ZERO, Formats::RELEASED.lowest);
+        let request = DataRequest { key: key_name, action, past: token, wait, condition, format };
         let place = (replica as u64) << 32 | (key as u64) << 16 | client.map_or(0, |client| client as u64 + 1);
         let cause = mix(mix(Domain::Client as u64, 1 + time), place);
         self.name(cause, || format!("closing{time}-{place:x}"));

@@ -39,7 +39,9 @@ impl<S: Subject> World<S> {
             Some(_) | None => Seed(draw.bytes()),
         };
         let origin = draw.below(1 << 40);
-        let config = self.config_of_process();
+        let formats = self.plan.replicas[replica].speaks(life);
+        self.begins_speaking(replica, formats);
+        let config = Config { formats, ..self.config_of_process() };
         let node = &mut self.nodes[replica];
         let stops = node.clock.stops(); // a process that starts on a machine which is suspended
         node.clock = Clock::new(self.now, origin, self.plan.replicas[replica].drift, node.wall_ahead);

@@ -1,5 +1,6 @@
 //! Runs with streams: dialling, sending in order, stalls and their ends. What the product's transport and a kernel do.
 
+use super::formats::Said;
 use super::outputs::{Frame, Head, STUCK_MAX};
 use super::{Happening, World};
 use crate::engine::stream::{DIAL_MAX, GREETING_MAX, Phase, Piece, RETRANSMIT_MIN, Road, goes_on_at};
@@ -280,6 +281,7 @@ impl<S: Subject> World<S> {
             return self.fail_dial(link, flow.socket);
         }
         socket.phase = Phase::Open;
+        self.agree(link, flow.socket);
         self.count(Kind::Dialled);
         self.note_stream(link, "is open");
         self.streams[link].send_all(flow.socket, road);
@@ -306,6 +308,10 @@ impl<S: Subject> World<S> {
         } else {
             self.expect_next(link, number);
         }
+        let said = self.said(link, piece.frame.head.formats, &piece.frame.message);
+        if said == Said::Refused {
+            return self.break_off(link, number);
+        }
         if over || piece.damaged {
             // A replica that cannot read a frame closes the connection.
             let lost = self.streams[link].die(number, self.now);
@@ -328,7 +334,9 @@ impl<S: Subject> World<S> {
         if over {
             self.end_lane(link, number);
         }
-        self.hand_in(piece.frame);
+        if said == Said::Understood {
+            self.hand_in(piece.frame);
+        }
     }
 
     /// A link is cut now that was not, or not in this way.

@@ -32,6 +32,7 @@ pub(super) fn describe(operation: &Operation) -> String {
         Act::Get => format!("get k{}", operation.key),
         Act::Put(_) => format!("put k{}=\"{}.n\"", operation.key, operation.id),
         Act::Delete => format!("delete k{}", operation.key),
+        Act::Erase => format!("erase k{}", operation.key),
         Act::View => "view".into(),
     };
     let mut text = format!("op{} {act} at {}", operation.id, Plan::name(operation.replica.into()));
@@ -67,6 +68,7 @@ pub(crate) fn summary(reply: &Reply) -> String {
             Refusal::NotCovered => "503 not covered".into(),
             Refusal::Impossible => "400 impossible token".into(),
             Refusal::WriteLimit => "503 write limit".into(),
+            Refusal::Upgrading => "503 upgrading".into(),
         },
         Reply::View(addresses) => {
             let names: Vec<_> = addresses.iter().map(hence_core::Address::as_str).collect();

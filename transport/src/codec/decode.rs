@@ -4,11 +4,12 @@
 //! small multiple of the frame. Nothing panics whatever the bytes are.
 
 mod announced;
+mod hello;
 
 use super::table::Table;
 use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, shown};
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Deps, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op,
+    Address, Ask, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, Life, Message, Op,
     Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use std::sync::Arc;
@@ -56,11 +57,14 @@ pub(super) struct BodyReader<'a> {
     left: &'a [u8],
     length: usize,
     context: &'a mut Context,
+    format: u8,
+    /// What the sender said of its formats when the connection was made.
+    theirs: Formats,
 }
 
 impl<'a> BodyReader<'a> {
-    pub(super) fn new(body: &'a [u8], context: &'a mut Context) -> Self {
-        Self { left: body, length: body.len(), context }
+    pub(super) fn new(body: &'a [u8], context: &'a mut Context, (format, theirs): (u8, Formats)) -> Self {
+        Self { left: body, length: body.len(), context, format, theirs }
     }
 
     /// How many bytes have been read.
@@ -168,15 +172,6 @@ impl<'a> BodyReader<'a> {
         Ok(Time(time))
     }
 
-    fn hello(&mut self) -> Result<Body> {
-        Ok(Body::Hello(Box::new(Hello {
-            sent: Time(self.varint()?),
-            wall: Wall(self.varint()?),
-            vector: Arc::new(self.vector()?),
-            view: self.rows()?,
-        })))
-    }
-
     fn status(&mut self, marks: u8) -> Result<Body> {
         let Previous { time, wall, view_hash, digest, .. } = self.context.previous;
         let sent = self.time()?;
@@ -276,6 +271,7 @@ impl<'a> BodyReader<'a> {
         match shape & shape::EFFECT_MASK {
             shape::PUT => Ok(Effect::Put { key: self.key()?, value: self.value()? }),
             shape::DELETE => Ok(Effect::Delete { key: self.key()? }),
+            shape::ERASE if self.format >= Formats::TEST => Ok(Effect::Erase { key: self.key()? }),
             shape::RETIRE => Ok(Effect::Retire { incarnation: self.incarnation()?, through: self.counter()? }),
             _ => Err(Damage::Choice(shape)),
         }

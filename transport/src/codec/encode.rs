@@ -3,8 +3,8 @@
 use super::table::Table;
 use super::{Previous, difference, kind, push_varint, shape, shown};
 use hence_core::{
-    Ask, Body, Content, Dot, Effect, Hello, Incarnation, Message, Op, Outline, Outlined, Retirement, Row, Shown,
-    Status, Supply, Version, VersionVector,
+    Ask, Body, Content, Dot, Effect, Formats, Hello, Incarnation, Message, Op, Outline, Outlined, Retirement, Row,
+    Shown, Status, Supply, Version, VersionVector,
 };
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ pub(super) struct BodyWriter<'a> {
     pub(super) bytes: &'a mut Vec<u8>,
     pub(super) table: &'a mut Table,
     pub(super) previous: &'a mut Previous,
+    pub(super) format: u8,
 }
 
 impl Sink for BodyWriter<'_> {
@@ -136,6 +137,10 @@ impl BodyWriter<'_> {
         self.varint(hello.wall.0);
         self.vector(&hello.vector);
         self.rows(&hello.view);
+        if self.format >= Formats::TEST {
+            self.byte(hello.formats.lowest);
+            self.byte(hello.formats.highest);
+        }
     }
 
     fn status(&mut self, status: &Status) {
@@ -315,13 +320,15 @@ impl BodyWriter<'_> {
     }
 }
 
-/// What an operation holds beside its dot and stamp. It depends on nothing but the operation.
+/// What an operation holds beside its dot and stamp. It depends on nothing but the operation: in every format that has
+/// a word for it, it is the same.
 fn put_content(op: &Op, sink: &mut impl Sink) {
     let count_max = usize::from(shape::COUNT_MAX);
     let [superseded, deps] = [op.superseded.len(), op.deps.len()].map(|count| count.min(count_max) as u8);
     let effect = match &op.effect {
         Effect::Put { .. } => shape::PUT,
         Effect::Delete { .. } => shape::DELETE,
+        Effect::Erase { .. } => shape::ERASE,
         Effect::Retire { .. } => shape::RETIRE,
     };
     sink.byte(effect | superseded << shape::SUPERSEDED_SHIFT | deps);
@@ -335,7 +342,7 @@ fn put_content(op: &Op, sink: &mut impl Sink) {
             put_blob(key.as_str().as_bytes(), sink);
             put_blob(value.as_bytes(), sink);
         }
-        Effect::Delete { key } => put_blob(key.as_str().as_bytes(), sink),
+        Effect::Delete { key } | Effect::Erase { key } => put_blob(key.as_str().as_bytes(), sink),
         Effect::Retire { incarnation, through } => {
             sink.incarnation(*incarnation);
             sink.varint(*through);

@@ -5,28 +5,42 @@ use super::encode::{BodyWriter, OpMemo};
 use super::table::Table;
 use super::{
     CodecError, FRAME_BYTES_FULL, FRAME_BYTES_MAX, HEAD_BYTES, LENGTH_CHECK, MAGIC, Previous, TABLE_PLACES_FULL,
-    VERSION,
 };
 use bytes::{Buf, BytesMut};
 use core::fmt;
-use hence_core::{Address, ClusterTag, Incarnation, Message};
+use hence_core::{Address, ClusterTag, Formats, Incarnation, Message};
 
-/// A message whose frame would be longer than a reader takes.
+/// Why a message cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Oversize {
-    /// The length of the body of a frame that holds only this message.
-    pub bytes: usize,
-    /// The longest allowed.
-    pub bytes_max: usize,
+pub enum Unsaid {
+    /// Its frame would be longer than a reader takes.
+    Oversize {
+        /// The length of the body of a frame that holds only this message.
+        bytes: usize,
+        /// The longest allowed.
+        bytes_max: usize,
+    },
+    /// The format that is spoken has no word for it.
+    Format {
+        /// The oldest format that has one.
+        needs: u8,
+        /// The one that is spoken.
+        speaks: u8,
+    },
 }
 
-impl fmt::Display for Oversize {
+impl fmt::Display for Unsaid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "message takes a frame of {} bytes; at most {} are allowed", self.bytes, self.bytes_max)
+        match self {
+            Self::Oversize { bytes, bytes_max } => {
+                write!(f, "message takes a frame of {bytes} bytes; at most {bytes_max} are allowed")
+            }
+            Self::Format { needs, speaks } => write!(f, "message takes format {needs}; format {speaks} is spoken"),
+        }
     }
 }
 
-impl core::error::Error for Oversize {}
+impl core::error::Error for Unsaid {}
 
 /// What waits for one connection: messages, encoded as they come, in frames ready to be written, in order and all of
 /// them. For another connection, [`Self::clear`] it.
@@ -52,6 +66,7 @@ impl core::error::Error for Oversize {}
 pub struct FrameWriter {
     cluster: ClusterTag,
     address: Address,
+    format: u8,
     frame_bytes_max: usize,
     /// Finished frames, then the open one with room for its head.
     bytes: Vec<u8>,
@@ -84,12 +99,14 @@ pub struct Pending {
 }
 
 impl FrameWriter {
-    /// A writer for frames of this cluster from this address, with bodies up to [`FRAME_BYTES_MAX`].
+    /// A writer for frames of this cluster from this address, with bodies up to [`FRAME_BYTES_MAX`], in the newest
+    /// released format.
     #[must_use]
     pub fn new(cluster: ClusterTag, address: Address) -> Self {
         Self {
             cluster,
             address,
+            format: Formats::RELEASED.highest,
             frame_bytes_max: FRAME_BYTES_MAX,
             bytes: Vec::new(),
             open: None,
@@ -107,11 +124,42 @@ impl FrameWriter {
         Self { frame_bytes_max: frame_bytes_max.clamp(1 << 10, u32::MAX as usize), ..self }
     }
 
+    /// The same in this format.
+    #[must_use]
+    pub fn speaking(self, format: u8) -> Self {
+        Self { format, ..self }
+    }
+
+    /// What waits is for a connection that speaks this format, one of `ours`: it is written anew if it is in another one.
+    /// Says how many messages were dropped because the format has no word for them.
+    pub fn speak(&mut self, format: u8, ours: Formats, memo: &mut OpMemo) -> u64 {
+        if self.format == format {
+            return 0;
+        }
+        self.finish(); // in the format that it was begun in
+        self.format = format;
+        let bytes = core::mem::take(&mut self.bytes);
+        self.clear();
+        let mut reader = FrameReader::new(self.cluster).with_frame_bytes_max(self.frame_bytes_max);
+        reader = reader.speaking(ours).told(ours);
+        reader.feed(&bytes);
+        drop(bytes);
+        let mut dropped = 0;
+        while let Ok(Some(frame)) = reader.next_frame() {
+            dropped += frame.messages.iter().filter(|message| self.push(message, memo).is_err()).count() as u64;
+        }
+        dropped
+    }
+
     /// Appends a message: to the open frame if that one speaks for the same link and has room, else to a new one.
     ///
     /// # Errors
-    /// [`Oversize`] if it does not fit a frame of its own. Then nothing was appended.
-    pub fn push(&mut self, message: &Message, memo: &mut OpMemo) -> Result<(), Oversize> {
+    /// [`Unsaid`] if it does not fit a frame of its own, or the format has no word for it. Then nothing was appended.
+    pub fn push(&mut self, message: &Message, memo: &mut OpMemo) -> Result<(), Unsaid> {
+        let (needs, speaks) = (message.format(), self.format);
+        if needs > speaks {
+            return Err(Unsaid::Format { needs, speaks });
+        }
         let speaker = (message.from, message.number, message.echo);
         let same = self.goes_on(message, speaker);
         let fits = |open: &Open| same && self.bytes.len() - open.start < FRAME_BYTES_FULL;
@@ -135,7 +183,7 @@ impl FrameWriter {
             self.bytes.truncate(open.start);
             self.open = None;
             self.speaker = None;
-            return Err(Oversize { bytes, bytes_max: self.frame_bytes_max });
+            return Err(Unsaid::Oversize { bytes, bytes_max: self.frame_bytes_max });
         }
         self.next = message.sequence.wrapping_add(1);
         self.pending.frames += 1;
@@ -180,8 +228,8 @@ impl FrameWriter {
         self.bytes.extend_from_slice(&[0; HEAD_BYTES]);
         let goes_on = self.goes_on(message, speaker) && self.table.len() < TABLE_PLACES_FULL;
         self.speaker = Some(speaker);
-        let Self { bytes, table, previous, address, .. } = self;
-        let mut body = BodyWriter { bytes, table, previous };
+        let Self { bytes, table, previous, address, format, .. } = self;
+        let mut body = BodyWriter { bytes, table, previous, format: *format };
         if goes_on {
             body.same_sender();
         } else {
@@ -196,8 +244,8 @@ impl FrameWriter {
     }
 
     fn append(&mut self, message: &Message, memo: &mut OpMemo) {
-        let Self { bytes, table, previous, .. } = self;
-        BodyWriter { bytes, table, previous }.body(&message.body, memo);
+        let Self { bytes, table, previous, format, .. } = self;
+        BodyWriter { bytes, table, previous, format: *format }.body(&message.body, memo);
     }
 
     const fn body_bytes(&self, open: Open) -> usize {
@@ -210,7 +258,7 @@ impl FrameWriter {
         let frame = &mut self.bytes[start..];
         let length = u32::try_from(frame.len() - HEAD_BYTES).expect("frame_bytes_max fits 32 bits").to_be_bytes();
         frame[..2].copy_from_slice(&MAGIC);
-        frame[2] = VERSION;
+        frame[2] = self.format;
         frame[3] = length_check(length);
         frame[4..8].copy_from_slice(&self.cluster.0.to_be_bytes());
         frame[8..12].copy_from_slice(&length);
@@ -259,6 +307,10 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct FrameReader {
     cluster: ClusterTag,
+    /// What is spoken on this connection; one format as soon as a frame has come.
+    formats: Formats,
+    /// What the sender said of its formats when the connection was made.
+    theirs: Option<Formats>,
     frame_bytes_max: usize,
     buffer: BytesMut,
     failed: Option<CodecError>,
@@ -271,11 +323,14 @@ const ROOM_BYTES: usize = 64 << 10;
 const KEPT_BYTES_MAX: usize = 256 << 10;
 
 impl FrameReader {
-    /// A reader for frames of this cluster, with bodies up to [`FRAME_BYTES_MAX`].
+    /// A reader for frames of this cluster in any released format, with bodies up to [`FRAME_BYTES_MAX`]. All frames of a
+    /// connection are of one format.
     #[must_use]
     pub fn new(cluster: ClusterTag) -> Self {
         Self {
             cluster,
+            formats: Formats::RELEASED,
+            theirs: None,
             frame_bytes_max: FRAME_BYTES_MAX,
             buffer: BytesMut::new(),
             failed: None,
@@ -287,6 +342,19 @@ impl FrameReader {
     #[must_use]
     pub fn with_frame_bytes_max(self, frame_bytes_max: usize) -> Self {
         Self { frame_bytes_max, ..self }
+    }
+
+    /// The same for frames of these formats.
+    #[must_use]
+    pub fn speaking(self, formats: Formats) -> Self {
+        Self { formats, ..self }
+    }
+
+    /// The same with what the sender said of its formats when the connection was made. A hello in a format that has no
+    /// place for them says that. Otherwise its sender speaks the format of the frame, for all that is known.
+    #[must_use]
+    pub fn told(self, theirs: Formats) -> Self {
+        Self { theirs: Some(theirs), ..self }
     }
 
     /// Appends bytes of the stream.
@@ -362,8 +430,11 @@ impl FrameReader {
         if told != found {
             return Err(CodecError::Checksum { told, found });
         }
-        let mut body = BodyReader::new(&frame[HEAD_BYTES..], &mut self.context);
+        let format = frame[2];
+        let theirs = self.theirs.unwrap_or(Formats::only(format));
+        let mut body = BodyReader::new(&frame[HEAD_BYTES..], &mut self.context, (format, theirs));
         let (from, messages) = body.messages(each).map_err(|damage| CodecError::Body { at: body.at(), damage })?;
+        self.formats = Formats::only(format);
         self.buffer.advance(HEAD_BYTES + length);
         Ok(Some(Taken { from, messages, bytes: HEAD_BYTES + length }))
     }
@@ -374,10 +445,10 @@ impl FrameReader {
         if let Some((&byte, _)) = wrong {
             return Err(CodecError::Magic { byte });
         }
-        if let Some(&version) = self.buffer.get(2)
-            && version != VERSION
+        if let Some(&format) = self.buffer.get(2)
+            && !self.formats.speaks(format)
         {
-            return Err(CodecError::Version(version));
+            return Err(CodecError::Version { format, ours: self.formats });
         }
         let Some(head) = self.buffer.first_chunk::<HEAD_BYTES>() else { return Ok(None) };
         let length = [head[8], head[9], head[10], head[11]];

@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 2 | magic, `cb 68` |
-//! | 1 | format version, [`VERSION`] |
+//! | 1 | the format, one of [`Formats`] |
 //! | 1 | check of the length: its four bytes and `a5`, exclusive-or |
 //! | 4 | tag of the cluster |
 //! | 4 | length of the body in bytes |
@@ -33,7 +33,7 @@
 //!
 //! | kind | marks | message | fields |
 //! |---|---|---|---|
-//! | 0 | | hello | sent, wall, vector, rows of the view |
+//! | 0 | | hello | sent, wall, vector, rows of the view; in the format for tests then the lowest and the highest format of the sender |
 //! | 1 | `08` has a digest, `10` is about to end, `20` same view hash as before, `40` same digest, `80` not ready for clients | status | sent, wall, vector, received, hash of the view (8 bytes, or none), digest (8 bytes, or none) |
 //! | 2 | `08` the dot is the next one, `10` the stamp is | push | made, operation |
 //! | 3 | | view | rows |
@@ -68,7 +68,7 @@
 //!
 //! An operation is its dot (unless it is the next one), its stamp (unless it is marked as the next one), and its
 //! content. The content begins with one byte for its shape. Two bits are for the effect (0 a put, 1 a delete, 2 a
-//! retirement, 3 is damage). Three are for how many dots it supersedes, and three for how many entries it depends on.
+//! retirement, 3 is damage). In the format for tests 3 is an erasure. Three are for how many dots it supersedes, and three for how many entries it depends on.
 //! Seven of either means that a varint follows with how many more than seven there are. So up to six take no byte of
 //! their own. Then come what the effect needs (key and value; key; incarnation and through), the superseded dots, and
 //! the dependencies. The counter of a related dot of the operation's own life is told as the distance to it.
@@ -94,13 +94,13 @@ mod table;
 mod tests;
 
 pub use encode::OpMemo;
-pub use frame::{Frame, FrameReader, FrameWriter, Oversize, Pending, Taken};
+pub use frame::{Frame, FrameReader, FrameWriter, Pending, Taken, Unsaid};
 
 use core::fmt;
-use hence_core::{ClusterTag, Hlc};
+use hence_core::{ClusterTag, Formats, Hlc};
 
-/// The version of the format. A peer that speaks another one is refused, never guessed at.
-pub const VERSION: u8 = 4;
+/// The newest released format. A frame of a format that its reader does not speak is refused, never guessed at.
+pub const VERSION: u8 = Formats::RELEASED.highest;
 
 /// The bytes of a frame before its body.
 pub const HEAD_BYTES: usize = 16;
@@ -123,8 +123,13 @@ pub enum CodecError {
         /// The first byte that is wrong.
         byte: u8,
     },
-    /// A frame of another version of the format.
-    Version(u8),
+    /// A frame of a format that is not spoken on this connection.
+    Version {
+        /// The format of the frame.
+        format: u8,
+        /// Those that are spoken.
+        ours: Formats,
+    },
     /// A frame of another cluster.
     Foreign(ClusterTag),
     /// A frame whose body is longer than the reader takes.
@@ -164,7 +169,7 @@ impl CodecError {
     pub const fn reason(&self) -> usize {
         match self {
             Self::Magic { .. } => 0,
-            Self::Version(_) => 1,
+            Self::Version { .. } => 1,
             Self::Foreign(_) => 2,
             Self::Oversize { .. } => 3,
             Self::Length(_) | Self::Checksum { .. } => 4,
@@ -183,7 +188,7 @@ impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Magic { byte } => write!(f, "byte {byte:#04x} does not begin a frame"),
-            Self::Version(version) => write!(f, "frame has format version {version}; this side speaks {VERSION}"),
+            Self::Version { format, ours } => write!(f, "frame has format {format}; this side speaks {ours} here"),
             Self::Foreign(tag) => write!(f, "frame comes from the cluster with tag {:#010x}", tag.0),
             Self::Oversize { bytes, bytes_max } => {
                 write!(f, "frame has a body of {bytes} bytes; at most {bytes_max} are taken")
@@ -237,6 +242,8 @@ pub enum Damage {
     Nobody,
     /// What announces a value holds it, or makes none.
     Announced,
+    /// The formats that a sender says it speaks are none, or not the one that it speaks.
+    Formats,
 }
 
 impl fmt::Display for Damage {
@@ -258,6 +265,7 @@ impl fmt::Display for Damage {
             Self::Choice(choice) => write!(f, "{choice} is not a choice"),
             Self::Empty => f.write_str("it holds no message"),
             Self::Nobody => f.write_str("a question asks nobody"),
+            Self::Formats => f.write_str("the formats of its sender are none"),
             Self::Announced => f.write_str("what announces a value holds it, or makes none"),
         }
     }
@@ -351,6 +359,8 @@ mod shape {
     pub(super) const PUT: u8 = 0x00;
     pub(super) const DELETE: u8 = 0x40;
     pub(super) const RETIRE: u8 = 0x80;
+    /// Only in the format for tests.
+    pub(super) const ERASE: u8 = 0xc0;
     pub(super) const SUPERSEDED_SHIFT: u32 = 3;
     /// The greatest count of either, and the mask of its bits.
     pub(super) const COUNT_MAX: u8 = 7;

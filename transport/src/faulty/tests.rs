@@ -3,7 +3,7 @@
 use super::*;
 use crate::memory::{Hub, MemoryTransport};
 use core::task::Waker;
-use hence_core::{Body, Hello, Incarnation, VersionVector, Wall};
+use hence_core::{Body, Formats, Hello, Incarnation, VersionVector, Wall};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -62,8 +62,8 @@ fn message(id: u64) -> Message {
 }
 
 fn opening() -> Message {
-    let (sent, wall) = (Time(0), Wall(0));
-    let hello = Hello { sent, wall, vector: VersionVector::new().into(), view: [].into() };
+    let (sent, wall, formats) = (Time(0), Wall(0), Formats::RELEASED);
+    let hello = Hello { sent, wall, vector: VersionVector::new().into(), view: [].into(), formats };
     Message { from: Incarnation(1), number: 2, echo: 0, sequence: 0, body: Body::Hello(Box::new(hello)) }
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn connect(inner: &Rc<Inner>, peer: &Peer) -> TcpStream {
         }
         let dialled = dial::connect(inner, peer.address(), Purpose::Check).await;
         let pause = match dialled {
-            Ok(Dialled { stream, .. }) if peer.begin_on_another() => return stream,
+            Ok(Dialled { stream, format, .. }) if peer.begin_on_another(inner, format) => return stream,
             Ok(_) => SILENCE,
             Err(_) => PAUSE,
         };

@@ -1,10 +1,9 @@
 //! Why a peer is not connected to: told once, at warn, when it has lasted or can only get worse.
 
 use super::greeting::Greeting;
-use crate::codec::VERSION;
 use core::fmt;
 use core::time::Duration;
-use hence_core::Address;
+use hence_core::{Address, Formats};
 use std::io;
 use tokio::time::Instant;
 
@@ -111,7 +110,11 @@ pub(super) enum Failure {
     Status(http::StatusCode),
     NoUpgrade(http::StatusCode),
     Foreign(Greeting),
-    Version(Greeting),
+    /// No format is spoken by both.
+    Version {
+        theirs: Formats,
+        ours: Formats,
+    },
     /// It closes what is sent to it and does not name itself, as builds do that do not know how to.
     OlderBuild,
     OtherAddress(Address),
@@ -142,10 +145,32 @@ impl Failure {
             Self::NoHttp(_) | Self::Status(_) | Self::Spoke => LinkCause::NotHence,
             Self::NoUpgrade(_) => LinkCause::NoUpgrade,
             Self::Foreign(_) => LinkCause::Foreign,
-            Self::Version(_) | Self::OlderBuild => LinkCause::Version,
+            Self::Version { .. } | Self::OlderBuild => LinkCause::Version,
             Self::OtherAddress(_) => LinkCause::OtherAddress,
             Self::Aside(_) => LinkCause::Displaced,
             Self::LargePacketsLost => LinkCause::LargePacketsLost,
+        }
+    }
+
+    /// The formats that a replica speaks with which none is common.
+    pub(super) const fn formats(&self) -> Option<Formats> {
+        match self {
+            Self::Version { theirs, .. } => Some(*theirs),
+            // It introduces itself in no way that is known: it is older than any format that is.
+            Self::OlderBuild => Some(Formats::only(Formats::RELEASED.lowest - 1)),
+            Self::Unresolved(_)
+            | Self::LookupPending
+            | Self::NoConnection(_)
+            | Self::ConnectTimeout
+            | Self::HandshakeTimeout
+            | Self::NoHttp(_)
+            | Self::Status(_)
+            | Self::NoUpgrade(_)
+            | Self::Foreign(_)
+            | Self::OtherAddress(_)
+            | Self::Aside(_)
+            | Self::LargePacketsLost
+            | Self::Spoke => None,
         }
     }
 
@@ -180,12 +205,13 @@ impl fmt::Display for Failure {
                     "the replica there belongs to another cluster, whose name hashes to {tag:08x}; CLUSTER must be the same"
                 )
             }
-            Self::Version(greeting) => {
-                write!(f, "the replica there speaks version {} of the protocol, this one {VERSION}", greeting.version)
+            Self::Version { theirs, ours } => {
+                write!(
+                    f,
+                    "the replica there speaks format {theirs} of the protocol, this one format {ours}: none in common"
+                )
             }
-            Self::OlderBuild => {
-                write!(f, "the replica there speaks an earlier version of the protocol, this one {VERSION}")
-            }
+            Self::OlderBuild => f.write_str("the replica there speaks an earlier format of the protocol than this one"),
             Self::OtherAddress(address) => {
                 write!(f, "the replica there has the address {address}; VIEW must name that")
             }

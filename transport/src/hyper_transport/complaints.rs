@@ -1,11 +1,11 @@
 //! What is said of strangers: seldom, however often they come.
 
 use super::greeting::Greeting;
-use crate::codec::{CodecError, VERSION};
+use crate::codec::CodecError;
 use core::cell::RefCell;
 use core::net::IpAddr;
 use core::time::Duration;
-use hence_core::Address;
+use hence_core::{Address, Formats};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
@@ -29,11 +29,11 @@ impl Complaints {
         }
     }
 
-    /// A replica that speaks another version of the protocol wants a link.
-    pub(super) fn of_version(&self, replica: &Address, greeting: &Greeting, source: Option<IpAddr>) {
+    /// A replica wants a link that speaks none of these formats.
+    pub(super) fn of_formats(&self, (replica, ours): (&Address, Formats), greeting: &Greeting, source: Option<IpAddr>) {
         if self.may_say("version", source) {
-            let (address, theirs, ours) = (&greeting.address, greeting.version, VERSION);
-            tracing::warn!(%replica, %address, source = show(source), theirs, ours, "a replica that speaks another version of the protocol is refused; its data does not come here");
+            let (address, theirs) = (&greeting.address, greeting.formats);
+            tracing::warn!(%replica, %address, source = show(source), %theirs, %ours, "a replica that speaks another version of the protocol is refused; its data does not come here: no format is common");
         }
     }
 
@@ -47,7 +47,7 @@ impl Complaints {
             CodecError::Foreign(_) => {
                 tracing::error!(%replica, source, "a member of another cluster appears: two clusters use one address, or CLUSTER differs among the members of one ({error})");
             }
-            CodecError::Version(_) => {
+            CodecError::Version { .. } => {
                 tracing::warn!(%replica, source, "a replica that speaks another version of the protocol is refused; its data does not come here ({error})");
             }
             CodecError::Magic { .. }

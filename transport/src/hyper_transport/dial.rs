@@ -9,7 +9,6 @@ use super::greeting::Greeting;
 use super::standing::Reaches;
 use super::{Inner, LINK_PATH, PROTOCOL};
 use crate::Incoming;
-use crate::codec::VERSION;
 use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -38,6 +37,8 @@ const LARGE_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Dialled {
     pub(super) stream: TcpStream,
+    /// The format that it carries.
+    pub(super) format: u8,
     /// The process at its other end, as that says; none of a build that does not know how to.
     pub(super) greeting: Option<Greeting>,
     /// What came on it already: answers, where they were asked for.
@@ -138,15 +139,13 @@ async fn attempt(
     let stream = dialled.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::NoConnection)?;
     inner.notice(Incoming::Connected { to: address.clone() });
     let upgraded = timeout(settings.handshake_timeout, upgrade(inner, stream, address, (purpose, 0))).await;
-    let dialled = upgraded.map_err(|_| Failure::HandshakeTimeout)??;
+    let mut dialled = upgraded.map_err(|_| Failure::HandshakeTimeout)??;
     if let Some(greeting) = &dialled.greeting {
         inner.hear_answer(greeting);
         if greeting.home.as_ref() == Some(address) {
             return Err(Failure::Aside(greeting.process));
         }
-        if greeting.version != VERSION {
-            return Err(Failure::Version(greeting.clone()));
-        }
+        dialled.format = settings.formats.common(greeting.formats).ok_or_else(|| inner.strange(greeting))?;
         if greeting.cluster != settings.cluster {
             return Err(Failure::Foreign(greeting.clone()));
         }
@@ -260,11 +259,12 @@ async fn upgrade(
     let upgraded = hyper::upgrade::on(response).await.map_err(Failure::NoHttp)?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("it was made of a TcpStream above");
     let stream = parts.io.into_inner();
+    let format = inner.settings.formats.lowest; // a build that does not introduce itself is an old one
     if answers_here {
         let (stream, again) = twice(stream).map_err(Failure::NoConnection)?;
-        Ok(Dialled { stream, greeting, early: parts.read_buf, answers: Some(again) })
+        Ok(Dialled { stream, format, greeting, early: parts.read_buf, answers: Some(again) })
     } else if parts.read_buf.is_empty() {
-        Ok(Dialled { stream, greeting, early: Bytes::new(), answers: None })
+        Ok(Dialled { stream, format, greeting, early: Bytes::new(), answers: None })
     } else {
         Err(Failure::Spoke)
     }
@@ -281,7 +281,7 @@ fn twice(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
 fn refused<B>(inner: &Inner, response: &http::Response<B>, greeting: Option<Greeting>) -> Failure {
     let asks_for_ours = response.headers().get(UPGRADE).is_some_and(|protocol| protocol == PROTOCOL);
     match greeting {
-        Some(greeting) if greeting.version != VERSION => Failure::Version(greeting),
+        Some(greeting) if inner.settings.formats.common(greeting.formats).is_none() => inner.strange(&greeting),
         Some(greeting) if greeting.cluster != inner.settings.cluster => Failure::Foreign(greeting),
         Some(_) | None if response.status() == http::StatusCode::UPGRADE_REQUIRED && asks_for_ours => {
             Failure::NoUpgrade(response.status())
@@ -301,11 +301,17 @@ impl Drop for AbortOnDrop {
 }
 
 impl Inner {
+    /// This peer speaks no format that this side speaks.
+    fn strange(&self, peer: &Greeting) -> Failure {
+        self.count(|counters| counters.formats_refused += 1);
+        Failure::Version { theirs: peer.formats, ours: self.settings.formats }
+    }
+
     /// A peer could not be connected to.
     pub(super) fn fail(&self, address: &Address, failure: &Failure) {
         let cause = failure.cause();
         let foreign = (cause == LinkCause::Foreign).then_some(Refused::Foreign);
-        let why = foreign.or((cause == LinkCause::Version).then_some(Refused::Version));
+        let why = foreign.or_else(|| failure.formats().map(Refused::Version));
         if let Some(why) = why {
             self.notice(Incoming::Refused { by: address.clone(), why });
         }

@@ -1,12 +1,13 @@
 //! What two replicas tell each other while they upgrade a connection: one header, `hence-replica`, both ways.
 //!
 //! Frames of another version cannot be read, so why two replicas do not understand each other has to be told outside of
-//! them. The header is a list of `key=value`, separated by `;`. Keys that are not known are skipped, so that later
-//! versions can say more. A value that is missing or damaged makes the header count as none.
+//! them. It also says which formats its sender speaks, and both sides take the highest common one (FORMAT-1).
+//!
+//! The header is a list of `key=value`, separated by `;`. Keys that are not known are skipped, so that later versions
+//! can say more. A value that is missing or damaged makes the header count as none.
 
 use super::standing::Reaches;
-use crate::codec::VERSION;
-use hence_core::{Address, ClusterTag};
+use hence_core::{Address, ClusterTag, Formats};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt::{self, Write as _};
 
@@ -16,8 +17,8 @@ pub(super) const HEADER: HeaderName = HeaderName::from_static("hence-replica");
 /// The sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Greeting {
-    /// The version of the frame format.
-    pub(super) version: u8,
+    /// The formats of frames that it speaks.
+    pub(super) formats: Formats,
     /// The cluster.
     pub(super) cluster: ClusterTag,
     /// Drawn at random when the transport was made: of two processes with one address each has another.
@@ -47,9 +48,9 @@ pub(super) struct Claim {
 
 impl Greeting {
     /// The greeting of this process.
-    pub(super) const fn of(cluster: ClusterTag, process: u64, address: Address) -> Self {
+    pub(super) const fn of(cluster: ClusterTag, process: u64, address: Address, formats: Formats) -> Self {
         let (home, reaches, rival, claim) = (None, None, None, None);
-        Self { version: VERSION, cluster, process, address, home, reaches, rival, claim, answers_here: false }
+        Self { formats, cluster, process, address, home, reaches, rival, claim, answers_here: false }
     }
 
     /// Reads the header of a request or a response; none where there is none that can be read.
@@ -63,8 +64,11 @@ impl Greeting {
             Some(_) => hex("reaches").map(Reaches::Process),
             None => hex("reaches-aside").map(Reaches::Aside),
         };
+        // The version is the lowest format: builds that know of one format only compare it with theirs.
+        let lowest = value("version")?.parse().ok()?;
+        let highest = value("highest").map_or(Some(lowest), |text| text.parse().ok())?;
         Some(Self {
-            version: value("version")?.parse().ok()?,
+            formats: Some(Formats { lowest, highest }).filter(|formats| formats.speaks(lowest))?,
             cluster: ClusterTag(u32::try_from(hex("cluster")?).ok()?),
             process: hex("process")?,
             address: Address::parse(value("address")?).ok()?,
@@ -78,12 +82,16 @@ impl Greeting {
 
     /// Writes the header.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
-        let Self { version, cluster, process, address, home, reaches, rival, claim, answers_here } = self;
+        let Self { formats, cluster, process, address, home, reaches, rival, claim, answers_here } = self;
+        let lowest = formats.lowest;
         let mut text =
-            format!("version={version}; cluster={:08x}; process={process:016x}; address={address}", cluster.0);
+            format!("version={lowest}; cluster={:08x}; process={process:016x}; address={address}", cluster.0);
         let mut add = |key: &str, value: fmt::Arguments<'_>| {
             write!(text, "; {key}={value}").expect("memory always takes text");
         };
+        if formats.highest > lowest {
+            add("highest", format_args!("{}", formats.highest));
+        }
         if let Some(home) = home {
             add("home", format_args!("{home}"));
         }
@@ -123,9 +131,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let address = Address::parse("[fd00::2]:8090").expect("an address");
-        let greeting = Greeting::of(ClusterTag::of("hence"), 7, address.clone());
+        let greeting = Greeting::of(ClusterTag::of("hence"), 7, address.clone(), Formats::RELEASED);
         let full = Greeting {
             home: Some(address),
+            formats: Formats { lowest: 3, highest: 255 },
             rival: Some(9),
             claim: Some(Claim { by: 7, from: 9 }),
             answers_here: true,
@@ -145,7 +154,7 @@ mod tests {
     fn later_versions_may_say_more() {
         let later =
             read("version=9; colour=red; cluster=0000000a;process=b; address=a:1; reaches=nothing").expect("known");
-        assert_eq!((later.version, later.cluster, later.process), (9, ClusterTag(10), 11));
+        assert_eq!((later.formats, later.cluster, later.process), (Formats::only(9), ClusterTag(10), 11));
         assert_eq!(later.reaches, Some(Reaches::Nothing));
     }
 
@@ -155,6 +164,8 @@ mod tests {
             "",
             "version=3",
             "version=300; cluster=1; process=1; address=a:1",
+            "version=3; highest=2; cluster=1; process=1; address=a:1",
+            "version=3; highest=x; cluster=1; process=1; address=a:1",
             "version=3; cluster=1ffffffff; process=1; address=a:1",
             "version=3; cluster=1; process=x; address=a:1",
             "version=3; cluster=1; process=1; address=a",

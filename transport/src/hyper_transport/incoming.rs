@@ -9,12 +9,12 @@ use super::peer::Peer;
 use super::returns::WayBack;
 use super::{Counted, HyperTransport, Inner, LINK_PATH, PROTOCOL};
 use crate::Incoming;
-use crate::codec::{CodecError, FrameReader, VERSION};
+use crate::codec::{CodecError, FrameReader};
 use bytes::Bytes;
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
-use hence_core::Address;
+use hence_core::{Address, Formats};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
@@ -95,6 +95,7 @@ impl HyperTransport {
             answer = inner.answer_to(asker, inner.knows(asker.home.as_ref().unwrap_or(&asker.address)));
         }
         let back = greeting.as_ref().filter(|asker| asker.answers_here).map(|asker| asker.address.clone());
+        let theirs = greeting.as_ref().map(|asker| asker.formats);
         let address = greeting.map(|greeting| greeting.address);
         let known = address.as_ref().is_some_and(|address| inner.knows(address));
         if let Some(from) = address.clone().filter(|_| known) {
@@ -106,7 +107,7 @@ impl HyperTransport {
             return no_room(why);
         }
         let upgrade = hyper::upgrade::on(&mut request);
-        self.take(asker, upgrade, back);
+        self.take(asker, upgrade, back, theirs);
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -116,7 +117,7 @@ impl HyperTransport {
     }
 
     /// Serves a connection that was admitted; it may be a way back to an address.
-    fn take(&self, asker: Asker, upgrade: hyper::upgrade::OnUpgrade, back: Option<Address>) {
+    fn take(&self, asker: Asker, upgrade: hyper::upgrade::OnUpgrade, back: Option<Address>, theirs: Option<Formats>) {
         let inner = Rc::clone(&self.inner);
         let mut links = self.inner.links.borrow_mut();
         let id = links.next_id();
@@ -124,7 +125,7 @@ impl HyperTransport {
         let source = asker.source;
         let task = spawn_local(async move {
             let _listed = listed;
-            let ended = bring(&inner, id, upgrade, back).await;
+            let ended = bring(&inner, id, upgrade, (back, theirs)).await;
             tracing::debug!("connection from a peer ended: {ended}");
             if let Ended::Refused(error) = &ended {
                 inner.complain_of_frame(error, source);
@@ -142,8 +143,10 @@ impl Inner {
         source: Option<IpAddr>,
     ) -> Option<Response<Full<Bytes>>> {
         let greeting = greeting?;
-        if greeting.version != VERSION {
-            self.complaints.of_version(&self.settings.address, greeting, source);
+        let ours = self.settings.formats;
+        if ours.common(greeting.formats).is_none() {
+            self.count(|counters| counters.formats_refused += 1);
+            self.complaints.of_formats((&self.settings.address, ours), greeting, source);
             return Some(refusal(StatusCode::CONFLICT, "This replica speaks another version of the protocol"));
         }
         if greeting.cluster != self.settings.cluster {
@@ -151,6 +154,18 @@ impl Inner {
             return Some(refusal(StatusCode::FORBIDDEN, "This replica belongs to another cluster"));
         }
         None
+    }
+
+    /// A reader for a connection whose other end said that it speaks these formats.
+    fn reader(&self, theirs: Option<Formats>) -> FrameReader {
+        let settings = &self.settings;
+        let reader = FrameReader::new(settings.cluster).with_frame_bytes_max(settings.frame_bytes_max);
+        match theirs {
+            Some(theirs) => {
+                reader.speaking(settings.formats.common(theirs).map_or(settings.formats, Formats::only)).told(theirs)
+            }
+            None => reader.speaking(settings.formats),
+        }
     }
 
     fn complain_of_frame(&self, error: &CodecError, source: Option<IpAddr>) {
@@ -204,11 +219,17 @@ fn refusal(status: StatusCode, error: &'static str) -> Response<Full<Bytes>> {
 }
 
 /// A connection from its upgrade to its end.
-async fn bring(inner: &Rc<Inner>, id: u64, upgrade: hyper::upgrade::OnUpgrade, back: Option<Address>) -> Ended {
+async fn bring(
+    inner: &Rc<Inner>,
+    id: u64,
+    upgrade: hyper::upgrade::OnUpgrade,
+    (back, theirs): (Option<Address>, Option<Formats>),
+) -> Ended {
     let Ok(Ok(upgraded)) = timeout(inner.settings.handshake_timeout, upgrade).await else { return Ended::NotUpgraded };
     let _open = Counted::new(inner, |counters| &mut counters.connections_in);
-    let settings = &inner.settings;
-    let mut reader = FrameReader::new(settings.cluster).with_frame_bytes_max(settings.frame_bytes_max);
+    let mut reader = inner.reader(theirs);
+    let format = theirs.and_then(|theirs| inner.settings.formats.common(theirs));
+    let back = back.map(|address| (address, format.unwrap_or(inner.settings.formats.lowest)));
     let ended = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
             reader.feed(&parts.read_buf);
@@ -230,22 +251,22 @@ async fn read_and_answer(
     id: u64,
     reader: &mut FrameReader,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    back: Option<Address>,
+    back: Option<(Address, u8)>,
 ) -> Result<core::convert::Infallible, Ended> {
-    let Some(address) = back else { return read(inner, id, reader, stream).await };
+    let Some((address, format)) = back else { return read(inner, id, reader, stream).await };
     let (stream, answers) = split(stream);
-    let _open = WayBack::open(inner, address, id, answers);
+    let _open = WayBack::open(inner, (address, format), id, answers);
     read(inner, id, reader, stream).await
 }
 
 /// What a peer answers on a connection that this side opened; `early` came with the upgrade.
 pub(super) async fn read_answers(
     inner: &Inner,
+    theirs: Option<Formats>,
     early: &[u8],
     stream: TcpStream,
 ) -> Result<core::convert::Infallible, Ended> {
-    let settings = &inner.settings;
-    let mut reader = FrameReader::new(settings.cluster).with_frame_bytes_max(settings.frame_bytes_max);
+    let mut reader = inner.reader(theirs);
     reader.feed(early);
     // No connection from a peer has this number.
     read(inner, 0, &mut reader, stream).await

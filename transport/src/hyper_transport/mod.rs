@@ -227,7 +227,7 @@ impl Inner {
     /// How this process introduces itself.
     fn greeting(&self) -> Greeting {
         let home = self.aside.borrow().is_some().then(|| self.settings.address.clone());
-        Greeting { home, ..Greeting::of(self.settings.cluster, self.process, self.address()) }
+        Greeting { home, ..Greeting::of(self.settings.cluster, self.process, self.address(), self.settings.formats) }
     }
 
     /// The same where it asks this address for a link.

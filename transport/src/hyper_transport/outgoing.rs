@@ -9,6 +9,7 @@ use super::pace::Pace;
 use super::peer::{Ended, Peer};
 use super::{Counted, Inner, again, incoming, returns};
 use crate::Incoming;
+use crate::codec::Unsaid;
 use core::time::Duration;
 use hence_core::{Address, Message};
 use std::rc::Rc;
@@ -48,8 +49,11 @@ pub(super) fn send(inner: &Rc<Inner>, to: &Address, message: &Message) {
         return inner.count(|counters| counters.lost_queue_full += 1);
     }
     let was_empty = state.queue.is_empty();
-    if state.queue.push(message, &mut inner.memo.borrow_mut()).is_err() {
-        return inner.count(|counters| counters.lost_oversize += 1);
+    if let Err(unsaid) = state.queue.push(message, &mut inner.memo.borrow_mut()) {
+        return inner.count(|counters| match unsaid {
+            Unsaid::Oversize { .. } => counters.lost_oversize += 1,
+            Unsaid::Format { .. } => counters.lost_format += 1,
+        });
     }
     if state.task.is_none() {
         state.dialling = true;
@@ -109,16 +113,16 @@ async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::conve
         Err(_) if returns::is_needed(inner, peer.address()) => return returns::write_back(inner, peer).await,
         dialled => dialled.map_err(Ended::NoConnection)?,
     };
-    let Dialled { mut stream, greeting, early, answers } = dialled;
-    peer.has_connection();
+    let Dialled { mut stream, format, greeting, early, answers } = dialled;
+    peer.has_connection(inner, format);
     if greeting.as_ref().is_some_and(|greeting| greeting.address == *peer.address()) {
         inner.notice(Incoming::Sign { from: peer.address().clone() });
     }
-    let begun = Instant::now();
+    let (begun, theirs) = (Instant::now(), greeting.as_ref().map(|greeting| greeting.formats));
     let ended = match answers {
         Some(answering) => tokio::select! {
             ended = write_all(inner, peer, &mut stream, true) => ended,
-            Err(ended) = incoming::read_answers(inner, &early, answering) => {
+            Err(ended) = incoming::read_answers(inner, theirs, &early, answering) => {
                 tracing::debug!(peer = %peer.address(), "answers of a peer ended: {ended}");
                 Err(Ended::Closed)
             }

@@ -93,6 +93,12 @@ impl State {
         self.queue.clear().messages + core::mem::take(&mut self.writing).messages
     }
 
+    /// From now on a connection in this format takes what is queued.
+    fn speak(&mut self, inner: &Inner, format: u8) {
+        let lost = self.queue.speak(format, inner.settings.formats, &mut inner.memo.borrow_mut());
+        inner.count(|counters| counters.lost_format += lost);
+    }
+
     /// The connection stands and the peer speaks: whatever was wrong is over.
     fn end_outage_if_both_ways(&mut self) {
         if self.inbound > 0 && !self.dialling && self.task.is_some() {
@@ -116,6 +122,8 @@ impl Peer {
     pub(super) fn new(inner: &Inner, address: &Address) -> Self {
         let settings = &inner.settings;
         let queue = FrameWriter::new(settings.cluster, inner.address()).with_frame_bytes_max(settings.frame_bytes_max);
+        // Until a connection says what it carries, what waits is written in the newest.
+        let queue = queue.speaking(settings.formats.highest);
         let state = State {
             queue,
             writing: Pending::default(),
@@ -163,12 +171,13 @@ impl Peer {
     }
 
     /// From now on another connection takes what comes. Not while something waits that the present one has not taken.
-    pub(super) fn begin_on_another(&self) -> bool {
+    pub(super) fn begin_on_another(&self, inner: &Inner, format: u8) -> bool {
         let mut state = self.state.borrow_mut();
         let nothing_waits = state.queue.is_empty() && state.writing_bytes == 0;
         if nothing_waits {
             // Frames go on from those before them on the same connection.
             state.queue.clear();
+            state.speak(inner, format);
         }
         state.was_silent = false;
         nothing_waits
@@ -208,9 +217,10 @@ impl Peer {
         self.filled.notified().await;
     }
 
-    /// What is queued for it can be written from now on.
-    pub(super) fn has_connection(&self) {
+    /// What is queued for it can be written from now on, in this format.
+    pub(super) fn has_connection(&self, inner: &Inner, format: u8) {
         let mut state = self.state.borrow_mut();
+        state.speak(inner, format);
         state.dialling = false;
         state.was_silent = false;
         state.end_outage_if_both_ways();

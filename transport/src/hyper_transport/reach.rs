@@ -210,14 +210,15 @@ async fn ask_on(inner: std::rc::Weak<Inner>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_core::ClusterTag;
+    use hence_core::{ClusterTag, Formats};
 
     fn address() -> Address {
         Address::parse("10.0.0.2:80").expect("an address")
     }
 
     fn ask(reached: &Reached, process: u64, rival: Option<u64>, now: Instant) -> (Option<Reaches>, bool) {
-        let greeting = Greeting { rival, ..Greeting::of(ClusterTag::of("hence"), process, address()) };
+        let greeting =
+            Greeting { rival, ..Greeting::of(ClusterTag::of("hence"), process, address(), Formats::RELEASED) };
         reached.hear(&address(), &greeting, now)
     }
 

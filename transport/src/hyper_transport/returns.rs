@@ -22,6 +22,8 @@ const WAYS_MAX: usize = 64;
 #[derive(Debug, Clone)]
 struct Way {
     id: u64,
+    /// The format that it carries.
+    format: u8,
     chunks: mpsc::Sender<Vec<u8>>,
 }
 
@@ -53,7 +55,7 @@ impl WayBack {
     /// From now on this connection is a way back to that address.
     pub(super) fn open(
         inner: &Rc<Inner>,
-        address: Address,
+        (address, format): (Address, u8),
         id: u64,
         mut stream: impl AsyncWrite + Unpin + 'static,
     ) -> Option<Self> {
@@ -74,7 +76,7 @@ impl WayBack {
                 inner.count(|counters| counters.bytes_out += chunk.len() as u64);
             }
         });
-        ways.insert(address.clone(), Way { id, chunks });
+        ways.insert(address.clone(), Way { id, format, chunks });
         Some(Self { inner: Rc::clone(inner), address, id, writer: writer.abort_handle() })
     }
 }
@@ -88,8 +90,8 @@ pub(super) fn is_needed(inner: &Inner, address: &Address) -> bool {
 /// Writes what comes on the way back to this peer, until that ends.
 pub(super) async fn write_back(inner: &Rc<Inner>, peer: &Peer) -> Result<core::convert::Infallible, Ended> {
     let way = inner.ways.by_address.borrow().get(peer.address()).cloned();
-    let Some(Way { chunks, .. }) = way else { return Err(Ended::NoWay) };
-    peer.has_connection();
+    let Some(Way { chunks, format, .. }) = way else { return Err(Ended::NoWay) };
+    peer.has_connection(inner, format);
     loop {
         let mut chunk = Vec::new();
         while !peer.take(&mut chunk) {

@@ -2,7 +2,7 @@
 
 use crate::codec::FRAME_BYTES_MAX;
 use core::time::Duration;
-use hence_core::{Address, ClusterTag};
+use hence_core::{Address, ClusterTag, Formats};
 
 /// Settings of one transport. [`HyperSettings::new`] gives what production runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct HyperSettings {
     pub address: Address,
     /// The cluster whose frames are spoken and taken.
     pub cluster: ClusterTag,
+    /// The formats of frames that are spoken. Default: all released ones. The replica must be told the same.
+    pub formats: Formats,
     /// Bytes that may wait for one peer; messages beyond are lost. A message that begins below the limit is
     /// taken whole, so a single one may pass it. Default 8 MiB. Less loses earlier when a peer is slow.
     pub queue_bytes_max: usize,
@@ -51,6 +53,7 @@ impl HyperSettings {
         Self {
             address,
             cluster,
+            formats: Formats::RELEASED,
             queue_bytes_max: 8 << 20,
             receive_bytes_max: 4 << 20,
             frame_bytes_max: FRAME_BYTES_MAX,

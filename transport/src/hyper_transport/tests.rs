@@ -1,5 +1,7 @@
 //! The laws over real sockets, and what only this transport promises. Loopback only.
 
+mod formats;
+
 use super::*;
 use crate::codec::FrameWriter;
 use crate::faulty::{Chance, Direction, Faults, Faulty, Target, TokioSleeper, Weather};
@@ -7,8 +9,8 @@ use crate::laws::{self, Character, Laboratory};
 use core::future::Future;
 use core::time::Duration;
 use hence_core::{
-    Body, ClusterTag, Deps, Dot, Dots, Effect, Hello, Hlc, Incarnation, Key, Micros, Op, Time, Value, VersionVector,
-    Wall,
+    Body, ClusterTag, Deps, Dot, Dots, Effect, Formats, Hello, Hlc, Incarnation, Key, Micros, Op, Time, Value,
+    VersionVector, Wall,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -142,7 +144,8 @@ fn taken(id: u64) -> Message {
 }
 
 fn opening() -> Message {
-    let hello = Hello { sent: Time(0), wall: Wall(0), vector: VersionVector::new().into(), view: [].into() };
+    let (sent, wall, formats) = (Time(0), Wall(0), Formats::RELEASED);
+    let hello = Hello { sent, wall, vector: VersionVector::new().into(), view: [].into(), formats };
     Message { from: Incarnation(1), number: 2, echo: 0, sequence: 0, body: Body::Hello(Box::new(hello)) }
 }
 

@@ -1,8 +1,8 @@
 //! Messages of every kind, each a little different from all before it.
 
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Effect, Hello, Hlc, Incarnation, Key, Life, Message, Op, Outline,
-    Outlined, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, Life, Message, Op,
+    Outline, Outlined, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -107,7 +107,8 @@ impl Samples {
 
     fn hello(&mut self) -> Body {
         let (sent, wall) = (Time(self.number()), Wall(self.number()));
-        Body::Hello(Box::new(Hello { sent, wall, vector: Arc::new(self.vector()), view: self.rows() }))
+        let (vector, view, formats) = (Arc::new(self.vector()), self.rows(), Formats::RELEASED);
+        Body::Hello(Box::new(Hello { sent, wall, vector, view, formats }))
     }
 
     fn status(&mut self) -> Body {

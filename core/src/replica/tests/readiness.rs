@@ -105,7 +105,7 @@ fn a_member_of_another_version_is_not_absent() {
     let mut world = World::new(0);
     world.start(1, 3, 1);
     for _ in 0..60 {
-        world.refuse(1, 2, Refused::Version);
+        world.refuse(1, 2, Refused::Version(Formats::only(9)));
         world.run(1_000);
         assert_eq!(world.unsettled(1).versions, [address(2)]);
     }

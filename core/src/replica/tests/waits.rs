@@ -90,6 +90,7 @@ fn nor_while_a_request_waits_for_it() {
         past: liar.claims.clone(),
         wait: Micros::from_seconds(10),
         condition: Condition::default(),
+        format: Formats::RELEASED.lowest,
     };
     let input = Input::Request { id: RequestId(5), request: Request::Data(Box::new(request)) };
     liar.world.handle(&address(1), input);

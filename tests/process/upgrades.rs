@@ -1,0 +1,137 @@
+//! Rolling restarts between builds that speak different formats, under load. The format for tests stands in for the next
+//! one; a DELETE with the header `hence-test-format: erase` stands in for what that one adds.
+
+use crate::chaos::{Board, work};
+use crate::cluster::Cluster;
+use hence_tests::client::{self, Response};
+use hence_tests::replicas::Replicas;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const CLIENTS: u64 = 4;
+const SETTLE: Duration = Duration::from_secs(15);
+const FORMATS: &str = "HENCE_TEST_FORMATS";
+/// Clients work so long on each mixture.
+const PAUSE: Duration = Duration::from_millis(500);
+const ALL: [usize; 3] = [0, 1, 2];
+
+fn erase(cluster: &Cluster, at: usize, key: &str) -> Response {
+    let headers = [("hence-test-format", "erase")];
+    client::request(&cluster.address(at), "DELETE", &format!("/kvs/{key}"), &headers, None)
+}
+
+fn erases_nowhere(cluster: &Cluster, when: &str) {
+    for at in ALL {
+        let answer = erase(cluster, at, "kept");
+        let refusal = (503, r#"{"error":"Cluster is being upgraded"}"#);
+        assert_eq!((answer.status, answer.text()), refusal, "{when}, at {at}");
+        assert_eq!(answer.header("retry-after"), Some("1"), "{when}, at {at}");
+        assert_eq!(cluster.get(at, "kept", None).status, 200, "{when}, at {at}: nothing was done");
+    }
+}
+
+/// One replica after the other gets another build; `between` looks at the cluster while it is mixed.
+fn roll_to(cluster: &mut Cluster, formats: &str, between: impl Fn(&Cluster, usize)) {
+    for at in ALL {
+        cluster.await_settled_links(&ALL, SETTLE);
+        assert_eq!(cluster.terminate(at).code(), Some(0));
+        cluster.set_of(at, FORMATS, formats);
+        cluster.start(at);
+        cluster.await_views(&ALL, &ALL, SETTLE);
+        cluster.poll(SETTLE, "the replica to be ready", || {
+            let ready = client::try_request(&cluster.address(at), "GET", "/ready", &[], None, Duration::from_secs(2));
+            ready.ok().filter(|answer| answer.status == 200).map(drop).ok_or("not ready".into())
+        });
+        cluster.await_settled_links(&ALL, SETTLE);
+        between(cluster, at);
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn are_upgraded(cluster: &Cluster) -> [u64; 3] {
+    ALL.map(|at| cluster.metric(at, "hence_upgraded"))
+}
+
+/// Up to another format, on to a build that has given the first one up, and all the way back.
+pub(crate) fn roll() {
+    let mut cluster = Cluster::running("upgrade", 3);
+    let (board, ended) = (Board::default(), AtomicBool::new(false));
+    let addresses = cluster.addresses(&ALL);
+    cluster.put(0, "kept", "1", None, 201);
+    cluster.poll(SETTLE, "the key everywhere", || {
+        ALL.iter().all(|&at| cluster.get(at, "kept", None).status == 200).then_some(()).ok_or("not yet".into())
+    });
+    std::thread::scope(|scope| {
+        for name in 0..CLIENTS {
+            let (board, ended, addresses) = (&board, &ended, &addresses);
+            scope.spawn(move || work(name, addresses, board, ended));
+        }
+        erases_nowhere(&cluster, "before the roll");
+        roll_to(&mut cluster, "4-5", |cluster, at| {
+            if at < 2 {
+                erases_nowhere(cluster, "while it is rolled");
+            }
+        });
+        assert_eq!(are_upgraded(&cluster), [1; 3]);
+        for at in ALL {
+            let token = cluster.put(at, &format!("gone{at}"), "1", None, 201).token();
+            let answer = erase(&cluster, at, &format!("gone{at}"));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let token = client::get(&cluster.address(at), &format!("gone{at}"), Some(&token)).token();
+            cluster.poll(SETTLE, "the erasure elsewhere", || {
+                let other = cluster.get((at + 1) % 3, &format!("gone{at}"), Some(&token)).status;
+                (other == 404).then_some(()).ok_or(format!("{other}"))
+            });
+        }
+        roll_to(&mut cluster, "5", |_, _| {});
+        assert_eq!(are_upgraded(&cluster), [1; 3]);
+        roll_to(&mut cluster, "4-5", |_, _| {});
+        let answer = erase(&cluster, 0, "gone0");
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        roll_to(&mut cluster, "4", |cluster, _| erases_nowhere(cluster, "on the way back"));
+        ended.store(true, Ordering::Relaxed);
+    });
+    cluster.await_settled(&ALL, SETTLE);
+    board.check_at(&cluster, 3);
+    let [served, refused, unreachable] = board.counts();
+    println!("note: twelve restarts; {served} served, {refused} refused, {unreachable} unreachable");
+    assert!(served > 1_000, "too little happened: {served} served");
+    for at in ALL {
+        assert_eq!(cluster.metric(at, "hence_peer_formats_refused_total"), 0);
+        assert_eq!(cluster.metric(at, "hence_peer_frames_refused_total{reason=\"version\"}"), 0);
+    }
+}
+
+/// A build that shares no format with the others says so, and so do they; and nothing is lost.
+pub(crate) fn no_common_format() {
+    let mut cluster = Cluster::running("no_common_format", 3);
+    let token = cluster.put(0, "x", "1", None, 201).token();
+    cluster.await_settled(&ALL, SETTLE);
+    assert_eq!(cluster.terminate(2).code(), Some(0));
+    cluster.set_of(2, FORMATS, "5");
+    cluster.start(2);
+    cluster.poll(SETTLE, "both sides to say so", || {
+        let log = ALL.map(|at| cluster.log(at)).concat();
+        let says = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        let refused = "another version of the protocol is refused";
+        let member = "a member speaks no format of the protocol that this replica speaks";
+        let both = [("theirs=5", "ours=4"), ("theirs=4", "ours=5")];
+        let all = both.iter().all(|(theirs, ours)| says(&[refused, theirs, ours]) && says(&[member, theirs, ours]));
+        all.then_some(()).ok_or("not yet".into())
+    });
+    assert!(cluster.metric(0, "hence_peer_formats_refused_total") > 0);
+    assert!(cluster.metric(2, "hence_peer_formats_refused_total") > 0);
+    assert_eq!(cluster.metric(0, "hence_peer_outages{cause=\"version\"}"), 1);
+    cluster.poll(SETTLE, "/ready to say why not", || {
+        let ready = client::request(&cluster.address(2), "GET", "/ready", &[], None);
+        assert_eq!(ready.status, 503, "{}", ready.text());
+        let says = ready.text().contains("another version of the protocol");
+        says.then_some(()).ok_or(ready.text().to_owned())
+    });
+    assert_eq!(cluster.get(0, "x", Some(&token)).json()["value"], 1);
+    cluster.kill(2);
+    cluster.set_of(2, FORMATS, "4-5");
+    cluster.start(2);
+    cluster.await_settled(&ALL, SETTLE);
+    assert_eq!(cluster.get(2, "x", Some(&token)).json()["value"], 1);
+}

@@ -1,0 +1,34 @@
+//! Formats of the protocol that were released stay as they are: their golden frames are on disk, and none is changed.
+//!
+//! The tests of the codec write and read these frames (`golden_frames`), so a change of a layout fails there. To make a
+//! format for it, raise `Formats::RELEASED.highest`, add the file of that number, and its line here.
+
+use super::root;
+use hence_core::Formats;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Each released format with the CRC-32 of its golden frames.
+const FROZEN: &[(u8, u32)] = &[(4, 0x0ef2_02a7)];
+
+#[test]
+fn released_formats_are_frozen() {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(root().join("tests/frames")).expect("the golden frames") {
+        let path = entry.expect("an entry").path();
+        let format: u8 =
+            path.file_stem().and_then(|name| name.to_str()?.parse().ok()).expect("a file is named as its format");
+        found.insert(format, crc32fast::hash(&fs::read(&path).expect("golden frames")));
+    }
+    let frozen: BTreeMap<u8, u32> = FROZEN.iter().copied().collect();
+    let released: Vec<u8> = (Formats::RELEASED.lowest..=Formats::RELEASED.highest).collect();
+    assert_eq!(
+        found.keys().copied().collect::<Vec<_>>(),
+        released,
+        "each released format has golden frames, and no other"
+    );
+    assert_eq!(
+        found, frozen,
+        "golden frames of a released format were changed, or those of a new one are not listed here"
+    );
+}
