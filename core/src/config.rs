@@ -51,9 +51,9 @@ pub struct Config {
     /// bias fewer concurrent writes, and distrusts good clocks among bad ones; more lets a wrong clock win more of
     /// them.
     pub wall_ahead_max: Micros,
-    /// A member that has been suspected for so long no longer delays the retirement of lives that are over. Default 10
-    /// min. Less frees vectors sooner, but more tokens get 503 at a member that comes back, until it has caught up.
-    /// More keeps an entry in vectors and tokens for each restart in that time.
+    /// A member that has been suspected for so long no longer delays the retirement of incarnations that are over.
+    /// Default 10 min. Less frees vectors sooner, but more tokens get 503 at a member that comes back, until it has
+    /// caught up. More keeps an entry in vectors and tokens for each restart in that time.
     pub retire_patience: Micros,
     /// The most entries of the own vector, so that tokens stay short. Beyond it, incarnations that are over are retired
     /// without waiting for members that do not answer. Beyond twice as many, no member is waited for. Default 170:
@@ -63,16 +63,16 @@ pub struct Config {
     /// A removed address that does not answer is looked for no longer than this. Default 10 min. Less ends connection
     /// attempts sooner; more lets two sides that removed each other find together after a longer cut.
     pub removed_patience: Micros,
-    /// How often is looked for lives that are over. Default 1 s. Less shortens tokens sooner after a restart and costs
-    /// a look at the vector each time. More leaves them longer by an entry for that time.
+    /// How often is looked for incarnations that are over. Default 1 s. Less shortens tokens sooner after a restart and
+    /// costs a look at the vector each time. More leaves them longer by an entry for that time.
     pub retire_interval: Micros,
     /// A lost-write round without all its answers ends after this, and begins again. Default 1 s. Less repeats rounds
     /// on slow links, more makes a client wait longer for its 424 when an answer was lost.
     pub round_timeout: Micros,
     /// Rounds whose outcome is remembered, so that a client that asks again is told at once, at least 1. The oldest
-    /// makes room: the next round asks about the same once more, as far as its 1,024 lives reach. Default 64. More
-    /// costs two vectors each, and a comparison for each request with missing dependencies; less makes rounds name more
-    /// when many clients lost different writes.
+    /// makes room: the next round asks about the same once more, as far as its 1,024 incarnations reach. Default 64.
+    /// More costs two vectors each, and a comparison for each request with missing dependencies; less makes rounds name
+    /// more when many clients lost different writes.
     pub rounds_max: usize,
     /// How recently a peer must have heard from a silent member to vouch for it. Default 1 s. Less suspects members
     /// that only one link has lost, more keeps a dead member in views for that much longer.

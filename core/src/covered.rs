@@ -1,4 +1,4 @@
-//! What a replica covers, with the lives that are over folded away.
+//! What a replica covers, with the incarnations that are over folded away.
 //!
 //! An incarnation is retired by an ordinary operation whose dependency is `i: through`. So a replica that has applied
 //! that operation has applied all of `i` up to there. One dot stands for the whole entry: in coverage, in tokens, in
@@ -46,8 +46,8 @@ impl Covered {
         self.rows.iter().map(|(&incarnation, &row)| (incarnation, row))
     }
 
-    /// The vector as a replica that covers `known` can read it: with the entries of retired lives whose retirement is
-    /// news there.
+    /// The vector as a replica that covers `known` can read it: with the entries of retired incarnations whose
+    /// retirement is news there.
     #[must_use]
     pub(crate) fn spelled_out(&self, known: &VersionVector) -> VersionVector {
         let mut vector = self.vector.clone();
@@ -142,7 +142,8 @@ impl Covered {
 
     /// Learns many rows at once.
     pub(crate) fn learn_all(&mut self, rows: impl IntoIterator<Item = (Incarnation, Retirement)>) {
-        let is_news = |(life, row): &(Incarnation, Retirement)| self.rows.get(life).is_none_or(|known| known < row);
+        let is_news =
+            |(incarnation, row): &(Incarnation, Retirement)| self.rows.get(incarnation).is_none_or(|known| known < row);
         let news: Vec<_> = rows.into_iter().filter(is_news).collect();
         if !news.is_empty() {
             let known = Arc::make_mut(&mut self.rows);
@@ -188,7 +189,7 @@ impl Covered {
         Cow::Owned(compact)
     }
 
-    /// This dot, or the one that implies it where its life is retired.
+    /// This dot, or the one that implies it where its incarnation is retired.
     #[must_use]
     pub fn resolve(&self, mut dot: Dot) -> Dot {
         for _ in 0..CHAIN_MAX {
@@ -211,12 +212,12 @@ fn flatten(rows: &mut BTreeMap<Incarnation, Retirement>) {
             let next = rows.get(&row.dot.incarnation).filter(|next| next.through >= row.dot.counter);
             next.map(|next| next.dot).filter(|&dot| dot != row.dot)
         };
-        let longer: Vec<_> = rows.iter().filter_map(|(&life, row)| Some((life, next(row)?))).collect();
+        let longer: Vec<_> = rows.iter().filter_map(|(&incarnation, row)| Some((incarnation, next(row)?))).collect();
         if longer.is_empty() {
             return;
         }
-        for (life, dot) in longer {
-            if let Some(row) = rows.get_mut(&life) {
+        for (incarnation, dot) in longer {
+            if let Some(row) = rows.get_mut(&incarnation) {
                 row.dot = dot;
             }
         }
@@ -227,8 +228,8 @@ fn flatten(rows: &mut BTreeMap<Incarnation, Retirement>) {
 mod tests {
     use super::*;
 
-    fn dot(life: u64, counter: u64) -> Dot {
-        Dot { incarnation: Incarnation(life), counter }
+    fn dot(incarnation: u64, counter: u64) -> Dot {
+        Dot { incarnation: Incarnation(incarnation), counter }
     }
 
     #[test]

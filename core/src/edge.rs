@@ -109,11 +109,11 @@ pub enum Event {
         /// What that state covered.
         vector: Box<VersionVector>,
     },
-    /// A retire operation was applied: this life's entry is from now on implied by the dot of the operation.
+    /// A retire operation was applied: this incarnation's entry is from now on implied by the dot of the operation.
     Retired {
         /// The operation.
         dot: Dot,
-        /// The life.
+        /// The incarnation.
         incarnation: Incarnation,
         /// Its last counter that is implied.
         through: u64,
@@ -129,7 +129,7 @@ pub enum Event {
     Linked {
         /// The peer's address.
         address: Address,
-        /// Its life.
+        /// Its incarnation.
         incarnation: Incarnation,
     },
     /// A member has been silent for too long; it is left out of the view until it answers.
@@ -146,8 +146,8 @@ pub enum Event {
         /// Members that were never met; the time for that is over.
         unmet: Vec<Address>,
     },
-    /// Another life turned out to be the newest at our address, so a new one began; the state is kept.
-    Reborn(Incarnation),
+    /// Another incarnation turned out to be the newest at our address, so a new one began; the state is kept.
+    Renewed(Incarnation),
     /// Another live process keeps taking our address; each of us stands back longer and longer.
     AddressContested {
         /// How long this one stands back now.
@@ -201,15 +201,16 @@ pub enum Event {
     Stalled(Micros),
     /// The own wall clock is ahead of all peers' and not used any more, or is used again.
     ClockTrusted(bool),
-    /// A peer covers a write of our own life that was never made here: a copy of this process's memory runs, or ran,
-    /// somewhere else. It is reported and not masked: writes may bear the same name. Said again for a higher write.
+    /// A peer covers a write of our own incarnation that was never made here: a copy of this process's memory runs, or
+    /// ran, somewhere else. It is reported and not masked: writes may bear the same name. Said again for a higher
+    /// write.
     Impersonated {
         /// The write's counter.
         counter: u64,
     },
     /// A peer with the same vector has another store, or covers the name of a retirement and not what it stands for.
     /// Either a copied memory gave one name to two writes, or this code has a bug. Never the network. Said once of each
-    /// life.
+    /// incarnation.
     Diverged(Address),
     /// Clients' writes that add are refused for want of memory, or are taken again.
     WritesRefused(bool),
@@ -229,8 +230,8 @@ pub enum Event {
 pub enum DropReason {
     /// It belongs to a link that is no more, or is not yet.
     OtherLink,
-    /// It came from a life that is not the newest at its address.
-    OldLife,
+    /// It came from an incarnation that is not the newest at its address.
+    OldIncarnation,
     /// A push that is too late to be news; repair brings it.
     Late,
     /// There is no room to park it.
@@ -251,7 +252,7 @@ impl DropReason {
     /// Every reason, for tables of counts.
     pub const ALL: [Self; 9] = [
         Self::OtherLink,
-        Self::OldLife,
+        Self::OldIncarnation,
         Self::Late,
         Self::ParkedFull,
         Self::NoMemory,
@@ -266,7 +267,7 @@ impl DropReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::OtherLink => "other_link",
-            Self::OldLife => "old_life",
+            Self::OldIncarnation => "old_incarnation",
             Self::Late => "late",
             Self::ParkedFull => "parked_full",
             Self::NoMemory => "no_memory",

@@ -66,13 +66,13 @@ impl Gaps {
         self.oldest = self.marks.values().filter_map(|marks| marks.front()).map(|&(_, noticed)| noticed).min();
     }
 
-    /// The lives of which something has been missing since that moment or longer.
+    /// The incarnations of which something has been missing since that moment or longer.
     pub(crate) fn since(&self, moment: Time) -> impl Iterator<Item = Incarnation> + '_ {
         let is_old = move |marks: &VecDeque<(u64, Time)>| marks.front().is_some_and(|&(_, noticed)| noticed <= moment);
         self.marks.iter().filter(move |(_, marks)| is_old(marks)).map(|(&incarnation, _)| incarnation)
     }
 
-    /// Forgets the gaps known since that moment or longer, but for those of lives of which a peer can give more.
+    /// Forgets the gaps known since that moment or longer, but for those of incarnations of which a peer can give more.
     pub(crate) fn forget(&mut self, moment: Time, can_give: impl Fn(Incarnation) -> bool) {
         let is_old = |marks: &VecDeque<(u64, Time)>| marks.front().is_some_and(|&(_, noticed)| noticed <= moment);
         self.marks.retain(|&incarnation, marks| !is_old(marks) || can_give(incarnation));
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(gaps.since(Time(1_500_000)).collect::<alloc::vec::Vec<_>>(), [dead]);
         gaps.forget(Time(999_999), |_| false);
         assert_eq!(gaps.oldest(), Some(Time(1_000_000)), "what is not due stays, whatever links do");
-        gaps.forget(Time(3_000_000), |life| life == alive);
+        gaps.forget(Time(3_000_000), |incarnation| incarnation == alive);
         assert_eq!(gaps.oldest(), Some(Time(2_000_000)));
         gaps.hear_counter(dead, 4, Time(5_000_000));
         gaps.forget(Time(3_000_000), |_| false);

@@ -1,6 +1,6 @@
-//! Identity of the speaker: addresses, lives, clusters, and the randomness that a replica is born with.
+//! Identity of the speaker: addresses, incarnations, clusters, and the randomness that a replica is born with.
 //!
-//! An address says where to send; an [`Incarnation`] says which life answers there. A new incarnation
+//! An address says where to send; an [`Incarnation`] says which incarnation answers there. A new incarnation
 //! begins at every process start, so no write event is ever named twice (ID-1).
 
 use alloc::format;
@@ -239,7 +239,7 @@ impl fmt::Debug for Address {
     }
 }
 
-/// One life of one process: a join epoch (24 bits) above 40 random bits.
+/// One incarnation of one process: a join epoch (24 bits) above 40 random bits.
 ///
 /// The epoch is one more than any that the replica had heard of. So of two incarnations at one address the greater
 /// number is the newer one.
@@ -249,7 +249,7 @@ pub struct Incarnation(pub u64);
 impl Incarnation {
     const RANDOM_BITS: u32 = 40;
 
-    /// The life with this epoch and the low 40 bits of `random`. Epochs above 2^24 - 1 stay there.
+    /// The incarnation with this epoch and the low 40 bits of `random`. Epochs above 2^24 - 1 stay there.
     #[must_use]
     pub const fn new(epoch: u32, random: u64) -> Self {
         let epoch = if epoch < 1 << 24 { epoch } else { (1 << 24) - 1 };

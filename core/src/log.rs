@@ -31,7 +31,7 @@ pub(crate) struct Log {
     first: u64,
     bytes: usize,
     floor: VersionVector,
-    /// Per key its highest delete of each life: one such dot stands for all deletes of that life.
+    /// Per key its highest delete of each incarnation: one such dot stands for all deletes of that incarnation.
     deletes: BTreeMap<Key, VersionVector>,
     deletes_floor: VersionVector,
     /// `deletes_floor` joined with every delete in the log.
@@ -67,7 +67,7 @@ impl Log {
         self.append(op);
     }
 
-    /// A new life has no operations of its own yet.
+    /// A new incarnation has no operations of its own yet.
     pub(crate) fn forget_own(&mut self) {
         self.own.clear();
     }
@@ -105,7 +105,7 @@ impl Log {
             if remember_delete {
                 self.deletes_floor.join_dot(covered.resolve(op.dot));
             }
-            // A life's operations leave in the order of their numbers: the highest delete is the last to go.
+            // An incarnation's operations leave in the order of their numbers: the highest delete is the last to go.
             if let Some(dots) = self.deletes.get_mut(key)
                 && dots.counter(op.dot.incarnation) == op.dot.counter
             {
@@ -149,7 +149,7 @@ impl Log {
         covered.dominates_in(vector, &self.floor)
     }
 
-    /// A life is over: from now on its entries are said by the dot that implies them.
+    /// An incarnation is over: from now on its entries are said by the dot that implies them.
     pub(crate) fn retire(&mut self, incarnation: Incarnation, row: Retirement) {
         for vector in [&mut self.deletes_floor, &mut self.deletes_all] {
             if (1..=row.through).contains(&vector.counter(incarnation)) {

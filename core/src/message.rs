@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 /// One message between two replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The life that sends it.
+    /// The incarnation that sends it.
     pub from: Incarnation,
     /// The sender's number for this link. Greater for a later link of the same incarnation; never 0.
     pub number: u64,
@@ -214,8 +214,8 @@ pub struct Status {
 pub struct Ask {
     /// Names the round; greater for a later one of the same incarnation.
     pub round: u64,
-    /// Exactly the lives that are asked. Links to any other end before the answer.
-    pub lives: Vec<Incarnation>,
+    /// Exactly the incarnations that are asked. Links to any other end before the answer.
+    pub incarnations: Vec<Incarnation>,
     /// The events in question.
     pub events: VersionVector,
 }
@@ -341,7 +341,7 @@ pub struct Coverage {
     pub vector: VersionVector,
     /// The highest delete per incarnation among those.
     pub deletes: VersionVector,
-    /// Lives that were retired while the state was sent.
+    /// Incarnations that were retired while the state was sent.
     pub retired: Vec<(Incarnation, Retirement)>,
     /// The supplier's clock: at least the stamp of every event in it.
     pub clock: Hlc,

@@ -34,9 +34,9 @@ pub enum Effect {
         /// The key.
         key: Key,
     },
-    /// Touches no key: a life is over, and this operation's dot stands for all of it. See [`crate::Covered`].
+    /// Touches no key: an incarnation is over, and this operation's dot stands for all of it. See [`crate::Covered`].
     Retire {
-        /// The life.
+        /// The incarnation.
         incarnation: Incarnation,
         /// Its last counter that every member covered; the operation depends on that.
         through: u64,

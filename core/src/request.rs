@@ -160,7 +160,7 @@ pub enum Refusal {
     NotReady,
     /// It has not applied all of the client's causal past, and the wait, if any, is over.
     NotCovered,
-    /// The token names a write of this very life that was never made: it is not one of ours.
+    /// The token names a write of this very incarnation that was never made: it is not one of ours.
     Impossible,
     /// Memory limits are reached.
     WriteLimit,

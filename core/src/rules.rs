@@ -13,13 +13,13 @@ use crate::vector::{Dot, VersionVector};
 
 /// The decisions of the protocol. The default bodies are the sound ones.
 pub trait Rules {
-    /// Every process start is a life of its own, with a name that no process had before.
-    fn life(&self, drawn: Incarnation, _address: &Address) -> Incarnation {
+    /// Every process start is an incarnation of its own, with a name that no process had before.
+    fn incarnation(&self, drawn: Incarnation, _address: &Address) -> Incarnation {
         drawn
     }
 
-    /// A replica that learns that another life is the newest at its own address takes a new one.
-    fn takes_new_life(&self) -> bool {
+    /// A replica that learns that another incarnation is the newest at its own address takes a new one.
+    fn takes_new_incarnation(&self) -> bool {
         true
     }
 
@@ -232,17 +232,17 @@ pub trait Rules {
         true
     }
 
-    /// A row of a retired life raises coverage only where its dot is covered; heard of alone it says nothing.
+    /// A row of a retired incarnation raises coverage only where its dot is covered; heard of alone it says nothing.
     fn heard_retirement_covers(&self) -> bool {
         false
     }
 
-    /// A token's entry of a retired life is replaced by the dot that implies it, never dropped.
+    /// A token's entry of a retired incarnation is replaced by the dot that implies it, never dropped.
     fn drops_retired_entries(&self) -> bool {
         false
     }
 
-    /// Tokens name no retired lives where a dot implies them.
+    /// Tokens name no retired incarnations where a dot implies them.
     fn compacts_tokens(&self) -> bool {
         true
     }
@@ -277,8 +277,8 @@ pub trait Rules {
         all_answered || time_over
     }
 
-    /// A replica that takes a new life keeps its memory, so one that was up stays up.
-    fn stays_up_reborn(&self) -> bool {
+    /// A replica that takes a new incarnation keeps its memory, so one that was up stays up.
+    fn stays_up_renewed(&self) -> bool {
         true
     }
 
@@ -322,7 +322,7 @@ pub trait Rules {
         spoken_by_all
     }
 
-    /// Before a round judges a token, links to lives outside the round end.
+    /// Before a round judges a token, links to incarnations outside the round end.
     fn closes_links_for_round(&self) -> bool {
         true
     }

@@ -76,9 +76,9 @@ impl Stream {
         interrupted
     }
 
-    /// The stream of the next life at the same address: how long that address has been silent is known, and when it was
-    /// cut off.
-    pub(crate) fn of_next_life(&self) -> Self {
+    /// The stream of the next incarnation at the same address: how long that address has been silent is known, and when
+    /// it was cut off.
+    pub(crate) fn of_next_incarnation(&self) -> Self {
         let Self { moved, undecided, interrupted, .. } = *self;
         Self { moved, undecided, interrupted, ..Self::default() }
     }
@@ -209,17 +209,17 @@ mod tests {
     }
 
     #[test]
-    fn the_next_life_at_an_address_is_as_cut_off_as_the_life_before() {
+    fn the_next_incarnation_at_an_address_is_as_cut_off_as_the_incarnation_before() {
         let mut world = World::new();
         world.next += 3;
-        assert!(world.arrive(11_400_000, 11_399_000, false), "the last message of the life before ends the cut");
-        assert!(!world.stream.of_next_life().is_cut_since(Time(11_400_001), Time(11_400_001), LIMITS));
-        assert!(world.stream.of_next_life().is_cut_since(Time(11_300_000), Time(11_400_001), LIMITS));
-        // The last message says no time, so the first of the next life decides.
+        assert!(world.arrive(11_400_000, 11_399_000, false), "the last message of the incarnation before ends the cut");
+        assert!(!world.stream.of_next_incarnation().is_cut_since(Time(11_400_001), Time(11_400_001), LIMITS));
+        assert!(world.stream.of_next_incarnation().is_cut_since(Time(11_300_000), Time(11_400_001), LIMITS));
+        // The last message says no time, so the first of the next incarnation decides.
         let mut world = World::new();
         let arrival = Arrival { sequence: world.next, departed: None, opens: false };
         assert!(!world.stream.arrive(Time(11_400_000), arrival, &world.offsets, &world.stalls, LIMITS));
-        let mut next = world.stream.of_next_life();
+        let mut next = world.stream.of_next_incarnation();
         let hello = Arrival { sequence: 0, departed: Some(Time(1)), opens: true };
         assert!(next.arrive(Time(11_500_000), hello, &Offsets::default(), &world.stalls, LIMITS));
     }

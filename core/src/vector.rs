@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 /// One write event: the `counter`-th write of one incarnation. Counters start at 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dot {
-    /// The life that accepted the write.
+    /// The incarnation that accepted the write.
     pub incarnation: Incarnation,
     /// Its running number there, from 1.
     pub counter: u64,

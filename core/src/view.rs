@@ -1,4 +1,4 @@
-//! The agreed addresses: which replicas belong to the cluster, and which life is the newest at each address.
+//! The agreed addresses: which replicas belong to the cluster, and which incarnation is the newest at each address.
 //!
 //! There is a row per address. It holds a counter, the newest incarnation heard of, and whether that one is up. The
 //! counter is 0 for an unknown address, odd for a member and even for a removed one. A removal's counter is above all
@@ -19,16 +19,16 @@ pub struct Row {
     pub address: Address,
     /// 0 unknown, odd wanted, even from 2 on removed by an operator.
     pub counter: u64,
-    /// The newest life there, once one was heard of.
-    pub life: Option<Life>,
+    /// The newest incarnation there, once one was heard of.
+    pub newest: Option<Presence>,
 }
 
-/// The newest life at an address.
+/// The newest incarnation at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Life {
+pub struct Presence {
     /// Which.
     pub incarnation: Incarnation,
-    /// Has it loaded its state? Never goes back within one life.
+    /// Has it loaded its state? Never goes back within one incarnation.
     pub up: bool,
 }
 
@@ -47,14 +47,14 @@ impl Row {
     }
 
     fn merge(&mut self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> bool {
-        let before = (self.counter, self.life);
-        (self.counter, self.life) = self.merged(other, counter);
-        before != (self.counter, self.life)
+        let before = (self.counter, self.newest);
+        (self.counter, self.newest) = self.merged(other, counter);
+        before != (self.counter, self.newest)
     }
 
-    fn merged(&self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> (u64, Option<Life>) {
-        // `Option` orders none below some, and `Life` by incarnation, then joining below up.
-        (counter(self.counter, other.counter), self.life.max(other.life))
+    fn merged(&self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> (u64, Option<Presence>) {
+        // `Option` orders none below some, and `Presence` by incarnation, then joining below up.
+        (counter(self.counter, other.counter), self.newest.max(other.newest))
     }
 }
 
@@ -82,7 +82,7 @@ impl View {
     /// A view in which these addresses are wanted and nothing else is known.
     #[must_use]
     pub fn of(addresses: impl IntoIterator<Item = Address>) -> Self {
-        let rows: Vec<Row> = addresses.into_iter().map(|address| Row { address, counter: 1, life: None }).collect();
+        let rows: Vec<Row> = addresses.into_iter().map(|address| Row { address, counter: 1, newest: None }).collect();
         let mut view = Self::default();
         view.merge(&rows);
         view
@@ -112,9 +112,9 @@ impl View {
         self.rows.iter().filter(|row| row.is_odd() || self.nobody).map(|row| &row.address)
     }
 
-    /// The newest lives at the wanted addresses.
-    pub fn lives_wanted(&self) -> impl Iterator<Item = Life> {
-        self.rows.iter().filter(|row| row.is_odd() || self.nobody).filter_map(|row| row.life)
+    /// The newest incarnations at the wanted addresses.
+    pub fn newest_of_members(&self) -> impl Iterator<Item = Presence> {
+        self.rows.iter().filter(|row| row.is_odd() || self.nobody).filter_map(|row| row.newest)
     }
 
     /// Is this address wanted?
@@ -123,10 +123,10 @@ impl View {
         self.row(address).is_some_and(|row| row.is_odd() || self.nobody)
     }
 
-    /// The newest life heard of at this address.
+    /// The newest incarnation heard of at this address.
     #[must_use]
-    pub fn life(&self, address: &Address) -> Option<Life> {
-        self.row(address).and_then(|row| row.life)
+    pub fn newest(&self, address: &Address) -> Option<Presence> {
+        self.row(address).and_then(|row| row.newest)
     }
 
     /// Takes in what another view says: of two counters the greater. Says whether anything changed here.
@@ -180,7 +180,7 @@ impl View {
     /// Does it know the same addresses, and stay as it is when it is merged with that one?
     pub(crate) fn absorbs(&self, other: &Self, counter: impl Fn(u64, u64) -> u64) -> bool {
         let same = |(mine, theirs): (&Row, &Row)| {
-            mine.address == theirs.address && mine.merged(theirs, &counter) == (mine.counter, mine.life)
+            mine.address == theirs.address && mine.merged(theirs, &counter) == (mine.counter, mine.newest)
         };
         self.rows.len() == other.rows.len()
             && self.nobody != self.rows.iter().any(Row::is_odd)
@@ -188,8 +188,8 @@ impl View {
     }
 
     /// A replica speaks from this address: it is wanted, unless an operator had removed it.
-    pub fn meet(&mut self, address: &Address, life: Life) -> bool {
-        self.merge([&Row { address: address.clone(), counter: 1, life: Some(life) }])
+    pub fn meet(&mut self, address: &Address, newest: Presence) -> bool {
+        self.merge([&Row { address: address.clone(), counter: 1, newest: Some(newest) }])
     }
 
     /// May an operator want this address? Not if that were too many.
@@ -204,7 +204,7 @@ impl View {
     pub fn add(&mut self, address: &Address) -> bool {
         let settled = self.settle();
         let at = self.place(address).unwrap_or_else(|at| {
-            self.rows.insert(at, Row { address: address.clone(), counter: 0, life: None });
+            self.rows.insert(at, Row { address: address.clone(), counter: 0, newest: None });
             at
         });
         let row = &mut self.rows[at];
@@ -259,8 +259,8 @@ impl View {
         for row in &self.rows {
             add(row.address.as_str().as_bytes());
             add(&row.counter.to_be_bytes());
-            add(&row.life.map_or(0, |life| life.incarnation.0).to_be_bytes());
-            add(&[u8::from(row.life.is_some()), u8::from(row.life.is_some_and(|life| life.up))]);
+            add(&row.newest.map_or(0, |newest| newest.incarnation.0).to_be_bytes());
+            add(&[u8::from(row.newest.is_some()), u8::from(row.newest.is_some_and(|newest| newest.up))]);
         }
         hash
     }
@@ -282,12 +282,12 @@ mod tests {
     }
 
     fn views() -> impl Strategy<Value = View> {
-        let life = proptest::option::of((0..3_u64, any::<bool>()));
-        proptest::collection::vec((0..4_u64, 1..4_u64, life), 1..5).prop_map(|rows| {
+        let newest = proptest::option::of((0..3_u64, any::<bool>()));
+        proptest::collection::vec((0..4_u64, 1..4_u64, newest), 1..5).prop_map(|rows| {
             let mut view = View::default();
-            for (at, counter, life) in rows {
-                let life = life.map(|(n, up)| Life { incarnation: Incarnation(n), up });
-                view.merge([&Row { address: address(at), counter, life }]);
+            for (at, counter, newest) in rows {
+                let newest = newest.map(|(n, up)| Presence { incarnation: Incarnation(n), up });
+                view.merge([&Row { address: address(at), counter, newest }]);
             }
             view
         })
@@ -328,7 +328,7 @@ mod tests {
 
     fn row(n: u64, counter: u64) -> Row {
         let address = Address::parse(&alloc::format!("10.1.{}.{}:80", n / 250, n % 250)).expect("an address");
-        Row { address, counter, life: None }
+        Row { address, counter, newest: None }
     }
 
     #[test]
@@ -379,9 +379,9 @@ mod tests {
     fn a_removal_holds_until_an_operator_adds() {
         let mut view = View::of([address(1), address(2)]);
         assert!(view.remove(&address(2)) && !view.remove(&address(2)));
-        let life = Life { incarnation: Incarnation(5), up: true };
-        assert!(view.meet(&address(2), life) && !view.is_wanted(&address(2)));
+        let newest = Presence { incarnation: Incarnation(5), up: true };
+        assert!(view.meet(&address(2), newest) && !view.is_wanted(&address(2)));
         assert!(view.add(&address(2)) && !view.add(&address(2)));
-        assert!(view.is_wanted(&address(2)) && view.life(&address(2)) == Some(life));
+        assert!(view.is_wanted(&address(2)) && view.newest(&address(2)) == Some(newest));
     }
 }

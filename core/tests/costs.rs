@@ -133,7 +133,7 @@ impl Pair {
     }
 }
 
-/// A life that no replica has heard of.
+/// An incarnation that no replica has heard of.
 fn unknown(n: u64) -> VersionVector {
     VersionVector::from_entries([(Incarnation::new(1, 0x77_0000_0000 + n), 1)])
 }
@@ -180,9 +180,9 @@ fn a_write_costs_the_same_after_many_deletes_of_its_key() {
     assert!(trimmed < Duration::from_secs(1), "{trimmed:?}");
 }
 
-/// Each push used to be compared with every life that any request waited for.
+/// Each push used to be compared with every incarnation that any request waited for.
 #[test]
-fn a_push_costs_the_same_while_many_requests_wait_for_other_lives() {
+fn a_push_costs_the_same_while_many_requests_wait_for_other_incarnations() {
     let mut pair = Pair::new();
     let before = pair.follow(5);
     for n in 0..4_000 {
@@ -210,6 +210,6 @@ fn long_tokens_that_wait_cost_little_while_nothing_happens() {
     }
     assert!(pair.b.replica.waiting() > 900, "{}", pair.b.replica.waiting());
     let waits = least(1, || pair.pass(2_000));
-    println!("2 s: {quiet:?}, with 1,000 requests of 600 unknown lives each {waits:?}");
+    println!("2 s: {quiet:?}, with 1,000 requests of 600 unknown incarnations each {waits:?}");
     assert!(waits < quiet * 5 + Duration::from_millis(40), "{quiet:?} before, {waits:?} after");
 }

@@ -49,14 +49,14 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
         Event::Ready { unmet } => {
             warn!(%replica, unmet = list(unmet), "ready after HENCE_READY_ALONE_AFTER, although these members were never met");
         }
-        Event::Reborn(incarnation) => {
-            warn!(%replica, %incarnation, "another life is newest at our address; a new one began")
+        Event::Renewed(incarnation) => {
+            warn!(%replica, %incarnation, "another incarnation is newest at our address; a new one began")
         }
         Event::AddressContested { backoff } => {
             error!(%replica, backoff_ms = backoff.0 / 1_000, "another live process uses our address; standing back");
         }
         Event::Retired { incarnation, through, .. } => {
-            debug!(%replica, %incarnation, through, "a life that is over was retired");
+            debug!(%replica, %incarnation, through, "an incarnation that is over was retired");
         }
         Event::RoundEnded { events, held } => {
             let (events, held) = (Few(events), Few(held));

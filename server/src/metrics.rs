@@ -112,7 +112,7 @@ pub(crate) struct Metrics {
     diverged: Cell<u64>,
     impersonated: Cell<u64>,
     merged: Cell<u64>,
-    reborn: Cell<u64>,
+    renewed: Cell<u64>,
     retired: Cell<u64>,
     rounds: Cell<u64>,
     wall_clock_untrusted: Cell<bool>,
@@ -151,7 +151,7 @@ impl Metrics {
             diverged: Cell::default(),
             impersonated: Cell::default(),
             merged: Cell::default(),
-            reborn: Cell::default(),
+            renewed: Cell::default(),
             retired: Cell::default(),
             rounds: Cell::default(),
             wall_clock_untrusted: Cell::default(),
@@ -188,7 +188,7 @@ impl Metrics {
             Event::Linked { .. } => count(&self.linked),
             Event::Suspected(_) => count(&self.suspicions),
             Event::Recovered(_) => count(&self.recoveries),
-            Event::Reborn(_) => count(&self.reborn),
+            Event::Renewed(_) => count(&self.renewed),
             Event::PullStarted { .. } => count(&self.pulls_started),
             Event::PullEnded { complete: true, .. } => count(&self.pulls_complete),
             Event::PullEnded { complete: false, .. } => count(&self.pulls_failed),
@@ -275,9 +275,10 @@ impl Metrics {
         into.counter("hence_links_total", "Links established.", self.linked.get());
         into.counter("hence_suspicions_total", "Times a member was suspected.", self.suspicions.get());
         into.counter("hence_recoveries_total", "Times a suspected member answered.", self.recoveries.get());
-        into.counter("hence_retirements_total", "Lives that are over and were folded away.", self.retired.get());
+        into.counter("hence_retirements_total", "Incarnations that are over and were folded away.", self.retired.get());
         into.counter("hence_rounds_total", "Times every member was asked about missing writes.", self.rounds.get());
-        into.counter("hence_rebirths_total", "Times this process took a new incarnation.", self.reborn.get());
+        into.counter("hence_renewals_total", "Times this process took a new incarnation.", self.renewed.get());
+        into.counter("hence_rebirths_total", "The former name of hence_renewals_total.", self.renewed.get());
         into.counter(
             "hence_divergences_total",
             "Peers with other data under the same names. Must be 0.",
@@ -285,7 +286,7 @@ impl Metrics {
         );
         into.counter(
             "hence_impersonations_total",
-            "Messages that know a write of this life which was never made here: its memory was copied. Must be 0.",
+            "Messages that know a write of this incarnation which was never made here: its memory was copied. Must be 0.",
             self.impersonated.get(),
         );
         into.counter(

@@ -283,9 +283,10 @@ fn peers_have(held: &VersionVector, status: &ReplicaStatus) -> bool {
     let mut answering = status.peers.iter().filter(|peer| peer.link == LinkState::Established && !peer.suspected);
     answering.all(|peer| {
         let row = status.view.iter().find(|row| row.address == peer.address);
-        let own = row.and_then(|row| row.life).map(|life| life.incarnation);
-        held.entries().all(|(life, counter)| {
-            Some(life) == own || peer.vector.counter(life) >= counter.min(status.vector.counter(life))
+        let own = row.and_then(|row| row.newest).map(|newest| newest.incarnation);
+        held.entries().all(|(incarnation, counter)| {
+            Some(incarnation) == own
+                || peer.vector.counter(incarnation) >= counter.min(status.vector.counter(incarnation))
         })
     })
 }

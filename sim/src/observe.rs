@@ -175,7 +175,7 @@ pub struct Names(std::rc::Rc<std::cell::RefCell<Vec<(Incarnation, usize)>>>);
 
 impl Names {
     fn learn(&self, replica: Option<usize>, note: &Note) {
-        let (Note::Started { incarnation: Some(life), .. } | Note::Event(Event::Reborn(life))) = note else { return };
+        let (Note::Started { incarnation: Some(life), .. } | Note::Event(Event::Renewed(life))) = note else { return };
         self.0.borrow_mut().extend(replica.map(|replica| (*life, replica)));
     }
 

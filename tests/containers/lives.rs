@@ -130,6 +130,6 @@ pub(crate) fn pause() {
     cluster.await_views(&ALL, &ALL, BACK);
     note!("unpaused: serves and lists all after {back:?}");
     seconds(2);
-    assert_eq!(cluster.state(0)["view"], lives, "a life ended");
+    assert_eq!(cluster.state(0)["view"], lives, "an incarnation ended");
     load.judge(&cluster, &ALL, 0..=0);
 }

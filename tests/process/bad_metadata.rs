@@ -106,7 +106,7 @@ fn from_the_future(cluster: &Cluster, known: &Token) -> Vec<Bad> {
         put("its own last possible write".into(), &with(own, u64::MAX), Expect::AnyError(400)),
         get("a peer's next write".into(), &with(other, known.0.counter(other) + 1_000), NOT_COVERED),
         put("a peer's last possible write".into(), &with(other, u64::MAX), NOT_COVERED),
-        in_header("a life nobody has heard of".into(), &with(Incarnation(7), 1), NOT_COVERED),
+        in_header("an incarnation nobody has heard of".into(), &with(Incarnation(7), 1), NOT_COVERED),
         get("the last possible life".into(), &with(Incarnation(u64::MAX), u64::MAX), NOT_COVERED),
     ]
 }

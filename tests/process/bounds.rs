@@ -15,9 +15,9 @@ pub(crate) fn tokens() {
     cluster.kill(2);
     let mut longest = 0;
     let mut last = "\"first\"".to_owned();
-    for life in 0..30 {
+    for start in 0..30 {
         cluster.await_value(1, "k", Some(&token), &last, SETTLE);
-        last = life.to_string();
+        last = start.to_string();
         token = cluster.put(1, "k", &last, Some(&token), 200).token();
         longest = longest.max(token.len());
         token = cluster.get_expecting(1, "k", Some(&token), 200).token();

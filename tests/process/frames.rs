@@ -265,7 +265,7 @@ fn strangers(cluster: &Cluster, opening: &[u8]) {
         Body::View(Arc::from([hence_core::Row {
             address: Address::parse("127.0.0.99:8090").expect("an address"),
             counter: 7,
-            life: None,
+            newest: None,
         }])),
     ];
     for address in ["127.0.0.77:8090".to_owned(), cluster.address(0), cluster.address(1)] {

@@ -248,8 +248,8 @@ fn tags() {
 
 /// As long as a token may be, of lives that never were.
 fn long_token() -> String {
-    let token = |lives: u64| {
-        let entries = (1..=lives).map(|at| (Incarnation(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)), u64::MAX >> 8));
+    let token = |incarnations: u64| {
+        let entries = (1..=incarnations).map(|at| (Incarnation(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)), u64::MAX >> 8));
         Token(VersionVector::from_entries(entries)).encode(ClusterTag::of("hence"))
     };
     let longest = (1..2_000).map(token).take_while(|token| token.len() <= 8_192).last();

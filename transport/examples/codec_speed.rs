@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-const ME: Incarnation = Incarnation(0x1_0000_1234_5678);
+const OWN: Incarnation = Incarnation(0x1_0000_1234_5678);
 const OTHERS: [Incarnation; 2] = [Incarnation(0x2_0000_1234_5678), Incarnation(0x3_0000_1234_5678)];
 
 fn push(n: u64) -> Message {
@@ -19,7 +19,7 @@ fn push(n: u64) -> Message {
     let other = Dot { incarnation: OTHERS[(n % 2) as usize], counter: 900_000 + n };
     let mut deps = VersionVector::new();
     let superseded = match n % 3 {
-        0 => vec![Dot { incarnation: ME, counter: counter - 1 - n * 7_919 % 100_000 }],
+        0 => vec![Dot { incarnation: OWN, counter: counter - 1 - n * 7_919 % 100_000 }],
         1 => vec![other],
         _ => Vec::new(),
     };
@@ -27,7 +27,7 @@ fn push(n: u64) -> Message {
         deps.join_dot(other);
     }
     let op = Op {
-        dot: Dot { incarnation: ME, counter },
+        dot: Dot { incarnation: OWN, counter },
         hlc: Hlc(((1_700_000_000_000 + n / 10) << 16) | (n % 10)),
         effect: Effect::Put {
             key: Key::new(&format!("key-{:05}", n * 7_919 % 100_000)).expect("a key"),
@@ -37,7 +37,7 @@ fn push(n: u64) -> Message {
         deps: deps.into(),
     };
     let made = Time(3_600_000_000 + 100 * n);
-    Message { from: ME, number: 1_234_567, echo: 7_654_321, sequence: 0, body: Body::Push { op: Arc::new(op), made } }
+    Message { from: OWN, number: 1_234_567, echo: 7_654_321, sequence: 0, body: Body::Push { op: Arc::new(op), made } }
 }
 
 /// Nanoseconds per operation, the least of a few runs.

@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-const ME: Incarnation = Incarnation(0x0000_01ab_592b_8bd8);
+const OWN: Incarnation = Incarnation(0x0000_01ab_592b_8bd8);
 
 /// A server that does the least.
 #[derive(Parser)]
@@ -150,7 +150,7 @@ fn take(bytes: &[u8], store: &mut Store) -> usize {
         let Some((data, after)) = data.split_at_checked(key + value) else { break };
         let (key, value) = data.split_at(key);
         if let Ok(key) = Key::new(&String::from_utf8_lossy(key)) {
-            let dot = Dot { incarnation: ME, counter: number(8..16) };
+            let dot = Dot { incarnation: OWN, counter: number(8..16) };
             store.keys.insert(key, (Value::new(value), dot));
         }
         rest = after;
@@ -188,7 +188,7 @@ async fn answer(store: Arc<Mutex<Store>>, request: Request<Incoming>) -> Result<
 
 fn put(store: &mut Store, key: Key, value: &str, past: VersionVector, cluster: ClusterTag) -> Response<Full<Bytes>> {
     store.counter += 1;
-    let dot = Dot { incarnation: ME, counter: store.counter };
+    let dot = Dot { incarnation: OWN, counter: store.counter };
     let value = Value::new(value.as_bytes());
     for follower in &store.followers {
         copy(&key, &value, dot.counter, &mut lock(&follower.bytes));

@@ -12,7 +12,7 @@ use crate::rules::Rules;
 impl<R: Rules> Replica<R> {
     /// From now on this replica is a removed one at this address, which no other replica has ever had.
     pub(super) fn stand_aside(&mut self, address: Address) {
-        if self.home.is_some() || self.view.row(&address).is_some_and(|row| row.life.is_some()) {
+        if self.home.is_some() || self.view.row(&address).is_some_and(|row| row.newest.is_some()) {
             return;
         }
         // As by an operator, so that this row is the last of the removed ones to be forgotten.
@@ -21,7 +21,7 @@ impl<R: Rules> Replica<R> {
         }
         self.home = Some(core::mem::replace(&mut self.address, address));
         self.provisional = None; // whether it is ready is looked at when it comes home
-        self.rebirth();
+        self.renew();
     }
 
     /// The own address leads here again.
@@ -35,7 +35,7 @@ impl<R: Rules> Replica<R> {
             self.close_link(id);
             *self.peer(id) = Peer::new(aside, now);
         }
-        self.rebirth();
+        self.renew();
         if self.joining.is_none() {
             // Others went on meanwhile, so each has to be met again.
             for peer in &mut self.peers {

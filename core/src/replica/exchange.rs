@@ -50,10 +50,15 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Did this life write so much? No peer covers more of it, unless its memory was copied. Says so if not, once for
-    /// each write.
+    /// How many operations of this incarnation an operation names, itself included.
+    pub(super) fn own_counter_in(&self, op: &Op) -> u64 {
+        if op.dot.incarnation == self.incarnation { op.dot.counter } else { op.deps.counter(self.incarnation) }
+    }
+
+    /// Did this incarnation write so much? No peer covers more of it, unless its memory was copied. Says so if not,
+    /// once for each write.
     pub(super) fn is_ours(&mut self, counter: u64) -> bool {
-        let ours = counter <= self.covered.counter(self.me);
+        let ours = counter <= self.covered.counter(self.incarnation);
         if !ours && counter > self.impersonated {
             self.impersonated = counter;
             self.emit(Event::Impersonated { counter });
@@ -62,7 +67,7 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_status(&mut self, id: PeerId, status: Status) {
-        if !self.is_ours(status.vector.counter(self.me)) {
+        if !self.is_ours(status.vector.counter(self.incarnation)) {
             return self.drop_from(id, DropReason::Invalid);
         }
         let differs = status.digest.zip(self.store.digest()).is_some_and(|(theirs, ours)| theirs != ours);
@@ -141,7 +146,7 @@ impl<R: Rules> Replica<R> {
     /// Where pushing begins on a new link: after what the peer covers, and with what is still fresh.
     pub(super) fn begin_pushing(&mut self, id: PeerId, covered: u64) {
         let now = self.now.monotonic;
-        let own = self.covered.counter(self.me);
+        let own = self.covered.counter(self.incarnation);
         let mut from = own;
         while from > covered && own - from < self.config.credit_ops_max {
             match self.log.own(from) {
@@ -172,7 +177,7 @@ impl<R: Rules> Replica<R> {
         if !peer.link.established || !peer.wanted {
             return;
         }
-        let own = self.covered.counter(self.me);
+        let own = self.covered.counter(self.incarnation);
         // What makes room in the log must not wait behind what is sent.
         for _ in 0..PUSH_MAX.min(self.room().saturating_sub(1)) {
             let Some(outbound) = self.with_credit(id, now) else { return };
@@ -280,7 +285,7 @@ impl<R: Rules> Replica<R> {
             self.apply_foreign(&op);
             return self.progress();
         }
-        if !self.is_ours(op.deps.counter(self.me)) {
+        if !self.is_ours(op.deps.counter(self.incarnation)) {
             return self.drop_from(id, DropReason::Invalid);
         }
         self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
@@ -313,9 +318,9 @@ impl<R: Rules> Replica<R> {
         for _ in 0..self.room() {
             let Some(front) = self.log.front() else { return };
             let Dot { incarnation, counter } = front.dot;
-            // Writes of one life come in a row, so members are asked about the row and not about each.
+            // Writes of one incarnation come in a row, so members are asked about the row and not about each.
             let through = match had {
-                Some((life, through)) if life == incarnation => through,
+                Some((known, through)) if known == incarnation => through,
                 Some(_) | None => self.had_by_all(incarnation),
             };
             had = Some((incarnation, through));
@@ -328,14 +333,14 @@ impl<R: Rules> Replica<R> {
         self.backlog = true;
     }
 
-    /// The counter up to which every member has the writes of this life.
-    fn had_by_all(&self, life: Incarnation) -> u64 {
+    /// The counter up to which every member has the writes of this incarnation.
+    fn had_by_all(&self, incarnation: Incarnation) -> u64 {
         let has = |id: &PeerId| {
             let peer = &self.peers[id.0];
             match peer.incarnation {
                 None => 0,
-                Some(own) if own == life => u64::MAX, // its writer has it, said or not
-                Some(_) => self.covered.counter_in(&peer.acknowledged, life),
+                Some(own) if own == incarnation => u64::MAX, // its writer has it, said or not
+                Some(_) => self.covered.counter_in(&peer.acknowledged, incarnation),
             }
         };
         self.members.iter().map(has).min().unwrap_or(u64::MAX)

@@ -45,7 +45,7 @@ impl<R: Rules> Replica<R> {
             self.next_link += 1;
         }
         let number = self.peers[id.0].link.number;
-        let (from, body) = (self.me, self.hello());
+        let (from, body) = (self.incarnation, self.hello());
         let sequence = self.peer(id).next_sequence();
         let message = Message { from, number, echo, sequence, body };
         let to = self.peers[id.0].address.clone();
@@ -62,42 +62,42 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_hello(
         &mut self,
         from: &Address,
-        life: Incarnation,
+        incarnation: Incarnation,
         (number, echo, sequence): (u64, u64, u64),
         hello: &Hello,
     ) {
-        let told = hello.view.iter().find(|row| row.address == *from).and_then(|row| row.life);
-        if told.is_none_or(|told| told.incarnation < life)
+        let told = hello.view.iter().find(|row| row.address == *from).and_then(|row| row.newest);
+        if told.is_none_or(|told| told.incarnation < incarnation)
             || number == 0
             || !is_bounded(&hello.view)
-            || !self.is_ours(hello.vector.counter(self.me))
+            || !self.is_ours(hello.vector.counter(self.incarnation))
         {
             return self.drop_message(from, DropReason::Invalid);
         }
-        let me = self.me;
-        self.tell_of_another_cluster(from, life, hello);
+        let before = self.incarnation;
+        self.tell_of_another_cluster(from, incarnation, hello);
         self.merge_view(hello.view.iter());
-        let own = self.view.life(&self.address).map(|own| own.incarnation);
-        if self.me != me || own.is_some_and(|own| own != self.me) {
-            // It spoke to a life that is over, or about to be. The next one opens links of its own.
+        let own = self.view.newest(&self.address).map(|own| own.incarnation);
+        if self.incarnation != before || own.is_some_and(|own| own != self.incarnation) {
+            // It spoke to an incarnation that is over, or about to be. The next one opens links of its own.
             return self.drop_message(from, DropReason::OtherLink);
         }
         let Some(id) = self.find_peer(from) else { return self.drop_message(from, DropReason::Invalid) };
-        if self.view.life(from).is_some_and(|newest| newest.incarnation > life) {
-            // It has to learn that another life is the newest at its address; the view tells.
-            self.drop_message(from, DropReason::OldLife);
+        if self.view.newest(from).is_some_and(|newest| newest.incarnation > incarnation) {
+            // It has to learn that another incarnation is the newest at its address; the view tells.
+            self.drop_message(from, DropReason::OldIncarnation);
             if echo == 0 {
                 self.send_hello(id, number);
             }
             return;
         }
-        let same_life = self.peers[id.0].incarnation == Some(life);
-        if same_life && number < self.peers[id.0].link.echo {
+        let same_incarnation = self.peers[id.0].incarnation == Some(incarnation);
+        if same_incarnation && number < self.peers[id.0].link.echo {
             self.drop_message(from, DropReason::OtherLink);
             return self.contradict(id); // it came late; or its memory was copied, and the other copy counts ahead of it
         }
-        if !same_life || number != self.peers[id.0].link.echo {
-            self.meet_newer_link(id, life, number);
+        if !same_incarnation || number != self.peers[id.0].link.echo {
+            self.meet_newer_link(id, incarnation, number);
         }
         self.on_formats(id, hello.formats);
         self.on_arrival(id, sequence, Some(hello.sent));
@@ -118,11 +118,12 @@ impl<R: Rules> Replica<R> {
     /// The other end names a number beyond the newest that was given to it: a copy of this memory gave it out. What
     /// bears a lower one is taken for what came late, so counting goes on above it.
     ///
-    /// A number of the life before at this address looks alike. That life may have given out a few more, and what was
-    /// sent to it must not fit here. So counting goes on at a distance that differs from life to life.
+    /// A number of the incarnation before at this address looks alike. That incarnation may have given out a few more,
+    /// and what was sent to it must not fit here. So counting goes on at a distance that differs from incarnation to
+    /// incarnation.
     pub(super) fn count_beyond(&mut self, id: PeerId, echo: u64) {
         if (self.peers[id.0].link.number + 1..NUMBER_LIMIT).contains(&echo) {
-            self.next_link = self.next_link.max(echo + NUMBERS_SKIPPED + self.me.0 % NUMBERS_SKIPPED);
+            self.next_link = self.next_link.max(echo + NUMBERS_SKIPPED + self.incarnation.0 % NUMBERS_SKIPPED);
             self.peer(id).link.number = 0;
         }
     }
@@ -143,13 +144,13 @@ impl<R: Rules> Replica<R> {
     ///
     /// The own number stays while it was never part of an established link. Were it fresh each time, two ends that
     /// open at once would each take the other's answer for a newer link, for ever.
-    fn meet_newer_link(&mut self, id: PeerId, life: Incarnation, number: u64) {
+    fn meet_newer_link(&mut self, id: PeerId, incarnation: Incarnation, number: u64) {
         if self.peers[id.0].link.established {
             self.close_link(id);
         }
         let peer = self.peer(id);
-        if peer.incarnation != Some(life) {
-            peer.reset_life(life);
+        if peer.incarnation != Some(incarnation) {
+            peer.reset_for(incarnation);
         }
         peer.link.echo = number;
         peer.link.silent = true;
@@ -157,7 +158,7 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Lets a message in if it belongs to the present link; the first one that does establishes it.
-    pub(super) fn admit(&mut self, from: &Address, life: Incarnation, number: u64, echo: u64) -> Option<PeerId> {
+    pub(super) fn admit(&mut self, from: &Address, incarnation: Incarnation, number: u64, echo: u64) -> Option<PeerId> {
         let Some(id) = self.find_peer(from) else {
             let own = *from == self.address;
             self.drop_message(from, if own { DropReason::OwnAddress } else { DropReason::OtherLink });
@@ -166,7 +167,8 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         let peer = &self.peers[id.0];
         let link = peer.link;
-        let present = peer.incarnation == Some(life) && number == link.echo && echo == link.number && number != 0;
+        let present =
+            peer.incarnation == Some(incarnation) && number == link.echo && echo == link.number && number != 0;
         let accepted = present && echo != 0 || !self.rules.only_present_link() && peer.incarnation.is_some();
         if !accepted {
             self.drop_message(from, DropReason::OtherLink);
@@ -198,8 +200,8 @@ impl<R: Rules> Replica<R> {
 
     fn establish(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        let own = self.covered.counter(self.me);
-        let me = self.me;
+        let own = self.covered.counter(self.incarnation);
+        let own_incarnation = self.incarnation;
         let peer = self.peer(id);
         peer.link.established = true;
         peer.detector.hear(now);
@@ -209,8 +211,8 @@ impl<R: Rules> Replica<R> {
         peer.probed_at = None;
         let recovered = core::mem::take(&mut peer.suspected);
         let address = peer.address.clone();
-        let incarnation = peer.incarnation.expect("a hello named the life before the link was established");
-        let covered = peer.acknowledged.counter(me).min(own);
+        let incarnation = peer.incarnation.expect("a hello named the incarnation before the link was established");
+        let covered = peer.acknowledged.counter(own_incarnation).min(own);
         if recovered {
             self.emit(Event::Recovered(address.clone()));
         }
@@ -277,8 +279,8 @@ impl<R: Rules> Replica<R> {
 
     /// Ends the link: what came over it and is not applied is dropped.
     pub(super) fn close_link(&mut self, id: PeerId) {
-        if let Some(life) = self.peers[id.0].incarnation.filter(|_| self.rules.drops_parked_with_link()) {
-            self.parked.drop_origin(life);
+        if let Some(incarnation) = self.peers[id.0].incarnation.filter(|_| self.rules.drops_parked_with_link()) {
+            self.parked.drop_origin(incarnation);
         }
         self.peer(id).close();
         self.forget_asked(id);

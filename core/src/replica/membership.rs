@@ -1,7 +1,7 @@
-//! The view, joining, and which life this is (ID-2, ID-3, VIEW-1, VIEW-2, JOIN-1, JOIN-2).
+//! The view, joining, and which incarnation this is (ID-2, ID-3, VIEW-1, VIEW-2, JOIN-1, JOIN-2).
 //!
 //! Only operators move a wanted counter; doubt is local and removes no member. A replica whose address has a newer
-//! life takes a new incarnation and keeps its state. Joining never waits for a member that is not up.
+//! incarnation takes a new incarnation and keeps its state. Joining never waits for a member that is not up.
 
 use super::Replica;
 use super::peer::{Peer, PeerId};
@@ -13,18 +13,18 @@ use crate::request::{Refusal, Reply};
 use crate::rules::Rules;
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
-use crate::view::{Life, Row, View};
+use crate::view::{Presence, Row, View};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use rand_chacha::rand_core::Rng as _;
 
-/// More new lives than this within [`CONTEST_SPAN`] mean that two live processes share an address.
-const REBIRTHS_MAX: usize = 3;
+/// More new incarnations than this within [`CONTEST_SPAN`] mean that two live processes share an address.
+const RENEWALS_MAX: usize = 3;
 const CONTEST_SPAN: Micros = Micros::from_seconds(60);
 const BACKOFF_MAX: Micros = Micros::from_seconds(60);
 
-/// Removed addresses at which no life was ever heard of are looked for so much less often than a silent member.
+/// Removed addresses at which no incarnation was ever heard of are looked for so much less often than a silent member.
 const STRANGERS_SLOWER: u64 = 2;
 
 /// A replica that has not loaded its state yet.
@@ -54,20 +54,20 @@ impl Joining {
     }
 }
 
-/// The new lives of the last minute, and when the next may begin.
+/// The new incarnations of the last minute, and when the next may begin.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rebirths {
+pub(super) struct Renewals {
     recent: VecDeque<Time>,
     backoff: Micros,
-    /// A new life is due then.
+    /// A new incarnation is due then.
     due: Option<Time>,
 }
 
 impl<R: Rules> Replica<R> {
-    /// Enters this life into the view.
+    /// Enters this incarnation into the view.
     pub(super) fn introduce(&mut self) {
-        let life = Life { incarnation: self.me, up: self.joining.is_none() };
-        self.view.meet(&self.address, life);
+        let newest = Presence { incarnation: self.incarnation, up: self.joining.is_none() };
+        self.view.meet(&self.address, newest);
         self.refresh_view();
     }
 
@@ -94,7 +94,7 @@ impl<R: Rules> Replica<R> {
                 self.peer(id).wanted = false;
                 continue;
             };
-            let (wanted, known) = (self.view.is_wanted(&row.address), row.life.is_some());
+            let (wanted, known) = (self.view.is_wanted(&row.address), row.newest.is_some());
             if wanted {
                 self.members.push(id);
             }
@@ -153,10 +153,10 @@ impl<R: Rules> Replica<R> {
 
     fn after_view_change(&mut self) {
         self.refresh_view();
-        if self.view.row(&self.address).is_some_and(|own| own.life.is_none()) {
+        if self.view.row(&self.address).is_some_and(|own| own.newest.is_none()) {
             self.introduce(); // this one had been forgotten as long removed, and is wanted again
         }
-        self.consider_rebirth();
+        self.consider_renewal();
         self.maybe_pull();
         self.try_become_up();
         self.consider_readiness();
@@ -192,11 +192,11 @@ impl<R: Rules> Replica<R> {
         self.view.wanted().filter(|address| !suspected(address)).cloned().collect()
     }
 
-    /// Is the life that this peer's link leads to up?
+    /// Is the incarnation that this peer's link leads to up?
     pub(super) fn is_up(&self, id: PeerId) -> bool {
         let peer = &self.peers[id.0];
-        let life = self.view.life(&peer.address);
-        peer.wanted && life.is_some_and(|life| life.up && Some(life.incarnation) == peer.incarnation)
+        let newest = self.view.newest(&peer.address);
+        peer.wanted && newest.is_some_and(|newest| newest.up && Some(newest.incarnation) == peer.incarnation)
     }
 
     pub(super) fn on_linked(&mut self) {
@@ -293,42 +293,42 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Takes a new incarnation if another one is the newest at the own address.
-    pub(super) fn consider_rebirth(&mut self) {
+    pub(super) fn consider_renewal(&mut self) {
         let now = self.now.monotonic;
-        let newest = self.view.life(&self.address).map_or(self.me, |life| life.incarnation);
-        if newest <= self.me || !self.rules.takes_new_life() {
-            self.rebirths.due = None;
+        let newest = self.view.newest(&self.address).map_or(self.incarnation, |newest| newest.incarnation);
+        if newest <= self.incarnation || !self.rules.takes_new_incarnation() {
+            self.renewals.due = None;
             return;
         }
-        let recent = &mut self.rebirths.recent;
+        let recent = &mut self.renewals.recent;
         while recent.front().is_some_and(|&at| now.since(at) > CONTEST_SPAN) {
             recent.pop_front();
         }
-        if recent.len() < REBIRTHS_MAX {
-            self.rebirths.backoff = Micros::ZERO;
-            return self.rebirth();
+        if recent.len() < RENEWALS_MAX {
+            self.renewals.backoff = Micros::ZERO;
+            return self.renew();
         }
-        match self.rebirths.due {
-            Some(due) if now >= due => self.rebirth(),
+        match self.renewals.due {
+            Some(due) if now >= due => self.renew(),
             Some(_) => {}
             None => {
-                let doubled = self.rebirths.backoff.times(2).max(Micros::from_seconds(1));
-                self.rebirths.backoff = doubled.min(BACKOFF_MAX);
-                self.rebirths.due = Some(now + self.rebirths.backoff);
-                self.emit(Event::AddressContested { backoff: self.rebirths.backoff });
+                let doubled = self.renewals.backoff.times(2).max(Micros::from_seconds(1));
+                self.renewals.backoff = doubled.min(BACKOFF_MAX);
+                self.renewals.due = Some(now + self.renewals.backoff);
+                self.emit(Event::AddressContested { backoff: self.renewals.backoff });
             }
         }
     }
 
-    pub(super) fn rebirth(&mut self) {
+    pub(super) fn renew(&mut self) {
         let now = self.now.monotonic;
-        self.rebirths.recent.push_back(now);
-        self.rebirths.due = None;
-        let epochs = self.view.rows().filter_map(|row| row.life).map(|life| life.incarnation.epoch());
+        self.renewals.recent.push_back(now);
+        self.renewals.due = None;
+        let epochs = self.view.rows().filter_map(|row| row.newest).map(|newest| newest.incarnation.epoch());
         let epoch = epochs.max().unwrap_or(0).saturating_add(1);
-        self.me = Incarnation::new(epoch, self.random.next_u64());
+        self.incarnation = Incarnation::new(epoch, self.random.next_u64());
         self.impersonated = 0;
-        if !self.rules.stays_up_reborn() {
+        if !self.rules.stays_up_renewed() {
             self.joining = Some(Joining::new(now, &self.config));
         }
         self.abort_round();
@@ -340,7 +340,7 @@ impl<R: Rules> Replica<R> {
             peer.farewell = false;
             peer.next_hello = now;
         }
-        self.emit(Event::Reborn(self.me));
+        self.emit(Event::Renewed(self.incarnation));
         self.introduce();
     }
 
@@ -370,8 +370,8 @@ impl<R: Rules> Replica<R> {
         !peer.wanted && self.now.monotonic.since(since) >= self.config.removed_patience
     }
 
-    pub(super) fn rebirth_timeout(&self) -> Time {
-        self.rebirths.due.unwrap_or(Time::NEVER)
+    pub(super) fn renewal_timeout(&self) -> Time {
+        self.renewals.due.unwrap_or(Time::NEVER)
     }
 
     /// One of the two was removed, both know it, and neither has anything the other still needs: the link rests.

@@ -59,11 +59,15 @@ impl State {
         Self { keys, covered, view }
     }
 
-    /// Every event covered, retired lives included: a life may be implied by one dot here and by another there.
+    /// Every event covered, retired incarnations included: an incarnation may be implied by one dot here and by another
+    /// there.
     fn coverage(&self) -> BTreeMap<Incarnation, u64> {
-        let rows = self.covered.rows().map(|(life, _)| life);
-        let lives = self.covered.vector().entries().map(|(life, _)| life).chain(rows);
-        lives.map(|life| (life, self.covered.counter(life))).filter(|&(_, counter)| counter > 0).collect()
+        let rows = self.covered.rows().map(|(incarnation, _)| incarnation);
+        let incarnations = self.covered.vector().entries().map(|(incarnation, _)| incarnation).chain(rows);
+        incarnations
+            .map(|incarnation| (incarnation, self.covered.counter(incarnation)))
+            .filter(|&(_, counter)| counter > 0)
+            .collect()
     }
 }
 

@@ -66,7 +66,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use budget::Budget;
-use membership::{Joining, Rebirths};
+use membership::{Joining, Renewals};
 use peer::{Peer, PeerId};
 use pieces::Fetches;
 use rand_chacha::ChaCha8Rng;
@@ -125,7 +125,7 @@ pub struct Replica<R: Rules = Sound> {
     address: Address,
     /// The address that it was given, while it stands aside.
     home: Option<Address>,
-    me: Incarnation,
+    incarnation: Incarnation,
     view: View,
     rows: Arc<[Row]>,
     view_hash: u64,
@@ -136,7 +136,7 @@ pub struct Replica<R: Rules = Sound> {
     joining: Option<Joining>,
     /// It started alone, so whatever others that are up have is news at once, not after a delay.
     hungry: bool,
-    rebirths: Rebirths,
+    renewals: Renewals,
     /// It is up, but what it holds may not be what the cluster holds.
     provisional: Option<Provisional>,
 
@@ -148,7 +148,7 @@ pub struct Replica<R: Rules = Sound> {
     longest: usize,
     /// Its vector as messages carry it, until it moves.
     shared: Option<Arc<VersionVector>>,
-    /// The highest write of this life that others know, that it never made, and that was reported.
+    /// The highest write of this incarnation that others know, that it never made, and that was reported.
     impersonated: u64,
     /// When it was told that members of another cluster appeared.
     merge_told: Option<Time>,
@@ -173,8 +173,8 @@ pub struct Replica<R: Rules = Sound> {
     pull_not_before: Time,
     waiting: Waiting,
     budget: Budget,
-    /// A row of a retired life is known whose dot is not covered: a replica that covers that dot covers more than its
-    /// own life. Only where a memory was copied.
+    /// A row of a retired incarnation is known whose dot is not covered: a replica that covers that dot covers more
+    /// than its own incarnation. Only where a memory was copied.
     loose_rows: bool,
     rounds: Rounds,
     retire_at: Time,
@@ -196,7 +196,7 @@ impl<R: Rules> Replica<R> {
     #[must_use]
     pub fn new(rules: R, config: Config, identity: Identity, seed: Seed, now: Now) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed.0);
-        let me = rules.life(Incarnation::new(1, random.next_u64()), &identity.address);
+        let incarnation = rules.incarnation(Incarnation::new(1, random.next_u64()), &identity.address);
         // A message names the incarnation that sends it and, by its echo, the link. From a random number on, the echo
         // tells incarnations at the receiving address apart as well. The same goes for the answers to pulls.
         let fresh = u64::from(random.next_u32()) + 1;
@@ -209,7 +209,7 @@ impl<R: Rules> Replica<R> {
             now,
             address: identity.address,
             home: None,
-            me,
+            incarnation,
             view,
             rows: Vec::new().into(),
             view_hash: 0,
@@ -217,7 +217,7 @@ impl<R: Rules> Replica<R> {
             members: Vec::new(),
             joining: Some(Joining::new(now.monotonic, &config)),
             hungry: false,
-            rebirths: Rebirths::default(),
+            renewals: Renewals::default(),
             provisional: None,
             store: Store::new(hash_key),
             hash_key,
@@ -461,7 +461,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn send(&mut self, id: PeerId, body: Body) {
-        let from = self.me;
+        let from = self.incarnation;
         let peer = self.peer(id);
         let sequence = peer.next_sequence();
         let message = Message { from, number: peer.link.number, echo: peer.link.echo, sequence, body };

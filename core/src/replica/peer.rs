@@ -26,11 +26,11 @@ pub(super) struct PeerId(pub(super) usize);
 pub(super) struct Peer {
     pub(super) address: Address,
     pub(super) link: Link,
-    /// The life at the other end of the link, or of the last one.
+    /// The incarnation at the other end of the link, or of the last one.
     pub(super) incarnation: Option<Incarnation>,
-    /// When that life last told, on its own clock.
+    /// When that incarnation last told, on its own clock.
     pub(super) told: Time,
-    /// The formats that a life there said it speaks: this one as soon as it said hello.
+    /// The formats that an incarnation there said it speaks: this one as soon as it said hello.
     pub(super) formats: Option<Formats>,
     /// What it covers, as it said then.
     pub(super) acknowledged: Arc<VersionVector>,
@@ -41,9 +41,9 @@ pub(super) struct Peer {
     pub(super) suspected: bool,
     /// Should this address be a member?
     pub(super) wanted: bool,
-    /// It was removed, and no life was ever heard of there.
+    /// It was removed, and no incarnation was ever heard of there.
     pub(super) unknown: bool,
-    /// No life was known there when the address became known: an operator named it, here or elsewhere.
+    /// No incarnation was known there when the address became known: an operator named it, here or elsewhere.
     pub(super) named: bool,
     /// When it was removed.
     pub(super) unwanted_since: Time,
@@ -67,7 +67,8 @@ pub(super) struct Peer {
     /// Pieces of large values that were asked for.
     pub(super) asked: Asked,
     pub(super) serving: Option<Serving>,
-    /// The greatest pull of its life that was ever served: a duplicate must not begin a second supply under its name.
+    /// The greatest pull of its incarnation that was ever served: a duplicate must not begin a second supply under its
+    /// name.
     pub(super) served: u64,
     /// When a pull from it was last begun, to take turns.
     pub(super) pulled_at: Time,
@@ -98,7 +99,7 @@ pub(super) struct Peer {
     pub(super) probed_at: Option<Time>,
     /// Another member heard it, at that time.
     pub(super) vouched_at: Option<Time>,
-    /// It was reported that this life holds something else under the same names.
+    /// It was reported that this incarnation holds something else under the same names.
     pub(super) diverged: bool,
     /// One side was removed and neither has anything left to tell the other.
     pub(super) farewell: bool,
@@ -191,7 +192,7 @@ impl Source {
 /// another one went away is sent twice at worst, and never left out.
 #[derive(Debug, Clone)]
 pub(super) struct Pass {
-    /// The last row of a retired life that went out.
+    /// The last row of a retired incarnation that went out.
     pub(super) row: Option<Incarnation>,
     pub(super) rows_done: bool,
     /// The keys in the slots below this one have still to go. More than there are before the first frame.
@@ -200,7 +201,7 @@ pub(super) struct Pass {
     pub(super) partial: Option<(Key, usize)>,
     /// Keys that changed after they went out, or went away.
     pub(super) changed: BTreeSet<Key>,
-    /// Lives that were retired since the pass began.
+    /// Incarnations that were retired since the pass began.
     pub(super) retired: BTreeMap<Incarnation, Retirement>,
 }
 
@@ -219,7 +220,7 @@ impl Default for Pass {
 
 impl Peer {
     pub(super) fn of(row: &Row, now: Time) -> Self {
-        Self { named: row.life.is_none(), ..Self::new(row.address.clone(), now) }
+        Self { named: row.newest.is_none(), ..Self::new(row.address.clone(), now) }
     }
 
     pub(super) fn new(address: Address, now: Time) -> Self {
@@ -291,13 +292,13 @@ impl Peer {
         sequence
     }
 
-    /// Another life answers here.
-    pub(super) fn reset_life(&mut self, incarnation: Incarnation) {
+    /// Another incarnation answers here.
+    pub(super) fn reset_for(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
         self.told = Time::default();
         self.acknowledged = Arc::default();
         self.offsets = Offsets::default();
-        self.stream = self.stream.of_next_life();
+        self.stream = self.stream.of_next_incarnation();
         self.served = 0;
         self.goal = None;
         self.ready = false;
@@ -306,8 +307,8 @@ impl Peer {
         self.walls = None;
     }
 
-    /// Is it a removed address at which no life was ever heard of? Most likely nothing is there. But two sides that
-    /// removed each other before they met are there for one another. So all such addresses together are dialled as
+    /// Is it a removed address at which no incarnation was ever heard of? Most likely nothing is there. But two sides
+    /// that removed each other before they met are there for one another. So all such addresses together are dialled as
     /// often as one.
     pub(super) const fn is_stranger(&self) -> bool {
         self.unknown && !self.farewell && !self.link.established

@@ -116,7 +116,7 @@ impl<R: Rules> Replica<R> {
         if !self.is_news(id, &op.op, made, self.rules.interruptions_taint_announced()) {
             return;
         }
-        if !self.is_ours(op.op.deps.counter(self.me)) {
+        if !self.is_ours(op.op.deps.counter(self.incarnation)) {
             return self.drop_from(id, DropReason::Invalid);
         }
         if !self.rules.applies_only_whole() {

@@ -71,7 +71,7 @@ pub(super) struct Aside {
     keys: Table<Offered>,
     /// What its keys and versions cost.
     pub(super) bytes: u64,
-    /// The highest number of each life among their versions.
+    /// The highest number of each incarnation among their versions.
     highest: VersionVector,
     retired: BTreeMap<Incarnation, Retirement>,
 }
@@ -99,7 +99,7 @@ impl<R: Rules> Replica<R> {
         let due = self.gaps_due(now);
         if self.rules.forgets_gaps() && self.gaps.oldest().is_some_and(|noticed| noticed <= due) {
             let mut gaps = core::mem::take(&mut self.gaps);
-            gaps.forget(due, |life| self.turn(|id| self.gives(id, life)).is_some());
+            gaps.forget(due, |incarnation| self.turn(|id| self.gives(id, incarnation)).is_some());
             self.gaps = gaps;
         }
         if let Some(id) = self.urgent_source(now) {
@@ -345,7 +345,7 @@ impl<R: Rules> Replica<R> {
                 self.work += rows.len() as u32;
                 self.hear_retired(&rows);
                 let Some(pull) = &mut self.pull else { return false };
-                rows.into_iter().for_each(|(life, row)| keep_greater(&mut pull.aside.retired, life, row));
+                rows.into_iter().for_each(|(incarnation, row)| keep_greater(&mut pull.aside.retired, incarnation, row));
                 true
             }
             Content::State(coverage) => {
@@ -354,18 +354,18 @@ impl<R: Rules> Replica<R> {
                 let Aside { keys, bytes, highest, mut retired } = aside;
                 let (asked, name) = (pull.asked.clone(), pull.id);
                 let Coverage { vector, deletes, retired: later, clock } = *coverage;
-                later.into_iter().for_each(|(life, row)| keep_greater(&mut retired, life, row));
+                later.into_iter().for_each(|(incarnation, row)| keep_greater(&mut retired, incarnation, row));
                 let theirs = Covered::of(vector, retired);
                 // A state covers what it shows. Where a memory was copied two may answer one pull, and their frames
                 // mix.
-                if !theirs.dominates(&highest) || !self.is_ours(theirs.counter(self.me)) {
+                if !theirs.dominates(&highest) || !self.is_ours(theirs.counter(self.incarnation)) {
                     self.discarded.extend(keys.into_chunks());
                     return false;
                 }
                 let vector = Box::new(theirs.vector().clone());
                 self.note_folding(bytes, keys.len());
                 self.install(keys, &asked, theirs, &deletes, clock);
-                let from = self.peers[id.0].incarnation.expect("a linked peer has a life");
+                let from = self.peers[id.0].incarnation.expect("a linked peer has an incarnation");
                 self.emit(Event::Installed { from, pull: name, vector });
                 true
             }
@@ -377,8 +377,8 @@ impl<R: Rules> Replica<R> {
             if self.covered.covers(op.dot) {
                 continue;
             }
-            let of_me = if op.dot.incarnation == self.me { op.dot.counter } else { op.deps.counter(self.me) };
-            if !self.is_ours(of_me) || !self.rules.may_apply(&self.covered, op) {
+            let of_own = self.own_counter_in(op);
+            if !self.is_ours(of_own) || !self.rules.may_apply(&self.covered, op) {
                 return false;
             }
             self.apply_foreign(op);
@@ -395,9 +395,9 @@ impl<R: Rules> Replica<R> {
             return self.drop_from(id, DropReason::OtherPull);
         }
         for op in ops {
-            let of_me = if op.dot.incarnation == self.me { op.dot.counter } else { op.deps.counter(self.me) };
+            let of_own = self.own_counter_in(op);
             let may = !self.covered.covers(op.dot) && self.rules.may_apply(&self.covered, op) && self.fits(op);
-            if self.is_ours(of_me) && may {
+            if self.is_ours(of_own) && may {
                 self.apply_foreign(op);
             }
         }
@@ -435,7 +435,7 @@ impl<R: Rules> Replica<R> {
     /// Only for the mutant that takes a row that it heard of for coverage.
     fn hear_retired(&mut self, rows: &[(Incarnation, Retirement)]) {
         if self.rules.heard_retirement_covers() {
-            let heard = VersionVector::from_entries(rows.iter().map(|&(life, row)| (life, row.through)));
+            let heard = VersionVector::from_entries(rows.iter().map(|&(incarnation, row)| (incarnation, row.through)));
             self.covered.join(&heard);
             self.waiting.note_all();
             self.shared = None;
@@ -462,8 +462,8 @@ impl<R: Rules> Replica<R> {
         let raises = self.rules.raises_floor_at_install();
         let news = VersionVector::from_entries(self.covered.missing(theirs.vector()).filter(|_| raises));
         let deletes = if self.rules.joins_installed_deletes() { deletes } else { &none };
-        for (life, row) in theirs.rows() {
-            self.forget_implied(life, row);
+        for (incarnation, row) in theirs.rows() {
+            self.forget_implied(incarnation, row);
         }
         self.covered.learn_all(theirs.rows());
         self.covered.join(theirs.vector());
@@ -490,8 +490,8 @@ fn items(content: &Content) -> usize {
     }
 }
 
-/// Of two rows for one life the greater stays, as everywhere.
-pub(super) fn keep_greater(rows: &mut BTreeMap<Incarnation, Retirement>, life: Incarnation, row: Retirement) {
-    let known = rows.entry(life).or_insert(row);
+/// Of two rows for one incarnation the greater stays, as everywhere.
+pub(super) fn keep_greater(rows: &mut BTreeMap<Incarnation, Retirement>, incarnation: Incarnation, row: Retirement) {
+    let known = rows.entry(incarnation).or_insert(row);
     *known = (*known).max(row);
 }

@@ -77,7 +77,7 @@ impl<R: Rules> Replica<R> {
             && self.has_memory(own as u64)
     }
 
-    /// The same past without retired lives, if it names any.
+    /// The same past without retired incarnations, if it names any.
     fn compacted(&self, past: &VersionVector) -> Option<VersionVector> {
         if !self.rules.compacts_tokens() {
             return None;
@@ -98,7 +98,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn gate(&self, request: &DataRequest) -> Option<Refusal> {
-        if request.past.counter(self.me) > self.covered.counter(self.me) {
+        if request.past.counter(self.incarnation) > self.covered.counter(self.incarnation) {
             Some(Refusal::Impossible)
         } else if !self.is_ready() {
             Some(Refusal::NotReady)
@@ -223,7 +223,7 @@ impl<R: Rules> Replica<R> {
         Reply::Written(Written { dot: op.dot, superseded: op.superseded.clone(), token })
     }
 
-    /// Makes an operation of this life, applies it, logs it and pushes it, in one step.
+    /// Makes an operation of this incarnation, applies it, logs it and pushes it, in one step.
     pub(super) fn make(
         &mut self,
         effect: Effect,
@@ -231,9 +231,9 @@ impl<R: Rules> Replica<R> {
         superseded: Dots,
         needs: &VersionVector,
     ) -> Arc<Op> {
-        let deps = VersionVector::from_entries(self.implied.missing(needs).filter(|&(i, _)| i != self.me));
+        let deps = VersionVector::from_entries(self.implied.missing(needs).filter(|&(i, _)| i != self.incarnation));
         self.implied.join(&deps);
-        let dot = Dot { incarnation: self.me, counter: self.covered.counter(self.me) + 1 };
+        let dot = Dot { incarnation: self.incarnation, counter: self.covered.counter(self.incarnation) + 1 };
         let hlc = self.stamp();
         let op = Arc::new(Op { dot, hlc, effect, superseded, deps: deps.into() });
         self.apply(&op, place);

@@ -1,6 +1,6 @@
-//! Lives that are over leave vectors and tokens (RET-1).
+//! Incarnations that are over leave vectors and tokens (RET-1).
 //!
-//! A life is gone when it is not the newest at any wanted address. Every member reports how far it covers that
+//! An incarnation is gone when it is not the newest at any wanted address. Every member reports how far it covers that
 //! incarnation. When all report the same, the least of the members that are not suspected writes an ordinary operation
 //! that depends on exactly that coverage. From then on its dot stands for the entry. The condition only keeps tokens
 //! usable at a replica that is cut off just then; safety rests on the dependency alone.
@@ -60,7 +60,7 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Rows of retired lives were learned.
+    /// Rows of retired incarnations were learned.
     pub(super) fn note_rows(&mut self) {
         self.loose_rows = self.covered.rows().any(|(_, row)| !self.covered.covers(row.dot));
     }
@@ -80,11 +80,12 @@ impl<R: Rules> Replica<R> {
             return;
         }
         self.retire_at = now + self.config.retire_interval;
-        let before_me = |peer: &Peer| peer.address < self.address && self.counts(peer, length);
-        if self.members.iter().any(|id| before_me(&self.peers[id.0])) {
+        let is_before = |peer: &Peer| peer.address < self.address && self.counts(peer, length);
+        if self.members.iter().any(|id| is_before(&self.peers[id.0])) {
             return;
         }
-        let mut present: Vec<_> = self.view.lives_wanted().map(|life| life.incarnation).chain([self.me]).collect();
+        let mut present: Vec<_> =
+            self.view.newest_of_members().map(|newest| newest.incarnation).chain([self.incarnation]).collect();
         present.sort_unstable();
         let gone = |&(incarnation, through): &(Incarnation, u64)| {
             present.binary_search(&incarnation).is_err() && self.everybody_covers(incarnation, through, length)
@@ -98,7 +99,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Members' statuses give the occasion to look for lives that are over; a replica that is alone needs a wake-up.
+    /// Members' statuses give the occasion to look for incarnations that are over; a replica that is alone needs a
+    /// wake-up.
     pub(super) fn retire_timeout(&self) -> Time {
         let due = self.members.is_empty() && self.is_ready() && self.covered.vector().len() > 1;
         if due { self.retire_at } else { Time::NEVER }

@@ -62,8 +62,8 @@ impl<R: Rules> Replica<R> {
 
     /// Adds what is not covered here of this past, if there is anything that no linked peer covers either.
     fn add_doubts(&self, past: &VersionVector, doubts: &mut VersionVector) {
-        let missing = || self.covered.missing(past).filter(|&(life, _)| !self.is_linked(life));
-        if missing().all(|(life, counter)| self.somebody_covers(life, counter)) {
+        let missing = || self.covered.missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
+        if missing().all(|(incarnation, counter)| self.somebody_covers(incarnation, counter)) {
             return;
         }
         add_some(doubts, missing());
@@ -71,8 +71,8 @@ impl<R: Rules> Replica<R> {
 
     /// An incarnation that is linked is not asked about. It holds what it wrote, and what it has yet to write must
     /// never be judged by what it answers now.
-    fn is_linked(&self, life: Incarnation) -> bool {
-        self.peers.iter().any(|peer| peer.link.established && peer.incarnation == Some(life))
+    fn is_linked(&self, incarnation: Incarnation) -> bool {
+        self.peers.iter().any(|peer| peer.link.established && peer.incarnation == Some(incarnation))
     }
 
     /// Does a linked peer say that it covers this?
@@ -113,50 +113,59 @@ impl<R: Rules> Replica<R> {
         }
         self.doubt_waiting();
         asked.truncate(self.rules.asked(asked.len()));
-        let mut lives: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
-        lives.push(self.me);
-        self.close_links_outside(&lives);
+        let mut incarnations: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
+        incarnations.push(self.incarnation);
+        self.close_links_outside(&incarnations);
         let doubts = core::mem::take(&mut self.rounds.doubts);
-        let mut events = VersionVector::from_entries(doubts.entries().filter(|(life, _)| !lives.contains(life)));
+        let mut events = VersionVector::from_entries(
+            doubts.entries().filter(|(incarnation, _)| !incarnations.contains(incarnation)),
+        );
         if events.is_empty() {
             return;
         }
-        self.ask_again(&mut events, &lives);
+        self.ask_again(&mut events, &incarnations);
         let held = self.held_of(&events);
         self.rounds.last += 1;
         let (round, deadline) = (self.rounds.last, now + self.config.round_timeout);
         let unanswered = asked.iter().copied().collect();
         self.rounds.current = Some(Round { events: events.clone(), held, unanswered, deadline });
         for id in asked {
-            self.send(id, Body::Ask(Box::new(Ask { round, lives: lives.clone(), events: events.clone() })));
+            self.send(
+                id,
+                Body::Ask(Box::new(Ask { round, incarnations: incarnations.clone(), events: events.clone() })),
+            );
         }
         self.end_round_if_answered();
     }
 
     /// The round takes up what the oldest outcome is about, if that has to make room. Its clients may not have come
     /// back yet. Were they asked about anew each time, clients of different writes could put each other off for ever.
-    fn ask_again(&self, events: &mut VersionVector, lives: &[Incarnation]) {
+    fn ask_again(&self, events: &mut VersionVector, incarnations: &[Incarnation]) {
         let full = self.rules.outcomes_are_asked_again() && self.rounds.outcomes.len() >= self.config.rounds_max.max(1);
         let Some(oldest) = self.rounds.outcomes.front().filter(|_| full) else { return };
-        for (life, counter) in oldest.events.entries().filter(|(life, _)| !lives.contains(life)) {
-            if events.len() < EVENTS_MAX || events.counter(life) > 0 {
-                events.raise(life, counter);
+        for (incarnation, counter) in
+            oldest.events.entries().filter(|(incarnation, _)| !incarnations.contains(incarnation))
+        {
+            if events.len() < EVENTS_MAX || events.counter(incarnation) > 0 {
+                events.raise(incarnation, counter);
             }
         }
     }
 
-    /// What this replica covers of the lives asked about.
+    /// What this replica covers of the incarnations asked about.
     fn held_of(&self, events: &VersionVector) -> VersionVector {
-        VersionVector::from_entries(events.entries().map(|(life, _)| (life, self.covered.counter(life))))
+        VersionVector::from_entries(
+            events.entries().map(|(incarnation, _)| (incarnation, self.covered.counter(incarnation))),
+        )
     }
 
-    fn close_links_outside(&mut self, lives: &[Incarnation]) {
+    fn close_links_outside(&mut self, incarnations: &[Incarnation]) {
         if !self.rules.closes_links_for_round() {
             return;
         }
         for id in self.peer_ids() {
             let peer = &self.peers[id.0];
-            if peer.link.echo != 0 && !peer.incarnation.is_some_and(|life| lives.contains(&life)) {
+            if peer.link.echo != 0 && !peer.incarnation.is_some_and(|incarnation| incarnations.contains(&incarnation)) {
                 self.close_link(id);
                 self.peer(id).next_hello = self.now.monotonic;
             }
@@ -168,14 +177,14 @@ impl<R: Rules> Replica<R> {
         if ask.events.len() > EVENTS_MAX {
             return self.drop_from(id, DropReason::Invalid);
         }
-        if !ask.lives.contains(&self.me) {
-            // It was meant for the life before at this address.
+        if !ask.incarnations.contains(&self.incarnation) {
+            // It was meant for the incarnation before at this address.
             return self.drop_from(id, DropReason::OtherLink);
         }
-        if !asker.is_some_and(|life| ask.lives.contains(&life)) {
+        if !asker.is_some_and(|incarnation| ask.incarnations.contains(&incarnation)) {
             return self.drop_from(id, DropReason::Invalid);
         }
-        self.close_links_outside(&ask.lives);
+        self.close_links_outside(&ask.incarnations);
         let held = Box::new(self.held_of(&ask.events));
         self.send(id, Body::Answer { round: ask.round, held });
     }
@@ -246,19 +255,21 @@ impl<R: Rules> Replica<R> {
     pub(super) fn lost(&self, past: &VersionVector) -> Option<VersionVector> {
         let missing = || self.covered.missing(past);
         let judges = |outcome: &&Outcome| {
-            missing().all(|(life, counter)| counter <= outcome.events.counter(life))
-                && missing().any(|(life, counter)| counter > outcome.held.counter(life))
+            missing().all(|(incarnation, counter)| counter <= outcome.events.counter(incarnation))
+                && missing().any(|(incarnation, counter)| counter > outcome.held.counter(incarnation))
         };
         let outcome = self.rounds.outcomes.iter().rev().find(judges)?;
         // A removed replica, or a cluster met later, may have brought back what a round found lost.
-        let back = |(life, counter)| counter > outcome.held.counter(life) && self.somebody_covers(life, counter);
+        let back = |(incarnation, counter)| {
+            counter > outcome.held.counter(incarnation) && self.somebody_covers(incarnation, counter)
+        };
         if missing().any(back) {
             return None;
         }
-        let cut = |(life, counter): (Incarnation, u64)| {
-            let covered = self.covered.counter(life) >= counter;
-            let held = outcome.held.counter(life);
-            (life, if covered || counter <= held { counter } else { self.rules.cut_lost(held) })
+        let cut = |(incarnation, counter): (Incarnation, u64)| {
+            let covered = self.covered.counter(incarnation) >= counter;
+            let held = outcome.held.counter(incarnation);
+            (incarnation, if covered || counter <= held { counter } else { self.rules.cut_lost(held) })
         };
         let token = VersionVector::from_entries(past.entries().map(cut));
         Some(self.covered.compact(&token).into_owned())
@@ -285,9 +296,9 @@ impl<R: Rules> Replica<R> {
 
 /// Adds events as far as one round can ask about them.
 fn add_some(doubts: &mut VersionVector, events: impl Iterator<Item = (Incarnation, u64)>) {
-    for (life, counter) in events {
-        if doubts.len() < EVENTS_MAX || doubts.counter(life) > 0 {
-            doubts.raise(life, counter);
+    for (incarnation, counter) in events {
+        if doubts.len() < EVENTS_MAX || doubts.counter(incarnation) > 0 {
+            doubts.raise(incarnation, counter);
         }
     }
 }

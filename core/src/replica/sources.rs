@@ -46,7 +46,9 @@ impl<R: Rules> Replica<R> {
         if self.joining.is_some() || !self.waiting.is_empty() || nothing {
             return None;
         }
-        let fills = |id: PeerId| self.gaps.since(due).any(|life| !self.is_coming(life, now) && self.gives(id, life));
+        let fills = |id: PeerId| {
+            self.gaps.since(due).any(|incarnation| !self.is_coming(incarnation, now) && self.gives(id, incarnation))
+        };
         let fits = |id: PeerId| fills(id) || !self.rules.forgets_gaps() && self.has_missing(id);
         self.turn(|id| fits(id) && now >= self.repairs_from(id))
     }
@@ -55,12 +57,13 @@ impl<R: Rules> Replica<R> {
         self.covered.missing(&self.peers[id.0].acknowledged).any(|entry| !self.is_unkept(id, entry))
     }
 
-    /// Do pushes of this life still come in order? They bring what is missing, and a pull would bring it once more.
-    fn is_coming(&self, life: Incarnation, now: Time) -> bool {
+    /// Do pushes of this incarnation still come in order? They bring what is missing, and a pull would bring it once
+    /// more.
+    fn is_coming(&self, incarnation: Incarnation, now: Time) -> bool {
         let silence = self.stream_limits().silence;
         let comes = |peer: &Peer| {
             let advanced = peer.inbound.advanced.is_some_and(|at| now.since(at) <= silence);
-            advanced && peer.link.established && peer.incarnation == Some(life)
+            advanced && peer.link.established && peer.incarnation == Some(incarnation)
         };
         self.rules.pushes_postpone_repair() && self.peers.iter().any(comes)
     }
@@ -75,17 +78,17 @@ impl<R: Rules> Replica<R> {
         interrupted.map_or(Time::default(), |at| at + self.config.repair_delay)
     }
 
-    /// Does this peer claim more of a life than is covered here, and has it not just failed to give that?
-    pub(super) fn gives(&self, id: PeerId, life: Incarnation) -> bool {
+    /// Does this peer claim more of an incarnation than is covered here, and has it not just failed to give that?
+    pub(super) fn gives(&self, id: PeerId, incarnation: Incarnation) -> bool {
         let peer = &self.peers[id.0];
-        let claimed = self.covered.counter_in(&peer.acknowledged, life);
-        claimed > self.covered.counter(life) && !self.is_unkept(id, (life, claimed))
+        let claimed = self.covered.counter_in(&peer.acknowledged, incarnation);
+        claimed > self.covered.counter(incarnation) && !self.is_unkept(id, (incarnation, claimed))
     }
 
     /// Did a whole pull from this peer, a moment ago, not bring that though it was claimed?
-    fn is_unkept(&self, id: PeerId, (life, counter): (Incarnation, u64)) -> bool {
+    fn is_unkept(&self, id: PeerId, (incarnation, counter): (Incarnation, u64)) -> bool {
         let unkept = &self.peers[id.0].unkept;
-        self.now.monotonic < unkept.until && counter <= self.covered.counter_in(&unkept.claimed, life)
+        self.now.monotonic < unkept.until && counter <= self.covered.counter_in(&unkept.claimed, incarnation)
     }
 
     /// Of the linked peers that fit, the one whose turn is the longest ago. A peer in the middle of a large message

@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 pub struct ReplicaStatus {
     /// Its address.
     pub address: Address,
-    /// The present life.
+    /// The present incarnation.
     pub incarnation: Incarnation,
     /// Serves data requests: up and wanted.
     pub ready: bool,
@@ -28,9 +28,9 @@ pub struct ReplicaStatus {
     pub up: bool,
     /// Is a member, as far as operators are concerned.
     pub wanted: bool,
-    /// What is covered; retired lives are folded away.
+    /// What is covered; retired incarnations are folded away.
     pub vector: VersionVector,
-    /// Retired lives remembered.
+    /// Retired incarnations remembered.
     pub retired: usize,
     /// The digest of the store; see [`Store::digest`].
     pub digest: Option<u64>,
@@ -95,10 +95,10 @@ impl<R: Rules> Replica<R> {
         &self.address
     }
 
-    /// The present life. Changes when another turns out to be the newest at the address.
+    /// The present incarnation. Changes when another turns out to be the newest at the address.
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
-        self.me
+        self.incarnation
     }
 
     /// What is covered: applied or installed.
@@ -113,7 +113,7 @@ impl<R: Rules> Replica<R> {
         self.longest
     }
 
-    /// What is covered, with the lives that are over.
+    /// What is covered, with the incarnations that are over.
     #[must_use]
     pub const fn covered(&self) -> &Covered {
         &self.covered
@@ -196,7 +196,7 @@ impl<R: Rules> Replica<R> {
     pub fn status(&self) -> ReplicaStatus {
         ReplicaStatus {
             address: self.address.clone(),
-            incarnation: self.me,
+            incarnation: self.incarnation,
             ready: self.is_ready(),
             readiness: self.readiness(),
             up: self.joining.is_none(),

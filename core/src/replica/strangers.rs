@@ -13,8 +13,8 @@ use crate::time::Micros;
 use crate::vector::VersionVector;
 use alloc::vec::Vec;
 
-/// A cluster has so many lives at least. A replica that started alone knows of one.
-const LIVES_MIN: usize = 2;
+/// A cluster has so many incarnations at least. A replica that started alone knows of one.
+const INCARNATIONS_MIN: usize = 2;
 /// Each member of the other cluster is news. All that are found within this are one discovery.
 const TOLD_PAUSE: Micros = Micros::from_seconds(60);
 
@@ -23,16 +23,16 @@ impl<R: Rules> Replica<R> {
     ///
     /// Then both have written, and neither holds a write of the other's. Two sides of a cut have a common past, and a
     /// newcomer has none or has written alone. A replica that an operator names was never met before it was named.
-    pub(super) fn tell_of_another_cluster(&mut self, from: &Address, life: Incarnation, hello: &Hello) {
+    pub(super) fn tell_of_another_cluster(&mut self, from: &Address, incarnation: Incarnation, hello: &Hello) {
         let now = self.now.monotonic;
         let was_told = self.merge_told.is_some_and(|at| now.since(at) < TOLD_PAUSE);
         if was_told || !are_apart(self.covered.vector(), &hello.vector) {
             return;
         }
-        let theirs = if self.is_at_a_reused_address(from, life, hello) {
-            let lives = hello.view.iter().filter(|row| row.life.is_some()).map(|row| &row.address);
-            lives.filter(|address| !address.is_nowhere() && self.view.row(address).is_none()).cloned().collect()
-        } else if self.comes_along(from, life, hello) {
+        let theirs = if self.is_at_a_reused_address(from, incarnation, hello) {
+            let incarnations = hello.view.iter().filter(|row| row.newest.is_some()).map(|row| &row.address);
+            incarnations.filter(|address| !address.is_nowhere() && self.view.row(address).is_none()).cloned().collect()
+        } else if self.comes_along(from, incarnation, hello) {
             self.peers.iter().filter(|peer| peer.wanted && peer.is_hearsay()).map(|peer| peer.address.clone()).collect()
         } else {
             Vec::new()
@@ -44,27 +44,27 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Each side is a cluster, and one has known another life at an address that the other has now.
-    fn is_at_a_reused_address(&self, from: &Address, life: Incarnation, hello: &Hello) -> bool {
-        let known_there = self.view.life(from).is_some_and(|known| known.incarnation != life);
-        let told_here = hello.view.iter().find(|row| row.address == self.address).and_then(|row| row.life);
-        let known_here = told_here.is_some_and(|told| told.incarnation != self.me);
-        let lives_here = self.view.rows().filter(|row| row.life.is_some()).count();
-        let lives_there = hello.view.iter().filter(|row| row.life.is_some()).count();
-        (known_there || known_here) && lives_here.min(lives_there) >= LIVES_MIN
+    /// Each side is a cluster, and one has known another incarnation at an address that the other has now.
+    fn is_at_a_reused_address(&self, from: &Address, incarnation: Incarnation, hello: &Hello) -> bool {
+        let known_there = self.view.newest(from).is_some_and(|known| known.incarnation != incarnation);
+        let told_here = hello.view.iter().find(|row| row.address == self.address).and_then(|row| row.newest);
+        let known_here = told_here.is_some_and(|told| told.incarnation != self.incarnation);
+        let incarnations_here = self.view.rows().filter(|row| row.newest.is_some()).count();
+        let incarnations_there = hello.view.iter().filter(|row| row.newest.is_some()).count();
+        (known_there || known_here) && incarnations_here.min(incarnations_there) >= INCARNATIONS_MIN
     }
 
     /// The replica at the address that is used again had nothing yet, and brought the others together. They meet for
     /// the first time, no operator has named one to the other, and each holds what others have written.
-    fn comes_along(&self, from: &Address, life: Incarnation, hello: &Hello) -> bool {
-        let holds_more = |vector: &VersionVector, own| vector.entries().any(|(life, _)| life != own);
+    fn comes_along(&self, from: &Address, incarnation: Incarnation, hello: &Hello) -> bool {
+        let holds_more = |vector: &VersionVector, own| vector.entries().any(|(incarnation, _)| incarnation != own);
         let hearsay = self.find_peer(from).is_some_and(|id| self.peers[id.0].is_hearsay());
-        hearsay && holds_more(self.covered.vector(), self.me) && holds_more(&hello.vector, life)
+        hearsay && holds_more(self.covered.vector(), self.incarnation) && holds_more(&hello.vector, incarnation)
     }
 }
 
 impl Peer {
-    /// Others have met a life there, no operator has named the address here, and it was never heard.
+    /// Others have met an incarnation there, no operator has named the address here, and it was never heard.
     fn is_hearsay(&self) -> bool {
         !self.named && self.incarnation.is_none() && !self.address.is_nowhere()
     }
@@ -73,5 +73,5 @@ impl Peer {
 /// Is something written on both sides, and nothing of it known on the other?
 fn are_apart(mine: &VersionVector, theirs: &VersionVector) -> bool {
     let (shorter, longer) = if mine.len() <= theirs.len() { (mine, theirs) } else { (theirs, mine) };
-    !shorter.is_empty() && shorter.entries().all(|(life, _)| longer.counter(life) == 0)
+    !shorter.is_empty() && shorter.entries().all(|(incarnation, _)| longer.counter(incarnation) == 0)
 }

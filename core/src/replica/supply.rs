@@ -46,8 +46,8 @@ impl<R: Rules> Replica<R> {
         let mut known = asked.clone();
         let peer = &self.peers[id.0];
         known.join(&peer.acknowledged);
-        if let Some(life) = peer.incarnation {
-            known.raise(life, self.covered.counter(life));
+        if let Some(incarnation) = peer.incarnation {
+            known.raise(incarnation, self.covered.counter(incarnation));
         }
         Arc::new(known)
     }
@@ -178,7 +178,7 @@ impl<R: Rules> Replica<R> {
 
     fn frame_of_state(&mut self, pass: &mut Pass, vector: &VersionVector) -> (Content, bool, Announced) {
         if !pass.rows_done {
-            let after = |&(life, _): &(_, _)| pass.row.is_none_or(|row| row < life);
+            let after = |&(incarnation, _): &(_, _)| pass.row.is_none_or(|row| row < incarnation);
             let rows: Vec<_> = self.covered.rows().filter(after).take(self.frame_items_max()).collect();
             if let Some(&(last, _)) = rows.last() {
                 self.work += rows.len() as u32;

@@ -229,21 +229,22 @@ fn removal_and_return() {
     assert!(idle < 2 * 5 * 10 + 10, "two members keep each other company with {idle} messages");
 }
 
-/// Every hello of an old life used to be answered by one with a fresh number, which was answered in turn, for ever.
+/// Every hello of an old incarnation used to be answered by one with a fresh number, which was answered in turn, for
+/// ever.
 #[test]
-fn an_old_life_learns_of_its_successor_without_a_storm() {
+fn an_old_incarnation_learns_of_its_successor_without_a_storm() {
     let mut world = World::new(3);
     world.run(100);
     let newer = (20..).find(|&seed| {
         world.start(3, 3, seed);
-        let before = world.replica(1).view().life(&address(3)).expect("met").incarnation;
+        let before = world.replica(1).view().newest(&address(3)).expect("met").incarnation;
         world.replica(3).incarnation() < before
     });
     assert!(newer.is_some());
     let before = world.sent;
     world.run(1_000);
     assert!(world.sent - before < 200, "{} messages", world.sent - before);
-    assert!(world.replica(3).is_ready() && world.events.iter().any(|(_, event)| matches!(event, Event::Reborn(_))));
+    assert!(world.replica(3).is_ready() && world.events.iter().any(|(_, event)| matches!(event, Event::Renewed(_))));
 }
 
 #[test]
@@ -252,14 +253,14 @@ fn vectors_and_tokens_stay_as_short_as_the_membership() {
     world.run(100);
     let mut token = VersionVector::new();
     let mut old = Vec::new();
-    for life in 0..60_u8 {
-        let n = 1 + life % 3;
-        token = world.put(n, "x", &format!("{life}"), &token);
+    for start in 0..60_u8 {
+        let n = 1 + start % 3;
+        token = world.put(n, "x", &format!("{start}"), &token);
         old.push(token.clone());
         world.run(500);
         world.replicas.remove(&address(n));
         world.run(200);
-        world.start(n, 3, 50 + life);
+        world.start(n, 3, 50 + start);
         world.run(6_000);
     }
     for n in 1..=3 {
@@ -352,7 +353,8 @@ fn a_duplicated_pull_is_served_once() {
     let (from, replica) = (address(2), world.replica(2));
     let peer = &replica.peers[0];
     let body = Body::Pull { id: 1 << 40, vector: Arc::default() };
-    let message = Message { from: replica.me, number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
+    let message =
+        Message { from: replica.incarnation, number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
     let before = world.sent;
     for _ in 0..3 {
         world.handle(&address(1), Input::Message { from: from.clone(), message: message.clone() });
@@ -380,7 +382,7 @@ fn a_backlog_after_a_stall_is_one_stall() {
 /// Links and pulls of every incarnation used to be numbered from 1. So what was sent to an old incarnation was taken in
 /// by the new one.
 #[test]
-fn a_life_does_not_take_what_was_sent_to_the_life_before_it() {
+fn an_incarnation_does_not_take_what_was_sent_to_the_incarnation_before_it() {
     let mut world = World::new(2);
     world.run(1_000);
     let numbers = |world: &World| (world.replica(1).next_link, world.replica(1).next_pull);
@@ -389,10 +391,10 @@ fn a_life_does_not_take_what_was_sent_to_the_life_before_it() {
     assert!(before.0.abs_diff(numbers(&world).0) > 1_000 && before.1.abs_diff(numbers(&world).1) > 1_000);
 }
 
-/// The answers to hellos of the life before reach the new one, which takes their numbers for those of a copy of itself.
-/// It used to go on at the very next number, which the life before had given out, too.
+/// The answers to hellos of the incarnation before reach the new one, which takes their numbers for those of a copy of
+/// itself. It used to go on at the very next number, which the incarnation before had given out, too.
 #[test]
-fn a_life_counts_on_clear_of_what_the_life_before_gave_out() {
+fn an_incarnation_counts_on_clear_of_what_the_incarnation_before_gave_out() {
     let mut world = World::new(2);
     world.run(1_000);
     let given_out = world.replica(1).next_link;
@@ -429,8 +431,8 @@ fn what_a_living_replica_has_yet_to_write_is_never_called_lost() {
     world.run(1_000);
     let token = world.put(1, "x", "0", &VersionVector::new());
     world.run(300);
-    let life = world.replica(1).incarnation();
-    let forged = VersionVector::from_entries([(life, token.counter(life) + 1_000)]);
+    let incarnation = world.replica(1).incarnation();
+    let forged = VersionVector::from_entries([(incarnation, token.counter(incarnation) + 1_000)]);
     for _ in 0..20 {
         assert_eq!(world.get(2, "x", &forged), Err(Reply::Refused(Refusal::NotCovered)));
         world.run(300);
@@ -454,7 +456,8 @@ fn an_abandoned_supply_ends() {
     let replica = world.replica(2);
     let peer = &replica.peers[0];
     let body = Body::Pull { id: 1 << 40, vector: Arc::default() };
-    let message = Message { from: replica.me, number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
+    let message =
+        Message { from: replica.incarnation, number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
     world.handle(&address(1), Input::Message { from: address(2), message });
     assert!(world.replica(1).peers[0].serving.is_some());
     world.run(6_000);

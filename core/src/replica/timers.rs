@@ -13,8 +13,8 @@ impl<R: Rules> Replica<R> {
         }
         self.end_late_round();
         self.maybe_retire();
-        if self.rebirth_timeout() <= self.now.monotonic {
-            self.consider_rebirth();
+        if self.renewal_timeout() <= self.now.monotonic {
+            self.consider_renewal();
         }
         self.fail_late_pull();
         self.try_become_up();
@@ -78,7 +78,7 @@ impl<R: Rules> Replica<R> {
             .min(self.round_timeout())
             .min(self.ask_timeout())
             .min(self.join_timeout())
-            .min(self.rebirth_timeout())
+            .min(self.renewal_timeout())
             .min(self.retire_timeout())
             .min(waiting);
         self.peers.iter().map(|peer| self.link_timeout(peer)).fold(rest, Time::min)

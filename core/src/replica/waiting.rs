@@ -2,8 +2,8 @@
 //!
 //! Invariant kept here: every waiting request hangs at exactly one dot that is not covered. Code that moves the
 //! coverage of an incarnation notes that incarnation. So a wake-up costs what it wakes and no more, however many
-//! incarnations others wait for. Where many moved at once, or it is not known which, every life that is waited for is
-//! looked at, some in each call.
+//! incarnations others wait for. Where many moved at once, or it is not known which, every incarnation that is waited
+//! for is looked at, some in each call.
 
 use crate::covered::Covered;
 use crate::identity::Incarnation;
@@ -20,9 +20,9 @@ pub(super) struct Waiting {
     by_dot: BTreeSet<(Incarnation, u64, RequestId)>,
     by_deadline: BTreeSet<(Time, RequestId)>,
     bytes: usize,
-    /// Lives that are waited for and whose coverage moved.
+    /// Incarnations that are waited for and whose coverage moved.
     moved: BTreeSet<Incarnation>,
-    /// The coverage of any life from this one on may have moved.
+    /// The coverage of any incarnation from this one on may have moved.
     unsure_from: Option<Incarnation>,
 }
 
@@ -57,14 +57,14 @@ impl Waiting {
         Some((waiter.request, waiter.deadline))
     }
 
-    /// The coverage of this life moved.
-    pub(super) fn note(&mut self, life: Incarnation) {
-        if !self.requests.is_empty() && self.first_from(life).is_some_and(|(own, ..)| own == life) {
-            self.moved.insert(life);
+    /// The coverage of this incarnation moved.
+    pub(super) fn note(&mut self, incarnation: Incarnation) {
+        if !self.requests.is_empty() && self.first_from(incarnation).is_some_and(|(own, ..)| own == incarnation) {
+            self.moved.insert(incarnation);
         }
     }
 
-    /// The coverage of any life may have moved.
+    /// The coverage of any incarnation may have moved.
     pub(super) fn note_all(&mut self) {
         self.unsure_from = (!self.requests.is_empty()).then_some(Incarnation(0));
     }
@@ -74,35 +74,35 @@ impl Waiting {
         !self.moved.is_empty() || self.unsure_from.is_some()
     }
 
-    /// A request whose dot is covered by now. Counts the lives looked at in vain, up to so many.
+    /// A request whose dot is covered by now. Counts the incarnations looked at in vain, up to so many.
     pub(super) fn next_reached(&mut self, covered: &Covered, room: usize) -> (Option<RequestId>, usize) {
-        while let Some(&life) = self.moved.first() {
-            if let Some(id) = self.reached(covered, life) {
+        while let Some(&incarnation) = self.moved.first() {
+            if let Some(id) = self.reached(covered, incarnation) {
                 return (Some(id), 0);
             }
-            self.moved.remove(&life);
+            self.moved.remove(&incarnation);
         }
         for looked in 0..room {
             let Some(from) = self.unsure_from else { return (None, looked) };
-            let Some((life, ..)) = self.first_from(from) else {
+            let Some((incarnation, ..)) = self.first_from(from) else {
                 self.unsure_from = None;
                 return (None, looked);
             };
-            if let Some(id) = self.reached(covered, life) {
+            if let Some(id) = self.reached(covered, incarnation) {
                 return (Some(id), looked);
             }
-            self.unsure_from = life.0.checked_add(1).map(Incarnation);
+            self.unsure_from = incarnation.0.checked_add(1).map(Incarnation);
         }
         (None, room)
     }
 
-    fn first_from(&self, life: Incarnation) -> Option<(Incarnation, u64, RequestId)> {
-        self.by_dot.range((life, 0, RequestId(0))..).next().copied()
+    fn first_from(&self, incarnation: Incarnation) -> Option<(Incarnation, u64, RequestId)> {
+        self.by_dot.range((incarnation, 0, RequestId(0))..).next().copied()
     }
 
-    fn reached(&self, covered: &Covered, life: Incarnation) -> Option<RequestId> {
-        let end = (life, covered.counter(life), RequestId(u64::MAX));
-        self.by_dot.range((life, 0, RequestId(0))..=end).next().map(|&(.., id)| id)
+    fn reached(&self, covered: &Covered, incarnation: Incarnation) -> Option<RequestId> {
+        let end = (incarnation, covered.counter(incarnation), RequestId(u64::MAX));
+        self.by_dot.range((incarnation, 0, RequestId(0))..=end).next().map(|&(.., id)| id)
     }
 
     /// Requests whose time is over, up to so many.

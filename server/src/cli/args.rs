@@ -327,7 +327,7 @@ pub(crate) struct TimingArgs {
     #[arg(long, env = "HENCE_WALL_AHEAD_MAX", value_name = "TIME", default_value = "60s",
           value_parser = time("HENCE_WALL_AHEAD_MAX", 1, 86_400_000))]
     wall_ahead_max: Micros,
-    /// A member that was silent for so long no longer delays the retirement of lives that are over
+    /// A member that was silent for so long no longer delays the retirement of incarnations that are over
     #[arg(long, env = "HENCE_RETIRE_PATIENCE", value_name = "TIME", default_value = "10m",
           value_parser = time("HENCE_RETIRE_PATIENCE", 0, 86_400_000))]
     retire_patience: Micros,

@@ -55,8 +55,8 @@ fn row(row: &Row) -> Value {
     json!({
         "address": row.address.as_str(),
         "counter": row.counter,
-        "incarnation": row.life.map(|life| life.incarnation.to_string()),
-        "up": row.life.is_some_and(|life| life.up),
+        "incarnation": row.newest.map(|newest| newest.incarnation.to_string()),
+        "up": row.newest.is_some_and(|newest| newest.up),
     })
 }
 

@@ -88,7 +88,7 @@ impl Observer for Narrator {
                 | Event::Suspected(_)
                 | Event::Recovered(_)
                 | Event::Up { .. }
-                | Event::Reborn(_)
+                | Event::Renewed(_)
                 | Event::AddressContested { .. }
                 | Event::ClockTrusted(_)
                 | Event::WritesRefused(_)

@@ -178,12 +178,12 @@ impl Mutated {
 }
 
 impl Rules for Mutated {
-    fn life(&self, drawn: Incarnation, address: &Address) -> Incarnation {
+    fn incarnation(&self, drawn: Incarnation, address: &Address) -> Incarnation {
         let name = address.as_str().bytes().fold(7, |hash, byte| mix(hash, byte.into()));
         if self.is(Mutant::ReuseLife) { Incarnation::new(1, name) } else { drawn }
     }
 
-    fn takes_new_life(&self) -> bool {
+    fn takes_new_incarnation(&self) -> bool {
         !self.is(Mutant::KeepOldLife)
     }
 
@@ -373,7 +373,7 @@ impl Rules for Mutated {
         !self.is(Mutant::NobodyStaysUnwanted)
     }
 
-    fn stays_up_reborn(&self) -> bool {
+    fn stays_up_renewed(&self) -> bool {
         !self.is(Mutant::JoinAgain)
     }
 

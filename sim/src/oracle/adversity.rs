@@ -181,7 +181,7 @@ kinds! {
     /// A replica started alone.
     Alone "started_alone" 1_000;
     /// A replica learned that it was not the newest life at its address.
-    Reborn "reborn" 300;
+    Renewed "reborn" 300;
     /// An operator removed an address.
     Unwanted "unwanted" 600;
     /// An operator added an address: a newcomer, a cluster that was apart, or one that had been removed.

@@ -44,7 +44,7 @@ pub(super) fn bytes(message: &Message) -> u64 {
             Content::Retired(rows) => rows.len() as u64 * 2 * ENTRY,
             Content::State(coverage) => vector(&coverage.vector) + vector(&coverage.deletes),
         },
-        Body::Ask(ask) => vector(&ask.events) + ask.lives.len() as u64 * ENTRY,
+        Body::Ask(ask) => vector(&ask.events) + ask.incarnations.len() as u64 * ENTRY,
         Body::Answer { held, .. } => vector(held),
         Body::Probe { .. } | Body::Vouch { .. } | Body::Taken { .. } => ENTRY,
     };

@@ -118,9 +118,9 @@ impl<S: Subject> World<S> {
                 self.judge_round(replica, &events, &held);
                 Kind::Round
             }
-            Event::Reborn(incarnation) => {
+            Event::Renewed(incarnation) => {
                 self.judge.on_life(replica, incarnation);
-                Kind::Reborn
+                Kind::Renewed
             }
             Event::Impersonated { counter } if !self.judge.contested => {
                 return self.fail_refused_itself(replica, counter);

@@ -9,8 +9,8 @@ mod hello;
 use super::table::Table;
 use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, shown};
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, Life, Message, Op,
-    Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, Message, Op,
+    Presence, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const ROW_BYTES_MIN: usize = 6;
 const OP_BYTES_MIN: usize = 5;
 const SHOWN_BYTES_MIN: usize = 3;
 const RETIRED_BYTES_MIN: usize = 4;
-const LIFE_BYTES_MIN: usize = 1;
+const INCARNATION_BYTES_MIN: usize = 1;
 
 /// Room made before the things that a count announces have been seen.
 const ROOM_MAX: usize = 1_024;
@@ -152,11 +152,11 @@ impl<'a> BodyReader<'a> {
 
     fn ask(&mut self) -> Result<Body> {
         let round = self.varint()?;
-        let lives = self.list(LIFE_BYTES_MIN, Self::incarnation)?;
-        if lives.is_empty() {
+        let incarnations = self.list(INCARNATION_BYTES_MIN, Self::incarnation)?;
+        if incarnations.is_empty() {
             return Err(Damage::Nobody);
         }
-        Ok(Body::Ask(Box::new(Ask { round, lives, events: self.vector()? })))
+        Ok(Body::Ask(Box::new(Ask { round, incarnations, events: self.vector()? })))
     }
 
     fn push(&mut self, marks: u8) -> Result<Body> {
@@ -316,7 +316,7 @@ impl<'a> BodyReader<'a> {
         Ok(Shown { key, fresh: choice & shown::FRESH != 0, version })
     }
 
-    /// Rows of retired lives, which must come sorted.
+    /// Rows of retired incarnations, which must come sorted.
     fn retired(&mut self) -> Result<Vec<(Incarnation, Retirement)>> {
         let mut last = None;
         self.list(RETIRED_BYTES_MIN, |reader| {
@@ -361,12 +361,12 @@ impl<'a> BodyReader<'a> {
     fn row(&mut self) -> Result<Row> {
         let address = address(self.blob()?)?;
         let counter = self.varint()?;
-        let life = match self.byte()? {
+        let newest = match self.byte()? {
             0 => None,
-            choice @ (1 | 2) => Some(Life { incarnation: self.incarnation()?, up: choice == 2 }),
+            choice @ (1 | 2) => Some(Presence { incarnation: self.incarnation()?, up: choice == 2 }),
             other => return Err(Damage::Choice(other)),
         };
-        Ok(Row { address, counter, life })
+        Ok(Row { address, counter, newest })
     }
 
     fn list<T>(&mut self, bytes_min: usize, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {

@@ -180,8 +180,8 @@ impl BodyWriter<'_> {
     fn ask(&mut self, ask: &Ask) {
         self.byte(kind::ASK);
         self.varint(ask.round);
-        self.varint(ask.lives.len() as u64);
-        ask.lives.iter().for_each(|&life| self.incarnation(life));
+        self.varint(ask.incarnations.len() as u64);
+        ask.incarnations.iter().for_each(|&incarnation| self.incarnation(incarnation));
         self.vector(&ask.events);
     }
 
@@ -301,11 +301,11 @@ impl BodyWriter<'_> {
         for row in rows {
             self.text(row.address.as_str());
             self.varint(row.counter);
-            match row.life {
+            match row.newest {
                 None => self.byte(0),
-                Some(life) => {
-                    self.byte(if life.up { 2 } else { 1 });
-                    self.incarnation(life.incarnation);
+                Some(newest) => {
+                    self.byte(if newest.up { 2 } else { 1 });
+                    self.incarnation(newest.incarnation);
                 }
             }
         }
@@ -351,7 +351,7 @@ fn put_content(op: &Op, sink: &mut impl Sink) {
     let dots = op.superseded.iter().map(|dot| (dot.incarnation, dot.counter));
     for (incarnation, counter) in dots.chain(op.deps.entries()) {
         sink.incarnation(incarnation);
-        // Of the same life it is often one of the last few writes, so the distance is the shorter name.
+        // Of the same incarnation it is often one of the last few writes, so the distance is the shorter name.
         let own = incarnation == op.dot.incarnation;
         sink.varint(if own { op.dot.counter.wrapping_sub(counter) } else { counter });
     }

@@ -86,7 +86,7 @@ struct Open {
     start: usize,
 }
 
-/// A life and the two numbers of its link.
+/// An incarnation and the two numbers of its link.
 type Speaker = (Incarnation, u64, u64);
 
 /// What a [`FrameWriter`] held.

@@ -40,7 +40,7 @@
 //! | 4 | | pull | id, vector |
 //! | 5 | `08` the last one; `70` the content | supply | id, frame, content |
 //! | 6 | | taken | id, frame |
-//! | 7 | `00` | ask | round, lives (at least one, in any order), vector of events |
+//! | 7 | `00` | ask | round, incarnations (at least one, in any order), vector of events |
 //! | 7 | `08` | answer | round, vector of what is held |
 //! | 7 | `10` | probe | address |
 //! | 7 | `18` | vouch | address |
@@ -55,8 +55,8 @@
 //! |---|---|---|
 //! | `00` | operations | 1 if the dot is the next one, else 0; operation |
 //! | `10` | versions | a byte (0 no version, 1 known, 2 whole; `04` fresh key); key; dot; if whole, stamp and value |
-//! | `20` | a state, no list | vector, vector of deletes, count and retired lives as below, clock |
-//! | `30` | retired lives, sorted by incarnation, none twice | incarnation, through, dot |
+//! | `20` | a state, no list | vector, vector of deletes, count and retired incarnations as below, clock |
+//! | `30` | retired incarnations, sorted by incarnation, none twice | incarnation, through, dot |
 //! | `40` | one announced operation, no list | |
 //! | `50` | one version that is announced, no list | as of versions, whole; outline |
 //!
@@ -68,10 +68,11 @@
 //!
 //! An operation is its dot (unless it is the next one), its stamp (unless it is marked as the next one), and its
 //! content. The content begins with one byte for its shape. Two bits are for the effect (0 a put, 1 a delete, 2 a
-//! retirement, 3 is damage). In the format for tests 3 is an erasure. Three are for how many dots it supersedes, and three for how many entries it depends on.
-//! Seven of either means that a varint follows with how many more than seven there are. So up to six take no byte of
-//! their own. Then come what the effect needs (key and value; key; incarnation and through), the superseded dots, and
-//! the dependencies. The counter of a related dot of the operation's own life is told as the distance to it.
+//! retirement, 3 is damage). In the format for tests 3 is an erasure. Three are for how many dots it supersedes, and
+//! three for how many entries it depends on. Seven of either means that a varint follows with how many more than seven
+//! there are. So up to six take no byte of their own. Then come what the effect needs (key and value; key; incarnation
+//! and through), the superseded dots, and the dependencies. The counter of a related dot of the operation's own
+//! incarnation is told as the distance to it.
 //!
 //! What an operation holds beside its dot and stamps is encoded the same whatever frame it goes into, but for the
 //! references. So [`OpMemo`] keeps it ready for all peers. A push copies it with the references of its frame put in
@@ -218,7 +219,7 @@ pub enum Damage {
     Address,
     /// A reference to a place of the table that is not there, or a second place for the same incarnation.
     Incarnation,
-    /// A dot, an entry of a vector or the end of a retired life has counter 0.
+    /// A dot, an entry of a vector or the end of a retired incarnation has counter 0.
     Counter,
     /// A dot that should have been left out because it is the next one.
     Dot,
@@ -232,13 +233,13 @@ pub enum Damage {
     Stamp(Hlc),
     /// A key is empty, too long, or not UTF-8.
     Key,
-    /// A vector or retired lives that are not sorted by incarnation, or hold one twice.
+    /// A vector or retired incarnations that are not sorted by incarnation, or hold one twice.
     Order,
     /// A value out of the few that its place has.
     Choice(u8),
     /// No message in it.
     Empty,
-    /// A question that asks no life.
+    /// A question that asks no incarnation.
     Nobody,
     /// What announces a value holds it, or makes none.
     Announced,

@@ -4,8 +4,8 @@ mod formats;
 
 use super::*;
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, Life, Message, Op, Outline,
-    Outlined, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, Message, Op, Outline, Outlined,
+    Presence, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -133,9 +133,9 @@ fn host() -> impl Strategy<Value = Address> {
 }
 
 fn rows() -> impl Strategy<Value = Arc<[Row]>> {
-    let life = (incarnation(), any::<bool>()).prop_map(|(incarnation, up)| Life { incarnation, up });
-    let row = (host(), number(), proptest::option::of(life));
-    let row = row.prop_map(|(address, counter, life)| Row { address, counter, life });
+    let newest = (incarnation(), any::<bool>()).prop_map(|(incarnation, up)| Presence { incarnation, up });
+    let row = (host(), number(), proptest::option::of(newest));
+    let row = row.prop_map(|(address, counter, newest)| Row { address, counter, newest });
     proptest::collection::vec(row, 0..6).prop_map(Into::into)
 }
 
@@ -213,7 +213,7 @@ fn body() -> impl Strategy<Value = Body> {
             .prop_map(|(id, frame, content, last)| { Body::Supply(Box::new(Supply { id, frame, content, last })) }),
         (number(), any::<u32>()).prop_map(|(id, frame)| Body::Taken { id, frame }),
         (number(), proptest::collection::vec(incarnation(), 1..8), vector())
-            .prop_map(|(round, lives, events)| Body::Ask(Box::new(Ask { round, lives, events }))),
+            .prop_map(|(round, incarnations, events)| Body::Ask(Box::new(Ask { round, incarnations, events }))),
         (number(), vector()).prop_map(|(round, held)| Body::Answer { round, held: Box::new(held) }),
         host().prop_map(|address| Body::Probe { address }),
         host().prop_map(|address| Body::Vouch { address }),
@@ -459,11 +459,11 @@ fn numbered(sequence: u64, body: Body) -> Message {
 }
 
 fn rows_of_three() -> Arc<[Row]> {
-    let life = |incarnation, up| Some(Life { incarnation, up });
+    let newest = |incarnation, up| Some(Presence { incarnation, up });
     Arc::new([
-        Row { address: here(), counter: 1, life: life(A, true) },
-        Row { address: address("10.10.0.3:8090"), counter: 2, life: life(B, false) },
-        Row { address: address("carol:8090"), counter: 0, life: None },
+        Row { address: here(), counter: 1, newest: newest(A, true) },
+        Row { address: address("10.10.0.3:8090"), counter: 2, newest: newest(B, false) },
+        Row { address: address("carol:8090"), counter: 0, newest: None },
     ])
 }
 
@@ -504,7 +504,7 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
         digest: Some(0x3344_5566),
     };
     let folding = Status { digest: None, leaving: true, ..status.clone() };
-    let ask = Ask { round: 8, lives: vec![B, A], events: vector.clone() };
+    let ask = Ask { round: 8, incarnations: vec![B, A], events: vector.clone() };
     [
         ("hello", Body::Hello(Box::new(hello))),
         ("status", Body::Status(Box::new(status))),
@@ -519,7 +519,7 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
             supply(Content::Ops(vec![put(4, "x", b"1"), Arc::new(delete), Arc::new(retire)]), false),
         ),
         ("supply of versions", supply(Content::Versions(versions), false)),
-        ("supply of retired lives", supply(Content::Retired(rows), false)),
+        ("supply of retired incarnations", supply(Content::Retired(rows), false)),
         ("supply of a state", supply(Content::State(Box::new(coverage)), true)),
         ("ask", Body::Ask(Box::new(ask))),
         ("answer", Body::Answer { round: 8, held: Box::new(vector) }),
@@ -636,12 +636,12 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x0a\x00\x00\x38\x7f\x01x\x00\x00\x00", 8, Damage::Short),
     (b"\x0a\x00\x00\x07\x7f\x01x\x00\x00\x00", 8, Damage::Short),
     (b"\x0a\x00\x00\x38\x80\x00\x01x\x00\x00\x00", 6, Damage::Number),
-    // No such effect; a delete without a key; a life that is over before its first write.
+    // No such effect; a delete without a key; an incarnation that is over before its first write.
     (b"\x0a\x00\x00\xc0\x01x\x00", 4, Damage::Choice(0xc0)),
     (b"\x0a\x00\x00\x40\x00", 5, Damage::Key),
     (b"\x0a\x00\x00\x80\x00\x00", 6, Damage::Counter),
     (b"\x0a\x00\x00\x80\x02\0\0\0\0\0\0\0\x09\x01", 13, Damage::Incarnation),
-    // A row of the view: no address, upper case, no such state of life.
+    // A row of the view: no address, upper case, no such state of its process.
     (b"\x03\x01\x04nope\x00\x00", 7, Damage::Address),
     (b"\x03\x01\x05A.b:1\x00\x00", 8, Damage::Address),
     (b"\x03\x01\x05a.b:1\x00\x03", 10, Damage::Choice(3)),
@@ -653,7 +653,7 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x15\x01\x00\x01\x02\x01x\x00\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x00", 19, Damage::Stamp(Hlc(1 << 62))),
     (b"\x15\x01\x00\x01\x02\x01x\x00\x01\x00", 10, Damage::Short),
     (b"\x15\x01\x00\x02\x00\x01x\x00\x01", 4, Damage::Short),
-    // Retired lives: one twice, not sorted, through 0, by a dot 0, more than there can be.
+    // Retired incarnations: one twice, not sorted, through 0, by a dot 0, more than there can be.
     (b"\x35\x01\x00\x02\x00\x05\x00\x01\x00\x05\x00\x02", 9, Damage::Order),
     (b"\x35\x01\x00\x02\x00\x05\x00\x01\x01\0\0\0\0\0\0\0\x06\x05\x00\x02", 17, Damage::Order),
     (b"\x35\x01\x00\x01\x00\x00\x00\x01", 6, Damage::Counter),
@@ -749,14 +749,15 @@ fn a_message_is_never_split() {
     assert!(writer.is_empty());
 }
 
-/// Ten thousand lives, as after ten thousand restarts, in one frame; and what did not fit leaves no trace.
+/// Ten thousand incarnations, as after ten thousand restarts, in one frame; and what did not fit leaves no trace.
 #[test]
 fn large_tables() {
-    let vector = |lives: std::ops::Range<u64>| {
-        Arc::new(VersionVector::from_entries(lives.map(|n| (Incarnation(n << 40), n + 1))))
+    let vector = |incarnations: std::ops::Range<u64>| {
+        Arc::new(VersionVector::from_entries(incarnations.map(|n| (Incarnation(n << 40), n + 1))))
     };
     let mut sequence = 0..;
-    let mut pull = |lives| numbered(sequence.next().expect("endless"), Body::Pull { id: 1, vector: vector(lives) });
+    let mut pull =
+        |incarnations| numbered(sequence.next().expect("endless"), Body::Pull { id: 1, vector: vector(incarnations) });
     let all = [pull(0..10), pull(5..40), pull(20..30), pull(0..10_000), pull(9_000..9_100)];
     assert_eq!(read_messages(&written(&all)), all);
 
@@ -773,24 +774,24 @@ fn large_tables() {
 /// A table does not grow for ever: a full one ends with its frame, on both sides.
 #[test]
 fn a_full_table_begins_anew() {
-    let pull = |life: u64| {
-        let vector = Arc::new(VersionVector::from_entries([(Incarnation(life << 40), life)]));
-        numbered(life, Body::Pull { id: life, vector })
+    let pull = |incarnation: u64| {
+        let vector = Arc::new(VersionVector::from_entries([(Incarnation(incarnation << 40), incarnation)]));
+        numbered(incarnation, Body::Pull { id: incarnation, vector })
     };
     let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
     let mut memo = OpMemo::new();
     let mut anew = Vec::new();
-    for life in 1..3 * TABLE_PLACES_FULL as u64 {
+    for incarnation in 1..3 * TABLE_PLACES_FULL as u64 {
         let mut bytes = Vec::new();
-        writer.push(&pull(life), &mut memo).expect("fits");
+        writer.push(&pull(incarnation), &mut memo).expect("fits");
         writer.take(&mut bytes);
         if bytes[HEAD_BYTES] != 0 {
-            anew.push(life);
+            anew.push(incarnation);
         } else if anew.len() == 3 {
             break;
         }
         reader.feed(&bytes);
-        assert_eq!(reader.next_frame().expect("undamaged").expect("whole").messages, vec![pull(life)]);
+        assert_eq!(reader.next_frame().expect("undamaged").expect("whole").messages, vec![pull(incarnation)]);
     }
     // The sender has the first place.
     let full = TABLE_PLACES_FULL as u64;
@@ -798,8 +799,8 @@ fn a_full_table_begins_anew() {
 
     // A peer that goes on nevertheless is refused.
     let mut reader = FrameReader::new(HERE);
-    let lives = (1..full).map(|life| (Incarnation(life << 40), 1));
-    let all = message(Body::Pull { id: 1, vector: Arc::new(VersionVector::from_entries(lives)) });
+    let incarnations = (1..full).map(|incarnation| (Incarnation(incarnation << 40), 1));
+    let all = message(Body::Pull { id: 1, vector: Arc::new(VersionVector::from_entries(incarnations)) });
     reader.feed(&written(&[all]));
     assert!(matches!(reader.next_frame(), Ok(Some(_))));
     reader.feed(&framed(b"\x00\x06\x01\x01"));
@@ -833,7 +834,7 @@ fn the_greatest_operation_that_a_client_can_make_fits() {
 fn an_operation_is_encoded_once_for_all_peers() {
     let mut memo = OpMemo::new();
     let mut writers: Vec<FrameWriter> = (0..5).map(|_| FrameWriter::new(HERE, here())).collect();
-    // The peers' frames have different tables: each has heard of another life first.
+    // The peers' frames have different tables: each has heard of another incarnation first.
     for (at, writer) in writers.iter_mut().enumerate() {
         let vector = Arc::new(VersionVector::from_entries((0..at as u64).map(|n| (Incarnation(n + 1), 1))));
         writer.push(&message(Body::Pull { id: 1, vector }), &mut memo).expect("fits");
@@ -869,7 +870,7 @@ fn shape_of_an_operation() {
         let message = message(Body::Push { op: Arc::new(op), made: Time(0) });
         let length = written(std::slice::from_ref(&message)).len() as u64;
         assert_eq!(read_messages(&written(std::slice::from_ref(&message))), vec![message]);
-        // A related dot takes two bytes; a life that the frame has not mentioned yet eight more.
+        // A related dot takes two bytes; an incarnation that the frame has not mentioned yet eight more.
         let mentioned = matches!(effect, Effect::Retire { .. });
         length - 2 * superseded - 10 * deps - if superseded > 0 && !mentioned { 8 } else { 0 }
     };

@@ -1,8 +1,8 @@
 //! Messages of every kind, each a little different from all before it.
 
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, Life, Message, Op,
-    Outline, Outlined, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, Message, Op, Outline,
+    Outlined, Presence, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -126,8 +126,8 @@ impl Samples {
 
     fn ask(&mut self) -> Body {
         let count = 1 + self.below(4);
-        let lives = (0..count).map(|_| self.incarnation()).collect();
-        Body::Ask(Box::new(Ask { round: self.number(), lives, events: self.vector() }))
+        let incarnations = (0..count).map(|_| self.incarnation()).collect();
+        Body::Ask(Box::new(Ask { round: self.number(), incarnations, events: self.vector() }))
     }
 
     fn supply(&mut self, content: Content) -> Body {
@@ -168,7 +168,7 @@ impl Samples {
         Shown { key: self.key(), fresh: self.below(2) == 0, version }
     }
 
-    /// Sorted, no life twice: what every honest replica says.
+    /// Sorted, no incarnation twice: what every honest replica says.
     fn retired(&mut self) -> Vec<(Incarnation, Retirement)> {
         let count = self.below(4);
         let row = |_| (self.incarnation(), Retirement { through: self.counter(), dot: self.dot() });
@@ -180,9 +180,9 @@ impl Samples {
         (0..count)
             .map(|_| {
                 let address = self.address();
-                let life =
-                    (self.below(3) > 0).then(|| Life { incarnation: self.incarnation(), up: self.below(2) == 0 });
-                Row { address, counter: self.below(5), life }
+                let newest =
+                    (self.below(3) > 0).then(|| Presence { incarnation: self.incarnation(), up: self.below(2) == 0 });
+                Row { address, counter: self.below(5), newest }
             })
             .collect()
     }

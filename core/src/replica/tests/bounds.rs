@@ -3,10 +3,10 @@
 use super::*;
 use crate::vector::VersionVector;
 
-/// Lives that no replica has heard of.
+/// Incarnations that no replica has heard of.
 fn unknown(from: u64, count: u64) -> VersionVector {
-    let life = |n| (Incarnation::new(1, 0x77_0000_0000 + n), 1);
-    VersionVector::from_entries((from..from + count).map(life))
+    let entry = |n| (Incarnation::new(1, 0x77_0000_0000 + n), 1);
+    VersionVector::from_entries((from..from + count).map(entry))
 }
 
 /// Each round that was broken off used to add what it had asked about to what clients had asked for meanwhile.
@@ -114,9 +114,9 @@ fn more_addresses_than_the_view_has_room_for_are_refused() {
     assert_eq!(world.order(Request::ViewAdd(made_up(7))), refused);
     // A peer that names more than any replica keeps is not believed.
     world.events.clear();
-    let rows = (0..2_000).map(|n| Row { address: made_up(n), counter: 1, life: None }).collect();
+    let rows = (0..2_000).map(|n| Row { address: made_up(n), counter: 1, newest: None }).collect();
     let peer = &world.replica(2).peers[0];
-    let (from, number, echo) = (world.replica(2).me, peer.link.number, peer.link.echo);
+    let (from, number, echo) = (world.replica(2).incarnation, peer.link.number, peer.link.echo);
     let message = Message { from, number, echo, sequence: 0, body: Body::View(rows) };
     world.handle(&address(1), Input::Message { from: address(2), message });
     let dropped = |(_, event): &(Address, Event)| matches!(event, Event::Dropped { reason: DropReason::Invalid, .. });
@@ -132,17 +132,17 @@ fn tokens_stay_short_while_a_member_is_dead_and_another_restarts() {
     world.replicas.remove(&address(3));
     let (mut token, mut kept, mut longest) = (VersionVector::new(), Vec::new(), 0);
     let bytes = |token: &VersionVector| crate::token::Token(token.clone()).encode(crate::ClusterTag(1)).len();
-    for life in 0..700_u32 {
-        token = world.put(2, "x", &format!("{life}"), &token);
+    for start in 0..700_u32 {
+        token = world.put(2, "x", &format!("{start}"), &token);
         longest = longest.max(bytes(&token));
-        if life % 50 == 0 {
+        if start % 50 == 0 {
             kept.push(token.clone());
         }
         world.run(40);
         world.replicas.remove(&address(2));
         let identity = Identity { address: address(2), view: (1..=3).map(address).collect() };
         let mut seed = [9; 32];
-        seed[..4].copy_from_slice(&life.to_le_bytes());
+        seed[..4].copy_from_slice(&start.to_le_bytes());
         let replica = Replica::new(Sound, Config::default(), identity, Seed(seed), world.now());
         world.replicas.insert(address(2), replica);
         world.run(150);
@@ -167,7 +167,8 @@ fn tokens_stay_short_whoever_reports_nothing() {
     world.run(1_000);
     let config = world.replica(1).config.clone();
     let replica = world.replicas.get_mut(&address(1)).expect("it runs");
-    // As many lives as two restarts a second leave behind in ten minutes, and no report of the other member since.
+    // As many incarnations as two restarts a second leave behind in ten minutes, and no report of the other member
+    // since.
     for n in 0..1_200_u64 {
         replica.covered.join_dot(Dot { incarnation: Incarnation::new(1, 5 << 30 | n), counter: 1 });
     }

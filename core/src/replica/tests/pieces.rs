@@ -215,13 +215,13 @@ fn hostile_pieces_change_nothing() {
     let mut world = ready(2);
     let token = world.put(1, "x", &text(LARGE, 5), &VersionVector::new());
     let (incarnation, counter) = token.entries().next().expect("a write");
-    let (dot, me) = (Dot { incarnation, counter }, address(1));
+    let (dot, own) = (Dot { incarnation, counter }, address(1));
     world.run(3);
     let held = world.replica(2).pieces_bytes();
     let say = |world: &mut World, body: Body| {
         let message = world.network.last[&address(2)].clone();
         let message = Message { body, sequence: message.sequence + 1_000, ..message };
-        world.handle(&address(2), Input::Message { from: me.clone(), message });
+        world.handle(&address(2), Input::Message { from: own.clone(), message });
     };
     let piece = |offset, bytes: &[u8]| Body::Piece { dot, offset, bytes: Value::new(bytes) };
     say(&mut world, piece(u64::MAX, b"xx"));

@@ -19,7 +19,9 @@ impl Liar {
         world.run(1_000);
         world.replicas.remove(&address(2));
         world.events.clear();
-        let claims = VersionVector::from_entries(claims.iter().map(|&(life, counter)| (Incarnation(life), counter)));
+        let claims = VersionVector::from_entries(
+            claims.iter().map(|&(incarnation, counter)| (Incarnation(incarnation), counter)),
+        );
         Self { world, claims, leaving: false, answered: 0, sequence: 1_000 }
     }
 
@@ -169,7 +171,7 @@ fn a_copy_that_is_behind_in_pulls_catches_up() {
     }
 }
 
-/// Tokens of writes that died with their only holder, each of a life of its own.
+/// Tokens of writes that died with their only holder, each of an incarnation of its own.
 fn with_lost_writes(count: u8, rounds_max: usize) -> (World, Vec<VersionVector>) {
     let mut world = World::new(3);
     let mut tokens = Vec::new();
@@ -205,12 +207,12 @@ fn every_client_of_a_lost_write_is_told_however_few_outcomes_are_remembered() {
     }
 }
 
-/// Two writes of one life: the outcome about the first says nothing of the second.
+/// Two writes of one incarnation: the outcome about the first says nothing of the second.
 #[test]
-fn clients_of_one_lost_life_are_all_told() {
+fn clients_of_one_lost_incarnation_are_all_told() {
     let (mut world, tokens) = with_lost_writes(1, 1);
     let more = |by: u64| {
-        let entry = tokens[0].entries().next().map(|(life, counter)| (life, counter + by));
+        let entry = tokens[0].entries().next().map(|(incarnation, counter)| (incarnation, counter + by));
         VersionVector::from_entries(entry)
     };
     let tokens = [more(2), more(0), more(1)];
