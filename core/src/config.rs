@@ -85,17 +85,17 @@ pub struct Config {
     /// Pushed operations waiting for their causes, all origins together; beyond it they are discarded and
     /// come by repair. Default 16,384. More costs memory while causes are late, less delays what overtook them by a
     /// repair.
-    pub parked_max: usize,
+    pub causal_buffer_max: usize,
     /// Bytes of those operations ([`crate::Op::bytes`]); beyond it they are discarded and come by repair. Default
     /// 64 MiB. More costs memory while large values wait for their causes; less makes such values come later, by a
     /// repair, and over the network twice.
-    pub parked_bytes_max: usize,
+    pub causal_buffer_bytes_max: usize,
     /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB. More
     /// lets more writers wait out a cut, less sends them away with 503.
-    pub waiting_bytes_max: usize,
+    pub blocked_bytes_max: usize,
     /// Requests waiting for their dependencies; beyond it a request gets its refusal at once. Default 4,096. More costs
     /// memory and a longer burst when their turn comes, less sends clients away that a moment would have served.
-    pub waiting_max: usize,
+    pub blocked_max: usize,
     /// The longest a request may wait. Default 30 s; longer wishes are cut to it. More holds places and connections
     /// longer, less returns 503 to clients that were ready to wait out a longer cut.
     pub wait_max: Micros,
@@ -129,7 +129,7 @@ pub struct Config {
     /// still exceed it. Default: no limit. More lets a process grow until the machine has no memory left and ends it,
     /// with all that only it held. Less refuses writes that there would have been room for.
     pub store_bytes_max: u64,
-    /// Bytes of everything that data holds in memory ([`crate::MemoryUse`]): store, log, parked operations, waiting
+    /// Bytes of everything that data holds in memory ([`crate::MemoryUse`]): store, log, buffered operations, waiting
     /// requests and a state on its way. The log gives way first, then writes that add are refused, and last what other
     /// replicas have is not taken in. The same at all replicas, or the smallest is held back. Default: no limit. More
     /// lets a process grow until the machine ends it; less refuses writes that there would have been room for.
@@ -163,10 +163,10 @@ impl Default for Config {
             rounds_max: 64,
             vouch_max: Micros::from_seconds(1),
             log_bytes_max: 64 << 20,
-            parked_max: 16_384,
-            parked_bytes_max: 64 << 20,
-            waiting_bytes_max: 64 << 20,
-            waiting_max: 4_096,
+            causal_buffer_max: 16_384,
+            causal_buffer_bytes_max: 64 << 20,
+            blocked_bytes_max: 64 << 20,
+            blocked_max: 4_096,
             wait_max: Micros::from_seconds(30),
             credit_ops_max: 4_096,
             credit_bytes_max: 4 << 20,

@@ -235,7 +235,7 @@ pub enum DropReason {
     /// A push that is too late to be news; repair brings it.
     Late,
     /// There is no room to park it.
-    ParkedFull,
+    CausalBufferFull,
     /// There is no memory left for what it brings; a pull fetches it when there is.
     NoMemory,
     /// It bears this replica's own address, and another process sent it.
@@ -254,7 +254,7 @@ impl DropReason {
         Self::OtherLink,
         Self::OldIncarnation,
         Self::Late,
-        Self::ParkedFull,
+        Self::CausalBufferFull,
         Self::NoMemory,
         Self::OwnAddress,
         Self::NotWanted,
@@ -269,7 +269,7 @@ impl DropReason {
             Self::OtherLink => "other_link",
             Self::OldIncarnation => "old_incarnation",
             Self::Late => "late",
-            Self::ParkedFull => "parked_full",
+            Self::CausalBufferFull => "causal_buffer_full",
             Self::NoMemory => "no_memory",
             Self::OwnAddress => "own_address",
             Self::NotWanted => "not_wanted",

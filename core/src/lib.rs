@@ -26,6 +26,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod causal_buffer;
 mod config;
 mod covered;
 mod data;
@@ -39,7 +40,6 @@ mod identity;
 mod log;
 mod message;
 mod op;
-mod parked;
 mod pieces;
 mod replica;
 mod request;

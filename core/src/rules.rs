@@ -132,18 +132,18 @@ pub trait Rules {
         true
     }
 
-    /// What is parked stays within its limits.
-    fn bounds_parked(&self) -> bool {
+    /// What is buffered stays within its limits.
+    fn bounds_causal_buffer(&self) -> bool {
         true
     }
 
-    /// What is parked stays until its turn. It may be dropped at any time, and nothing is lost but time.
-    fn keeps_parked(&self) -> bool {
+    /// What is buffered stays until its turn. It may be dropped at any time, and nothing is lost but time.
+    fn keeps_causal_buffer(&self) -> bool {
         true
     }
 
-    /// What is parked goes when the link to its origin ends.
-    fn drops_parked_with_link(&self) -> bool {
+    /// What is buffered goes when the link to its origin ends.
+    fn drops_causal_buffer_with_link(&self) -> bool {
         true
     }
 

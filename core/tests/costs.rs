@@ -189,14 +189,14 @@ fn a_push_costs_the_same_while_many_requests_wait_for_other_incarnations() {
         let reply = pair.b.ask("x", Action::Get, &unknown(n), Micros::from_seconds(30));
         assert!(reply.is_none(), "{reply:?}");
     }
-    assert_eq!(pair.b.replica.waiting(), 4_000);
+    assert_eq!(pair.b.replica.blocked(), 4_000);
     pair.b.sent.clear();
     let after = pair.follow(5);
     println!("100 pushes: {before:?}, with 4,000 requests that wait for others {after:?}");
     assert!(after < before * 5, "{before:?} before, {after:?} after");
 }
 
-/// Every status used to make the replica go through the pasts of the oldest waiting requests. Long ones were gone
+/// Every status used to make the replica go through the pasts of the oldest blocked requests. Long ones were gone
 /// through from end to end for each of their entries.
 #[test]
 fn long_tokens_that_wait_cost_little_while_nothing_happens() {
@@ -208,7 +208,7 @@ fn long_tokens_that_wait_cost_little_while_nothing_happens() {
         pair.b.ask("x", Action::Get, &past, Micros::from_seconds(30));
         pair.talk();
     }
-    assert!(pair.b.replica.waiting() > 900, "{}", pair.b.replica.waiting());
+    assert!(pair.b.replica.blocked() > 900, "{}", pair.b.replica.blocked());
     let waits = least(1, || pair.pass(2_000));
     println!("2 s: {quiet:?}, with 1,000 requests of 600 unknown incarnations each {waits:?}");
     assert!(waits < quiet * 5 + Duration::from_millis(40), "{quiet:?} before, {waits:?} after");

@@ -368,8 +368,14 @@ pub(crate) fn expose_status(
     into.gauge("hence_store_bytes", "Bytes of keys and values held.", status.store_bytes);
     into.gauge("hence_log_ops", "Operations in the log.", size(status.log_ops));
     into.gauge("hence_log_bytes", "Bytes of operations in the log.", size(status.log_bytes));
-    into.gauge("hence_parked_ops", "Operations that wait for causally earlier ones.", size(status.parked));
-    into.gauge("hence_waiting_requests", "Requests that wait for their dependencies.", size(status.waiting));
+    into.gauge(
+        "hence_causal_buffer_ops",
+        "Operations that wait for causally earlier ones.",
+        size(status.causal_buffer),
+    );
+    into.gauge("hence_parked_ops", "The former name of hence_causal_buffer_ops.", size(status.causal_buffer));
+    into.gauge("hence_blocked_requests", "Requests that wait for their dependencies.", size(status.blocked));
+    into.gauge("hence_waiting_requests", "The former name of hence_blocked_requests.", size(status.blocked));
     into.gauge("hence_transfer_running", "1 while a fetch is under way.", u64::from(status.pulling));
     into.gauge("hence_view_members", "Members that GET /view lists.", size(status.listed.len()));
     let suspected = status.peers.iter().filter(|peer| peer.suspected).count();

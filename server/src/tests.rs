@@ -81,7 +81,7 @@ fn a_value_comes_back_as_it_was_sent() {
 fn a_client_that_waits_is_forgotten_when_it_goes() {
     let server = start(Limits::default());
     let at = server.local_address();
-    let waiting = || server.status().unwrap().waiting;
+    let waiting = || server.status().unwrap().blocked;
     let request = format!("GET /kvs/k HTTP/1.1\r\nhost: a\r\nprefer: wait=25\r\n{}\r\n", unknown());
     let mut stream = connect(at);
     stream.write_all(request.as_bytes()).unwrap();
@@ -141,7 +141,7 @@ fn idle_connections_make_room_and_busy_ones_do_not() {
             stream
         })
         .collect();
-    until("all wait", || server.status().unwrap().waiting == 4);
+    until("all wait", || server.status().unwrap().blocked == 4);
     let answer = ask(at, "GET", "/view", "", "");
     assert!(status(&answer) == "503" && answer.contains("Too many connections"), "{answer}");
     // Health checks and peers are heard nevertheless; this one should ask for an upgrade.
@@ -158,7 +158,7 @@ fn a_shutdown_answers_who_waits_within_its_time() {
     let mut waiting = connect(at);
     let request = format!("GET /kvs/k HTTP/1.1\r\nhost: a\r\nprefer: wait=25\r\n{}\r\n", unknown());
     waiting.write_all(request.as_bytes()).unwrap();
-    until("it waits", || server.status().unwrap().waiting == 1);
+    until("it waits", || server.status().unwrap().blocked == 1);
     let started = Instant::now();
     server.shutdown();
     assert!(started.elapsed() < Duration::from_secs(4));

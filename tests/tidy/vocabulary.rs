@@ -6,6 +6,7 @@ use std::fs;
 
 /// Rooms that are renamed so far.
 const EDGE: &[&str] = &["core/src/", "core/tests/", "transport/src/", "server/src/"];
+const CORE: &[&str] = &["core/src/", "core/tests/"];
 
 /// A name of so many parts is a sentence.
 const SENTENCE_PARTS_MIN: usize = 5;
@@ -23,6 +24,7 @@ struct Former {
 const FORMER: &[Former] = &[
     Former { words: &["life", "lives", "me", "rebirth", "rebirths", "reborn"], now: "incarnation, renewal", rooms: EDGE,
         except: &["lives_on"] },
+    Former { words: &["parked", "park", "parks", "waiting"], now: "causal buffer, blocked request", rooms: CORE, except: &[] },
 ];
 
 /// The names in Rust, comments and texts left out.

@@ -1,4 +1,4 @@
-//! One number for what data holds in memory: store, log, parked operations, waiting requests and a state on its way
+//! One number for what data holds in memory: store, log, buffered operations, blocked requests and a state on its way
 //! (decision 0088).
 //!
 //! What is only of use to others goes first. The log gives way to everything else, because a peer that it no longer
@@ -49,9 +49,9 @@ pub struct MemoryUse {
     /// Operations kept for peers that lack them.
     pub log: u64,
     /// Operations that wait for causally earlier ones.
-    pub parked: u64,
+    pub causal_buffer: u64,
     /// Values in requests that wait.
-    pub waiting: u64,
+    pub blocked: u64,
     /// Values of which some pieces are here.
     pub pieces: u64,
     /// A state that is being fetched or folded in.
@@ -70,7 +70,7 @@ impl MemoryUse {
     /// All of it.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.store + self.log + self.parked + self.waiting + self.pieces + self.transfer
+        self.store + self.log + self.causal_buffer + self.blocked + self.pieces + self.transfer
     }
 }
 
@@ -153,7 +153,7 @@ impl<R: Rules> Replica<R> {
 
     /// Everything but the log, which gives way.
     fn held(&self) -> u64 {
-        let apart = self.parked.bytes() + self.waiting.bytes() + self.pieces.bytes();
+        let apart = self.causal_buffer.bytes() + self.blocked.bytes() + self.pieces.bytes();
         self.store_cost() + apart as u64 + self.transfer_cost()
     }
 
@@ -172,8 +172,8 @@ impl<R: Rules> Replica<R> {
         MemoryUse {
             store: self.store_cost(),
             log: self.log_cost(),
-            parked: self.parked.bytes() as u64,
-            waiting: self.waiting.bytes() as u64,
+            causal_buffer: self.causal_buffer.bytes() as u64,
+            blocked: self.blocked.bytes() as u64,
             pieces: self.pieces.bytes() as u64,
             transfer: self.transfer_cost(),
             max: self.config.memory_bytes_max,
@@ -268,7 +268,7 @@ impl<R: Rules> Replica<R> {
         if self.fits_frame(content) {
             return true;
         }
-        self.parked.clear();
+        self.causal_buffer.clear();
         self.drop_announced();
         self.fits_frame(content)
     }
@@ -301,7 +301,7 @@ impl<R: Rules> Replica<R> {
     /// What a peer has does not fit. It is fetched when there is room; meanwhile no client should be sent here. What
     /// waits for what does not fit makes room.
     pub(super) fn hold_back(&mut self) {
-        self.parked.clear();
+        self.causal_buffer.clear();
         self.drop_announced();
         if self.budget.held_back.is_none() {
             self.budget.held_back = Some(0);

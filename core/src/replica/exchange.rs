@@ -1,7 +1,7 @@
 //! The push lane, statuses and acknowledgements (PUSH-1, PUSH-4, PUSH-5, PULL-1, LOG-1).
 //!
 //! Push is fresh or not at all: what arrives late is not applied, and repair brings it. An operation is applied
-//! when it is the next of its origin and its causes are applied; until then it is parked. Statuses count applied
+//! when it is the next of its origin and its causes are applied; until then it is buffered. Statuses count applied
 //! operations only, so nothing that is merely heard raises coverage anywhere.
 
 use super::Replica;
@@ -35,7 +35,7 @@ impl<R: Rules> Replica<R> {
         self.gaps.hear(&vector, &self.covered, now);
         if self.rules.hearing_covers() {
             self.covered.join(&vector);
-            self.waiting.note_all();
+            self.blocked.note_all();
             self.shared = None;
         }
         let silence = self.silence_of_clocks();
@@ -78,8 +78,8 @@ impl<R: Rules> Replica<R> {
         let contradicts = members && !self.covered.is_folded(&status.vector);
         self.hear(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
-        if !self.rules.keeps_parked() {
-            self.parked.clear();
+        if !self.rules.keeps_causal_buffer() {
+            self.causal_buffer.clear();
         }
         let (now, answer_after) = (self.now.monotonic, Micros(self.config.heartbeat_interval.0 / 4 * 3));
         let peer = self.peer(id);
@@ -275,7 +275,7 @@ impl<R: Rules> Replica<R> {
         if !self.fits(&op) {
             self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
             if self.fits_at_last(&op, 0) {
-                return self.drop_from(id, DropReason::ParkedFull);
+                return self.drop_from(id, DropReason::CausalBufferFull);
             }
             self.hold_back();
             return self.drop_from(id, DropReason::NoMemory);
@@ -290,11 +290,14 @@ impl<R: Rules> Replica<R> {
         }
         self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
         self.gaps.hear(&op.deps, &self.covered, now);
-        let bounded = self.rules.bounds_parked();
-        let limits =
-            if bounded { (self.config.parked_max, self.config.parked_bytes_max) } else { (usize::MAX, usize::MAX) };
-        if !self.has_memory_for_ops(op.bytes() as u64) || !self.parked.park(op, limits.0, limits.1) {
-            self.drop_from(id, DropReason::ParkedFull);
+        let bounded = self.rules.bounds_causal_buffer();
+        let limits = if bounded {
+            (self.config.causal_buffer_max, self.config.causal_buffer_bytes_max)
+        } else {
+            (usize::MAX, usize::MAX)
+        };
+        if !self.has_memory_for_ops(op.bytes() as u64) || !self.causal_buffer.insert(op, limits.0, limits.1) {
+            self.drop_from(id, DropReason::CausalBufferFull);
         }
     }
 

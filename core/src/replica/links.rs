@@ -279,8 +279,8 @@ impl<R: Rules> Replica<R> {
 
     /// Ends the link: what came over it and is not applied is dropped.
     pub(super) fn close_link(&mut self, id: PeerId) {
-        if let Some(incarnation) = self.peers[id.0].incarnation.filter(|_| self.rules.drops_parked_with_link()) {
-            self.parked.drop_origin(incarnation);
+        if let Some(incarnation) = self.peers[id.0].incarnation.filter(|_| self.rules.drops_causal_buffer_with_link()) {
+            self.causal_buffer.drop_origin(incarnation);
         }
         self.peer(id).close();
         self.forget_asked(id);

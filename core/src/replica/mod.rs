@@ -12,6 +12,7 @@
 
 mod aside;
 mod asked;
+mod blocked;
 mod budget;
 mod doubts;
 mod exchange;
@@ -33,13 +34,13 @@ mod supply;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod waiting;
 
 pub use budget::MemoryUse;
 pub use merge::State;
 pub use readiness::{Readiness, Unsettled};
 pub use status::{LinkState, PeerStatus, ReplicaStatus};
 
+use crate::causal_buffer::CausalBuffer;
 use crate::config::Config;
 use crate::covered::{Covered, Retirement};
 use crate::data::Key;
@@ -51,7 +52,6 @@ use crate::identity::{Address, Identity, Incarnation, Seed};
 use crate::log::Log;
 use crate::message::{Body, Message, Outlined};
 use crate::op::{Effect, Op};
-use crate::parked::Parked;
 use crate::pieces::Pieces;
 use crate::request::{Reply, RequestId};
 use crate::rules::{Rules, Sound};
@@ -65,6 +65,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use blocked::BlockedRequests;
 use budget::Budget;
 use membership::{Joining, Renewals};
 use peer::{Peer, PeerId};
@@ -74,7 +75,6 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use readiness::Provisional;
 use repair::{Discarded, Pull};
 use rounds::Rounds;
-use waiting::Waiting;
 
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
@@ -88,8 +88,8 @@ const OUTPUTS: usize = 16;
 ///
 /// Not counted is what is bounded otherwise. That is a message, a vector and a row of the view for each member, and the
 /// outcomes that a request is compared with ([`Config::rounds_max`]). It is also the operations dropped with the link
-/// of their origin ([`Config::parked_max`]). When a state is installed or an incarnation retired, each row of a retired
-/// incarnation comes to that.
+/// of their origin ([`Config::causal_buffer_max`]). When a state is installed or an incarnation retired, each row of a
+/// retired incarnation comes to that.
 pub const WORK_MAX: u32 = 256;
 
 /// When a message left, on its sender's monotonic clock, where it says so.
@@ -159,7 +159,7 @@ pub struct Replica<R: Rules = Sound> {
     implied: VersionVector,
 
     peers: Vec<Peer>,
-    parked: Parked,
+    causal_buffer: CausalBuffer,
     pieces: Pieces,
     fetches: Fetches,
     /// The last own operation that was announced, ready for all peers.
@@ -171,7 +171,7 @@ pub struct Replica<R: Rules = Sound> {
     discarded: Discarded,
     /// After a failure no new pull begins before this.
     pull_not_before: Time,
-    waiting: Waiting,
+    blocked: BlockedRequests,
     budget: Budget,
     /// A row of a retired incarnation is known whose dot is not covered: a replica that covers that dot covers more
     /// than its own incarnation. Only where a memory was copied.
@@ -231,7 +231,7 @@ impl<R: Rules> Replica<R> {
             log: Log::default(),
             implied: VersionVector::new(),
             peers: Vec::new(),
-            parked: Parked::default(),
+            causal_buffer: CausalBuffer::default(),
             pieces: Pieces::default(),
             fetches: Fetches::default(),
             outlined: None,
@@ -240,7 +240,7 @@ impl<R: Rules> Replica<R> {
             pull: None,
             discarded: Discarded::new(),
             pull_not_before: Time::default(),
-            waiting: Waiting::default(),
+            blocked: BlockedRequests::default(),
             budget: Budget::default(),
             loose_rows: false,
             rounds: Rounds::default(),
@@ -279,7 +279,7 @@ impl<R: Rules> Replica<R> {
             Input::Aside { address: Some(address) } => self.stand_aside(address),
             Input::Aside { address: None } => self.come_home(),
             Input::Request { id, request } => self.on_request(id, request),
-            Input::Cancel { id } => _ = self.waiting.remove(id),
+            Input::Cancel { id } => _ = self.blocked.remove(id),
             Input::Leave => self.on_leave(),
         }
         self.tend_memory();
@@ -384,9 +384,9 @@ impl<R: Rules> Replica<R> {
         self.covered.join_dot(op.dot);
         self.longest = self.longest.max(self.covered.vector().len());
         if self.loose_rows {
-            self.waiting.note_all()
+            self.blocked.note_all()
         } else {
-            self.waiting.note(op.dot.incarnation)
+            self.blocked.note(op.dot.incarnation)
         }
         self.shared = None;
         self.clock = self.rules.follow(self.clock, op.hlc, self.now.wall);
@@ -404,7 +404,7 @@ impl<R: Rules> Replica<R> {
     fn progress(&mut self) {
         while self.room() > 0 {
             let (rules, covered) = (&self.rules, &self.covered);
-            let Some(op) = self.parked.take_ready(|op| rules.may_apply(covered, op)) else {
+            let Some(op) = self.causal_buffer.take_ready(|op| rules.may_apply(covered, op)) else {
                 return self.settle();
             };
             self.apply_foreign(&op);
@@ -422,10 +422,10 @@ impl<R: Rules> Replica<R> {
     }
 
     fn settle(&mut self) {
-        self.parked.drop_covered(&self.covered);
+        self.causal_buffer.drop_covered(&self.covered);
         self.settle_pieces();
         self.gaps.cover(&self.covered);
-        self.wake_waiting();
+        self.wake_blocked();
         if self.members.is_empty() || self.is_log_too_long() {
             self.trim_log();
         }
@@ -441,7 +441,7 @@ impl<R: Rules> Replica<R> {
     fn shared_vector(&mut self) -> Arc<VersionVector> {
         if !self.rules.acknowledges_applied_only() {
             let mut vector = self.covered.vector().clone();
-            self.parked.dots().for_each(|dot| _ = vector.join_dot(dot));
+            self.causal_buffer.dots().for_each(|dot| _ = vector.join_dot(dot));
             return Arc::new(vector);
         }
         self.shared.get_or_insert_with(|| Arc::new(self.covered.vector().clone())).clone()

@@ -127,14 +127,14 @@ impl<R: Rules> Replica<R> {
         if !self.has_memory_for_ops(outline.bytes) {
             if self.fits_at_last(&op.op, outline.bytes) {
                 // What is on its way leaves no room. This one comes by repair.
-                return self.drop_from(id, DropReason::ParkedFull);
+                return self.drop_from(id, DropReason::CausalBufferFull);
             }
             self.hold_back();
             return self.drop_from(id, DropReason::NoMemory);
         }
         let announced = &mut self.fetches.announced;
         if announced.len() >= ANNOUNCED_MAX && !announced.contains_key(&dot) {
-            return self.drop_from(id, DropReason::ParkedFull);
+            return self.drop_from(id, DropReason::CausalBufferFull);
         }
         if dot.counter == self.covered.counter(dot.incarnation) + 1 {
             self.peer(id).inbound.advanced = Some(now);
@@ -430,7 +430,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn forget_asked(&mut self, id: PeerId) {
         self.peer(id).asked = Asked::default();
         self.fetches.fetches.retain(|_, fetch| fetch.from != id);
-        if self.rules.drops_parked_with_link() {
+        if self.rules.drops_causal_buffer_with_link() {
             self.fetches.announced.retain(|_, announced| announced.from != id);
         }
         if !self.rules.keeps_pieces() {

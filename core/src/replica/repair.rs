@@ -1,8 +1,8 @@
 //! The pull lane: fetching what is missing (PULL-2, PULL-4, PULL-6, STATE-3).
 //!
-//! Operations come in the supplier's own apply order, so every prefix is causally closed and needs no parking. Where
-//! the supplier's log does not reach back, its whole state comes. It is kept aside and installed in one step, merged
-//! with what is covered here *at that moment*.
+//! Operations come in the supplier's own apply order, so every prefix is causally closed and needs no causal buffer.
+//! Where the supplier's log does not reach back, its whole state comes. It is kept aside and installed in one step,
+//! merged with what is covered here *at that moment*.
 
 use super::Replica;
 use super::budget::{key_bytes, version_bytes};
@@ -437,7 +437,7 @@ impl<R: Rules> Replica<R> {
         if self.rules.heard_retirement_covers() {
             let heard = VersionVector::from_entries(rows.iter().map(|&(incarnation, row)| (incarnation, row.through)));
             self.covered.join(&heard);
-            self.waiting.note_all();
+            self.blocked.note_all();
             self.shared = None;
         }
     }
@@ -469,7 +469,7 @@ impl<R: Rules> Replica<R> {
         self.covered.join(theirs.vector());
         self.longest = self.longest.max(self.covered.vector().len());
         self.note_rows();
-        self.waiting.note_all();
+        self.blocked.note_all();
         self.shared = None;
         self.log.raise_floor(&news, deletes, &self.covered);
         self.store.install(keys, my_past, theirs);

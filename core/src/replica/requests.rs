@@ -62,7 +62,7 @@ impl<R: Rules> Replica<R> {
             self.reply(id, Reply::Lost { token });
         } else if request.wait > Micros::ZERO && self.may_wait(&request) {
             let deadline = self.now.monotonic + request.wait.min(self.config.wait_max);
-            self.park_request(id, request, deadline);
+            self.block_request(id, request, deadline);
             self.maybe_pull();
         } else {
             self.reply(id, Reply::Refused(Refusal::NotCovered));
@@ -70,10 +70,10 @@ impl<R: Rules> Replica<R> {
     }
 
     fn may_wait(&self, request: &DataRequest) -> bool {
-        let own = super::waiting::value_bytes(request);
-        let bytes = self.waiting.bytes() + own;
-        self.waiting.len() < self.config.waiting_max
-            && bytes <= self.config.waiting_bytes_max
+        let own = super::blocked::value_bytes(request);
+        let bytes = self.blocked.bytes() + own;
+        self.blocked.len() < self.config.blocked_max
+            && bytes <= self.config.blocked_bytes_max
             && self.has_memory(own as u64)
     }
 
@@ -111,25 +111,25 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    fn park_request(&mut self, id: RequestId, request: Box<DataRequest>, deadline: Time) {
+    fn block_request(&mut self, id: RequestId, request: Box<DataRequest>, deadline: Time) {
         let missing = self.covered.missing(&request.past).next();
         match missing {
-            Some(dot) => self.waiting.insert(id, request, dot, deadline),
+            Some(dot) => self.blocked.insert(id, request, dot, deadline),
             None => self.reply(id, Reply::Refused(Refusal::NotCovered)),
         }
     }
 
-    /// Coverage moved: serves the waiting requests whose turn has come, moves others to what they still miss.
-    pub(super) fn wake_waiting(&mut self) {
-        while self.waiting.is_noted() {
+    /// Coverage moved: serves the blocked requests whose turn has come, moves others to what they still miss.
+    pub(super) fn wake_blocked(&mut self) {
+        while self.blocked.is_noted() {
             let room = self.room();
             if room < REQUEST_COSTS {
                 self.backlog = true;
                 return;
             }
-            let (id, looked) = self.waiting.next_reached(&self.covered, (room - REQUEST_COSTS).max(1));
+            let (id, looked) = self.blocked.next_reached(&self.covered, (room - REQUEST_COSTS).max(1));
             self.work += looked as u32;
-            let Some((id, (request, deadline))) = id.and_then(|id| Some((id, self.waiting.remove(id)?))) else {
+            let Some((id, (request, deadline))) = id.and_then(|id| Some((id, self.blocked.remove(id)?))) else {
                 continue;
             };
             match self.gate(&request) {
@@ -139,7 +139,7 @@ impl<R: Rules> Replica<R> {
                 }
                 Some(Refusal::NotCovered) => {
                     self.work += 1;
-                    self.park_request(id, request, deadline);
+                    self.block_request(id, request, deadline);
                 }
                 Some(refusal) => {
                     self.work += 1;
@@ -154,11 +154,11 @@ impl<R: Rules> Replica<R> {
             return;
         }
         let room = self.room();
-        let expired = self.waiting.expired(self.now.monotonic, room);
-        self.backlog |= expired.len() >= room && !self.waiting.is_empty();
+        let expired = self.blocked.expired(self.now.monotonic, room);
+        self.backlog |= expired.len() >= room && !self.blocked.is_empty();
         self.work += expired.len() as u32;
         for id in expired {
-            self.waiting.remove(id);
+            self.blocked.remove(id);
             let refusal = if self.is_ready() { Refusal::NotCovered } else { Refusal::NotReady };
             self.reply(id, Reply::Refused(refusal));
         }

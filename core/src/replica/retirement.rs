@@ -48,7 +48,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn retire(&mut self, incarnation: Incarnation, row: Retirement) {
         self.covered.learn(incarnation, row);
         self.note_rows();
-        self.waiting.note(incarnation);
+        self.blocked.note(incarnation);
         self.log.retire(incarnation, row);
         self.forget_implied(incarnation, row);
         for peer in &mut self.peers {

@@ -33,7 +33,7 @@ pub(super) struct Rounds {
     last: u64,
     not_before: Time,
     outcomes: VecDeque<Outcome>,
-    /// Waiting requests from this one on have not been compared with the last outcome yet.
+    /// Blocked requests from this one on have not been compared with the last outcome yet.
     untold: Option<RequestId>,
 }
 
@@ -89,7 +89,7 @@ impl<R: Rules> Replica<R> {
     /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
     fn doubt_waiting(&mut self) {
         let mut doubts = core::mem::take(&mut self.rounds.doubts);
-        self.waiting.since(RequestId(0)).take(DOUBTED_MAX).for_each(|(_, past)| self.add_doubts(past, &mut doubts));
+        self.blocked.since(RequestId(0)).take(DOUBTED_MAX).for_each(|(_, past)| self.add_doubts(past, &mut doubts));
         self.rounds.doubts = doubts;
     }
 
@@ -275,11 +275,11 @@ impl<R: Rules> Replica<R> {
         Some(self.covered.compact(&token).into_owned())
     }
 
-    /// Waiting requests whose past turned out to be lost get their answer.
+    /// Blocked requests whose past turned out to be lost get their answer.
     pub(super) fn tell_lost(&mut self) {
         let Some(from) = self.rounds.untold.take() else { return };
         let room = self.room();
-        let looked: Vec<_> = self.waiting.since(from).take(room).map(|(id, past)| (id, self.lost(past))).collect();
+        let looked: Vec<_> = self.blocked.since(from).take(room).map(|(id, past)| (id, self.lost(past))).collect();
         self.work += looked.len() as u32;
         if looked.len() == room {
             self.rounds.untold = Some(looked.last().map_or(from, |&(id, _)| RequestId(id.0.saturating_add(1))));
@@ -287,7 +287,7 @@ impl<R: Rules> Replica<R> {
         }
         for (id, token) in looked {
             if let Some(token) = token {
-                self.waiting.remove(id);
+                self.blocked.remove(id);
                 self.reply(id, Reply::Lost { token });
             }
         }

@@ -1,6 +1,6 @@
 //! Where to pull from, and when (PULL-2).
 //!
-//! A joining replica, a waiting request and a peer that is about to end fetch at once. A gap is repaired when it has
+//! A joining replica, a blocked request and a peer that is about to end fetch at once. A gap is repaired when it has
 //! stood for the repair delay, from a peer that can fill it, and not while pushes still do.
 
 use super::Replica;
@@ -32,7 +32,7 @@ impl<R: Rules> Replica<R> {
         {
             return Some(id);
         }
-        if self.waiting.is_empty() {
+        if self.blocked.is_empty() {
             return None;
         }
         // What a request waits for may be anywhere: peers that have news first, then every peer in turn.
@@ -43,7 +43,7 @@ impl<R: Rules> Replica<R> {
     /// The peer to fetch from because a gap that was noticed until `due` has stood for the repair delay.
     pub(super) fn patient_source(&self, now: Time, due: Time) -> Option<PeerId> {
         let nothing = self.gaps.oldest().is_none_or(|noticed| noticed > due);
-        if self.joining.is_some() || !self.waiting.is_empty() || nothing {
+        if self.joining.is_some() || !self.blocked.is_empty() || nothing {
             return None;
         }
         let fills = |id: PeerId| {

@@ -45,9 +45,9 @@ pub struct ReplicaStatus {
     /// What data holds in memory, and may.
     pub memory: MemoryUse,
     /// Operations parked.
-    pub parked: usize,
+    pub causal_buffer: usize,
     /// Requests waiting.
-    pub waiting: usize,
+    pub blocked: usize,
     /// A fetch is under way.
     pub pulling: bool,
     /// The members that `GET /view` lists.
@@ -148,28 +148,28 @@ impl<R: Rules> Replica<R> {
         &self.view
     }
 
-    /// How many operations are parked.
+    /// How many operations are buffered.
     #[must_use]
-    pub const fn parked(&self) -> usize {
-        self.parked.len()
+    pub const fn causal_buffer(&self) -> usize {
+        self.causal_buffer.len()
     }
 
     /// How many requests wait.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
+    pub fn blocked(&self) -> usize {
+        self.blocked.len()
     }
 
     /// Bytes of the operations parked.
     #[must_use]
-    pub const fn parked_bytes(&self) -> usize {
-        self.parked.bytes()
+    pub const fn causal_buffer_bytes(&self) -> usize {
+        self.causal_buffer.bytes()
     }
 
     /// Bytes of the values in requests that wait.
     #[must_use]
-    pub const fn waiting_bytes(&self) -> usize {
-        self.waiting.bytes()
+    pub const fn blocked_bytes(&self) -> usize {
+        self.blocked.bytes()
     }
 
     /// Bytes of the operations in the log.
@@ -209,8 +209,8 @@ impl<R: Rules> Replica<R> {
             log_ops: self.log.len(),
             log_bytes: self.log.bytes(),
             memory: self.memory(),
-            parked: self.parked.len(),
-            waiting: self.waiting.len(),
+            causal_buffer: self.causal_buffer.len(),
+            blocked: self.blocked.len(),
             pulling: self.pull.is_some(),
             listed: self.listed(),
             formats: self.config.formats,
@@ -227,21 +227,21 @@ impl<R: Rules> Replica<R> {
     pub fn check_invariants(&self) {
         self.store.check_invariants();
         self.log.check_invariants(&self.covered);
-        self.parked.check_invariants(&self.covered);
+        self.causal_buffer.check_invariants(&self.covered);
         self.check_pieces();
         if !self.backlog {
-            self.waiting.check_invariants(&self.covered);
+            self.blocked.check_invariants(&self.covered);
         }
         self.rounds.check_invariants(self.config.rounds_max);
-        assert!(self.parked.len() <= self.config.parked_max, "parked beyond its limit");
-        assert!(self.waiting.len() <= self.config.waiting_max, "waiting beyond its limit");
+        assert!(self.causal_buffer.len() <= self.config.causal_buffer_max, "parked beyond its limit");
+        assert!(self.blocked.len() <= self.config.blocked_max, "waiting beyond its limit");
         for (key, siblings) in self.store.shown(&self.rules) {
             for sibling in siblings.iter() {
                 assert!(self.covered.covers(sibling.dot), "a version of {key:?} is not covered");
                 assert!(sibling.hlc <= self.clock, "the clock is behind a version of {key:?}");
             }
         }
-        assert!(self.waiting.is_empty() || self.joining.is_none(), "requests wait while joining");
+        assert!(self.blocked.is_empty() || self.joining.is_none(), "requests wait while joining");
     }
 }
 

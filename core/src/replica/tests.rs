@@ -464,7 +464,7 @@ fn an_abandoned_supply_ends() {
     assert!(world.replica(1).peers[0].serving.is_none());
 }
 
-/// Of more waiting requests than one call serves, the rest used to wait for the next operation.
+/// Of more blocked requests than one call serves, the rest used to wait for the next operation.
 #[test]
 fn many_waiting_requests_are_all_served() {
     let mut world = World::new(2);
@@ -487,7 +487,7 @@ fn many_waiting_requests_are_all_served() {
     }
     world.cut.clear();
     world.run(1_500);
-    assert_eq!(world.replica(2).status().waiting, 0);
+    assert_eq!(world.replica(2).status().blocked, 0);
     assert!(world.replies.values().filter(|reply| matches!(reply, Reply::Found { .. })).count() == 1_000);
 }
 

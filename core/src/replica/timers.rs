@@ -72,7 +72,7 @@ impl<R: Rules> Replica<R> {
         if self.backlog {
             return self.now.monotonic;
         }
-        let waiting = self.waiting.next_deadline().filter(|_| self.rules.waits_end()).unwrap_or(Time::NEVER);
+        let blocked = self.blocked.next_deadline().filter(|_| self.rules.waits_end()).unwrap_or(Time::NEVER);
         let rest = self
             .pull_timeout()
             .min(self.round_timeout())
@@ -80,7 +80,7 @@ impl<R: Rules> Replica<R> {
             .min(self.join_timeout())
             .min(self.renewal_timeout())
             .min(self.retire_timeout())
-            .min(waiting);
+            .min(blocked);
         self.peers.iter().map(|peer| self.link_timeout(peer)).fold(rest, Time::min)
     }
 }

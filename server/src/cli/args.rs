@@ -234,13 +234,13 @@ pub(crate) struct LimitArgs {
           value_parser = bytes("HENCE_LOG_BYTES_MAX", 0, u64::MAX))]
     log_bytes_max: u64,
     /// Operations that wait for causally earlier ones; beyond, they are fetched later
-    #[arg(long, env = "HENCE_PARKED_MAX", value_name = "NUMBER", default_value = "16384",
-          value_parser = number("HENCE_PARKED_MAX", 1, 1 << 30))]
-    parked_max: u64,
+    #[arg(long, alias = "parked-max", env = "HENCE_CAUSAL_BUFFER_MAX", value_name = "NUMBER", default_value = "16384",
+          value_parser = number("HENCE_CAUSAL_BUFFER_MAX", 1, 1 << 30))]
+    causal_buffer_max: u64,
     /// Requests that wait for their dependencies; beyond, they are refused at once
-    #[arg(long, env = "HENCE_WAITING_MAX", value_name = "NUMBER", default_value = "4096",
-          value_parser = number("HENCE_WAITING_MAX", 0, 1 << 30))]
-    waiting_max: u64,
+    #[arg(long, alias = "waiting-max", env = "HENCE_BLOCKED_MAX", value_name = "NUMBER", default_value = "4096",
+          value_parser = number("HENCE_BLOCKED_MAX", 0, 1 << 30))]
+    blocked_max: u64,
     /// Operations on their way to a peer; beyond, it gets them later
     #[arg(long, env = "HENCE_CREDIT_OPS_MAX", value_name = "NUMBER", default_value = "4096",
           value_parser = number("HENCE_CREDIT_OPS_MAX", 1, 1 << 30))]
@@ -421,8 +421,8 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         vector_max: vector_max(size(limits.token_bytes_max)),
         removed_patience: timings.removed_patience,
         log_bytes_max: size(limits.log_bytes_max),
-        parked_max: size(limits.parked_max),
-        waiting_max: size(limits.waiting_max),
+        causal_buffer_max: size(limits.causal_buffer_max),
+        blocked_max: size(limits.blocked_max),
         wait_max: timings.wait_max,
         credit_ops_max: limits.credit_ops_max,
         credit_bytes_max: size(limits.credit_bytes_max),

@@ -5,6 +5,7 @@
 mod args;
 mod health;
 mod own;
+mod renamed;
 mod serve;
 mod up;
 
@@ -19,7 +20,7 @@ use tracing::warn;
 /// Runs the command with the process's arguments and environment.
 #[must_use]
 pub fn main() -> ExitCode {
-    let code = match Cli::try_parse() {
+    let code = match Cli::try_parse_from(renamed::arguments(std::env::args_os(), |name| std::env::var_os(name))) {
         Ok(cli) => run(cli),
         Err(told) => tell(&told),
     };
@@ -66,6 +67,10 @@ fn run(cli: Cli) -> ExitCode {
 fn name_unknown_variables() {
     let given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for (variable, resembles) in advice::unknown_variables(given, &args::variables()) {
+        if let Some(present) = renamed::present_name(&variable) {
+            warn!(variable, present, "this setting has another name now; the former one counts until the next version");
+            continue;
+        }
         match resembles {
             Some(setting) => warn!(variable, "there is no such setting, and it is ignored; {setting} is one"),
             None => warn!(variable, "there is no such setting, and it is ignored; hence serve --help lists all"),

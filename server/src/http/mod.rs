@@ -230,7 +230,7 @@ impl<T: Wire + 'static> Service<T> {
             Ok(parsed) => parsed,
             Err(bad) => return Ok(Failure::from(bad).answer()),
         };
-        drop(body); // a waiting request holds its value, which is counted, and not the body a second time
+        drop(body); // a blocked request holds its value, which is counted, and not the body a second time
         let past = request.past.clone();
         match self.node.ask(now, Request::Data(Box::new(request))) {
             Asked::Answered(reply) => Ok(answer::data(*reply, || past, form)),

@@ -24,8 +24,11 @@ pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)], sta
         "log-ops": status.log_ops,
         "log-bytes": status.log_bytes,
         "memory": memory(&status.memory),
-        "parked": status.parked,
-        "waiting": status.waiting,
+        "causal-buffer": status.causal_buffer,
+        "blocked": status.blocked,
+        // Former names, for one version.
+        "parked": status.causal_buffer,
+        "waiting": status.blocked,
         "pulling": status.pulling,
         "listed": status.listed.iter().map(|address| address.as_str()).collect::<Vec<_>>(),
         "view": status.view.iter().map(row).collect::<Vec<_>>(),

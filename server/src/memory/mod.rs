@@ -128,8 +128,8 @@ pub(crate) fn expose(max: Option<u64>, data: &MemoryUse, bodies: (usize, usize),
     let parts = [
         ("store", data.store),
         ("log", data.log),
-        ("parked", data.parked),
-        ("waiting", data.waiting),
+        ("causal_buffer", data.causal_buffer),
+        ("blocked", data.blocked),
         ("transfer", data.transfer),
         ("bodies", bodies.0 as u64),
     ];

@@ -22,7 +22,7 @@ const LINK: u64 = 64 * KIB;
 /// The parts. Each is in bytes if nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shares {
-    /// Store, log, what is parked or waits, and transfers.
+    /// Store, log, what is buffered or waits, and transfers.
     pub(crate) data: u64,
     /// The body of one request.
     body: u64,
@@ -88,8 +88,8 @@ impl Shares {
         let config = &mut settings.config;
         config.memory_bytes_max = self.data.min(config.memory_bytes_max);
         lower(&mut config.log_bytes_max, self.data);
-        lower(&mut config.parked_bytes_max, self.data / 8);
-        lower(&mut config.waiting_bytes_max, self.data / 8);
+        lower(&mut config.causal_buffer_bytes_max, self.data / 8);
+        lower(&mut config.blocked_bytes_max, self.data / 8);
         lower(&mut config.credit_bytes_max, self.queue / 2);
         // A frame for which the queue has no room is lost, and the fetch with it; one may be as large as a value.
         let frames = u32::try_from(self.queue / MIB).unwrap_or(u32::MAX).max(1);

@@ -276,11 +276,11 @@ impl Rules for Mutated {
         !self.is(Mutant::ForgetPieces)
     }
 
-    fn bounds_parked(&self) -> bool {
+    fn bounds_causal_buffer(&self) -> bool {
         !self.is(Mutant::ParkWithoutLimit)
     }
 
-    fn drops_parked_with_link(&self) -> bool {
+    fn drops_causal_buffer_with_link(&self) -> bool {
         !self.is(Mutant::ParkedOutlivesLink)
     }
 

@@ -89,13 +89,17 @@ settings! {
     /// Bytes.
     log_bytes_max: usize = same, same;
     /// Operations.
-    parked_max: usize = same, same;
+    #[serde(rename = "parked_max")]
+    causal_buffer_max: usize = same, same;
     /// Bytes.
-    parked_bytes_max: usize = same, same;
+    #[serde(rename = "parked_bytes_max")]
+    causal_buffer_bytes_max: usize = same, same;
     /// Bytes.
-    waiting_bytes_max: usize = same, same;
+    #[serde(rename = "waiting_bytes_max")]
+    blocked_bytes_max: usize = same, same;
     /// Requests.
-    waiting_max: usize = same, same;
+    #[serde(rename = "waiting_max")]
+    blocked_max: usize = same, same;
     /// Microseconds.
     wait_max: u64 = Micros, micros;
     /// Operations.
@@ -160,8 +164,8 @@ impl Settings {
             _ => default,
         };
         self.log_bytes_max = extreme(draw, 0, 8_000, 64 << 20) as usize;
-        self.parked_max = extreme(draw, 1, 16, 16_384) as usize;
-        self.waiting_max = extreme(draw, 0, 4, 4_096) as usize;
+        self.causal_buffer_max = extreme(draw, 1, 16, 16_384) as usize;
+        self.blocked_max = extreme(draw, 0, 4, 4_096) as usize;
         self.wait_max = extreme(draw, 0, 2_000 * MS, 30_000 * MS);
         self.credit_ops_max = extreme(draw, 1, 8, 4_096);
         self.credit_bytes_max = extreme(draw, 1, 2_000, 4 << 20) as usize;
@@ -188,10 +192,10 @@ impl Settings {
             self.store_bytes_max = bytes;
         }
         if let Some(bytes) = limit(300_000, 64, 1_000) {
-            self.parked_bytes_max = bytes as usize;
+            self.causal_buffer_bytes_max = bytes as usize;
         }
         if let Some(bytes) = limit(300_000, 1, 400) {
-            self.waiting_bytes_max = bytes as usize;
+            self.blocked_bytes_max = bytes as usize;
         }
     }
 

@@ -25,7 +25,7 @@ impl World {
             self.looks += 1;
             self.entries += status.vector.len() as u64;
             day.vector_max = day.vector_max.max(status.vector.len());
-            day.parked_max = day.parked_max.max(status.parked);
+            day.parked_max = day.parked_max.max(status.causal_buffer);
             day.log_bytes_max = day.log_bytes_max.max(status.log_bytes);
         }
     }
@@ -46,7 +46,7 @@ impl World {
             if (&status.vector, status.digest) != (&first.vector, first.digest) {
                 return Err(format!("{:?} and {:?}", status.vector, first.vector));
             }
-            day.parked += status.parked + status.waiting;
+            day.parked += status.causal_buffer + status.blocked;
             day.vector = day.vector.max(status.vector.len());
             day.log_bytes = day.log_bytes.max(status.log_bytes);
             day.retired = day.retired.max(status.retired);

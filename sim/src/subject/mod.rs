@@ -271,8 +271,8 @@ impl<R: Rules> Probe for Replica<R> {
     }
 
     fn load(&self) -> Load {
-        let (parked, waiting) = (self.parked(), self.waiting());
-        let (parked_bytes, waiting_bytes) = (self.parked_bytes(), self.waiting_bytes());
+        let (parked, waiting) = (self.causal_buffer(), self.blocked());
+        let (parked_bytes, waiting_bytes) = (self.causal_buffer_bytes(), self.blocked_bytes());
         Load { parked, waiting, parked_bytes, waiting_bytes, log_bytes: self.log_bytes(), pulling: self.is_pulling() }
     }
 

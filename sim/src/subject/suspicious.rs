@@ -39,7 +39,7 @@ impl Rules for Suspicious {
         silent || self.strikes()
     }
 
-    fn keeps_parked(&self) -> bool {
+    fn keeps_causal_buffer(&self) -> bool {
         !self.strikes()
     }
 

@@ -55,7 +55,7 @@ impl<S: Subject> World<S> {
     pub(super) fn check_waiting(&mut self, replica: usize) {
         let (count, bytes) = self.waiting_at(replica);
         let settings = &self.plan.settings;
-        if count > settings.waiting_max || bytes > settings.waiting_bytes_max {
+        if count > settings.blocked_max || bytes > settings.blocked_bytes_max {
             self.judge.fail(Invariant::Bounds, "waiting", Some(replica), || {
                 format!("{count} requests with {bytes} bytes wait")
             });
@@ -77,7 +77,7 @@ impl<S: Subject> World<S> {
             Some(Action::Put(value)) => value.as_bytes().len(),
             Some(Action::Get | Action::Delete) | None => 0,
         };
-        let room = count < settings.waiting_max && bytes + own <= settings.waiting_bytes_max;
+        let room = count < settings.blocked_max && bytes + own <= settings.blocked_bytes_max;
         self.count(Kind::NoRoomToWait);
         if room {
             self.judge.fail(Invariant::Liveness, "sent_away", Some(replica), || {

@@ -136,7 +136,7 @@ impl<S: Subject> World<S> {
             Event::ViewChanged => return self.on_view_changed(replica),
             Event::Dropped { reason: DropReason::Late, .. } => Kind::PushLate,
             Event::Dropped { reason: DropReason::OtherLink, .. } => Kind::OtherLink,
-            Event::Dropped { reason: DropReason::ParkedFull, .. } => Kind::ParkedFull,
+            Event::Dropped { reason: DropReason::CausalBufferFull, .. } => Kind::ParkedFull,
             Event::Up { alone } => {
                 (self.nodes[replica].was_up, self.nodes[replica].hungry) = (true, alone);
                 if !alone {

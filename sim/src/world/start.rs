@@ -15,11 +15,11 @@ impl<S: Subject> World<S> {
         let mut config = self.config.clone();
         match self.tampering {
             Some(Tampering::LimitsLost) => {
-                (config.parked_bytes_max, config.waiting_bytes_max) = (usize::MAX, usize::MAX);
+                (config.causal_buffer_bytes_max, config.blocked_bytes_max) = (usize::MAX, usize::MAX);
                 config.store_bytes_max = u64::MAX;
             }
             Some(Tampering::LimitsHalved) => {
-                config.waiting_bytes_max /= 2;
+                config.blocked_bytes_max /= 2;
                 config.store_bytes_max /= 2;
             }
             Some(_) | None => {}

@@ -63,8 +63,8 @@ impl Judge {
     /// Compares what a replica holds besides its store with its limits.
     pub fn check_load(&mut self, replica: usize, probe: &dyn Probe, config: &Config) {
         let load = probe.load();
-        let many = load.parked > config.parked_max || load.waiting > config.waiting_max;
-        let large = load.parked_bytes > config.parked_bytes_max || load.waiting_bytes > config.waiting_bytes_max;
+        let many = load.parked > config.causal_buffer_max || load.waiting > config.blocked_max;
+        let large = load.parked_bytes > config.causal_buffer_bytes_max || load.waiting_bytes > config.blocked_bytes_max;
         if many || large || load.log_bytes > config.log_bytes_max {
             self.fail(Invariant::Bounds, "load", Some(replica), || format!("{load:?}"));
         }

@@ -1,6 +1,6 @@
 //! Requests that wait for their dependencies, indexed by what they wait for (REQ-2).
 //!
-//! Invariant kept here: every waiting request hangs at exactly one dot that is not covered. Code that moves the
+//! Invariant kept here: every blocked request hangs at exactly one dot that is not covered. Code that moves the
 //! coverage of an incarnation notes that incarnation. So a wake-up costs what it wakes and no more, however many
 //! incarnations others wait for. Where many moved at once, or it is not known which, every incarnation that is waited
 //! for is looked at, some in each call.
@@ -15,7 +15,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Waiting {
+pub(super) struct BlockedRequests {
     requests: BTreeMap<RequestId, Waiter>,
     by_dot: BTreeSet<(Incarnation, u64, RequestId)>,
     by_deadline: BTreeSet<(Time, RequestId)>,
@@ -41,7 +41,7 @@ struct Waiter {
     dot: (Incarnation, u64),
 }
 
-impl Waiting {
+impl BlockedRequests {
     pub(super) fn insert(&mut self, id: RequestId, request: Box<DataRequest>, dot: (Incarnation, u64), deadline: Time) {
         self.by_dot.insert((dot.0, dot.1, id));
         self.by_deadline.insert((deadline, id));
@@ -114,7 +114,7 @@ impl Waiting {
         self.by_deadline.first().map(|&(deadline, _)| deadline)
     }
 
-    /// The waiting requests from this one on, each with the past that it waits for.
+    /// The blocked requests from this one on, each with the past that it waits for.
     pub(super) fn since(&self, first: RequestId) -> impl Iterator<Item = (RequestId, &VersionVector)> {
         self.requests.range(first..).map(|(&id, waiter)| (id, &waiter.request.past))
     }

@@ -12,15 +12,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Parked {
+pub(crate) struct CausalBuffer {
     origins: BTreeMap<Incarnation, BTreeMap<u64, Arc<Op>>>,
     len: usize,
     bytes: usize,
 }
 
-impl Parked {
+impl CausalBuffer {
     /// Keeps this operation, unless there are too many already, or too large ones. Says whether it is here now.
-    pub(crate) fn park(&mut self, op: Arc<Op>, len_max: usize, bytes_max: usize) -> bool {
+    pub(crate) fn insert(&mut self, op: Arc<Op>, len_max: usize, bytes_max: usize) -> bool {
         let dot = op.dot;
         if self.origins.get(&dot.incarnation).is_some_and(|ops| ops.contains_key(&dot.counter)) {
             return true;
@@ -93,9 +93,9 @@ impl Parked {
     /// If an invariant of this module does not hold.
     pub(crate) fn check_invariants(&self, covered: &Covered) {
         let dots: Vec<_> = self.dots().collect();
-        assert_eq!(dots.len(), self.len, "count of parked operations");
+        assert_eq!(dots.len(), self.len, "count of buffered operations");
         let bytes: usize = self.origins.values().flat_map(BTreeMap::values).map(|op| op.bytes()).sum();
-        assert_eq!(bytes, self.bytes, "bytes of parked operations");
-        assert!(!dots.iter().any(|&dot| covered.covers(dot)), "an applied operation is still parked");
+        assert_eq!(bytes, self.bytes, "bytes of buffered operations");
+        assert!(!dots.iter().any(|&dot| covered.covers(dot)), "an applied operation is still buffered");
     }
 }
