@@ -3,7 +3,7 @@
 //! May be dropped at any time: repair brings what was here. Invariant kept here: a duplicate of a parked
 //! operation is one operation, and what is applied by another way does not stay.
 
-use crate::covered::Covered;
+use crate::causal_context::CausalContext;
 use crate::identity::Incarnation;
 use crate::op::Op;
 use crate::vector::Dot;
@@ -49,12 +49,12 @@ impl CausalBuffer {
     }
 
     /// Drops what is covered by now.
-    pub(crate) fn drop_covered(&mut self, covered: &Covered) {
+    pub(crate) fn drop_covered(&mut self, context: &CausalContext) {
         if self.len == 0 {
             return;
         }
         self.origins.retain(|&origin, ops| {
-            let counter = covered.counter(origin);
+            let counter = context.counter(origin);
             while ops.first_key_value().is_some_and(|(&first, _)| first <= counter) {
                 self.bytes -= ops.pop_first().map_or(0, |(_, op)| op.bytes());
             }
@@ -91,11 +91,11 @@ impl CausalBuffer {
 
     /// # Panics
     /// If an invariant of this module does not hold.
-    pub(crate) fn check_invariants(&self, covered: &Covered) {
+    pub(crate) fn check_invariants(&self, context: &CausalContext) {
         let dots: Vec<_> = self.dots().collect();
         assert_eq!(dots.len(), self.len, "count of buffered operations");
         let bytes: usize = self.origins.values().flat_map(BTreeMap::values).map(|op| op.bytes()).sum();
         assert_eq!(bytes, self.bytes, "bytes of buffered operations");
-        assert!(!dots.iter().any(|&dot| covered.covers(dot)), "an applied operation is still buffered");
+        assert!(!dots.iter().any(|&dot| context.covers(dot)), "an applied operation is still buffered");
     }
 }

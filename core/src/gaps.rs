@@ -6,7 +6,7 @@
 //! A gap that is due and that no linked peer can fill is forgotten until a peer says that it can. Kept, it would be due
 //! for ever, and whatever is missing later would be fetched at once because of it.
 
-use crate::covered::Covered;
+use crate::causal_context::CausalContext;
 use crate::identity::Incarnation;
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
@@ -27,8 +27,8 @@ pub(crate) struct Gaps {
 
 impl Gaps {
     /// A peer covers `heard`.
-    pub(crate) fn hear(&mut self, heard: &VersionVector, covered: &Covered, now: Time) {
-        for (incarnation, counter) in covered.missing(heard) {
+    pub(crate) fn hear(&mut self, heard: &VersionVector, context: &CausalContext, now: Time) {
+        for (incarnation, counter) in context.missing(heard) {
             self.hear_counter(incarnation, counter, now);
         }
     }
@@ -48,12 +48,12 @@ impl Gaps {
     }
 
     /// Forgets what is covered by now.
-    pub(crate) fn cover(&mut self, covered: &Covered) {
+    pub(crate) fn cover(&mut self, context: &CausalContext) {
         if self.marks.is_empty() {
             return;
         }
         self.marks.retain(|&incarnation, marks| {
-            let counter = covered.counter(incarnation);
+            let counter = context.counter(incarnation);
             while marks.front().is_some_and(|&(known, _)| known <= counter) {
                 marks.pop_front();
             }
@@ -94,9 +94,9 @@ mod tests {
         let origin = Incarnation(1);
         let heard = |n| VersionVector::from_entries([(origin, n)]);
         let covers = |n| {
-            let mut covered = Covered::default();
-            covered.join(&heard(n));
-            covered
+            let mut context = CausalContext::default();
+            context.join(&heard(n));
+            context
         };
         let mut gaps = Gaps::default();
         gaps.hear(&heard(3), &covers(3), Time(5));

@@ -27,8 +27,8 @@ extern crate alloc;
 extern crate std;
 
 mod causal_buffer;
+mod causal_context;
 mod config;
-mod covered;
 mod data;
 mod detector;
 mod edge;
@@ -53,8 +53,8 @@ mod token;
 mod vector;
 mod view;
 
+pub use causal_context::{CausalContext, Retirement};
 pub use config::Config;
-pub use covered::{Covered, Retirement};
 pub use data::{Key, KeyError, Value};
 pub use edge::{DropReason, Event, Input, Output, Refused};
 pub use formats::Formats;

@@ -4,7 +4,7 @@
 //! `floor` covers exactly what may have left. Every delete that left is covered by `deletes_floor`. So a client that
 //! met an answer which a delete shaped stays bound to that delete (REQ-3, LOG-1).
 
-use crate::covered::{Covered, Retirement};
+use crate::causal_context::{CausalContext, Retirement};
 use crate::data::Key;
 use crate::formats::Formats;
 use crate::identity::Incarnation;
@@ -83,7 +83,7 @@ impl Log {
     }
 
     /// Cuts the oldest operation. `remember_delete` is false only for a mutant.
-    pub(crate) fn cut_front(&mut self, remember_delete: bool, covered: &Covered) {
+    pub(crate) fn cut_front(&mut self, remember_delete: bool, context: &CausalContext) {
         let Some(op) = self.ops.pop_front() else { return };
         if self.ops.capacity() > 1_024.max(8 * self.ops.len()) {
             // What a long log left behind goes back.
@@ -103,7 +103,7 @@ impl Log {
         }
         if let Effect::Delete { key } | Effect::Erase { key } = &op.effect {
             if remember_delete {
-                self.deletes_floor.join_dot(covered.resolve(op.dot));
+                self.deletes_floor.join_dot(context.resolve(op.dot));
             }
             // An incarnation's operations leave in the order of their numbers: the highest delete is the last to go.
             if let Some(dots) = self.deletes.get_mut(key)
@@ -135,18 +135,18 @@ impl Log {
     }
 
     /// A state was installed: what it brought is not here, and so are its deletes.
-    pub(crate) fn raise_floor(&mut self, floor: &VersionVector, deletes: &VersionVector, covered: &Covered) {
+    pub(crate) fn raise_floor(&mut self, floor: &VersionVector, deletes: &VersionVector, context: &CausalContext) {
         self.floor.join(floor);
         self.deletes_floor.join(deletes);
         self.deletes_all.join(deletes);
-        self.deletes_all = covered.compact(&self.deletes_all).into_owned();
-        self.floor = covered.compact(&self.floor).into_owned();
-        self.deletes_floor = covered.compact(&self.deletes_floor).into_owned();
+        self.deletes_all = context.compact(&self.deletes_all).into_owned();
+        self.floor = context.compact(&self.floor).into_owned();
+        self.deletes_floor = context.compact(&self.deletes_floor).into_owned();
     }
 
     /// Can it supply everything that a peer with this vector lacks?
-    pub(crate) fn reaches(&self, vector: &VersionVector, covered: &Covered) -> bool {
-        covered.dominates_in(vector, &self.floor)
+    pub(crate) fn reaches(&self, vector: &VersionVector, context: &CausalContext) -> bool {
+        context.dominates_in(vector, &self.floor)
     }
 
     /// An incarnation is over: from now on its entries are said by the dot that implies them.
@@ -179,11 +179,11 @@ impl Log {
 
     /// # Panics
     /// If an invariant of this module does not hold.
-    pub(crate) fn check_invariants(&self, covered: &Covered) {
-        assert!(covered.dominates(&self.floor), "the floor {:?} is not covered by {covered:?}", self.floor);
-        assert!(covered.dominates(&self.deletes_floor), "deletes that left are not covered");
+    pub(crate) fn check_invariants(&self, context: &CausalContext) {
+        assert!(context.dominates(&self.floor), "the floor {:?} is not covered by {context:?}", self.floor);
+        assert!(context.dominates(&self.deletes_floor), "deletes that left are not covered");
         assert_eq!(self.bytes, self.ops.iter().map(|op| op.bytes()).sum::<usize>(), "log bytes");
-        assert!(self.ops.iter().all(|op| covered.covers(op.dot)), "an operation in the log is not covered");
+        assert!(self.ops.iter().all(|op| context.covers(op.dot)), "an operation in the log is not covered");
         assert!(self.ops.iter().all(|op| op.format() <= self.format()), "an operation takes more than the log says");
         let mut deletes: BTreeMap<&Key, VersionVector> = BTreeMap::new();
         for op in self.ops.iter().filter(|op| op.is_delete()) {

@@ -3,7 +3,7 @@
 //! Every message carries the numbers of its link. A link joins two incarnations. Each end names a fresh number in its
 //! hello and echoes the other's. A message whose numbers are not those of the present link changes nothing (LINK-1).
 
-use crate::covered::Retirement;
+use crate::causal_context::Retirement;
 use crate::data::{Key, Value};
 use crate::formats::Formats;
 use crate::hlc::Hlc;

@@ -34,7 +34,8 @@ pub enum Effect {
         /// The key.
         key: Key,
     },
-    /// Touches no key: an incarnation is over, and this operation's dot stands for all of it. See [`crate::Covered`].
+    /// Touches no key: an incarnation is over, and this operation's dot stands for all of it. See
+    /// [`crate::CausalContext`].
     Retire {
         /// The incarnation.
         incarnation: Incarnation,

@@ -7,7 +7,7 @@
 //! Invariants kept here: a value is whole when all its bytes are here and have the announced checksum. Bytes take
 //! memory when they arrive and not when they are announced.
 
-use crate::covered::Covered;
+use crate::causal_context::CausalContext;
 use crate::data::Value;
 use crate::message::Outline;
 use crate::vector::Dot;
@@ -144,11 +144,11 @@ impl Pieces {
     }
 
     /// Drops the values of operations that are covered by now.
-    pub(crate) fn drop_covered(&mut self, covered: &Covered) {
+    pub(crate) fn drop_covered(&mut self, context: &CausalContext) {
         if self.values.is_empty() {
             return;
         }
-        self.values.retain(|&dot, _| !covered.covers(dot));
+        self.values.retain(|&dot, _| !context.covers(dot));
         self.bytes = self.values.values().map(Partial::bytes).sum();
     }
 

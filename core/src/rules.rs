@@ -1,7 +1,7 @@
 //! What the protocol decides, one method per sentence, so that a researcher can swap a sentence and see what
 //! breaks. [`Sound`] keeps every default; a mutant lives in the simulator and the product cannot name it.
 
-use crate::covered::Covered;
+use crate::causal_context::CausalContext;
 use crate::formats::Formats;
 use crate::hlc::Hlc;
 use crate::identity::{Address, Incarnation};
@@ -24,13 +24,13 @@ pub trait Rules {
     }
 
     /// A request is served when all of the client's causal past is applied here.
-    fn may_serve(&self, covered: &Covered, past: &VersionVector) -> bool {
-        covered.dominates(past)
+    fn may_serve(&self, context: &CausalContext, past: &VersionVector) -> bool {
+        context.dominates(past)
     }
 
     /// An operation is applied when it is the next of its incarnation and everything it depends on is applied.
-    fn may_apply(&self, covered: &Covered, op: &Op) -> bool {
-        covered.counter(op.dot.incarnation) + 1 == op.dot.counter && covered.dominates(&op.deps)
+    fn may_apply(&self, context: &CausalContext, op: &Op) -> bool {
+        context.counter(op.dot.incarnation) + 1 == op.dot.counter && context.dominates(&op.deps)
     }
 
     /// A write replaces every version of the key that its replica shows.
@@ -168,7 +168,7 @@ pub trait Rules {
     }
 
     /// On install a version stays if both sides have it, or if the side that lacks it has not seen it.
-    fn survives(&self, sibling: &Sibling, other_has_it: bool, other: &Covered) -> bool {
+    fn survives(&self, sibling: &Sibling, other_has_it: bool, other: &CausalContext) -> bool {
         other_has_it || !other.covers(sibling.dot)
     }
 

@@ -7,7 +7,7 @@
 //! and later slices fold the rest in. So no step ever costs more than a bounded number of keys. Until then the keys
 //! that are not merged yet stand in the first slots of the table.
 
-use crate::covered::Covered;
+use crate::causal_context::CausalContext;
 use crate::data::Key;
 use crate::message::Version;
 use crate::rules::Rules;
@@ -37,9 +37,9 @@ struct Incoming {
     /// The keys in the slots below this one are not merged yet.
     layered: usize,
     /// What was covered here when it was installed.
-    my_past: Covered,
+    my_past: CausalContext,
     /// What that state covers.
-    their_past: Covered,
+    their_past: CausalContext,
 }
 
 static ABSENT: Siblings = Siblings::new();
@@ -144,7 +144,7 @@ impl Store {
     ///
     /// # Panics
     /// If another one is still being folded in.
-    pub(crate) fn install(&mut self, theirs: Table<Offered>, my_past: Covered, their_past: Covered) {
+    pub(crate) fn install(&mut self, theirs: Table<Offered>, my_past: CausalContext, their_past: CausalContext) {
         assert!(self.incoming.is_none(), "one state is folded in before the next is fetched");
         self.incoming = Some(Incoming { theirs, layered: self.keys.len(), my_past, their_past });
     }
@@ -262,8 +262,8 @@ impl Incoming {
 /// The versions of one key on both sides, each with what that side covers. Of theirs only some may be whole.
 pub(crate) fn merged<'a, R: Rules>(
     rules: &R,
-    (mine, my_past): (&Siblings, &Covered),
-    (theirs, their_past): (impl Iterator<Item = (Dot, Option<&'a Sibling>)> + Clone, &Covered),
+    (mine, my_past): (&Siblings, &CausalContext),
+    (theirs, their_past): (impl Iterator<Item = (Dot, Option<&'a Sibling>)> + Clone, &CausalContext),
 ) -> Siblings {
     let have = |dot| theirs.clone().any(|(their, _)| their == dot);
     let kept = mine.iter().filter(|s| rules.survives(s, have(s.dot), their_past));

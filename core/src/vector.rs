@@ -119,7 +119,7 @@ impl VersionVector {
             while self.0.get(at).is_some_and(|&(own, _)| own < incarnation) {
                 at += 1;
             }
-            self.0.get(at).is_none_or(|&(own, covered)| own != incarnation || covered < counter)
+            self.0.get(at).is_none_or(|&(own, known)| own != incarnation || known < counter)
         })
     }
 
@@ -163,9 +163,9 @@ impl VersionVector {
                 at += 1;
             }
             match self.0.get_mut(at) {
-                Some((own, covered)) if *own == incarnation => {
-                    changed |= *covered < counter;
-                    *covered = counter.max(*covered);
+                Some((own, known)) if *own == incarnation => {
+                    changed |= *known < counter;
+                    *known = counter.max(*known);
                 }
                 Some(_) | None => {
                     self.0.insert(at, (incarnation, counter));

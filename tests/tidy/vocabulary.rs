@@ -25,6 +25,8 @@ const FORMER: &[Former] = &[
     Former { words: &["life", "lives", "me", "rebirth", "rebirths", "reborn"], now: "incarnation, renewal", rooms: EDGE,
         except: &["lives_on"] },
     Former { words: &["parked", "park", "parks", "waiting"], now: "causal buffer, blocked request", rooms: CORE, except: &[] },
+    Former { words: &["covered"], now: "causal context", rooms: EDGE,
+        except: &["NotCovered", "on_not_covered", "drop_covered", "is_covered"] },
 ];
 
 /// The names in Rust, comments and texts left out.

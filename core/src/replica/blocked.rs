@@ -5,7 +5,7 @@
 //! incarnations others wait for. Where many moved at once, or it is not known which, every incarnation that is waited
 //! for is looked at, some in each call.
 
-use crate::covered::Covered;
+use crate::causal_context::CausalContext;
 use crate::identity::Incarnation;
 use crate::request::{Action, DataRequest, RequestId};
 use crate::time::Time;
@@ -75,9 +75,9 @@ impl BlockedRequests {
     }
 
     /// A request whose dot is covered by now. Counts the incarnations looked at in vain, up to so many.
-    pub(super) fn next_reached(&mut self, covered: &Covered, room: usize) -> (Option<RequestId>, usize) {
+    pub(super) fn next_reached(&mut self, context: &CausalContext, room: usize) -> (Option<RequestId>, usize) {
         while let Some(&incarnation) = self.moved.first() {
-            if let Some(id) = self.reached(covered, incarnation) {
+            if let Some(id) = self.reached(context, incarnation) {
                 return (Some(id), 0);
             }
             self.moved.remove(&incarnation);
@@ -88,7 +88,7 @@ impl BlockedRequests {
                 self.unsure_from = None;
                 return (None, looked);
             };
-            if let Some(id) = self.reached(covered, incarnation) {
+            if let Some(id) = self.reached(context, incarnation) {
                 return (Some(id), looked);
             }
             self.unsure_from = incarnation.0.checked_add(1).map(Incarnation);
@@ -100,8 +100,8 @@ impl BlockedRequests {
         self.by_dot.range((incarnation, 0, RequestId(0))..).next().copied()
     }
 
-    fn reached(&self, covered: &Covered, incarnation: Incarnation) -> Option<RequestId> {
-        let end = (incarnation, covered.counter(incarnation), RequestId(u64::MAX));
+    fn reached(&self, context: &CausalContext, incarnation: Incarnation) -> Option<RequestId> {
+        let end = (incarnation, context.counter(incarnation), RequestId(u64::MAX));
         self.by_dot.range((incarnation, 0, RequestId(0))..=end).next().map(|&(.., id)| id)
     }
 
@@ -133,11 +133,11 @@ impl BlockedRequests {
 
     /// # Panics
     /// If an invariant of this module does not hold.
-    pub(super) fn check_invariants(&self, covered: &Covered) {
+    pub(super) fn check_invariants(&self, context: &CausalContext) {
         assert_eq!(self.requests.len(), self.by_dot.len(), "index by dot");
         assert_eq!(self.requests.len(), self.by_deadline.len(), "index by deadline");
         for waiter in self.requests.values() {
-            assert!(covered.counter(waiter.dot.0) < waiter.dot.1, "a request waits for what is covered");
+            assert!(context.counter(waiter.dot.0) < waiter.dot.1, "a request waits for what is covered");
         }
     }
 }

@@ -241,7 +241,7 @@ impl<R: Rules> Replica<R> {
 
     /// The same of all that are not here yet.
     fn growth_of(&self, ops: &[Arc<Op>]) -> (u64, u64) {
-        let news = ops.iter().filter(|op| !self.covered.covers(op.dot));
+        let news = ops.iter().filter(|op| !self.context.covers(op.dot));
         news.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
@@ -284,7 +284,7 @@ impl<R: Rules> Replica<R> {
                 adds <= gone || self.has_memory_for_ops(adds - gone)
             }
             Content::Op(op) => {
-                self.covered.covers(op.op.dot) || self.has_memory_for_ops(KEY_COSTS.saturating_add(op.outline.bytes))
+                self.context.covers(op.op.dot) || self.has_memory_for_ops(KEY_COSTS.saturating_add(op.outline.bytes))
             }
             Content::Version(shown, outline) => self.has_memory(key_bytes(&shown.key).saturating_add(outline.bytes)),
             Content::Versions(versions) => {

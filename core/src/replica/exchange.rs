@@ -32,16 +32,16 @@ impl<R: Rules> Replica<R> {
     /// Everything that a hello and a status tell about the other end.
     pub(super) fn hear(&mut self, id: PeerId, sent: Time, wall: Wall, vector: Arc<VersionVector>) {
         let now = self.now.monotonic;
-        self.gaps.hear(&vector, &self.covered, now);
+        self.gaps.hear(&vector, &self.context, now);
         if self.rules.hearing_covers() {
-            self.covered.join(&vector);
+            self.context.join(&vector);
             self.blocked.note_all();
             self.shared = None;
         }
         let silence = self.silence_of_clocks();
         let peer = &mut self.peers[id.0];
         peer.offsets.observe(now, sent, silence);
-        let older = sent == peer.told && peer.walls.is_some() && self.covered.dominates_in(&peer.acknowledged, &vector);
+        let older = sent == peer.told && peer.walls.is_some() && self.context.dominates_in(&peer.acknowledged, &vector);
         if sent >= peer.told && !older {
             // Reordered news take nothing back, nor do those of one moment.
             peer.told = sent;
@@ -58,7 +58,7 @@ impl<R: Rules> Replica<R> {
     /// Did this incarnation write so much? No peer covers more of it, unless its memory was copied. Says so if not,
     /// once for each write.
     pub(super) fn is_ours(&mut self, counter: u64) -> bool {
-        let ours = counter <= self.covered.counter(self.incarnation);
+        let ours = counter <= self.context.counter(self.incarnation);
         if !ours && counter > self.impersonated {
             self.impersonated = counter;
             self.emit(Event::Impersonated { counter });
@@ -75,7 +75,7 @@ impl<R: Rules> Replica<R> {
         // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
         // a peer where the name stands for another write. Only between members is nothing spelled out.
         let members = self.wanted && self.peers[id.0].wanted && status.view_hash == self.view_hash;
-        let contradicts = members && !self.covered.is_folded(&status.vector);
+        let contradicts = members && !self.context.is_folded(&status.vector);
         self.hear(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
         if !self.rules.keeps_causal_buffer() {
@@ -93,7 +93,7 @@ impl<R: Rules> Replica<R> {
             let rows = self.rows.clone();
             self.send(id, Body::View(rows));
         }
-        let diverged = contradicts || differing.is_some_and(|vector| *vector == *self.covered.vector());
+        let diverged = contradicts || differing.is_some_and(|vector| *vector == *self.context.vector());
         if diverged && !core::mem::replace(&mut self.peer(id).diverged, true) {
             let address = self.peers[id.0].address.clone();
             self.emit(Event::Diverged(address));
@@ -113,7 +113,7 @@ impl<R: Rules> Replica<R> {
         let vector = if wanted {
             self.shared_vector()
         } else {
-            Arc::new(self.covered.spelled_out(&self.peers[id.0].acknowledged))
+            Arc::new(self.context.spelled_out(&self.peers[id.0].acknowledged))
         };
         let next = now.monotonic + self.config.heartbeat_interval;
         let peer = self.peer(id);
@@ -144,11 +144,11 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Where pushing begins on a new link: after what the peer covers, and with what is still fresh.
-    pub(super) fn begin_pushing(&mut self, id: PeerId, covered: u64) {
+    pub(super) fn begin_pushing(&mut self, id: PeerId, acknowledged: u64) {
         let now = self.now.monotonic;
-        let own = self.covered.counter(self.incarnation);
+        let own = self.context.counter(self.incarnation);
         let mut from = own;
-        while from > covered && own - from < self.config.credit_ops_max {
+        while from > acknowledged && own - from < self.config.credit_ops_max {
             match self.log.own(from) {
                 Some(own) if now.since(own.made) <= self.config.late_max => from -= 1,
                 Some(_) | None => break,
@@ -177,7 +177,7 @@ impl<R: Rules> Replica<R> {
         if !peer.link.established || !peer.wanted {
             return;
         }
-        let own = self.covered.counter(self.incarnation);
+        let own = self.context.counter(self.incarnation);
         // What makes room in the log must not wait behind what is sent.
         for _ in 0..PUSH_MAX.min(self.room().saturating_sub(1)) {
             let Some(outbound) = self.with_credit(id, now) else { return };
@@ -258,7 +258,7 @@ impl<R: Rules> Replica<R> {
         peer.offsets.observe(now, made, silence);
         let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls);
         let stale = peer.stream.is_stale(made, &peer.offsets);
-        if self.covered.covers(op.dot) {
+        if self.context.covers(op.dot) {
             return false;
         }
         if !self.rules.is_fresh(lateness, self.config.late_max) || stale && taints {
@@ -280,7 +280,7 @@ impl<R: Rules> Replica<R> {
             self.hold_back();
             return self.drop_from(id, DropReason::NoMemory);
         }
-        if self.rules.may_apply(&self.covered, &op) {
+        if self.rules.may_apply(&self.context, &op) {
             self.peer(id).inbound.advanced = Some(now);
             self.apply_foreign(&op);
             return self.progress();
@@ -289,7 +289,7 @@ impl<R: Rules> Replica<R> {
             return self.drop_from(id, DropReason::Invalid);
         }
         self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
-        self.gaps.hear(&op.deps, &self.covered, now);
+        self.gaps.hear(&op.deps, &self.context, now);
         let bounded = self.rules.bounds_causal_buffer();
         let limits = if bounded {
             (self.config.causal_buffer_max, self.config.causal_buffer_bytes_max)
@@ -330,7 +330,7 @@ impl<R: Rules> Replica<R> {
             if !self.rules.may_trim(counter <= through) && !self.is_log_too_long() {
                 return;
             }
-            self.log.cut_front(remember, &self.covered);
+            self.log.cut_front(remember, &self.context);
             self.work += 1;
         }
         self.backlog = true;
@@ -343,7 +343,7 @@ impl<R: Rules> Replica<R> {
             match peer.incarnation {
                 None => 0,
                 Some(own) if own == incarnation => u64::MAX, // its writer has it, said or not
-                Some(_) => self.covered.counter_in(&peer.acknowledged, incarnation),
+                Some(_) => self.context.counter_in(&peer.acknowledged, incarnation),
             }
         };
         self.members.iter().map(has).min().unwrap_or(u64::MAX)

@@ -200,7 +200,7 @@ impl<R: Rules> Replica<R> {
 
     fn establish(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        let own = self.covered.counter(self.incarnation);
+        let own = self.context.counter(self.incarnation);
         let own_incarnation = self.incarnation;
         let peer = self.peer(id);
         peer.link.established = true;
@@ -212,12 +212,12 @@ impl<R: Rules> Replica<R> {
         let recovered = core::mem::take(&mut peer.suspected);
         let address = peer.address.clone();
         let incarnation = peer.incarnation.expect("a hello named the incarnation before the link was established");
-        let covered = peer.acknowledged.counter(own_incarnation).min(own);
+        let acknowledged = peer.acknowledged.counter(own_incarnation).min(own);
         if recovered {
             self.emit(Event::Recovered(address.clone()));
         }
         self.emit(Event::Linked { address, incarnation });
-        self.begin_pushing(id, covered);
+        self.begin_pushing(id, acknowledged);
         self.send_status(id);
         self.push(id);
         self.on_linked();

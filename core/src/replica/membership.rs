@@ -226,20 +226,20 @@ impl<R: Rules> Replica<R> {
             return;
         }
         let source = self.join_source();
-        let covered = source.map(|id| self.peers[id.0].acknowledged.clone());
+        let goal = source.map(|id| self.peers[id.0].acknowledged.clone());
         let alone = self.may_start_alone();
         let fixed = !self.rules.goal_ends_with_its_source();
         let Some(joining) = &mut self.joining else { return };
-        match source.zip(covered) {
+        match source.zip(goal) {
             _ if fixed && joining.goal.is_some() => {}
-            Some((id, covered)) if joining.goal.as_ref().is_none_or(|(chosen, _)| *chosen != id) => {
-                joining.goal = Some((id, covered));
+            Some((id, goal)) if joining.goal.as_ref().is_none_or(|(chosen, _)| *chosen != id) => {
+                joining.goal = Some((id, goal));
             }
             Some(_) => {}
             None => joining.goal = None,
         }
         match &joining.goal {
-            Some((_, goal)) if self.covered.dominates(goal) => self.become_up(false),
+            Some((_, goal)) if self.context.dominates(goal) => self.become_up(false),
             Some(_) => {}
             None if alone => self.become_up(true),
             None => {}
@@ -378,10 +378,10 @@ impl<R: Rules> Replica<R> {
     pub(super) fn consider_farewell(&mut self, id: PeerId) {
         let peer = &self.peers[id.0];
         let same_view = peer.view_hash == Some(self.view_hash);
-        let theirs_here = peer.wanted || self.covered.dominates(&peer.acknowledged);
+        let theirs_here = peer.wanted || self.context.dominates(&peer.acknowledged);
         let mine_there = self.wanted
             || !self.rules.removed_stays_as_source()
-            || self.covered.dominates_in(&peer.acknowledged, self.covered.vector());
+            || self.context.dominates_in(&peer.acknowledged, self.context.vector());
         if (peer.wanted && self.wanted) || !peer.link.established || !(same_view && theirs_here && mine_there) {
             return;
         }

@@ -2,7 +2,7 @@
 //! order and repetition of merges do not matter (INV-9, STATE-2, REQ-7).
 
 use super::Replica;
-use crate::covered::Covered;
+use crate::causal_context::CausalContext;
 use crate::data::Key;
 use crate::identity::Incarnation;
 use crate::rules::Rules;
@@ -19,7 +19,7 @@ use core::cmp::Ordering;
 pub struct State {
     /// By key.
     keys: Vec<(Key, Siblings)>,
-    covered: Covered,
+    context: CausalContext,
     /// Shared, because views hardly ever differ and states are merged many times.
     view: Arc<View>,
 }
@@ -43,29 +43,29 @@ impl State {
             let Some((key, _)) = mine.or(theirs) else { break };
             let [mine, theirs] = [mine, theirs].map(|one| one.map_or(&absent, |(_, siblings)| siblings));
             let offered = theirs.iter().map(|sibling| (sibling.dot, Some(sibling)));
-            let both = merged(rules, (mine, &self.covered), (offered, &other.covered));
+            let both = merged(rules, (mine, &self.context), (offered, &other.context));
             if !both.is_empty() {
                 keys.push((key.clone(), both));
             }
         }
-        let mut covered = self.covered.clone();
-        covered.learn_all(other.covered.rows());
-        covered.join(other.covered.vector());
+        let mut context = self.context.clone();
+        context.learn_all(other.context.rows());
+        context.join(other.context.vector());
         let mut view = self.view.clone();
         let counter = |mine, theirs| rules.merge_counter(mine, theirs);
         if !view.absorbs(&other.view, counter) {
             Arc::make_mut(&mut view).merge_by(other.view.rows(), counter);
         }
-        Self { keys, covered, view }
+        Self { keys, context, view }
     }
 
     /// Every event covered, retired incarnations included: an incarnation may be implied by one dot here and by another
     /// there.
     fn coverage(&self) -> BTreeMap<Incarnation, u64> {
-        let rows = self.covered.rows().map(|(incarnation, _)| incarnation);
-        let incarnations = self.covered.vector().entries().map(|(incarnation, _)| incarnation).chain(rows);
+        let rows = self.context.rows().map(|(incarnation, _)| incarnation);
+        let incarnations = self.context.vector().entries().map(|(incarnation, _)| incarnation).chain(rows);
         incarnations
-            .map(|incarnation| (incarnation, self.covered.counter(incarnation)))
+            .map(|incarnation| (incarnation, self.context.counter(incarnation)))
             .filter(|&(_, counter)| counter > 0)
             .collect()
     }
@@ -73,7 +73,7 @@ impl State {
 
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
-        let same_coverage = || self.covered == other.covered || self.coverage() == other.coverage();
+        let same_coverage = || self.context == other.context || self.coverage() == other.coverage();
         self.keys == other.keys && self.view == other.view && same_coverage()
     }
 }
@@ -84,7 +84,7 @@ impl<R: Rules> Replica<R> {
     pub fn state(&self) -> State {
         let mut keys: Vec<_> = self.shown().map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect();
         keys.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        State { keys, covered: self.covered.clone(), view: Arc::new(self.view.clone()) }
+        State { keys, context: self.context.clone(), view: Arc::new(self.view.clone()) }
     }
 
     /// The rules that it goes by.

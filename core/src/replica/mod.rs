@@ -8,7 +8,7 @@
 //! `retirement` folds away incarnations that are over, and
 //! `rounds` finds out what is lost. `budget` keeps memory within one number, and `timers` says when to wake up.
 //!
-//! Coverage (`covered`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
+//! Coverage (`context`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
 mod aside;
 mod asked;
@@ -41,8 +41,8 @@ pub use readiness::{Readiness, Unsettled};
 pub use status::{LinkState, PeerStatus, ReplicaStatus};
 
 use crate::causal_buffer::CausalBuffer;
+use crate::causal_context::{CausalContext, Retirement};
 use crate::config::Config;
-use crate::covered::{Covered, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event, Input, Output};
 use crate::freshness::Spans;
@@ -143,7 +143,7 @@ pub struct Replica<R: Rules = Sound> {
     store: Store,
     /// What tables of keys are hashed with.
     hash_key: HashKey,
-    covered: Covered,
+    context: CausalContext,
     /// The most entries that its vector ever had.
     longest: usize,
     /// Its vector as messages carry it, until it moves.
@@ -221,7 +221,7 @@ impl<R: Rules> Replica<R> {
             provisional: None,
             store: Store::new(hash_key),
             hash_key,
-            covered: Covered::default(),
+            context: CausalContext::default(),
             longest: 0,
             shared: None,
             impersonated: 0,
@@ -376,13 +376,13 @@ impl<R: Rules> Replica<R> {
             Effect::Retire { incarnation, through } => {
                 self.work += 1;
                 let (dot, incarnation, through) = (op.dot, *incarnation, *through);
-                self.covered.join_dot(dot);
+                self.context.join_dot(dot);
                 self.retire(incarnation, Retirement { through, dot });
                 self.emit(Event::Retired { dot, incarnation, through });
             }
         }
-        self.covered.join_dot(op.dot);
-        self.longest = self.longest.max(self.covered.vector().len());
+        self.context.join_dot(op.dot);
+        self.longest = self.longest.max(self.context.vector().len());
         if self.loose_rows {
             self.blocked.note_all()
         } else {
@@ -403,8 +403,8 @@ impl<R: Rules> Replica<R> {
     /// Coverage moved: what waited for that goes on. Bounded; the rest is left to the next call.
     fn progress(&mut self) {
         while self.room() > 0 {
-            let (rules, covered) = (&self.rules, &self.covered);
-            let Some(op) = self.causal_buffer.take_ready(|op| rules.may_apply(covered, op)) else {
+            let (rules, context) = (&self.rules, &self.context);
+            let Some(op) = self.causal_buffer.take_ready(|op| rules.may_apply(context, op)) else {
                 return self.settle();
             };
             self.apply_foreign(&op);
@@ -422,9 +422,9 @@ impl<R: Rules> Replica<R> {
     }
 
     fn settle(&mut self) {
-        self.causal_buffer.drop_covered(&self.covered);
+        self.causal_buffer.drop_covered(&self.context);
         self.settle_pieces();
-        self.gaps.cover(&self.covered);
+        self.gaps.cover(&self.context);
         self.wake_blocked();
         if self.members.is_empty() || self.is_log_too_long() {
             self.trim_log();
@@ -440,11 +440,11 @@ impl<R: Rules> Replica<R> {
 
     fn shared_vector(&mut self) -> Arc<VersionVector> {
         if !self.rules.acknowledges_applied_only() {
-            let mut vector = self.covered.vector().clone();
+            let mut vector = self.context.vector().clone();
             self.causal_buffer.dots().for_each(|dot| _ = vector.join_dot(dot));
             return Arc::new(vector);
         }
-        self.shared.get_or_insert_with(|| Arc::new(self.covered.vector().clone())).clone()
+        self.shared.get_or_insert_with(|| Arc::new(self.context.vector().clone())).clone()
     }
 
     fn peer(&mut self, id: PeerId) -> &mut Peer {

@@ -1,8 +1,8 @@
 //! One other address: the link to it, what it covers, and what is under way to it.
 
 use super::asked::Asked;
+use crate::causal_context::Retirement;
 use crate::config::Config;
-use crate::covered::Retirement;
 use crate::data::{Key, Value};
 use crate::detector::Detector;
 use crate::edge::Refused;

@@ -123,7 +123,7 @@ impl<R: Rules> Replica<R> {
             return self.take_push(id, op.op);
         }
         self.gaps.hear_counter(dot.incarnation, dot.counter, now);
-        self.gaps.hear(&op.op.deps, &self.covered, now);
+        self.gaps.hear(&op.op.deps, &self.context, now);
         if !self.has_memory_for_ops(outline.bytes) {
             if self.fits_at_last(&op.op, outline.bytes) {
                 // What is on its way leaves no room. This one comes by repair.
@@ -136,7 +136,7 @@ impl<R: Rules> Replica<R> {
         if announced.len() >= ANNOUNCED_MAX && !announced.contains_key(&dot) {
             return self.drop_from(id, DropReason::CausalBufferFull);
         }
-        if dot.counter == self.covered.counter(dot.incarnation) + 1 {
+        if dot.counter == self.context.counter(dot.incarnation) + 1 {
             self.peer(id).inbound.advanced = Some(now);
         }
         self.fetches.announced.insert(dot, Announced { op, from: id });
@@ -272,7 +272,7 @@ impl<R: Rules> Replica<R> {
     /// A piece of this value came: it is on its way, and repair waits for it.
     fn note_piece(&mut self, id: PeerId, dot: Dot) {
         let now = self.now.monotonic;
-        let is_next = dot.counter == self.covered.counter(dot.incarnation) + 1;
+        let is_next = dot.counter == self.context.counter(dot.incarnation) + 1;
         if is_next && self.fetches.announced.contains_key(&dot) {
             self.peer(id).inbound.advanced = Some(now);
         }
@@ -348,7 +348,7 @@ impl<R: Rules> Replica<R> {
             return false;
         }
         pull.large = Some(Large { content, outline, frame });
-        if self.covered.covers(dot) {
+        if self.context.covers(dot) {
             self.go_on_with_large();
         } else {
             self.fetch(dot, outline, id);
@@ -359,9 +359,9 @@ impl<R: Rules> Replica<R> {
     /// What the pull stands at is taken in, if its value is here or not needed any more.
     fn go_on_with_large(&mut self) {
         let Some((dot, outline)) = self.awaited() else { return };
-        let covered = self.covered.covers(dot);
+        let is_covered = self.context.covers(dot);
         let value = self.pieces.whole(dot, outline).cloned();
-        if !covered && value.is_none() {
+        if !is_covered && value.is_none() {
             return;
         }
         let Some(pull) = &mut self.pull else { return };
@@ -375,7 +375,7 @@ impl<R: Rules> Replica<R> {
         }
         let content = match content {
             Awaited::Op(op) => {
-                let whole = value.filter(|_| !covered).and_then(|value| op.with(&value));
+                let whole = value.filter(|_| !is_covered).and_then(|value| op.with(&value));
                 Content::Ops(whole.into_iter().collect())
             }
             Awaited::Version(mut shown, dot) => {
@@ -406,13 +406,13 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: what is covered by now is not waited for.
     pub(super) fn settle_pieces(&mut self) {
-        self.pieces.drop_covered(&self.covered);
-        let (covered, Fetches { fetches, announced }) = (&self.covered, &mut self.fetches);
+        self.pieces.drop_covered(&self.context);
+        let (context, Fetches { fetches, announced }) = (&self.context, &mut self.fetches);
         if !fetches.is_empty() || !announced.is_empty() {
-            fetches.retain(|&dot, _| !covered.covers(dot));
-            announced.retain(|&dot, _| !covered.covers(dot));
+            fetches.retain(|&dot, _| !context.covers(dot));
+            announced.retain(|&dot, _| !context.covers(dot));
         }
-        if self.awaited().is_some_and(|(dot, _)| self.covered.covers(dot)) {
+        if self.awaited().is_some_and(|(dot, _)| self.context.covers(dot)) {
             self.go_on_with_large();
         }
     }
@@ -484,7 +484,7 @@ impl<R: Rules> Replica<R> {
         assert!(one || self.pieces.bytes() <= self.config.pieces_bytes_max, "pieces beyond their limit");
         assert!(self.fetches.announced.len() <= ANNOUNCED_MAX, "too many announced operations");
         let dots = self.fetches.announced.keys().chain(self.fetches.fetches.keys());
-        assert!(dots.into_iter().all(|&dot| !self.covered.covers(dot)), "a covered value is waited for");
+        assert!(dots.into_iter().all(|&dot| !self.context.covers(dot)), "a covered value is waited for");
         for peer in &self.peers {
             let bytes: u64 = peer.asked.pieces.iter().map(|piece| u64::from(piece.bytes)).sum();
             assert_eq!(bytes, peer.asked.bytes, "bytes asked for");

@@ -8,7 +8,7 @@ use super::Replica;
 use super::budget::{key_bytes, version_bytes};
 use super::peer::{PeerId, Unkept};
 use super::pieces::Large;
-use crate::covered::{Covered, Retirement};
+use crate::causal_context::{CausalContext, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
 use crate::hlc::Hlc;
@@ -192,7 +192,7 @@ impl<R: Rules> Replica<R> {
     /// network.
     fn note_unkept(&mut self, id: PeerId, claimed: Arc<VersionVector>) {
         let now = self.now.monotonic;
-        let kept = !self.rules.pauses_unkept_claims() || self.covered.dominates(&claimed);
+        let kept = !self.rules.pauses_unkept_claims() || self.context.dominates(&claimed);
         let unkept = &mut self.peer(id).unkept;
         if kept {
             *unkept = Unkept::default();
@@ -355,7 +355,7 @@ impl<R: Rules> Replica<R> {
                 let (asked, name) = (pull.asked.clone(), pull.id);
                 let Coverage { vector, deletes, retired: later, clock } = *coverage;
                 later.into_iter().for_each(|(incarnation, row)| keep_greater(&mut retired, incarnation, row));
-                let theirs = Covered::of(vector, retired);
+                let theirs = CausalContext::of(vector, retired);
                 // A state covers what it shows. Where a memory was copied two may answer one pull, and their frames
                 // mix.
                 if !theirs.dominates(&highest) || !self.is_ours(theirs.counter(self.incarnation)) {
@@ -374,11 +374,11 @@ impl<R: Rules> Replica<R> {
 
     fn take_in_ops(&mut self, ops: &[Arc<Op>]) -> bool {
         for op in ops {
-            if self.covered.covers(op.dot) {
+            if self.context.covers(op.dot) {
                 continue;
             }
             let of_own = self.own_counter_in(op);
-            if !self.is_ours(of_own) || !self.rules.may_apply(&self.covered, op) {
+            if !self.is_ours(of_own) || !self.rules.may_apply(&self.context, op) {
                 return false;
             }
             self.apply_foreign(op);
@@ -396,7 +396,7 @@ impl<R: Rules> Replica<R> {
         }
         for op in ops {
             let of_own = self.own_counter_in(op);
-            let may = !self.covered.covers(op.dot) && self.rules.may_apply(&self.covered, op) && self.fits(op);
+            let may = !self.context.covers(op.dot) && self.rules.may_apply(&self.context, op) && self.fits(op);
             if self.is_ours(of_own) && may {
                 self.apply_foreign(op);
             }
@@ -436,7 +436,7 @@ impl<R: Rules> Replica<R> {
     fn hear_retired(&mut self, rows: &[(Incarnation, Retirement)]) {
         if self.rules.heard_retirement_covers() {
             let heard = VersionVector::from_entries(rows.iter().map(|&(incarnation, row)| (incarnation, row.through)));
-            self.covered.join(&heard);
+            self.context.join(&heard);
             self.blocked.note_all();
             self.shared = None;
         }
@@ -449,29 +449,29 @@ impl<R: Rules> Replica<R> {
         &mut self,
         keys: Table<Offered>,
         asked: &VersionVector,
-        theirs: Covered,
+        theirs: CausalContext,
         deletes: &VersionVector,
         clock: Hlc,
     ) {
         let my_past = if self.rules.merges_with_present() {
-            self.covered.clone()
+            self.context.clone()
         } else {
-            Covered::of(asked.clone(), self.covered.rows().collect())
+            CausalContext::of(asked.clone(), self.context.rows().collect())
         };
         let none = VersionVector::new();
         let raises = self.rules.raises_floor_at_install();
-        let news = VersionVector::from_entries(self.covered.missing(theirs.vector()).filter(|_| raises));
+        let news = VersionVector::from_entries(self.context.missing(theirs.vector()).filter(|_| raises));
         let deletes = if self.rules.joins_installed_deletes() { deletes } else { &none };
         for (incarnation, row) in theirs.rows() {
             self.forget_implied(incarnation, row);
         }
-        self.covered.learn_all(theirs.rows());
-        self.covered.join(theirs.vector());
-        self.longest = self.longest.max(self.covered.vector().len());
+        self.context.learn_all(theirs.rows());
+        self.context.join(theirs.vector());
+        self.longest = self.longest.max(self.context.vector().len());
         self.note_rows();
         self.blocked.note_all();
         self.shared = None;
-        self.log.raise_floor(&news, deletes, &self.covered);
+        self.log.raise_floor(&news, deletes, &self.context);
         self.store.install(keys, my_past, theirs);
         self.stop_supplying_state();
         self.clock = self.rules.follow_installed(self.clock, clock);

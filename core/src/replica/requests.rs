@@ -82,10 +82,10 @@ impl<R: Rules> Replica<R> {
         if !self.rules.compacts_tokens() {
             return None;
         }
-        match self.covered.compact(past) {
+        match self.context.compact(past) {
             Cow::Borrowed(_) => None,
             Cow::Owned(_) if self.rules.drops_retired_entries() => {
-                let retired = |i: &Incarnation| self.covered.rows().any(|(retired, _)| retired == *i);
+                let retired = |i: &Incarnation| self.context.rows().any(|(retired, _)| retired == *i);
                 Some(VersionVector::from_entries(past.entries().filter(|(i, _)| !retired(i))))
             }
             Cow::Owned(compact) => Some(compact),
@@ -98,13 +98,13 @@ impl<R: Rules> Replica<R> {
     }
 
     fn gate(&self, request: &DataRequest) -> Option<Refusal> {
-        if request.past.counter(self.incarnation) > self.covered.counter(self.incarnation) {
+        if request.past.counter(self.incarnation) > self.context.counter(self.incarnation) {
             Some(Refusal::Impossible)
         } else if !self.is_ready() {
             Some(Refusal::NotReady)
         } else if !self.may_use(request.format) {
             Some(Refusal::Upgrading)
-        } else if !self.rules.may_serve(&self.covered, &request.past) {
+        } else if !self.rules.may_serve(&self.context, &request.past) {
             Some(Refusal::NotCovered)
         } else {
             None
@@ -112,7 +112,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn block_request(&mut self, id: RequestId, request: Box<DataRequest>, deadline: Time) {
-        let missing = self.covered.missing(&request.past).next();
+        let missing = self.context.missing(&request.past).next();
         match missing {
             Some(dot) => self.blocked.insert(id, request, dot, deadline),
             None => self.reply(id, Reply::Refused(Refusal::NotCovered)),
@@ -127,7 +127,7 @@ impl<R: Rules> Replica<R> {
                 self.backlog = true;
                 return;
             }
-            let (id, looked) = self.blocked.next_reached(&self.covered, (room - REQUEST_COSTS).max(1));
+            let (id, looked) = self.blocked.next_reached(&self.context, (room - REQUEST_COSTS).max(1));
             self.work += looked as u32;
             let Some((id, (request, deadline))) = id.and_then(|id| Some((id, self.blocked.remove(id)?))) else {
                 continue;
@@ -233,7 +233,7 @@ impl<R: Rules> Replica<R> {
     ) -> Arc<Op> {
         let deps = VersionVector::from_entries(self.implied.missing(needs).filter(|&(i, _)| i != self.incarnation));
         self.implied.join(&deps);
-        let dot = Dot { incarnation: self.incarnation, counter: self.covered.counter(self.incarnation) + 1 };
+        let dot = Dot { incarnation: self.incarnation, counter: self.context.counter(self.incarnation) + 1 };
         let hlc = self.stamp();
         let op = Arc::new(Op { dot, hlc, effect, superseded, deps: deps.into() });
         self.apply(&op, place);

@@ -8,8 +8,8 @@
 use super::Replica;
 use super::peer::{Peer, Source};
 use super::repair::keep_greater;
+use crate::causal_context::{CausalContext, Retirement};
 use crate::config::Config;
-use crate::covered::{Covered, Retirement};
 use crate::identity::Incarnation;
 use crate::op::{Dots, Effect};
 use crate::rules::Rules;
@@ -31,8 +31,8 @@ enum Length {
 }
 
 impl Length {
-    fn of(covered: &Covered, config: &Config) -> Self {
-        match covered.vector().len() {
+    fn of(context: &CausalContext, config: &Config) -> Self {
+        match context.vector().len() {
             entries if entries <= config.vector_max => Self::Usual,
             entries if entries <= config.vector_max.saturating_mul(2) => Self::Long,
             _ => Self::TooLong,
@@ -46,7 +46,7 @@ const RETIRE_MAX: usize = 16;
 impl<R: Rules> Replica<R> {
     /// A retire operation was applied.
     pub(super) fn retire(&mut self, incarnation: Incarnation, row: Retirement) {
-        self.covered.learn(incarnation, row);
+        self.context.learn(incarnation, row);
         self.note_rows();
         self.blocked.note(incarnation);
         self.log.retire(incarnation, row);
@@ -62,7 +62,7 @@ impl<R: Rules> Replica<R> {
 
     /// Rows of retired incarnations were learned.
     pub(super) fn note_rows(&mut self) {
-        self.loose_rows = self.covered.rows().any(|(_, row)| !self.covered.covers(row.dot));
+        self.loose_rows = self.context.rows().any(|(_, row)| !self.context.covers(row.dot));
     }
 
     /// What own operations imply of a retired incarnation is sent anew where needed. The earlier ones may imply less
@@ -75,7 +75,7 @@ impl<R: Rules> Replica<R> {
 
     /// Writes what is due, if it is this member's turn.
     pub(super) fn maybe_retire(&mut self) {
-        let (now, length) = (self.now.monotonic, Length::of(&self.covered, &self.config));
+        let (now, length) = (self.now.monotonic, Length::of(&self.context, &self.config));
         if length == Length::Usual && now < self.retire_at || !self.is_ready() {
             return;
         }
@@ -90,7 +90,7 @@ impl<R: Rules> Replica<R> {
         let gone = |&(incarnation, through): &(Incarnation, u64)| {
             present.binary_search(&incarnation).is_err() && self.everybody_covers(incarnation, through, length)
         };
-        let gone: Vec<_> = self.covered.vector().entries().filter(gone).take(RETIRE_MAX.min(self.room() / 2)).collect();
+        let gone: Vec<_> = self.context.vector().entries().filter(gone).take(RETIRE_MAX.min(self.room() / 2)).collect();
         self.backlog |= length == Length::TooLong && !gone.is_empty();
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
@@ -102,7 +102,7 @@ impl<R: Rules> Replica<R> {
     /// Members' statuses give the occasion to look for incarnations that are over; a replica that is alone needs a
     /// wake-up.
     pub(super) fn retire_timeout(&self) -> Time {
-        let due = self.members.is_empty() && self.is_ready() && self.covered.vector().len() > 1;
+        let due = self.members.is_empty() && self.is_ready() && self.context.vector().len() > 1;
         if due { self.retire_at } else { Time::NEVER }
     }
 
@@ -124,7 +124,7 @@ impl<R: Rules> Replica<R> {
                 Length::Long => !peer.link.established,
                 Length::TooLong => true,
             };
-            let covers = || self.covered.counter_in(&peer.acknowledged, incarnation) == through;
+            let covers = || self.context.counter_in(&peer.acknowledged, incarnation) == through;
             left_out || peer.incarnation.is_some() && covers()
         })
     }

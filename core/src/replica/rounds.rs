@@ -62,7 +62,7 @@ impl<R: Rules> Replica<R> {
 
     /// Adds what is not covered here of this past, if there is anything that no linked peer covers either.
     fn add_doubts(&self, past: &VersionVector, doubts: &mut VersionVector) {
-        let missing = || self.covered.missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
+        let missing = || self.context.missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
         if missing().all(|(incarnation, counter)| self.somebody_covers(incarnation, counter)) {
             return;
         }
@@ -83,7 +83,7 @@ impl<R: Rules> Replica<R> {
 
     /// Did this peer say that it covers this?
     pub(super) fn peer_covers(&self, id: PeerId, incarnation: Incarnation, counter: u64) -> bool {
-        self.covered.counter_in(&self.peers[id.0].acknowledged, incarnation) >= counter
+        self.context.counter_in(&self.peers[id.0].acknowledged, incarnation) >= counter
     }
 
     /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
@@ -155,7 +155,7 @@ impl<R: Rules> Replica<R> {
     /// What this replica covers of the incarnations asked about.
     fn held_of(&self, events: &VersionVector) -> VersionVector {
         VersionVector::from_entries(
-            events.entries().map(|(incarnation, _)| (incarnation, self.covered.counter(incarnation))),
+            events.entries().map(|(incarnation, _)| (incarnation, self.context.counter(incarnation))),
         )
     }
 
@@ -253,7 +253,7 @@ impl<R: Rules> Replica<R> {
 
     /// The past without what is lost, if a round found that some of it is.
     pub(super) fn lost(&self, past: &VersionVector) -> Option<VersionVector> {
-        let missing = || self.covered.missing(past);
+        let missing = || self.context.missing(past);
         let judges = |outcome: &&Outcome| {
             missing().all(|(incarnation, counter)| counter <= outcome.events.counter(incarnation))
                 && missing().any(|(incarnation, counter)| counter > outcome.held.counter(incarnation))
@@ -267,12 +267,12 @@ impl<R: Rules> Replica<R> {
             return None;
         }
         let cut = |(incarnation, counter): (Incarnation, u64)| {
-            let covered = self.covered.counter(incarnation) >= counter;
+            let is_covered = self.context.counter(incarnation) >= counter;
             let held = outcome.held.counter(incarnation);
-            (incarnation, if covered || counter <= held { counter } else { self.rules.cut_lost(held) })
+            (incarnation, if is_covered || counter <= held { counter } else { self.rules.cut_lost(held) })
         };
         let token = VersionVector::from_entries(past.entries().map(cut));
-        Some(self.covered.compact(&token).into_owned())
+        Some(self.context.compact(&token).into_owned())
     }
 
     /// Blocked requests whose past turned out to be lost get their answer.

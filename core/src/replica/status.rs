@@ -1,7 +1,7 @@
 //! What a replica tells about itself: for metrics, diagnostics, oracles.
 
 use super::{MemoryUse, Readiness, Replica};
-use crate::covered::Covered;
+use crate::causal_context::CausalContext;
 use crate::data::Key;
 use crate::formats::Formats;
 use crate::identity::{Address, Incarnation};
@@ -104,7 +104,7 @@ impl<R: Rules> Replica<R> {
     /// What is covered: applied or installed.
     #[must_use]
     pub const fn vector(&self) -> &VersionVector {
-        self.covered.vector()
+        self.context.vector()
     }
 
     /// The most entries that this vector ever had, and so any token that was handed out.
@@ -115,8 +115,8 @@ impl<R: Rules> Replica<R> {
 
     /// What is covered, with the incarnations that are over.
     #[must_use]
-    pub const fn covered(&self) -> &Covered {
-        &self.covered
+    pub const fn causal_context(&self) -> &CausalContext {
+        &self.context
     }
 
     /// Every present key with its versions, by key.
@@ -201,8 +201,8 @@ impl<R: Rules> Replica<R> {
             readiness: self.readiness(),
             up: self.joining.is_none(),
             wanted: self.wanted,
-            vector: self.covered.vector().clone(),
-            retired: self.covered.rows().len(),
+            vector: self.context.vector().clone(),
+            retired: self.context.rows().len(),
             digest: self.store.digest(),
             keys: self.store.len(),
             store_bytes: self.store.bytes(),
@@ -226,18 +226,18 @@ impl<R: Rules> Replica<R> {
     /// If one does not hold: a mistake of ours.
     pub fn check_invariants(&self) {
         self.store.check_invariants();
-        self.log.check_invariants(&self.covered);
-        self.causal_buffer.check_invariants(&self.covered);
+        self.log.check_invariants(&self.context);
+        self.causal_buffer.check_invariants(&self.context);
         self.check_pieces();
         if !self.backlog {
-            self.blocked.check_invariants(&self.covered);
+            self.blocked.check_invariants(&self.context);
         }
         self.rounds.check_invariants(self.config.rounds_max);
         assert!(self.causal_buffer.len() <= self.config.causal_buffer_max, "parked beyond its limit");
         assert!(self.blocked.len() <= self.config.blocked_max, "waiting beyond its limit");
         for (key, siblings) in self.store.shown(&self.rules) {
             for sibling in siblings.iter() {
-                assert!(self.covered.covers(sibling.dot), "a version of {key:?} is not covered");
+                assert!(self.context.covers(sibling.dot), "a version of {key:?} is not covered");
                 assert!(sibling.hlc <= self.clock, "the clock is behind a version of {key:?}");
             }
         }

@@ -30,7 +30,7 @@ impl<R: Rules> Replica<R> {
         }
         self.peer(id).served = pull;
         let vector = self.known_of(id, &vector);
-        let source = if self.log.reaches(&vector, &self.covered) && !self.prefers_state(id) && self.can_say_log(id) {
+        let source = if self.log.reaches(&vector, &self.context) && !self.prefers_state(id) && self.can_say_log(id) {
             let (next, end) = self.log.range();
             Source::Log { next, end }
         } else {
@@ -47,7 +47,7 @@ impl<R: Rules> Replica<R> {
         let peer = &self.peers[id.0];
         known.join(&peer.acknowledged);
         if let Some(incarnation) = peer.incarnation {
-            known.raise(incarnation, self.covered.counter(incarnation));
+            known.raise(incarnation, self.context.counter(incarnation));
         }
         Arc::new(known)
     }
@@ -87,7 +87,7 @@ impl<R: Rules> Replica<R> {
         {
             // The log was cut under the cursor. What the asker lacks of that comes as a whole state.
             serving.vector = self.known_of(id, &serving.vector);
-            if self.log.reaches(&serving.vector, &self.covered) {
+            if self.log.reaches(&serving.vector, &self.context) {
                 *next = first.min(*end);
             } else {
                 serving.source = Source::State(Box::default());
@@ -146,7 +146,7 @@ impl<R: Rules> Replica<R> {
                 break;
             }
             let Some(op) = self.log.op(*next) else { break };
-            let lacks = !self.covered.covers_in(vector, op.dot);
+            let lacks = !self.context.covers_in(vector, op.dot);
             let large = lacks && matches!(&op.effect, Effect::Put { value, .. } if self.is_large(value));
             if large && !ops.is_empty() {
                 break; // it goes alone
@@ -179,7 +179,7 @@ impl<R: Rules> Replica<R> {
     fn frame_of_state(&mut self, pass: &mut Pass, vector: &VersionVector) -> (Content, bool, Announced) {
         if !pass.rows_done {
             let after = |&(incarnation, _): &(_, _)| pass.row.is_none_or(|row| row < incarnation);
-            let rows: Vec<_> = self.covered.rows().filter(after).take(self.frame_items_max()).collect();
+            let rows: Vec<_> = self.context.rows().filter(after).take(self.frame_items_max()).collect();
             if let Some(&(last, _)) = rows.last() {
                 self.work += rows.len() as u32;
                 pass.row = Some(last);
@@ -203,7 +203,7 @@ impl<R: Rules> Replica<R> {
             return (Content::Versions(frame.versions), false, None);
         }
         let coverage = Coverage {
-            vector: self.covered.vector().clone(),
+            vector: self.context.vector().clone(),
             deletes: self.log.all_deletes(),
             retired: core::mem::take(&mut pass.retired).into_iter().collect(),
             clock: self.clock,
@@ -224,7 +224,7 @@ impl<R: Rules> Replica<R> {
                 Some((partial, within)) if partial == *key => within,
                 Some(_) | None => 0,
             };
-            let known = |dot| self.covered.covers_in(vector, dot);
+            let known = |dot| self.context.covers_in(vector, dot);
             if let ControlFlow::Break(within) = frame.add(key, siblings, from, known) {
                 pass.partial = Some((key.clone(), within));
                 return;
@@ -235,7 +235,7 @@ impl<R: Rules> Replica<R> {
 
     fn add_changed(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {
         while let Some(key) = pass.changed.first().cloned() {
-            let known = |dot| self.covered.covers_in(vector, dot);
+            let known = |dot| self.context.covers_in(vector, dot);
             let from = match pass.partial.take() {
                 Some((partial, within)) if partial == key => within,
                 Some(_) | None => 0,

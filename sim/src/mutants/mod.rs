@@ -8,8 +8,8 @@ pub mod tampering;
 use crate::generate::profile::Profile;
 use crate::random::mix;
 use hence_core::{
-    Address, Covered, Dot, Dots, Formats, Hlc, Incarnation, Match, Micros, Op, Rules, Sibling, Siblings, VersionVector,
-    Wall,
+    Address, CausalContext, Dot, Dots, Formats, Hlc, Incarnation, Match, Micros, Op, Rules, Sibling, Siblings,
+    VersionVector, Wall,
 };
 
 mutants! {
@@ -187,16 +187,16 @@ impl Rules for Mutated {
         !self.is(Mutant::KeepOldLife)
     }
 
-    fn may_serve(&self, covered: &Covered, past: &VersionVector) -> bool {
-        let some = || past.is_empty() || past.entries().any(|(life, counter)| covered.counter(life) >= counter);
-        self.is(Mutant::ServeUncovered) || self.is(Mutant::ServePartly) && some() || SOUND.may_serve(covered, past)
+    fn may_serve(&self, context: &CausalContext, past: &VersionVector) -> bool {
+        let some = || past.is_empty() || past.entries().any(|(life, counter)| context.counter(life) >= counter);
+        self.is(Mutant::ServeUncovered) || self.is(Mutant::ServePartly) && some() || SOUND.may_serve(context, past)
     }
 
-    fn may_apply(&self, covered: &Covered, op: &Op) -> bool {
-        let next = covered.counter(op.dot.incarnation) + 1 == op.dot.counter;
-        let caused = covered.dominates(&op.deps);
+    fn may_apply(&self, context: &CausalContext, op: &Op) -> bool {
+        let next = context.counter(op.dot.incarnation) + 1 == op.dot.counter;
+        let caused = context.dominates(&op.deps);
         self.is(Mutant::ApplyWithoutCauses) && next
-            || self.is(Mutant::ApplyOutOfTurn) && caused && !covered.covers(op.dot)
+            || self.is(Mutant::ApplyOutOfTurn) && caused && !context.covers(op.dot)
             || next && caused
     }
 
@@ -320,7 +320,7 @@ impl Rules for Mutated {
         !self.is(Mutant::ForgetTrimmedDeletes)
     }
 
-    fn survives(&self, sibling: &Sibling, other_has_it: bool, other: &Covered) -> bool {
+    fn survives(&self, sibling: &Sibling, other_has_it: bool, other: &CausalContext) -> bool {
         if self.is(Mutant::SurviveAlways) {
             return true;
         }

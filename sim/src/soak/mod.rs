@@ -437,8 +437,9 @@ impl World {
             }
         };
         self.day.answers[kind] += 1;
-        let covered = |past| self.nodes[replica].replica.as_ref().is_some_and(|node| node.covered().dominates(past));
-        if kind == 0 && !(covered(&past) && covered(&token)) {
+        let is_covered =
+            |past| self.nodes[replica].replica.as_ref().is_some_and(|node| node.causal_context().dominates(past));
+        if kind == 0 && !(is_covered(&past) && is_covered(&token)) {
             self.fail(format!("client {client} was served at {} without its past", Plan::name(replica)));
         }
         let text = Token(token.clone()).encode(ClusterTag::of("hence"));

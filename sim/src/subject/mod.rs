@@ -241,7 +241,7 @@ impl<R: Rules> Probe for Replica<R> {
     }
 
     fn counter(&self, life: Incarnation) -> u64 {
-        self.covered().counter(life)
+        self.causal_context().counter(life)
     }
 
     fn shown(&self, key: &Key) -> Cow<'_, Siblings> {

@@ -170,7 +170,7 @@ fn tokens_stay_short_whoever_reports_nothing() {
     // As many incarnations as two restarts a second leave behind in ten minutes, and no report of the other member
     // since.
     for n in 0..1_200_u64 {
-        replica.covered.join_dot(Dot { incarnation: Incarnation::new(1, 5 << 30 | n), counter: 1 });
+        replica.context.join_dot(Dot { incarnation: Incarnation::new(1, 5 << 30 | n), counter: 1 });
     }
     replica.shared = None;
     world.cut_one_way.insert((address(2), address(1)));

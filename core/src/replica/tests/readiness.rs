@@ -55,8 +55,8 @@ fn a_late_network_delays_readiness_until_the_data_is_here() {
     world.cut.clear();
     for _ in 0..3_000 {
         world.run(1);
-        let covered = world.replica(1).covered().dominates(&token);
-        assert!(!world.is_ready(1) || covered, "ready without the data");
+        let is_covered = world.replica(1).causal_context().dominates(&token);
+        assert!(!world.is_ready(1) || is_covered, "ready without the data");
     }
     assert!(world.is_ready(1));
     assert_eq!(world.get(1, "x", &token), Ok("1".into()));

@@ -265,7 +265,7 @@ fn sides_that_removed_each_other(sides: [&[u8]; 2]) {
     world.cut_one_way.clear();
     world.run(60_000);
     for &n in &all {
-        assert!(world.replica(n).covered().dominates(&token), "{sides:?}: {:#?}", world.replica(n).status());
+        assert!(world.replica(n).causal_context().dominates(&token), "{sides:?}: {:#?}", world.replica(n).status());
         assert_eq!(world.replica(n).view(), world.replica(1).view());
     }
 }

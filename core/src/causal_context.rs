@@ -25,7 +25,7 @@ pub struct Retirement {
 
 /// Everything applied or installed: a vector, and the rows of retired incarnations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Covered {
+pub struct CausalContext {
     vector: VersionVector,
     /// Shared, because an installed state is merged against what was covered at that moment for a while.
     rows: Arc<BTreeMap<Incarnation, Retirement>>,
@@ -34,7 +34,7 @@ pub struct Covered {
 /// A chain of retirements is followed this far; beyond it the answer is the cautious one. Chains are kept flat.
 const CHAIN_MAX: usize = 64;
 
-impl Covered {
+impl CausalContext {
     /// The vector without the entries that rows imply: what travels in messages.
     #[must_use]
     pub const fn vector(&self) -> &VersionVector {
@@ -234,15 +234,15 @@ mod tests {
 
     #[test]
     fn a_chain_of_ten_thousand_retirements_is_one_step_long() {
-        let mut covered = Covered::default();
+        let mut context = CausalContext::default();
         let rows = (1..10_000_u64).map(|n| (Incarnation(n), Retirement { through: 3, dot: dot(n + 1, 2) }));
-        covered.learn_all(rows);
-        assert_eq!(covered.counter(Incarnation(1)), 0, "a row alone covers nothing");
-        covered.join_dot(dot(10_000, 2));
-        assert_eq!(covered.counter(Incarnation(1)), 3);
-        assert!(covered.rows().all(|(_, row)| row.dot == dot(10_000, 2)));
+        context.learn_all(rows);
+        assert_eq!(context.counter(Incarnation(1)), 0, "a row alone covers nothing");
+        context.join_dot(dot(10_000, 2));
+        assert_eq!(context.counter(Incarnation(1)), 3);
+        assert!(context.rows().all(|(_, row)| row.dot == dot(10_000, 2)));
         let past = VersionVector::from_entries([(Incarnation(5), 3), (Incarnation(7), 4)]);
-        let compact = covered.compact(&past).into_owned();
+        let compact = context.compact(&past).into_owned();
         let expected = VersionVector::from_entries([(Incarnation(7), 4), (Incarnation(10_000), 2)]);
         assert_eq!(compact, expected, "replaced, never dropped; what is above the row stays");
     }
