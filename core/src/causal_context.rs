@@ -4,8 +4,8 @@
 //! that operation has applied all of `i` up to there. One dot stands for the whole entry: in coverage, in tokens, in
 //! dependencies (RET-1 to RET-3). Vectors and tokens stay as short as the membership.
 //!
-//! Invariant kept here: a row is an implication that holds everywhere; it raises coverage only where its dot is
-//! covered. `vector` holds no entry that a row with a covered dot implies.
+//! Invariant kept here: a record is an implication that holds everywhere; it raises coverage only where its dot is
+//! covered. `vector` holds no entry that a record with a covered dot implies.
 
 use crate::identity::Incarnation;
 use crate::vector::{Dot, VersionVector};
@@ -17,33 +17,33 @@ use alloc::vec::Vec;
 /// "A replica that covers `dot` covers the incarnation up to `through`."
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Retirement {
-    /// The last counter that the row speaks of.
+    /// The last counter that the record speaks of.
     pub through: u64,
     /// The retire operation.
     pub dot: Dot,
 }
 
-/// Everything applied or installed: a vector, and the rows of retired incarnations.
+/// Everything applied or installed: a vector, and the records of retired incarnations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CausalContext {
     vector: VersionVector,
     /// Shared, because an installed state is merged against what was covered at that moment for a while.
-    rows: Arc<BTreeMap<Incarnation, Retirement>>,
+    records: Arc<BTreeMap<Incarnation, Retirement>>,
 }
 
 /// A chain of retirements is followed this far; beyond it the answer is the cautious one. Chains are kept flat.
 const CHAIN_MAX: usize = 64;
 
 impl CausalContext {
-    /// The vector without the entries that rows imply: what travels in messages.
+    /// The vector without the entries that records imply: what travels in messages.
     #[must_use]
     pub const fn vector(&self) -> &VersionVector {
         &self.vector
     }
 
-    /// The rows of retired incarnations.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = (Incarnation, Retirement)> + '_ {
-        self.rows.iter().map(|(&incarnation, &row)| (incarnation, row))
+    /// The records of retired incarnations.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = (Incarnation, Retirement)> + '_ {
+        self.records.iter().map(|(&incarnation, &record)| (incarnation, record))
     }
 
     /// The vector as a replica that covers `known` can read it: with the entries of retired incarnations whose
@@ -51,9 +51,9 @@ impl CausalContext {
     #[must_use]
     pub(crate) fn spelled_out(&self, known: &VersionVector) -> VersionVector {
         let mut vector = self.vector.clone();
-        for (&incarnation, row) in self.rows.iter() {
-            if self.covers(row.dot) && !self.covers_in(known, row.dot) {
-                vector.raise(incarnation, row.through);
+        for (&incarnation, record) in self.records.iter() {
+            if self.covers(record.dot) && !self.covers_in(known, record.dot) {
+                vector.raise(incarnation, record.through);
             }
         }
         vector
@@ -83,12 +83,12 @@ impl CausalContext {
     }
 
     /// The highest counter of this incarnation that a replica covers if it covers `vector`. Cautious: too low where
-    /// the other side knows rows that are not known here.
+    /// the other side knows records that are not known here.
     #[must_use]
     pub fn counter_in(&self, vector: &VersionVector, incarnation: Incarnation) -> u64 {
         let explicit = vector.counter(incarnation);
-        match self.rows.get(&incarnation) {
-            Some(row) if explicit < row.through && self.implied_by(vector, row.dot) => row.through,
+        match self.records.get(&incarnation) {
+            Some(record) if explicit < record.through && self.implied_by(vector, record.dot) => record.through,
             Some(_) | None => explicit,
         }
     }
@@ -110,18 +110,18 @@ impl CausalContext {
             if vector.covers(dot) {
                 return true;
             }
-            match self.rows.get(&dot.incarnation) {
-                Some(row) if row.through >= dot.counter => dot = row.dot,
+            match self.records.get(&dot.incarnation) {
+                Some(record) if record.through >= dot.counter => dot = record.dot,
                 Some(_) | None => return false,
             }
         }
         false
     }
 
-    /// What a replica covers that sent this vector and these rows.
-    pub(crate) fn of(vector: VersionVector, mut rows: BTreeMap<Incarnation, Retirement>) -> Self {
-        flatten(&mut rows);
-        Self { vector, rows: Arc::new(rows) }
+    /// What a replica covers that sent this vector and these records.
+    pub(crate) fn of(vector: VersionVector, mut records: BTreeMap<Incarnation, Retirement>) -> Self {
+        flatten(&mut records);
+        Self { vector, records: Arc::new(records) }
     }
 
     /// Covers this dot from now on.
@@ -135,28 +135,29 @@ impl CausalContext {
         self.fold();
     }
 
-    /// Learns a row. Of two for one incarnation the greater stays.
-    pub(crate) fn learn(&mut self, incarnation: Incarnation, row: Retirement) {
-        self.learn_all([(incarnation, row)]);
+    /// Learns a record. Of two for one incarnation the greater stays.
+    pub(crate) fn learn(&mut self, incarnation: Incarnation, record: Retirement) {
+        self.learn_all([(incarnation, record)]);
     }
 
-    /// Learns many rows at once.
-    pub(crate) fn learn_all(&mut self, rows: impl IntoIterator<Item = (Incarnation, Retirement)>) {
-        let is_news =
-            |(incarnation, row): &(Incarnation, Retirement)| self.rows.get(incarnation).is_none_or(|known| known < row);
-        let news: Vec<_> = rows.into_iter().filter(is_news).collect();
+    /// Learns many records at once.
+    pub(crate) fn learn_all(&mut self, records: impl IntoIterator<Item = (Incarnation, Retirement)>) {
+        let is_news = |(incarnation, record): &(Incarnation, Retirement)| {
+            self.records.get(incarnation).is_none_or(|known| known < record)
+        };
+        let news: Vec<_> = records.into_iter().filter(is_news).collect();
         if !news.is_empty() {
-            let known = Arc::make_mut(&mut self.rows);
-            for (incarnation, row) in news {
-                let known = known.entry(incarnation).or_insert(row);
-                *known = (*known).max(row);
+            let known = Arc::make_mut(&mut self.records);
+            for (incarnation, record) in news {
+                let known = known.entry(incarnation).or_insert(record);
+                *known = (*known).max(record);
             }
             flatten(known);
         }
         self.fold();
     }
 
-    /// Drops the entries that rows imply.
+    /// Drops the entries that records imply.
     fn fold(&mut self) {
         if !self.is_folded(&self.vector) {
             let vector = &self.vector;
@@ -168,18 +169,18 @@ impl CausalContext {
     /// Does this vector leave out what it implies, as that of every replica does?
     #[must_use]
     pub(crate) fn is_folded(&self, vector: &VersionVector) -> bool {
-        self.rows.is_empty() || !vector.entries().any(|entry| self.is_implied(vector, entry))
+        self.records.is_empty() || !vector.entries().any(|entry| self.is_implied(vector, entry))
     }
 
     fn is_implied(&self, vector: &VersionVector, (incarnation, counter): (Incarnation, u64)) -> bool {
-        let row = self.rows.get(&incarnation);
-        row.is_some_and(|row| row.through >= counter && self.implied_by(vector, row.dot))
+        let record = self.records.get(&incarnation);
+        record.is_some_and(|record| record.through >= counter && self.implied_by(vector, record.dot))
     }
 
     /// The same past with every entry of a retired incarnation replaced, never dropped, by the dot that implies it.
     #[must_use]
     pub fn compact<'a>(&self, past: &'a VersionVector) -> Cow<'a, VersionVector> {
-        if self.rows.is_empty() || !past.entries().any(|(i, n)| self.replacement(i, n).is_some()) {
+        if self.records.is_empty() || !past.entries().any(|(i, n)| self.replacement(i, n).is_some()) {
             return Cow::Borrowed(past);
         }
         let mut compact = VersionVector::new();
@@ -200,25 +201,26 @@ impl CausalContext {
     }
 
     fn replacement(&self, incarnation: Incarnation, counter: u64) -> Option<Dot> {
-        self.rows.get(&incarnation).filter(|row| row.through >= counter).map(|row| row.dot)
+        self.records.get(&incarnation).filter(|record| record.through >= counter).map(|record| record.dot)
     }
 }
 
-/// Lets every row name the last dot of its chain. The incarnation that retired another is itself retired one day.
+/// Lets every record name the last dot of its chain. The incarnation that retired another is itself retired one day.
 /// Without this, a token of an old incarnation would cost a step per restart since.
-fn flatten(rows: &mut BTreeMap<Incarnation, Retirement>) {
+fn flatten(records: &mut BTreeMap<Incarnation, Retirement>) {
     for _ in 0..CHAIN_MAX {
-        let next = |row: &Retirement| {
-            let next = rows.get(&row.dot.incarnation).filter(|next| next.through >= row.dot.counter);
-            next.map(|next| next.dot).filter(|&dot| dot != row.dot)
+        let next = |record: &Retirement| {
+            let next = records.get(&record.dot.incarnation).filter(|next| next.through >= record.dot.counter);
+            next.map(|next| next.dot).filter(|&dot| dot != record.dot)
         };
-        let longer: Vec<_> = rows.iter().filter_map(|(&incarnation, row)| Some((incarnation, next(row)?))).collect();
+        let longer: Vec<_> =
+            records.iter().filter_map(|(&incarnation, record)| Some((incarnation, next(record)?))).collect();
         if longer.is_empty() {
             return;
         }
         for (incarnation, dot) in longer {
-            if let Some(row) = rows.get_mut(&incarnation) {
-                row.dot = dot;
+            if let Some(record) = records.get_mut(&incarnation) {
+                record.dot = dot;
             }
         }
     }
@@ -235,12 +237,12 @@ mod tests {
     #[test]
     fn a_chain_of_ten_thousand_retirements_is_one_step_long() {
         let mut context = CausalContext::default();
-        let rows = (1..10_000_u64).map(|n| (Incarnation(n), Retirement { through: 3, dot: dot(n + 1, 2) }));
-        context.learn_all(rows);
+        let records = (1..10_000_u64).map(|n| (Incarnation(n), Retirement { through: 3, dot: dot(n + 1, 2) }));
+        context.learn_all(records);
         assert_eq!(context.counter(Incarnation(1)), 0, "a row alone covers nothing");
         context.join_dot(dot(10_000, 2));
         assert_eq!(context.counter(Incarnation(1)), 3);
-        assert!(context.rows().all(|(_, row)| row.dot == dot(10_000, 2)));
+        assert!(context.records().all(|(_, record)| record.dot == dot(10_000, 2)));
         let past = VersionVector::from_entries([(Incarnation(5), 3), (Incarnation(7), 4)]);
         let compact = context.compact(&past).into_owned();
         let expected = VersionVector::from_entries([(Incarnation(7), 4), (Incarnation(10_000), 2)]);

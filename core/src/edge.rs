@@ -170,7 +170,7 @@ pub enum Event {
         /// The formats that this replica speaks.
         ours: Formats,
     },
-    /// The rows of the view changed.
+    /// The records of the view changed.
     ViewChanged,
     /// A fetch began.
     PullStarted {
@@ -241,7 +241,7 @@ pub enum DropReason {
     /// It bears this replica's own address, and another process sent it.
     OwnAddress,
     /// This replica was removed and takes nothing in.
-    NotWanted,
+    NotMember,
     /// It says something that no honest replica says.
     Invalid,
     /// It belongs to a pull that is no more, or is out of its turn.
@@ -257,7 +257,7 @@ impl DropReason {
         Self::CausalBufferFull,
         Self::NoMemory,
         Self::OwnAddress,
-        Self::NotWanted,
+        Self::NotMember,
         Self::Invalid,
         Self::OtherPull,
     ];
@@ -272,7 +272,7 @@ impl DropReason {
             Self::CausalBufferFull => "causal_buffer_full",
             Self::NoMemory => "no_memory",
             Self::OwnAddress => "own_address",
-            Self::NotWanted => "not_wanted",
+            Self::NotMember => "not_member",
             Self::Invalid => "invalid",
             Self::OtherPull => "other_pull",
         }

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_give_is_forgotten_and_noticed_anew() {
+    fn what_no_peer_can_give_is_forgotten_and_noticed_anew() {
         let (dead, alive) = (Incarnation(1), Incarnation(2));
         let mut gaps = Gaps::default();
         gaps.hear_counter(dead, 4, Time(1_000_000));

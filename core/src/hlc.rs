@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lie_just_below_the_limit_stops_nobody_from_writing() {
+    fn a_lie_just_below_the_limit_stops_no_replica_from_writing() {
         let lie = Hlc(Hlc::LIMIT.0 - 2);
         let next = lie.next(Some(Wall(1_700_000_000_000_000)));
         assert_eq!(next, Hlc(Hlc::LIMIT.0 - 1));

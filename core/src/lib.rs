@@ -70,4 +70,4 @@ pub use store::Store;
 pub use time::{Micros, Now, Time, Wall};
 pub use token::{Token, TokenError};
 pub use vector::{Causality, Dot, VersionVector};
-pub use view::{Presence, Row, View};
+pub use view::{MemberRecord, Presence, View};

@@ -150,11 +150,11 @@ impl Log {
     }
 
     /// An incarnation is over: from now on its entries are said by the dot that implies them.
-    pub(crate) fn retire(&mut self, incarnation: Incarnation, row: Retirement) {
+    pub(crate) fn retire(&mut self, incarnation: Incarnation, record: Retirement) {
         for vector in [&mut self.deletes_floor, &mut self.deletes_all] {
-            if (1..=row.through).contains(&vector.counter(incarnation)) {
+            if (1..=record.through).contains(&vector.counter(incarnation)) {
                 vector.remove(incarnation);
-                vector.join_dot(row.dot);
+                vector.join_dot(record.dot);
             }
         }
     }

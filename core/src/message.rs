@@ -12,7 +12,7 @@ use crate::op::{Effect, Op};
 use crate::siblings::Sibling;
 use crate::time::{Time, Wall};
 use crate::vector::{Dot, VersionVector};
-use crate::view::Row;
+use crate::view::MemberRecord;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -108,8 +108,8 @@ pub enum Body {
         /// The bytes; none says that the sender cannot give them.
         bytes: Value,
     },
-    /// Every row of the sender's view.
-    View(Arc<[Row]>),
+    /// Every record of the sender's view.
+    View(Arc<[MemberRecord]>),
     /// Asks for all operations that `vector` does not cover.
     Pull {
         /// Names this pull; greater for a later one of the same incarnation.
@@ -179,8 +179,8 @@ pub struct Hello {
     pub wall: Wall,
     /// What the sender covers.
     pub vector: Arc<VersionVector>,
-    /// Every row of the sender's view, its own first.
-    pub view: Arc<[Row]>,
+    /// Every record of the sender's view, its own first.
+    pub view: Arc<[MemberRecord]>,
     /// The formats that the sender speaks. Format 4 has no place for them: there the transport tells what it heard
     /// when the connection was made.
     pub formats: Formats,
@@ -202,7 +202,7 @@ pub struct Status {
     pub leaving: bool,
     /// Clients may be sent to the sender: what it holds is what the cluster holds.
     pub ready: bool,
-    /// A hash of the sender's view rows; a receiver with another hash sends its rows.
+    /// A hash of the sender's view records; a receiver with another hash sends its records.
     pub view_hash: u64,
     /// The digest of the sender's store, unless a state is being folded in there. Equal vectors must come with equal
     /// digests.

@@ -127,7 +127,7 @@ pub enum Reply {
     },
     /// Refused; nothing changed.
     Refused(Refusal),
-    /// The members that are wanted and not known to be down, in order of address.
+    /// The members that are not known to be down, in order of address.
     View(Vec<Address>),
     /// `PUT /view` succeeded.
     ViewAdded {
@@ -136,9 +136,9 @@ pub enum Reply {
     },
     /// `DELETE /view` succeeded.
     ViewRemoved,
-    /// `DELETE /view` of an address that is not wanted.
+    /// `DELETE /view` of an address that is not a member.
     ViewUnknown,
-    /// `DELETE /view` of the last wanted address.
+    /// `DELETE /view` of the last member.
     ViewLast,
 }
 

@@ -59,8 +59,8 @@ pub trait Rules {
     }
 
     /// A precondition names exactly the versions that are there.
-    fn matches(&self, wanted: &Match, shown: &Siblings) -> bool {
-        wanted.matches(shown)
+    fn matches(&self, expected: &Match, shown: &Siblings) -> bool {
+        expected.matches(shown)
     }
 
     /// A client that got an answer about a key carries the versions shown and the deletes that hid others.
@@ -232,7 +232,7 @@ pub trait Rules {
         true
     }
 
-    /// A row of a retired incarnation raises coverage only where its dot is covered; heard of alone it says nothing.
+    /// A record of a retired incarnation raises coverage only where its dot is covered; heard of alone it says nothing.
     fn heard_retirement_covers(&self) -> bool {
         false
     }
@@ -257,18 +257,18 @@ pub trait Rules {
         silent
     }
 
-    /// Doubt is local: it moves no wanted counter.
+    /// Doubt is local: it moves no generation.
     fn suspicion_removes(&self) -> bool {
         false
     }
 
-    /// Of two wanted counters the greater stays, so an operator's act holds until the next.
+    /// Of two generations the greater stays, so an operator's act holds until the next.
     fn merge_counter(&self, mine: u64, theirs: u64) -> u64 {
         mine.max(theirs)
     }
 
-    /// If no address is left wanted, every address is.
-    fn everybody_when_nobody(&self) -> bool {
+    /// If no address is a member, every address counts as one.
+    fn all_when_no_members(&self) -> bool {
         true
     }
 
@@ -287,7 +287,7 @@ pub trait Rules {
         true
     }
 
-    /// A round needs every wanted address linked.
+    /// A round needs a link to every member.
     fn round_needs_everybody(&self) -> bool {
         true
     }
@@ -297,7 +297,7 @@ pub trait Rules {
         true
     }
 
-    /// What a round found holds until an address outside it becomes wanted.
+    /// What a round found holds until an address outside it becomes a member.
     fn outcomes_end(&self) -> bool {
         true
     }

@@ -73,16 +73,16 @@ impl<T: Transport> Node<T> {
         Asked::Waiting(Waiting { node: self.clone(), id, receiver })
     }
 
-    /// Hands one input in and everything that comes out on. Returns the reply to `wanted`, if it came.
-    pub(crate) fn step(&self, input: Input, wanted: Option<RequestId>) -> Option<Box<Reply>> {
-        self.step_at(self.clock.now(), input, wanted)
+    /// Hands one input in and everything that comes out on. Returns the reply to `awaited`, if it came.
+    pub(crate) fn step(&self, input: Input, awaited: Option<RequestId>) -> Option<Box<Reply>> {
+        self.step_at(self.clock.now(), input, awaited)
     }
 
     /// The same at a time that was just read.
-    pub(crate) fn step_at(&self, now: Now, input: Input, wanted: Option<RequestId>) -> Option<Box<Reply>> {
+    pub(crate) fn step_at(&self, now: Now, input: Input, awaited: Option<RequestId>) -> Option<Box<Reply>> {
         let mut replica = self.replica.borrow_mut();
         replica.handle(now, input);
-        let mut outlet = Outlet { node: self, wanted, reply: None };
+        let mut outlet = Outlet { node: self, awaited, reply: None };
         drain(&mut replica, &mut outlet);
         let reply = outlet.reply;
         let wakes_at = self.wakes_at.get();
@@ -95,7 +95,7 @@ impl<T: Transport> Node<T> {
 
     /// Hands on what waits in the replica, without an input.
     pub(crate) fn flush(&self) {
-        drain(&mut self.replica.borrow_mut(), &mut Outlet { node: self, wanted: None, reply: None });
+        drain(&mut self.replica.borrow_mut(), &mut Outlet { node: self, awaited: None, reply: None });
     }
 
     /// Refuses every request that waits, because the replica is going away.
@@ -175,7 +175,7 @@ impl<T: Transport> Node<T> {
 /// Where the replica's outputs go in production.
 struct Outlet<'a, T> {
     node: &'a Node<T>,
-    wanted: Option<RequestId>,
+    awaited: Option<RequestId>,
     reply: Option<Box<Reply>>,
 }
 
@@ -185,7 +185,7 @@ impl<T: Transport> Outbox for Outlet<'_, T> {
     }
 
     fn reply(&mut self, id: RequestId, reply: Box<Reply>) {
-        if self.wanted == Some(id) {
+        if self.awaited == Some(id) {
             self.reply = Some(reply);
         } else if let Some(sender) = self.node.waiting.borrow_mut().remove(&id) {
             // A client that went away a moment ago does not need its answer.

@@ -282,8 +282,8 @@ async fn finish<T: Wire>(service: &Service<T>) {
 fn peers_have(held: &VersionVector, status: &ReplicaStatus) -> bool {
     let mut answering = status.peers.iter().filter(|peer| peer.link == LinkState::Established && !peer.suspected);
     answering.all(|peer| {
-        let row = status.view.iter().find(|row| row.address == peer.address);
-        let own = row.and_then(|row| row.newest).map(|newest| newest.incarnation);
+        let record = status.view.iter().find(|record| record.address == peer.address);
+        let own = record.and_then(|record| record.newest).map(|newest| newest.incarnation);
         held.entries().all(|(incarnation, counter)| {
             Some(incarnation) == own
                 || peer.vector.counter(incarnation) >= counter.min(status.vector.counter(incarnation))

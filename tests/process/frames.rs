@@ -262,9 +262,9 @@ fn strangers(cluster: &Cluster, opening: &[u8]) {
         a_status(lies.clone()).body,
         Body::Pull { id: 1, vector: Arc::new(lies) },
         Body::Taken { id: 1, frame: 1 },
-        Body::View(Arc::from([hence_core::Row {
+        Body::View(Arc::from([hence_core::MemberRecord {
             address: Address::parse("127.0.0.99:8090").expect("an address"),
-            counter: 7,
+            generation: 7,
             newest: None,
         }])),
     ];

@@ -27,6 +27,7 @@ const FORMER: &[Former] = &[
     Former { words: &["parked", "park", "parks", "waiting"], now: "causal buffer, blocked request", rooms: CORE, except: &[] },
     Former { words: &["covered"], now: "causal context", rooms: EDGE,
         except: &["NotCovered", "on_not_covered", "drop_covered", "is_covered"] },
+    Former { words: &["wanted", "unwanted", "nobody", "row", "rows"], now: "member, removed, record", rooms: EDGE, except: &[] },
 ];
 
 /// The names in Rust, comments and texts left out.

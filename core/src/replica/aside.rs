@@ -12,10 +12,10 @@ use crate::rules::Rules;
 impl<R: Rules> Replica<R> {
     /// From now on this replica is a removed one at this address, which no other replica has ever had.
     pub(super) fn stand_aside(&mut self, address: Address) {
-        if self.home.is_some() || self.view.row(&address).is_some_and(|row| row.newest.is_some()) {
+        if self.home.is_some() || self.view.record(&address).is_some_and(|record| record.newest.is_some()) {
             return;
         }
-        // As by an operator, so that this row is the last of the removed ones to be forgotten.
+        // As by an operator, so that this record is the last of the removed ones to be forgotten.
         if !self.view.add(&address) || !self.view.remove(&address) {
             return;
         }

@@ -74,7 +74,7 @@ impl<R: Rules> Replica<R> {
         let differing = differs.then(|| status.vector.clone());
         // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
         // a peer where the name stands for another write. Only between members is nothing spelled out.
-        let members = self.wanted && self.peers[id.0].wanted && status.view_hash == self.view_hash;
+        let members = self.is_member && self.peers[id.0].is_member && status.view_hash == self.view_hash;
         let contradicts = members && !self.context.is_folded(&status.vector);
         self.hear(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
@@ -90,8 +90,8 @@ impl<R: Rules> Replica<R> {
             peer.next_status = now; // its turn is near: one wake-up of this process for both
         }
         if status.view_hash != self.view_hash {
-            let rows = self.rows.clone();
-            self.send(id, Body::View(rows));
+            let records = self.records.clone();
+            self.send(id, Body::View(records));
         }
         let diverged = contradicts || differing.is_some_and(|vector| *vector == *self.context.vector());
         if diverged && !core::mem::replace(&mut self.peer(id).diverged, true) {
@@ -108,9 +108,9 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn send_status(&mut self, id: PeerId) {
-        let (now, wanted) = (self.now, self.wanted && self.peers[id.0].wanted);
+        let (now, are_members) = (self.now, self.is_member && self.peers[id.0].is_member);
         // A removed peer learns of no retirement, and must see all the same that what it has is here.
-        let vector = if wanted {
+        let vector = if are_members {
             self.shared_vector()
         } else {
             Arc::new(self.context.spelled_out(&self.peers[id.0].acknowledged))
@@ -174,7 +174,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn push(&mut self, id: PeerId) {
         let now = self.now.monotonic;
         let peer = &self.peers[id.0];
-        if !peer.link.established || !peer.wanted {
+        if !peer.link.established || !peer.is_member {
             return;
         }
         let own = self.context.counter(self.incarnation);
@@ -242,8 +242,8 @@ impl<R: Rules> Replica<R> {
 
     /// Is this operation, which its origin pushes, one that may be applied without a delay? Says so if not.
     pub(super) fn is_news(&mut self, id: PeerId, op: &Op, made: Time, taints: bool) -> bool {
-        if !self.wanted {
-            self.drop_from(id, DropReason::NotWanted);
+        if !self.is_member {
+            self.drop_from(id, DropReason::NotMember);
             return false;
         }
         if self.peers[id.0].incarnation != Some(op.dot.incarnation) {

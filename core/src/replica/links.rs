@@ -55,7 +55,7 @@ impl<R: Rules> Replica<R> {
     fn hello(&mut self) -> Body {
         let vector = self.shared_vector();
         let (sent, wall) = (self.now.monotonic, self.now.wall);
-        let (view, formats) = (self.rows.clone(), self.config.formats);
+        let (view, formats) = (self.records.clone(), self.config.formats);
         Body::Hello(Box::new(Hello { sent, wall, vector, view, formats }))
     }
 
@@ -66,7 +66,7 @@ impl<R: Rules> Replica<R> {
         (number, echo, sequence): (u64, u64, u64),
         hello: &Hello,
     ) {
-        let told = hello.view.iter().find(|row| row.address == *from).and_then(|row| row.newest);
+        let told = hello.view.iter().find(|record| record.address == *from).and_then(|record| record.newest);
         if told.is_none_or(|told| told.incarnation < incarnation)
             || number == 0
             || !is_bounded(&hello.view)
@@ -286,7 +286,7 @@ impl<R: Rules> Replica<R> {
         self.forget_asked(id);
         self.fail_pull_from(id);
         self.on_unlinked(id);
-        if self.peers[id.0].wanted && self.rules.round_restarts() {
+        if self.peers[id.0].is_member && self.rules.round_restarts() {
             self.abort_round();
         }
     }

@@ -1,6 +1,6 @@
 //! The view, joining, and which incarnation this is (ID-2, ID-3, VIEW-1, VIEW-2, JOIN-1, JOIN-2).
 //!
-//! Only operators move a wanted counter; doubt is local and removes no member. A replica whose address has a newer
+//! Only operators move a generation; doubt is local and removes no member. A replica whose address has a newer
 //! incarnation takes a new incarnation and keeps its state. Joining never waits for a member that is not up.
 
 use super::Replica;
@@ -13,7 +13,7 @@ use crate::request::{Refusal, Reply};
 use crate::rules::Rules;
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
-use crate::view::{Presence, Row, View};
+use crate::view::{MemberRecord, Presence, View};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -73,10 +73,10 @@ impl<R: Rules> Replica<R> {
 
     /// The view changed: what is derived from it follows, and the others hear of it.
     fn refresh_view(&mut self) {
-        if !self.rules.everybody_when_nobody() {
-            self.view.leave_nobody();
+        if !self.rules.all_when_no_members() {
+            self.view.stay_without_members();
         }
-        self.rows = self.view.to_rows().into();
+        self.records = self.view.to_records().into();
         if self.rules.round_restarts() {
             self.abort_round();
         }
@@ -84,33 +84,33 @@ impl<R: Rules> Replica<R> {
         self.view_hash = self.view.hash();
         let now = self.now.monotonic;
         self.seat_peers(now);
-        let wanted = self.view.is_wanted(&self.address);
-        let own_changed = wanted != self.wanted;
-        self.wanted = wanted;
+        let is_member = self.view.is_member(&self.address);
+        let own_changed = is_member != self.is_member;
+        self.is_member = is_member;
         let members_before = self.members.len();
         self.members.clear();
         for id in self.peer_ids() {
-            let Some(row) = self.view.row(&self.peers[id.0].address) else {
-                self.peer(id).wanted = false;
+            let Some(record) = self.view.record(&self.peers[id.0].address) else {
+                self.peer(id).is_member = false;
                 continue;
             };
-            let (wanted, known) = (self.view.is_wanted(&row.address), row.newest.is_some());
-            if wanted {
+            let (is_member, known) = (self.view.is_member(&record.address), record.newest.is_some());
+            if is_member {
                 self.members.push(id);
             }
             let peer = self.peer(id);
-            peer.unknown = !wanted && !known;
-            if own_changed || peer.wanted != wanted {
-                if peer.wanted {
-                    peer.unwanted_since = now;
+            peer.unknown = !is_member && !known;
+            if own_changed || peer.is_member != is_member {
+                if peer.is_member {
+                    peer.removed_since = now;
                 }
-                peer.wanted = wanted;
+                peer.is_member = is_member;
                 peer.farewell = false;
                 peer.next_hello = now;
             }
             if peer.link.established {
-                let rows = self.rows.clone();
-                self.send(id, Body::View(rows));
+                let records = self.records.clone();
+                self.send(id, Body::View(records));
             }
         }
         // What only a member that is none any more had not acknowledged can leave the log.
@@ -121,40 +121,42 @@ impl<R: Rules> Replica<R> {
     /// Gives every other address a place in the table of peers: that of one that the view has forgotten, if there is
     /// any.
     fn seat_peers(&mut self, now: Time) {
-        let rows = self.rows.clone();
-        let mut unseated: Vec<&Row> =
-            rows.iter().filter(|row| row.address != self.address && self.find_peer(&row.address).is_none()).collect();
-        let seated = rows.len() - unseated.len() - usize::from(self.view.row(&self.address).is_some());
+        let records = self.records.clone();
+        let mut unseated: Vec<&MemberRecord> = records
+            .iter()
+            .filter(|record| record.address != self.address && self.find_peer(&record.address).is_none())
+            .collect();
+        let seated = records.len() - unseated.len() - usize::from(self.view.record(&self.address).is_some());
         if seated < self.peers.len() {
-            let forgotten = |id: &PeerId| self.view.row(&self.peers[id.0].address).is_none();
+            let forgotten = |id: &PeerId| self.view.record(&self.peers[id.0].address).is_none();
             for id in self.peer_ids().filter(forgotten).collect::<Vec<_>>() {
                 self.close_link(id);
                 match unseated.pop() {
-                    Some(row) => *self.peer(id) = Peer::of(row, now),
+                    Some(record) => *self.peer(id) = Peer::of(record, now),
                     None => self.peer(id).farewell = true,
                 }
             }
         }
-        unseated.into_iter().for_each(|row| self.peers.push(Peer::of(row, now)));
+        unseated.into_iter().for_each(|record| self.peers.push(Peer::of(record, now)));
     }
 
-    pub(super) fn on_view(&mut self, id: PeerId, rows: &[Row]) {
-        if !is_bounded(rows) {
+    pub(super) fn on_view(&mut self, id: PeerId, records: &[MemberRecord]) {
+        if !is_bounded(records) {
             return self.drop_from(id, DropReason::Invalid);
         }
-        self.merge_view(rows.iter());
+        self.merge_view(records.iter());
     }
 
-    pub(super) fn merge_view<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
-        if self.view.merge_by(rows, |mine, theirs| self.rules.merge_counter(mine, theirs)) {
+    pub(super) fn merge_view<'a>(&mut self, records: impl Iterator<Item = &'a MemberRecord>) {
+        if self.view.merge_by(records, |mine, theirs| self.rules.merge_counter(mine, theirs)) {
             self.after_view_change();
         }
     }
 
     fn after_view_change(&mut self) {
         self.refresh_view();
-        if self.view.row(&self.address).is_some_and(|own| own.newest.is_none()) {
-            self.introduce(); // this one had been forgotten as long removed, and is wanted again
+        if self.view.record(&self.address).is_some_and(|own| own.newest.is_none()) {
+            self.introduce(); // this one had been forgotten as long removed, and is a member again
         }
         self.consider_renewal();
         self.maybe_pull();
@@ -174,10 +176,10 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn remove_member(&mut self, address: &Address) -> Reply {
-        if !self.view.is_wanted(address) {
+        if !self.view.is_member(address) {
             return Reply::ViewUnknown;
         }
-        if self.view.wanted().count() == 1 {
+        if self.view.members().count() == 1 {
             return Reply::ViewLast;
         }
         if self.view.remove(address) {
@@ -186,17 +188,17 @@ impl<R: Rules> Replica<R> {
         Reply::ViewRemoved
     }
 
-    /// The members that are wanted and not known to be down, in order of address.
+    /// The members that are not known to be down, in order of address.
     pub(super) fn listed(&self) -> Vec<Address> {
         let suspected = |address: &Address| self.find_peer(address).is_some_and(|id| self.peers[id.0].suspected);
-        self.view.wanted().filter(|address| !suspected(address)).cloned().collect()
+        self.view.members().filter(|address| !suspected(address)).cloned().collect()
     }
 
     /// Is the incarnation that this peer's link leads to up?
     pub(super) fn is_up(&self, id: PeerId) -> bool {
         let peer = &self.peers[id.0];
         let newest = self.view.newest(&peer.address);
-        peer.wanted && newest.is_some_and(|newest| newest.up && Some(newest.incarnation) == peer.incarnation)
+        peer.is_member && newest.is_some_and(|newest| newest.up && Some(newest.incarnation) == peer.incarnation)
     }
 
     pub(super) fn on_linked(&mut self) {
@@ -222,7 +224,7 @@ impl<R: Rules> Replica<R> {
 
     /// Chooses a peer to catch up with, and is up when that is done, or when there is none.
     pub(super) fn try_become_up(&mut self) {
-        if self.joining.is_none() || !self.wanted {
+        if self.joining.is_none() || !self.is_member {
             return;
         }
         let source = self.join_source();
@@ -284,7 +286,7 @@ impl<R: Rules> Replica<R> {
     /// When joining needs attention next.
     pub(super) fn join_timeout(&self) -> Time {
         match &self.joining {
-            Some(joining) if self.wanted && joining.goal.is_none() && self.starts_alone(true) => {
+            Some(joining) if self.is_member && joining.goal.is_none() && self.starts_alone(true) => {
                 let now = self.now.monotonic;
                 if now < joining.alone_at { joining.alone_at } else { joining.alone_at_contact.max(now) }
             }
@@ -324,7 +326,7 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         self.renewals.recent.push_back(now);
         self.renewals.due = None;
-        let epochs = self.view.rows().filter_map(|row| row.newest).map(|newest| newest.incarnation.epoch());
+        let epochs = self.view.records().filter_map(|record| record.newest).map(|newest| newest.incarnation.epoch());
         let epoch = epochs.max().unwrap_or(0).saturating_add(1);
         self.incarnation = Incarnation::new(epoch, self.random.next_u64());
         self.impersonated = 0;
@@ -363,11 +365,11 @@ impl<R: Rules> Replica<R> {
     }
 
     /// A removed address is dialled as long as there may be something to fetch from the replica there, or to tell it.
-    /// It is not dialled for ever. What comes back speaks first, since members are wanted there.
+    /// It is not dialled for ever. What comes back speaks first, since it knows members there.
     fn is_given_up(&self, id: PeerId) -> bool {
         let peer = &self.peers[id.0];
-        let since = if peer.suspected { peer.searched_since.max(peer.unwanted_since) } else { peer.unwanted_since };
-        !peer.wanted && self.now.monotonic.since(since) >= self.config.removed_patience
+        let since = if peer.suspected { peer.searched_since.max(peer.removed_since) } else { peer.removed_since };
+        !peer.is_member && self.now.monotonic.since(since) >= self.config.removed_patience
     }
 
     pub(super) fn renewal_timeout(&self) -> Time {
@@ -378,11 +380,11 @@ impl<R: Rules> Replica<R> {
     pub(super) fn consider_farewell(&mut self, id: PeerId) {
         let peer = &self.peers[id.0];
         let same_view = peer.view_hash == Some(self.view_hash);
-        let theirs_here = peer.wanted || self.context.dominates(&peer.acknowledged);
-        let mine_there = self.wanted
+        let theirs_here = peer.is_member || self.context.dominates(&peer.acknowledged);
+        let mine_there = self.is_member
             || !self.rules.removed_stays_as_source()
             || self.context.dominates_in(&peer.acknowledged, self.context.vector());
-        if (peer.wanted && self.wanted) || !peer.link.established || !(same_view && theirs_here && mine_there) {
+        if (peer.is_member && self.is_member) || !peer.link.established || !(same_view && theirs_here && mine_there) {
             return;
         }
         self.send_status(id);
@@ -391,8 +393,8 @@ impl<R: Rules> Replica<R> {
     }
 }
 
-/// Are there as few rows as any replica keeps, and leaves each room for the orders that operators may still give? No
+/// Are there as few records as any replica keeps, and leaves each room for the orders that operators may still give? No
 /// honest replica sends others.
-pub(super) fn is_bounded(view: &[Row]) -> bool {
-    view.len() <= View::ROWS_MAX && view.iter().all(|row| row.counter < Row::COUNTER_LIMIT)
+pub(super) fn is_bounded(view: &[MemberRecord]) -> bool {
+    view.len() <= View::RECORDS_MAX && view.iter().all(|record| record.generation < MemberRecord::GENERATION_LIMIT)
 }

@@ -49,12 +49,12 @@ impl State {
             }
         }
         let mut context = self.context.clone();
-        context.learn_all(other.context.rows());
+        context.learn_all(other.context.records());
         context.join(other.context.vector());
         let mut view = self.view.clone();
         let counter = |mine, theirs| rules.merge_counter(mine, theirs);
         if !view.absorbs(&other.view, counter) {
-            Arc::make_mut(&mut view).merge_by(other.view.rows(), counter);
+            Arc::make_mut(&mut view).merge_by(other.view.records(), counter);
         }
         Self { keys, context, view }
     }
@@ -62,8 +62,8 @@ impl State {
     /// Every event covered, retired incarnations included: an incarnation may be implied by one dot here and by another
     /// there.
     fn coverage(&self) -> BTreeMap<Incarnation, u64> {
-        let rows = self.context.rows().map(|(incarnation, _)| incarnation);
-        let incarnations = self.context.vector().entries().map(|(incarnation, _)| incarnation).chain(rows);
+        let records = self.context.records().map(|(incarnation, _)| incarnation);
+        let incarnations = self.context.vector().entries().map(|(incarnation, _)| incarnation).chain(records);
         incarnations
             .map(|incarnation| (incarnation, self.context.counter(incarnation)))
             .filter(|&(_, counter)| counter > 0)

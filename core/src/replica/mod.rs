@@ -60,7 +60,7 @@ use crate::store::Store;
 use crate::table::{HashKey, Place};
 use crate::time::{Micros, Now, Time};
 use crate::vector::{Dot, VersionVector};
-use crate::view::{Row, View};
+use crate::view::{MemberRecord, View};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -86,10 +86,10 @@ const OUTPUTS: usize = 16;
 /// in. It is also a request answered or looked at, or a log entry looked at or cut. What is left waits for the next
 /// call. Keys and values are shared and never copied, so a frame of 64 KiB costs at most this many pointers.
 ///
-/// Not counted is what is bounded otherwise. That is a message, a vector and a row of the view for each member, and the
-/// outcomes that a request is compared with ([`Config::rounds_max`]). It is also the operations dropped with the link
-/// of their origin ([`Config::causal_buffer_max`]). When a state is installed or an incarnation retired, each row of a
-/// retired incarnation comes to that.
+/// Not counted is what is bounded otherwise. That is a message, a vector and a record of the view for each member, and
+/// the outcomes that a request is compared with ([`Config::rounds_max`]). It is also the operations dropped with the
+/// link of their origin ([`Config::causal_buffer_max`]). When a state is installed or an incarnation retired, each
+/// record of a retired incarnation comes to that.
 pub const WORK_MAX: u32 = 256;
 
 /// When a message left, on its sender's monotonic clock, where it says so.
@@ -127,11 +127,11 @@ pub struct Replica<R: Rules = Sound> {
     home: Option<Address>,
     incarnation: Incarnation,
     view: View,
-    rows: Arc<[Row]>,
+    records: Arc<[MemberRecord]>,
     view_hash: u64,
-    /// Is the own address wanted?
-    wanted: bool,
-    /// The other wanted addresses.
+    /// Is the own address a member?
+    is_member: bool,
+    /// The other members.
     members: Vec<PeerId>,
     joining: Option<Joining>,
     /// It started alone, so whatever others that are up have is news at once, not after a delay.
@@ -173,9 +173,9 @@ pub struct Replica<R: Rules = Sound> {
     pull_not_before: Time,
     blocked: BlockedRequests,
     budget: Budget,
-    /// A row of a retired incarnation is known whose dot is not covered: a replica that covers that dot covers more
+    /// A record of a retired incarnation is known whose dot is not covered: a replica that covers that dot covers more
     /// than its own incarnation. Only where a memory was copied.
-    loose_rows: bool,
+    loose_records: bool,
     rounds: Rounds,
     retire_at: Time,
     /// Before this no removed address at which no replica was ever heard of is dialled.
@@ -211,9 +211,9 @@ impl<R: Rules> Replica<R> {
             home: None,
             incarnation,
             view,
-            rows: Vec::new().into(),
+            records: Vec::new().into(),
             view_hash: 0,
-            wanted: false,
+            is_member: false,
             members: Vec::new(),
             joining: Some(Joining::new(now.monotonic, &config)),
             hungry: false,
@@ -242,7 +242,7 @@ impl<R: Rules> Replica<R> {
             pull_not_before: Time::default(),
             blocked: BlockedRequests::default(),
             budget: Budget::default(),
-            loose_rows: false,
+            loose_records: false,
             rounds: Rounds::default(),
             retire_at: now.monotonic,
             strangers_from: Time::default(),
@@ -352,7 +352,7 @@ impl<R: Rules> Replica<R> {
             Body::Announce { op, made } => self.on_announce(id, op, made),
             Body::Want { dot, offset, bytes } => self.on_want(id, dot, offset, bytes),
             Body::Piece { dot, offset, bytes } => self.on_piece(id, dot, offset, &bytes),
-            Body::View(rows) => self.on_view(id, &rows),
+            Body::View(records) => self.on_view(id, &records),
             Body::Pull { id: pull, vector } => self.on_pull(id, pull, vector),
             Body::Supply(supply) => self.on_supply(id, *supply),
             Body::Ask(ask) => self.on_ask(id, &ask),
@@ -383,7 +383,7 @@ impl<R: Rules> Replica<R> {
         }
         self.context.join_dot(op.dot);
         self.longest = self.longest.max(self.context.vector().len());
-        if self.loose_rows {
+        if self.loose_records {
             self.blocked.note_all()
         } else {
             self.blocked.note(op.dot.incarnation)

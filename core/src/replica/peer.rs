@@ -12,7 +12,7 @@ use crate::identity::{Address, Incarnation};
 use crate::stream::Stream;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::{Dot, VersionVector};
-use crate::view::Row;
+use crate::view::MemberRecord;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -40,13 +40,13 @@ pub(super) struct Peer {
     pub(super) detector: Detector,
     pub(super) suspected: bool,
     /// Should this address be a member?
-    pub(super) wanted: bool,
+    pub(super) is_member: bool,
     /// It was removed, and no incarnation was ever heard of there.
     pub(super) unknown: bool,
     /// No incarnation was known there when the address became known: an operator named it, here or elsewhere.
     pub(super) named: bool,
     /// When it was removed.
-    pub(super) unwanted_since: Time,
+    pub(super) removed_since: Time,
     /// When the search for it began: a minute later it slows down.
     pub(super) searched_since: Time,
     pub(super) next_hello: Time,
@@ -192,9 +192,9 @@ impl Source {
 /// another one went away is sent twice at worst, and never left out.
 #[derive(Debug, Clone)]
 pub(super) struct Pass {
-    /// The last row of a retired incarnation that went out.
-    pub(super) row: Option<Incarnation>,
-    pub(super) rows_done: bool,
+    /// The last record of a retired incarnation that went out.
+    pub(super) record: Option<Incarnation>,
+    pub(super) records_done: bool,
     /// The keys in the slots below this one have still to go. More than there are before the first frame.
     pub(super) left: usize,
     /// A key of which some versions went out, and how many.
@@ -208,8 +208,8 @@ pub(super) struct Pass {
 impl Default for Pass {
     fn default() -> Self {
         Self {
-            row: None,
-            rows_done: false,
+            record: None,
+            records_done: false,
             left: usize::MAX,
             partial: None,
             changed: BTreeSet::new(),
@@ -219,8 +219,8 @@ impl Default for Pass {
 }
 
 impl Peer {
-    pub(super) fn of(row: &Row, now: Time) -> Self {
-        Self { named: row.newest.is_none(), ..Self::new(row.address.clone(), now) }
+    pub(super) fn of(record: &MemberRecord, now: Time) -> Self {
+        Self { named: record.newest.is_none(), ..Self::new(record.address.clone(), now) }
     }
 
     pub(super) fn new(address: Address, now: Time) -> Self {
@@ -235,10 +235,10 @@ impl Peer {
             stream: Stream::default(),
             detector: Detector::new(now),
             suspected: false,
-            wanted: false,
+            is_member: false,
             unknown: false,
             named: false,
-            unwanted_since: now,
+            removed_since: now,
             searched_since: now,
             next_hello: now,
             contradicted_at: Time::default(),
@@ -316,7 +316,7 @@ impl Peer {
 
     /// How long to wait before the next hello.
     pub(super) fn hello_pause(&self, config: &Config, now: Time) -> Micros {
-        if !self.wanted {
+        if !self.is_member {
             config.probe_interval_max
         } else if !self.suspected {
             config.hello_interval

@@ -286,8 +286,8 @@ impl<R: Rules> Replica<R> {
             self.pieces.remove(dot); // it counts once, with the operation
         }
         if let Some(Announced { op, from }) = self.fetches.announced.remove(&dot) {
-            if !self.wanted {
-                self.drop_from(from, DropReason::NotWanted);
+            if !self.is_member {
+                self.drop_from(from, DropReason::NotMember);
             } else if let Some(op) = op.with(&value) {
                 self.take_push(from, op);
             }
@@ -369,8 +369,8 @@ impl<R: Rules> Replica<R> {
         pull.deadline = now + pull.patience;
         let Some(Large { content, frame, .. }) = pull.large.take() else { return };
         self.fetches.fetches.remove(&dot);
-        if !self.wanted {
-            self.drop_from(id, DropReason::NotWanted);
+        if !self.is_member {
+            self.drop_from(id, DropReason::NotMember);
             return self.end_pull(false);
         }
         let content = match content {

@@ -72,7 +72,7 @@ impl<R: Rules> Replica<R> {
         match &self.provisional {
             _ if self.home.is_some() => Readiness::Displaced,
             _ if self.joining.is_some() => Readiness::Joining,
-            _ if !self.wanted => Readiness::Removed,
+            _ if !self.is_member => Readiness::Removed,
             Some(_) => Readiness::Provisional(self.unsettled()),
             None if self.budget.is_held_back() => Readiness::HeldBack,
             None => Readiness::Ready,

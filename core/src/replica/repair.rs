@@ -93,7 +93,7 @@ impl<R: Rules> Replica<R> {
     /// Begins a pull if there is a reason to and a peer to ask.
     pub(super) fn maybe_pull(&mut self) {
         let now = self.now.monotonic;
-        if self.pull.is_some() || now < self.pull_not_before || !self.wanted || self.store.is_folding() {
+        if self.pull.is_some() || now < self.pull_not_before || !self.is_member || self.store.is_folding() {
             return;
         }
         let due = self.gaps_due(now);
@@ -116,12 +116,12 @@ impl<R: Rules> Replica<R> {
 
     /// The link from this peer was interrupted until now.
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
-        let (now, delay, wanted) = (self.now.monotonic, self.config.repair_delay, self.wanted);
+        let (now, delay, is_member) = (self.now.monotonic, self.config.repair_delay, self.is_member);
         let missing = self.gaps.oldest().is_some();
         let peer = self.peer(id);
         if !missing {
             peer.postponed = 0;
-        } else if wanted && (peer.postponed == 0 || now.since(peer.postponed_at) >= delay) {
+        } else if is_member && (peer.postponed == 0 || now.since(peer.postponed_at) >= delay) {
             // A replica that is no member repairs nothing, and is not patient when it becomes one.
             (peer.postponed, peer.postponed_at) = (peer.postponed.saturating_add(1), now);
         }
@@ -277,8 +277,8 @@ impl<R: Rules> Replica<R> {
         }
         pull.frame = supply.frame + 1;
         pull.deadline = self.now.monotonic + pull.patience;
-        if !self.wanted {
-            self.drop_from(id, DropReason::NotWanted);
+        if !self.is_member {
+            self.drop_from(id, DropReason::NotMember);
             return self.end_pull(false);
         }
         if !self.rules.goes_on_pulling() {
@@ -341,11 +341,11 @@ impl<R: Rules> Replica<R> {
                 versions.into_iter().for_each(|shown| self.put_aside(shown));
                 true
             }
-            Content::Retired(rows) => {
-                self.work += rows.len() as u32;
-                self.hear_retired(&rows);
+            Content::Retired(records) => {
+                self.work += records.len() as u32;
+                self.hear_retired(&records);
                 let Some(pull) = &mut self.pull else { return false };
-                rows.into_iter().for_each(|(incarnation, row)| keep_greater(&mut pull.aside.retired, incarnation, row));
+                records.into_iter().for_each(|(i, record)| keep_greater(&mut pull.aside.retired, i, record));
                 true
             }
             Content::State(coverage) => {
@@ -354,7 +354,7 @@ impl<R: Rules> Replica<R> {
                 let Aside { keys, bytes, highest, mut retired } = aside;
                 let (asked, name) = (pull.asked.clone(), pull.id);
                 let Coverage { vector, deletes, retired: later, clock } = *coverage;
-                later.into_iter().for_each(|(incarnation, row)| keep_greater(&mut retired, incarnation, row));
+                later.into_iter().for_each(|(incarnation, record)| keep_greater(&mut retired, incarnation, record));
                 let theirs = CausalContext::of(vector, retired);
                 // A state covers what it shows. Where a memory was copied two may answer one pull, and their frames
                 // mix.
@@ -389,7 +389,7 @@ impl<R: Rules> Replica<R> {
     /// Operations of a pull that was given up because it took too long: what came at last need not come again. Each is
     /// applied when its turn has come, whatever was lost between.
     fn take_in_overdue(&mut self, id: PeerId, content: &Content) {
-        let usable = self.wanted && items(content) <= super::WORK_MAX as usize;
+        let usable = self.is_member && items(content) <= super::WORK_MAX as usize;
         let Content::Ops(ops) = content else { return self.drop_from(id, DropReason::OtherPull) };
         if !usable {
             return self.drop_from(id, DropReason::OtherPull);
@@ -432,10 +432,11 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Only for the mutant that takes a row that it heard of for coverage.
-    fn hear_retired(&mut self, rows: &[(Incarnation, Retirement)]) {
+    /// Only for the mutant that takes a record that it heard of for coverage.
+    fn hear_retired(&mut self, records: &[(Incarnation, Retirement)]) {
         if self.rules.heard_retirement_covers() {
-            let heard = VersionVector::from_entries(rows.iter().map(|&(incarnation, row)| (incarnation, row.through)));
+            let heard =
+                VersionVector::from_entries(records.iter().map(|&(incarnation, record)| (incarnation, record.through)));
             self.context.join(&heard);
             self.blocked.note_all();
             self.shared = None;
@@ -456,19 +457,19 @@ impl<R: Rules> Replica<R> {
         let my_past = if self.rules.merges_with_present() {
             self.context.clone()
         } else {
-            CausalContext::of(asked.clone(), self.context.rows().collect())
+            CausalContext::of(asked.clone(), self.context.records().collect())
         };
         let none = VersionVector::new();
         let raises = self.rules.raises_floor_at_install();
         let news = VersionVector::from_entries(self.context.missing(theirs.vector()).filter(|_| raises));
         let deletes = if self.rules.joins_installed_deletes() { deletes } else { &none };
-        for (incarnation, row) in theirs.rows() {
-            self.forget_implied(incarnation, row);
+        for (incarnation, record) in theirs.records() {
+            self.forget_implied(incarnation, record);
         }
-        self.context.learn_all(theirs.rows());
+        self.context.learn_all(theirs.records());
         self.context.join(theirs.vector());
         self.longest = self.longest.max(self.context.vector().len());
-        self.note_rows();
+        self.note_records();
         self.blocked.note_all();
         self.shared = None;
         self.log.raise_floor(&news, deletes, &self.context);
@@ -485,13 +486,13 @@ fn items(content: &Content) -> usize {
         Content::Ops(ops) => ops.len(),
         Content::Op(_) | Content::Version(..) => 1,
         Content::Versions(versions) => versions.len(),
-        Content::Retired(rows) => rows.len(),
+        Content::Retired(records) => records.len(),
         Content::State(_) => 0,
     }
 }
 
-/// Of two rows for one incarnation the greater stays, as everywhere.
-pub(super) fn keep_greater(rows: &mut BTreeMap<Incarnation, Retirement>, incarnation: Incarnation, row: Retirement) {
-    let known = rows.entry(incarnation).or_insert(row);
-    *known = (*known).max(row);
+/// Of two records for one incarnation the greater stays, as everywhere.
+pub(super) fn keep_greater(records: &mut BTreeMap<Incarnation, Retirement>, of: Incarnation, record: Retirement) {
+    let known = records.entry(of).or_insert(record);
+    *known = (*known).max(record);
 }

@@ -38,7 +38,7 @@ impl<R: Rules> Replica<R> {
     /// by [`Self::readiness`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.joining.is_none() && self.wanted
+        self.joining.is_none() && self.is_member
     }
 
     fn on_data(&mut self, id: RequestId, mut request: Box<DataRequest>) {
@@ -85,7 +85,7 @@ impl<R: Rules> Replica<R> {
         match self.context.compact(past) {
             Cow::Borrowed(_) => None,
             Cow::Owned(_) if self.rules.drops_retired_entries() => {
-                let retired = |i: &Incarnation| self.context.rows().any(|(retired, _)| retired == *i);
+                let retired = |i: &Incarnation| self.context.records().any(|(retired, _)| retired == *i);
                 Some(VersionVector::from_entries(past.entries().filter(|(i, _)| !retired(i))))
             }
             Cow::Owned(compact) => Some(compact),
@@ -275,9 +275,9 @@ enum Unmet {
 
 /// The precondition that these versions do not meet, in the order of RFC 9110, section 13.2.2.
 fn unmet<R: Rules>(rules: &R, condition: &Condition, shown: &Siblings) -> Option<Unmet> {
-    if condition.if_match.as_ref().is_some_and(|wanted| !rules.matches(wanted, shown)) {
+    if condition.if_match.as_ref().is_some_and(|versions| !rules.matches(versions, shown)) {
         return Some(Unmet::Match);
     }
-    let refused = condition.if_none_match.as_ref().is_some_and(|unwanted| rules.matches(unwanted, shown));
+    let refused = condition.if_none_match.as_ref().is_some_and(|versions| rules.matches(versions, shown));
     refused.then_some(Unmet::NoneMatch)
 }

@@ -1,9 +1,9 @@
 //! Incarnations that are over leave vectors and tokens (RET-1).
 //!
-//! An incarnation is gone when it is not the newest at any wanted address. Every member reports how far it covers that
-//! incarnation. When all report the same, the least of the members that are not suspected writes an ordinary operation
-//! that depends on exactly that coverage. From then on its dot stands for the entry. The condition only keeps tokens
-//! usable at a replica that is cut off just then; safety rests on the dependency alone.
+//! An incarnation is gone when it is not the newest at any member's address. Every member reports how far it covers
+//! that incarnation. When all report the same, the least of the members that are not suspected writes an ordinary
+//! operation that depends on exactly that coverage. From then on its dot stands for the entry. The condition only keeps
+//! tokens usable at a replica that is cut off just then; safety rests on the dependency alone.
 
 use super::Replica;
 use super::peer::{Peer, Source};
@@ -45,30 +45,30 @@ const RETIRE_MAX: usize = 16;
 
 impl<R: Rules> Replica<R> {
     /// A retire operation was applied.
-    pub(super) fn retire(&mut self, incarnation: Incarnation, row: Retirement) {
-        self.context.learn(incarnation, row);
-        self.note_rows();
+    pub(super) fn retire(&mut self, incarnation: Incarnation, record: Retirement) {
+        self.context.learn(incarnation, record);
+        self.note_records();
         self.blocked.note(incarnation);
-        self.log.retire(incarnation, row);
-        self.forget_implied(incarnation, row);
+        self.log.retire(incarnation, record);
+        self.forget_implied(incarnation, record);
         for peer in &mut self.peers {
             if let Some(serving) = &mut peer.serving
                 && let Source::State(pass) = &mut serving.source
             {
-                keep_greater(&mut pass.retired, incarnation, row);
+                keep_greater(&mut pass.retired, incarnation, record);
             }
         }
     }
 
-    /// Rows of retired incarnations were learned.
-    pub(super) fn note_rows(&mut self) {
-        self.loose_rows = self.context.rows().any(|(_, row)| !self.context.covers(row.dot));
+    /// Records of retired incarnations were learned.
+    pub(super) fn note_records(&mut self) {
+        self.loose_records = self.context.records().any(|(_, record)| !self.context.covers(record.dot));
     }
 
     /// What own operations imply of a retired incarnation is sent anew where needed. The earlier ones may imply less
     /// than the dot that stands for it from now on.
-    pub(super) fn forget_implied(&mut self, incarnation: Incarnation, row: Retirement) {
-        if self.implied.counter(incarnation) <= row.through {
+    pub(super) fn forget_implied(&mut self, incarnation: Incarnation, record: Retirement) {
+        if self.implied.counter(incarnation) <= record.through {
             self.implied.remove(incarnation);
         }
     }

@@ -207,13 +207,14 @@ impl<R: Rules> Replica<R> {
         while self.rounds.outcomes.len() >= self.config.rounds_max.max(1) {
             self.rounds.outcomes.pop_front();
         }
-        let addresses = self.view.wanted().cloned().collect();
+        let addresses = self.view.members().cloned().collect();
         self.rounds.outcomes.push_back(Outcome { events, held, addresses });
         self.rounds.untold = Some(RequestId(0));
         self.tell_lost();
     }
 
-    /// Membership or a link changed: what is under way begins again, and outcomes end where a new address is wanted.
+    /// Membership or a link changed: what is under way begins again, and outcomes end where a new address becomes a
+    /// member.
     pub(super) fn abort_round(&mut self) {
         if let Some(round) = self.rounds.current.take() {
             // What was asked about goes before what came meanwhile, and both together stay within the limit.
@@ -227,7 +228,7 @@ impl<R: Rules> Replica<R> {
             return;
         }
         let view = &self.view;
-        let known = |outcome: &Outcome| view.wanted().all(|address| outcome.addresses.contains(address));
+        let known = |outcome: &Outcome| view.members().all(|address| outcome.addresses.contains(address));
         self.rounds.outcomes.retain(known);
     }
 

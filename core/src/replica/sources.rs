@@ -26,7 +26,7 @@ impl<R: Rules> Replica<R> {
             return Some(id);
         }
         // A peer that was removed, or is about to end, is not there for long: what it has is fetched without patience.
-        let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].wanted;
+        let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].is_member;
         if self.peer_ids().any(going)
             && let Some(id) = self.turn(|id| going(id) && self.has_missing(id))
         {

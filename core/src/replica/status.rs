@@ -9,7 +9,7 @@ use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::store::Store;
 use crate::vector::VersionVector;
-use crate::view::{Row, View};
+use crate::view::{MemberRecord, View};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
@@ -20,14 +20,14 @@ pub struct ReplicaStatus {
     pub address: Address,
     /// The present incarnation.
     pub incarnation: Incarnation,
-    /// Serves data requests: up and wanted.
+    /// Serves data requests: up and a member.
     pub ready: bool,
     /// Whether clients may be sent to it, and if not, why.
     pub readiness: Readiness,
     /// Has loaded its state.
     pub up: bool,
     /// Is a member, as far as operators are concerned.
-    pub wanted: bool,
+    pub is_member: bool,
     /// What is covered; retired incarnations are folded away.
     pub vector: VersionVector,
     /// Retired incarnations remembered.
@@ -56,8 +56,8 @@ pub struct ReplicaStatus {
     pub formats: Formats,
     /// Every member speaks the newest of them.
     pub upgraded: bool,
-    /// Every row of the view, by address.
-    pub view: Vec<Row>,
+    /// Every record of the view, by address.
+    pub view: Vec<MemberRecord>,
     /// Every other address heard of.
     pub peers: Vec<PeerStatus>,
 }
@@ -200,9 +200,9 @@ impl<R: Rules> Replica<R> {
             ready: self.is_ready(),
             readiness: self.readiness(),
             up: self.joining.is_none(),
-            wanted: self.wanted,
+            is_member: self.is_member,
             vector: self.context.vector().clone(),
-            retired: self.context.rows().len(),
+            retired: self.context.records().len(),
             digest: self.store.digest(),
             keys: self.store.len(),
             store_bytes: self.store.bytes(),
@@ -215,7 +215,7 @@ impl<R: Rules> Replica<R> {
             listed: self.listed(),
             formats: self.config.formats,
             upgraded: self.all_speak(self.config.formats.highest),
-            view: self.view.to_rows(),
+            view: self.view.to_records(),
             peers: self.peers.iter().map(peer_status).collect(),
         }
     }

@@ -30,16 +30,23 @@ impl<R: Rules> Replica<R> {
             return;
         }
         let theirs = if self.is_at_a_reused_address(from, incarnation, hello) {
-            let incarnations = hello.view.iter().filter(|row| row.newest.is_some()).map(|row| &row.address);
-            incarnations.filter(|address| !address.is_nowhere() && self.view.row(address).is_none()).cloned().collect()
+            let incarnations = hello.view.iter().filter(|record| record.newest.is_some()).map(|record| &record.address);
+            incarnations
+                .filter(|address| !address.is_nowhere() && self.view.record(address).is_none())
+                .cloned()
+                .collect()
         } else if self.comes_along(from, incarnation, hello) {
-            self.peers.iter().filter(|peer| peer.wanted && peer.is_hearsay()).map(|peer| peer.address.clone()).collect()
+            self.peers
+                .iter()
+                .filter(|peer| peer.is_member && peer.is_hearsay())
+                .map(|peer| peer.address.clone())
+                .collect()
         } else {
             Vec::new()
         };
         if !theirs.is_empty() {
             self.merge_told = Some(now);
-            let ours = self.view.wanted().filter(|address| !theirs.contains(address)).cloned().collect();
+            let ours = self.view.members().filter(|address| !theirs.contains(address)).cloned().collect();
             self.emit(Event::ClustersMerge { ours, theirs });
         }
     }
@@ -47,10 +54,11 @@ impl<R: Rules> Replica<R> {
     /// Each side is a cluster, and one has known another incarnation at an address that the other has now.
     fn is_at_a_reused_address(&self, from: &Address, incarnation: Incarnation, hello: &Hello) -> bool {
         let known_there = self.view.newest(from).is_some_and(|known| known.incarnation != incarnation);
-        let told_here = hello.view.iter().find(|row| row.address == self.address).and_then(|row| row.newest);
+        let told_here =
+            hello.view.iter().find(|record| record.address == self.address).and_then(|record| record.newest);
         let known_here = told_here.is_some_and(|told| told.incarnation != self.incarnation);
-        let incarnations_here = self.view.rows().filter(|row| row.newest.is_some()).count();
-        let incarnations_there = hello.view.iter().filter(|row| row.newest.is_some()).count();
+        let incarnations_here = self.view.records().filter(|record| record.newest.is_some()).count();
+        let incarnations_there = hello.view.iter().filter(|record| record.newest.is_some()).count();
         (known_there || known_here) && incarnations_here.min(incarnations_there) >= INCARNATIONS_MIN
     }
 

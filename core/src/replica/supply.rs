@@ -177,15 +177,15 @@ impl<R: Rules> Replica<R> {
     }
 
     fn frame_of_state(&mut self, pass: &mut Pass, vector: &VersionVector) -> (Content, bool, Announced) {
-        if !pass.rows_done {
-            let after = |&(incarnation, _): &(_, _)| pass.row.is_none_or(|row| row < incarnation);
-            let rows: Vec<_> = self.context.rows().filter(after).take(self.frame_items_max()).collect();
-            if let Some(&(last, _)) = rows.last() {
-                self.work += rows.len() as u32;
-                pass.row = Some(last);
-                return (Content::Retired(rows), false, None);
+        if !pass.records_done {
+            let after = |&(incarnation, _): &(_, _)| pass.record.is_none_or(|record| record < incarnation);
+            let records: Vec<_> = self.context.records().filter(after).take(self.frame_items_max()).collect();
+            if let Some(&(last, _)) = records.last() {
+                self.work += records.len() as u32;
+                pass.record = Some(last);
+                return (Content::Retired(records), false, None);
             }
-            pass.rows_done = true;
+            pass.records_done = true;
         }
         let mut frame = Frame::new(self.frame_items_max(), self.config.frame_bytes_max, self.config.whole_bytes_max);
         self.add_keys(pass, vector, &mut frame);

@@ -287,7 +287,7 @@ fn a_write_that_died_with_its_only_holder_is_reported_lost() {
     world.cut.clear();
     assert_eq!(world.get(1, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
     world.run(6_000);
-    // The address is wanted and no replica answers there: it may still hold the write.
+    // The address is a member and no replica answers there: it may still hold the write.
     assert_eq!(world.get(1, "x", &token), Err(Reply::Refused(Refusal::NotCovered)));
     world.start(2, 3, 77);
     world.run(3_000);

@@ -562,7 +562,7 @@ mod tests {
 
     #[test]
     fn wrong_values_name_the_setting_and_the_range() {
-        for (flag, value, wanted) in [
+        for (flag, value, expected) in [
             (
                 "--late-max",
                 "5",
@@ -589,7 +589,7 @@ mod tests {
             let error = parse(&[&["serve", flag, value], own].concat()).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             let text = error.to_string();
-            assert!(text.contains(wanted), "{text}");
+            assert!(text.contains(expected), "{text}");
         }
         assert_eq!(parse(&["serve"]).unwrap_err().exit_code(), 2);
         assert!(

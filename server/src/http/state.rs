@@ -1,6 +1,6 @@
 //! `GET /replica/state`: the replica's state as JSON, for diagnosis and tests.
 
-use hence_core::{Address, LinkState, MemoryUse, PeerStatus, ReplicaStatus, Row, VersionVector};
+use hence_core::{Address, LinkState, MemberRecord, MemoryUse, PeerStatus, ReplicaStatus, VersionVector};
 use hence_transport::{LinkCause, Standing};
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,9 @@ pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)], sta
         "address-standing": standing.name(),
         "serves": status.ready,
         "up": status.up,
-        "wanted": status.wanted,
+        "member": status.is_member,
+        // The former name, for one version.
+        "wanted": status.is_member,
         "vector": vector(&status.vector),
         "digest": status.digest.map(|digest| format!("{digest:016x}")),
         "formats": status.formats.to_string(),
@@ -31,7 +33,7 @@ pub(crate) fn show(status: &ReplicaStatus, outages: &[(Address, LinkCause)], sta
         "waiting": status.blocked,
         "pulling": status.pulling,
         "listed": status.listed.iter().map(|address| address.as_str()).collect::<Vec<_>>(),
-        "view": status.view.iter().map(row).collect::<Vec<_>>(),
+        "view": status.view.iter().map(record).collect::<Vec<_>>(),
         "peers": status.peers.iter().map(|one| peer(one, outages)).collect::<Vec<_>>(),
     });
     state.to_string().into_bytes()
@@ -54,12 +56,14 @@ fn vector(vector: &VersionVector) -> Value {
     Value::Object(vector.entries().map(entry).collect::<Map<_, _>>())
 }
 
-fn row(row: &Row) -> Value {
+fn record(record: &MemberRecord) -> Value {
     json!({
-        "address": row.address.as_str(),
-        "counter": row.counter,
-        "incarnation": row.newest.map(|newest| newest.incarnation.to_string()),
-        "up": row.newest.is_some_and(|newest| newest.up),
+        "address": record.address.as_str(),
+        "generation": record.generation,
+        // The former name, for one version.
+        "counter": record.generation,
+        "incarnation": record.newest.map(|newest| newest.incarnation.to_string()),
+        "up": record.newest.is_some_and(|newest| newest.up),
     })
 }
 

@@ -404,7 +404,7 @@ impl<S: Subject> Interpreter<S> {
             [name, "removed"] => {
                 let replica = self.replica(name)?;
                 let address = self.world()?.address(replica).clone();
-                let wanted = self.probe(name)?.view().is_wanted(&address);
+                let wanted = self.probe(name)?.view().is_member(&address);
                 (!wanted).then_some(()).ok_or_else(|| format!("{name} takes itself for a member"))
             }
             [name, "rests", peer] => {

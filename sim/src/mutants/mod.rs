@@ -369,7 +369,7 @@ impl Rules for Mutated {
         }
     }
 
-    fn everybody_when_nobody(&self) -> bool {
+    fn all_when_no_members(&self) -> bool {
         !self.is(Mutant::NobodyStaysUnwanted)
     }
 

@@ -372,7 +372,7 @@ impl World {
     fn add(&mut self, replica: usize) {
         let runs = |node: &Node| node.replica.is_some() && node.paused_until <= self.now;
         let address = &self.addresses[replica];
-        let unwanted = |via: usize| self.nodes[via].replica.as_ref().is_some_and(|via| !via.view().is_wanted(address));
+        let unwanted = |via: usize| self.nodes[via].replica.as_ref().is_some_and(|via| !via.view().is_member(address));
         // Where the removal is known: elsewhere the order would change nothing, and the removal would come later.
         let vias = || (0..REPLICAS).filter(|&via| via != replica && runs(&self.nodes[via]));
         let Some(via) = vias().find(|&via| unwanted(via)).or_else(|| vias().next()) else {

@@ -15,7 +15,7 @@ impl World {
         let removed = |replica: &usize| {
             let rows = statuses.iter().flat_map(|status| &status.view);
             let even = |counter: u64| counter > 0 && counter.is_multiple_of(2);
-            rows.into_iter().any(|row| row.address == self.addresses[*replica] && even(row.counter))
+            rows.into_iter().any(|row| row.address == self.addresses[*replica] && even(row.generation))
         };
         let again: Vec<usize> =
             (0..REPLICAS).filter(|&replica| !self.nodes[replica].removed).filter(|replica| removed(replica)).collect();

@@ -281,7 +281,7 @@ impl<R: Rules> Probe for Replica<R> {
     }
 
     fn is_settled(&self) -> bool {
-        let members = self.view().wanted().filter(|&address| address != self.address());
+        let members = self.view().members().filter(|&address| address != self.address());
         members.into_iter().all(|address| self.link(address) == Some((LinkState::Established, false)))
     }
 

@@ -235,7 +235,7 @@ impl<S: Subject> World<S> {
         }
         let address = &self.addresses[replica];
         let removes =
-            |n: usize| self.subject(n).and_then(S::probe).is_some_and(|probe| !probe.view().is_wanted(address));
+            |n: usize| self.subject(n).and_then(S::probe).is_some_and(|probe| !probe.view().is_member(address));
         let removed = (0..self.nodes.len()).any(removes);
         let nodes = &self.nodes;
         self.judge.on_crash(replica, removed, |other| nodes[other].subject.is_some());

@@ -85,7 +85,7 @@ impl<S: Subject> World<S> {
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
         let count = self.nodes.len();
         let lacks = |&other: &usize| {
-            let member = probe.view().is_wanted(&self.addresses[other]);
+            let member = probe.view().is_member(&self.addresses[other]);
             other != replica && member && self.is_alive(other) && !self.nodes[other].formats.speaks(format)
         };
         let lacking = (0..count).filter(lacks).find(|&other| self.heard[other * count + replica].met);

@@ -98,7 +98,7 @@ impl<S: Subject> World<S> {
         }
         let wrong = |replica: usize| {
             let view = self.subject(replica)?.probe()?.view();
-            let wrong = |&n: &usize| view.is_wanted(&self.addresses[n]) != self.plan.is_core(n);
+            let wrong = |&n: &usize| view.is_member(&self.addresses[n]) != self.plan.is_core(n);
             // The member that it wants first: the last one wanted cannot be removed.
             let outside = (0..self.nodes.len()).filter(|&n| !self.plan.is_core(n));
             self.core().chain(outside).find(wrong).map(|address| (replica, address))
@@ -121,7 +121,7 @@ impl<S: Subject> World<S> {
     pub(super) fn judge_unready(&mut self, replica: usize) {
         let node = &self.nodes[replica];
         let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return };
-        if !probe.view().is_wanted(&self.addresses[replica]) {
+        if !probe.view().is_member(&self.addresses[replica]) {
             if self.judge.counts.count(Kind::Unwanted) == 0 && self.operator.is_none() {
                 self.judge.fail(Invariant::Refusals, "removed_by_nobody", Some(replica), || {
                     "says that it was removed, and no operator removed anybody".into()
@@ -158,10 +158,10 @@ impl<S: Subject> World<S> {
             let reached = |&member: &usize| {
                 let links = [&self.links[replica * count + member], &self.links[member * count + replica]];
                 let known = self.subject(member).and_then(S::probe).is_some_and(|member| {
-                    member.view().row(&self.addresses[replica]).is_some_and(|row| row.counter > 0)
+                    member.view().record(&self.addresses[replica]).is_some_and(|row| row.generation > 0)
                 });
                 known
-                    && probe.view().row(&self.addresses[member]).is_some()
+                    && probe.view().record(&self.addresses[member]).is_some()
                     && links.iter().all(|link| !link.is_cut() && link.bursts.is_empty())
             };
             let Some(member) = self.core().find(reached) else { continue };

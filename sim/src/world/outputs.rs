@@ -214,8 +214,8 @@ impl<S: Subject> World<S> {
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
         let view = probe.view();
         let standing = |address| {
-            let row = view.row(address).filter(|row| row.counter > 0)?;
-            Some(Standing { wanted: view.is_wanted(address), ordered_out: row.counter.is_multiple_of(2) })
+            let row = view.record(address).filter(|row| row.generation > 0)?;
+            Some(Standing { wanted: view.is_member(address), ordered_out: row.generation.is_multiple_of(2) })
         };
         let standings: Vec<Option<Standing>> = self.addresses.iter().map(standing).collect();
         self.judge.on_view(replica, &standings);
@@ -454,5 +454,5 @@ impl<S: Subject> World<S> {
 }
 
 fn wanted_in(probe: &dyn Probe, addresses: &[Address]) -> Vec<bool> {
-    addresses.iter().map(|address| probe.view().is_wanted(address)).collect()
+    addresses.iter().map(|address| probe.view().is_member(address)).collect()
 }

@@ -124,7 +124,7 @@ impl<S: Subject> World<S> {
 
     fn knows_removed(&self, probe: &dyn Probe) -> bool {
         let view = probe.view();
-        self.addresses.iter().any(|address| view.row(address).is_some() && !view.is_wanted(address))
+        self.addresses.iter().any(|address| view.record(address).is_some() && !view.is_member(address))
     }
 
     /// The outputs of an input are judged: notes what holds before the next one.

@@ -117,11 +117,11 @@ impl<S: Subject> World<S> {
         let deadline = self.now + self.settle_max();
         while self.judge.violation.is_none() && !self.judge.contested {
             let view = |replica: usize| self.subject(replica).and_then(S::probe).map(Probe::view);
-            let wanted = |replica: usize| view(replica).is_some_and(|view| view.is_wanted(&self.addresses[replica]));
+            let wanted = |replica: usize| view(replica).is_some_and(|view| view.is_member(&self.addresses[replica]));
             // Clusters that have not met yet owe each other nothing.
             let knows = |replica: usize, other: usize| {
-                let row = view(replica).and_then(|view| view.row(&self.addresses[other]));
-                row.is_some_and(|row| row.counter > 0)
+                let row = view(replica).and_then(|view| view.record(&self.addresses[other]));
+                row.is_some_and(|row| row.generation > 0)
             };
             let (members, removed): (Vec<usize>, _) = self.core().partition(|&replica| wanted(replica));
             let met = |holder: usize, member: usize| knows(holder, member) && knows(member, holder);
@@ -150,7 +150,7 @@ impl<S: Subject> World<S> {
             let Some(probe) = subject.probe() else { continue };
             let (_, vector, digest, view) =
                 *first.get_or_insert((replica, probe.vector(), probe.digest(), probe.view()));
-            let wrong = |&n: &usize| probe.view().is_wanted(&self.addresses[n]) != self.plan.is_core(n);
+            let wrong = |&n: &usize| probe.view().is_member(&self.addresses[n]) != self.plan.is_core(n);
             if let Some(n) = (0..self.nodes.len()).find(wrong) {
                 let sign = if self.plan.is_core(n) { "unwanted" } else { "wanted_again" };
                 return because(sign, Some(replica), format!("{} after the operator's orders", self.addresses[n]));

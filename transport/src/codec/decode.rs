@@ -9,14 +9,14 @@ mod hello;
 use super::table::Table;
 use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, shown};
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, Message, Op,
-    Presence, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, MemberRecord,
+    Message, Op, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use std::sync::Arc;
 
 /// The fewest bytes that each of these takes, to check counts with.
 const ENTRY_BYTES_MIN: usize = 2;
-const ROW_BYTES_MIN: usize = 6;
+const RECORD_BYTES_MIN: usize = 6;
 const OP_BYTES_MIN: usize = 5;
 const SHOWN_BYTES_MIN: usize = 3;
 const RETIRED_BYTES_MIN: usize = 4;
@@ -122,7 +122,7 @@ impl<'a> BodyReader<'a> {
                 self.status(marks)
             }
             kind::HELLO => marks_of(0).and_then(|()| self.hello()),
-            kind::VIEW => marks_of(0).and_then(|()| Ok(Body::View(self.rows()?))),
+            kind::VIEW => marks_of(0).and_then(|()| Ok(Body::View(self.records()?))),
             kind::PULL => {
                 marks_of(0)?;
                 Ok(Body::Pull { id: self.varint()?, vector: Arc::new(self.vector()?) })
@@ -154,7 +154,7 @@ impl<'a> BodyReader<'a> {
         let round = self.varint()?;
         let incarnations = self.list(INCARNATION_BYTES_MIN, Self::incarnation)?;
         if incarnations.is_empty() {
-            return Err(Damage::Nobody);
+            return Err(Damage::NoneAsked);
         }
         Ok(Body::Ask(Box::new(Ask { round, incarnations, events: self.vector()? })))
     }
@@ -316,7 +316,7 @@ impl<'a> BodyReader<'a> {
         Ok(Shown { key, fresh: choice & shown::FRESH != 0, version })
     }
 
-    /// Rows of retired incarnations, which must come sorted.
+    /// Records of retired incarnations, which must come sorted.
     fn retired(&mut self) -> Result<Vec<(Incarnation, Retirement)>> {
         let mut last = None;
         self.list(RETIRED_BYTES_MIN, |reader| {
@@ -354,11 +354,11 @@ impl<'a> BodyReader<'a> {
         Ok(vector)
     }
 
-    fn rows(&mut self) -> Result<Arc<[Row]>> {
-        Ok(self.list(ROW_BYTES_MIN, Self::row)?.into())
+    fn records(&mut self) -> Result<Arc<[MemberRecord]>> {
+        Ok(self.list(RECORD_BYTES_MIN, Self::record)?.into())
     }
 
-    fn row(&mut self) -> Result<Row> {
+    fn record(&mut self) -> Result<MemberRecord> {
         let address = address(self.blob()?)?;
         let counter = self.varint()?;
         let newest = match self.byte()? {
@@ -366,7 +366,7 @@ impl<'a> BodyReader<'a> {
             choice @ (1 | 2) => Some(Presence { incarnation: self.incarnation()?, up: choice == 2 }),
             other => return Err(Damage::Choice(other)),
         };
-        Ok(Row { address, counter, newest })
+        Ok(MemberRecord { address, generation: counter, newest })
     }
 
     fn list<T>(&mut self, bytes_min: usize, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {

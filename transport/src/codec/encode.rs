@@ -3,8 +3,8 @@
 use super::table::Table;
 use super::{Previous, difference, kind, push_varint, shape, shown};
 use hence_core::{
-    Ask, Body, Content, Dot, Effect, Formats, Hello, Incarnation, Message, Op, Outline, Outlined, Retirement, Row,
-    Shown, Status, Supply, Version, VersionVector,
+    Ask, Body, Content, Dot, Effect, Formats, Hello, Incarnation, MemberRecord, Message, Op, Outline, Outlined,
+    Retirement, Shown, Status, Supply, Version, VersionVector,
 };
 use std::sync::Arc;
 
@@ -99,9 +99,9 @@ impl BodyWriter<'_> {
                 self.varint(*offset);
                 self.blob(bytes.as_bytes());
             }
-            Body::View(rows) => {
+            Body::View(records) => {
                 self.byte(kind::VIEW);
-                self.rows(rows);
+                self.records(records);
             }
             Body::Pull { id, vector } => {
                 self.byte(kind::PULL);
@@ -136,7 +136,7 @@ impl BodyWriter<'_> {
         self.varint(hello.sent.0);
         self.varint(hello.wall.0);
         self.vector(&hello.vector);
-        self.rows(&hello.view);
+        self.records(&hello.view);
         if self.format >= Formats::TEST {
             self.byte(hello.formats.lowest);
             self.byte(hello.formats.highest);
@@ -211,7 +211,7 @@ impl BodyWriter<'_> {
                 self.varint(versions.len() as u64);
                 versions.iter().for_each(|shown| self.shown(shown));
             }
-            Content::Retired(rows) => self.retired(rows),
+            Content::Retired(records) => self.retired(records),
             Content::State(coverage) => {
                 self.vector(&coverage.vector);
                 self.vector(&coverage.deletes);
@@ -255,12 +255,12 @@ impl BodyWriter<'_> {
         }
     }
 
-    fn retired(&mut self, rows: &[(Incarnation, Retirement)]) {
-        self.varint(rows.len() as u64);
-        for &(incarnation, row) in rows {
+    fn retired(&mut self, records: &[(Incarnation, Retirement)]) {
+        self.varint(records.len() as u64);
+        for &(incarnation, record) in records {
             self.incarnation(incarnation);
-            self.varint(row.through);
-            self.dot(row.dot);
+            self.varint(record.through);
+            self.dot(record.dot);
         }
     }
 
@@ -296,12 +296,12 @@ impl BodyWriter<'_> {
         }
     }
 
-    fn rows(&mut self, rows: &[Row]) {
-        self.varint(rows.len() as u64);
-        for row in rows {
-            self.text(row.address.as_str());
-            self.varint(row.counter);
-            match row.newest {
+    fn records(&mut self, records: &[MemberRecord]) {
+        self.varint(records.len() as u64);
+        for record in records {
+            self.text(record.address.as_str());
+            self.varint(record.generation);
+            match record.newest {
                 None => self.byte(0),
                 Some(newest) => {
                     self.byte(if newest.up { 2 } else { 1 });

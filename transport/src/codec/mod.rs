@@ -33,10 +33,10 @@
 //!
 //! | kind | marks | message | fields |
 //! |---|---|---|---|
-//! | 0 | | hello | sent, wall, vector, rows of the view; in the format for tests then the lowest and the highest format of the sender |
+//! | 0 | | hello | sent, wall, vector, records of the view; in the format for tests then the lowest and the highest format of the sender |
 //! | 1 | `08` has a digest, `10` is about to end, `20` same view hash as before, `40` same digest, `80` not ready for clients | status | sent, wall, vector, received, hash of the view (8 bytes, or none), digest (8 bytes, or none) |
 //! | 2 | `08` the dot is the next one, `10` the stamp is | push | made, operation |
-//! | 3 | | view | rows |
+//! | 3 | | view | records |
 //! | 4 | | pull | id, vector |
 //! | 5 | `08` the last one; `70` the content | supply | id, frame, content |
 //! | 6 | | taken | id, frame |
@@ -240,7 +240,7 @@ pub enum Damage {
     /// No message in it.
     Empty,
     /// A question that asks no incarnation.
-    Nobody,
+    NoneAsked,
     /// What announces a value holds it, or makes none.
     Announced,
     /// The formats that a sender says it speaks are none, or not the one that it speaks.
@@ -265,7 +265,7 @@ impl fmt::Display for Damage {
             Self::Order => f.write_str("entries are out of order"),
             Self::Choice(choice) => write!(f, "{choice} is not a choice"),
             Self::Empty => f.write_str("it holds no message"),
-            Self::Nobody => f.write_str("a question asks nobody"),
+            Self::NoneAsked => f.write_str("a question asks no member"),
             Self::Formats => f.write_str("the formats of its sender are none"),
             Self::Announced => f.write_str("what announces a value holds it, or makes none"),
         }

@@ -4,8 +4,8 @@ mod formats;
 
 use super::*;
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, Message, Op, Outline, Outlined,
-    Presence, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, MemberRecord, Message, Op,
+    Outline, Outlined, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -132,11 +132,11 @@ fn host() -> impl Strategy<Value = Address> {
     .prop_map(|text| address(&text))
 }
 
-fn rows() -> impl Strategy<Value = Arc<[Row]>> {
+fn records() -> impl Strategy<Value = Arc<[MemberRecord]>> {
     let newest = (incarnation(), any::<bool>()).prop_map(|(incarnation, up)| Presence { incarnation, up });
-    let row = (host(), number(), proptest::option::of(newest));
-    let row = row.prop_map(|(address, counter, newest)| Row { address, counter, newest });
-    proptest::collection::vec(row, 0..6).prop_map(Into::into)
+    let record = (host(), number(), proptest::option::of(newest));
+    let record = record.prop_map(|(address, counter, newest)| MemberRecord { address, generation: counter, newest });
+    proptest::collection::vec(record, 0..6).prop_map(Into::into)
 }
 
 fn shown() -> impl Strategy<Value = Shown> {
@@ -150,9 +150,9 @@ fn shown() -> impl Strategy<Value = Shown> {
 }
 
 fn retired() -> impl Strategy<Value = Vec<(Incarnation, Retirement)>> {
-    let row = (counter(), dot()).prop_map(|(through, dot)| Retirement { through, dot });
-    let rows = proptest::collection::vec((incarnation(), row), 0..30);
-    rows.prop_map(|rows| rows.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
+    let record = (counter(), dot()).prop_map(|(through, dot)| Retirement { through, dot });
+    let records = proptest::collection::vec((incarnation(), record), 0..30);
+    records.prop_map(|records| records.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
 }
 
 fn outline() -> impl Strategy<Value = Outline> {
@@ -191,7 +191,7 @@ fn content() -> impl Strategy<Value = Content> {
 
 fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
-        (number(), number(), vector(), rows()).prop_map(|(sent, wall, vector, view)| {
+        (number(), number(), vector(), records()).prop_map(|(sent, wall, vector, view)| {
             let (sent, wall, vector, formats) = (Time(sent), Wall(wall), Arc::new(vector), Formats::RELEASED);
             Body::Hello(Box::new(Hello { sent, wall, vector, view, formats }))
         }),
@@ -207,7 +207,7 @@ fn body() -> impl Strategy<Value = Body> {
         (outlined(), number()).prop_map(|(op, made)| Body::Announce { op, made: Time(made) }),
         (dot(), number(), any::<u32>()).prop_map(|(dot, offset, bytes)| Body::Want { dot, offset, bytes }),
         (dot(), number(), value()).prop_map(|(dot, offset, bytes)| Body::Piece { dot, offset, bytes }),
-        rows().prop_map(Body::View),
+        records().prop_map(Body::View),
         (number(), vector()).prop_map(|(id, vector)| Body::Pull { id, vector: Arc::new(vector) }),
         (number(), any::<u32>(), content(), any::<bool>())
             .prop_map(|(id, frame, content, last)| { Body::Supply(Box::new(Supply { id, frame, content, last })) }),
@@ -458,12 +458,12 @@ fn numbered(sequence: u64, body: Body) -> Message {
     Message { from: A, number: 5, echo: 6, sequence, body }
 }
 
-fn rows_of_three() -> Arc<[Row]> {
+fn records_of_three() -> Arc<[MemberRecord]> {
     let newest = |incarnation, up| Some(Presence { incarnation, up });
     Arc::new([
-        Row { address: here(), counter: 1, newest: newest(A, true) },
-        Row { address: address("10.10.0.3:8090"), counter: 2, newest: newest(B, false) },
-        Row { address: address("carol:8090"), counter: 0, newest: None },
+        MemberRecord { address: here(), generation: 1, newest: newest(A, true) },
+        MemberRecord { address: address("10.10.0.3:8090"), generation: 2, newest: newest(B, false) },
+        MemberRecord { address: address("carol:8090"), generation: 0, newest: None },
     ])
 }
 
@@ -479,8 +479,8 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
         Shown { key: key.clone(), fresh: false, version: Some(Version::Known(dot_of(A, 2))) },
         Shown { key: Key::new("y").expect("a key"), fresh: true, version: None },
     ];
-    let rows = [(A, 40, dot_of(B, 6)), (B, 300, dot_of(A, 7))];
-    let rows = rows.map(|(incarnation, through, dot)| (incarnation, Retirement { through, dot })).to_vec();
+    let records = [(A, 40, dot_of(B, 6)), (B, 300, dot_of(A, 7))];
+    let records = records.map(|(incarnation, through, dot)| (incarnation, Retirement { through, dot })).to_vec();
     let delete = Op { effect: Effect::Delete { key }, superseded: Dots::new(), ..(*put(5, "x", b"")).clone() };
     let retire = Op {
         effect: Effect::Retire { incarnation: B, through: 300 },
@@ -490,8 +490,8 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
     };
     let push = |op| Body::Push { op, made: Time(2_000_000) };
     let coverage =
-        Coverage { vector: vector.clone(), deletes: VersionVector::new(), retired: rows.clone(), clock: Hlc(99) };
-    let (view, formats) = (rows_of_three(), Formats::RELEASED);
+        Coverage { vector: vector.clone(), deletes: VersionVector::new(), retired: records.clone(), clock: Hlc(99) };
+    let (view, formats) = (records_of_three(), Formats::RELEASED);
     let hello = Hello { sent, wall, vector: Arc::clone(&shared), view, formats };
     let status = Status {
         sent,
@@ -512,14 +512,14 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
         ("push of a put", push(put(4, "x", b"1"))),
         ("push of a delete", push(Arc::new(delete.clone()))),
         ("push of a retirement", push(Arc::new(retire.clone()))),
-        ("view", Body::View(rows_of_three())),
+        ("view", Body::View(records_of_three())),
         ("pull", Body::Pull { id: 7, vector: shared }),
         (
             "supply of operations",
             supply(Content::Ops(vec![put(4, "x", b"1"), Arc::new(delete), Arc::new(retire)]), false),
         ),
         ("supply of versions", supply(Content::Versions(versions), false)),
-        ("supply of retired incarnations", supply(Content::Retired(rows), false)),
+        ("supply of retired incarnations", supply(Content::Retired(records), false)),
         ("supply of a state", supply(Content::State(Box::new(coverage)), true)),
         ("ask", Body::Ask(Box::new(ask))),
         ("answer", Body::Answer { round: 8, held: Box::new(vector) }),
@@ -641,7 +641,7 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x0a\x00\x00\x40\x00", 5, Damage::Key),
     (b"\x0a\x00\x00\x80\x00\x00", 6, Damage::Counter),
     (b"\x0a\x00\x00\x80\x02\0\0\0\0\0\0\0\x09\x01", 13, Damage::Incarnation),
-    // A row of the view: no address, upper case, no such state of its process.
+    // A record of the view: no address, upper case, no such state of its process.
     (b"\x03\x01\x04nope\x00\x00", 7, Damage::Address),
     (b"\x03\x01\x05A.b:1\x00\x00", 8, Damage::Address),
     (b"\x03\x01\x05a.b:1\x00\x03", 10, Damage::Choice(3)),
@@ -662,7 +662,7 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x25\x01\x00\x00\x00\x02\x00\x05\x00\x01\x00\x05\x00\x02\x00", 11, Damage::Order),
     (b"\x25\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00", 8, Damage::Counter),
     // A question that asks no member, or about an event 0; an answer that is not sorted.
-    (b"\x07\x01\x00\x00", 3, Damage::Nobody),
+    (b"\x07\x01\x00\x00", 3, Damage::NoneAsked),
     (b"\x07\x01\x02\x00", 3, Damage::Short),
     (b"\x07\x01\x01\x00\x01\x00\x00", 7, Damage::Counter),
     (b"\x0f\x01\x01\x00\x00", 5, Damage::Counter),

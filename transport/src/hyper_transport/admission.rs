@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_too_often_waits_and_holds_up_nobody_else() {
+    fn a_peer_that_asks_too_often_waits_and_holds_up_no_other() {
         let mut links = Links::default();
         let now = Instant::now();
         let taken = |links: &mut Links, asker: &Asker, at: Instant| {

@@ -57,8 +57,8 @@ impl Greeting {
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(HEADER)?.to_str().ok()?;
         let pairs = || text.split(';').filter_map(|pair| pair.trim().split_once('='));
-        let value = |wanted: &str| pairs().find(|(key, _)| *key == wanted).map(|(_, value)| value);
-        let hex = |wanted: &str| u64::from_str_radix(value(wanted)?, 16).ok();
+        let value = |name: &str| pairs().find(|(key, _)| *key == name).map(|(_, value)| value);
+        let hex = |name: &str| u64::from_str_radix(value(name)?, 16).ok();
         let reaches = match value("reaches") {
             Some("nothing") => Some(Reaches::Nothing),
             Some(_) => hex("reaches").map(Reaches::Process),

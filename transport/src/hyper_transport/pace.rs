@@ -61,15 +61,15 @@ impl Pace {
         if self.waited < SPAN {
             return;
         }
-        let wanted = buffer_for(self.bytes, self.waited);
+        let size = buffer_for(self.bytes, self.waited);
         (self.waited, self.bytes) = (Duration::ZERO, 0);
         let changes = match self.buffer {
-            None => wanted < BUFFER_BYTES_MAX,
+            None => size < BUFFER_BYTES_MAX,
             // Twice as much or half of it: the measure is a rough one.
-            Some(buffer) => wanted >= buffer.saturating_mul(2) || wanted <= buffer / 2,
+            Some(buffer) => size >= buffer.saturating_mul(2) || size <= buffer / 2,
         };
-        if changes && SockRef::from(stream).set_send_buffer_size(wanted).is_ok() {
-            self.buffer = Some(wanted);
+        if changes && SockRef::from(stream).set_send_buffer_size(size).is_ok() {
+            self.buffer = Some(size);
         }
     }
 }

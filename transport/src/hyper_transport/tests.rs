@@ -249,7 +249,7 @@ fn what_follows_a_crowd_is_gathered() {
 }
 
 #[test]
-fn somebody_who_accepts_is_reported_and_nobody_is_not() {
+fn a_process_that_accepts_is_reported_and_no_other_is() {
     run(async {
         let [a, b, dead] = [fresh_address(), fresh_address(), fresh_address()];
         let left = start_at(&a).await;

@@ -1,8 +1,9 @@
 //! Messages of every kind, each a little different from all before it.
 
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, Message, Op, Outline,
-    Outlined, Presence, Retirement, Row, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Address, Ask, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, MemberRecord, Message,
+    Op, Outline, Outlined, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector,
+    Wall,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -48,7 +49,7 @@ impl Samples {
             0 => return self.opening(),
             1 => self.hello(),
             2 => self.status(),
-            3 => Body::View(self.rows()),
+            3 => Body::View(self.records()),
             4 => Body::Pull { id: self.number(), vector: Arc::new(self.vector()) },
             5 => {
                 let count = self.below(5);
@@ -65,8 +66,8 @@ impl Samples {
                 self.supply(Content::State(Box::new(Coverage { vector, deletes, retired, clock })))
             }
             8 => {
-                let rows = self.retired();
-                self.supply(Content::Retired(rows))
+                let records = self.retired();
+                self.supply(Content::Retired(records))
             }
             9 => self.ask(),
             10 => Body::Answer { round: self.number(), held: Box::new(self.vector()) },
@@ -107,7 +108,7 @@ impl Samples {
 
     fn hello(&mut self) -> Body {
         let (sent, wall) = (Time(self.number()), Wall(self.number()));
-        let (vector, view, formats) = (Arc::new(self.vector()), self.rows(), Formats::RELEASED);
+        let (vector, view, formats) = (Arc::new(self.vector()), self.records(), Formats::RELEASED);
         Body::Hello(Box::new(Hello { sent, wall, vector, view, formats }))
     }
 
@@ -171,18 +172,18 @@ impl Samples {
     /// Sorted, no incarnation twice: what every honest replica says.
     fn retired(&mut self) -> Vec<(Incarnation, Retirement)> {
         let count = self.below(4);
-        let row = |_| (self.incarnation(), Retirement { through: self.counter(), dot: self.dot() });
-        (0..count).map(row).collect::<BTreeMap<_, _>>().into_iter().collect()
+        let record = |_| (self.incarnation(), Retirement { through: self.counter(), dot: self.dot() });
+        (0..count).map(record).collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
-    fn rows(&mut self) -> Arc<[Row]> {
+    fn records(&mut self) -> Arc<[MemberRecord]> {
         let count = 1 + self.below(4);
         (0..count)
             .map(|_| {
                 let address = self.address();
                 let newest =
                     (self.below(3) > 0).then(|| Presence { incarnation: self.incarnation(), up: self.below(2) == 0 });
-                Row { address, counter: self.below(5), newest }
+                MemberRecord { address, generation: self.below(5), newest }
             })
             .collect()
     }

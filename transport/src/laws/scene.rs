@@ -158,7 +158,7 @@ impl<'a, L: Laboratory> Scene<'a, L> {
             match incoming {
                 Incoming::Connected { to } => {
                     if !self.place(&to).is_some_and(|at| self.alive[at]) {
-                        let how = format!("{to} accepted a connection, where nobody has been");
+                        let how = format!("{to} accepted a connection, where no process has been");
                         return Err(Violation::new(Law::NeverInvents, how));
                     }
                 }

@@ -104,7 +104,7 @@ fn more_addresses_than_the_view_has_room_for_are_refused() {
     let mut world = World::new(2);
     world.run(1_000);
     let refused = Reply::Refused(Refusal::WriteLimit);
-    for n in 0..View::WANTED_MAX as u32 - 2 {
+    for n in 0..View::MEMBERS_MAX as u32 - 2 {
         assert_eq!(world.order(Request::ViewAdd(made_up(n))), Reply::ViewAdded { listed: false }, "{n}");
     }
     assert_eq!(world.order(Request::ViewAdd(made_up(9_999))), refused);
@@ -114,10 +114,10 @@ fn more_addresses_than_the_view_has_room_for_are_refused() {
     assert_eq!(world.order(Request::ViewAdd(made_up(7))), refused);
     // A peer that names more than any replica keeps is not believed.
     world.events.clear();
-    let rows = (0..2_000).map(|n| Row { address: made_up(n), counter: 1, newest: None }).collect();
+    let records = (0..2_000).map(|n| MemberRecord { address: made_up(n), generation: 1, newest: None }).collect();
     let peer = &world.replica(2).peers[0];
     let (from, number, echo) = (world.replica(2).incarnation, peer.link.number, peer.link.echo);
-    let message = Message { from, number, echo, sequence: 0, body: Body::View(rows) };
+    let message = Message { from, number, echo, sequence: 0, body: Body::View(records) };
     world.handle(&address(1), Input::Message { from: address(2), message });
     let dropped = |(_, event): &(Address, Event)| matches!(event, Event::Dropped { reason: DropReason::Invalid, .. });
     assert!(world.events.iter().any(dropped), "{:?}", world.events);

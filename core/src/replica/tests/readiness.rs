@@ -86,7 +86,7 @@ fn a_member_that_is_ready_stands_for_those_that_are_gone() {
 }
 
 #[test]
-fn a_member_that_waits_itself_stands_for_nobody() {
+fn a_member_that_waits_itself_stands_for_no_other() {
     let mut world = World::new(0);
     world.start(1, 3, 1);
     world.run(4_000);

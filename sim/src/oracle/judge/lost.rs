@@ -45,7 +45,7 @@ impl Judge {
                 });
             }
         }
-        let wanted: Vec<Address> = probe.view().wanted().cloned().collect();
+        let wanted: Vec<Address> = probe.view().members().cloned().collect();
         let findings = lost.into_iter().map(|dot| Finding { dot, wanted: wanted.clone() });
         self.ever_lost.extend(findings.clone());
         self.lost[replica].extend(findings);
@@ -78,7 +78,7 @@ impl Judge {
                 format!("said that {dots:?} are lost, which no round of it found")
             });
         }
-        let holds = |finding: &&Finding| probe.view().wanted().all(|address| finding.wanted.contains(address));
+        let holds = |finding: &&Finding| probe.view().members().all(|address| finding.wanted.contains(address));
         let outdated = |dot: &&Dot| !self.lost[replica].iter().filter(holds).any(|finding| finding.dot == **dot);
         if let Some(dot) = dots.iter().find(outdated).copied() {
             self.fail(Invariant::Refusals, "outdated", Some(replica), || {

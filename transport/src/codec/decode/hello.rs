@@ -11,7 +11,7 @@ impl BodyReader<'_> {
             sent: Time(self.varint()?),
             wall: Wall(self.varint()?),
             vector: Arc::new(self.vector()?),
-            view: self.rows()?,
+            view: self.records()?,
             formats: self.formats()?,
         })))
     }

@@ -63,7 +63,7 @@ fn erasure() -> Message {
 
 fn hello(formats: Formats) -> Message {
     let (sent, wall) = (Time(1), Wall(2));
-    let hello = Hello { sent, wall, vector: Arc::new(VersionVector::new()), view: rows_of_three(), formats };
+    let hello = Hello { sent, wall, vector: Arc::new(VersionVector::new()), view: records_of_three(), formats };
     message(Body::Hello(Box::new(hello)))
 }
 
