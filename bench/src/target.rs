@@ -89,7 +89,7 @@ pub(crate) struct Target<'a> {
     pub(crate) token: Option<String>,
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl<'a> Target<'a> {
     /// Starts it on these cores and waits until it serves.
@@ -149,7 +149,7 @@ impl<'a> Target<'a> {
 
     fn launch_yardstick(&mut self, address: SocketAddr, command: std::process::Command) -> Outcome<()> {
         let mut process = Process::start(command, &self.context.scratch, "yardstick")?;
-        process.wait_until("the yardstick", PATIENCE, || {
+        process.wait_until("the yardstick", TIMEOUT, || {
             Client::connect(address).and_then(|mut client| client.exchange(&http("GET", "/kvs/x", "", ""))).is_ok()
         })?;
         self.processes.push(process);
@@ -177,7 +177,7 @@ impl<'a> Target<'a> {
             let view = client.exchange(&http("GET", "/view", "", ""))?.body;
             Ok(ready && view.matches(':').count() == size + 1)
         };
-        self.processes[member].wait_until("a replica", PATIENCE, || {
+        self.processes[member].wait_until("a replica", TIMEOUT, || {
             Client::connect(address).and_then(|mut client| ask(&mut client)).unwrap_or(false)
         })
     }
@@ -204,7 +204,7 @@ impl<'a> Target<'a> {
         };
         let name = format!("redis-{member}");
         let mut process = Process::start(command, &self.context.scratch, &name)?;
-        process.wait_until(&name, PATIENCE, || Client::connect(address).is_ok_and(|mut client| ready(&mut client)))?;
+        process.wait_until(&name, TIMEOUT, || Client::connect(address).is_ok_and(|mut client| ready(&mut client)))?;
         if member < self.processes.len() {
             self.processes[member] = process;
         } else {
@@ -236,7 +236,7 @@ impl<'a> Target<'a> {
                 Ok(leader.map(|leader| Some(leader) == status["header"]["member_id"].as_str()))
             };
             let ask = || Client::connect(address).and_then(|mut client| leads(&mut client)).ok().flatten();
-            self.processes[member].wait_until("etcd", PATIENCE, || ask().is_some())?;
+            self.processes[member].wait_until("etcd", TIMEOUT, || ask().is_some())?;
             if ask() == Some(true) {
                 leader = member;
             }

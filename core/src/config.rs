@@ -54,7 +54,7 @@ pub struct Config {
     /// A member that has been suspected for so long no longer delays the retirement of incarnations that are over.
     /// Default 10 min. Less frees vectors sooner, but more tokens get 503 at a member that comes back, until it has
     /// caught up. More keeps an entry in vectors and tokens for each restart in that time.
-    pub retire_patience: Micros,
+    pub retire_timeout: Micros,
     /// The most entries of the own vector, so that tokens stay short. Beyond it, incarnations that are over are retired
     /// without waiting for members that do not answer. Beyond twice as many, no member is waited for. Default 170:
     /// twice as many fit a token of 8 KiB. Less makes more tokens useless at members that are cut off, more makes
@@ -62,7 +62,7 @@ pub struct Config {
     pub vector_max: usize,
     /// A removed address that does not answer is looked for no longer than this. Default 10 min. Less ends connection
     /// attempts sooner; more lets two sides that removed each other find together after a longer cut.
-    pub removed_patience: Micros,
+    pub removed_timeout: Micros,
     /// How often is looked for incarnations that are over. Default 1 s. Less shortens tokens sooner after a restart and
     /// costs a look at the vector each time. More leaves them longer by an entry for that time.
     pub retire_interval: Micros,
@@ -155,9 +155,9 @@ impl Default for Config {
             join_alone_after_contact: Micros::from_seconds(3),
             ready_alone_after: Micros::from_seconds(30),
             wall_ahead_max: Micros::from_seconds(60),
-            retire_patience: Micros::from_seconds(600),
+            retire_timeout: Micros::from_seconds(600),
             vector_max: 170,
-            removed_patience: Micros::from_seconds(600),
+            removed_timeout: Micros::from_seconds(600),
             retire_interval: Micros::from_seconds(1),
             round_timeout: Micros::from_seconds(1),
             rounds_max: 64,

@@ -39,7 +39,7 @@ impl Detector {
     }
 
     /// The own process did not run for so long: that much silence does not count.
-    pub(crate) fn forgive(&mut self, stalled: Micros, now: Time) {
+    pub(crate) fn exclude_stall(&mut self, stalled: Micros, now: Time) {
         self.heard = (self.heard + stalled).min(now);
     }
 
@@ -74,9 +74,9 @@ mod tests {
     fn an_own_stall_is_not_the_peers_silence() {
         let config = Config::default();
         let mut detector = Detector::new(Time(1_000_000));
-        detector.forgive(Micros::from_seconds(8), Time(9_100_000));
+        detector.exclude_stall(Micros::from_seconds(8), Time(9_100_000));
         assert_eq!(detector.doubt_at(&config), Time(9_000_000) + config.suspect_after_min);
-        detector.forgive(Micros::from_seconds(8), Time(9_100_000));
+        detector.exclude_stall(Micros::from_seconds(8), Time(9_100_000));
         assert_eq!(detector.doubt_at(&config), Time(9_100_000) + config.suspect_after_min);
     }
 }

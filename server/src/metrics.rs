@@ -382,7 +382,7 @@ pub(crate) fn expose_status(
     into.gauge("hence_suspected_members", "Peers that are suspected to be down.", size(suspected));
     into.family("hence_links", Kind::Gauge, "Peers by the state of the link to them.");
     for (state, name) in
-        [(LinkState::Opening, "opening"), (LinkState::Established, "established"), (LinkState::Resting, "resting")]
+        [(LinkState::Opening, "opening"), (LinkState::Established, "established"), (LinkState::Dormant, "dormant")]
     {
         let links = status.peers.iter().filter(|peer| peer.link == state).count();
         into.sample("hence_links", &[("state", name)], size(links));

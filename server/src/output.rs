@@ -26,7 +26,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(10);
 
 /// So long the end of the process waits for texts to go out, anew after each that does.
-const END_PATIENCE: Duration = Duration::from_millis(500);
+const END_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Texts that were dropped, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,7 +119,7 @@ impl Output {
         }
         let left = || self.counts.texts.load(Relaxed);
         let (mut last, mut since) = (left(), Instant::now());
-        while last > 0 && since.elapsed() < END_PATIENCE {
+        while last > 0 && since.elapsed() < END_TIMEOUT {
             thread::sleep(Duration::from_millis(1));
             if left() != last {
                 (last, since) = (left(), Instant::now());

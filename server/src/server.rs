@@ -24,10 +24,10 @@ use tokio::task::spawn_local;
 use tracing::{info, warn};
 
 /// So long requests in flight, and then data that peers lack, may hold up the end of a replica, each.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// So long the refusals of requests that would have waited on may take to go out.
-const REFUSAL_PATIENCE: Duration = Duration::from_millis(200);
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A replica that runs on a thread of its own. Dropping it kills it.
 #[derive(Debug)]
@@ -262,17 +262,17 @@ async fn killed(orders: &mut mpsc::UnboundedReceiver<Command>) {
 async fn finish<T: Wire>(service: &Service<T>) {
     service.connections.stop();
     let answered = || service.connections.len() == 0;
-    if !holds_within(SHUTDOWN_PATIENCE, answered).await {
+    if !holds_within(SHUTDOWN_TIMEOUT, answered).await {
         service.node.refuse_waiting();
     }
-    if !holds_within(REFUSAL_PATIENCE, answered).await {
+    if !holds_within(REFUSAL_TIMEOUT, answered).await {
         warn!(connections = service.connections.len(), "requests in flight were cut off");
     }
     // Peers fetch at once what they lack, instead of waiting until a gap has stood for a while.
     service.node.step(Input::Leave, None);
     // What comes from now on is with its senders.
     let held = service.node.status().vector;
-    if !holds_within(SHUTDOWN_PATIENCE, || peers_have(&held, &service.node.status())).await {
+    if !holds_within(SHUTDOWN_TIMEOUT, || peers_have(&held, &service.node.status())).await {
         warn!("a peer did not take everything in time");
     }
 }
@@ -291,10 +291,10 @@ fn peers_have(held: &VersionVector, status: &ReplicaStatus) -> bool {
     })
 }
 
-async fn holds_within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
+async fn holds_within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !holds() {
-        if start.elapsed() >= patience {
+        if start.elapsed() >= limit {
             return false;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

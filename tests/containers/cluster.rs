@@ -176,9 +176,8 @@ impl Cluster {
     pub(crate) fn await_ready(&self, at: usize, members: &[usize], limit: Duration) -> Duration {
         let wanted = self.addresses(members);
         self.poll(limit, &format!("{at} to serve"), || {
-            let patience = Duration::from_secs(1);
-            let ask =
-                |path: &str| hence_tests::client::try_request(&self.address(at), "GET", path, &[], None, patience);
+            let timeout = Duration::from_secs(1);
+            let ask = |path: &str| hence_tests::client::try_request(&self.address(at), "GET", path, &[], None, timeout);
             let ready = ask("/ready").map_err(|error| format!("{error:?}"))?;
             let view = ask("/view").map_err(|error| format!("{error:?}"))?;
             let listed = view.json()["view"] == serde_json::json!(wanted);

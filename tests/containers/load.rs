@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const CLIENTS: usize = 12;
 const KEYS: u64 = 20;
 const BOARD_MAX: usize = 8;
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many answers of each kind there were.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl Shared {
         let (method, path) = (action.name().to_ascii_uppercase(), format!("/kvs/k{key}"));
         operation.value = value;
         operation.call_ns = Some(self.start.elapsed().as_nanos() as u64);
-        let answer = client::try_request(address, &method, &path, &headers, Some(&body), PATIENCE);
+        let answer = client::try_request(address, &method, &path, &headers, Some(&body), TIMEOUT);
         operation.return_ns = Some(self.start.elapsed().as_nanos() as u64);
         let served = self.note(&mut operation, &answer);
         self.operations.lock().expect("no holder panics").push(operation);

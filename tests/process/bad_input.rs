@@ -100,7 +100,7 @@ pub(crate) fn send_all(cluster: &Cluster, table: &[Bad]) {
 
 fn check(address: &str, bad: &Bad) {
     let mut connection = Connection::open(address).expect("the replica accepts connections");
-    connection.patience(BOUND).send(&bad.bytes);
+    connection.timeout(BOUND).send(&bad.bytes);
     if bad.finish {
         connection.finish();
     }

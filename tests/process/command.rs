@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn hence(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(HENCE);
@@ -123,10 +123,10 @@ pub(crate) fn variables() {
         ("HENCE_PORT_8090_TCP_ADDR", "10.0.0.1"),
     ];
     let replica = Lone::start("variables", own, &variables);
-    replica.await_line(&["replica started"], PATIENCE * 5);
-    replica.await_line(&["WARN", "HENCE_REPAIR_DELY", "HENCE_REPAIR_DELAY"], PATIENCE);
-    replica.await_line(&["WARN", "HENCE_BODY_MAX_BYTES"], PATIENCE);
-    replica.await_line(&["WARN", "HENCE_COLOUR"], PATIENCE);
+    replica.await_line(&["replica started"], TIMEOUT * 5);
+    replica.await_line(&["WARN", "HENCE_REPAIR_DELY", "HENCE_REPAIR_DELAY"], TIMEOUT);
+    replica.await_line(&["WARN", "HENCE_BODY_MAX_BYTES"], TIMEOUT);
+    replica.await_line(&["WARN", "HENCE_COLOUR"], TIMEOUT);
     assert_eq!(replica.lines(&["there is no such setting"]).len(), 3, "{}", replica.log());
 }
 
@@ -134,23 +134,23 @@ pub(crate) fn variables() {
 pub(crate) fn harmless_signals() {
     let own = "127.0.0.2:8090";
     let mut replica = Lone::start("harmless_signals", own, &[("SOCKET_ADDRESS", own)]);
-    replica.await_ready(200, PATIENCE * 5);
+    replica.await_ready(200, TIMEOUT * 5);
     assert_eq!(client::put(own, "k", "1", None).status, 201);
     for name in ["HUP", "USR1", "USR2", "HUP"] {
         signal(replica.id(), name);
-        replica.await_line(&["INFO", &format!("SIG{name}")], PATIENCE * 5);
+        replica.await_line(&["INFO", &format!("SIG{name}")], TIMEOUT * 5);
     }
     assert!(replica.is_running());
     assert_eq!(client::get(own, "k", None).status, 200);
     signal(replica.id(), "TERM");
-    assert_eq!(replica.ended(PATIENCE * 5).code(), Some(0));
+    assert_eq!(replica.ended(TIMEOUT * 5).code(), Some(0));
 }
 
 /// Without descriptors nothing can be accepted: that is said once a second, and not at each attempt.
 pub(crate) fn no_descriptors() {
     let own = "127.0.0.2:8090";
     let replica = Lone::start("no_descriptors", own, &[("SOCKET_ADDRESS", own)]);
-    replica.await_ready(200, PATIENCE * 5);
+    replica.await_ready(200, TIMEOUT * 5);
     let limit = Command::new("prlimit").args(["--pid", &replica.id().to_string(), "--nofile=40:40"]).status();
     assert!(limit.is_ok_and(|status| status.success()), "prlimit is of util-linux, as unshare is");
     let busy = std::time::Instant::now();
@@ -168,7 +168,7 @@ pub(crate) fn no_descriptors() {
     let said = replica.lines(&["WARN", "cannot accept"]);
     println!("note: {} complaints in {:?}", said.len(), busy.elapsed());
     assert!((2..=6).contains(&said.len()), "{said:#?}");
-    replica.poll(PATIENCE * 5, "connections to be accepted again", || {
+    replica.poll(TIMEOUT * 5, "connections to be accepted again", || {
         client::try_get(own, "k", None).map(|_| ()).map_err(|error| format!("{error:?}"))
     });
     let failed = replica.metric("hence_connections_total{event=\"accept_failed\"}").expect("it is counted");
@@ -215,7 +215,7 @@ pub(crate) fn terminate_under_load() {
             let (address, ended) = (&addresses[name % 3], &ended);
             scope.spawn(move || {
                 while !ended.load(Ordering::Relaxed) {
-                    let _ = client::try_request(address, "PUT", "/kvs/k", &[], Some(r#"{"value":1}"#), PATIENCE);
+                    let _ = client::try_request(address, "PUT", "/kvs/k", &[], Some(r#"{"value":1}"#), TIMEOUT);
                     std::thread::sleep(Duration::from_millis(1));
                 }
             });

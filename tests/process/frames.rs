@@ -135,15 +135,15 @@ fn kinds(frames: &[Vec<u8>]) -> Vec<&'static str> {
 }
 
 /// Opens a link to a replica as the recorded sender did and sends these bytes. Says whether the replica ended the
-/// connection within `patience`.
-fn send(cluster: &Cluster, at: usize, opening: &[u8], bytes: &[u8], patience: Duration) -> bool {
+/// connection within `timeout`.
+fn send(cluster: &Cluster, at: usize, opening: &[u8], bytes: &[u8], timeout: Duration) -> bool {
     let mut connection = Connection::open(&cluster.address(at)).expect("the replica accepts connections");
     connection.send(opening);
     let response = connection.receive(false).expect("an answer to the upgrade");
     assert_eq!(response.status, 101, "{response:?}");
     connection.send(bytes);
     let stream = connection.stream();
-    stream.set_read_timeout(Some(patience)).expect("not zero");
+    stream.set_read_timeout(Some(timeout)).expect("not zero");
     let mut scratch = [0; 4096];
     loop {
         match stream.read(&mut scratch) {

@@ -141,9 +141,8 @@ fn roll(port: u16, early: Early) {
         let mut served = None;
         cluster.poll(Duration::from_secs(40), &format!("{early:?}: {at} to be ready"), || {
             let ask = |path: &str| {
-                let patience = Duration::from_secs(2);
-                client::try_request(&cluster.address(at), "GET", path, &[], None, patience)
-                    .map_err(|e| format!("{e:?}"))
+                let timeout = Duration::from_secs(2);
+                client::try_request(&cluster.address(at), "GET", path, &[], None, timeout).map_err(|e| format!("{e:?}"))
             };
             if served.is_none() && ask("/kvs/nothing")?.status == 404 {
                 served = Some(started.elapsed());

@@ -152,8 +152,8 @@ fn start_order(number: u16, delays: [u64; 3]) {
         for &other in order.iter().take_while(|&&other| other != at) {
             let key = format!("k{at}{other}");
             let path = format!("/kvs/{key}");
-            let (body, patience) = (Some("{\"value\":1}"), Duration::from_secs(2));
-            match client::try_request(&cluster.address(other), "PUT", &path, &[], body, patience) {
+            let (body, timeout) = (Some("{\"value\":1}"), Duration::from_secs(2));
+            match client::try_request(&cluster.address(other), "PUT", &path, &[], body, timeout) {
                 Ok(answer) if answer.status == 201 => written.push((key, answer.token())),
                 Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
                 Err(error) => assert!(matches!(error, client::NoResponse::Refused(_)), "{error:?}"),

@@ -69,7 +69,7 @@ pub(crate) fn under_load() {
 fn load(address: String, first: u64, keys: u64) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut connection = Connection::open(&address).expect("it listens");
-        connection.patience(Duration::from_secs(60));
+        connection.timeout(Duration::from_secs(60));
         let mine: Vec<u64> = (first..keys).step_by(2).collect();
         for batch in mine.chunks(PIPELINED as usize) {
             let bytes: Vec<u8> = batch.iter().flat_map(|key| put(*key, "0")).collect();

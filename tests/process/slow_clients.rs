@@ -73,7 +73,7 @@ fn drip_head(address: &str) {
 fn stop_in_head(address: &str) {
     let mut connection = open(address);
     let start = Instant::now();
-    let end = connection.patience(Duration::from_secs(5)).send(b"PUT /kvs/a HTT").receive(false);
+    let end = connection.timeout(Duration::from_secs(5)).send(b"PUT /kvs/a HTT").receive(false);
     assert!(matches!(end, Err(NoResponse::Closed(_))), "{end:?}");
     assert!(start.elapsed() < Duration::from_secs(2), "half a head held a connection for {:?}", start.elapsed());
 }
@@ -90,7 +90,7 @@ fn stop_in_body(address: &str) {
     let mut connection = open(address);
     connection.send(b"PUT /kvs/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"val");
     let start = Instant::now();
-    let response = connection.patience(Duration::from_secs(6)).receive(false).expect("an answer");
+    let response = connection.timeout(Duration::from_secs(6)).receive(false).expect("an answer");
     assert_eq!((response.status, response.json()["error"].is_string()), (408, true), "{response:?}");
     assert!(start.elapsed() < Duration::from_millis(3_500), "{:?}", start.elapsed());
     let end = connection.receive(false);
@@ -102,7 +102,7 @@ fn idle_after_an_answer(address: &str) {
     connection.send(&request_bytes("GET", "/kvs/a", &[], None));
     assert_eq!(connection.receive(false).map(|response| response.status), Ok(404));
     let start = Instant::now();
-    let end = connection.patience(Duration::from_secs(8)).receive(false);
+    let end = connection.timeout(Duration::from_secs(8)).receive(false);
     assert!(matches!(end, Err(NoResponse::Closed(_))), "{end:?}");
     assert!((2_800..5_000).contains(&start.elapsed().as_millis()), "idle for {:?}", start.elapsed());
 }

@@ -74,8 +74,8 @@ impl Connection {
     }
 
     /// How long to wait for bytes.
-    pub fn patience(&mut self, patience: Duration) -> &mut Self {
-        self.stream.set_read_timeout(Some(patience)).expect("not zero");
+    pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.stream.set_read_timeout(Some(timeout)).expect("not zero");
         self
     }
 
@@ -207,10 +207,10 @@ pub fn try_request(
     path: &str,
     headers: &[(&str, &str)],
     body: Option<&str>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Response, NoResponse> {
     let mut connection = Connection::open(address)?;
-    connection.patience(patience).send(&request_bytes(method, path, headers, body));
+    connection.timeout(timeout).send(&request_bytes(method, path, headers, body));
     connection.receive(method == "HEAD")
 }
 

@@ -59,8 +59,8 @@ pub trait Replicas {
 
     /// What `GET /view` lists, if it is answered.
     fn try_view(&self, at: usize) -> Result<Vec<String>, String> {
-        let patience = Duration::from_secs(10);
-        let response = client::try_request(&self.address(at), "GET", "/view", &[], None, patience);
+        let timeout = Duration::from_secs(10);
+        let response = client::try_request(&self.address(at), "GET", "/view", &[], None, timeout);
         let response = response.map_err(|error| format!("{error:?}"))?;
         let list = response.json()["view"].as_array().cloned().unwrap_or_default();
         Ok(list.iter().map(|value| value.as_str().expect("an address").to_owned()).collect())
@@ -73,8 +73,8 @@ pub trait Replicas {
 
     /// The same, where perhaps no answer comes.
     fn try_state(&self, at: usize) -> Result<Value, NoResponse> {
-        let patience = Duration::from_secs(2);
-        let response = client::try_request(&self.address(at), "GET", "/replica/state", &[], None, patience)?;
+        let timeout = Duration::from_secs(2);
+        let response = client::try_request(&self.address(at), "GET", "/replica/state", &[], None, timeout)?;
         let state = response.json();
         let part = |name: &str| {
             let part = state.get(name).unwrap_or_else(|| panic!("no {name} in {state}"));

@@ -28,6 +28,8 @@ const FORMER: &[Former] = &[
     Former { words: &["covered"], now: "causal context", rooms: EDGE,
         except: &["NotCovered", "on_not_covered", "drop_covered", "is_covered"] },
     Former { words: &["wanted", "unwanted", "nobody", "row", "rows"], now: "member, removed, record", rooms: EDGE, except: &[] },
+    Former { words: &["patience", "forgive", "forgiven", "farewell", "hungry", "contradict", "contradicted", "resting"],
+        now: "timeout, exclude_stall, dormant, needs_initial_sync, challenge", rooms: EDGE, except: &[] },
 ];
 
 /// The names in Rust, comments and texts left out.

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 /// The window opens while pieces take up to so much longer than the fastest. It closes where the delay is more than
 /// three times that: then they wait behind each other on a slow link.
 const QUEUED: Micros = Micros::from_millis(50);
-/// The patience is doubled so many times at most.
+/// The timeout is doubled so many times at most.
 const REPEATS_MAX: u32 = 6;
 
 /// The pieces that were asked for from one peer.
@@ -20,7 +20,8 @@ pub(super) struct Asked {
     pub(super) window: u64,
     /// The shortest time that a piece took.
     least: Option<Micros>,
-    /// How many times in a row pieces were asked for again. Each doubles the patience, as TCP does (RFC 6298, section 5).
+    /// How many times in a row pieces were asked for again. Each doubles the timeout, as TCP does (RFC 6298, section
+    /// 5).
     repeats: u32,
 }
 
@@ -75,17 +76,17 @@ impl Asked {
     }
 
     /// What was asked for is lost if nothing comes by then.
-    pub(super) fn doubt(&mut self, soon: Time, patience: Micros) {
-        if self.timeout(patience) > soon {
-            self.moved = Time(soon.0.saturating_sub(self.patience(patience).0));
+    pub(super) fn doubt(&mut self, soon: Time, after: Micros) {
+        if self.timeout(after) > soon {
+            self.moved = Time(soon.0.saturating_sub(self.after(after).0));
         }
     }
 
-    pub(super) fn timeout(&self, patience: Micros) -> Time {
-        if self.pieces.is_empty() { Time::NEVER } else { self.moved + self.patience(patience) }
+    pub(super) fn timeout(&self, after: Micros) -> Time {
+        if self.pieces.is_empty() { Time::NEVER } else { self.moved + self.after(after) }
     }
 
-    fn patience(&self, patience: Micros) -> Micros {
-        patience.times(1 << self.repeats)
+    fn after(&self, after: Micros) -> Micros {
+        after.times(1 << self.repeats)
     }
 }

@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 /// Operations pushed to one peer at a time, so that the others get their turn in the same call.
 const PUSH_MAX: usize = 64;
 /// Without credit for so long, what was sent counts as lost.
-const CREDIT_PATIENCE: Micros = Micros::from_seconds(1);
+const CREDIT_TIMEOUT: Micros = Micros::from_seconds(1);
 
 impl<R: Rules> Replica<R> {
     /// After so long a pause a peer's clock is learnt anew. Heartbeats that are far apart are no such pause.
@@ -75,7 +75,7 @@ impl<R: Rules> Replica<R> {
         // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
         // a peer where the name stands for another write. Only between members is nothing spelled out.
         let members = self.is_member && self.peers[id.0].is_member && status.view_hash == self.view_hash;
-        let contradicts = members && !self.context.is_folded(&status.vector);
+        let folds_otherwise = members && !self.context.is_folded(&status.vector);
         self.hear(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
         if !self.rules.keeps_causal_buffer() {
@@ -93,7 +93,7 @@ impl<R: Rules> Replica<R> {
             let records = self.records.clone();
             self.send(id, Body::View(records));
         }
-        let diverged = contradicts || differing.is_some_and(|vector| *vector == *self.context.vector());
+        let diverged = folds_otherwise || differing.is_some_and(|vector| *vector == *self.context.vector());
         if diverged && !core::mem::replace(&mut self.peer(id).diverged, true) {
             let address = self.peers[id.0].address.clone();
             self.emit(Event::Diverged(address));
@@ -103,7 +103,7 @@ impl<R: Rules> Replica<R> {
         self.maybe_pull();
         self.maybe_retire();
         self.maybe_ask();
-        self.consider_farewell(id);
+        self.consider_dormancy(id);
         self.consider_readiness();
     }
 
@@ -135,7 +135,7 @@ impl<R: Rules> Replica<R> {
         self.send(id, Body::Status(Box::new(status)));
     }
 
-    /// The process is about to end: a peer that lacks something is told to fetch it without patience.
+    /// The process is about to end: a peer that lacks something is told to fetch it at once.
     pub(super) fn on_leave(&mut self) {
         self.leaving = true;
         for id in self.peer_ids().filter(|id| self.peers[id.0].link.established).collect::<Vec<_>>() {
@@ -212,7 +212,7 @@ impl<R: Rules> Replica<R> {
         if ops == 0 {
             outbound.moved = now;
         } else if ops >= ops_max || bytes >= bytes_max {
-            if now.since(outbound.moved) < CREDIT_PATIENCE {
+            if now.since(outbound.moved) < CREDIT_TIMEOUT {
                 return None;
             }
             outbound.returned = outbound.pushed;

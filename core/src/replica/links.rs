@@ -94,7 +94,7 @@ impl<R: Rules> Replica<R> {
         let same_incarnation = self.peers[id.0].incarnation == Some(incarnation);
         if same_incarnation && number < self.peers[id.0].link.echo {
             self.drop_message(from, DropReason::OtherLink);
-            return self.contradict(id); // it came late; or its memory was copied, and the other copy counts ahead of it
+            return self.challenge(id); // it came late; or its memory was copied, and the other copy counts ahead of it
         }
         if !same_incarnation || number != self.peers[id.0].link.echo {
             self.meet_newer_link(id, incarnation, number);
@@ -105,7 +105,7 @@ impl<R: Rules> Replica<R> {
         let link = self.peers[id.0].link;
         if link.established {
             if echo != 0 && echo != link.number {
-                self.contradict(id); // it holds another number of ours than we do
+                self.challenge(id); // it holds another number of ours than we do
             }
         } else if echo == link.number && echo != 0 {
             self.establish(id);
@@ -132,10 +132,10 @@ impl<R: Rules> Replica<R> {
     ///
     /// Two ends may each be established under numbers that the other has left behind. Without an answer they would drop
     /// each other's messages until one of them grows suspicious.
-    fn contradict(&mut self, id: PeerId) {
+    fn challenge(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        if now.since(self.peers[id.0].contradicted_at) >= ANSWER_PAUSE {
-            self.peer(id).contradicted_at = now;
+        if now.since(self.peers[id.0].challenged_at) >= ANSWER_PAUSE {
+            self.peer(id).challenged_at = now;
             self.answer_hello(id);
         }
     }
@@ -154,7 +154,7 @@ impl<R: Rules> Replica<R> {
         }
         peer.link.echo = number;
         peer.link.silent = true;
-        peer.farewell = false;
+        peer.dormant = false;
     }
 
     /// Lets a message in if it belongs to the present link; the first one that does establishes it.
@@ -173,7 +173,7 @@ impl<R: Rules> Replica<R> {
         if !accepted {
             self.drop_message(from, DropReason::OtherLink);
             if link.established {
-                self.contradict(id);
+                self.challenge(id);
             } else if !link.established && self.peers[id.0].next_hello > now + ANSWER_PAUSE {
                 self.peer(id).next_hello = now + ANSWER_PAUSE;
             }
@@ -186,14 +186,14 @@ impl<R: Rules> Replica<R> {
         Some(id)
     }
 
-    /// A peer has news of the membership for an end that rests. There the link still stands, and the news would reach
+    /// A peer has news of the membership for a dormant end. There the link still stands, and the news would reach
     /// no replica until the link is given up. A status asks for nothing like that; two that rest would wake each other
     /// for ever.
     pub(super) fn reopen_for_news(&mut self, from: &Address) {
         let now = self.now.monotonic;
         let Some(id) = self.find_peer(from) else { return };
         let peer = self.peer(id);
-        if core::mem::take(&mut peer.farewell) {
+        if core::mem::take(&mut peer.dormant) {
             peer.next_hello = now;
         }
     }
@@ -303,7 +303,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn link_timeout(&self, peer: &Peer) -> Time {
         if peer.link.established {
             self.doubt_timeout(peer).min(peer.next_status).min(self.pieces_timeout(peer))
-        } else if peer.farewell {
+        } else if peer.dormant {
             Time::NEVER // one side was removed and all is said
         } else if peer.is_stranger() {
             peer.next_hello

@@ -48,7 +48,7 @@ impl Joining {
     }
 
     /// The own process did not run for so long.
-    pub(super) fn forgive(&mut self, stalled: Micros) {
+    pub(super) fn exclude_stall(&mut self, stalled: Micros) {
         self.alone_at = self.alone_at + stalled;
         self.alone_at_contact = self.alone_at_contact + stalled;
     }
@@ -105,7 +105,7 @@ impl<R: Rules> Replica<R> {
                     peer.removed_since = now;
                 }
                 peer.is_member = is_member;
-                peer.farewell = false;
+                peer.dormant = false;
                 peer.next_hello = now;
             }
             if peer.link.established {
@@ -133,7 +133,7 @@ impl<R: Rules> Replica<R> {
                 self.close_link(id);
                 match unseated.pop() {
                     Some(record) => *self.peer(id) = Peer::of(record, now),
-                    None => self.peer(id).farewell = true,
+                    None => self.peer(id).dormant = true,
                 }
             }
         }
@@ -276,7 +276,7 @@ impl<R: Rules> Replica<R> {
     fn become_up(&mut self, alone: bool) {
         self.joining = None;
         self.begin_to_serve();
-        self.hungry = alone && !self.members.is_empty();
+        self.needs_initial_sync = alone && !self.members.is_empty();
         self.emit(Event::Up { alone });
         self.introduce();
         self.maybe_pull();
@@ -339,7 +339,7 @@ impl<R: Rules> Replica<R> {
         for id in self.peer_ids() {
             self.close_link(id);
             let peer = self.peer(id);
-            peer.farewell = false;
+            peer.dormant = false;
             peer.next_hello = now;
         }
         self.emit(Event::Renewed(self.incarnation));
@@ -350,7 +350,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn look_for(&mut self, id: PeerId) {
         let now = self.now.monotonic;
         if self.is_given_up(id) {
-            self.peer(id).farewell = true;
+            self.peer(id).dormant = true;
         } else if !self.peers[id.0].is_stranger() {
             self.open_link(id);
         } else if now < self.strangers_from {
@@ -369,15 +369,16 @@ impl<R: Rules> Replica<R> {
     fn is_given_up(&self, id: PeerId) -> bool {
         let peer = &self.peers[id.0];
         let since = if peer.suspected { peer.searched_since.max(peer.removed_since) } else { peer.removed_since };
-        !peer.is_member && self.now.monotonic.since(since) >= self.config.removed_patience
+        !peer.is_member && self.now.monotonic.since(since) >= self.config.removed_timeout
     }
 
     pub(super) fn renewal_timeout(&self) -> Time {
         self.renewals.due.unwrap_or(Time::NEVER)
     }
 
-    /// One of the two was removed, both know it, and neither has anything the other still needs: the link rests.
-    pub(super) fn consider_farewell(&mut self, id: PeerId) {
+    /// One of the two was removed, both know it, and neither has anything the other still needs: the link becomes
+    /// dormant.
+    pub(super) fn consider_dormancy(&mut self, id: PeerId) {
         let peer = &self.peers[id.0];
         let same_view = peer.view_hash == Some(self.view_hash);
         let theirs_here = peer.is_member || self.context.dominates(&peer.acknowledged);
@@ -389,7 +390,7 @@ impl<R: Rules> Replica<R> {
         }
         self.send_status(id);
         self.close_link(id);
-        self.peer(id).farewell = true;
+        self.peer(id).dormant = true;
     }
 }
 

@@ -135,7 +135,7 @@ pub struct Replica<R: Rules = Sound> {
     members: Vec<PeerId>,
     joining: Option<Joining>,
     /// It started alone, so whatever others that are up have is news at once, not after a delay.
-    hungry: bool,
+    needs_initial_sync: bool,
     renewals: Renewals,
     /// It is up, but what it holds may not be what the cluster holds.
     provisional: Option<Provisional>,
@@ -216,7 +216,7 @@ impl<R: Rules> Replica<R> {
             is_member: false,
             members: Vec::new(),
             joining: Some(Joining::new(now.monotonic, &config)),
-            hungry: false,
+            needs_initial_sync: false,
             renewals: Renewals::default(),
             provisional: None,
             store: Store::new(hash_key),
@@ -318,14 +318,14 @@ impl<R: Rules> Replica<R> {
         // This process was not run when it should have been: others' silence in that time means nothing.
         self.stalls.add(from, now.monotonic);
         for peer in &mut self.peers {
-            peer.detector.forgive(late, now.monotonic);
+            peer.detector.exclude_stall(late, now.monotonic);
             peer.stream.exclude_stall(late, now.monotonic);
         }
         if let Some(joining) = &mut self.joining {
-            joining.forgive(late);
+            joining.exclude_stall(late);
         }
         if let Some(pull) = &mut self.pull {
-            pull.forgive(late);
+            pull.exclude_stall(late);
         }
         self.emit(Event::Stalled(late));
     }

@@ -51,7 +51,7 @@ pub(super) struct Peer {
     pub(super) searched_since: Time,
     pub(super) next_hello: Time,
     /// When it was last told that it speaks under other numbers than those that hold here.
-    pub(super) contradicted_at: Time,
+    pub(super) challenged_at: Time,
     /// When bytes of a message arrived that is not whole yet, if nothing whole has arrived since.
     pub(super) unfinished: Option<Time>,
     /// It accepted a connection since the last hello.
@@ -72,7 +72,7 @@ pub(super) struct Peer {
     pub(super) served: u64,
     /// When a pull from it was last begun, to take turns.
     pub(super) pulled_at: Time,
-    /// How many pulls from it ran out of time one after another: the next one has more patience.
+    /// How many pulls from it ran out of time one after another: the next one has a longer timeout.
     pub(super) pulls_late: u32,
     /// The last pull from it that was given up because it took too long, while its operations are still welcome.
     pub(super) overdue: Option<u64>,
@@ -102,7 +102,7 @@ pub(super) struct Peer {
     /// It was reported that this incarnation holds something else under the same names.
     pub(super) diverged: bool,
     /// One side was removed and neither has anything left to tell the other.
-    pub(super) farewell: bool,
+    pub(super) dormant: bool,
 }
 
 /// The numbers of a link (LINK-1). 0 stands for none yet.
@@ -241,7 +241,7 @@ impl Peer {
             removed_since: now,
             searched_since: now,
             next_hello: now,
-            contradicted_at: Time::default(),
+            challenged_at: Time::default(),
             unfinished: None,
             connected: false,
             walls: None,
@@ -268,7 +268,7 @@ impl Peer {
             probed_at: None,
             vouched_at: None,
             diverged: false,
-            farewell: false,
+            dormant: false,
         }
     }
 
@@ -311,7 +311,7 @@ impl Peer {
     /// that removed each other before they met are there for one another. So all such addresses together are dialled as
     /// often as one.
     pub(super) const fn is_stranger(&self) -> bool {
-        self.unknown && !self.farewell && !self.link.established
+        self.unknown && !self.dormant && !self.link.established
     }
 
     /// How long to wait before the next hello.

@@ -33,7 +33,7 @@ const ANNOUNCED_MAX: usize = 256;
 const ASKED_MAX: usize = 32;
 /// Messages were lost with a connection: pieces that do not come within this were lost with them.
 const LOST_AFTER: Micros = Micros::from_millis(100);
-/// A value of which nothing came for so many times the pull's patience is given up.
+/// A value of which nothing came for so many times the pull's timeout is given up.
 const TRIES: u64 = 4;
 
 /// Values that arrive in pieces.
@@ -148,10 +148,10 @@ impl<R: Rules> Replica<R> {
         if self.pieces.whole(dot, outline).is_some() {
             return self.have(dot, outline);
         }
-        let (now, patience) = (self.now.monotonic, self.config.pull_timeout);
+        let (now, timeout) = (self.now.monotonic, self.config.pull_timeout);
         let known = self.fetches.fetches.get(&dot);
         // Another peer may be about to bring it.
-        let moves = |fetch: &Fetch| fetch.outline == outline && now.since(fetch.moved) < patience;
+        let moves = |fetch: &Fetch| fetch.outline == outline && now.since(fetch.moved) < timeout;
         if known.is_none_or(|known| !moves(known)) {
             let held = self.pieces.held(dot, outline);
             self.pieces.drop_ahead(dot);
@@ -366,7 +366,7 @@ impl<R: Rules> Replica<R> {
         }
         let Some(pull) = &mut self.pull else { return };
         let (id, name, now) = (pull.peer, pull.id, self.now.monotonic);
-        pull.deadline = now + pull.patience;
+        pull.deadline = now + pull.timeout;
         let Some(Large { content, frame, .. }) = pull.large.take() else { return };
         self.fetches.fetches.remove(&dot);
         if !self.is_member {
@@ -440,21 +440,21 @@ impl<R: Rules> Replica<R> {
 
     /// Messages of this peer are missing: pieces may be among them.
     pub(super) fn doubt_asked(&mut self, id: PeerId) {
-        let (now, patience) = (self.now.monotonic, self.config.pull_timeout);
-        self.peer(id).asked.doubt(now + LOST_AFTER, patience);
+        let (now, timeout) = (self.now.monotonic, self.config.pull_timeout);
+        self.peer(id).asked.doubt(now + LOST_AFTER, timeout);
     }
 
     /// What was asked for and did not come is asked for again, a few times.
     pub(super) fn ask_again_for_pieces(&mut self, id: PeerId) {
-        let (now, patience) = (self.now.monotonic, self.config.pull_timeout);
-        if self.peers[id.0].asked.timeout(patience) > now {
+        let (now, timeout) = (self.now.monotonic, self.config.pull_timeout);
+        if self.peers[id.0].asked.timeout(timeout) > now {
             return;
         }
         self.peer(id).asked.give_up();
         let of_peer = self.fetches.fetches.iter().filter(|(_, fetch)| fetch.from == id);
         let (lost, kept): (Vec<_>, Vec<_>) = of_peer
             .map(|(&dot, fetch)| (dot, fetch.moved))
-            .partition(|&(_, moved)| now.since(moved) >= patience.times(TRIES));
+            .partition(|&(_, moved)| now.since(moved) >= timeout.times(TRIES));
         for (dot, _) in kept {
             self.pieces.drop_ahead(dot);
             if let Some(fetch) = self.fetches.fetches.get_mut(&dot) {

@@ -30,7 +30,7 @@ pub(super) const RETRY_PAUSE: Micros = Micros::from_millis(200);
 
 /// Where a pull ran out of time, the next one from there waits twice as long for a frame, so many times in a row. A
 /// peer that is slow for good would else be asked again and again and never heard.
-const PATIENCE_DOUBLINGS: u32 = 4;
+const TIMEOUT_DOUBLINGS: u32 = 4;
 
 /// A peer may claim what a whole pull from it did not bring. It is asked for that again after this, then after twice
 /// that, and so on, so often.
@@ -58,7 +58,7 @@ pub(super) struct Pull {
     /// It repairs a gap that had stood for the repair delay: nothing asks for it at once.
     patient: bool,
     /// How long it waits for a frame.
-    pub(super) patience: Micros,
+    pub(super) timeout: Micros,
     pub(super) deadline: Time,
     /// The frame that came last announced a value, which is yet to come.
     pub(super) large: Option<Large>,
@@ -84,7 +84,7 @@ impl Aside {
 
 impl Pull {
     /// The own process did not run for so long.
-    pub(super) fn forgive(&mut self, stalled: Micros) {
+    pub(super) fn exclude_stall(&mut self, stalled: Micros) {
         self.deadline = self.deadline + stalled;
     }
 }
@@ -138,7 +138,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn pull_moves(&mut self, id: PeerId) {
         let now = self.now.monotonic;
         if let Some(pull) = self.pull.as_mut().filter(|pull| pull.peer == id) {
-            pull.deadline = now + pull.patience;
+            pull.deadline = now + pull.timeout;
         }
     }
 
@@ -146,8 +146,8 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         let (name, asked) = (self.next_pull, self.shared_vector());
         self.next_pull += 1;
-        let patience = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(PATIENCE_DOUBLINGS));
-        let (deadline, aside) = (now + patience, Aside::new(self.hash_key));
+        let timeout = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(TIMEOUT_DOUBLINGS));
+        let (deadline, aside) = (now + timeout, Aside::new(self.hash_key));
         let (claimed, frame) = (self.peers[id.0].acknowledged.clone(), 0);
         let pull = Pull {
             id: name,
@@ -156,7 +156,7 @@ impl<R: Rules> Replica<R> {
             claimed,
             frame,
             patient,
-            patience,
+            timeout,
             deadline,
             large: None,
             aside,
@@ -174,7 +174,7 @@ impl<R: Rules> Replica<R> {
         let from = self.peers[pull.peer.0].address.clone();
         self.emit(Event::PullEnded { from, pull: pull.id, complete });
         if complete {
-            self.hungry = false;
+            self.needs_initial_sync = false;
             self.end_holding_back();
             let peer = self.peer(pull.peer);
             peer.pulls_late = 0;
@@ -276,7 +276,7 @@ impl<R: Rules> Replica<R> {
             return;
         }
         pull.frame = supply.frame + 1;
-        pull.deadline = self.now.monotonic + pull.patience;
+        pull.deadline = self.now.monotonic + pull.timeout;
         if !self.is_member {
             self.drop_from(id, DropReason::NotMember);
             return self.end_pull(false);

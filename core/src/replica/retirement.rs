@@ -120,7 +120,7 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         self.members.iter().map(|id| &self.peers[id.0]).all(|peer| {
             let left_out = match length {
-                Length::Usual => peer.suspected && now.since(peer.searched_since) > self.config.retire_patience,
+                Length::Usual => peer.suspected && now.since(peer.searched_since) > self.config.retire_timeout,
                 Length::Long => !peer.link.established,
                 Length::TooLong => true,
             };

@@ -20,12 +20,12 @@ impl<R: Rules> Replica<R> {
         if self.joining.is_some() {
             return self.join_source();
         }
-        if self.hungry
+        if self.needs_initial_sync
             && let Some(id) = self.turn(|id| self.is_up(id))
         {
             return Some(id);
         }
-        // A peer that was removed, or is about to end, is not there for long: what it has is fetched without patience.
+        // A peer that was removed, or is about to end, is not there for long: what it has is fetched at once.
         let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].is_member;
         if self.peer_ids().any(going)
             && let Some(id) = self.turn(|id| going(id) && self.has_missing(id))

@@ -85,7 +85,7 @@ pub enum LinkState {
     /// Both ends know both numbers.
     Established,
     /// One end was removed and all is said.
-    Resting,
+    Dormant,
 }
 
 impl<R: Rules> Replica<R> {
@@ -247,9 +247,9 @@ impl<R: Rules> Replica<R> {
 
 impl super::peer::Peer {
     const fn link_state(&self) -> LinkState {
-        match (self.link.established, self.farewell) {
+        match (self.link.established, self.dormant) {
             (true, _) => LinkState::Established,
-            (false, true) => LinkState::Resting,
+            (false, true) => LinkState::Dormant,
             (false, false) => LinkState::Opening,
         }
     }

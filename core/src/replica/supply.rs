@@ -20,8 +20,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
-/// A supply ends when nothing was taken for so many times the asker's own patience.
-const SUPPLY_PATIENCE: u64 = 4;
+/// A supply ends when nothing was taken for so many times the asker's own timeout.
+const SUPPLY_TIMEOUT: u64 = 4;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_pull(&mut self, id: PeerId, pull: u64, vector: Arc<VersionVector>) {
@@ -270,9 +270,9 @@ impl<R: Rules> Replica<R> {
 
     /// A peer that has taken nothing for long has given its pull up, without a word; noting changes for it ends.
     pub(super) fn end_abandoned_supply(&mut self, id: PeerId) {
-        let (now, patience) = (self.now.monotonic, self.config.pull_timeout.times(SUPPLY_PATIENCE));
+        let (now, timeout) = (self.now.monotonic, self.config.pull_timeout.times(SUPPLY_TIMEOUT));
         let folding = self.store.is_folding();
-        self.peer(id).serving.take_if(|serving| !folding && now.since(serving.moved) > patience);
+        self.peer(id).serving.take_if(|serving| !folding && now.since(serving.moved) > timeout);
     }
 
     /// The whole state changed at once: a peer that was being sent it begins again after its timeout.

@@ -362,7 +362,7 @@ fn a_duplicated_pull_is_served_once() {
     assert_eq!(world.sent - before, 1);
 }
 
-/// One stall used to be forgiven once per message of the backlog.
+/// One stall used to be excluded once per message of the backlog.
 #[test]
 fn a_backlog_after_a_stall_is_one_stall() {
     let mut world = World::new(2);

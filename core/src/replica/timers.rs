@@ -40,7 +40,7 @@ impl<R: Rules> Replica<R> {
 
     fn tend_link(&mut self, id: super::peer::PeerId, telling: bool) {
         let now = self.now.monotonic;
-        if !self.peers[id.0].link.established && self.peers[id.0].farewell {
+        if !self.peers[id.0].link.established && self.peers[id.0].dormant {
             return;
         }
         if !self.peers[id.0].is_stranger() {

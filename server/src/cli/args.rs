@@ -328,13 +328,13 @@ pub(crate) struct TimingArgs {
           value_parser = time("HENCE_WALL_AHEAD_MAX", 1, 86_400_000))]
     wall_ahead_max: Micros,
     /// A member that was silent for so long no longer delays the retirement of incarnations that are over
-    #[arg(long, env = "HENCE_RETIRE_PATIENCE", value_name = "TIME", default_value = "10m",
-          value_parser = time("HENCE_RETIRE_PATIENCE", 0, 86_400_000))]
-    retire_patience: Micros,
+    #[arg(long, alias = "retire-patience", env = "HENCE_RETIRE_TIMEOUT", value_name = "TIME", default_value = "10m",
+          value_parser = time("HENCE_RETIRE_TIMEOUT", 0, 86_400_000))]
+    retire_timeout: Micros,
     /// A removed address that does not answer is looked for no longer than this
-    #[arg(long, env = "HENCE_REMOVED_PATIENCE", value_name = "TIME", default_value = "10m",
-          value_parser = time("HENCE_REMOVED_PATIENCE", 0, 86_400_000))]
-    removed_patience: Micros,
+    #[arg(long, alias = "removed-patience", env = "HENCE_REMOVED_TIMEOUT", value_name = "TIME", default_value = "10m",
+          value_parser = time("HENCE_REMOVED_TIMEOUT", 0, 86_400_000))]
+    removed_timeout: Micros,
     /// The longest that a request may wait for its dependencies
     #[arg(long, env = "HENCE_WAIT_MAX", value_name = "TIME", default_value = "30s",
           value_parser = time("HENCE_WAIT_MAX", 0, 30_000))]
@@ -417,9 +417,9 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         join_alone_after_contact: timings.join_alone_after_contact,
         ready_alone_after: timings.ready_alone_after,
         wall_ahead_max: timings.wall_ahead_max,
-        retire_patience: timings.retire_patience,
+        retire_timeout: timings.retire_timeout,
         vector_max: vector_max(size(limits.token_bytes_max)),
-        removed_patience: timings.removed_patience,
+        removed_timeout: timings.removed_timeout,
         log_bytes_max: size(limits.log_bytes_max),
         causal_buffer_max: size(limits.causal_buffer_max),
         blocked_max: size(limits.blocked_max),

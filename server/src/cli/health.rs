@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// A replica that takes longer is not healthy.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 const NAME_ONE: &str = "name the one to ask, as in: hence health 127.0.0.1:8090";
 
@@ -18,7 +18,7 @@ const NAME_ONE: &str = "name the one to ask, as in: hence health 127.0.0.1:8090"
 /// # Errors
 /// Where a replica does not answer in time, or not with 200; and where it is not clear which is meant.
 pub(super) fn run(args: &HealthArgs) -> Result<(), CommandFailure> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     if let Some(address) = &args.address {
         return ask_at(&target(address), deadline);
     }
@@ -150,13 +150,13 @@ mod tests {
             let mut request = [0; 1_024];
             let _ = stream.read(&mut request);
             let _ = stream.write_all(answer);
-            thread::sleep(PATIENCE * 2);
+            thread::sleep(TIMEOUT * 2);
         });
         address
     }
 
     fn ask(target: &str) -> io::Result<String> {
-        super::ask(target, Instant::now() + PATIENCE)
+        super::ask(target, Instant::now() + TIMEOUT)
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(ask(&answering(b"SSH-2.0-OpenSSH_9")).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let started = Instant::now();
         assert!(ask(&answering(b"HTTP/1.1")).is_err());
-        assert!(started.elapsed() < PATIENCE * 2);
+        assert!(started.elapsed() < TIMEOUT * 2);
         assert!(ask("127.0.0.1:1").is_err());
     }
 }

@@ -3,8 +3,12 @@
 use std::ffi::{OsStr, OsString};
 
 /// The former name, and the present one.
-pub(super) const RENAMED: [(&str, &str); 2] =
-    [("HENCE_PARKED_MAX", "HENCE_CAUSAL_BUFFER_MAX"), ("HENCE_WAITING_MAX", "HENCE_BLOCKED_MAX")];
+pub(super) const RENAMED: [(&str, &str); 4] = [
+    ("HENCE_PARKED_MAX", "HENCE_CAUSAL_BUFFER_MAX"),
+    ("HENCE_WAITING_MAX", "HENCE_BLOCKED_MAX"),
+    ("HENCE_RETIRE_PATIENCE", "HENCE_RETIRE_TIMEOUT"),
+    ("HENCE_REMOVED_PATIENCE", "HENCE_REMOVED_TIMEOUT"),
+];
 
 /// The present name of a variable, if this is its former one.
 pub(super) fn present_name(former: &str) -> Option<&'static str> {

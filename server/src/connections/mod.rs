@@ -34,7 +34,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// A request's head may still be incomplete after this, or may not have begun where there was no room. It gives way to
 /// a new connection when no other connection idles.
-const PATIENCE_AT_LIMIT: Duration = Duration::from_secs(1);
+const TIMEOUT_AT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Connections beyond the limit that are let in so that the server hears what they want. Peers and diagnostics are
 /// served. A client is told that there are too many. So clients that fill every place cannot lock peers out.
@@ -169,7 +169,7 @@ impl Connections {
             // It may be about to say what it wants.
             Phase::Idle | Phase::Head => {
                 let age = self.rhythm.now.load(Relaxed).saturating_sub(since);
-                (age >= ticks(PATIENCE_AT_LIMIT)).then_some((2, since))
+                (age >= ticks(TIMEOUT_AT_LIMIT)).then_some((2, since))
             }
             Phase::Busy | Phase::Body | Phase::Answer => None,
         }

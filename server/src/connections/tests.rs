@@ -51,7 +51,7 @@ async fn the_longest_idle_gives_way() {
     third.connection().pulse.on_flushed();
     third.connection().pulse.on_bytes_read();
     assert!(all.admit(stream(), &metrics).unwrap().connection().is_surplus());
-    sweep(&all, &metrics, PATIENCE_AT_LIMIT);
+    sweep(&all, &metrics, TIMEOUT_AT_LIMIT);
     assert!(!all.admit(stream(), &metrics).unwrap().connection().is_surplus());
     assert!(!all.entries.borrow().contains_key(&third.id()));
 }

@@ -72,7 +72,7 @@ fn peer(peer: &PeerStatus, outages: &[(Address, LinkCause)]) -> Value {
     let link = match peer.link {
         LinkState::Opening => "opening",
         LinkState::Established => "established",
-        LinkState::Resting => "resting",
+        LinkState::Dormant => "dormant",
     };
     json!({
         "address": peer.address.as_str(),

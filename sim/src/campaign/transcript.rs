@@ -411,7 +411,7 @@ impl<S: Subject> Interpreter<S> {
                 let address = self.replica(peer).map(Plan::address)?;
                 let address = hence_core::Address::parse(&address).map_err(|error| error.to_string())?;
                 let link = self.probe(name)?.link(&address);
-                (link == Some(LinkState::Resting)).then_some(()).ok_or_else(|| format!("{name} is {link:?} to {peer}"))
+                (link == Some(LinkState::Dormant)).then_some(()).ok_or_else(|| format!("{name} is {link:?} to {peer}"))
             }
             [name, "unlinked"] => {
                 (!self.probe(name)?.is_settled()).then_some(()).ok_or_else(|| format!("{name} is linked"))

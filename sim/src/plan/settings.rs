@@ -73,11 +73,13 @@ settings! {
     /// Microseconds.
     wall_ahead_max: u64 = Micros, micros;
     /// Microseconds.
-    retire_patience: u64 = Micros, micros;
+    #[serde(rename = "retire_patience")]
+    retire_timeout: u64 = Micros, micros;
     /// Entries.
     vector_max: usize = same, same;
     /// Microseconds.
-    removed_patience: u64 = Micros, micros;
+    #[serde(rename = "removed_patience")]
+    removed_timeout: u64 = Micros, micros;
     /// Microseconds.
     retire_interval: u64 = Micros, micros;
     /// Microseconds.
@@ -151,7 +153,7 @@ impl Settings {
         self.join_alone_after = draw.sized(100 * MS, 800 * MS);
         self.join_alone_after_contact = self.join_alone_after + draw.below(1_500 * MS);
         self.wall_ahead_max = draw.sized(500 * MS, 60_000 * MS);
-        self.retire_patience = draw.sized(500 * MS, 20_000 * MS);
+        self.retire_timeout = draw.sized(500 * MS, 20_000 * MS);
         self.retire_interval = draw.sized(20 * MS, 1_000 * MS);
         self.round_timeout = draw.sized(200 * MS, 1_000 * MS);
         self.vouch_max = self.heartbeat_interval * draw.between(2, 5);

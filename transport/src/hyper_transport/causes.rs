@@ -244,9 +244,9 @@ impl Outage {
     }
 
     /// One more attempt failed. Is that to be told? Each cause is, once in an outage.
-    pub(super) fn fail(&mut self, cause: LinkCause, patience: Duration) -> bool {
+    pub(super) fn fail(&mut self, cause: LinkCause, limit: Duration) -> bool {
         self.current = cause;
-        let tells = !self.told.contains(&cause) && (cause.is_definite() || self.since.elapsed() >= patience);
+        let tells = !self.told.contains(&cause) && (cause.is_definite() || self.since.elapsed() >= limit);
         if tells {
             self.told.push(cause);
         }
@@ -291,12 +291,12 @@ mod tests {
 
     #[test]
     fn each_cause_is_told_once_and_a_passing_one_after_a_while() {
-        let (patience, mut outage) = (Duration::from_millis(30), Outage::begin(LinkCause::Refused));
-        assert!(!outage.fail(LinkCause::Refused, patience));
-        assert!(outage.fail(LinkCause::Version, patience), "what stays is told at once");
-        std::thread::sleep(patience);
+        let (limit, mut outage) = (Duration::from_millis(30), Outage::begin(LinkCause::Refused));
+        assert!(!outage.fail(LinkCause::Refused, limit));
+        assert!(outage.fail(LinkCause::Version, limit), "what stays is told at once");
+        std::thread::sleep(limit);
         let told = [LinkCause::Refused, LinkCause::Refused, LinkCause::Mute, LinkCause::Version, LinkCause::Mute];
-        assert_eq!(told.map(|cause| outage.fail(cause, patience)), [true, false, true, false, false]);
+        assert_eq!(told.map(|cause| outage.fail(cause, limit)), [true, false, true, false, false]);
         assert_eq!(outage.current(), LinkCause::Mute);
     }
 

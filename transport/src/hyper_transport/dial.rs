@@ -27,11 +27,11 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// A dial whose first packet is not answered within this is begun anew beside it.
 const DIAL_AGAIN: Duration = Duration::from_millis(100);
 /// So long a name's earlier addresses are not used because its name server is slow.
-const LOOKUP_PATIENCE: Duration = Duration::from_secs(1);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// More than one packet of the sizes that networks have.
 const PADDING_BYTES: usize = 4_096;
-const LARGE_PATIENCE: Duration = Duration::from_secs(5);
+const LARGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that takes frames.
 #[derive(Debug)]
@@ -78,9 +78,9 @@ pub(super) async fn connect(inner: &Rc<Inner>, address: &Address, purpose: Purpo
 }
 
 async fn look_up(inner: &Rc<Inner>, address: &Address) -> io::Result<Vec<SocketAddr>> {
-    let answer = inner.resolver.look_up(address.as_str(), LOOKUP_PATIENCE);
+    let answer = inner.resolver.look_up(address.as_str(), LOOKUP_TIMEOUT);
     tokio::pin!(answer);
-    match timeout(inner.settings.outage_patience, &mut answer).await {
+    match timeout(inner.settings.outage_timeout, &mut answer).await {
         Ok(found) => found,
         Err(_) => {
             inner.tell(address, &Failure::LookupPending);
@@ -160,10 +160,10 @@ async fn attempt(
 
 /// Do small packets reach this peer, and large ones not? None where neither do, or where it cannot be told.
 pub(super) async fn loses_large_packets(inner: &Rc<Inner>, address: &Address) -> Option<bool> {
-    let targets = inner.resolver.look_up(address.as_str(), LOOKUP_PATIENCE).await.ok()?;
+    let targets = inner.resolver.look_up(address.as_str(), LOOKUP_TIMEOUT).await.ok()?;
     let target = *targets.first()?;
     // A large packet that is lost is sent again several times meanwhile, and a slow link carries it.
-    match small_or_large(inner, address, target, PADDING_BYTES, LARGE_PATIENCE).await? {
+    match small_or_large(inner, address, target, PADDING_BYTES, LARGE_TIMEOUT).await? {
         true => Some(false),
         false => small_or_large(inner, address, target, 0, inner.settings.handshake_timeout).await?.then_some(true),
     }
@@ -175,10 +175,10 @@ async fn small_or_large(
     address: &Address,
     target: SocketAddr,
     padding: usize,
-    patience: Duration,
+    limit: Duration,
 ) -> Option<bool> {
     let stream = timeout(inner.settings.dial_timeout, dial(inner.own_ip, target)).await.ok()?.ok()?;
-    match timeout(patience, upgrade(inner, stream, address, (Purpose::Check, padding))).await {
+    match timeout(limit, upgrade(inner, stream, address, (Purpose::Check, padding))).await {
         Ok(answered) => answered.ok().map(|_| true),
         Err(_) => Some(false),
     }
@@ -323,7 +323,7 @@ impl Inner {
         tracing::debug!(peer = %address, "cannot connect to peer: {failure}");
         let Some(peer) = self.peers.borrow().get(address).map(Rc::clone) else { return };
         let cause = failure.cause();
-        if peer.fails(cause, self.settings.outage_patience) {
+        if peer.fails(cause, self.settings.outage_timeout) {
             let (replica, cause) = (&self.settings.address, cause.name());
             tracing::warn!(%replica, peer = %address, cause, "cannot connect to a member: {failure}");
         }

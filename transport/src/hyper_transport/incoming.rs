@@ -278,8 +278,8 @@ async fn read(
     reader: &mut FrameReader,
     mut stream: impl AsyncRead + Unpin,
 ) -> Result<core::convert::Infallible, Ended> {
-    let patience = inner.settings.first_frame_timeout.min(inner.settings.idle_timeout);
-    let mut deadline = Instant::now() + patience;
+    let limit = inner.settings.first_frame_timeout.min(inner.settings.idle_timeout);
+    let mut deadline = Instant::now() + limit;
     let (mut first, mut speaker): (_, Option<Speaks>) = (true, None);
     let mut reserved: Option<Reserved> = None;
     let mut told = Instant::now();
@@ -310,7 +310,7 @@ async fn read(
         speaker.iter().for_each(Speaks::hear);
         if first {
             // A stranger has to go on. A slow link brings something within that time.
-            deadline = Instant::now() + patience;
+            deadline = Instant::now() + limit;
         }
     }
 }

@@ -195,9 +195,9 @@ impl Peer {
     }
 
     /// One more attempt to connect to it failed. Is that to be told?
-    pub(super) fn fails(&self, cause: LinkCause, patience: Duration) -> bool {
+    pub(super) fn fails(&self, cause: LinkCause, limit: Duration) -> bool {
         let mut state = self.state.borrow_mut();
-        state.outage.get_or_insert_with(|| Outage::begin(cause)).fail(cause, patience)
+        state.outage.get_or_insert_with(|| Outage::begin(cause)).fail(cause, limit)
     }
 
     /// Why it cannot be connected to, if so.

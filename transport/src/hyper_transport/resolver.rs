@@ -56,11 +56,11 @@ struct NameState {
 
 impl Resolver {
     /// The socket addresses of `HOST:PORT`. Waits for the name server as long as it takes, but no longer than
-    /// `patience` where an earlier answer is known. Where the name server fails, the earlier answer is given.
+    /// `limit` where an earlier answer is known. Where the name server fails, the earlier answer is given.
     ///
     /// # Errors
     /// What the system says of a name that has no address, where none was ever known.
-    pub(super) async fn look_up(&self, host_and_port: &str, patience: Duration) -> Found {
+    pub(super) async fn look_up(&self, host_and_port: &str, limit: Duration) -> Found {
         if let Ok(exact) = host_and_port.parse() {
             return Ok(vec![exact]);
         }
@@ -73,7 +73,7 @@ impl Resolver {
             answered.await;
         } else {
             // An answer or not: what is known now is the best there is.
-            let _ = timeout(patience, answered).await;
+            let _ = timeout(limit, answered).await;
         }
         let state = name.state.borrow();
         match &state.last {

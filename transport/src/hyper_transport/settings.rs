@@ -38,7 +38,7 @@ pub struct HyperSettings {
     /// A connection that has brought no frame yet and no byte for so long is closed. Default 10 s.
     pub first_frame_timeout: Duration,
     /// Why a peer cannot be connected to is told when that has lasted for so long. Default 3 s.
-    pub outage_patience: Duration,
+    pub outage_timeout: Duration,
     /// Connections from peers. One more closes one that has brought no frame yet, or the one that has been without a
     /// frame for longest. So strangers crowd out no peer. Default 256.
     pub connections_in_max: usize,
@@ -64,7 +64,7 @@ impl HyperSettings {
             redial_pause: Duration::from_millis(100),
             idle_timeout: Duration::from_secs(75),
             first_frame_timeout: Duration::from_secs(10),
-            outage_patience: Duration::from_secs(3),
+            outage_timeout: Duration::from_secs(3),
             connections_in_max: 256,
             peers_max: 1_024,
         }

@@ -13,7 +13,7 @@ const NEWS_AGE: Duration = Duration::from_secs(30);
 /// What is told twice, so long apart, is so.
 const APART: Duration = Duration::from_secs(2);
 /// A peer that cannot reach this process may not have looked its name up yet.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Where both processes were reached within this, the address leads to either.
 const EITHER: Duration = Duration::from_secs(15);
 /// A process that stands aside comes back when the other was not reached for so long. Where the address led to either,
@@ -167,7 +167,7 @@ impl Whereabouts {
             // Where the address leads to either, the lower number gives way, or both would.
             self.aside = Run::lasts(self.other, 2, APART) && (!either || behind);
         }
-        let nowhere = Run::lasts(self.nothing, 2, PATIENCE);
+        let nowhere = Run::lasts(self.nothing, 2, TIMEOUT);
         self.unreachable = !self.aside && (nowhere || self.unreachable && self.nothing.is_some());
     }
 

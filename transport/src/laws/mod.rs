@@ -154,7 +154,7 @@ const VALUE_BYTES_MAX: usize = 8 << 20;
 
 /// How often something is said before its loss is a broken law, and how long each time is waited for it.
 const TRIES: usize = 50;
-const PATIENCE: Micros = Micros::from_millis(100);
+const TIMEOUT: Micros = Micros::from_millis(100);
 
 const SHORT: Micros = Micros::from_millis(20);
 

@@ -3,7 +3,7 @@
 //! Invariant kept here: whatever arrives is judged at once. It was sent by that one to this one, to the last bit, and a
 //! connection was accepted where a member has been.
 
-use super::{Laboratory, Law, PATIENCE, SHORT, TRIES, Verdict, Violation};
+use super::{Laboratory, Law, SHORT, TIMEOUT, TRIES, Verdict, Violation};
 use crate::{Incoming, Transport};
 use core::future::poll_fn;
 use core::task::Poll;
@@ -94,7 +94,7 @@ impl<'a, L: Laboratory> Scene<'a, L> {
         for _ in 0..TRIES {
             self.send(from, to, message);
             let mut waited = Micros::ZERO;
-            while waited < PATIENCE {
+            while waited < TIMEOUT {
                 self.listen(SHORT, &[from, to]).await?;
                 if self.has_arrived(from, to, message) {
                     return Ok(());

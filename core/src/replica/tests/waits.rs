@@ -315,7 +315,7 @@ fn a_newcomer_met_after_a_cut_is_no_way_around_it() {
 
 /// A removed replica repairs nothing, so interruptions are no reason to be less patient when it is a member again.
 #[test]
-fn interruptions_while_removed_use_up_no_patience() {
+fn interruptions_while_removed_do_not_count() {
     let mut world = World::new(3);
     world.run(3_000);
     world.handle(&address(1), Input::Request { id: RequestId(900), request: Request::ViewRemove(address(3)) });
