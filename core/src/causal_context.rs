@@ -142,13 +142,13 @@ impl CausalContext {
 
     /// Learns many records at once.
     pub(crate) fn learn_all(&mut self, records: impl IntoIterator<Item = (Incarnation, Retirement)>) {
-        let is_news = |(incarnation, record): &(Incarnation, Retirement)| {
+        let is_update = |(incarnation, record): &(Incarnation, Retirement)| {
             self.records.get(incarnation).is_none_or(|known| known < record)
         };
-        let news: Vec<_> = records.into_iter().filter(is_news).collect();
-        if !news.is_empty() {
+        let updates: Vec<_> = records.into_iter().filter(is_update).collect();
+        if !updates.is_empty() {
             let known = Arc::make_mut(&mut self.records);
-            for (incarnation, record) in news {
+            for (incarnation, record) in updates {
                 let known = known.entry(incarnation).or_insert(record);
                 *known = (*known).max(record);
             }

@@ -9,7 +9,7 @@ use crate::time::{Micros, Time};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Detector {
-    heard: Time,
+    last_arrival: Time,
     /// Mean of gaps, times 8.
     mean_8: u64,
     /// Mean deviation of gaps, times 4.
@@ -20,13 +20,13 @@ pub(crate) struct Detector {
 
 impl Detector {
     pub(crate) const fn new(now: Time) -> Self {
-        Self { heard: now, mean_8: 0, deviation_4: 0, adapted: Micros::ZERO }
+        Self { last_arrival: now, mean_8: 0, deviation_4: 0, adapted: Micros::ZERO }
     }
 
     /// A frame arrived.
-    pub(crate) fn hear(&mut self, now: Time) {
-        let gap = now.since(self.heard).0.min(60_000_000);
-        self.heard = self.heard.max(now);
+    pub(crate) fn on_arrival(&mut self, now: Time) {
+        let gap = now.since(self.last_arrival).0.min(60_000_000);
+        self.last_arrival = self.last_arrival.max(now);
         let error = gap.abs_diff(self.mean_8 / 8);
         self.mean_8 = self.mean_8 - self.mean_8 / 8 + gap;
         self.deviation_4 = self.deviation_4 - self.deviation_4 / 4 + error;
@@ -34,20 +34,20 @@ impl Detector {
     }
 
     /// When the last frame arrived.
-    pub(crate) const fn heard(&self) -> Time {
-        self.heard
+    pub(crate) const fn last_arrival(&self) -> Time {
+        self.last_arrival
     }
 
     /// The own process did not run for so long: that much silence does not count.
     pub(crate) fn exclude_stall(&mut self, stalled: Micros, now: Time) {
-        self.heard = (self.heard + stalled).min(now);
+        self.last_arrival = (self.last_arrival + stalled).min(now);
     }
 
     /// The moment from which the peer is doubted if nothing more is heard.
     #[inline]
     pub(crate) fn doubt_at(&self, config: &Config) -> Time {
         let (min, max) = (config.suspect_after_min, config.suspect_after_max);
-        self.heard + self.adapted.max(min).min(max.max(min))
+        self.last_arrival + self.adapted.max(min).min(max.max(min))
     }
 }
 
@@ -58,15 +58,15 @@ mod tests {
     #[test]
     fn adapts_between_floor_and_cap() {
         let config = Config::default();
-        let silence = |detector: &Detector| detector.doubt_at(&config).since(detector.heard);
+        let silence = |detector: &Detector| detector.doubt_at(&config).since(detector.last_arrival);
         let mut steady = Detector::new(Time(0));
-        (1..100).for_each(|n| steady.hear(Time(n * 200_000)));
+        (1..100).for_each(|n| steady.on_arrival(Time(n * 200_000)));
         assert_eq!(silence(&steady), config.suspect_after_min);
         let mut uneven = Detector::new(Time(0));
-        (1..50).for_each(|n| uneven.hear(Time(n * 1_100_000 + n % 2 * 600_000)));
+        (1..50).for_each(|n| uneven.on_arrival(Time(n * 1_100_000 + n % 2 * 600_000)));
         assert!(silence(&uneven) > config.suspect_after_min && silence(&uneven) <= config.suspect_after_max);
         let mut wild = Detector::new(Time(0));
-        (1..50).for_each(|n| wild.hear(Time(n * n * 3_000_000)));
+        (1..50).for_each(|n| wild.on_arrival(Time(n * n * 3_000_000)));
         assert_eq!(silence(&wild), config.suspect_after_max);
     }
 

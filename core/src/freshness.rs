@@ -27,7 +27,7 @@ pub(crate) struct Offsets {
     buckets: [Option<i64>; BUCKETS],
     newest: Time,
     /// When the last message arrived.
-    heard: Time,
+    last_arrival: Time,
     /// Since when there is contact again after a silence, and the least difference since.
     again: Option<(Time, i64)>,
 }
@@ -43,7 +43,7 @@ impl Offsets {
             self.newest = arrived;
         }
         let difference = difference(arrived, departed);
-        let is_silence = silence.is_some_and(|silence| arrived.since(self.heard) >= silence);
+        let is_silence = silence.is_some_and(|silence| arrived.since(self.last_arrival) >= silence);
         if is_silence && self.buckets.iter().any(Option::is_some) {
             self.again = Some((arrived, difference));
         } else if let Some((since, least)) = &mut self.again {
@@ -57,7 +57,7 @@ impl Offsets {
                 }
             }
         }
-        self.heard = arrived;
+        self.last_arrival = arrived;
         let bucket = &mut self.buckets[BUCKETS - 1];
         *bucket = Some(bucket.map_or(difference, |least| least.min(difference)));
     }

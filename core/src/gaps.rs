@@ -26,15 +26,15 @@ pub(crate) struct Gaps {
 }
 
 impl Gaps {
-    /// A peer covers `heard`.
-    pub(crate) fn hear(&mut self, heard: &VersionVector, context: &CausalContext, now: Time) {
-        for (incarnation, counter) in context.missing(heard) {
-            self.hear_counter(incarnation, counter, now);
+    /// A peer covers `remote`.
+    pub(crate) fn on_remote_vector(&mut self, remote: &VersionVector, context: &CausalContext, now: Time) {
+        for (incarnation, counter) in context.missing(remote) {
+            self.on_remote_counter(incarnation, counter, now);
         }
     }
 
     /// A peer covers this incarnation up to `counter`, and this replica does not.
-    pub(crate) fn hear_counter(&mut self, incarnation: Incarnation, counter: u64, now: Time) {
+    pub(crate) fn on_remote_counter(&mut self, incarnation: Incarnation, counter: u64, now: Time) {
         let marks = self.marks.entry(incarnation).or_default();
         let len = marks.len();
         match marks.back_mut() {
@@ -92,17 +92,17 @@ mod tests {
     #[test]
     fn a_gap_keeps_its_time_until_it_is_covered() {
         let origin = Incarnation(1);
-        let heard = |n| VersionVector::from_entries([(origin, n)]);
+        let remote = |n| VersionVector::from_entries([(origin, n)]);
         let covers = |n| {
             let mut context = CausalContext::default();
-            context.join(&heard(n));
+            context.join(&remote(n));
             context
         };
         let mut gaps = Gaps::default();
-        gaps.hear(&heard(3), &covers(3), Time(5));
+        gaps.on_remote_vector(&remote(3), &covers(3), Time(5));
         assert_eq!(gaps.oldest(), None);
-        gaps.hear(&heard(4), &covers(3), Time(1_000_000));
-        gaps.hear(&heard(9), &covers(3), Time(2_000_000));
+        gaps.on_remote_vector(&remote(4), &covers(3), Time(1_000_000));
+        gaps.on_remote_vector(&remote(9), &covers(3), Time(2_000_000));
         assert_eq!(gaps.oldest(), Some(Time(1_000_000)));
         gaps.cover(&covers(4));
         assert_eq!(gaps.oldest(), Some(Time(2_000_000)));
@@ -114,14 +114,14 @@ mod tests {
     fn what_no_peer_can_give_is_forgotten_and_noticed_anew() {
         let (dead, alive) = (Incarnation(1), Incarnation(2));
         let mut gaps = Gaps::default();
-        gaps.hear_counter(dead, 4, Time(1_000_000));
-        gaps.hear_counter(alive, 7, Time(2_000_000));
+        gaps.on_remote_counter(dead, 4, Time(1_000_000));
+        gaps.on_remote_counter(alive, 7, Time(2_000_000));
         assert_eq!(gaps.since(Time(1_500_000)).collect::<alloc::vec::Vec<_>>(), [dead]);
         gaps.forget(Time(999_999), |_| false);
         assert_eq!(gaps.oldest(), Some(Time(1_000_000)), "what is not due stays, whatever links do");
         gaps.forget(Time(3_000_000), |incarnation| incarnation == alive);
         assert_eq!(gaps.oldest(), Some(Time(2_000_000)));
-        gaps.hear_counter(dead, 4, Time(5_000_000));
+        gaps.on_remote_counter(dead, 4, Time(5_000_000));
         gaps.forget(Time(3_000_000), |_| false);
         assert_eq!(gaps.oldest(), Some(Time(5_000_000)), "a peer said that it can: the delay begins anew");
     }

@@ -78,13 +78,13 @@ pub trait Rules {
 
     /// A replica that applied a stamped write stamps above it from then on, however far it is ahead of the own wall
     /// clock.
-    fn follow(&self, clock: Hlc, heard: Hlc, _wall: Wall) -> Hlc {
-        clock.max(heard)
+    fn follow(&self, clock: Hlc, remote: Hlc, _wall: Wall) -> Hlc {
+        clock.max(remote)
     }
 
     /// A replica that installed a state stamps above everything that was ever in it.
-    fn follow_installed(&self, clock: Hlc, heard: Hlc) -> Hlc {
-        clock.max(heard)
+    fn follow_installed(&self, clock: Hlc, remote: Hlc) -> Hlc {
+        clock.max(remote)
     }
 
     /// A push that arrives late is not news; repair brings it.
@@ -223,7 +223,7 @@ pub trait Rules {
     }
 
     /// What a peer says it covers raises what is worth fetching, never what is covered here.
-    fn hearing_covers(&self) -> bool {
+    fn remote_vector_covers(&self) -> bool {
         false
     }
 
@@ -233,7 +233,7 @@ pub trait Rules {
     }
 
     /// A record of a retired incarnation raises coverage only where its dot is covered; heard of alone it says nothing.
-    fn heard_retirement_covers(&self) -> bool {
+    fn remote_retirement_covers(&self) -> bool {
         false
     }
 

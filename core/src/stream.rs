@@ -181,7 +181,7 @@ mod tests {
             interrupted
         }
 
-        fn is_news(&self, at: u64, made: u64) -> bool {
+        fn is_fresh(&self, at: u64, made: u64) -> bool {
             let made = Time(made + AHEAD);
             let late = self.stream.lateness(Time(at), made, &self.offsets, &self.stalls);
             late <= LIMITS.late && !self.stream.is_stale(made, &self.offsets)
@@ -193,9 +193,9 @@ mod tests {
         let mut world = World::new();
         assert!(world.arrive(11_400_000, 10_200_000, false), "the first status is 1.2 s late");
         for made in [10_300_000, 11_300_000, 11_398_000] {
-            assert!(!world.is_news(11_400_000, made), "made at {made}");
+            assert!(!world.is_fresh(11_400_000, made), "made at {made}");
         }
-        assert!(world.is_news(11_402_000, 11_400_500), "made after it");
+        assert!(world.is_fresh(11_402_000, 11_400_500), "made after it");
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
         let mut world = World::new();
         world.next += 3;
         assert!(world.arrive(11_400_000, 11_399_000, false));
-        assert!(!world.is_news(11_400_000, 11_300_000));
+        assert!(!world.is_fresh(11_400_000, 11_300_000));
         let mut world = World::new();
         assert!(world.arrive(11_400_000, 11_399_000, true), "a new link");
     }
@@ -237,12 +237,12 @@ mod tests {
     fn stalls_of_either_process_are_no_interruptions() {
         let mut world = World::new();
         assert!(!world.arrive(12_001_000, 12_000_000, false), "the peer did not run");
-        assert!(world.is_news(12_001_000, 12_000_000));
+        assert!(world.is_fresh(12_001_000, 12_000_000));
         let mut world = World::new();
         world.stalls.add(Time(10_100_000), Time(12_000_000));
         world.stream.exclude_stall(Micros(1_900_000), Time(12_000_000));
         assert!(!world.arrive(12_000_000, 10_200_000, false), "this process did not run");
-        assert!(world.is_news(12_000_000, 10_300_000));
+        assert!(world.is_fresh(12_000_000, 10_300_000));
     }
 
     #[test]
@@ -252,14 +252,14 @@ mod tests {
             world.stream.progress(Time(10_001_000 + n * 100_000), LIMITS);
         }
         assert!(!world.arrive(18_001_000, 10_200_000, false), "a status behind 8 s of other bytes");
-        assert!(world.is_news(18_001_000, 10_300_000));
+        assert!(world.is_fresh(18_001_000, 10_300_000));
         // The same with a hole of a second in it.
         let mut world = World::new();
         for n in (1..=30).chain(41..=80) {
             world.stream.progress(Time(10_001_000 + n * 100_000), LIMITS);
         }
         assert!(world.arrive(18_001_000, 10_200_000, false));
-        assert!(!world.is_news(18_001_000, 17_900_000));
+        assert!(!world.is_fresh(18_001_000, 17_900_000));
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
         for n in 51..=60 {
             world.arrive(n * 200_000 + suspended + 1_000, n * 200_000, false);
         }
-        assert!(world.is_news(12_201_000 + suspended, 12_200_000));
+        assert!(world.is_fresh(12_201_000 + suspended, 12_200_000));
     }
 
     /// Statuses every `every` from `first` to `last` on the peer's clock, whose machine was suspended for so long in all.
@@ -284,16 +284,16 @@ mod tests {
     fn a_clock_that_stood_still_twice_is_learnt_twice() {
         let mut world = World::new();
         statuses(&mut world, 47_000_000, 200_000, 10_200_000, 12_000_000);
-        assert!(world.is_news(12_101_000 + 47_000_000, 12_100_000));
+        assert!(world.is_fresh(12_101_000 + 47_000_000, 12_100_000));
         // Less than a minute later, so what was learnt first is still remembered; and for less time.
         let suspended = 47_000_000 + 5_000_000;
         statuses(&mut world, suspended, 200_000, 12_200_000, 12_800_000);
-        assert!(!world.is_news(12_901_000 + suspended, 12_900_000), "not a second of contact yet");
+        assert!(!world.is_fresh(12_901_000 + suspended, 12_900_000), "not a second of contact yet");
         statuses(&mut world, suspended, 200_000, 13_000_000, 14_000_000);
-        assert!(world.is_news(14_101_000 + suspended, 14_100_000));
+        assert!(world.is_fresh(14_101_000 + suspended, 14_100_000));
         // What the network holds back from then on is told from that.
         assert!(world.arrive(16_000_000 + suspended, 14_200_000, false), "a cut after both");
-        assert!(!world.is_news(16_000_000 + suspended, 15_900_000));
+        assert!(!world.is_fresh(16_000_000 + suspended, 15_900_000));
     }
 
     #[test]
@@ -309,8 +309,8 @@ mod tests {
             world.arrive(left + suspended + 600_000, left, false);
         }
         let now = 15_400_000 + suspended;
-        assert!(world.is_news(now, 15_390_000), "made a moment ago");
-        assert!(world.is_news(now, 14_700_000), "made before the piece that it came behind");
+        assert!(world.is_fresh(now, 15_390_000), "made a moment ago");
+        assert!(world.is_fresh(now, 14_700_000), "made before the piece that it came behind");
     }
 
     #[test]
@@ -322,9 +322,9 @@ mod tests {
         assert!(world.arrive(12_201_000 + suspended, 12_200_000, false), "messages are missing");
         statuses(&mut world, suspended, 200_000, 12_400_000, 14_000_000);
         let now = 14_101_000 + suspended;
-        assert!(world.is_news(now, 14_100_000), "made after both");
+        assert!(world.is_fresh(now, 14_100_000), "made after both");
         for made in [10_100_000, 11_500_000, 12_190_000] {
-            assert!(!world.is_news(now, made), "made at {made}, in the cut");
+            assert!(!world.is_fresh(now, made), "made at {made}, in the cut");
         }
     }
 }

@@ -30,6 +30,8 @@ const FORMER: &[Former] = &[
     Former { words: &["wanted", "unwanted", "nobody", "row", "rows"], now: "member, removed, record", rooms: EDGE, except: &[] },
     Former { words: &["patience", "forgive", "forgiven", "farewell", "hungry", "contradict", "contradicted", "resting"],
         now: "timeout, exclude_stall, dormant, needs_initial_sync, challenge", rooms: EDGE, except: &[] },
+    Former { words: &["told", "hear", "hears", "heard", "news", "walls"], now: "status sent, on_remote_vector, update, wall_sample",
+        rooms: CORE, except: &["is_heard_here"] },
 ];
 
 /// The names in Rust, comments and texts left out.

@@ -211,14 +211,14 @@ impl<R: Rules> Replica<R> {
         let (growth, store, max) = (change.growth(KEY_COSTS), self.store_cost(), self.writes_max());
         let fits = growth == 0 || store.saturating_add(growth) <= max && self.has_memory(growth);
         if !fits {
-            self.tell_refusing(true);
+            self.report_refusing(true);
         } else if store < max / 16 * CALM_SIXTEENTHS {
-            self.tell_refusing(false);
+            self.report_refusing(false);
         }
         fits
     }
 
-    fn tell_refusing(&mut self, refuses: bool) {
+    fn report_refusing(&mut self, refuses: bool) {
         if core::mem::replace(&mut self.budget.refuses_writes, refuses) != refuses {
             self.emit(Event::WritesRefused(refuses));
         }
@@ -241,8 +241,8 @@ impl<R: Rules> Replica<R> {
 
     /// The same of all that are not here yet.
     fn growth_of(&self, ops: &[Arc<Op>]) -> (u64, u64) {
-        let news = ops.iter().filter(|op| !self.context.covers(op.dot));
-        news.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+        let new_ops = ops.iter().filter(|op| !self.context.covers(op.dot));
+        new_ops.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
     /// Is there room for this operation of another replica?

@@ -73,11 +73,11 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn on_probe(&mut self, id: PeerId, address: &Address) {
         let now = self.now.monotonic;
-        let hears = self.find_peer(address).is_some_and(|about| {
+        let is_heard_here = self.find_peer(address).is_some_and(|about| {
             let peer = &self.peers[about.0];
-            peer.link.established && now.since(peer.detector.heard()) <= self.config.vouch_max
+            peer.link.established && now.since(peer.detector.last_arrival()) <= self.config.vouch_max
         });
-        if hears {
+        if is_heard_here {
             self.send(id, Body::Vouch { address: address.clone() });
         }
     }

@@ -30,10 +30,10 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Everything that a hello and a status tell about the other end.
-    pub(super) fn hear(&mut self, id: PeerId, sent: Time, wall: Wall, vector: Arc<VersionVector>) {
+    pub(super) fn on_remote_vector(&mut self, id: PeerId, sent: Time, wall: Wall, vector: Arc<VersionVector>) {
         let now = self.now.monotonic;
-        self.gaps.hear(&vector, &self.context, now);
-        if self.rules.hearing_covers() {
+        self.gaps.on_remote_vector(&vector, &self.context, now);
+        if self.rules.remote_vector_covers() {
             self.context.join(&vector);
             self.blocked.note_all();
             self.shared = None;
@@ -41,11 +41,13 @@ impl<R: Rules> Replica<R> {
         let silence = self.silence_of_clocks();
         let peer = &mut self.peers[id.0];
         peer.offsets.observe(now, sent, silence);
-        let older = sent == peer.told && peer.walls.is_some() && self.context.dominates_in(&peer.acknowledged, &vector);
-        if sent >= peer.told && !older {
+        let older = sent == peer.status_sent
+            && peer.wall_sample.is_some()
+            && self.context.dominates_in(&peer.acknowledged, &vector);
+        if sent >= peer.status_sent && !older {
             // Reordered news take nothing back, nor do those of one moment.
-            peer.told = sent;
-            peer.walls = Some((wall, now));
+            peer.status_sent = sent;
+            peer.wall_sample = Some((wall, now));
             peer.acknowledged = vector;
         }
     }
@@ -76,7 +78,7 @@ impl<R: Rules> Replica<R> {
         // a peer where the name stands for another write. Only between members is nothing spelled out.
         let members = self.is_member && self.peers[id.0].is_member && status.view_hash == self.view_hash;
         let folds_otherwise = members && !self.context.is_folded(&status.vector);
-        self.hear(id, status.sent, status.wall, status.vector);
+        self.on_remote_vector(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
         if !self.rules.keeps_causal_buffer() {
             self.causal_buffer.clear();
@@ -85,7 +87,7 @@ impl<R: Rules> Replica<R> {
         let peer = self.peer(id);
         peer.view_hash = Some(status.view_hash);
         peer.leaving |= status.leaving;
-        peer.tell_ready(status.ready);
+        peer.on_ready(status.ready);
         if now.since(peer.status_at) >= answer_after {
             peer.next_status = now; // its turn is near: one wake-up of this process for both
         }
@@ -235,13 +237,13 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_push(&mut self, id: PeerId, op: Arc<Op>, made: Time) {
-        if self.is_news(id, &op, made, self.rules.interruptions_taint()) {
+        if self.is_fresh(id, &op, made, self.rules.interruptions_taint()) {
             self.take_push(id, op);
         }
     }
 
     /// Is this operation, which its origin pushes, one that may be applied without a delay? Says so if not.
-    pub(super) fn is_news(&mut self, id: PeerId, op: &Op, made: Time, taints: bool) -> bool {
+    pub(super) fn is_fresh(&mut self, id: PeerId, op: &Op, made: Time, taints: bool) -> bool {
         if !self.is_member {
             self.drop_from(id, DropReason::NotMember);
             return false;
@@ -262,7 +264,7 @@ impl<R: Rules> Replica<R> {
             return false;
         }
         if !self.rules.is_fresh(lateness, self.config.late_max) || stale && taints {
-            self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
+            self.gaps.on_remote_counter(op.dot.incarnation, op.dot.counter, now);
             self.drop_from(id, DropReason::Late);
             return false;
         }
@@ -273,7 +275,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn take_push(&mut self, id: PeerId, op: Arc<Op>) {
         let now = self.now.monotonic;
         if !self.fits(&op) {
-            self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
+            self.gaps.on_remote_counter(op.dot.incarnation, op.dot.counter, now);
             if self.fits_at_last(&op, 0) {
                 return self.drop_from(id, DropReason::CausalBufferFull);
             }
@@ -288,8 +290,8 @@ impl<R: Rules> Replica<R> {
         if !self.is_ours(op.deps.counter(self.incarnation)) {
             return self.drop_from(id, DropReason::Invalid);
         }
-        self.gaps.hear_counter(op.dot.incarnation, op.dot.counter, now);
-        self.gaps.hear(&op.deps, &self.context, now);
+        self.gaps.on_remote_counter(op.dot.incarnation, op.dot.counter, now);
+        self.gaps.on_remote_vector(&op.deps, &self.context, now);
         let bounded = self.rules.bounds_causal_buffer();
         let limits = if bounded {
             (self.config.causal_buffer_max, self.config.causal_buffer_bytes_max)

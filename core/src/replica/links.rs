@@ -66,8 +66,8 @@ impl<R: Rules> Replica<R> {
         (number, echo, sequence): (u64, u64, u64),
         hello: &Hello,
     ) {
-        let told = hello.view.iter().find(|record| record.address == *from).and_then(|record| record.newest);
-        if told.is_none_or(|told| told.incarnation < incarnation)
+        let stated = hello.view.iter().find(|record| record.address == *from).and_then(|record| record.newest);
+        if stated.is_none_or(|stated| stated.incarnation < incarnation)
             || number == 0
             || !is_bounded(&hello.view)
             || !self.is_ours(hello.vector.counter(self.incarnation))
@@ -75,7 +75,7 @@ impl<R: Rules> Replica<R> {
             return self.drop_message(from, DropReason::Invalid);
         }
         let before = self.incarnation;
-        self.tell_of_another_cluster(from, incarnation, hello);
+        self.report_other_cluster(from, incarnation, hello);
         self.merge_view(hello.view.iter());
         let own = self.view.newest(&self.address).map(|own| own.incarnation);
         if self.incarnation != before || own.is_some_and(|own| own != self.incarnation) {
@@ -101,7 +101,7 @@ impl<R: Rules> Replica<R> {
         }
         self.on_formats(id, hello.formats);
         self.on_arrival(id, sequence, Some(hello.sent));
-        self.hear(id, hello.sent, hello.wall, hello.vector.clone());
+        self.on_remote_vector(id, hello.sent, hello.wall, hello.vector.clone());
         let link = self.peers[id.0].link;
         if link.established {
             if echo != 0 && echo != link.number {
@@ -182,14 +182,14 @@ impl<R: Rules> Replica<R> {
         if !link.established && present {
             self.establish(id);
         }
-        self.peer(id).detector.hear(now);
+        self.peer(id).detector.on_arrival(now);
         Some(id)
     }
 
     /// A peer has news of the membership for a dormant end. There the link still stands, and the news would reach
     /// no replica until the link is given up. A status asks for nothing like that; two that rest would wake each other
     /// for ever.
-    pub(super) fn reopen_for_news(&mut self, from: &Address) {
+    pub(super) fn reopen_for_update(&mut self, from: &Address) {
         let now = self.now.monotonic;
         let Some(id) = self.find_peer(from) else { return };
         let peer = self.peer(id);
@@ -204,7 +204,7 @@ impl<R: Rules> Replica<R> {
         let own_incarnation = self.incarnation;
         let peer = self.peer(id);
         peer.link.established = true;
-        peer.detector.hear(now);
+        peer.detector.on_arrival(now);
         peer.connected = false;
         peer.refused = None;
         peer.goal.get_or_insert_with(|| peer.acknowledged.clone());
@@ -259,7 +259,7 @@ impl<R: Rules> Replica<R> {
         let Some(id) = self.find_peer(from) else { return };
         let peer = self.peer(id);
         if peer.link.established {
-            peer.detector.hear(now);
+            peer.detector.on_arrival(now);
             peer.stream.progress(now, limits);
             // Until it is whole it may be a push, and then it fills a gap.
             peer.inbound.advanced = Some(now);

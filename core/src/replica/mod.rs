@@ -151,7 +151,7 @@ pub struct Replica<R: Rules = Sound> {
     /// The highest write of this incarnation that others know, that it never made, and that was reported.
     impersonated: u64,
     /// When it was told that members of another cluster appeared.
-    merge_told: Option<Time>,
+    merge_reported: Option<Time>,
     clock: Hlc,
     wall_trusted: bool,
     log: Log,
@@ -225,7 +225,7 @@ impl<R: Rules> Replica<R> {
             longest: 0,
             shared: None,
             impersonated: 0,
-            merge_told: None,
+            merge_reported: None,
             clock: Hlc::default(),
             wall_trusted: true,
             log: Log::default(),
@@ -340,7 +340,7 @@ impl<R: Rules> Replica<R> {
         }
         let Some(id) = self.admit(from, incarnation, number, echo) else {
             if matches!(body, Body::View(_)) {
-                self.reopen_for_news(from);
+                self.reopen_for_update(from);
             }
             return;
         };

@@ -28,11 +28,11 @@ pub(super) struct Peer {
     pub(super) link: Link,
     /// The incarnation at the other end of the link, or of the last one.
     pub(super) incarnation: Option<Incarnation>,
-    /// When that incarnation last told, on its own clock.
-    pub(super) told: Time,
+    /// When that incarnation sent its last status, on its own clock.
+    pub(super) status_sent: Time,
     /// The formats that an incarnation there said it speaks: this one as soon as it said hello.
     pub(super) formats: Option<Formats>,
-    /// What it covers, as it said then.
+    /// What it covers, as that status says.
     pub(super) acknowledged: Arc<VersionVector>,
     pub(super) offsets: Offsets,
     /// What arrives from that incarnation, over all its links.
@@ -56,8 +56,8 @@ pub(super) struct Peer {
     pub(super) unfinished: Option<Time>,
     /// It accepted a connection since the last hello.
     pub(super) connected: bool,
-    /// Its wall clock and ours at the same moment, when it last told.
-    pub(super) walls: Option<(Wall, Time)>,
+    /// Its wall clock and ours at the same moment, when its last status came.
+    pub(super) wall_sample: Option<(Wall, Time)>,
     pub(super) view_hash: Option<u64>,
     pub(super) next_status: Time,
     /// When the last status went out.
@@ -228,7 +228,7 @@ impl Peer {
             address,
             link: Link::default(),
             incarnation: None,
-            told: Time::default(),
+            status_sent: Time::default(),
             formats: None,
             acknowledged: Arc::default(),
             offsets: Offsets::default(),
@@ -244,7 +244,7 @@ impl Peer {
             challenged_at: Time::default(),
             unfinished: None,
             connected: false,
-            walls: None,
+            wall_sample: None,
             view_hash: None,
             next_status: Time::NEVER,
             status_at: Time::default(),
@@ -295,7 +295,7 @@ impl Peer {
     /// Another incarnation answers here.
     pub(super) fn reset_for(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
-        self.told = Time::default();
+        self.status_sent = Time::default();
         self.acknowledged = Arc::default();
         self.offsets = Offsets::default();
         self.stream = self.stream.of_next_incarnation();
@@ -304,7 +304,7 @@ impl Peer {
         self.ready = false;
         self.unkept = Unkept::default();
         self.diverged = false;
-        self.walls = None;
+        self.wall_sample = None;
     }
 
     /// Is it a removed address at which no incarnation was ever heard of? Most likely nothing is there. But two sides

@@ -113,7 +113,7 @@ impl<R: Rules> Replica<R> {
         if !is_sound(outline) || op.with(&Value::new(&[])).is_none() {
             return self.drop_from(id, DropReason::Invalid);
         }
-        if !self.is_news(id, &op.op, made, self.rules.interruptions_taint_announced()) {
+        if !self.is_fresh(id, &op.op, made, self.rules.interruptions_taint_announced()) {
             return;
         }
         if !self.is_ours(op.op.deps.counter(self.incarnation)) {
@@ -122,8 +122,8 @@ impl<R: Rules> Replica<R> {
         if !self.rules.applies_only_whole() {
             return self.take_push(id, op.op);
         }
-        self.gaps.hear_counter(dot.incarnation, dot.counter, now);
-        self.gaps.hear(&op.op.deps, &self.context, now);
+        self.gaps.on_remote_counter(dot.incarnation, dot.counter, now);
+        self.gaps.on_remote_vector(&op.op.deps, &self.context, now);
         if !self.has_memory_for_ops(outline.bytes) {
             if self.fits_at_last(&op.op, outline.bytes) {
                 // What is on its way leaves no room. This one comes by repair.

@@ -175,7 +175,7 @@ impl<R: Rules> Replica<R> {
 
 impl Peer {
     /// It says whether clients may be sent to it. When they may, it holds what the cluster holds, not before.
-    pub(super) fn tell_ready(&mut self, ready: bool) {
+    pub(super) fn on_ready(&mut self, ready: bool) {
         if ready && !self.ready {
             self.goal = Some(self.acknowledged.clone());
         }

@@ -343,7 +343,7 @@ impl<R: Rules> Replica<R> {
             }
             Content::Retired(records) => {
                 self.work += records.len() as u32;
-                self.hear_retired(&records);
+                self.on_remote_retirements(&records);
                 let Some(pull) = &mut self.pull else { return false };
                 records.into_iter().for_each(|(i, record)| keep_greater(&mut pull.aside.retired, i, record));
                 true
@@ -433,11 +433,10 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Only for the mutant that takes a record that it heard of for coverage.
-    fn hear_retired(&mut self, records: &[(Incarnation, Retirement)]) {
-        if self.rules.heard_retirement_covers() {
-            let heard =
-                VersionVector::from_entries(records.iter().map(|&(incarnation, record)| (incarnation, record.through)));
-            self.context.join(&heard);
+    fn on_remote_retirements(&mut self, records: &[(Incarnation, Retirement)]) {
+        if self.rules.remote_retirement_covers() {
+            let remote = VersionVector::from_entries(records.iter().map(|&(i, record)| (i, record.through)));
+            self.context.join(&remote);
             self.blocked.note_all();
             self.shared = None;
         }
@@ -461,7 +460,7 @@ impl<R: Rules> Replica<R> {
         };
         let none = VersionVector::new();
         let raises = self.rules.raises_floor_at_install();
-        let news = VersionVector::from_entries(self.context.missing(theirs.vector()).filter(|_| raises));
+        let updates = VersionVector::from_entries(self.context.missing(theirs.vector()).filter(|_| raises));
         let deletes = if self.rules.joins_installed_deletes() { deletes } else { &none };
         for (incarnation, record) in theirs.records() {
             self.forget_implied(incarnation, record);
@@ -472,7 +471,7 @@ impl<R: Rules> Replica<R> {
         self.note_records();
         self.blocked.note_all();
         self.shared = None;
-        self.log.raise_floor(&news, deletes, &self.context);
+        self.log.raise_floor(&updates, deletes, &self.context);
         self.store.install(keys, my_past, theirs);
         self.stop_supplying_state();
         self.clock = self.rules.follow_installed(self.clock, clock);

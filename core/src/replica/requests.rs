@@ -255,10 +255,11 @@ impl<R: Rules> Replica<R> {
             let theirs = wall.0.saturating_add(now.monotonic.since(at).0);
             now.wall.0.saturating_sub(theirs) > self.config.wall_ahead_max.0
         };
-        let mut told = self.peers.iter().filter(|peer| peer.link.established).filter_map(|peer| peer.walls.as_ref());
-        let trusted = match told.next() {
+        let mut samples =
+            self.peers.iter().filter(|peer| peer.link.established).filter_map(|peer| peer.wall_sample.as_ref());
+        let trusted = match samples.next() {
             None => true,
-            Some(first) => !(ahead_of(first) && told.all(ahead_of)),
+            Some(first) => !(ahead_of(first) && samples.all(ahead_of)),
         };
         if trusted != self.wall_trusted {
             self.wall_trusted = trusted;

@@ -210,7 +210,7 @@ impl<R: Rules> Replica<R> {
         let addresses = self.view.members().cloned().collect();
         self.rounds.outcomes.push_back(Outcome { events, held, addresses });
         self.rounds.untold = Some(RequestId(0));
-        self.tell_lost();
+        self.reply_lost();
     }
 
     /// Membership or a link changed: what is under way begins again, and outcomes end where a new address becomes a
@@ -277,7 +277,7 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Blocked requests whose past turned out to be lost get their answer.
-    pub(super) fn tell_lost(&mut self) {
+    pub(super) fn reply_lost(&mut self) {
         let Some(from) = self.rounds.untold.take() else { return };
         let room = self.room();
         let looked: Vec<_> = self.blocked.since(from).take(room).map(|(id, past)| (id, self.lost(past))).collect();
@@ -309,8 +309,8 @@ impl Rounds {
     /// If an invariant of this module does not hold.
     pub(super) fn check_invariants(&self, rounds_max: usize) {
         let asked = self.current.iter().map(|round| &round.events);
-        let told = self.outcomes.iter().map(|outcome| &outcome.events);
-        let most = asked.chain(told).chain([&self.doubts]).map(VersionVector::len).max();
+        let remembered = self.outcomes.iter().map(|outcome| &outcome.events);
+        let most = asked.chain(remembered).chain([&self.doubts]).map(VersionVector::len).max();
         assert!(most <= Some(EVENTS_MAX), "a round of {most:?} events");
         assert!(self.outcomes.len() <= rounds_max.max(1), "{} outcomes", self.outcomes.len());
     }

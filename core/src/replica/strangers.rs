@@ -16,17 +16,17 @@ use alloc::vec::Vec;
 /// A cluster has so many incarnations at least. A replica that started alone knows of one.
 const INCARNATIONS_MIN: usize = 2;
 /// Each member of the other cluster is news. All that are found within this are one discovery.
-const TOLD_PAUSE: Micros = Micros::from_seconds(60);
+const REPORT_PAUSE: Micros = Micros::from_seconds(60);
 
 impl<R: Rules> Replica<R> {
     /// Tells if this hello, which is not taken in yet, comes from a cluster that this one never had to do with.
     ///
     /// Then both have written, and neither holds a write of the other's. Two sides of a cut have a common past, and a
     /// newcomer has none or has written alone. A replica that an operator names was never met before it was named.
-    pub(super) fn tell_of_another_cluster(&mut self, from: &Address, incarnation: Incarnation, hello: &Hello) {
+    pub(super) fn report_other_cluster(&mut self, from: &Address, incarnation: Incarnation, hello: &Hello) {
         let now = self.now.monotonic;
-        let was_told = self.merge_told.is_some_and(|at| now.since(at) < TOLD_PAUSE);
-        if was_told || !are_apart(self.context.vector(), &hello.vector) {
+        let was_reported = self.merge_reported.is_some_and(|at| now.since(at) < REPORT_PAUSE);
+        if was_reported || !are_apart(self.context.vector(), &hello.vector) {
             return;
         }
         let theirs = if self.is_at_a_reused_address(from, incarnation, hello) {
@@ -45,7 +45,7 @@ impl<R: Rules> Replica<R> {
             Vec::new()
         };
         if !theirs.is_empty() {
-            self.merge_told = Some(now);
+            self.merge_reported = Some(now);
             let ours = self.view.members().filter(|address| !theirs.contains(address)).cloned().collect();
             self.emit(Event::ClustersMerge { ours, theirs });
         }
@@ -54,9 +54,9 @@ impl<R: Rules> Replica<R> {
     /// Each side is a cluster, and one has known another incarnation at an address that the other has now.
     fn is_at_a_reused_address(&self, from: &Address, incarnation: Incarnation, hello: &Hello) -> bool {
         let known_there = self.view.newest(from).is_some_and(|known| known.incarnation != incarnation);
-        let told_here =
+        let stated_here =
             hello.view.iter().find(|record| record.address == self.address).and_then(|record| record.newest);
-        let known_here = told_here.is_some_and(|told| told.incarnation != self.incarnation);
+        let known_here = stated_here.is_some_and(|stated| stated.incarnation != self.incarnation);
         let incarnations_here = self.view.records().filter(|record| record.newest.is_some()).count();
         let incarnations_there = hello.view.iter().filter(|record| record.newest.is_some()).count();
         (known_there || known_here) && incarnations_here.min(incarnations_there) >= INCARNATIONS_MIN

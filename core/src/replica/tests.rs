@@ -499,8 +499,8 @@ fn statuses_of_one_moment_that_change_places_take_nothing_back() {
     world.run(300);
     let replica = world.replicas.get_mut(&address(1)).expect("it runs");
     let id = replica.find_peer(&address(2)).expect("a member");
-    let (told, wall) = (replica.peers[id.0].told, Wall(1_700_000_000_000_000));
-    replica.hear(id, told, wall, Arc::default());
+    let (sent, wall) = (replica.peers[id.0].status_sent, Wall(1_700_000_000_000_000));
+    replica.on_remote_vector(id, sent, wall, Arc::default());
     assert_eq!(*replica.peers[id.0].acknowledged, token, "what it said first in that moment came last");
 }
 

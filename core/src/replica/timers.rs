@@ -30,7 +30,7 @@ impl<R: Rules> Replica<R> {
             self.work += self.store.fold(&self.rules, self.room()) as u32;
             self.backlog = self.store.is_folding();
             self.progress();
-            self.tell_lost();
+            self.reply_lost();
             self.push_own();
             self.supply_all();
             self.trim_log();

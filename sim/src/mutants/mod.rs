@@ -411,7 +411,7 @@ impl Rules for Mutated {
         !self.is(Mutant::AskUnkeptAgain)
     }
 
-    fn heard_retirement_covers(&self) -> bool {
+    fn remote_retirement_covers(&self) -> bool {
         self.is(Mutant::HeardRetirementCovers)
     }
 
@@ -461,7 +461,7 @@ impl Rules for Mutated {
         !self.is(Mutant::InstallPiecemeal)
     }
 
-    fn hearing_covers(&self) -> bool {
+    fn remote_vector_covers(&self) -> bool {
         self.is(Mutant::HearingCovers)
     }
 

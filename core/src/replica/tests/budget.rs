@@ -79,8 +79,8 @@ fn writes_that_add_are_refused_at_the_limit_and_others_are_not() {
     assert!(world.fill(3, "again", VALUE), "what was deleted makes room");
     world.run(1_000);
     assert!(world.agree(&[1, 2, 3]) && (1..=3).all(|n| world.replica(n).readiness() == Readiness::Ready));
-    let told = |refuses| world.events.iter().any(|(_, event)| *event == Event::WritesRefused(refuses));
-    assert!(told(true) && told(false), "{:?}", world.events);
+    let reported = |refuses| world.events.iter().any(|(_, event)| *event == Event::WritesRefused(refuses));
+    assert!(reported(true) && reported(false), "{:?}", world.events);
 }
 
 /// Concurrent versions of one key go together when one write replaces them.

@@ -93,9 +93,9 @@ fn what_cannot_be_told_comes_as_part_of_a_state() {
     let id = replica.find_peer(&address(3)).expect("a member");
     replica.peers[id.0].formats = Some(NEW);
     let token = world.put(1, "x", "3", &token);
-    let told = world.sent;
+    let reported = world.sent;
     let Reply::Written(written) = world.erase(1, "x", &token) else { panic!("it believes that all understand it") };
-    assert!(world.sent > told);
+    assert!(world.sent > reported);
     let replica = world.replicas.get_mut(&address(1)).expect("it runs");
     replica.peers[id.0].formats = Some(OLD);
     world.run(8_000);
@@ -110,9 +110,9 @@ fn a_replica_with_no_format_in_common_is_told_once() {
     for theirs in [other, other, Formats::only(8)] {
         world.handle(&address(1), Input::Refused { by: address(2), why: crate::edge::Refused::Version(theirs) });
     }
-    let told = |theirs| {
+    let reported = |theirs| {
         let event = Event::NoCommonFormat { address: address(2), theirs, ours: OLD };
-        world.events.iter().filter(|(_, told)| *told == event).count()
+        world.events.iter().filter(|(_, reported)| *reported == event).count()
     };
-    assert_eq!((told(other), told(Formats::only(8))), (1, 1));
+    assert_eq!((reported(other), reported(Formats::only(8))), (1, 1));
 }

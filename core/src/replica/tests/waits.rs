@@ -199,8 +199,8 @@ fn every_client_of_a_lost_write_is_told_however_few_outcomes_are_remembered() {
         for time in 0..3 {
             for token in &tokens {
                 let reply = world.get(1, "x", token);
-                let told = matches!(reply, Err(Reply::Lost { .. }));
-                assert!(told || time < 2, "{count} tokens, {rounds_max} outcomes: {reply:?}");
+                let reported = matches!(reply, Err(Reply::Lost { .. }));
+                assert!(reported || time < 2, "{count} tokens, {rounds_max} outcomes: {reply:?}");
                 world.run(150);
             }
         }
@@ -216,14 +216,14 @@ fn clients_of_one_lost_incarnation_are_all_told() {
         VersionVector::from_entries(entry)
     };
     let tokens = [more(2), more(0), more(1)];
-    let mut told = [false; 3];
+    let mut reported = [false; 3];
     for _ in 0..3 {
-        for (token, told) in tokens.iter().zip(&mut told) {
-            *told |= matches!(world.get(1, "x", token), Err(Reply::Lost { .. }));
+        for (token, reported) in tokens.iter().zip(&mut reported) {
+            *reported |= matches!(world.get(1, "x", token), Err(Reply::Lost { .. }));
             world.run(150);
         }
     }
-    assert_eq!(told, [true; 3]);
+    assert_eq!(reported, [true; 3]);
 }
 
 /// What is asked while a round is under way is asked about right after it, however seldom statuses come.
@@ -340,7 +340,7 @@ fn postponed_by(world: &mut World, n: u8, missing: bool, apart: Micros) -> u8 {
     let id = replica.peer_ids().find(|id| replica.peers[id.0].address == address(1)).expect("a peer");
     replica.gaps = Gaps::default();
     if missing {
-        replica.gaps.hear_counter(Incarnation(7), 1, replica.now.monotonic);
+        replica.gaps.on_remote_counter(Incarnation(7), 1, replica.now.monotonic);
     }
     for _ in 0..4 {
         replica.now.monotonic = replica.now.monotonic + apart;
