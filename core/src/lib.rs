@@ -30,8 +30,8 @@ mod causal_buffer;
 mod causal_context;
 mod config;
 mod data;
-mod detector;
 mod edge;
+mod failure_detector;
 mod formats;
 mod freshness;
 mod gaps;
@@ -60,7 +60,9 @@ pub use edge::{DropReason, Event, Input, Output, Refused};
 pub use formats::Formats;
 pub use hlc::Hlc;
 pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, Seed, Unusable};
-pub use message::{Ask, Body, Content, Coverage, Hello, Message, Outline, Outlined, Shown, Status, Supply, Version};
+pub use message::{
+    Body, Content, Coverage, Hello, LostQuery, Message, Outline, Outlined, Shown, Status, Supply, Version,
+};
 pub use op::{Deps, Dots, Effect, Op};
 pub use replica::{LinkState, MemoryUse, PeerStatus, Readiness, Replica, ReplicaStatus, State, Unsettled, WORK_MAX};
 pub use request::{Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written};

@@ -60,8 +60,8 @@ impl Message {
             | Body::Piece { .. }
             | Body::View(_)
             | Body::Pull { .. }
-            | Body::Ask(_)
-            | Body::Answer { .. }
+            | Body::LostQuery(_)
+            | Body::LostReply { .. }
             | Body::Probe { .. }
             | Body::Vouch { .. }
             | Body::Taken { .. } => Formats::RELEASED.lowest,
@@ -120,9 +120,9 @@ pub enum Body {
     /// One frame of the answer to a pull.
     Supply(Box<Supply>),
     /// Part of a lost-write round: does the receiver hold this?
-    Ask(Box<Ask>),
+    LostQuery(Box<LostQuery>),
     /// What the sender holds of what it was asked about.
-    Answer {
+    LostReply {
         /// The round.
         round: u64,
         /// What it covers of the incarnations asked about; an incarnation that is missing stands for 0.
@@ -161,8 +161,8 @@ impl Body {
             Self::View(_) => "view",
             Self::Pull { .. } => "pull",
             Self::Supply(_) => "supply",
-            Self::Ask(_) => "ask",
-            Self::Answer { .. } => "answer",
+            Self::LostQuery(_) => "ask",
+            Self::LostReply { .. } => "answer",
             Self::Probe { .. } => "probe",
             Self::Vouch { .. } => "vouch",
             Self::Taken { .. } => "taken",
@@ -211,7 +211,7 @@ pub struct Status {
 
 /// The question of a lost-write round.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct LostQuery {
     /// Names the round; greater for a later one of the same incarnation.
     pub round: u64,
     /// Exactly the incarnations that are asked. Links to any other end before the answer.

@@ -252,12 +252,12 @@ pub trait Rules {
         true
     }
 
-    /// A silence beyond the threshold is a reason to doubt a peer; nothing else is.
-    fn doubts(&self, silent: bool) -> bool {
+    /// A silence beyond the threshold is a reason to suspect a peer; nothing else is.
+    fn suspects(&self, silent: bool) -> bool {
         silent
     }
 
-    /// Doubt is local: it moves no generation.
+    /// Suspicion is local: it moves no generation.
     fn suspicion_removes(&self) -> bool {
         false
     }
@@ -288,7 +288,7 @@ pub trait Rules {
     }
 
     /// A round needs a link to every member.
-    fn round_needs_everybody(&self) -> bool {
+    fn round_needs_all_members(&self) -> bool {
         true
     }
 

@@ -32,6 +32,7 @@ const FORMER: &[Former] = &[
         now: "timeout, exclude_stall, dormant, needs_initial_sync, challenge", rooms: EDGE, except: &[] },
     Former { words: &["told", "hear", "hears", "heard", "news", "walls"], now: "status sent, on_remote_vector, update, wall_sample",
         rooms: CORE, except: &["is_heard_here"] },
+    Former { words: &["doubt", "doubts", "doubted"], now: "suspect, failure_detector, lost_writes, query", rooms: CORE, except: &[] },
 ];
 
 /// The names in Rust, comments and texts left out.

@@ -76,7 +76,7 @@ impl Asked {
     }
 
     /// What was asked for is lost if nothing comes by then.
-    pub(super) fn doubt(&mut self, soon: Time, after: Micros) {
+    pub(super) fn suspect_loss(&mut self, soon: Time, after: Micros) {
         if self.timeout(after) > soon {
             self.moved = Time(soon.0.saturating_sub(self.after(after).0));
         }

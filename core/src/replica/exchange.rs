@@ -104,7 +104,7 @@ impl<R: Rules> Replica<R> {
         self.push(id);
         self.maybe_pull();
         self.maybe_retire();
-        self.maybe_ask();
+        self.maybe_query();
         self.consider_dormancy(id);
         self.consider_readiness();
     }

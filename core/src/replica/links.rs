@@ -182,7 +182,7 @@ impl<R: Rules> Replica<R> {
         if !link.established && present {
             self.establish(id);
         }
-        self.peer(id).detector.on_arrival(now);
+        self.peer(id).failure_detector.on_arrival(now);
         Some(id)
     }
 
@@ -204,7 +204,7 @@ impl<R: Rules> Replica<R> {
         let own_incarnation = self.incarnation;
         let peer = self.peer(id);
         peer.link.established = true;
-        peer.detector.on_arrival(now);
+        peer.failure_detector.on_arrival(now);
         peer.connected = false;
         peer.refused = None;
         peer.goal.get_or_insert_with(|| peer.acknowledged.clone());
@@ -238,7 +238,7 @@ impl<R: Rules> Replica<R> {
             self.on_interrupted(id);
         }
         if gap {
-            self.doubt_asked(id);
+            self.suspect_lost_pieces(id);
         }
     }
 
@@ -259,7 +259,7 @@ impl<R: Rules> Replica<R> {
         let Some(id) = self.find_peer(from) else { return };
         let peer = self.peer(id);
         if peer.link.established {
-            peer.detector.on_arrival(now);
+            peer.failure_detector.on_arrival(now);
             peer.stream.progress(now, limits);
             // Until it is whole it may be a push, and then it fills a gap.
             peer.inbound.advanced = Some(now);
@@ -302,13 +302,13 @@ impl<R: Rules> Replica<R> {
     /// When this peer needs attention next.
     pub(super) fn link_timeout(&self, peer: &Peer) -> Time {
         if peer.link.established {
-            self.doubt_timeout(peer).min(peer.next_status).min(self.pieces_timeout(peer))
+            self.suspicion_timeout(peer).min(peer.next_status).min(self.pieces_timeout(peer))
         } else if peer.dormant {
             Time::NEVER // one side was removed and all is said
         } else if peer.is_stranger() {
             peer.next_hello
         } else {
-            self.doubt_timeout(peer).min(peer.next_hello)
+            self.suspicion_timeout(peer).min(peer.next_hello)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The view, joining, and which incarnation this is (ID-2, ID-3, VIEW-1, VIEW-2, JOIN-1, JOIN-2).
 //!
-//! Only operators move a generation; doubt is local and removes no member. A replica whose address has a newer
+//! Only operators move a generation; suspicion is local and removes no member. A replica whose address has a newer
 //! incarnation takes a new incarnation and keeps its state. Joining never waits for a member that is not up.
 
 use super::Replica;

@@ -4,9 +4,9 @@
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients, `links` opens
 //! and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and
 //! installs, `sources` says where from, and `supply` answers pulls. `membership` keeps the view and joins, `readiness`
-//! says when clients may be sent here, and `doubts` suspects. `formats` knows what can be said to whom.
+//! says when clients may be sent here, and `suspicion` suspects. `formats` knows what can be said to whom.
 //! `retirement` folds away incarnations that are over, and
-//! `rounds` finds out what is lost. `budget` keeps memory within one number, and `timers` says when to wake up.
+//! `lost_writes` finds out what is lost. `budget` keeps memory within one number, and `timers` says when to wake up.
 //!
 //! Coverage (`context`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
@@ -14,10 +14,10 @@ mod aside;
 mod asked;
 mod blocked;
 mod budget;
-mod doubts;
 mod exchange;
 mod formats;
 mod links;
+mod lost_writes;
 mod membership;
 mod merge;
 mod peer;
@@ -26,11 +26,11 @@ mod readiness;
 mod repair;
 mod requests;
 mod retirement;
-mod rounds;
 mod sources;
 mod status;
 mod strangers;
 mod supply;
+mod suspicion;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -67,6 +67,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use blocked::BlockedRequests;
 use budget::Budget;
+use lost_writes::Rounds;
 use membership::{Joining, Renewals};
 use peer::{Peer, PeerId};
 use pieces::Fetches;
@@ -74,7 +75,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use readiness::Provisional;
 use repair::{Discarded, Pull};
-use rounds::Rounds;
 
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
@@ -101,8 +101,8 @@ fn departure(body: &Body) -> Option<Time> {
         Body::View(_)
         | Body::Pull { .. }
         | Body::Supply(_)
-        | Body::Ask(_)
-        | Body::Answer { .. }
+        | Body::LostQuery(_)
+        | Body::LostReply { .. }
         | Body::Probe { .. }
         | Body::Vouch { .. }
         | Body::Want { .. }
@@ -318,7 +318,7 @@ impl<R: Rules> Replica<R> {
         // This process was not run when it should have been: others' silence in that time means nothing.
         self.stalls.add(from, now.monotonic);
         for peer in &mut self.peers {
-            peer.detector.exclude_stall(late, now.monotonic);
+            peer.failure_detector.exclude_stall(late, now.monotonic);
             peer.stream.exclude_stall(late, now.monotonic);
         }
         if let Some(joining) = &mut self.joining {
@@ -355,8 +355,8 @@ impl<R: Rules> Replica<R> {
             Body::View(records) => self.on_view(id, &records),
             Body::Pull { id: pull, vector } => self.on_pull(id, pull, vector),
             Body::Supply(supply) => self.on_supply(id, *supply),
-            Body::Ask(ask) => self.on_ask(id, &ask),
-            Body::Answer { round, held } => self.on_answer(id, round, *held),
+            Body::LostQuery(ask) => self.on_query(id, &ask),
+            Body::LostReply { round, held } => self.on_answer(id, round, *held),
             Body::Probe { address } => self.on_probe(id, &address),
             Body::Vouch { address } => self.on_vouch(&address),
             Body::Taken { id: pull, frame } => self.on_taken(id, pull, frame),

@@ -4,8 +4,8 @@ use super::asked::Asked;
 use crate::causal_context::Retirement;
 use crate::config::Config;
 use crate::data::{Key, Value};
-use crate::detector::Detector;
 use crate::edge::Refused;
+use crate::failure_detector::FailureDetector;
 use crate::formats::Formats;
 use crate::freshness::Offsets;
 use crate::identity::{Address, Incarnation};
@@ -37,7 +37,7 @@ pub(super) struct Peer {
     pub(super) offsets: Offsets,
     /// What arrives from that incarnation, over all its links.
     pub(super) stream: Stream,
-    pub(super) detector: Detector,
+    pub(super) failure_detector: FailureDetector,
     pub(super) suspected: bool,
     /// Should this address be a member?
     pub(super) is_member: bool,
@@ -233,7 +233,7 @@ impl Peer {
             acknowledged: Arc::default(),
             offsets: Offsets::default(),
             stream: Stream::default(),
-            detector: Detector::new(now),
+            failure_detector: FailureDetector::new(now),
             suspected: false,
             is_member: false,
             unknown: false,

@@ -439,9 +439,9 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Messages of this peer are missing: pieces may be among them.
-    pub(super) fn doubt_asked(&mut self, id: PeerId) {
+    pub(super) fn suspect_lost_pieces(&mut self, id: PeerId) {
         let (now, timeout) = (self.now.monotonic, self.config.pull_timeout);
-        self.peer(id).asked.doubt(now + LOST_AFTER, timeout);
+        self.peer(id).asked.suspect_loss(now + LOST_AFTER, timeout);
     }
 
     /// What was asked for and did not come is asked for again, a few times.

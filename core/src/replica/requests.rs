@@ -56,8 +56,8 @@ impl<R: Rules> Replica<R> {
     }
 
     fn on_not_covered(&mut self, id: RequestId, request: Box<DataRequest>) {
-        self.doubt(&request.past);
-        self.maybe_ask();
+        self.query_lost(&request.past);
+        self.maybe_query();
         if let Some(token) = self.lost(&request.past) {
             self.reply(id, Reply::Lost { token });
         } else if request.wait > Micros::ZERO && self.may_wait(&request) {

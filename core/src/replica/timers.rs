@@ -20,7 +20,7 @@ impl<R: Rules> Replica<R> {
         self.try_become_up();
         self.consider_readiness();
         self.maybe_pull();
-        self.maybe_ask();
+        self.maybe_query();
         self.refuse_expired();
     }
 
@@ -44,7 +44,7 @@ impl<R: Rules> Replica<R> {
             return;
         }
         if !self.peers[id.0].is_stranger() {
-            self.tend_doubt(id);
+            self.check_silence(id);
         }
         let peer = &self.peers[id.0];
         if peer.link.established {
@@ -76,7 +76,7 @@ impl<R: Rules> Replica<R> {
         let rest = self
             .pull_timeout()
             .min(self.round_timeout())
-            .min(self.ask_timeout())
+            .min(self.query_timeout())
             .min(self.join_timeout())
             .min(self.renewal_timeout())
             .min(self.retire_timeout())

@@ -391,7 +391,7 @@ impl Rules for Mutated {
         !self.is(Mutant::GoalOutlivesSource)
     }
 
-    fn round_needs_everybody(&self) -> bool {
+    fn round_needs_all_members(&self) -> bool {
         !self.is(Mutant::AskOnlyLinked)
     }
 

@@ -386,8 +386,8 @@ impl<R: Rules + Clone> Subject for Replica<R> {
                 (5, supply.id ^ u64::from(supply.frame) << 32 ^ u64::from(supply.last) << 63)
             }
             Body::Taken { id, frame } => (6, id ^ u64::from(*frame) << 32),
-            Body::Ask(ask) => (7, ask.round ^ (ask.events.len() as u64) << 32),
-            Body::Answer { round, held } => (7, round ^ (held.len() as u64) << 40),
+            Body::LostQuery(ask) => (7, ask.round ^ (ask.events.len() as u64) << 32),
+            Body::LostReply { round, held } => (7, round ^ (held.len() as u64) << 40),
             Body::Probe { .. } => {
                 traits.idle = true;
                 (7, 1)

@@ -35,7 +35,7 @@ impl Suspicious {
 }
 
 impl Rules for Suspicious {
-    fn doubts(&self, silent: bool) -> bool {
+    fn suspects(&self, silent: bool) -> bool {
         silent || self.strikes()
     }
 

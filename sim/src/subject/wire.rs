@@ -44,8 +44,8 @@ pub(super) fn bytes(message: &Message) -> u64 {
             Content::Retired(rows) => rows.len() as u64 * 2 * ENTRY,
             Content::State(coverage) => vector(&coverage.vector) + vector(&coverage.deletes),
         },
-        Body::Ask(ask) => vector(&ask.events) + ask.incarnations.len() as u64 * ENTRY,
-        Body::Answer { held, .. } => vector(held),
+        Body::LostQuery(ask) => vector(&ask.events) + ask.incarnations.len() as u64 * ENTRY,
+        Body::LostReply { held, .. } => vector(held),
         Body::Probe { .. } | Body::Vouch { .. } | Body::Taken { .. } => ENTRY,
     };
     FRAME + body

@@ -9,7 +9,7 @@ mod hello;
 use super::table::Table;
 use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, shown};
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, MemberRecord,
+    Address, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, LostQuery, MemberRecord,
     Message, Op, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use std::sync::Arc;
@@ -140,7 +140,7 @@ impl<'a> BodyReader<'a> {
     fn seldom(&mut self, lead: u8) -> Result<Body> {
         match lead {
             kind::ASK => self.ask(),
-            kind::ANSWER => Ok(Body::Answer { round: self.varint()?, held: Box::new(self.vector()?) }),
+            kind::ANSWER => Ok(Body::LostReply { round: self.varint()?, held: Box::new(self.vector()?) }),
             kind::PROBE => Ok(Body::Probe { address: address(self.blob()?)? }),
             kind::VOUCH => Ok(Body::Vouch { address: address(self.blob()?)? }),
             kind::WANT => self.want(),
@@ -156,7 +156,7 @@ impl<'a> BodyReader<'a> {
         if incarnations.is_empty() {
             return Err(Damage::NoneAsked);
         }
-        Ok(Body::Ask(Box::new(Ask { round, incarnations, events: self.vector()? })))
+        Ok(Body::LostQuery(Box::new(LostQuery { round, incarnations, events: self.vector()? })))
     }
 
     fn push(&mut self, marks: u8) -> Result<Body> {

@@ -3,7 +3,7 @@
 use super::table::Table;
 use super::{Previous, difference, kind, push_varint, shape, shown};
 use hence_core::{
-    Ask, Body, Content, Dot, Effect, Formats, Hello, Incarnation, MemberRecord, Message, Op, Outline, Outlined,
+    Body, Content, Dot, Effect, Formats, Hello, Incarnation, LostQuery, MemberRecord, Message, Op, Outline, Outlined,
     Retirement, Shown, Status, Supply, Version, VersionVector,
 };
 use std::sync::Arc;
@@ -109,8 +109,8 @@ impl BodyWriter<'_> {
                 self.vector(vector);
             }
             Body::Supply(supply) => self.supply(supply),
-            Body::Ask(ask) => self.ask(ask),
-            Body::Answer { round, held } => {
+            Body::LostQuery(query) => self.lost_query(query),
+            Body::LostReply { round, held } => {
                 self.byte(kind::ANSWER);
                 self.varint(*round);
                 self.vector(held);
@@ -177,12 +177,12 @@ impl BodyWriter<'_> {
         self.previous.time = time;
     }
 
-    fn ask(&mut self, ask: &Ask) {
+    fn lost_query(&mut self, query: &LostQuery) {
         self.byte(kind::ASK);
-        self.varint(ask.round);
-        self.varint(ask.incarnations.len() as u64);
-        ask.incarnations.iter().for_each(|&incarnation| self.incarnation(incarnation));
-        self.vector(&ask.events);
+        self.varint(query.round);
+        self.varint(query.incarnations.len() as u64);
+        query.incarnations.iter().for_each(|&incarnation| self.incarnation(incarnation));
+        self.vector(&query.events);
     }
 
     fn supply(&mut self, supply: &Supply) {

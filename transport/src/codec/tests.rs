@@ -4,7 +4,7 @@ mod formats;
 
 use super::*;
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, MemberRecord, Message, Op,
+    Address, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, LostQuery, MemberRecord, Message, Op,
     Outline, Outlined, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
 };
 use proptest::prelude::*;
@@ -212,9 +212,10 @@ fn body() -> impl Strategy<Value = Body> {
         (number(), any::<u32>(), content(), any::<bool>())
             .prop_map(|(id, frame, content, last)| { Body::Supply(Box::new(Supply { id, frame, content, last })) }),
         (number(), any::<u32>()).prop_map(|(id, frame)| Body::Taken { id, frame }),
-        (number(), proptest::collection::vec(incarnation(), 1..8), vector())
-            .prop_map(|(round, incarnations, events)| Body::Ask(Box::new(Ask { round, incarnations, events }))),
-        (number(), vector()).prop_map(|(round, held)| Body::Answer { round, held: Box::new(held) }),
+        (number(), proptest::collection::vec(incarnation(), 1..8), vector()).prop_map(
+            |(round, incarnations, events)| Body::LostQuery(Box::new(LostQuery { round, incarnations, events }))
+        ),
+        (number(), vector()).prop_map(|(round, held)| Body::LostReply { round, held: Box::new(held) }),
         host().prop_map(|address| Body::Probe { address }),
         host().prop_map(|address| Body::Vouch { address }),
     ]
@@ -504,7 +505,7 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
         digest: Some(0x3344_5566),
     };
     let folding = Status { digest: None, leaving: true, ..status.clone() };
-    let ask = Ask { round: 8, incarnations: vec![B, A], events: vector.clone() };
+    let ask = LostQuery { round: 8, incarnations: vec![B, A], events: vector.clone() };
     [
         ("hello", Body::Hello(Box::new(hello))),
         ("status", Body::Status(Box::new(status))),
@@ -521,8 +522,8 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
         ("supply of versions", supply(Content::Versions(versions), false)),
         ("supply of retired incarnations", supply(Content::Retired(records), false)),
         ("supply of a state", supply(Content::State(Box::new(coverage)), true)),
-        ("ask", Body::Ask(Box::new(ask))),
-        ("answer", Body::Answer { round: 8, held: Box::new(vector) }),
+        ("ask", Body::LostQuery(Box::new(ask))),
+        ("answer", Body::LostReply { round: 8, held: Box::new(vector) }),
         ("probe", Body::Probe { address: address("10.10.0.3:8090") }),
         ("vouch", Body::Vouch { address: address("[fe80::1]:8090") }),
     ]

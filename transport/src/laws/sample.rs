@@ -1,9 +1,9 @@
 //! Messages of every kind, each a little different from all before it.
 
 use hence_core::{
-    Address, Ask, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, MemberRecord, Message,
-    Op, Outline, Outlined, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector,
-    Wall,
+    Address, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, LostQuery, MemberRecord,
+    Message, Op, Outline, Outlined, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version,
+    VersionVector, Wall,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -70,7 +70,7 @@ impl Samples {
                 self.supply(Content::Retired(records))
             }
             9 => self.ask(),
-            10 => Body::Answer { round: self.number(), held: Box::new(self.vector()) },
+            10 => Body::LostReply { round: self.number(), held: Box::new(self.vector()) },
             11 => Body::Probe { address: self.address() },
             12 => Body::Vouch { address: self.address() },
             13 => Body::Taken { id: self.number(), frame: self.below(1 << 32) as u32 },
@@ -128,7 +128,7 @@ impl Samples {
     fn ask(&mut self) -> Body {
         let count = 1 + self.below(4);
         let incarnations = (0..count).map(|_| self.incarnation()).collect();
-        Body::Ask(Box::new(Ask { round: self.number(), incarnations, events: self.vector() }))
+        Body::LostQuery(Box::new(LostQuery { round: self.number(), incarnations, events: self.vector() }))
     }
 
     fn supply(&mut self, content: Content) -> Body {

@@ -11,7 +11,7 @@ fn unknown(from: u64, count: u64) -> VersionVector {
 
 /// Each round that was broken off used to add what it had asked about to what clients had asked for meanwhile.
 #[test]
-fn doubts_stay_within_their_limit_while_rounds_are_broken_off() {
+fn queries_stay_within_their_limit_while_rounds_are_broken_off() {
     let mut world = World::new(3);
     world.run(1_000);
     for n in 0..40 {
@@ -25,8 +25,8 @@ fn doubts_stay_within_their_limit_while_rounds_are_broken_off() {
         world.handle(&address(1), Input::Timeout);
         world.run(50);
     }
-    let doubts = world.replica(1);
-    doubts.check_invariants();
+    let asker = world.replica(1);
+    asker.check_invariants();
 }
 
 fn made_up(n: u32) -> Address {

@@ -18,17 +18,17 @@ const ASKED_MAX: usize = 2;
 
 impl<R: Rules> Replica<R> {
     /// Looks whether this peer has been silent for too long.
-    pub(super) fn tend_doubt(&mut self, id: PeerId) {
+    pub(super) fn check_silence(&mut self, id: PeerId) {
         let now = self.now.monotonic;
         let peer = &self.peers[id.0];
         if peer.suspected {
             return;
         }
         match peer.probed_at {
-            None if self.rules.doubts(peer.detector.doubt_at(&self.config) <= now) => self.ask_around(id),
+            None if self.rules.suspects(peer.failure_detector.suspect_at(&self.config) <= now) => self.query_others(id),
             Some(at) if now >= at + VOUCH_WAIT => {
                 if self.peers[id.0].vouched_at.is_some_and(|vouched| vouched >= at) {
-                    self.ask_around(id);
+                    self.query_others(id);
                 } else {
                     self.suspect(id);
                 }
@@ -38,7 +38,7 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Ends the silent link and asks others whether they hear the peer.
-    fn ask_around(&mut self, id: PeerId) {
+    fn query_others(&mut self, id: PeerId) {
         let now = self.now.monotonic;
         if self.peers[id.0].link.established {
             self.peer(id).next_hello = now;
@@ -75,7 +75,7 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         let is_heard_here = self.find_peer(address).is_some_and(|about| {
             let peer = &self.peers[about.0];
-            peer.link.established && now.since(peer.detector.last_arrival()) <= self.config.vouch_max
+            peer.link.established && now.since(peer.failure_detector.last_arrival()) <= self.config.vouch_max
         });
         if is_heard_here {
             self.send(id, Body::Vouch { address: address.clone() });
@@ -88,12 +88,12 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// When doubt needs attention next.
-    pub(super) fn doubt_timeout(&self, peer: &Peer) -> Time {
+    /// When a suspicion needs attention next.
+    pub(super) fn suspicion_timeout(&self, peer: &Peer) -> Time {
         match peer.probed_at {
             _ if peer.suspected => Time::NEVER,
             Some(at) => at + VOUCH_WAIT,
-            None => peer.detector.doubt_at(&self.config),
+            None => peer.failure_detector.suspect_at(&self.config),
         }
     }
 }

@@ -1,14 +1,14 @@
-//! When a silence is long enough to doubt a peer: adaptive, in integers (FAIL-1, FAIL-2).
+//! When a silence is long enough to suspect a peer: adaptive, in integers (FAIL-1, FAIL-2).
 //!
 //! It follows Hayashibara et al., "The phi accrual failure detector" (SRDS 2004). The threshold follows the mean and
 //! the deviation of the gaps between frames. Both are smoothed in integers, as TCP does for its round trips (Jacobson,
-//! 1988). The threshold is kept between a floor and a cap. Doubt is local and never removes a member.
+//! 1988). The threshold is kept between a floor and a cap. Suspicion is local and never removes a member.
 
 use crate::config::Config;
 use crate::time::{Micros, Time};
 
 #[derive(Debug, Clone)]
-pub(crate) struct Detector {
+pub(crate) struct FailureDetector {
     last_arrival: Time,
     /// Mean of gaps, times 8.
     mean_8: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Detector {
     adapted: Micros,
 }
 
-impl Detector {
+impl FailureDetector {
     pub(crate) const fn new(now: Time) -> Self {
         Self { last_arrival: now, mean_8: 0, deviation_4: 0, adapted: Micros::ZERO }
     }
@@ -43,9 +43,9 @@ impl Detector {
         self.last_arrival = (self.last_arrival + stalled).min(now);
     }
 
-    /// The moment from which the peer is doubted if nothing more is heard.
+    /// The moment from which the peer is suspected if nothing more is heard.
     #[inline]
-    pub(crate) fn doubt_at(&self, config: &Config) -> Time {
+    pub(crate) fn suspect_at(&self, config: &Config) -> Time {
         let (min, max) = (config.suspect_after_min, config.suspect_after_max);
         self.last_arrival + self.adapted.max(min).min(max.max(min))
     }
@@ -58,14 +58,16 @@ mod tests {
     #[test]
     fn adapts_between_floor_and_cap() {
         let config = Config::default();
-        let silence = |detector: &Detector| detector.doubt_at(&config).since(detector.last_arrival);
-        let mut steady = Detector::new(Time(0));
+        let silence = |failure_detector: &FailureDetector| {
+            failure_detector.suspect_at(&config).since(failure_detector.last_arrival)
+        };
+        let mut steady = FailureDetector::new(Time(0));
         (1..100).for_each(|n| steady.on_arrival(Time(n * 200_000)));
         assert_eq!(silence(&steady), config.suspect_after_min);
-        let mut uneven = Detector::new(Time(0));
+        let mut uneven = FailureDetector::new(Time(0));
         (1..50).for_each(|n| uneven.on_arrival(Time(n * 1_100_000 + n % 2 * 600_000)));
         assert!(silence(&uneven) > config.suspect_after_min && silence(&uneven) <= config.suspect_after_max);
-        let mut wild = Detector::new(Time(0));
+        let mut wild = FailureDetector::new(Time(0));
         (1..50).for_each(|n| wild.on_arrival(Time(n * n * 3_000_000)));
         assert_eq!(silence(&wild), config.suspect_after_max);
     }
@@ -73,10 +75,10 @@ mod tests {
     #[test]
     fn an_own_stall_is_not_the_peers_silence() {
         let config = Config::default();
-        let mut detector = Detector::new(Time(1_000_000));
-        detector.exclude_stall(Micros::from_seconds(8), Time(9_100_000));
-        assert_eq!(detector.doubt_at(&config), Time(9_000_000) + config.suspect_after_min);
-        detector.exclude_stall(Micros::from_seconds(8), Time(9_100_000));
-        assert_eq!(detector.doubt_at(&config), Time(9_100_000) + config.suspect_after_min);
+        let mut failure_detector = FailureDetector::new(Time(1_000_000));
+        failure_detector.exclude_stall(Micros::from_seconds(8), Time(9_100_000));
+        assert_eq!(failure_detector.suspect_at(&config), Time(9_000_000) + config.suspect_after_min);
+        failure_detector.exclude_stall(Micros::from_seconds(8), Time(9_100_000));
+        assert_eq!(failure_detector.suspect_at(&config), Time(9_100_000) + config.suspect_after_min);
     }
 }

@@ -9,7 +9,7 @@ use super::Replica;
 use super::peer::PeerId;
 use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
-use crate::message::{Ask, Body};
+use crate::message::{Body, LostQuery};
 use crate::request::{Reply, RequestId};
 use crate::rules::Rules;
 use crate::time::{Micros, Time};
@@ -21,14 +21,14 @@ use alloc::vec::Vec;
 /// Lives asked about in one round; what a token names beyond that waits for the next round.
 const EVENTS_MAX: usize = 1_024;
 /// Requests whose pasts a round takes up beside what other requests asked for.
-const DOUBTED_MAX: usize = 16;
+const REQUESTS_QUERIED_MAX: usize = 16;
 /// Between two rounds.
 const PAUSE: Micros = Micros::from_millis(100);
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rounds {
     /// Events to ask about.
-    doubts: VersionVector,
+    to_query: VersionVector,
     current: Option<Round>,
     last: u64,
     not_before: Time,
@@ -54,19 +54,19 @@ struct Outcome {
 
 impl<R: Rules> Replica<R> {
     /// A client's or a peer's past is not covered here. If no linked peer covers it either, every member is asked.
-    pub(super) fn doubt(&mut self, past: &VersionVector) {
-        let mut doubts = core::mem::take(&mut self.rounds.doubts);
-        self.add_doubts(past, &mut doubts);
-        self.rounds.doubts = doubts;
+    pub(super) fn query_lost(&mut self, past: &VersionVector) {
+        let mut to_query = core::mem::take(&mut self.rounds.to_query);
+        self.add_missing(past, &mut to_query);
+        self.rounds.to_query = to_query;
     }
 
     /// Adds what is not covered here of this past, if there is anything that no linked peer covers either.
-    fn add_doubts(&self, past: &VersionVector, doubts: &mut VersionVector) {
+    fn add_missing(&self, past: &VersionVector, to_query: &mut VersionVector) {
         let missing = || self.context.missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
         if missing().all(|(incarnation, counter)| self.somebody_covers(incarnation, counter)) {
             return;
         }
-        add_some(doubts, missing());
+        add_some(to_query, missing());
     }
 
     /// An incarnation that is linked is not asked about. It holds what it wrote, and what it has yet to write must
@@ -87,43 +87,46 @@ impl<R: Rules> Replica<R> {
     }
 
     /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
-    fn doubt_waiting(&mut self) {
-        let mut doubts = core::mem::take(&mut self.rounds.doubts);
-        self.blocked.since(RequestId(0)).take(DOUBTED_MAX).for_each(|(_, past)| self.add_doubts(past, &mut doubts));
-        self.rounds.doubts = doubts;
+    fn query_for_blocked(&mut self) {
+        let mut to_query = core::mem::take(&mut self.rounds.to_query);
+        self.blocked
+            .since(RequestId(0))
+            .take(REQUESTS_QUERIED_MAX)
+            .for_each(|(_, past)| self.add_missing(past, &mut to_query));
+        self.rounds.to_query = to_query;
     }
 
     /// Begins a round if there is something to ask and every member that could hold it is linked.
-    pub(super) fn maybe_ask(&mut self) {
+    pub(super) fn maybe_query(&mut self) {
         let now = self.now.monotonic;
         if self.rounds.current.is_some() {
             return;
         }
-        if self.rounds.doubts.is_empty() {
-            self.doubt_waiting();
+        if self.rounds.to_query.is_empty() {
+            self.query_for_blocked();
         }
-        if self.rounds.doubts.is_empty() || now < self.rounds.not_before {
+        if self.rounds.to_query.is_empty() || now < self.rounds.not_before {
             return;
         }
         let mut asked = self.members.clone();
         asked.retain(|id| self.peers[id.0].link.established);
-        let everybody = asked.len() == self.members.len() || !self.rules.round_needs_everybody();
+        let everybody = asked.len() == self.members.len() || !self.rules.round_needs_all_members();
         if !everybody || !self.is_ready() {
             return;
         }
-        self.doubt_waiting();
+        self.query_for_blocked();
         asked.truncate(self.rules.asked(asked.len()));
         let mut incarnations: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
         incarnations.push(self.incarnation);
         self.close_links_outside(&incarnations);
-        let doubts = core::mem::take(&mut self.rounds.doubts);
+        let to_query = core::mem::take(&mut self.rounds.to_query);
         let mut events = VersionVector::from_entries(
-            doubts.entries().filter(|(incarnation, _)| !incarnations.contains(incarnation)),
+            to_query.entries().filter(|(incarnation, _)| !incarnations.contains(incarnation)),
         );
         if events.is_empty() {
             return;
         }
-        self.ask_again(&mut events, &incarnations);
+        self.query_again(&mut events, &incarnations);
         let held = self.held_of(&events);
         self.rounds.last += 1;
         let (round, deadline) = (self.rounds.last, now + self.config.round_timeout);
@@ -132,7 +135,11 @@ impl<R: Rules> Replica<R> {
         for id in asked {
             self.send(
                 id,
-                Body::Ask(Box::new(Ask { round, incarnations: incarnations.clone(), events: events.clone() })),
+                Body::LostQuery(Box::new(LostQuery {
+                    round,
+                    incarnations: incarnations.clone(),
+                    events: events.clone(),
+                })),
             );
         }
         self.end_round_if_answered();
@@ -140,7 +147,7 @@ impl<R: Rules> Replica<R> {
 
     /// The round takes up what the oldest outcome is about, if that has to make room. Its clients may not have come
     /// back yet. Were they asked about anew each time, clients of different writes could put each other off for ever.
-    fn ask_again(&self, events: &mut VersionVector, incarnations: &[Incarnation]) {
+    fn query_again(&self, events: &mut VersionVector, incarnations: &[Incarnation]) {
         let full = self.rules.outcomes_are_asked_again() && self.rounds.outcomes.len() >= self.config.rounds_max.max(1);
         let Some(oldest) = self.rounds.outcomes.front().filter(|_| full) else { return };
         for (incarnation, counter) in
@@ -172,21 +179,21 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    pub(super) fn on_ask(&mut self, id: PeerId, ask: &Ask) {
+    pub(super) fn on_query(&mut self, id: PeerId, query: &LostQuery) {
         let asker = self.peers[id.0].incarnation;
-        if ask.events.len() > EVENTS_MAX {
+        if query.events.len() > EVENTS_MAX {
             return self.drop_from(id, DropReason::Invalid);
         }
-        if !ask.incarnations.contains(&self.incarnation) {
+        if !query.incarnations.contains(&self.incarnation) {
             // It was meant for the incarnation before at this address.
             return self.drop_from(id, DropReason::OtherLink);
         }
-        if !asker.is_some_and(|incarnation| ask.incarnations.contains(&incarnation)) {
+        if !asker.is_some_and(|incarnation| query.incarnations.contains(&incarnation)) {
             return self.drop_from(id, DropReason::Invalid);
         }
-        self.close_links_outside(&ask.incarnations);
-        let held = Box::new(self.held_of(&ask.events));
-        self.send(id, Body::Answer { round: ask.round, held });
+        self.close_links_outside(&query.incarnations);
+        let held = Box::new(self.held_of(&query.events));
+        self.send(id, Body::LostReply { round: query.round, held });
     }
 
     pub(super) fn on_answer(&mut self, id: PeerId, number: u64, held: VersionVector) {
@@ -218,8 +225,8 @@ impl<R: Rules> Replica<R> {
     pub(super) fn abort_round(&mut self) {
         if let Some(round) = self.rounds.current.take() {
             // What was asked about goes before what came meanwhile, and both together stay within the limit.
-            let later = core::mem::replace(&mut self.rounds.doubts, round.events);
-            add_some(&mut self.rounds.doubts, later.entries());
+            let later = core::mem::replace(&mut self.rounds.to_query, round.events);
+            add_some(&mut self.rounds.to_query, later.entries());
         }
     }
 
@@ -241,9 +248,9 @@ impl<R: Rules> Replica<R> {
 
     /// When the next round may begin, if there is something to ask about: it is not left to the next status, which may
     /// be far. Where a member is not linked it is, because that is what a round waits for then.
-    pub(super) fn ask_timeout(&self) -> Time {
-        let Rounds { current, doubts, not_before, .. } = &self.rounds;
-        let pauses = current.is_none() && !doubts.is_empty() && *not_before > self.now.monotonic;
+    pub(super) fn query_timeout(&self) -> Time {
+        let Rounds { current, to_query, not_before, .. } = &self.rounds;
+        let pauses = current.is_none() && !to_query.is_empty() && *not_before > self.now.monotonic;
         if pauses { *not_before } else { Time::NEVER }
     }
 
@@ -296,10 +303,10 @@ impl<R: Rules> Replica<R> {
 }
 
 /// Adds events as far as one round can ask about them.
-fn add_some(doubts: &mut VersionVector, events: impl Iterator<Item = (Incarnation, u64)>) {
+fn add_some(to_query: &mut VersionVector, events: impl Iterator<Item = (Incarnation, u64)>) {
     for (incarnation, counter) in events {
-        if doubts.len() < EVENTS_MAX || doubts.counter(incarnation) > 0 {
-            doubts.raise(incarnation, counter);
+        if to_query.len() < EVENTS_MAX || to_query.counter(incarnation) > 0 {
+            to_query.raise(incarnation, counter);
         }
     }
 }
@@ -310,7 +317,7 @@ impl Rounds {
     pub(super) fn check_invariants(&self, rounds_max: usize) {
         let asked = self.current.iter().map(|round| &round.events);
         let remembered = self.outcomes.iter().map(|outcome| &outcome.events);
-        let most = asked.chain(remembered).chain([&self.doubts]).map(VersionVector::len).max();
+        let most = asked.chain(remembered).chain([&self.to_query]).map(VersionVector::len).max();
         assert!(most <= Some(EVENTS_MAX), "a round of {most:?} events");
         assert!(self.outcomes.len() <= rounds_max.max(1), "{} outcomes", self.outcomes.len());
     }
