@@ -1,4 +1,4 @@
-//! What a replica covers, with the incarnations that are over folded away.
+//! What a replica covers, without the entries of retired incarnations.
 //!
 //! An incarnation is retired by an ordinary operation whose dependency is `i: through`. So a replica that has applied
 //! that operation has applied all of `i` up to there. One dot stands for the whole entry: in coverage, in tokens, in
@@ -49,7 +49,7 @@ impl CausalContext {
     /// The vector as a replica that covers `known` can read it: with the entries of retired incarnations whose
     /// retirement is news there.
     #[must_use]
-    pub(crate) fn spelled_out(&self, known: &VersionVector) -> VersionVector {
+    pub(crate) fn expanded(&self, known: &VersionVector) -> VersionVector {
         let mut vector = self.vector.clone();
         for (&incarnation, record) in self.records.iter() {
             if self.covers(record.dot) && !self.covers_in(known, record.dot) {
@@ -132,7 +132,7 @@ impl CausalContext {
     /// Covers all of that from now on.
     pub(crate) fn join(&mut self, vector: &VersionVector) {
         self.vector.join(vector);
-        self.fold();
+        self.drop_implied();
     }
 
     /// Learns a record. Of two for one incarnation the greater stays.
@@ -154,12 +154,12 @@ impl CausalContext {
             }
             flatten(known);
         }
-        self.fold();
+        self.drop_implied();
     }
 
     /// Drops the entries that records imply.
-    fn fold(&mut self) {
-        if !self.is_folded(&self.vector) {
+    fn drop_implied(&mut self) {
+        if !self.is_compact(&self.vector) {
             let vector = &self.vector;
             self.vector =
                 VersionVector::from_entries(vector.entries().filter(|&entry| !self.is_implied(vector, entry)));
@@ -168,7 +168,7 @@ impl CausalContext {
 
     /// Does this vector leave out what it implies, as that of every replica does?
     #[must_use]
-    pub(crate) fn is_folded(&self, vector: &VersionVector) -> bool {
+    pub(crate) fn is_compact(&self, vector: &VersionVector) -> bool {
         self.records.is_empty() || !vector.entries().any(|entry| self.is_implied(vector, entry))
     }
 

@@ -61,7 +61,7 @@ pub use formats::Formats;
 pub use hlc::Hlc;
 pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, Seed, Unusable};
 pub use message::{
-    Body, Content, Coverage, Hello, LostQuery, Message, Outline, Outlined, Shown, Status, Supply, Version,
+    Body, Content, Coverage, Hello, LostQuery, Message, Outline, Outlined, SnapshotEntry, Status, Supply, Version,
 };
 pub use op::{Deps, Dots, Effect, Op};
 pub use replica::{LinkState, MemoryUse, PeerStatus, Readiness, Replica, ReplicaStatus, State, Unsettled, WORK_MAX};

@@ -204,7 +204,7 @@ pub struct Status {
     pub ready: bool,
     /// A hash of the sender's view records; a receiver with another hash sends its records.
     pub view_hash: u64,
-    /// The digest of the sender's store, unless a state is being folded in there. Equal vectors must come with equal
+    /// The digest of the sender's store, unless a state is being merged in there. Equal vectors must come with equal
     /// digests.
     pub digest: Option<u64>,
 }
@@ -240,10 +240,10 @@ pub enum Content {
     Ops(Vec<Arc<Op>>),
     /// One operation whose value travels in pieces. What comes next in order waits until it is taken.
     Op(Outlined),
-    /// Versions of the supplier's state, to be kept aside until the whole is there.
-    Versions(Vec<Shown>),
+    /// Versions of the supplier's state, to be staged until the whole is there.
+    Versions(Vec<SnapshotEntry>),
     /// One version whose value travels in pieces: whole, but for the value. The rest waits until it is taken.
-    Version(Box<Shown>, Outline),
+    Version(Box<SnapshotEntry>, Outline),
     /// Retired incarnations that the supplier knows.
     Retired(Vec<(Incarnation, Retirement)>),
     /// The end of a state: what it covers. Installing it is one step.
@@ -296,7 +296,7 @@ impl Outlined {
 
 /// Part of what the supplier shows for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct SnapshotEntry {
     /// The key.
     pub key: Key,
     /// Forget what came for this key before: it has changed since.

@@ -3,9 +3,9 @@
 //! Invariants kept here: a key is present exactly when it has a version; an absent key takes no memory. The digest is
 //! a sum over live versions, so equal stores have equal digests whatever the order of events.
 //!
-//! Installing a whole state flips one field. What came waits in a layer. Code that touches a key merges that key first,
-//! and later slices fold the rest in. So no step ever costs more than a bounded number of keys. Until then the keys
-//! that are not merged yet stand in the first slots of the table.
+//! Installing a whole state flips one field. What came waits as a pending merge. Code that touches a key merges that
+//! key first, and later slices merge the rest in. So no step ever costs more than a bounded number of keys. Until then
+//! the keys that are not merged yet stand in the first slots of the table.
 
 use crate::causal_context::CausalContext;
 use crate::data::Key;
@@ -29,13 +29,13 @@ pub struct Store {
 /// The versions of a key in a transfer: nearly always one.
 pub(crate) type Offered = SmallVec<[Version; 1]>;
 
-/// A state that was installed and is not folded in yet.
+/// A state that was installed and is not merged in yet.
 #[derive(Debug, Clone)]
 struct Incoming {
     /// What is not merged yet.
     theirs: Table<Offered>,
     /// The keys in the slots below this one are not merged yet.
-    layered: usize,
+    unmerged: usize,
     /// What was covered here when it was installed.
     my_past: CausalContext,
     /// What that state covers.
@@ -49,7 +49,7 @@ impl Store {
         Self { keys: Table::new(hash_key), digest: 0, bytes: 0, incoming: None }
     }
 
-    /// How many keys are present; while a state is folded in, as many as are already.
+    /// How many keys are present; while a state is merged in, as many as are already.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.keys.len()
@@ -62,7 +62,7 @@ impl Store {
     }
 
     /// The sum over all live versions of a hash of their dots and stamps: a dot determines key and value. None while a
-    /// state is folded in.
+    /// state is merged in.
     #[must_use]
     pub fn digest(&self) -> Option<u64> {
         self.incoming.is_none().then_some(self.digest)
@@ -74,12 +74,12 @@ impl Store {
         self.bytes
     }
 
-    /// Every key with its versions, whatever is folded in: for oracles and tests. In the same order wherever the same
+    /// Every key with its versions, whatever is merged in: for oracles and tests. In the same order wherever the same
     /// happened.
     pub fn shown<R: Rules>(&self, rules: &R) -> impl Iterator<Item = (&Key, Cow<'_, Siblings>)> {
-        let layered = self.incoming.iter().flat_map(|incoming| incoming.theirs.iter().map(|(key, _)| key));
-        let layered = layered.filter(|key| self.keys.get(key).is_none()).map(|key| (key, &ABSENT));
-        let present = self.keys.iter().map(|(key, mine)| (key, mine)).chain(layered);
+        let unmerged = self.incoming.iter().flat_map(|incoming| incoming.theirs.iter().map(|(key, _)| key));
+        let unmerged = unmerged.filter(|key| self.keys.get(key).is_none()).map(|key| (key, &ABSENT));
+        let present = self.keys.iter().map(|(key, mine)| (key, mine)).chain(unmerged);
         let shown = present.map(move |(key, mine)| match &self.incoming {
             Some(_) => (key, self.shown_of(rules, key)),
             None => (key, Cow::Borrowed(mine)),
@@ -87,7 +87,7 @@ impl Store {
         shown.filter(|(_, siblings)| !siblings.is_empty())
     }
 
-    /// The versions of this key, whatever is folded in.
+    /// The versions of this key, whatever is merged in.
     pub fn shown_of<R: Rules>(&self, rules: &R, key: &Key) -> Cow<'_, Siblings> {
         let place = self.keys.find(key);
         let mine = self.siblings(place);
@@ -97,12 +97,12 @@ impl Store {
         }
     }
 
-    /// Where this key is, folded in, so that it can be read and written. Holds until a key is touched or written.
+    /// Where this key is, merged in, so that it can be read and written. Holds until a key is touched or written.
     pub(crate) fn touch<R: Rules>(&mut self, rules: &R, key: &Key) -> Place {
         let place = self.keys.find(key);
         match &self.incoming {
             Some(incoming) if incoming.holds(key, place) => {
-                self.fold_key(rules, key, place);
+                self.merge_key(rules, key, place);
                 self.keys.find(key)
             }
             Some(_) | None => place,
@@ -122,7 +122,7 @@ impl Store {
         self.keys.find(key)
     }
 
-    /// The key in this slot and its versions. Nothing may be waiting to be folded in.
+    /// The key in this slot and its versions. Nothing may be waiting to be merged in.
     pub(crate) fn at(&self, slot: usize) -> &(Key, Siblings) {
         debug_assert!(self.incoming.is_none(), "a state is supplied only when it is whole");
         self.keys.at(slot)
@@ -143,41 +143,41 @@ impl Store {
     /// A state that covers `their_past` is in force from now on, merged with what is covered here.
     ///
     /// # Panics
-    /// If another one is still being folded in.
+    /// If another one is still being merged in.
     pub(crate) fn install(&mut self, theirs: Table<Offered>, my_past: CausalContext, their_past: CausalContext) {
         assert!(self.incoming.is_none(), "one state is folded in before the next is fetched");
-        self.incoming = Some(Incoming { theirs, layered: self.keys.len(), my_past, their_past });
+        self.incoming = Some(Incoming { theirs, unmerged: self.keys.len(), my_past, their_past });
     }
 
-    /// Keys of a state that are not folded in yet.
+    /// Keys of a state that are not merged in yet.
     pub(crate) fn incoming(&self) -> usize {
         self.incoming.as_ref().map_or(0, |incoming| incoming.theirs.len())
     }
 
-    /// Is a state still being folded in?
-    pub(crate) const fn is_folding(&self) -> bool {
+    /// Is a state still being merged in?
+    pub(crate) const fn is_merging(&self) -> bool {
         self.incoming.is_some()
     }
 
     /// Folds in up to `keys_max` keys. Says how many.
-    pub(crate) fn fold<R: Rules>(&mut self, rules: &R, keys_max: usize) -> usize {
+    pub(crate) fn merge_step<R: Rules>(&mut self, rules: &R, keys_max: usize) -> usize {
         for count in 0..keys_max {
             let Some(incoming) = &self.incoming else { return count };
-            let next = match (incoming.layered, incoming.theirs.len()) {
+            let next = match (incoming.unmerged, incoming.theirs.len()) {
                 (0, 0) => {
                     self.incoming = None;
                     return count;
                 }
                 (0, left) => &incoming.theirs.at(left - 1).0,
-                (layered, _) => &self.keys.at(layered - 1).0,
+                (unmerged, _) => &self.keys.at(unmerged - 1).0,
             };
             let key = next.clone();
-            self.fold_key(rules, &key, self.keys.find(&key));
+            self.merge_key(rules, &key, self.keys.find(&key));
         }
         keys_max
     }
 
-    fn fold_key<R: Rules>(&mut self, rules: &R, key: &Key, mut place: Place) {
+    fn merge_key<R: Rules>(&mut self, rules: &R, key: &Key, mut place: Place) {
         let Some(incoming) = &mut self.incoming else { return };
         let mine = match place {
             Place::Slot(slot) => &self.keys.at(slot).1,
@@ -188,11 +188,11 @@ impl Store {
             incoming.theirs.remove(slot);
         }
         if let Place::Slot(slot) = &mut place
-            && *slot < incoming.layered
+            && *slot < incoming.unmerged
         {
-            incoming.layered -= 1;
-            self.keys.swap(*slot, incoming.layered);
-            *slot = incoming.layered;
+            incoming.unmerged -= 1;
+            self.keys.swap(*slot, incoming.unmerged);
+            *slot = incoming.unmerged;
         }
         self.change(key, place, |present| *present = merged);
     }
@@ -238,7 +238,7 @@ impl Store {
         assert_eq!((digest, bytes), (self.digest, self.bytes), "digest and bytes follow the versions");
         self.keys.check_invariants();
         if let Some(incoming) = &self.incoming {
-            assert!(incoming.layered <= self.keys.len(), "slots that are not merged are slots");
+            assert!(incoming.unmerged <= self.keys.len(), "slots that are not merged are slots");
             incoming.theirs.check_invariants();
         }
     }
@@ -247,7 +247,7 @@ impl Store {
 impl Incoming {
     /// Is there something of this key that is not merged yet?
     fn holds(&self, key: &Key, mine: Place) -> bool {
-        matches!(mine, Place::Slot(slot) if slot < self.layered) || self.theirs.get(key).is_some()
+        matches!(mine, Place::Slot(slot) if slot < self.unmerged) || self.theirs.get(key).is_some()
     }
 
     /// A version stays if both sides have it, or if the side that lacks it does not cover it: absent and covered means

@@ -33,6 +33,7 @@ const FORMER: &[Former] = &[
     Former { words: &["told", "hear", "hears", "heard", "news", "walls"], now: "status sent, on_remote_vector, update, wall_sample",
         rooms: CORE, except: &["is_heard_here"] },
     Former { words: &["doubt", "doubts", "doubted"], now: "suspect, failure_detector, lost_writes, query", rooms: CORE, except: &[] },
+    Former { words: &["put_aside", "folding", "folded", "layered", "spelled"], now: "staging, merge step, expanded", rooms: CORE, except: &[] },
 ];
 
 /// The names in Rust, comments and texts left out.

@@ -54,7 +54,7 @@ pub struct MemoryUse {
     pub blocked: u64,
     /// Values of which some pieces are here.
     pub pieces: u64,
-    /// A state that is being fetched or folded in.
+    /// A state that is being fetched or merged in.
     pub transfer: u64,
     /// What all of it may hold: [`crate::Config::memory_bytes_max`].
     pub max: u64,
@@ -81,7 +81,7 @@ pub(super) struct Budget {
     /// There was no room for what peers have, so often in a row.
     held_back: Option<u32>,
     /// Bytes and keys of the state that was installed last.
-    folding: (u64, usize),
+    merging: (u64, usize),
 }
 
 impl Budget {
@@ -146,9 +146,9 @@ impl<R: Rules> Replica<R> {
     }
 
     fn transfer_cost(&self) -> u64 {
-        let aside = self.pull.as_ref().map_or(0, |pull| pull.aside.bytes);
-        let (bytes, keys) = self.budget.folding;
-        aside + bytes / keys.max(1) as u64 * self.store.incoming() as u64
+        let staging = self.pull.as_ref().map_or(0, |pull| pull.staging.bytes);
+        let (bytes, keys) = self.budget.merging;
+        staging + bytes / keys.max(1) as u64 * self.store.incoming() as u64
     }
 
     /// Everything but the log, which gives way.
@@ -286,11 +286,11 @@ impl<R: Rules> Replica<R> {
             Content::Op(op) => {
                 self.context.covers(op.op.dot) || self.has_memory_for_ops(KEY_COSTS.saturating_add(op.outline.bytes))
             }
-            Content::Version(shown, outline) => self.has_memory(key_bytes(&shown.key).saturating_add(outline.bytes)),
+            Content::Version(entry, outline) => self.has_memory(key_bytes(&entry.key).saturating_add(outline.bytes)),
             Content::Versions(versions) => {
-                let cost = |shown: &crate::message::Shown| {
-                    let key = if shown.fresh { key_bytes(&shown.key) } else { 0 };
-                    key + shown.version.as_ref().map_or(0, version_bytes)
+                let cost = |entry: &crate::message::SnapshotEntry| {
+                    let key = if entry.fresh { key_bytes(&entry.key) } else { 0 };
+                    key + entry.version.as_ref().map_or(0, version_bytes)
                 };
                 self.has_memory(versions.iter().map(cost).sum())
             }
@@ -352,8 +352,8 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// A state is in force and is folded in from now on.
-    pub(super) const fn note_folding(&mut self, bytes: u64, keys: usize) {
-        self.budget.folding = (bytes, keys);
+    /// A state is in force and is merged in from now on.
+    pub(super) const fn note_merging(&mut self, bytes: u64, keys: usize) {
+        self.budget.merging = (bytes, keys);
     }
 }

@@ -75,9 +75,9 @@ impl<R: Rules> Replica<R> {
         let differs = status.digest.zip(self.store.digest()).is_some_and(|(theirs, ours)| theirs != ours);
         let differing = differs.then(|| status.vector.clone());
         // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
-        // a peer where the name stands for another write. Only between members is nothing spelled out.
+        // a peer where the name stands for another write. Only between members is nothing expanded.
         let members = self.is_member && self.peers[id.0].is_member && status.view_hash == self.view_hash;
-        let folds_otherwise = members && !self.context.is_folded(&status.vector);
+        let compacts_otherwise = members && !self.context.is_compact(&status.vector);
         self.on_remote_vector(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
         if !self.rules.keeps_causal_buffer() {
@@ -95,7 +95,7 @@ impl<R: Rules> Replica<R> {
             let records = self.records.clone();
             self.send(id, Body::View(records));
         }
-        let diverged = folds_otherwise || differing.is_some_and(|vector| *vector == *self.context.vector());
+        let diverged = compacts_otherwise || differing.is_some_and(|vector| *vector == *self.context.vector());
         if diverged && !core::mem::replace(&mut self.peer(id).diverged, true) {
             let address = self.peers[id.0].address.clone();
             self.emit(Event::Diverged(address));
@@ -115,7 +115,7 @@ impl<R: Rules> Replica<R> {
         let vector = if are_members {
             self.shared_vector()
         } else {
-            Arc::new(self.context.spelled_out(&self.peers[id.0].acknowledged))
+            Arc::new(self.context.expanded(&self.peers[id.0].acknowledged))
         };
         let next = now.monotonic + self.config.heartbeat_interval;
         let peer = self.peer(id);

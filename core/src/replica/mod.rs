@@ -5,7 +5,7 @@
 //! and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and
 //! installs, `sources` says where from, and `supply` answers pulls. `membership` keeps the view and joins, `readiness`
 //! says when clients may be sent here, and `suspicion` suspects. `formats` knows what can be said to whom.
-//! `retirement` folds away incarnations that are over, and
+//! `retirement` replaces incarnations that are over, and
 //! `lost_writes` finds out what is lost. `budget` keeps memory within one number, and `timers` says when to wake up.
 //!
 //! Coverage (`context`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
@@ -82,7 +82,7 @@ const STALL_MIN: Micros = Micros::from_millis(100);
 /// Room for the outputs of most inputs, so that the list of them need not grow step by step.
 const OUTPUTS: usize = 16;
 
-/// Units of work in one call. One unit is a key touched, folded in or freed, or an operation or version sent or taken
+/// Units of work in one call. One unit is a key touched, merged in or freed, or an operation or version sent or taken
 /// in. It is also a request answered or looked at, or a log entry looked at or cut. What is left waits for the next
 /// call. Keys and values are shared and never copied, so a frame of 64 KiB costs at most this many pointers.
 ///

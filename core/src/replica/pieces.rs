@@ -13,7 +13,7 @@ use super::asked::{Asked, Piece};
 use super::peer::{Peer, PeerId};
 use crate::data::Value;
 use crate::edge::{DropReason, Event};
-use crate::message::{Body, Content, Outline, Outlined, Shown, Version};
+use crate::message::{Body, Content, Outline, Outlined, SnapshotEntry, Version};
 use crate::op::{Effect, Op};
 use crate::pieces::Added;
 use crate::rules::Rules;
@@ -74,7 +74,7 @@ pub(super) struct Large {
 #[derive(Debug, Clone)]
 enum Awaited {
     Op(Outlined),
-    Version(Shown, Dot),
+    Version(SnapshotEntry, Dot),
 }
 
 impl Awaited {
@@ -332,10 +332,10 @@ impl<R: Rules> Replica<R> {
                 let outline = op.outline;
                 (Awaited::Op(op), outline)
             }
-            Content::Version(shown, outline) => match shown.version.as_ref().and_then(Version::whole) {
+            Content::Version(entry, outline) => match entry.version.as_ref().and_then(Version::whole) {
                 Some(sibling) if sibling.value.as_bytes().is_empty() => {
                     let dot = sibling.dot;
-                    (Awaited::Version(*shown, dot), outline)
+                    (Awaited::Version(*entry, dot), outline)
                 }
                 Some(_) | None => return false,
             },
@@ -378,13 +378,13 @@ impl<R: Rules> Replica<R> {
                 let whole = value.filter(|_| !is_covered).and_then(|value| op.with(&value));
                 Content::Ops(whole.into_iter().collect())
             }
-            Awaited::Version(mut shown, dot) => {
-                match (&mut shown.version, value) {
+            Awaited::Version(mut entry, dot) => {
+                match (&mut entry.version, value) {
                     (Some(Version::Whole(sibling)), Some(value)) => sibling.value = value,
                     // It is here, or was seen replaced.
                     (version, _) => *version = Some(Version::Known(dot)),
                 }
-                Content::Versions([shown].into())
+                Content::Versions([entry].into())
             }
         };
         self.pieces.remove(dot);

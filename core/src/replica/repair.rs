@@ -1,7 +1,7 @@
 //! The pull lane: fetching what is missing (PULL-2, PULL-4, PULL-6, STATE-3).
 //!
 //! Operations come in the supplier's own apply order, so every prefix is causally closed and needs no causal buffer.
-//! Where the supplier's log does not reach back, its whole state comes. It is kept aside and installed in one step,
+//! Where the supplier's log does not reach back, its whole state comes. It is staged and installed in one step,
 //! merged with what is covered here *at that moment*.
 
 use super::Replica;
@@ -13,7 +13,7 @@ use crate::data::Key;
 use crate::edge::{DropReason, Event};
 use crate::hlc::Hlc;
 use crate::identity::Incarnation;
-use crate::message::{Body, Content, Coverage, Shown, Supply, Version};
+use crate::message::{Body, Content, Coverage, SnapshotEntry, Supply, Version};
 use crate::op::Op;
 use crate::rules::Rules;
 use crate::store::Offered;
@@ -62,12 +62,12 @@ pub(super) struct Pull {
     pub(super) deadline: Time,
     /// The frame that came last announced a value, which is yet to come.
     pub(super) large: Option<Large>,
-    pub(super) aside: Aside,
+    pub(super) staging: Staging,
 }
 
 /// A state that is not whole yet.
 #[derive(Debug, Clone)]
-pub(super) struct Aside {
+pub(super) struct Staging {
     keys: Table<Offered>,
     /// What its keys and versions cost.
     pub(super) bytes: u64,
@@ -76,7 +76,7 @@ pub(super) struct Aside {
     retired: BTreeMap<Incarnation, Retirement>,
 }
 
-impl Aside {
+impl Staging {
     const fn new(hash_key: HashKey) -> Self {
         Self { keys: Table::new(hash_key), bytes: 0, highest: VersionVector::new(), retired: BTreeMap::new() }
     }
@@ -93,7 +93,7 @@ impl<R: Rules> Replica<R> {
     /// Begins a pull if there is a reason to and a peer to ask.
     pub(super) fn maybe_pull(&mut self) {
         let now = self.now.monotonic;
-        if self.pull.is_some() || now < self.pull_not_before || !self.is_member || self.store.is_folding() {
+        if self.pull.is_some() || now < self.pull_not_before || !self.is_member || self.store.is_merging() {
             return;
         }
         let due = self.gaps_due(now);
@@ -147,7 +147,7 @@ impl<R: Rules> Replica<R> {
         let (name, asked) = (self.next_pull, self.shared_vector());
         self.next_pull += 1;
         let timeout = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(TIMEOUT_DOUBLINGS));
-        let (deadline, aside) = (now + timeout, Aside::new(self.hash_key));
+        let (deadline, staging) = (now + timeout, Staging::new(self.hash_key));
         let (claimed, frame) = (self.peers[id.0].acknowledged.clone(), 0);
         let pull = Pull {
             id: name,
@@ -159,7 +159,7 @@ impl<R: Rules> Replica<R> {
             timeout,
             deadline,
             large: None,
-            aside,
+            staging,
         };
         self.pull = Some(pull);
         self.peer(id).pulled_at = now;
@@ -182,7 +182,7 @@ impl<R: Rules> Replica<R> {
             self.note_unkept(pull.peer, pull.claimed);
         } else {
             self.pull_not_before = self.now.monotonic + RETRY_PAUSE;
-            self.discarded.extend(pull.aside.keys.into_chunks());
+            self.discarded.extend(pull.staging.keys.into_chunks());
             self.backlog |= !self.discarded.is_empty();
         }
     }
@@ -338,20 +338,20 @@ impl<R: Rules> Replica<R> {
             Content::Op(_) | Content::Version(..) => false, // they wait for their values
             Content::Versions(versions) => {
                 self.work += versions.len() as u32;
-                versions.into_iter().for_each(|shown| self.put_aside(shown));
+                versions.into_iter().for_each(|entry| self.stage(entry));
                 true
             }
             Content::Retired(records) => {
                 self.work += records.len() as u32;
                 self.on_remote_retirements(&records);
                 let Some(pull) = &mut self.pull else { return false };
-                records.into_iter().for_each(|(i, record)| keep_greater(&mut pull.aside.retired, i, record));
+                records.into_iter().for_each(|(i, record)| keep_greater(&mut pull.staging.retired, i, record));
                 true
             }
             Content::State(coverage) => {
                 let Some(pull) = &mut self.pull else { return false };
-                let aside = core::mem::replace(&mut pull.aside, Aside::new(self.hash_key));
-                let Aside { keys, bytes, highest, mut retired } = aside;
+                let staging = core::mem::replace(&mut pull.staging, Staging::new(self.hash_key));
+                let Staging { keys, bytes, highest, mut retired } = staging;
                 let (asked, name) = (pull.asked.clone(), pull.id);
                 let Coverage { vector, deletes, retired: later, clock } = *coverage;
                 later.into_iter().for_each(|(incarnation, record)| keep_greater(&mut retired, incarnation, record));
@@ -363,7 +363,7 @@ impl<R: Rules> Replica<R> {
                     return false;
                 }
                 let vector = Box::new(theirs.vector().clone());
-                self.note_folding(bytes, keys.len());
+                self.note_merging(bytes, keys.len());
                 self.install(keys, &asked, theirs, &deletes, clock);
                 let from = self.peers[id.0].incarnation.expect("a linked peer has an incarnation");
                 self.emit(Event::Installed { from, pull: name, vector });
@@ -404,30 +404,30 @@ impl<R: Rules> Replica<R> {
         self.progress();
     }
 
-    fn put_aside(&mut self, shown: Shown) {
+    fn stage(&mut self, entry: SnapshotEntry) {
         if !self.rules.install_only_whole()
-            && let Some(Version::Whole(sibling)) = &shown.version
+            && let Some(Version::Whole(sibling)) = &entry.version
         {
-            self.change_key(&shown.key, None, &[], Some(sibling.clone()));
+            self.change_key(&entry.key, None, &[], Some(sibling.clone()));
         }
         let Some(pull) = &mut self.pull else { return };
-        pull.aside.bytes += shown.version.as_ref().map_or(0, version_bytes);
-        if let Some(version) = &shown.version {
+        pull.staging.bytes += entry.version.as_ref().map_or(0, version_bytes);
+        if let Some(version) = &entry.version {
             let dot = version.dot();
-            pull.aside.highest.raise(dot.incarnation, dot.counter);
+            pull.staging.highest.raise(dot.incarnation, dot.counter);
         }
-        match pull.aside.keys.find(&shown.key) {
+        match pull.staging.keys.find(&entry.key) {
             Place::Slot(slot) => {
-                let (_, versions) = pull.aside.keys.at_mut(slot);
-                if shown.fresh {
-                    pull.aside.bytes -= versions.iter().map(version_bytes).sum::<u64>();
+                let (_, versions) = pull.staging.keys.at_mut(slot);
+                if entry.fresh {
+                    pull.staging.bytes -= versions.iter().map(version_bytes).sum::<u64>();
                     versions.clear();
                 }
-                versions.extend(shown.version);
+                versions.extend(entry.version);
             }
             Place::Absent(hash) => {
-                pull.aside.bytes += key_bytes(&shown.key);
-                pull.aside.keys.insert(shown.key, hash, shown.version.into_iter().collect());
+                pull.staging.bytes += key_bytes(&entry.key);
+                pull.staging.keys.insert(entry.key, hash, entry.version.into_iter().collect());
             }
         }
     }

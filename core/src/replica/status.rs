@@ -28,7 +28,7 @@ pub struct ReplicaStatus {
     pub up: bool,
     /// Is a member, as far as operators are concerned.
     pub is_member: bool,
-    /// What is covered; retired incarnations are folded away.
+    /// What is covered; retired incarnations are left out.
     pub vector: VersionVector,
     /// Retired incarnations remembered.
     pub retired: usize,

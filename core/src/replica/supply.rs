@@ -9,7 +9,7 @@ use super::peer::{Pass, PeerId, Serving, Source};
 use crate::data::Key;
 use crate::data::Value;
 use crate::edge::DropReason;
-use crate::message::{Body, Content, Coverage, Outline, Outlined, Shown, Supply, Version};
+use crate::message::{Body, Content, Coverage, Outline, Outlined, SnapshotEntry, Supply, Version};
 use crate::op::{Effect, Op};
 use crate::rules::Rules;
 use crate::siblings::{Sibling, Siblings};
@@ -128,7 +128,7 @@ impl<R: Rules> Replica<R> {
                 }
                 (!ops.is_empty() || next == end).then(|| (Content::Ops(ops), next == end))
             }
-            Source::State(_) if self.store.is_folding() => None,
+            Source::State(_) if self.store.is_merging() => None,
             Source::State(pass) => {
                 let (content, last, large) = self.frame_of_state(pass, &serving.vector);
                 serving.large = large;
@@ -194,10 +194,10 @@ impl<R: Rules> Replica<R> {
         }
         self.work += frame.versions.len() as u32;
         if let Some((dot, value)) = frame.large.take()
-            && let Some(shown) = frame.versions.pop()
+            && let Some(entry) = frame.versions.pop()
         {
             let outline = Outline::of(&value);
-            return (Content::Version(Box::new(shown), outline), false, Some((dot, value)));
+            return (Content::Version(Box::new(entry), outline), false, Some((dot, value)));
         }
         if !frame.versions.is_empty() {
             return (Content::Versions(frame.versions), false, None);
@@ -271,8 +271,8 @@ impl<R: Rules> Replica<R> {
     /// A peer that has taken nothing for long has given its pull up, without a word; noting changes for it ends.
     pub(super) fn end_abandoned_supply(&mut self, id: PeerId) {
         let (now, timeout) = (self.now.monotonic, self.config.pull_timeout.times(SUPPLY_TIMEOUT));
-        let folding = self.store.is_folding();
-        self.peer(id).serving.take_if(|serving| !folding && now.since(serving.moved) > timeout);
+        let merging = self.store.is_merging();
+        self.peer(id).serving.take_if(|serving| !merging && now.since(serving.moved) > timeout);
     }
 
     /// The whole state changed at once: a peer that was being sent it begins again after its timeout.
@@ -288,7 +288,7 @@ type Announced = Option<(Dot, Value)>;
 
 /// A frame of versions being filled.
 struct Frame {
-    versions: Vec<Shown>,
+    versions: Vec<SnapshotEntry>,
     /// Its only version has this value, which travels in pieces.
     large: Announced,
     whole_bytes_max: usize,
@@ -312,7 +312,7 @@ impl Frame {
                 return ControlFlow::Break(0);
             }
             self.bytes += key.as_str().len();
-            self.versions.push(Shown { key: key.clone(), fresh: true, version: None });
+            self.versions.push(SnapshotEntry { key: key.clone(), fresh: true, version: None });
         }
         for (at, sibling) in siblings.iter().enumerate().skip(from) {
             if self.is_full() {
@@ -324,7 +324,7 @@ impl Frame {
                     return ControlFlow::Break(at); // it goes alone
                 }
                 let version = Some(Version::Whole(Sibling { value: Value::new(&[]), ..sibling.clone() }));
-                self.versions.push(Shown { key: key.clone(), fresh, version });
+                self.versions.push(SnapshotEntry { key: key.clone(), fresh, version });
                 self.large = Some((sibling.dot, sibling.value.clone()));
                 return ControlFlow::Break(at + 1);
             }
@@ -335,7 +335,7 @@ impl Frame {
                 Version::Whole(sibling.clone())
             };
             self.bytes += 32 + key.as_str().len();
-            self.versions.push(Shown { key: key.clone(), fresh, version: Some(version) });
+            self.versions.push(SnapshotEntry { key: key.clone(), fresh, version: Some(version) });
         }
         ControlFlow::Continue(())
     }

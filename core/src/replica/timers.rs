@@ -27,8 +27,8 @@ impl<R: Rules> Replica<R> {
     /// What earlier calls left, because one call does bounded work.
     fn work_off_backlog(&mut self) {
         if core::mem::take(&mut self.backlog) {
-            self.work += self.store.fold(&self.rules, self.room()) as u32;
-            self.backlog = self.store.is_folding();
+            self.work += self.store.merge_step(&self.rules, self.room()) as u32;
+            self.backlog = self.store.is_merging();
             self.progress();
             self.reply_lost();
             self.push_own();

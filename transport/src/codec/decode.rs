@@ -7,10 +7,11 @@ mod announced;
 mod hello;
 
 use super::table::Table;
-use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, shown};
+use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, snapshot_entry};
 use hence_core::{
     Address, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, LostQuery, MemberRecord,
-    Message, Op, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Message, Op, Presence, Retirement, Sibling, SnapshotEntry, Status, Supply, Time, Value, Version, VersionVector,
+    Wall,
 };
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 const ENTRY_BYTES_MIN: usize = 2;
 const RECORD_BYTES_MIN: usize = 6;
 const OP_BYTES_MIN: usize = 5;
-const SHOWN_BYTES_MIN: usize = 3;
+const SNAPSHOT_ENTRY_BYTES_MIN: usize = 3;
 const RETIRED_BYTES_MIN: usize = 4;
 const INCARNATION_BYTES_MIN: usize = 1;
 
@@ -218,8 +219,8 @@ impl<'a> BodyReader<'a> {
         let content = match lead & kind::CONTENT_MASK {
             kind::OPS => Content::Ops(self.list(OP_BYTES_MIN, Self::supplied)?),
             kind::OP => Content::Op(self.outlined()?),
-            kind::VERSION => Content::Version(Box::new(self.shown_outlined()?), self.outline()?),
-            kind::VERSIONS => Content::Versions(self.list(SHOWN_BYTES_MIN, Self::shown)?),
+            kind::VERSION => Content::Version(Box::new(self.snapshot_entry_outlined()?), self.outline()?),
+            kind::VERSIONS => Content::Versions(self.list(SNAPSHOT_ENTRY_BYTES_MIN, Self::snapshot_entry)?),
             kind::RETIRED => Content::Retired(self.retired()?),
             kind::STATE => Content::State(Box::new(Coverage {
                 vector: self.vector()?,
@@ -302,18 +303,18 @@ impl<'a> BodyReader<'a> {
         if counter == 0 { Err(Damage::Counter) } else { Ok((incarnation, counter)) }
     }
 
-    fn shown(&mut self) -> Result<Shown> {
+    fn snapshot_entry(&mut self) -> Result<SnapshotEntry> {
         let choice = self.byte()?;
         let key = self.key()?;
-        let version = match choice & !shown::FRESH {
-            shown::NONE => None,
-            shown::KNOWN => Some(Version::Known(self.dot()?)),
-            shown::WHOLE => {
+        let version = match choice & !snapshot_entry::FRESH {
+            snapshot_entry::NONE => None,
+            snapshot_entry::KNOWN => Some(Version::Known(self.dot()?)),
+            snapshot_entry::WHOLE => {
                 Some(Version::Whole(Sibling { dot: self.dot()?, hlc: self.stamp()?, value: self.value()? }))
             }
             _ => return Err(Damage::Choice(choice)),
         };
-        Ok(Shown { key, fresh: choice & shown::FRESH != 0, version })
+        Ok(SnapshotEntry { key, fresh: choice & snapshot_entry::FRESH != 0, version })
     }
 
     /// Records of retired incarnations, which must come sorted.

@@ -1,10 +1,10 @@
 //! Messages into bytes. Encoding is total and does not judge: the decoder does.
 
 use super::table::Table;
-use super::{Previous, difference, kind, push_varint, shape, shown};
+use super::{Previous, difference, kind, push_varint, shape, snapshot_entry};
 use hence_core::{
     Body, Content, Dot, Effect, Formats, Hello, Incarnation, LostQuery, MemberRecord, Message, Op, Outline, Outlined,
-    Retirement, Shown, Status, Supply, Version, VersionVector,
+    Retirement, SnapshotEntry, Status, Supply, Version, VersionVector,
 };
 use std::sync::Arc;
 
@@ -203,13 +203,13 @@ impl BodyWriter<'_> {
                 ops.iter().for_each(|op| self.supplied(op));
             }
             Content::Op(op) => self.outlined(op),
-            Content::Version(shown, outline) => {
-                self.shown(shown);
+            Content::Version(snapshot_entry, outline) => {
+                self.snapshot_entry(snapshot_entry);
                 self.outline(*outline);
             }
             Content::Versions(versions) => {
                 self.varint(versions.len() as u64);
-                versions.iter().for_each(|shown| self.shown(shown));
+                versions.iter().for_each(|snapshot_entry| self.snapshot_entry(snapshot_entry));
             }
             Content::Retired(records) => self.retired(records),
             Content::State(coverage) => {
@@ -239,15 +239,15 @@ impl BodyWriter<'_> {
         self.bytes(&outline.check.to_be_bytes());
     }
 
-    fn shown(&mut self, shown: &Shown) {
-        let version = match &shown.version {
-            None => shown::NONE,
-            Some(Version::Known(_)) => shown::KNOWN,
-            Some(Version::Whole(_)) => shown::WHOLE,
+    fn snapshot_entry(&mut self, snapshot_entry: &SnapshotEntry) {
+        let version = match &snapshot_entry.version {
+            None => snapshot_entry::NONE,
+            Some(Version::Known(_)) => snapshot_entry::KNOWN,
+            Some(Version::Whole(_)) => snapshot_entry::WHOLE,
         };
-        self.byte(version | if shown.fresh { shown::FRESH } else { 0 });
-        self.text(shown.key.as_str());
-        let Some(version) = &shown.version else { return };
+        self.byte(version | if snapshot_entry.fresh { snapshot_entry::FRESH } else { 0 });
+        self.text(snapshot_entry.key.as_str());
+        let Some(version) = &snapshot_entry.version else { return };
         self.dot(version.dot());
         if let Version::Whole(sibling) = version {
             self.stamp(sibling.hlc.0);

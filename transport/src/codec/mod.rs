@@ -368,7 +368,7 @@ mod shape {
 }
 
 /// The byte that begins one of a supply's versions: what is told of it, and whether its key is fresh.
-mod shown {
+mod snapshot_entry {
     pub(super) const NONE: u8 = 0;
     pub(super) const KNOWN: u8 = 1;
     pub(super) const WHOLE: u8 = 2;

@@ -5,7 +5,8 @@ mod formats;
 use super::*;
 use hence_core::{
     Address, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, LostQuery, MemberRecord, Message, Op,
-    Outline, Outlined, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version, VersionVector, Wall,
+    Outline, Outlined, Presence, Retirement, Sibling, SnapshotEntry, Status, Supply, Time, Value, Version,
+    VersionVector, Wall,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -139,14 +140,14 @@ fn records() -> impl Strategy<Value = Arc<[MemberRecord]>> {
     proptest::collection::vec(record, 0..6).prop_map(Into::into)
 }
 
-fn shown() -> impl Strategy<Value = Shown> {
+fn snapshot_entry() -> impl Strategy<Value = SnapshotEntry> {
     let sibling = (dot(), hlc(), value()).prop_map(|(dot, hlc, value)| Sibling { dot, hlc, value });
     let version = prop_oneof![
         Just(None),
         dot().prop_map(|dot| Some(Version::Known(dot))),
         sibling.prop_map(|sibling| Some(Version::Whole(sibling))),
     ];
-    (key(), any::<bool>(), version).prop_map(|(key, fresh, version)| Shown { key, fresh, version })
+    (key(), any::<bool>(), version).prop_map(|(key, fresh, version)| SnapshotEntry { key, fresh, version })
 }
 
 fn retired() -> impl Strategy<Value = Vec<(Incarnation, Retirement)>> {
@@ -169,7 +170,7 @@ fn outlined() -> impl Strategy<Value = Outlined> {
 fn outlined_version() -> impl Strategy<Value = Content> {
     (key(), any::<bool>(), dot(), hlc(), outline()).prop_map(|(key, fresh, dot, hlc, outline)| {
         let version = Some(Version::Whole(Sibling { dot, hlc, value: Value::new(&[]) }));
-        Content::Version(Box::new(Shown { key, fresh, version }), outline)
+        Content::Version(Box::new(SnapshotEntry { key, fresh, version }), outline)
     })
 }
 
@@ -183,7 +184,7 @@ fn content() -> impl Strategy<Value = Content> {
         proptest::collection::vec(op(), 0..6).prop_map(Content::Ops),
         outlined().prop_map(Content::Op),
         outlined_version(),
-        proptest::collection::vec(shown(), 0..8).prop_map(Content::Versions),
+        proptest::collection::vec(snapshot_entry(), 0..8).prop_map(Content::Versions),
         retired().prop_map(Content::Retired),
         coverage().prop_map(Content::State),
     ]
@@ -476,9 +477,9 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
     let key = Key::new("x").expect("a key");
     let whole = Version::Whole(Sibling { dot: dot_of(B, 4), hlc: Hlc(90), value: Value::new(b"true") });
     let versions = vec![
-        Shown { key: key.clone(), fresh: true, version: Some(whole) },
-        Shown { key: key.clone(), fresh: false, version: Some(Version::Known(dot_of(A, 2))) },
-        Shown { key: Key::new("y").expect("a key"), fresh: true, version: None },
+        SnapshotEntry { key: key.clone(), fresh: true, version: Some(whole) },
+        SnapshotEntry { key: key.clone(), fresh: false, version: Some(Version::Known(dot_of(A, 2))) },
+        SnapshotEntry { key: Key::new("y").expect("a key"), fresh: true, version: None },
     ];
     let records = [(A, 40, dot_of(B, 6)), (B, 300, dot_of(A, 7))];
     let records = records.map(|(incarnation, through, dot)| (incarnation, Retirement { through, dot })).to_vec();
@@ -539,10 +540,10 @@ fn announced() -> [(&'static str, Body); 5] {
     let supply = |content| Body::Supply(Box::new(Supply { id: 7, frame: 1, content, last: false }));
     let op = Outlined::of(&put(5, "x", &[b'1'; 70_000])).expect("a put");
     let version = Some(Version::Whole(Sibling { dot: dot_of(B, 4), hlc: Hlc(90), value: Value::new(b"") }));
-    let shown = Shown { key: Key::new("x").expect("a key"), fresh: true, version };
+    let snapshot_entry = SnapshotEntry { key: Key::new("x").expect("a key"), fresh: true, version };
     [
         ("supply of an announced operation", supply(Content::Op(op.clone()))),
-        ("supply of an announced version", supply(Content::Version(Box::new(shown), op.outline))),
+        ("supply of an announced version", supply(Content::Version(Box::new(snapshot_entry), op.outline))),
         ("announce", Body::Announce { op, made: Time(2_000_000) }),
         ("want", Body::Want { dot: dot_of(A, 5), offset: 16_384, bytes: 16_384 }),
         ("piece", Body::Piece { dot: dot_of(A, 5), offset: 16_384, bytes: Value::new(b"1111") }),

@@ -365,9 +365,9 @@ pub async fn refuses_garbage<L: Laboratory>(laboratory: &mut L) -> Verdict {
         if !scene.laboratory.throw(&scene.addresses[1], &bytes).await {
             break; // no door
         }
-        let shown = &bytes[..bytes.len().min(HEAD_BYTES)];
+        let snapshot_entry = &bytes[..bytes.len().min(HEAD_BYTES)];
         scene.listen(Micros::from_millis(2), &[0, 1]).await.map_err(|violation| {
-            let how = format!("{} thrown bytes {shown:02x?}: {}", bytes.len(), violation.how);
+            let how = format!("{} thrown bytes {snapshot_entry:02x?}: {}", bytes.len(), violation.how);
             Violation::new(Law::RefusesGarbage, how)
         })?;
     }

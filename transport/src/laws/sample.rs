@@ -2,7 +2,7 @@
 
 use hence_core::{
     Address, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, LostQuery, MemberRecord,
-    Message, Op, Outline, Outlined, Presence, Retirement, Shown, Sibling, Status, Supply, Time, Value, Version,
+    Message, Op, Outline, Outlined, Presence, Retirement, Sibling, SnapshotEntry, Status, Supply, Time, Value, Version,
     VersionVector, Wall,
 };
 use rand_chacha::ChaCha8Rng;
@@ -58,7 +58,7 @@ impl Samples {
             }
             6 => {
                 let count = self.below(5);
-                let versions = (0..count).map(|_| self.shown(value_bytes)).collect();
+                let versions = (0..count).map(|_| self.snapshot_entry(value_bytes)).collect();
                 self.supply(Content::Versions(versions))
             }
             7 => {
@@ -84,8 +84,8 @@ impl Samples {
             18 => {
                 let (dot, hlc, outline) = (self.dot(), self.hlc(), self.outline());
                 let version = Some(Version::Whole(Sibling { dot, hlc, value: Value::new(&[]) }));
-                let shown = Shown { key: self.key(), fresh: self.below(2) == 0, version };
-                self.supply(Content::Version(Box::new(shown), outline))
+                let snapshot_entry = SnapshotEntry { key: self.key(), fresh: self.below(2) == 0, version };
+                self.supply(Content::Version(Box::new(snapshot_entry), outline))
             }
             _ => return self.push(value_bytes),
         };
@@ -160,13 +160,13 @@ impl Samples {
         Arc::new(Op { dot: self.dot(), hlc: self.hlc(), effect, superseded, deps: self.vector().into() })
     }
 
-    fn shown(&mut self, value_bytes: usize) -> Shown {
+    fn snapshot_entry(&mut self, value_bytes: usize) -> SnapshotEntry {
         let version = match self.below(4) {
             0 => None,
             1 => Some(Version::Known(self.dot())),
             _ => Some(Version::Whole(Sibling { dot: self.dot(), hlc: self.hlc(), value: self.value(value_bytes) })),
         };
-        Shown { key: self.key(), fresh: self.below(2) == 0, version }
+        SnapshotEntry { key: self.key(), fresh: self.below(2) == 0, version }
     }
 
     /// Sorted, no incarnation twice: what every honest replica says.

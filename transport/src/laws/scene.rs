@@ -184,9 +184,9 @@ impl<'a, L: Laboratory> Scene<'a, L> {
         if sent.contains(message) {
             return Ok(());
         }
-        let mut shown = format!("{message:?}");
-        shown.truncate(shown.floor_char_boundary(300));
-        let how = format!("{from} sent to {at} something else under number {}: {shown}", message.number);
+        let mut snapshot_entry = format!("{message:?}");
+        snapshot_entry.truncate(snapshot_entry.floor_char_boundary(300));
+        let how = format!("{from} sent to {at} something else under number {}: {snapshot_entry}", message.number);
         Err(Violation::new(Law::NeverCorrupts, how))
     }
 

@@ -1,7 +1,7 @@
 //! Values that travel in pieces: what announces them, and the pieces.
 
 use super::{BodyReader, Damage, Result};
-use hence_core::{Body, Effect, Outline, Outlined, Shown, Version};
+use hence_core::{Body, Effect, Outline, Outlined, SnapshotEntry, Version};
 
 impl BodyReader<'_> {
     pub(super) fn want(&mut self) -> Result<Body> {
@@ -27,10 +27,10 @@ impl BodyReader<'_> {
         }
     }
 
-    pub(super) fn shown_outlined(&mut self) -> Result<Shown> {
-        let shown = self.shown()?;
-        match shown.version.as_ref().and_then(Version::whole) {
-            Some(sibling) if sibling.value.as_bytes().is_empty() => Ok(shown),
+    pub(super) fn snapshot_entry_outlined(&mut self) -> Result<SnapshotEntry> {
+        let snapshot_entry = self.snapshot_entry()?;
+        match snapshot_entry.version.as_ref().and_then(Version::whole) {
+            Some(sibling) if sibling.value.as_bytes().is_empty() => Ok(snapshot_entry),
             Some(_) | None => Err(Damage::Announced),
         }
     }
