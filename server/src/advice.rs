@@ -8,8 +8,8 @@ use tracing::warn;
 
 /// Looks at the settings of a replica that is about to start.
 pub(crate) fn on_start(settings: &Settings) {
-    for doubt in doubts(settings) {
-        warn!(replica = %settings.address, "{doubt}");
+    for warning in warnings(settings) {
+        warn!(replica = %settings.address, "{warning}");
     }
 }
 
@@ -29,28 +29,28 @@ fn one_of_them_leads_nowhere(one: &Address, other: &Address) -> String {
 }
 
 /// Everything that is probably not meant.
-fn doubts(settings: &Settings) -> Vec<String> {
-    let mut doubts = Vec::new();
+fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
     let own = &settings.address;
     let all = || settings.view.iter().chain([own]);
     if let Some(other) = settings.view.iter().find(|member| member.is_loopback() != own.is_loopback()) {
-        doubts.push(one_of_them_leads_nowhere(own, other));
+        warnings.push(one_of_them_leads_nowhere(own, other));
     }
     for name in all().filter(|member| member.is_loopback() && member.ip().is_none()) {
         if let Some(same) =
             all().find(|other| other.ip().is_some_and(|ip| ip.is_loopback()) && other.port() == name.port())
         {
-            doubts.push(format!("{name} and {same} are two members of the view, and probably one replica"));
+            warnings.push(format!("{name} and {same} are two members of the view, and probably one replica"));
             break;
         }
     }
     if settings.cluster == DEFAULT_CLUSTER && all().any(|member| !member.is_loopback()) {
-        doubts.push(format!(
+        warnings.push(format!(
             "the cluster has the default name \"{DEFAULT_CLUSTER}\": another cluster of that name merges with it if an \
              address is used again; set CLUSTER to a name of its own at all members"
         ));
     }
-    doubts
+    warnings
 }
 
 /// Names of environment variables that begin like settings and are none, each with the setting that it resembles.
@@ -85,10 +85,10 @@ fn is_of_an_orchestrator(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn doubts_of(address: &str, view: &[&str], cluster: &str) -> Vec<String> {
+    fn warnings_of(address: &str, view: &[&str], cluster: &str) -> Vec<String> {
         let parse = |text: &&str| Address::parse(text).unwrap();
         let settings = Settings::at(parse(&address));
-        doubts(&Settings { view: view.iter().map(parse).collect(), cluster: cluster.into(), ..settings })
+        warnings(&Settings { view: view.iter().map(parse).collect(), cluster: cluster.into(), ..settings })
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
                 &[&["localhost:1", "127.0.0.1:1", "one replica"]],
             ),
         ] {
-            let found = doubts_of(address, view, cluster);
+            let found = warnings_of(address, view, cluster);
             assert_eq!(found.len(), words.len(), "{address} {view:?}: {found:?}");
             for (found, words) in found.iter().zip(words) {
                 assert!(words.iter().all(|word| found.contains(word)), "{found} lacks one of {words:?}");

@@ -27,7 +27,7 @@ pub(crate) struct Node<T> {
     transport: T,
     clock: Clock,
     next_id: Cell<u64>,
-    waiting: RefCell<HashMap<RequestId, oneshot::Sender<Box<Reply>>>>,
+    blocked: RefCell<HashMap<RequestId, oneshot::Sender<Box<Reply>>>>,
     /// When the driver wakes by itself; requests that move the replica's timeout before it call `wake`.
     wakes_at: Cell<Time>,
     wake: Notify,
@@ -41,7 +41,7 @@ pub(crate) enum Asked<T: Transport> {
     /// Answered at once.
     Answered(Box<Reply>),
     /// The replica parked the request.
-    Waiting(Waiting<T>),
+    Blocked(BlockedReply<T>),
 }
 
 impl<T: Transport> Node<T> {
@@ -53,7 +53,7 @@ impl<T: Transport> Node<T> {
             transport,
             clock,
             next_id: Cell::new(1),
-            waiting: RefCell::default(),
+            blocked: RefCell::default(),
             wakes_at: Cell::new(Time::default()),
             wake: Notify::new(),
             metrics: Metrics::new(),
@@ -69,8 +69,8 @@ impl<T: Transport> Node<T> {
             return Asked::Answered(reply);
         }
         let (sender, receiver) = oneshot::channel();
-        self.waiting.borrow_mut().insert(id, sender);
-        Asked::Waiting(Waiting { node: self.clone(), id, receiver })
+        self.blocked.borrow_mut().insert(id, sender);
+        Asked::Blocked(BlockedReply { node: self.clone(), id, receiver })
     }
 
     /// Hands one input in and everything that comes out on. Returns the reply to `awaited`, if it came.
@@ -99,8 +99,8 @@ impl<T: Transport> Node<T> {
     }
 
     /// Refuses every request that waits, because the replica is going away.
-    pub(crate) fn refuse_waiting(&self) {
-        for (id, sender) in self.waiting.take() {
+    pub(crate) fn refuse_blocked(&self) {
+        for (id, sender) in self.blocked.take() {
             self.step(Input::Cancel { id }, None);
             // A client that went away a moment ago does not need its answer.
             let _ = sender.send(Box::new(Reply::Refused(Refusal::NotReady)));
@@ -116,7 +116,7 @@ impl<T: Transport> Node<T> {
     /// due, and not just a sign of life.
     pub(crate) fn was_busy(&self) -> bool {
         let applied = self.metrics.applied();
-        self.applied.replace(applied) != applied || !self.waiting.borrow().is_empty()
+        self.applied.replace(applied) != applied || !self.blocked.borrow().is_empty()
     }
 
     /// The driver sleeps until then; a caller that needs it earlier wakes it.
@@ -187,7 +187,7 @@ impl<T: Transport> Outbox for Outlet<'_, T> {
     fn reply(&mut self, id: RequestId, reply: Box<Reply>) {
         if self.awaited == Some(id) {
             self.reply = Some(reply);
-        } else if let Some(sender) = self.node.waiting.borrow_mut().remove(&id) {
+        } else if let Some(sender) = self.node.blocked.borrow_mut().remove(&id) {
             // A client that went away a moment ago does not need its answer.
             let _ = sender.send(reply);
         }
@@ -200,13 +200,13 @@ impl<T: Transport> Outbox for Outlet<'_, T> {
 }
 
 /// A request that waits at the replica. Dropping it tells the replica that the client went away.
-pub(crate) struct Waiting<T: Transport> {
+pub(crate) struct BlockedReply<T: Transport> {
     node: Rc<Node<T>>,
     id: RequestId,
     receiver: oneshot::Receiver<Box<Reply>>,
 }
 
-impl<T: Transport> Future for Waiting<T> {
+impl<T: Transport> Future for BlockedReply<T> {
     type Output = Box<Reply>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Box<Reply>> {
@@ -216,9 +216,9 @@ impl<T: Transport> Future for Waiting<T> {
     }
 }
 
-impl<T: Transport> Drop for Waiting<T> {
+impl<T: Transport> Drop for BlockedReply<T> {
     fn drop(&mut self) {
-        let waits = self.node.waiting.borrow_mut().remove(&self.id).is_some();
+        let waits = self.node.blocked.borrow_mut().remove(&self.id).is_some();
         if waits {
             self.node.step(Input::Cancel { id: self.id }, None);
         }

@@ -84,7 +84,7 @@ impl Output {
         let (orders, received) = sync_channel(TEXTS_MAX);
         let counts = Arc::new(Counts::default());
         let mut writer =
-            Writer { file, torn: false, counts: counts.clone(), told: Lost::default(), report, heard: true };
+            Writer { file, torn: false, counts: counts.clone(), reported: Lost::default(), report, is_read: true };
         thread::Builder::new().name("output".into()).spawn(move || writer.run(&received))?;
         Ok(Self { orders, counts })
     }
@@ -153,10 +153,10 @@ struct Writer {
     torn: bool,
     counts: Arc<Counts>,
     /// What was dropped and reported.
-    told: Lost,
+    reported: Lost,
     report: Report,
     /// The last text was written.
-    heard: bool,
+    is_read: bool,
 }
 
 impl Writer {
@@ -165,7 +165,7 @@ impl Writer {
         let mut next_report = Instant::now();
         loop {
             // To where nothing can be written, nothing is reported until something was written again.
-            let reports = self.heard && self.counts.reports.load(Relaxed);
+            let reports = self.is_read && self.counts.reports.load(Relaxed);
             let order = if reports {
                 orders.recv_timeout(next_report.saturating_duration_since(Instant::now()))
             } else {
@@ -173,7 +173,7 @@ impl Writer {
             };
             match order {
                 Ok(Order::Write(text)) => {
-                    self.heard = self.write(&text);
+                    self.is_read = self.write(&text);
                     self.counts.done(text.len());
                 }
                 Ok(Order::Report) => next_report = next_report.max(Instant::now() + REPORT_INTERVAL),
@@ -184,7 +184,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let due = self.heard && self.counts.reports.load(Relaxed) && Instant::now() >= next_report;
+            let due = self.is_read && self.counts.reports.load(Relaxed) && Instant::now() >= next_report;
             if due {
                 next_report = Instant::now() + REPORT_INTERVAL;
                 self.tell();
@@ -196,16 +196,16 @@ impl Writer {
     fn tell(&mut self) {
         self.counts.reports.store(false, Relaxed);
         let lost = self.counts.lost();
-        let new = Lost { full: lost.full - self.told.full, failed: lost.failed - self.told.failed };
+        let new = Lost { full: lost.full - self.reported.full, failed: lost.failed - self.reported.failed };
         for text in (self.report)(new) {
-            self.heard = self.write(&text);
-            if !self.heard {
+            self.is_read = self.write(&text);
+            if !self.is_read {
                 // The line about lost lines is no lost line.
                 self.counts.failed.fetch_sub(1, Relaxed);
                 return;
             }
         }
-        self.told = lost;
+        self.reported = lost;
     }
 
     /// Writes all of a text; says whether that went well.

@@ -263,7 +263,7 @@ async fn finish<T: Wire>(service: &Service<T>) {
     service.connections.stop();
     let answered = || service.connections.len() == 0;
     if !holds_within(SHUTDOWN_TIMEOUT, answered).await {
-        service.node.refuse_waiting();
+        service.node.refuse_blocked();
     }
     if !holds_within(REFUSAL_TIMEOUT, answered).await {
         warn!(connections = service.connections.len(), "requests in flight were cut off");

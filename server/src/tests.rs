@@ -81,13 +81,13 @@ fn a_value_comes_back_as_it_was_sent() {
 fn a_client_that_waits_is_forgotten_when_it_goes() {
     let server = start(Limits::default());
     let at = server.local_address();
-    let waiting = || server.status().unwrap().blocked;
+    let blocked = || server.status().unwrap().blocked;
     let request = format!("GET /kvs/k HTTP/1.1\r\nhost: a\r\nprefer: wait=25\r\n{}\r\n", unknown());
     let mut stream = connect(at);
     stream.write_all(request.as_bytes()).unwrap();
-    until("it waits", || waiting() == 1);
+    until("it waits", || blocked() == 1);
     drop(stream);
-    until("it is forgotten", || waiting() == 0);
+    until("it is forgotten", || blocked() == 0);
     let started = Instant::now();
     let answer = ask(at, "GET", "/kvs/k", &format!("prefer: wait=1\r\n{}", unknown()), "");
     assert_eq!(status(&answer), "503");
@@ -155,14 +155,14 @@ fn a_shutdown_answers_who_waits_within_its_time() {
     let server = start(Limits::default());
     let at = server.local_address();
     let _idle = connect(at);
-    let mut waiting = connect(at);
+    let mut blocked = connect(at);
     let request = format!("GET /kvs/k HTTP/1.1\r\nhost: a\r\nprefer: wait=25\r\n{}\r\n", unknown());
-    waiting.write_all(request.as_bytes()).unwrap();
+    blocked.write_all(request.as_bytes()).unwrap();
     until("it waits", || server.status().unwrap().blocked == 1);
     let started = Instant::now();
     server.shutdown();
     assert!(started.elapsed() < Duration::from_secs(4));
-    let answer = read(&mut waiting);
+    let answer = read(&mut blocked);
     assert!(answer.ends_with("{\"error\":\"Replica is not ready\"}"), "{answer}");
     assert!(TcpStream::connect(at).is_err());
 }

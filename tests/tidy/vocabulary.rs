@@ -34,6 +34,8 @@ const FORMER: &[Former] = &[
         rooms: CORE, except: &["is_heard_here"] },
     Former { words: &["doubt", "doubts", "doubted"], now: "suspect, failure_detector, lost_writes, query", rooms: CORE, except: &[] },
     Former { words: &["put_aside", "folding", "folded", "layered", "spelled"], now: "staging, merge step, expanded", rooms: CORE, except: &[] },
+    Former { words: &["told", "hear", "heard", "news", "doubt", "doubts", "doubted", "waiting"], now: "reported, contact, warning, blocked",
+        rooms: &["transport/src/", "server/src/"], except: &[] },
 ];
 
 /// The names in Rust, comments and texts left out.

@@ -128,7 +128,7 @@ pub struct MemoryTransport {
 impl MemoryTransport {
     /// How many arrivals wait to be received.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub fn queued(&self) -> usize {
         self.mailbox(|mailbox| mailbox.queue.len()).unwrap_or(0)
     }
 

@@ -22,20 +22,20 @@ use tracing::warn;
 pub fn main() -> ExitCode {
     let code = match Cli::try_parse_from(renamed::arguments(std::env::args_os(), |name| std::env::var_os(name))) {
         Ok(cli) => run(cli),
-        Err(told) => tell(&told),
+        Err(error) => tell(&error),
     };
     output::finish();
     code
 }
 
 /// Help and the version on standard output, complaints on standard error.
-fn tell(told: &clap::Error) -> ExitCode {
-    let printed = told.print().and_then(|()| io::stdout().flush());
+fn tell(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| io::stdout().flush());
     match printed {
-        _ if told.use_stderr() => ExitCode::from(2),
+        _ if error.use_stderr() => ExitCode::from(2),
         // A reader that leaves, as `head` does, has read enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            output::complain(format!("error: cannot write to standard output: {error}\n"));
+        Err(failure) if failure.kind() != ErrorKind::BrokenPipe => {
+            output::complain(format!("error: cannot write to standard output: {failure}\n"));
             ExitCode::FAILURE
         }
         Ok(()) | Err(_) => ExitCode::SUCCESS,

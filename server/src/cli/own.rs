@@ -35,8 +35,9 @@ mod linux {
 
     /// What is not there, or not ours to look at, is left out.
     pub(super) fn find() -> Vec<Own> {
-        let Ok(me) = Process::myself() else { return Vec::new() };
-        let (Some(program), Ok(namespaces), Ok(all)) = (program(&me), me.namespaces(), process::all_processes()) else {
+        let Ok(own) = Process::myself() else { return Vec::new() };
+        let (Some(program), Ok(namespaces), Ok(all)) = (program(&own), own.namespaces(), process::all_processes())
+        else {
             return Vec::new();
         };
         let runs_replicas = |other: &Process| {

@@ -172,7 +172,7 @@ pub(crate) struct Connection {
     surplus: bool,
     waits: Cell<Option<Wait>>,
     /// The tick since which the client may be gone for all that the socket shows.
-    doubted_since: Cell<Option<u32>>,
+    suspected_since: Cell<Option<u32>>,
     asked: Cell<bool>,
 }
 
@@ -213,7 +213,7 @@ impl Connection {
             body_is_late: Cell::default(),
             surplus,
             waits: Cell::default(),
-            doubted_since: Cell::default(),
+            suspected_since: Cell::default(),
             asked: Cell::default(),
         }
     }
@@ -235,11 +235,11 @@ impl Connection {
 
     /// The request waits at the replica until what this gives is dropped. `interim`: its client passes over interim
     /// answers.
-    pub(crate) fn on_waiting(&self, interim: bool) -> impl Drop + '_ {
+    pub(crate) fn on_blocked(&self, interim: bool) -> impl Drop + '_ {
         self.waits.set(Some(Wait { interim }));
-        self.doubted_since.set(None);
+        self.suspected_since.set(None);
         self.asked.set(false);
-        Waiting(self)
+        BlockedRequest(self)
     }
 
     /// Is the client still there, if a request of it waits? To be asked once per tick.
@@ -258,8 +258,8 @@ impl Connection {
             Poll::Ready(Err(_)) => return Presence::Gone,
             Poll::Ready(Ok(_)) | Poll::Pending => return Presence::There,
         }
-        let since = self.doubted_since.get().unwrap_or(now);
-        self.doubted_since.set(Some(since));
+        let since = self.suspected_since.get().unwrap_or(now);
+        self.suspected_since.set(Some(since));
         let may_ask = wait.interim && !self.asked.get() && !self.pulse.writes.load(Relaxed);
         if !may_ask || now.saturating_sub(since) < ticks(BELIEVED) {
             return Presence::There;
@@ -314,10 +314,10 @@ impl Connection {
     }
 }
 
-/// The wait of [`Connection::on_waiting`].
-struct Waiting<'a>(&'a Connection);
+/// The wait of [`Connection::on_blocked`].
+struct BlockedRequest<'a>(&'a Connection);
 
-impl Drop for Waiting<'_> {
+impl Drop for BlockedRequest<'_> {
     fn drop(&mut self) {
         self.0.waits.set(None);
     }

@@ -222,9 +222,9 @@ impl Connections {
         self.stopping.set(true);
         let waits =
             |entry: &Entry| matches!(entry.connection.pulse.phase(), Phase::Idle | Phase::Head | Phase::Closing);
-        let waiting: Vec<u64> =
+        let blocked: Vec<u64> =
             self.entries.borrow().iter().filter(|(_, entry)| waits(entry)).map(|(&id, _)| id).collect();
-        waiting.into_iter().for_each(|id| self.end(id));
+        blocked.into_iter().for_each(|id| self.end(id));
     }
 
     /// Was [`Self::stop`] called?

@@ -23,7 +23,7 @@ use crate::exposition::{Exposition, Kind};
 use crate::logging;
 use crate::memory;
 use crate::metrics::{Counted, expose_status};
-use crate::node::{Asked, Node, Waiting};
+use crate::node::{Asked, BlockedReply, Node};
 use crate::settings::Limits;
 use crate::wire::{self, Wire};
 use answer::Form;
@@ -81,7 +81,7 @@ impl Future for Serving {
 
 /// A request whose answer is not known at once.
 struct Waits<T: Wire> {
-    reply: Waiting<T>,
+    reply: BlockedReply<T>,
     past: VersionVector,
     form: Form,
 }
@@ -122,7 +122,7 @@ impl<T: Wire + 'static> Exchange<T> {
     }
 
     async fn wait(&self, waits: Waits<T>) -> Answer {
-        let _waiting = self.connection.on_waiting(self.interim);
+        let _blocked = self.connection.on_blocked(self.interim);
         waits.answer().await
     }
 
@@ -234,7 +234,7 @@ impl<T: Wire + 'static> Service<T> {
         let past = request.past.clone();
         match self.node.ask(now, Request::Data(Box::new(request))) {
             Asked::Answered(reply) => Ok(answer::data(*reply, || past, form)),
-            Asked::Waiting(reply) => Err(Waits { reply, past, form }),
+            Asked::Blocked(reply) => Err(Waits { reply, past, form }),
         }
     }
 
@@ -264,7 +264,7 @@ impl<T: Wire + 'static> Service<T> {
                 None => answer::view(*reply),
             },
             // The core answers these at once; dropping the wait takes the question back.
-            Asked::Waiting(_) => answer::view(Reply::Refused(Refusal::NotReady)),
+            Asked::Blocked(_) => answer::view(Reply::Refused(Refusal::NotReady)),
         }
     }
 

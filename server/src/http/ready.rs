@@ -46,11 +46,11 @@ fn explain(unsettled: &Unsettled) -> String {
         (&unsettled.unlinked, "which is there but not linked, is", "which are there but not linked, are"),
         (&unsettled.absent, "which was never met, is", "which were never met, are"),
     ];
-    let told = parts.iter().filter(|(members, ..)| !members.is_empty()).map(|(members, one, several)| {
+    let reasons = parts.iter().filter(|(members, ..)| !members.is_empty()).map(|(members, one, several)| {
         let rest = if members.len() == 1 { one } else { several };
         format!("{}, {rest} awaited", list(members))
     });
-    format!("it started alone; {}", told.collect::<Vec<_>>().join("; "))
+    format!("it started alone; {}", reasons.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]

@@ -113,14 +113,14 @@ mod tests {
     const V2: &str = "29 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
     const UNLIMITED: &str = "9223372036854771712\n";
 
-    fn told(bytes: u64, file: &str) -> Option<(u64, String)> {
+    fn limit_from(bytes: u64, file: &str) -> Option<(u64, String)> {
         Some((bytes, file.to_owned()))
     }
 
     #[test]
     fn version_2_in_a_container_of_its_own_name_space() {
         let root = Root::new("v2", "0::/\n", V2, &[("sys/fs/cgroup/memory.max", "67108864\n")]);
-        assert_eq!(root.limit(), told(64 << 20, "/sys/fs/cgroup/memory.max"));
+        assert_eq!(root.limit(), limit_from(64 << 20, "/sys/fs/cgroup/memory.max"));
     }
 
     #[test]
@@ -132,9 +132,9 @@ mod tests {
             ("sys/fs/cgroup/other/memory.max", "1\n"),
         ];
         let root = Root::new("v2-above", "0::/a/b/c\n", V2, &files);
-        assert_eq!(root.limit(), told(64 << 20, "/sys/fs/cgroup/a/memory.max"));
+        assert_eq!(root.limit(), limit_from(64 << 20, "/sys/fs/cgroup/a/memory.max"));
         let high = Root::new("v2-high", "0::/\n", V2, &[("sys/fs/cgroup/memory.high", "99999744\n")]);
-        assert_eq!(high.limit(), told(99_999_744, "/sys/fs/cgroup/memory.high"));
+        assert_eq!(high.limit(), limit_from(99_999_744, "/sys/fs/cgroup/memory.high"));
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         let file = "/sys/fs/cgroup/memory/memory.limit_in_bytes";
         for (name, group) in [("v1-full", "/docker/abc"), ("v1-own", "/"), ("v1-outside", "/../other")] {
             let root = Root::new(name, &format!("4:memory:{group}\n1:cpu:/x\n0::/\n"), mounted, &files);
-            assert_eq!(root.limit(), told(64 << 20, file), "{name}");
+            assert_eq!(root.limit(), limit_from(64 << 20, file), "{name}");
         }
         let whole = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         let files = [
@@ -168,7 +168,7 @@ mod tests {
             ("sys/fs/cgroup/memory/pod/one/memory.limit_in_bytes", UNLIMITED),
         ];
         let root = Root::new("v1-above", "4:memory:/pod/one\n", whole, &files);
-        assert_eq!(root.limit(), told(32 << 20, "/sys/fs/cgroup/memory/pod/memory.limit_in_bytes"));
+        assert_eq!(root.limit(), limit_from(32 << 20, "/sys/fs/cgroup/memory/pod/memory.limit_in_bytes"));
     }
 
     /// What is not mounted limits all the same, and the statistics tell.
@@ -180,7 +180,7 @@ mod tests {
             ("sys/fs/cgroup/memory/memory.stat", "hierarchical_memory_limit 50331648\nrss 5\n"),
         ];
         let root = Root::new("v1-stat", "4:memory:/pod/one\n", mounted, &files);
-        assert_eq!(root.limit(), told(48 << 20, "/sys/fs/cgroup/memory/memory.stat"));
+        assert_eq!(root.limit(), limit_from(48 << 20, "/sys/fs/cgroup/memory/memory.stat"));
     }
 
     /// Both kinds are mounted at once on many machines; the empty one says nothing.
@@ -190,6 +190,6 @@ mod tests {
                       41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let files = [("sys/fs/cgroup/memory/memory.limit_in_bytes", "67108864\n")];
         let root = Root::new("hybrid", "4:memory:/\n0::/\n", mounts, &files);
-        assert_eq!(root.limit(), told(64 << 20, "/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+        assert_eq!(root.limit(), limit_from(64 << 20, "/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     }
 }

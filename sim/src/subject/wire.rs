@@ -69,7 +69,7 @@ impl Lane {
         Self {
             from: from.clone(),
             writer: FrameWriter::new(cluster, from.clone()).speaking(format),
-            reader: FrameReader::new(cluster).speaking(Formats::only(format)).told(formats),
+            reader: FrameReader::new(cluster).speaking(Formats::only(format)).stated(formats),
             memo: OpMemo::new(),
             on_the_way: VecDeque::new(),
         }
@@ -112,7 +112,7 @@ pub(super) fn damage(from: &Address, message: &Message, words: Words, sealed: bo
     let read = |bytes: &[u8]| {
         let mut reader = FrameReader::new(cluster).speaking(Formats::only(format));
         if let Body::Hello(hello) = &message.body {
-            reader = reader.told(hello.formats);
+            reader = reader.stated(hello.formats);
         }
         reader.feed(bytes);
         reader.next_frame()

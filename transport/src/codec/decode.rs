@@ -412,7 +412,7 @@ impl<'a> BodyReader<'a> {
     fn pushed_stamp(&mut self, ticks: bool) -> Result<Hlc> {
         let next = self.context.previous.hlc.wrapping_add(1);
         if ticks {
-            return self.hear_stamp(Hlc(next));
+            return self.note_stamp(Hlc(next));
         }
         let hlc = self.stamp()?;
         if hlc.0 == next { Err(Damage::Tick) } else { Ok(hlc) }
@@ -420,10 +420,10 @@ impl<'a> BodyReader<'a> {
 
     fn stamp(&mut self) -> Result<Hlc> {
         let difference = self.varint()?;
-        self.hear_stamp(Hlc(differing(self.context.previous.hlc, difference)))
+        self.note_stamp(Hlc(differing(self.context.previous.hlc, difference)))
     }
 
-    fn hear_stamp(&mut self, hlc: Hlc) -> Result<Hlc> {
+    fn note_stamp(&mut self, hlc: Hlc) -> Result<Hlc> {
         if hlc >= Hlc::LIMIT {
             return Err(Damage::Stamp(hlc));
         }

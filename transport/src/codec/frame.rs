@@ -141,7 +141,7 @@ impl FrameWriter {
         let bytes = core::mem::take(&mut self.bytes);
         self.clear();
         let mut reader = FrameReader::new(self.cluster).with_frame_bytes_max(self.frame_bytes_max);
-        reader = reader.speaking(ours).told(ours);
+        reader = reader.speaking(ours).stated(ours);
         reader.feed(&bytes);
         drop(bytes);
         let mut dropped = 0;
@@ -353,7 +353,7 @@ impl FrameReader {
     /// The same with what the sender said of its formats when the connection was made. A hello in a format that has no
     /// place for them says that. Otherwise its sender speaks the format of the frame, for all that is known.
     #[must_use]
-    pub fn told(self, theirs: Formats) -> Self {
+    pub fn stated(self, theirs: Formats) -> Self {
         Self { theirs: Some(theirs), ..self }
     }
 
@@ -425,10 +425,10 @@ impl FrameReader {
     fn find(&mut self, each: impl FnMut(&Address, Message)) -> Result<Option<Taken>, CodecError> {
         let Some(length) = self.check_head()? else { return Ok(None) };
         let Some(frame) = self.buffer.get(..HEAD_BYTES + length) else { return Ok(None) };
-        let told = u32::from_be_bytes([frame[12], frame[13], frame[14], frame[15]]);
+        let stated = u32::from_be_bytes([frame[12], frame[13], frame[14], frame[15]]);
         let found = checksum(frame);
-        if told != found {
-            return Err(CodecError::Checksum { told, found });
+        if stated != found {
+            return Err(CodecError::Checksum { stated, found });
         }
         let format = frame[2];
         let theirs = self.theirs.unwrap_or(Formats::only(format));

@@ -145,7 +145,7 @@ pub enum CodecError {
     /// The checksum is that of other bytes.
     Checksum {
         /// The one in the frame.
-        told: u32,
+        stated: u32,
         /// The one of the bytes that came.
         found: u32,
     },
@@ -195,7 +195,7 @@ impl fmt::Display for CodecError {
                 write!(f, "frame has a body of {bytes} bytes; at most {bytes_max} are taken")
             }
             Self::Length(length) => write!(f, "frame length {length} does not agree with its check"),
-            Self::Checksum { told, found } => write!(f, "frame says checksum {told:#010x} but has {found:#010x}"),
+            Self::Checksum { stated, found } => write!(f, "frame says checksum {stated:#010x} but has {found:#010x}"),
             Self::Body { at, damage } => write!(f, "frame body is damaged at byte {at}: {damage}"),
         }
     }

@@ -505,12 +505,12 @@ fn one_of_each() -> Vec<(&'static str, Message)> {
         view_hash: 0x1122,
         digest: Some(0x3344_5566),
     };
-    let folding = Status { digest: None, leaving: true, ..status.clone() };
+    let merging = Status { digest: None, leaving: true, ..status.clone() };
     let ask = LostQuery { round: 8, incarnations: vec![B, A], events: vector.clone() };
     [
         ("hello", Body::Hello(Box::new(hello))),
         ("status", Body::Status(Box::new(status))),
-        ("status without a digest", Body::Status(Box::new(folding))),
+        ("status without a digest", Body::Status(Box::new(merging))),
         ("push of a put", push(put(4, "x", b"1"))),
         ("push of a delete", push(Arc::new(delete.clone()))),
         ("push of a retirement", push(Arc::new(retire.clone()))),

@@ -229,13 +229,13 @@ impl fmt::Display for Failure {
 pub(super) struct Outage {
     since: Instant,
     current: LinkCause,
-    told: Vec<LinkCause>,
+    reported: Vec<LinkCause>,
 }
 
 impl Outage {
     /// A first attempt failed.
     pub(super) fn begin(cause: LinkCause) -> Self {
-        Self { since: Instant::now(), current: cause, told: Vec::new() }
+        Self { since: Instant::now(), current: cause, reported: Vec::new() }
     }
 
     /// What it fails of now.
@@ -246,9 +246,9 @@ impl Outage {
     /// One more attempt failed. Is that to be told? Each cause is, once in an outage.
     pub(super) fn fail(&mut self, cause: LinkCause, limit: Duration) -> bool {
         self.current = cause;
-        let tells = !self.told.contains(&cause) && (cause.is_definite() || self.since.elapsed() >= limit);
+        let tells = !self.reported.contains(&cause) && (cause.is_definite() || self.since.elapsed() >= limit);
         if tells {
-            self.told.push(cause);
+            self.reported.push(cause);
         }
         tells
     }
@@ -295,8 +295,8 @@ mod tests {
         assert!(!outage.fail(LinkCause::Refused, limit));
         assert!(outage.fail(LinkCause::Version, limit), "what stays is told at once");
         std::thread::sleep(limit);
-        let told = [LinkCause::Refused, LinkCause::Refused, LinkCause::Mute, LinkCause::Version, LinkCause::Mute];
-        assert_eq!(told.map(|cause| outage.fail(cause, limit)), [true, false, true, false, false]);
+        let reported = [LinkCause::Refused, LinkCause::Refused, LinkCause::Mute, LinkCause::Version, LinkCause::Mute];
+        assert_eq!(reported.map(|cause| outage.fail(cause, limit)), [true, false, true, false, false]);
         assert_eq!(outage.current(), LinkCause::Mute);
     }
 

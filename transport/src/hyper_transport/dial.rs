@@ -99,18 +99,18 @@ async fn race(
     if let [only] = *targets {
         return attempt(inner, address, only, purpose).await;
     }
-    let mut waiting = targets.into_iter();
+    let mut candidates = targets.into_iter();
     // Ends what is still under way when it is dropped.
     let mut attempts: JoinSet<Result<Dialled, Failure>> = JoinSet::new();
     let mut worst: Option<Failure> = None;
     loop {
-        if let Some(target) = waiting.next() {
+        if let Some(target) = candidates.next() {
             let (inner, address) = (Rc::clone(inner), address.clone());
             attempts.spawn_local(async move { attempt(&inner, &address, target, purpose).await });
         }
         let ended = tokio::select! {
             ended = attempts.join_next() => ended,
-            () = sleep(STAGGER), if waiting.len() > 0 => continue,
+            () = sleep(STAGGER), if candidates.len() > 0 => continue,
         };
         match ended {
             Some(Ok(Ok(dialled))) => return Ok(dialled),
@@ -119,7 +119,7 @@ async fn race(
             }
             // It was aborted, which only the end of all of them does.
             Some(Ok(Err(_)) | Err(_)) => {}
-            None if waiting.len() > 0 => {}
+            None if candidates.len() > 0 => {}
             None => {
                 let none = || Failure::Unresolved(io::ErrorKind::AddrNotAvailable.into());
                 return Err(worst.unwrap_or_else(none));
@@ -141,7 +141,7 @@ async fn attempt(
     let upgraded = timeout(settings.handshake_timeout, upgrade(inner, stream, address, (purpose, 0))).await;
     let mut dialled = upgraded.map_err(|_| Failure::HandshakeTimeout)??;
     if let Some(greeting) = &dialled.greeting {
-        inner.hear_answer(greeting);
+        inner.on_answer(greeting);
         if greeting.home.as_ref() == Some(address) {
             return Err(Failure::Aside(greeting.process));
         }

@@ -162,7 +162,7 @@ impl Inner {
         let reader = FrameReader::new(settings.cluster).with_frame_bytes_max(settings.frame_bytes_max);
         match theirs {
             Some(theirs) => {
-                reader.speaking(settings.formats.common(theirs).map_or(settings.formats, Formats::only)).told(theirs)
+                reader.speaking(settings.formats.common(theirs).map_or(settings.formats, Formats::only)).stated(theirs)
             }
             None => reader.speaking(settings.formats),
         }
@@ -282,7 +282,7 @@ async fn read(
     let mut deadline = Instant::now() + limit;
     let (mut first, mut speaker): (_, Option<Speaks>) = (true, None);
     let mut reserved: Option<Reserved> = None;
-    let mut told = Instant::now();
+    let mut reported_at = Instant::now();
     loop {
         if take_in(inner, reader, &mut speaker).map_err(Ended::Refused)? {
             (first, reserved) = (false, None);
@@ -295,10 +295,10 @@ async fn read(
         }
         // Only what is left unfinished is worth telling: a whole message speaks for itself.
         if !reader.is_between_frames()
-            && told.elapsed() >= PROGRESS_PAUSE
+            && reported_at.elapsed() >= PROGRESS_PAUSE
             && let Some(from) = reader.speaker()
         {
-            told = Instant::now();
+            reported_at = Instant::now();
             inner.notice(Incoming::Progress { from: from.clone() });
         }
         let read = timeout_at(deadline, stream.read_buf(reader.buffer())).await;
@@ -307,7 +307,7 @@ async fn read(
             return Err(Ended::Closed);
         }
         inner.count(|counters| counters.bytes_in += count as u64);
-        speaker.iter().for_each(Speaks::hear);
+        speaker.iter().for_each(Speaks::on_arrival);
         if first {
             // A stranger has to go on. A slow link brings something within that time.
             deadline = Instant::now() + limit;
@@ -355,8 +355,8 @@ impl Speaks {
         Self(Rc::clone(peer))
     }
 
-    fn hear(&self) {
-        self.0.hear();
+    fn on_arrival(&self) {
+        self.0.on_arrival();
     }
 }
 

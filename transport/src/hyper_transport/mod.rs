@@ -89,7 +89,7 @@ struct Inner {
     aside: RefCell<Option<Address>>,
     whereabouts: RefCell<Whereabouts>,
     /// How it stood to its address when that was last looked at.
-    told_standing: Cell<Standing>,
+    reported_standing: Cell<Standing>,
     /// A task asks peers where its address leads.
     asks: Cell<bool>,
     reached: Reached,
@@ -139,7 +139,7 @@ impl HyperTransport {
             process,
             aside: RefCell::default(),
             whereabouts: RefCell::new(Whereabouts::new(process)),
-            told_standing: Cell::new(Standing::Home),
+            reported_standing: Cell::new(Standing::Home),
             asks: Cell::default(),
             reached: Reached::default(),
             ways: Ways::default(),

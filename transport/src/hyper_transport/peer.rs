@@ -44,7 +44,7 @@ pub(super) struct State {
     /// Connections from it that have brought frames.
     pub(super) inbound: usize,
     /// When one of them last brought a byte.
-    pub(super) heard: Option<Instant>,
+    pub(super) last_arrival: Option<Instant>,
     /// It was silent since the connection to it was made.
     pub(super) was_silent: bool,
 }
@@ -108,7 +108,7 @@ impl State {
 
     /// Has a peer with a connection to this side been silent for long, but not for too long?
     fn is_silent(&self) -> bool {
-        let silent = self.heard.filter(|_| self.inbound > 0).map(|heard| heard.elapsed());
+        let silent = self.last_arrival.filter(|_| self.inbound > 0).map(|last_arrival| last_arrival.elapsed());
         silent.is_some_and(|silent| (SILENCE..SILENCE_MAX).contains(&silent))
     }
 
@@ -134,7 +134,7 @@ impl Peer {
             outage: None,
             flaps: Flaps::default(),
             inbound: 0,
-            heard: None,
+            last_arrival: None,
             was_silent: false,
         };
         Self { address: address.clone(), state: RefCell::new(state), filled: Notify::new() }
@@ -147,15 +147,15 @@ impl Peer {
         state.failed_at = None;
         state.was_silent |= state.is_silent();
         state.inbound += 1;
-        state.heard = Some(Instant::now());
+        state.last_arrival = Some(Instant::now());
         state.end_outage_if_both_ways();
     }
 
     /// It brought bytes.
-    pub(super) fn hear(&self) {
+    pub(super) fn on_arrival(&self) {
         let mut state = self.state.borrow_mut();
         state.was_silent |= state.is_silent();
-        state.heard = Some(Instant::now());
+        state.last_arrival = Some(Instant::now());
     }
 
     /// Nothing came from it for a while: perhaps nothing arrives over the connection to it either, though it speaks
@@ -167,7 +167,9 @@ impl Peer {
 
     /// So long it is not silent, whatever happens.
     pub(super) fn sure_for(&self) -> Duration {
-        SILENCE.saturating_sub(self.state.borrow().heard.map_or(Duration::ZERO, |heard| heard.elapsed()))
+        SILENCE.saturating_sub(
+            self.state.borrow().last_arrival.map_or(Duration::ZERO, |last_arrival| last_arrival.elapsed()),
+        )
     }
 
     /// From now on another connection takes what comes. Not while something waits that the present one has not taken.

@@ -30,7 +30,7 @@ const QUESTION_PAUSE: Duration = Duration::from_secs(2);
 
 /// A process that says that it has an address.
 #[derive(Debug)]
-struct Heard {
+struct Contact {
     process: u64,
     first: Instant,
     last: Instant,
@@ -44,7 +44,7 @@ struct Reach {
     /// When the last dial began, and where it led.
     found: Option<(Instant, Reaches)>,
     checked: Option<Instant>,
-    heard: Vec<Heard>,
+    contacts: Vec<Contact>,
 }
 
 /// What is known of addresses.
@@ -69,23 +69,23 @@ impl Reached {
     }
 
     /// A process says that it has this address. Says what it is to be told, and whether to find out more.
-    fn hear(&self, address: &Address, from: &Greeting, now: Instant) -> (Option<Reaches>, bool) {
+    fn on_contact(&self, address: &Address, from: &Greeting, now: Instant) -> (Option<Reaches>, bool) {
         let mut addresses = self.addresses.borrow_mut();
         if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(address) {
             return (None, false);
         }
         let reach = addresses.entry(address.clone()).or_default();
-        reach.heard.retain(|heard| now.duration_since(heard.last) < FORGOTTEN);
-        let first = match reach.heard.iter_mut().find(|heard| heard.process == from.process) {
-            Some(heard) => {
-                (heard.last, heard.rival) = (now, from.rival.or(heard.rival));
-                heard.first
+        reach.contacts.retain(|contact| now.duration_since(contact.last) < FORGOTTEN);
+        let first = match reach.contacts.iter_mut().find(|contact| contact.process == from.process) {
+            Some(contact) => {
+                (contact.last, contact.rival) = (now, from.rival.or(contact.rival));
+                contact.first
             }
             None => {
-                if reach.heard.len() >= PROCESSES_MAX {
-                    reach.heard.remove(0);
+                if reach.contacts.len() >= PROCESSES_MAX {
+                    reach.contacts.remove(0);
                 }
-                reach.heard.push(Heard { process: from.process, first: now, last: now, rival: from.rival });
+                reach.contacts.push(Contact { process: from.process, first: now, last: now, rival: from.rival });
                 now
             }
         };
@@ -95,7 +95,7 @@ impl Reached {
             reaches == Reaches::Process(from.process) && now.duration_since(begun) < BELIEVED
         });
         let is_due = reach.checked.is_none_or(|at| now.duration_since(at) >= CHECK_PAUSE);
-        let checks = is_due && !is_settled && reach.heard.iter().any(|heard| heard.process == from.process);
+        let checks = is_due && !is_settled && reach.contacts.iter().any(|contact| contact.process == from.process);
         if checks {
             reach.checked = Some(now);
         }
@@ -106,10 +106,10 @@ impl Reached {
     pub(super) fn claim(&self, address: &Address) -> Option<Claim> {
         let now = Instant::now();
         let addresses = self.addresses.borrow();
-        let mut heard = addresses.get(address)?.heard.iter().rev();
-        heard.find_map(|heard| {
-            let fresh = now.duration_since(heard.last) < FORGOTTEN;
-            heard.rival.filter(|_| fresh).map(|from| Claim { by: heard.process, from })
+        let mut contacts = addresses.get(address)?.contacts.iter().rev();
+        contacts.find_map(|contact| {
+            let fresh = now.duration_since(contact.last) < FORGOTTEN;
+            contact.rival.filter(|_| fresh).map(|from| Claim { by: contact.process, from })
         })
     }
 }
@@ -118,12 +118,12 @@ impl Inner {
     /// What the answer to a process that asks for a link adds for it; `known` if this side speaks to its address.
     pub(super) fn answer_to(self: &Rc<Self>, asker: &Greeting, known: bool) -> Greeting {
         let mut answer = self.greeting();
-        self.hear_claim(asker);
+        self.on_claim(asker);
         let address = asker.home.as_ref().unwrap_or(&asker.address);
         if !known || *address == self.settings.address {
             return answer;
         }
-        let (reaches, checks) = self.reached.hear(address, asker, Instant::now());
+        let (reaches, checks) = self.reached.on_contact(address, asker, Instant::now());
         answer.reaches = reaches;
         answer.claim = self.reached.claim(address);
         if checks {
@@ -135,7 +135,7 @@ impl Inner {
     }
 
     /// Another process may say that it has the address of this one, and prove that it knows of this one.
-    pub(super) fn hear_claim(self: &Rc<Self>, greeting: &Greeting) {
+    pub(super) fn on_claim(self: &Rc<Self>, greeting: &Greeting) {
         let claims_own = greeting.claim.filter(|claim| claim.from == self.process && claim.by != self.process);
         if let Some(claim) = claims_own {
             self.whereabouts.borrow_mut().claimed_by(claim.by, Instant::now());
@@ -144,10 +144,10 @@ impl Inner {
     }
 
     /// A peer answered, and may have said where the address of this process leads.
-    pub(super) fn hear_answer(self: &Rc<Self>, greeting: &Greeting) {
-        self.hear_claim(greeting);
+    pub(super) fn on_answer(self: &Rc<Self>, greeting: &Greeting) {
+        self.on_claim(greeting);
         if let Some(reaches) = greeting.reaches {
-            self.whereabouts.borrow_mut().hear(reaches, Instant::now());
+            self.whereabouts.borrow_mut().on_report(reaches, Instant::now());
             self.consider_standing();
         }
     }
@@ -160,7 +160,7 @@ impl Inner {
     /// Tells of a change, and does what follows from it.
     fn consider_standing(self: &Rc<Self>) {
         let standing = self.standing();
-        let before = self.told_standing.replace(standing);
+        let before = self.reported_standing.replace(standing);
         if standing == before {
             return;
         }
@@ -219,7 +219,7 @@ mod tests {
     fn ask(reached: &Reached, process: u64, rival: Option<u64>, now: Instant) -> (Option<Reaches>, bool) {
         let greeting =
             Greeting { rival, ..Greeting::of(ClusterTag::of("hence"), process, address(), Formats::RELEASED) };
-        reached.hear(&address(), &greeting, now)
+        reached.on_contact(&address(), &greeting, now)
     }
 
     #[test]
@@ -250,6 +250,6 @@ mod tests {
         for process in 10..20 {
             ask(&reached, process, None, now);
         }
-        assert_eq!(reached.addresses.borrow()[&address()].heard.len(), PROCESSES_MAX);
+        assert_eq!(reached.addresses.borrow()[&address()].contacts.len(), PROCESSES_MAX);
     }
 }

@@ -9,7 +9,7 @@ use core::time::Duration;
 use tokio::time::Instant;
 
 /// News older than this counts for nothing.
-const NEWS_AGE: Duration = Duration::from_secs(30);
+const REPORT_AGE_MAX: Duration = Duration::from_secs(30);
 /// What is told twice, so long apart, is so.
 const APART: Duration = Duration::from_secs(2);
 /// A peer that cannot reach this process may not have looked its name up yet.
@@ -75,7 +75,7 @@ impl Run {
     fn extend(run: &mut Option<Self>, now: Instant) {
         let fresh = Self { since: now, last: now, answers: 0 };
         let run = run.get_or_insert(fresh);
-        if now.duration_since(run.last) > NEWS_AGE {
+        if now.duration_since(run.last) > REPORT_AGE_MAX {
             *run = fresh;
         }
         run.last = now;
@@ -128,7 +128,7 @@ impl Whereabouts {
     }
 
     /// A peer says where the address leads.
-    pub(super) fn hear(&mut self, reaches: Reaches, now: Instant) {
+    pub(super) fn on_report(&mut self, reaches: Reaches, now: Instant) {
         match reaches {
             Reaches::Process(process) if process != self.process => {
                 self.rival = Some((process, now));
@@ -186,7 +186,7 @@ impl Whereabouts {
 
     /// The other live process with this address.
     pub(super) fn rival(&self, now: Instant) -> Option<u64> {
-        self.rival.filter(|&(_, at)| now.duration_since(at) < NEWS_AGE).map(|(process, _)| process)
+        self.rival.filter(|&(_, at)| now.duration_since(at) < REPORT_AGE_MAX).map(|(process, _)| process)
     }
 }
 
@@ -196,28 +196,28 @@ mod tests {
     use Reaches::{Aside, Nothing, Process};
 
     /// Tells a process of this number such news, each a second after the one before.
-    fn tell(about: &mut Whereabouts, from: Instant, news: &[Reaches]) -> Instant {
-        (1..).zip(news).fold(from, |_, (second, &reaches)| {
+    fn report(about: &mut Whereabouts, from: Instant, reports: &[Reaches]) -> Instant {
+        (1..).zip(reports).fold(from, |_, (second, &reaches)| {
             let now = from + Duration::from_secs(second);
-            about.hear(reaches, now);
+            about.on_report(reaches, now);
             now
         })
     }
 
-    fn told(number: u64, news: &[Reaches]) -> Standing {
+    fn standing_after(number: u64, reports: &[Reaches]) -> Standing {
         let mut about = Whereabouts::new(number);
-        let now = tell(&mut about, Instant::now(), news);
+        let now = report(&mut about, Instant::now(), reports);
         about.standing(now)
     }
 
     #[test]
     fn one_answer_proves_another_process_and_two_displace() {
-        assert_eq!(told(5, &[]), Standing::Home);
-        assert_eq!(told(5, &[Process(5), Process(5)]), Standing::Home);
-        assert_eq!(told(5, &[Process(9)]), Standing::Contested);
-        assert_eq!(told(5, &[Process(9); 4]), Standing::Displaced);
+        assert_eq!(standing_after(5, &[]), Standing::Home);
+        assert_eq!(standing_after(5, &[Process(5), Process(5)]), Standing::Home);
+        assert_eq!(standing_after(5, &[Process(9)]), Standing::Contested);
+        assert_eq!(standing_after(5, &[Process(9); 4]), Standing::Displaced);
         assert_eq!(
-            told(15, &[Process(9); 4]),
+            standing_after(15, &[Process(9); 4]),
             Standing::Displaced,
             "the number says nothing where one is never reached"
         );
@@ -226,32 +226,32 @@ mod tests {
     #[test]
     fn where_the_address_leads_to_either_one_gives_way() {
         let mixed = [Process(5), Process(9)].repeat(8);
-        assert_eq!(told(5, &mixed), Standing::Displaced);
-        assert_eq!(told(9, &mixed), Standing::Contested);
+        assert_eq!(standing_after(5, &mixed), Standing::Displaced);
+        assert_eq!(standing_after(9, &mixed), Standing::Contested);
         // The one that stands aside is reached now and then, and stays there.
         let later = [&mixed[..], &[Aside(5), Aside(5), Aside(5), Process(9)].repeat(9)].concat();
-        assert_eq!(told(5, &later), Standing::Displaced);
-        assert_eq!(told(9, &later), Standing::Contested);
+        assert_eq!(standing_after(5, &later), Standing::Displaced);
+        assert_eq!(standing_after(9, &later), Standing::Contested);
     }
 
     #[test]
     fn who_stands_aside_comes_back_when_the_other_is_gone() {
         let mut about = Whereabouts::new(5);
-        let now = tell(&mut about, Instant::now(), &[Process(9); 4]);
+        let now = report(&mut about, Instant::now(), &[Process(9); 4]);
         assert_eq!(about.standing(now), Standing::Displaced);
-        let now = tell(&mut about, now, &[Nothing, Aside(5), Nothing, Process(9)]);
+        let now = report(&mut about, now, &[Nothing, Aside(5), Nothing, Process(9)]);
         assert_eq!(about.standing(now), Standing::Displaced);
-        let now = tell(&mut about, now, &[Nothing; 40]);
+        let now = report(&mut about, now, &[Nothing; 40]);
         assert_eq!(about.standing(now), Standing::Unreachable, "its address is its own again, and leads nowhere");
-        let now = tell(&mut about, now, &[Process(5)]);
-        assert_eq!(about.standing(now + NEWS_AGE), Standing::Home);
+        let now = report(&mut about, now, &[Process(5)]);
+        assert_eq!(about.standing(now + REPORT_AGE_MAX), Standing::Home);
     }
 
     #[test]
     fn who_is_reached_by_one_peer_is_reachable() {
-        assert_eq!(told(5, &[Nothing; 4]), Standing::Home, "a name may not be known yet");
-        assert_eq!(told(5, &[Nothing; 8]), Standing::Unreachable);
-        assert_eq!(told(5, &[Nothing, Process(5)].repeat(8)), Standing::Home);
+        assert_eq!(standing_after(5, &[Nothing; 4]), Standing::Home, "a name may not be known yet");
+        assert_eq!(standing_after(5, &[Nothing; 8]), Standing::Unreachable);
+        assert_eq!(standing_after(5, &[Nothing, Process(5)].repeat(8)), Standing::Home);
     }
 
     #[test]
@@ -259,6 +259,6 @@ mod tests {
         let (mut about, now) = (Whereabouts::new(5), Instant::now());
         about.claimed_by(9, now);
         assert_eq!((about.standing(now), about.rival(now)), (Standing::Contested, Some(9)));
-        assert_eq!(about.standing(now + NEWS_AGE), Standing::Home);
+        assert_eq!(about.standing(now + REPORT_AGE_MAX), Standing::Home);
     }
 }

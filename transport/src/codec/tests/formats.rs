@@ -41,12 +41,12 @@ fn golden_frames() {
         let lines: String = present.iter().map(|(name, hex)| format!("{name}: {hex}\n")).collect();
         assert_eq!(golden, present, "tests/frames/{format}.txt would be\n{lines}");
 
-        let told = || FrameReader::new(HERE).speaking(Formats::only(format)).told(Formats::RELEASED);
-        let mut one = told();
+        let stated = || FrameReader::new(HERE).speaking(Formats::only(format)).stated(Formats::RELEASED);
+        let mut one = stated();
         let messages = one_of_each().into_iter().map(|(_, message)| message);
         let numbered = messages.clone().zip(0..).map(|(message, sequence)| Message { sequence, ..message });
         for (at, ((name, hex), message)) in golden.iter().zip(messages.clone().chain(numbered)).enumerate() {
-            let mut alone = told();
+            let mut alone = stated();
             let reader = if at < messages.len() { &mut alone } else { &mut one };
             reader.feed(&unhex(hex));
             let frame = reader.next_frame().expect("a frame that was good once").expect("a whole one");
@@ -135,7 +135,7 @@ fn what_waits_is_written_anew() {
         let mut writer = FrameWriter::new(HERE, here()).speaking(first);
         said.iter().for_each(|message| writer.push(message, &mut memo).expect("every format has a word for it"));
         assert_eq!(writer.speak(then, ours, &mut memo), 0);
-        let mut reader = FrameReader::new(HERE).speaking(Formats::only(then)).told(ours);
+        let mut reader = FrameReader::new(HERE).speaking(Formats::only(then)).stated(ours);
         assert_eq!(passed(&mut writer, &mut reader), said, "{first} then {then}");
     }
     let mut writer = FrameWriter::new(HERE, here()).speaking(Formats::TEST);

@@ -45,8 +45,8 @@ fn the_highest_common_format_is_spoken_both_ways() {
             left.send(&b, erasure());
             left.send(&b, taken(3));
             let understood = left_speaks.common(right_speaks) == Some(Formats::TEST);
-            let heard = if understood { vec![erasure(), taken(3)] } else { vec![taken(3)] };
-            assert_eq!(messages(&right, heard.len()).await, heard);
+            let last_arrival = if understood { vec![erasure(), taken(3)] } else { vec![taken(3)] };
+            assert_eq!(messages(&right, last_arrival.len()).await, last_arrival);
             assert_eq!(left.counters().lost_format, u64::from(!understood));
         }
     });
