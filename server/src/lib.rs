@@ -7,6 +7,7 @@
 // They wait for a reader, and panic without one; `output` does neither.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod access;
 mod advice;
 pub mod cli;
 mod clock;

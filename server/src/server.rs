@@ -1,5 +1,6 @@
 //! Starts a replica on a thread of its own, and ends it.
 
+use crate::access::{self, Access};
 use crate::advice;
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -102,6 +103,7 @@ impl Server {
         F: FnOnce(&Settings) -> T + Send + 'static,
     {
         settings.check().map_err(StartError::Setting)?;
+        settings.access.as_deref().map_or(Ok(()), access::check).map_err(StartError::Setting)?;
         if let Some(shares) = Shares::of_settings(&settings) {
             shares.apply(&mut settings);
         }
@@ -249,6 +251,7 @@ fn assemble<T: Wire>(settings: &Settings, seed: Seed, make: impl FnOnce(&Setting
         node,
         connections: Connections::new(&settings.limits),
         limits: settings.limits.clone(),
+        access: settings.access.as_deref().map(Access::new),
         memory_max: settings.memory_max,
         cluster: ClusterTag::of(&settings.cluster),
     })

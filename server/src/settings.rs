@@ -3,6 +3,7 @@
 use hence_core::{Address, Config, Unusable};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The name of a cluster that was given none.
@@ -19,6 +20,8 @@ pub struct Settings {
     pub cluster: String,
     /// Where to listen, if not at `address`: behind a port mapping, for example.
     pub bind: Option<SocketAddr>,
+    /// The file of the tokens that clients must bear; none opens everything to everybody.
+    pub access: Option<PathBuf>,
     /// The replica's own knobs.
     pub config: Config,
     /// What clients may do.
@@ -37,6 +40,7 @@ impl Settings {
             address,
             cluster: DEFAULT_CLUSTER.into(),
             bind: None,
+            access: None,
             config: Config::default(),
             limits: Limits::default(),
             memory_max: None,

@@ -5,6 +5,7 @@
 //! cannot be had, the tests that need one are reported as ignored. The rest runs one at a time on the plain loopback.
 //! `process/driver.rs` says which test runs when.
 
+mod access;
 mod addresses;
 mod bad_input;
 mod bad_metadata;
@@ -64,6 +65,8 @@ const TESTS: &[Test] = &[
     Test::new("health_finds_its_process", Pace::Busy, Needs::PacketFilter, health::finds_its_process),
     Test::new("roll_to_another_format", Pace::Busy, Needs::PacketFilter, upgrades::roll),
     Test::new("no_common_format", Pace::Busy, Needs::PacketFilter, upgrades::no_common_format),
+    Test::new("access_scope_by_scope", Pace::Busy, Needs::PacketFilter, access::scopes),
+    Test::new("access_file_is_read_again", Pace::Busy, Needs::PacketFilter, access::read_again),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
     Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),

@@ -2,6 +2,7 @@
 //!
 //! The defaults shown by `--help` are texts; a test holds them equal to the defaults of the types.
 
+use super::examples::HEALTH_EXAMPLES;
 use crate::formats;
 use crate::memory::MemoryMax;
 use crate::settings::{
@@ -11,6 +12,7 @@ use crate::settings::{
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hence_core::{Address, Config, Micros, Token};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// However long tokens may be: vectors are gone through for every request.
@@ -78,19 +80,6 @@ Exit codes:
   101  a mistake of ours, which is told; nothing goes on from there
   130  a second signal ended it at once";
 
-const HEALTH_EXAMPLES: &str = "\
-Examples:
-  hence health
-  hence health 10.10.0.2:8090
-
-Without an address it asks the replica that runs in the same container, wherever that listens: as the first
-process, or as the only one. If there is none or there are several, it asks at SOCKET_ADDRESS.
-
-Exit codes:
-  0    the replica answers, and serves
-  1    it does not answer in time, or not with 200
-  2    usage, as where it is not known which replica to ask";
-
 const UP_EXAMPLES: &str = "\
 Examples:
   hence up             three replicas, a to c, at 127.0.0.1:8082 to 8084
@@ -120,6 +109,9 @@ pub(crate) struct ServeArgs {
     /// Listen here instead of at the own address
     #[arg(long, env = "HENCE_BIND", value_name = "IP:PORT", value_parser = bind)]
     pub(crate) bind: Option<SocketAddr>,
+    /// Clients must bear a token of this file: lines of scopes and a SHA-256, such as read,write HASH
+    #[arg(long, env = "HENCE_ACCESS_FILE", value_name = "FILE")]
+    pub(crate) access_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -356,6 +348,7 @@ impl ServeArgs {
             view,
             cluster: self.cluster.clone(),
             bind: self.bind,
+            access: self.access_file.clone(),
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
             memory_max: None,
@@ -377,6 +370,7 @@ impl UpArgs {
             view,
             cluster: self.cluster.clone(),
             bind: None,
+            access: None,
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
             memory_max: None,

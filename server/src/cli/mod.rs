@@ -3,6 +3,7 @@
 //! Exit codes: 0 it went well; 1 it went wrong while running; 2 it was asked wrongly; 101 a mistake of ours.
 
 mod args;
+mod examples;
 mod health;
 mod own;
 mod renamed;

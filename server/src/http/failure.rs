@@ -5,8 +5,9 @@
 
 use super::answer::{Answer, JSON, error_body};
 use super::bad_request::BadRequest;
+use crate::access::Denied;
 use hence_core::Refusal;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use std::fmt;
 
@@ -37,6 +38,8 @@ pub(crate) enum Failure {
     NoRoom,
     /// 503: no room for another client, and none of the others idles.
     TooManyConnections,
+    /// 401 or 403: its token does not open this.
+    Denied(Denied),
     /// 400.
     Bad(BadRequest),
 }
@@ -59,6 +62,9 @@ impl fmt::Display for Failure {
             Self::Http2 => f.write_str("HTTP/2 is not supported; use HTTP/1.1"),
             Self::NoRoom => Refusal::WriteLimit.fmt(f),
             Self::TooManyConnections => f.write_str("Too many connections; try again later"),
+            Self::Denied(Denied::NoToken) => f.write_str("A bearer token is required"),
+            Self::Denied(Denied::Unknown) => f.write_str("The bearer token is not known"),
+            Self::Denied(Denied::Lacks(scope)) => write!(f, "The bearer token lacks the scope {}", scope.name()),
             Self::Bad(bad) => bad.fmt(f),
         }
     }
@@ -75,6 +81,8 @@ impl Failure {
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Http2 => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::NoRoom | Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Denied(Denied::Lacks(_)) => StatusCode::FORBIDDEN,
+            Self::Denied(_) => StatusCode::UNAUTHORIZED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -89,7 +97,7 @@ impl Failure {
             | Self::TransferCoding
             | Self::Http2
             | Self::Bad(BadRequest::BodyCut) => true,
-            Self::UnknownPath | Self::Method { .. } | Self::ContentCoding | Self::Bad(_) => false,
+            Self::UnknownPath | Self::Method { .. } | Self::ContentCoding | Self::Denied(_) | Self::Bad(_) => false,
         }
     }
 
@@ -101,6 +109,16 @@ impl Failure {
         headers.insert(CONTENT_TYPE, JSON);
         if let Self::Method { allow } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Self::Denied(denied) = self {
+            let challenge = match denied {
+                Denied::NoToken => "Bearer realm=\"hence\"".into(),
+                Denied::Unknown => "Bearer realm=\"hence\", error=\"invalid_token\"".into(),
+                Denied::Lacks(scope) => {
+                    format!("Bearer realm=\"hence\", error=\"insufficient_scope\", scope=\"{}\"", scope.name())
+                }
+            };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_str(&challenge).expect("printable ASCII"));
         }
         if self.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
             // So RFC 9110 (12.5.3) tells the client that it was the coding, and which would do.

@@ -17,6 +17,7 @@ mod state;
 
 pub(crate) use answer::Answer;
 
+use crate::access::Access;
 use crate::advice;
 use crate::connections::{Connection, Connections};
 use crate::exposition::{Exposition, Kind};
@@ -51,6 +52,8 @@ pub(crate) struct Service<T> {
     pub(crate) connections: Rc<Connections>,
     /// What clients may do.
     pub(crate) limits: Limits,
+    /// The tokens that clients must bear; none opens everything to everybody.
+    pub(crate) access: Option<Access>,
     /// Bytes of memory that it may take, all in all.
     pub(crate) memory_max: Option<u64>,
     /// Whose tokens are taken.
@@ -196,6 +199,9 @@ impl<T: Wire + 'static> Service<T> {
             return Err(Failure::TooManyConnections);
         }
         route.check_method(&parts.method)?;
+        if let (Some(access), Some(scope)) = (&self.access, route.scope(&parts.method)) {
+            access.check(&parts.headers, scope).map_err(Failure::Denied)?;
+        }
         if has_body {
             check_codings(&parts.headers)?;
         }

@@ -5,6 +5,7 @@
 
 use super::bad_request::BadRequest;
 use super::failure::Failure;
+use crate::access::Scope;
 use http::Method;
 use std::borrow::Cow;
 
@@ -60,6 +61,19 @@ impl<'a> Route<'a> {
             Self::Key(_) | Self::View | Self::Server => Some("GET, HEAD, PUT, DELETE, OPTIONS"),
             Self::Health | Self::Ready | Self::Metrics | Self::State => Some("GET, HEAD, OPTIONS"),
             Self::Peer => None,
+        }
+    }
+
+    /// What a token must be good for to ask this; `None` where none is asked for. Links between replicas are not a
+    /// client's.
+    pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
+        match self {
+            Self::Health | Self::Ready | Self::Server | Self::Peer => None,
+            _ if *method == Method::OPTIONS => None,
+            Self::View => Some(Scope::View),
+            Self::Metrics | Self::State => Some(Scope::Metrics),
+            Self::Key(_) if *method == Method::GET || *method == Method::HEAD => Some(Scope::Read),
+            Self::Key(_) => Some(Scope::Write),
         }
     }
 
