@@ -13,6 +13,7 @@ COPY sim/blackbox/Cargo.toml sim/blackbox/
 COPY server/Cargo.toml server/
 COPY tests/Cargo.toml tests/
 COPY bench/Cargo.toml bench/
+COPY examples/naive-store/Cargo.toml examples/naive-store/
 RUN sed -i '/^\[\[/,/^$/d' */Cargo.toml */*/Cargo.toml \
     && for manifest in */Cargo.toml */*/Cargo.toml; do \
            mkdir -p "${manifest%/*}/src" \

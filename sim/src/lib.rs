@@ -5,7 +5,13 @@
 //! and crashes. The oracles of [`oracle`] compare every step with ground truth that they keep themselves. A run is a
 //! pure function of its plan: the same plan gives the same trace hash on every machine.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where the output fails; use say! and tell!")]
+
+#[macro_use]
+extern crate hence_blackbox;
+
 pub mod campaign;
+pub mod command;
 pub mod engine;
 pub mod generate;
 pub mod mutants;

@@ -1,7 +1,8 @@
 //! A case: a failure that can be held in the hand. A JSON file with the plan, the choices by name, and what
 //! went wrong. It replays without the generator, and later versions say honestly what became of it.
 
-use crate::campaign::run::{Setting, Watch, run_watched};
+use crate::campaign::run::{NamedSubject, Setting, Watch, run, run_watched};
+use crate::campaign::shrink::shrink;
 use crate::engine::recording::Recording;
 use crate::mutants::Mutant;
 use crate::oracle::verdict::{Verdict, Violation};
@@ -35,6 +36,9 @@ pub struct Case {
     /// It convicts the naive scheme of `baseline`, not the product's replica.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub baseline: bool,
+    /// It convicts the subject of this name, which another package brings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// The detector doubted at random.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspicious: bool,
@@ -83,6 +87,8 @@ pub enum CaseError {
     Plan(PlanError),
     /// It names a mutant that this version does not have.
     Mutant(String),
+    /// It names a subject that this program does not have.
+    Subject(String),
 }
 
 impl fmt::Display for CaseError {
@@ -93,6 +99,7 @@ impl fmt::Display for CaseError {
             Self::Place(error) => write!(f, "{error}"),
             Self::Plan(error) => write!(f, "plan.{error}"),
             Self::Mutant(name) => write!(f, "mutant: there is no mutant \"{name}\""),
+            Self::Subject(name) => write!(f, "subject: this program has no subject \"{name}\""),
         }
     }
 }
@@ -141,6 +148,7 @@ impl Case {
             origin: None,
             mutant: setting.mutant.map(|mutant| mutant.name().into()),
             baseline: setting.baseline,
+            subject: setting.subject.map(|subject| subject.name().into()),
             suspicious: setting.suspicious,
             fingerprint: violation.fingerprint(),
             violation,
@@ -155,6 +163,14 @@ impl Case {
     /// # Errors
     /// See [`CaseError`].
     pub fn read(text: &str) -> Result<Self, CaseError> {
+        Self::read_among(text, &[])
+    }
+
+    /// Reads a case file that may be of one of these subjects.
+    ///
+    /// # Errors
+    /// See [`CaseError`].
+    pub fn read_among(text: &str, subjects: &[NamedSubject]) -> Result<Self, CaseError> {
         if text.len() > BYTES_MAX {
             return Err(CaseError::TooLong(text.len()));
         }
@@ -170,7 +186,7 @@ impl Case {
                 return Err(CaseError::Place(PlanError { place: format!("choices[\"{name}\"]"), problem }));
             }
         }
-        case.setting()?;
+        case.setting_among(subjects)?;
         Ok(case)
     }
 
@@ -185,8 +201,23 @@ impl Case {
     /// What it is run with.
     ///
     /// # Errors
-    /// If it names a mutant that does not exist.
+    /// If it names a mutant that does not exist, or another package's subject.
     pub fn setting(&self) -> Result<Setting, CaseError> {
+        self.setting_among(&[])
+    }
+
+    /// What it is run with, where it may be of one of these subjects.
+    ///
+    /// # Errors
+    /// If it names a mutant or a subject that does not exist.
+    pub fn setting_among(&self, subjects: &[NamedSubject]) -> Result<Setting, CaseError> {
+        let subject = match &self.subject {
+            None => None,
+            Some(name) => {
+                let found = subjects.iter().find(|subject| subject.name() == name);
+                Some(*found.ok_or_else(|| CaseError::Subject(name.clone()))?)
+            }
+        };
         let mutant = match &self.mutant {
             None => None,
             Some(name) => Some(Mutant::named(name).ok_or_else(|| CaseError::Mutant(name.clone()))?),
@@ -194,13 +225,21 @@ impl Case {
         // Only the checker's judgement shows that it disagrees.
         let judged = self.violation.is_the_checkers();
         let Self { baseline, suspicious, .. } = *self;
-        Ok(Setting { mutant, baseline, suspicious, judged, ..Setting::default() })
+        Ok(Setting { mutant, subject, baseline, suspicious, judged, ..Setting::default() })
     }
 
     /// Runs it again.
+    ///
+    /// # Panics
+    /// If it is of a subject that another package brings: [`Case::replay_with`] takes that.
     #[must_use]
     pub fn replay(&self) -> (Outcome, Verdict) {
-        let setting = self.setting().unwrap_or_default();
+        self.replay_with(self.setting().expect("a case that was read names what there is"))
+    }
+
+    /// Runs it again with this, as [`Case::setting_among`] says it.
+    #[must_use]
+    pub fn replay_with(&self, setting: Setting) -> (Outcome, Verdict) {
         let watch = Watch { recording: Some(Recording::following(self.choices.clone())), observer: None };
         let (verdict, recording) = run_watched(&self.plan, setting, watch);
         let outcome = match &verdict.violation {
@@ -212,5 +251,18 @@ impl Case {
             }
         };
         (outcome, verdict)
+    }
+
+    /// As small as it goes, on this thread. `None` where the plan passes without the recorded choices.
+    #[must_use]
+    pub fn shrunk(&self, setting: Setting) -> Option<Self> {
+        let fails =
+            |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == self.fingerprint);
+        if !fails(&self.plan) {
+            return None;
+        }
+        let small = shrink(&self.plan, &mut |plans| plans.iter().position(fails), &mut |_, _| {});
+        let case = Self::of(&small, setting)?;
+        Some(Self { about: self.about.clone(), origin: self.origin.clone(), revision: self.revision.clone(), ..case })
     }
 }

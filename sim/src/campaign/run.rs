@@ -16,7 +16,43 @@ use hence_checker::history::Operation;
 use hence_checker::proof::Proof;
 use hence_checker::{Blind, Options};
 use hence_core::{Replica, Sound};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A subject with a name, so that campaigns, cases and the command line take one that this package does not know.
+#[derive(Clone, Copy)]
+pub struct NamedSubject {
+    name: &'static str,
+    run: fn(&Plan, Setting, Watch) -> (Verdict, Option<Recording>),
+}
+
+impl NamedSubject {
+    /// This subject under this name, which stands in the cases that it fails. Each replica gets the default setup.
+    #[must_use]
+    pub const fn of<S: Subject<Setup: Default>>(name: &'static str) -> Self {
+        Self { name, run: |plan, setting, watch| run_subject::<S>(plan, S::Setup::default(), setting, watch) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+impl fmt::Debug for NamedSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for NamedSubject {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for NamedSubject {}
 
 /// What is run: the subject, and what is wrong with it or with the simulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +63,8 @@ pub struct Setting {
     pub tampering: Option<Tampering>,
     /// Compare everything after every step.
     pub thorough: bool,
+    /// Run this subject instead of the product's replica; none for a subject of this package.
+    pub subject: Option<NamedSubject>,
     /// Run the naive scheme of `baseline` instead of the product's replica.
     pub baseline: bool,
     /// Judge nothing: only to measure what judging costs.
@@ -63,6 +101,9 @@ pub fn run(plan: &Plan, setting: Setting) -> Verdict {
 /// If the plan does not pass [`Plan::check`].
 #[must_use]
 pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Option<Recording>) {
+    if let Some(subject) = setting.subject {
+        return (subject.run)(plan, setting, watch);
+    }
     if setting.baseline {
         return run_subject::<Baseline>(plan, (), setting, watch);
     }

@@ -3,11 +3,11 @@
 //! The kinds of run take turns within each round, so that what else the machine does meanwhile meets all of them.
 
 use super::{Done, End, Problem, clock, provenance};
-use hence_sim::campaign::run::Setting;
-use hence_sim::campaign::{Summary, campaign};
-use hence_sim::generate::Profile;
-use hence_sim::subject::echo::{self, Echo};
-use hence_sim::world::World;
+use crate::campaign::run::Setting;
+use crate::campaign::{Summary, campaign};
+use crate::generate::Profile;
+use crate::subject::echo::{self, Echo};
+use crate::world::World;
 use std::time::Duration;
 
 /// Simulated time of one echo world, in microseconds: about 40,000 events.

@@ -1,18 +1,18 @@
 //! `run`.
 
+use super::cli::Run;
 use super::files::{self, Output};
 use super::findings::{Campaign, Findings};
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, provenance, spread};
-use crate::Run;
+use crate::campaign::run::{self, NamedSubject, Setting};
+use crate::campaign::{Failure, Summary, campaign_telling};
+use crate::generate::{self, Profile};
+use crate::mutants::Mutant;
+use crate::oracle::adversity::Kind;
+use crate::plan::Plan;
 use hence_checker::format::json;
 use hence_checker::history::{Action, Operation, Outcome};
-use hence_sim::campaign::run::{self, Setting};
-use hence_sim::campaign::{Failure, Summary, campaign_telling};
-use hence_sim::generate::{self, Profile};
-use hence_sim::mutants::Mutant;
-use hence_sim::oracle::adversity::Kind;
-use hence_sim::plan::Plan;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,13 +48,14 @@ impl Ending {
     }
 }
 
-pub(crate) fn run(asked: &Run) -> Done {
+pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
     let seeds = match (asked.seed, asked.seeds) {
         (Some(seed), _) => Seeds { first: seed, last: seed },
         (None, Some(seeds)) => seeds,
         (None, None) => return Err("say --seed N or --seeds a..b".into()),
     };
     let setting = Setting {
+        subject: asked.subject.as_deref().map(|name| subject(name, subjects)).transpose()?,
         baseline: asked.baseline,
         suspicious: asked.suspicious,
         judged: asked.judged,
@@ -142,6 +143,14 @@ fn setting(mutant: Option<&str>) -> Result<Setting, String> {
         })?),
     };
     Ok(Setting { mutant, ..Setting::default() })
+}
+
+fn subject(name: &str, subjects: &[NamedSubject]) -> Result<NamedSubject, String> {
+    subjects.iter().find(|subject| subject.name() == name).copied().ok_or_else(|| {
+        let names: Vec<&str> = subjects.iter().map(|subject| subject.name()).collect();
+        let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+        format!("there is no subject \"{name}\"; this program brings {known}")
+    })
 }
 
 pub(super) fn profile(name: &str) -> Result<Profile, String> {

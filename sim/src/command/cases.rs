@@ -1,25 +1,29 @@
 //! `replay`, `shrink` and `show`.
 
+use super::cli::Show;
 use super::files::{self, Output};
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, cores, output, provenance, spread};
-use crate::Show;
-use hence_sim::campaign::case::{Case, Outcome};
-use hence_sim::campaign::run::{Setting, Watch, run, run_watched};
-use hence_sim::campaign::shrink::{is_minimal, shrink as shrink_plan};
-use hence_sim::engine::recording::Recording;
-use hence_sim::observe::{JsonLines, Observer, ShiViz, Sink, TextTrace};
-use hence_sim::plan::Plan;
+use crate::campaign::case::{Case, Outcome};
+use crate::campaign::run::{NamedSubject, Setting, Watch, run, run_watched};
+use crate::campaign::shrink::{is_minimal, shrink as shrink_plan};
+use crate::engine::recording::Recording;
+use crate::observe::{JsonLines, Observer, ShiViz, Sink, TextTrace};
+use crate::plan::Plan;
 use std::path::{Path, PathBuf};
 
-fn read(path: &Path) -> Result<Case, Problem> {
+fn read(path: &Path, subjects: &[NamedSubject]) -> Result<Case, Problem> {
     let text = std::fs::read_to_string(path).map_err(|error| Problem::of_file(path, &error))?;
-    Case::read(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+    Case::read_among(&text, subjects).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
-pub(crate) fn replay(path: &Path) -> Done {
-    let case = read(path)?;
-    let (outcome, verdict) = case.replay();
+fn setting_of(case: &Case, subjects: &[NamedSubject]) -> Result<Setting, String> {
+    case.setting_among(subjects).map_err(|error| error.to_string())
+}
+
+pub(crate) fn replay(path: &Path, subjects: &[NamedSubject]) -> Done {
+    let case = read(path, subjects)?;
+    let (outcome, verdict) = case.replay_with(setting_of(&case, subjects)?);
     say!("{outcome}");
     if outcome == Outcome::Same {
         if let Some(violation) = &verdict.violation {
@@ -33,14 +37,14 @@ pub(crate) fn replay(path: &Path) -> Done {
     Ok(if verdict.violation.is_some() { End::Violation } else { End::Clean })
 }
 
-pub(crate) fn shrink(path: &Path, output: Option<&Path>) -> Done {
+pub(crate) fn shrink(path: &Path, output: Option<&Path>, subjects: &[NamedSubject]) -> Done {
     let stop = Stop::watch()?;
-    let case = read(path)?;
+    let case = read(path, subjects)?;
     let beside = path.with_extension("small.json");
     let output = output.unwrap_or(&beside);
     files::apart(std::fs::metadata(path).ok().as_ref(), &[output])?;
     Output::create(output)?;
-    let setting = case.setting().map_err(|error| error.to_string())?;
+    let setting = setting_of(&case, subjects)?;
     let fails = |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
     if !fails(&case.plan) {
         let text =
@@ -98,11 +102,11 @@ pub(super) fn first(plans: &[Plan], fails: &(impl Fn(&Plan) -> bool + Sync)) -> 
     found
 }
 
-pub(crate) fn show(asked: &Show) -> Done {
-    let case = read(&asked.case)?;
+pub(crate) fn show(asked: &Show, subjects: &[NamedSubject]) -> Done {
+    let case = read(&asked.case, subjects)?;
     let outputs: Vec<&Path> = asked.shiviz.iter().map(PathBuf::as_path).collect();
     files::apart(std::fs::metadata(&asked.case).ok().as_ref(), &outputs)?;
-    let setting = Setting { thorough: true, ..case.setting().map_err(|error| error.to_string())? };
+    let setting = Setting { thorough: true, ..setting_of(&case, subjects)? };
     let sink = Sink::default();
     let text = TextTrace::new(sink.clone(), asked.idle);
     let names = text.names();

@@ -3,10 +3,10 @@
 
 use super::provenance::{self, quoted};
 use super::{Problem, Seeds, files};
-use hence_sim::campaign::case::{Case, Origin};
-use hence_sim::campaign::run::Setting;
-use hence_sim::generate::{self, Profile};
-use hence_sim::oracle::verdict::Violation;
+use crate::campaign::case::{Case, Origin};
+use crate::campaign::run::{NamedSubject, Setting};
+use crate::generate::{self, Profile};
+use crate::oracle::verdict::Violation;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -33,7 +33,8 @@ impl Campaign {
     fn subject(&self) -> Option<&'static str> {
         let naive = self.setting.baseline.then_some("baseline");
         let doubtful = self.setting.suspicious.then_some("suspicious");
-        self.setting.mutant.map(|mutant| mutant.name()).or(naive).or(doubtful)
+        let other = self.setting.subject.map(|subject| subject.name());
+        other.or(self.setting.mutant.map(|mutant| mutant.name())).or(naive).or(doubtful)
     }
 
     fn shard(&self) -> Option<String> {
@@ -55,6 +56,7 @@ impl Campaign {
     pub(crate) fn about(&self) -> Value {
         json!({ "version": provenance::VERSION, "commit": provenance::COMMIT, "command": provenance::command_line(),
             "profile": self.profile.name(), "mutant": self.setting.mutant.map(|mutant| mutant.name()),
+            "subject": self.setting.subject.map(NamedSubject::name),
             "baseline": self.setting.baseline, "suspicious": self.setting.suspicious,
             "seeds": self.seeds.to_string(), "shard": self.shard() })
     }
@@ -63,6 +65,9 @@ impl Campaign {
     pub(crate) fn again(&self, seed: u64) -> String {
         let mut command = format!("hence-sim run --seed {seed} --profile {}", self.profile.name());
         match (self.setting.mutant, self.subject()) {
+            _ if let Some(subject) = self.setting.subject => {
+                command.push_str(&format!(" --subject {}", quoted(subject.name())));
+            }
             (Some(mutant), _) => command.push_str(&format!(" --mutant {}", quoted(mutant.name()))),
             (None, Some(other)) => command.push_str(&format!(" --{other}")),
             (None, None) => {}

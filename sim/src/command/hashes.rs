@@ -1,9 +1,9 @@
 //! `hashes`: does a seed mean the same here as there, and if not, which event is the first that differs?
 
 use super::{Done, End, output};
-use hence_sim::campaign::run::{Setting, Watch, run as run_plan, run_watched};
-use hence_sim::generate::{self, Profile};
-use hence_sim::observe::{Sink, TextTrace};
+use crate::campaign::run::{Setting, Watch, run as run_plan, run_watched};
+use crate::generate::{self, Profile};
+use crate::observe::{Sink, TextTrace};
 use std::path::Path;
 
 pub(crate) fn hashes(from: u64, count: u64) -> Done {

@@ -6,6 +6,7 @@ pub(crate) mod campaign;
 pub(crate) mod cases;
 pub(crate) mod check;
 pub(crate) mod check_bench;
+pub(crate) mod cli;
 pub(crate) mod codes;
 pub(crate) mod findings;
 pub(crate) mod hashes;
@@ -15,9 +16,13 @@ pub(crate) mod sizes;
 pub(crate) mod soak;
 pub(crate) mod watch;
 
+use crate::campaign::run::NamedSubject;
+use clap::Parser as _;
+use cli::{Cli, Command};
 pub(crate) use hence_blackbox::console::{
     Done, End, Problem, ProgressLine, bar, clock, duration, files, output, signals,
 };
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -93,6 +98,78 @@ pub(crate) fn spread<T: Send>(
             }
         }
     });
+}
+
+/// What `hence-sim` does, as a function. A program of its own hands in its own subjects. `run --subject NAME` takes one,
+/// and `replay`, `show` and `shrink` take its cases.
+///
+/// # Examples
+///
+/// ```no_run
+/// use hence_sim::campaign::run::NamedSubject;
+/// use hence_sim::subject::baseline::Baseline;
+///
+/// fn main() -> std::process::ExitCode {
+///     hence_sim::command::main(&[NamedSubject::of::<Baseline>("mine")])
+/// }
+/// ```
+#[must_use]
+pub fn main(subjects: &[NamedSubject]) -> ExitCode {
+    // A panic of the subject is a violation and is reported as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    provenance::hand_on();
+    signals::survive_file_limits();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return no_command(&error),
+    };
+    let end = match std::panic::catch_unwind(|| run(cli.command, subjects)) {
+        Ok(Ok(end)) => end,
+        Ok(Err(Problem { code, text })) => {
+            _ = output::finish(End::Nothing);
+            tell!("hence-sim: {text}");
+            return ExitCode::from(code);
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            _ = output::finish(End::Nothing);
+            tell!("hence-sim: the simulator itself failed: {text}");
+            return ExitCode::from(3);
+        }
+    };
+    ExitCode::from(output::finish(end) as u8)
+}
+
+/// Help that was asked for, or what is wrong with the arguments.
+fn no_command(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        _ = error.print();
+        return ExitCode::from(2);
+    }
+    output::text(&error.render().to_string());
+    ExitCode::from(output::finish(End::Clean) as u8)
+}
+
+fn run(command: Command, subjects: &[NamedSubject]) -> Done {
+    match command {
+        Command::Run(run) => campaign::run(&run, subjects),
+        Command::Replay { case } => cases::replay(&case, subjects),
+        Command::Shrink { case, output } => cases::shrink(&case, output.as_deref(), subjects),
+        Command::Show(show) => cases::show(&show, subjects),
+        Command::Mutants { seeds, only, shrink: true, .. } => sizes::run(seeds, only.as_deref()),
+        Command::Mutants { seeds, kills, only, profile, .. } => {
+            mutants::run(seeds, kills as usize, only.as_deref(), profile.as_deref())
+        }
+        Command::Soak { days, seed, dead } => soak::run(seed, days, dead),
+        Command::Hashes { explain: Some(seed), against, .. } => hashes::explain(seed, against.as_deref()),
+        Command::Hashes { from, count, .. } => hashes::hashes(from, count),
+        Command::Check(asked) => check::check(&asked),
+        Command::CheckBench(asked) => check_bench::bench(&asked),
+        Command::Contract(asked) => hence_blackbox::contract::run(&asked),
+        Command::Torture(asked) => hence_blackbox::torture::run(&asked, check::check_recorded),
+        Command::Bench { schedules, rounds } => bench::bench(schedules, rounds as usize),
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! `mutants`: how many schedules until each planted bug is found, in the core, in the simulator, in the oracles.
 
 use super::{Done, End, ProgressLine, clock, cores, output, provenance, spread};
-use hence_sim::campaign::Summary;
-use hence_sim::campaign::case::{Case, Outcome};
-use hence_sim::campaign::run::{Setting, run as run_plan};
-use hence_sim::generate::{self, Profile};
-use hence_sim::mutants::Mutant;
-use hence_sim::mutants::tampering::{PAIRS, Tampering};
-use hence_sim::oracle::verdict::{Invariant, Verdict};
+use crate::campaign::Summary;
+use crate::campaign::case::{Case, Outcome};
+use crate::campaign::run::{Setting, run as run_plan};
+use crate::generate::{self, Profile};
+use crate::mutants::Mutant;
+use crate::mutants::tampering::{PAIRS, Tampering};
+use crate::oracle::verdict::{Invariant, Verdict};
 use std::collections::BTreeMap;
 
 /// Seeds that a thread tries at a time.

@@ -2,11 +2,11 @@
 
 use super::cases::first;
 use super::{Done, End, clock, output, provenance};
-use hence_sim::campaign::run::{Setting, run as run_plan};
-use hence_sim::campaign::shrink::{is_minimal, shrink};
-use hence_sim::generate;
-use hence_sim::mutants::Mutant;
-use hence_sim::plan::Plan;
+use crate::campaign::run::{Setting, run as run_plan};
+use crate::campaign::shrink::{is_minimal, shrink};
+use crate::generate;
+use crate::mutants::Mutant;
+use crate::plan::Plan;
 
 /// Operations and faults that the median over all mutants may have.
 const MEDIAN_MAX: usize = 12;

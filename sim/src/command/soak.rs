@@ -1,7 +1,7 @@
 //! `soak`: simulated weeks of one cluster, a line for each day.
 
 use super::{Done, End, clock, output, provenance};
-use hence_sim::soak;
+use crate::soak;
 
 pub(crate) fn run(seed: u64, days: u64, dead: bool) -> Done {
     provenance::introduce();

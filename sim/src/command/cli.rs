@@ -1,0 +1,168 @@
+//! The command line: its commands, their options and what each is for.
+
+use super::{Seeds, codes, provenance};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(name = "hence-sim", version = provenance::FULL, about = "Seeded simulator of the hence replica")]
+#[command(after_help = codes::ALL, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run schedules drawn from seeds
+    Run(Run),
+    /// Run a case file again
+    #[command(after_help = codes::REPLAY)]
+    Replay {
+        /// The case file
+        case: PathBuf,
+    },
+    /// Make a case as small as it goes
+    #[command(after_help = codes::SHRINK)]
+    Shrink {
+        /// The case file
+        case: PathBuf,
+        /// Where to write the smaller one; beside the case by default
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+    /// Show what happens in a case
+    Show(Show),
+    /// Measure how soon each planted bug is found
+    #[command(after_help = codes::MUTANTS)]
+    Mutants {
+        /// Seeds to try for each mutant
+        #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+        /// Independent kills to measure for each
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        kills: u64,
+        /// Only this one
+        #[arg(long)]
+        only: Option<String>,
+        /// Draw these plans for mutants of the core, not those of the profile that is best for each
+        #[arg(long)]
+        profile: Option<String>,
+        /// Instead, make the first failure of each mutant of the core as small as it goes, and print how small
+        #[arg(long)]
+        shrink: bool,
+    },
+    /// Let one cluster live for simulated weeks and see that nothing grows
+    #[command(after_help = codes::SOAK)]
+    Soak {
+        /// Simulated days
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+        days: u64,
+        /// The seed of everything in it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// One member dies in the first minute and stays a member.
+        #[arg(long)]
+        dead: bool,
+    },
+    /// Print the trace hashes of seeds, as the committed table holds them
+    #[command(after_help = codes::HASHES)]
+    Hashes {
+        /// First seed
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many; fewer where seeds end
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+        count: u64,
+        /// Print every event of this seed instead
+        #[arg(long)]
+        explain: Option<u64>,
+        /// Compare with the events that another process printed, and print the first that differs
+        #[arg(long, requires = "explain")]
+        against: Option<PathBuf>,
+    },
+    Check(super::check::Check),
+    CheckBench(super::check_bench::Bench),
+    Contract(hence_blackbox::contract::Contract),
+    Torture(Box<hence_blackbox::torture::Torture>),
+    /// Measure speed on one core: medians and spread of several rounds, in time that the core really spent
+    #[command(after_help = codes::BENCH)]
+    Bench {
+        /// Schedules in a round
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+        schedules: u64,
+        /// Rounds
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        rounds: u64,
+    },
+}
+
+#[derive(Args)]
+#[command(after_help = codes::RUN)]
+pub(crate) struct Run {
+    /// One seed
+    #[arg(long, conflicts_with = "seeds")]
+    pub(crate) seed: Option<u64>,
+    /// Seeds from a up to but not b, written a..b; a..=b includes b
+    #[arg(long, value_parser = super::seed_range)]
+    pub(crate) seeds: Option<Seeds>,
+    /// Threads; all cores by default. The result does not depend on it
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// Only the i-th of n parts of the seeds, written i/n with i from 0
+    #[arg(long, value_parser = super::shard)]
+    pub(crate) shard: Option<(u64, u64)>,
+    /// A shard without any seed counts as fine, as the last ones of a job array may be
+    #[arg(long, requires = "shard")]
+    pub(crate) allow_empty: bool,
+    /// Stop handing out seeds after this, such as 60s, 10m or 2h
+    #[arg(long, value_parser = super::duration)]
+    pub(crate) time: Option<std::time::Duration>,
+    /// Append one JSON line for each failure and one for the summary
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Plant this bug in the core
+    #[arg(long)]
+    pub(crate) mutant: Option<String>,
+    /// Run the naive scheme with a version number per key instead of hence's replica
+    #[arg(long, conflicts_with = "mutant")]
+    pub(crate) baseline: bool,
+    /// Run the subject of this name, which the program brings, instead of hence's replica
+    #[arg(long, conflicts_with_all = ["mutant", "baseline", "suspicious"])]
+    pub(crate) subject: Option<String>,
+    /// A failure detector that doubts peers, and buffers that forget, at random
+    #[arg(long, conflicts_with_all = ["mutant", "baseline"])]
+    pub(crate) suspicious: bool,
+    /// Judge every run by what its clients saw, too, not only one in ten and those that fail
+    #[arg(long)]
+    pub(crate) judged: bool,
+    /// Write what the clients of this one run saw, as a history for `check`
+    #[arg(long, requires = "seed", conflicts_with = "seeds")]
+    pub(crate) history: Option<PathBuf>,
+    /// What plans to draw: mixed, general, retirement, lost-writes, transfer, membership, deletes, clocks, links,
+    /// joining or speed
+    #[arg(long, default_value = "mixed")]
+    pub(crate) profile: String,
+    /// Where case files of failures go
+    #[arg(long, default_value = "hence-cases")]
+    pub(crate) cases: PathBuf,
+    /// Fail when a kind of adversity stays below its floor
+    #[arg(long)]
+    pub(crate) floors: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = codes::SHOW)]
+pub(crate) struct Show {
+    /// The case file
+    pub(crate) case: PathBuf,
+    /// Idle chatter, too
+    #[arg(long)]
+    pub(crate) idle: bool,
+    /// JSON lines instead of text
+    #[arg(long, conflicts_with = "shiviz")]
+    pub(crate) json: bool,
+    /// Write a log for ShiViz
+    #[arg(long)]
+    pub(crate) shiviz: Option<PathBuf>,
+}
