@@ -9,7 +9,7 @@
 //!
 //! Without the feature `hyper` this crate reaches no runtime, no sockets and no threads. It then holds the seam, the
 //! [`codec`], the [`memory`] transport, the [`faulty`] one and the laws. `docs/transport.md` tells how to write a
-//! transport of another kind, and does.
+//! transport of another kind, and `examples/unix_sockets.rs` is one.
 
 pub mod codec;
 mod counters;
@@ -119,8 +119,3 @@ pub trait Transport {
     /// Cancelling the wait loses nothing.
     async fn receive(&self, into: &mut Vec<Incoming>);
 }
-
-/// The page about transports, whose example is a test.
-#[cfg(all(doctest, unix))]
-#[doc = include_str!("../../docs/transport.md")]
-pub struct TransportPage;

@@ -2,7 +2,7 @@
 //!
 //! A transport may lose, delay, duplicate and reorder. It must not corrupt, invent or block, and its memory
 //! is bounded. Give [`check_all`] a [`Laboratory`] that starts and stops transports of your kind, and it
-//! tries to catch them at breaking one of the [`Law`]s. `docs/transport.md` shows it whole.
+//! tries to catch them at breaking one of the [`Law`]s. `examples/unix_sockets.rs` does.
 //!
 //! The laws run in one task: the laboratory's runtime has to make progress while one of its sleeps or a
 //! `receive` is awaited. A `send` that never returns cannot be caught from inside; give the test a timeout.
