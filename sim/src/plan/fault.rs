@@ -1,4 +1,7 @@
 //! The faults of a plan: what strikes, when, and until when.
+//!
+//! A kind of fault is one entry of the table below: its name in files, which clusters it strikes, and its fields. What it
+//! does to a running world is said in `world/faults.rs`, where the compiler asks for it.
 
 use super::{PlanError, at_most, below, limits};
 use crate::random::MILLION;
@@ -18,142 +21,332 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// What a fault does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
+/// How case files have a field.
+macro_rules! stored {
+    (Replica) => {
+        u8
+    };
+    (Groups) => {
+        u16
+    };
+    (Hold) => {
+        bool
+    };
+    (MessageKind) => {
+        u8
+    };
+    (Count) => {
+        u8
+    };
+    (OnItsWay) => {
+        Hit
+    };
+    (Step) => {
+        i64
+    };
+    (Share) => {
+        u32
+    };
+    (Delay) => {
+        u64
+    };
+}
+
+/// What a field of a fault holds: how it is stored, what of it is renumbered with the replicas, and what it may be.
+trait Field {
+    /// As case files have it.
+    type Stored: Copy;
+
+    /// The same after replicas got other numbers; none where it names one that is gone.
+    fn renumbered(
+        stored: Self::Stored,
+        one: &dyn Fn(u8) -> Option<u8>,
+        mask: &dyn Fn(u16) -> u16,
+    ) -> Option<Self::Stored> {
+        let _ = (one, mask);
+        Some(stored)
+    }
+
+    /// Its size and the greatest that it may have, where it has one.
+    fn size(stored: Self::Stored) -> Option<(u64, u64)> {
+        let _ = stored;
+        None
+    }
+}
+
+/// One replica.
+struct Replica;
+/// Bit n says which group replica n is in.
+struct Groups;
+/// Frames are kept and delivered after the end, as TCP does. Otherwise they are lost.
+struct Hold;
+/// Which kind of message, 0 to 7, as the subject numbers them.
+struct MessageKind;
+/// How many come before.
+struct Count;
+/// What happens to a frame.
+struct OnItsWay;
+/// A step of a wall clock, in microseconds.
+struct Step;
+/// A share, in parts per million.
+struct Share;
+/// A time, in microseconds.
+struct Delay;
+
+impl Field for Replica {
+    type Stored = stored!(Replica);
+
+    fn renumbered(replica: u8, one: &dyn Fn(u8) -> Option<u8>, _: &dyn Fn(u16) -> u16) -> Option<u8> {
+        one(replica)
+    }
+}
+
+impl Field for Groups {
+    type Stored = stored!(Groups);
+
+    fn renumbered(groups: u16, _: &dyn Fn(u8) -> Option<u8>, mask: &dyn Fn(u16) -> u16) -> Option<u16> {
+        Some(mask(groups))
+    }
+}
+
+impl Field for Hold {
+    type Stored = stored!(Hold);
+}
+
+impl Field for MessageKind {
+    type Stored = stored!(MessageKind);
+
+    fn size(kind: u8) -> Option<(u64, u64)> {
+        Some((kind.into(), 7))
+    }
+}
+
+impl Field for Count {
+    type Stored = stored!(Count);
+}
+
+impl Field for OnItsWay {
+    type Stored = stored!(OnItsWay);
+}
+
+impl Field for Step {
+    type Stored = stored!(Step);
+
+    fn size(by: i64) -> Option<(u64, u64)> {
+        Some((by.unsigned_abs(), limits::WALL_MAX.unsigned_abs()))
+    }
+}
+
+impl Field for Share {
+    type Stored = stored!(Share);
+
+    fn size(parts: u32) -> Option<(u64, u64)> {
+        Some((parts.into(), MILLION.into()))
+    }
+}
+
+impl Field for Delay {
+    type Stored = stored!(Delay);
+
+    fn size(by: u64) -> Option<(u64, u64)> {
+        Some((by, limits::TIME_MAX / 1_000))
+    }
+}
+
+/// Which clusters a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strikes {
+    /// Also one replica alone.
+    Any,
+    /// Only several replicas.
+    Several,
+}
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $strikes:ident {
+        $($(#[$field_doc:meta])* $field:ident: $type:ident,)*
+    })*) => {
+        /// What a fault does.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum FaultKind {
+            $($(#[$doc])* $kind { $($(#[$field_doc])* $field: stored!($type),)* },)*
+        }
+
+        impl FaultKind {
+            /// A short name.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$kind { .. } => $name,)* }
+            }
+
+            /// Does it still strike a cluster of one?
+            #[must_use]
+            pub fn strikes_one_alone(&self) -> bool {
+                Strikes::Any == match self { $(Self::$kind { .. } => Strikes::$strikes,)* }
+            }
+
+            /// The same fault with replicas renumbered; none where it names one that is gone. `mask` renumbers groups.
+            #[must_use]
+            pub fn renumbered(self, one: &dyn Fn(u8) -> Option<u8>, mask: &dyn Fn(u16) -> u16) -> Option<Self> {
+                Some(match self {
+                    $(Self::$kind { $($field,)* } => Self::$kind {
+                        $($field: <$type as Field>::renumbered($field, one, mask)?,)*
+                    },)*
+                })
+            }
+
+            /// Hands over each size with its field and the greatest that it may have.
+            fn check_sizes(
+                self,
+                check: impl Fn(&'static str, u64, u64) -> Result<(), PlanError>,
+            ) -> Result<(), PlanError> {
+                match self {
+                    $(Self::$kind { $($field,)* } => {
+                        $(if let Some((value, most)) = <$type as Field>::size($field) {
+                            check(stringify!($field), value, most)?;
+                        })*
+                    })*
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+faults! {
     /// The process dies with its memory and starts again under the same address at the end.
-    Crash {
+    Crash "crash" Any {
         /// Whose.
-        replica: u8,
-    },
+        replica: Replica,
+    }
     /// The process is told to end, as by SIGTERM: it hands over what others lack, dies two seconds later, and starts
     /// again at the end.
-    Leave {
+    Leave "leave" Any {
         /// Whose.
-        replica: u8,
-    },
+        replica: Replica,
+    }
     /// The process is not run; what arrives waits for it.
-    Pause {
+    Pause "pause" Any {
         /// Whose.
-        replica: u8,
-    },
+        replica: Replica,
+    }
     /// The machine is suspended: the process is not run, its monotonic clock stands still, and what arrives waits. Its wall
     /// clock shows the right time afterwards.
-    Suspend {
+    Suspend "suspend" Any {
         /// Whose.
-        replica: u8,
-    },
+        replica: Replica,
+    }
     /// A running memory image is copied, and both run at the same address: whatever is sent there reaches one of the
     /// two. At the end one of them dies.
-    Twin {
+    Twin "twin" Any {
         /// Whose.
-        replica: u8,
-    },
+        replica: Replica,
+    }
     /// All links of one replica are cut.
-    Isolate {
+    Isolate "isolate" Several {
         /// Whose.
-        replica: u8,
+        replica: Replica,
         /// Frames are kept and delivered after the end, as TCP does; otherwise they are lost.
-        hold: bool,
-    },
+        hold: Hold,
+    }
     /// Both links between two replicas are cut.
-    Pair {
+    Pair "pair" Several {
         /// One.
-        a: u8,
+        a: Replica,
         /// The other.
-        b: u8,
+        b: Replica,
         /// As in [`FaultKind::Isolate`].
-        hold: bool,
-    },
+        hold: Hold,
+    }
     /// One link is cut.
-    OneWay {
+    OneWay "one_way" Several {
         /// From this one.
-        from: u8,
+        from: Replica,
         /// To that one.
-        to: u8,
+        to: Replica,
         /// As in [`FaultKind::Isolate`].
-        hold: bool,
-    },
+        hold: Hold,
+    }
     /// All links between two groups are cut.
-    Split {
+    Split "split" Several {
         /// Bit n says which group replica n is in.
-        mask: u16,
+        mask: Groups,
         /// As in [`FaultKind::Isolate`].
-        hold: bool,
-    },
+        hold: Hold,
+    }
     /// All links between two groups are cut but those of one replica, which reaches both.
-    Bridge {
+    Bridge "bridge" Several {
         /// The one that reaches both.
-        replica: u8,
+        replica: Replica,
         /// As in [`FaultKind::Split`].
-        mask: u16,
+        mask: Groups,
         /// As in [`FaultKind::Isolate`].
-        hold: bool,
-    },
+        hold: Hold,
+    }
     /// The next frame of a kind is hit while it is on its way.
-    InFlight {
+    InFlight "in_flight" Several {
         /// Which kind of message, 0 to 7, as the subject numbers them.
-        message: u8,
+        message: MessageKind,
         /// So many of them pass before.
-        skip: u8,
+        skip: Count,
         /// What happens then.
-        hit: Hit,
-    },
+        hit: OnItsWay,
+    }
     /// A wall clock jumps; at the end it jumps back.
-    Jump {
+    Jump "jump" Any {
         /// Whose.
-        replica: u8,
+        replica: Replica,
         /// By how much, in microseconds.
-        by: i64,
-    },
+        by: Step,
+    }
     /// An operator removes an address from the view and adds it again at the end.
-    Unwant {
+    Unwant "unwant" Several {
         /// Which address.
-        replica: u8,
+        replica: Replica,
         /// At which replica the operator says so.
-        via: u8,
-    },
+        via: Replica,
+    }
     /// An operator removes an address from the view, for good.
-    Remove {
+    Remove "remove" Several {
         /// Which address.
-        replica: u8,
+        replica: Replica,
         /// At which replica the operator says so.
-        via: u8,
-    },
+        via: Replica,
+    }
     /// An operator adds an address to the view: two clusters meet by it, or a newcomer is taken in.
-    Want {
+    Want "want" Several {
         /// Which address.
-        replica: u8,
+        replica: Replica,
         /// At which replica the operator says so.
-        via: u8,
-    },
+        via: Replica,
+    }
     /// An operator removes one address and adds another, whose process starts then; the old one is stopped for good at
     /// the end.
-    Replace {
+    Replace "replace" Several {
         /// Which goes.
-        old: u8,
+        old: Replica,
         /// Which comes.
-        new: u8,
+        new: Replica,
         /// At which replica the operator says so.
-        via: u8,
-    },
+        via: Replica,
+    }
     /// One link loses frames, more than the network does otherwise.
-    Burst {
+    Burst "burst" Several {
         /// From this one.
-        from: u8,
+        from: Replica,
         /// To that one.
-        to: u8,
+        to: Replica,
         /// How many, in parts per million.
-        loss: u32,
-    },
+        loss: Share,
+    }
     /// Every frame and every timer of a process reaches it late.
-    Slow {
+    Slow "slow" Any {
         /// Which.
-        replica: u8,
+        replica: Replica,
         /// By how much, in microseconds.
-        by: u64,
-    },
+        by: Delay,
+    }
 }
 
 /// What happens to a frame on its way.
@@ -173,56 +366,6 @@ pub enum Hit {
 }
 
 impl FaultKind {
-    /// A short name.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Crash { .. } => "crash",
-            Self::Leave { .. } => "leave",
-            Self::Pause { .. } => "pause",
-            Self::Suspend { .. } => "suspend",
-            Self::Twin { .. } => "twin",
-            Self::Isolate { .. } => "isolate",
-            Self::Pair { .. } => "pair",
-            Self::OneWay { .. } => "one_way",
-            Self::Split { .. } => "split",
-            Self::Bridge { .. } => "bridge",
-            Self::InFlight { .. } => "in_flight",
-            Self::Jump { .. } => "jump",
-            Self::Unwant { .. } => "unwant",
-            Self::Remove { .. } => "remove",
-            Self::Want { .. } => "want",
-            Self::Replace { .. } => "replace",
-            Self::Burst { .. } => "burst",
-            Self::Slow { .. } => "slow",
-        }
-    }
-
-    /// Does it still strike a cluster of one?
-    #[must_use]
-    pub const fn strikes_one_alone(&self) -> bool {
-        match self {
-            Self::Crash { .. }
-            | Self::Leave { .. }
-            | Self::Pause { .. }
-            | Self::Suspend { .. }
-            | Self::Twin { .. }
-            | Self::Jump { .. }
-            | Self::Slow { .. } => true,
-            Self::Isolate { .. }
-            | Self::Pair { .. }
-            | Self::OneWay { .. }
-            | Self::Split { .. }
-            | Self::Bridge { .. }
-            | Self::InFlight { .. }
-            | Self::Unwant { .. }
-            | Self::Remove { .. }
-            | Self::Want { .. }
-            | Self::Replace { .. }
-            | Self::Burst { .. } => false,
-        }
-    }
-
     /// The replica whose process it keeps from running for a while, or makes slow.
     #[must_use]
     pub fn keeps_from_running(&self) -> Option<usize> {
@@ -230,33 +373,6 @@ impl FaultKind {
             return None;
         };
         Some(usize::from(*replica))
-    }
-
-    /// The same fault with replicas renumbered; none where it names one that is gone. `mask` renumbers groups.
-    #[must_use]
-    pub fn renumbered(self, one: &dyn Fn(u8) -> Option<u8>, mask: &dyn Fn(u16) -> u16) -> Option<Self> {
-        Some(match self {
-            Self::Crash { replica } => Self::Crash { replica: one(replica)? },
-            Self::Leave { replica } => Self::Leave { replica: one(replica)? },
-            Self::Pause { replica } => Self::Pause { replica: one(replica)? },
-            Self::Suspend { replica } => Self::Suspend { replica: one(replica)? },
-            Self::Twin { replica } => Self::Twin { replica: one(replica)? },
-            Self::Isolate { replica, hold } => Self::Isolate { replica: one(replica)?, hold },
-            Self::Pair { a, b, hold } => Self::Pair { a: one(a)?, b: one(b)?, hold },
-            Self::OneWay { from, to, hold } => Self::OneWay { from: one(from)?, to: one(to)?, hold },
-            Self::Split { mask: groups, hold } => Self::Split { mask: mask(groups), hold },
-            Self::Bridge { replica, mask: groups, hold } => {
-                Self::Bridge { replica: one(replica)?, mask: mask(groups), hold }
-            }
-            Self::InFlight { message, skip, hit } => Self::InFlight { message, skip, hit },
-            Self::Jump { replica, by } => Self::Jump { replica: one(replica)?, by },
-            Self::Unwant { replica, via } => Self::Unwant { replica: one(replica)?, via: one(via)? },
-            Self::Remove { replica, via } => Self::Remove { replica: one(replica)?, via: one(via)? },
-            Self::Want { replica, via } => Self::Want { replica: one(replica)?, via: one(via)? },
-            Self::Replace { old, new, via } => Self::Replace { old: one(old)?, new: one(new)?, via: one(via)? },
-            Self::Burst { from, to, loss } => Self::Burst { from: one(from)?, to: one(to)?, loss },
-            Self::Slow { replica, by } => Self::Slow { replica: one(replica)?, by },
-        })
     }
 
     /// Does it name only replicas that exist, and only sizes within [`limits`]?
@@ -272,26 +388,6 @@ impl FaultKind {
         if let Some(n) = foreign.get() {
             below(&place, n.into(), replicas)?;
         }
-        let sized = |field: &str, value: u64, max: u64| at_most(|| format!("{}.{field}", place()), value, max);
-        match self {
-            Self::Jump { by, .. } => sized("by", by.unsigned_abs(), limits::WALL_MAX.unsigned_abs()),
-            Self::Burst { loss, .. } => sized("loss", loss.into(), MILLION.into()),
-            Self::Slow { by, .. } => sized("by", by, limits::TIME_MAX / 1_000),
-            Self::InFlight { message, .. } => sized("message", message.into(), 7),
-            Self::Crash { .. }
-            | Self::Leave { .. }
-            | Self::Pause { .. }
-            | Self::Suspend { .. }
-            | Self::Twin { .. }
-            | Self::Isolate { .. }
-            | Self::Pair { .. }
-            | Self::OneWay { .. }
-            | Self::Split { .. }
-            | Self::Bridge { .. }
-            | Self::Unwant { .. }
-            | Self::Remove { .. }
-            | Self::Want { .. }
-            | Self::Replace { .. } => Ok(()),
-        }
+        self.check_sizes(|field, value, most| at_most(|| format!("{}.{field}", place()), value, most))
     }
 }
