@@ -97,8 +97,11 @@ fn a_disagreement_makes_a_case() {
 /// A checker that looks away, or that convicts the innocent, is found out by disagreement alone.
 #[test]
 fn a_blinded_checker_is_found_out() {
-    let mut found: BTreeMap<(String, &str), usize> = BTreeMap::new();
-    let sign = |blind: Blind| if blind == Blind::Eager { "checker_alone" } else { "no_explanation" };
+    let mut found: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let sign = |blind: Blind| {
+        let sign = if blind == Blind::Eager { Sign::CheckerAlone } else { Sign::NoExplanation };
+        sign.to_string()
+    };
     // Seeds are tried until each has been found: which ones show it changes with every change of what is drawn.
     for seed in 0..1_000 {
         if Blind::ALL.iter().all(|&blind| found.contains_key(&(format!("{blind:?}"), sign(blind)))) {

@@ -93,7 +93,7 @@ impl Subject for Naive {
 
     fn traits(write: &Write) -> Traits {
         let digest = write.dot.counter ^ write.dot.incarnation.0;
-        Traits { name: "write", kind: 0, digest, opening: false, idle: false, op: None, supply: None, piece: None }
+        Traits { name: "write", digest, ..Traits::default() }
     }
 
     fn probe(&self) -> Option<&dyn Probe> {

@@ -5,6 +5,7 @@ use crate::mutants::tampering::Tampering;
 use crate::mutants::{Mutant, Mutated};
 use crate::observe::Observer;
 use crate::oracle::agreement;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Finding, Judged};
 use crate::oracle::verdict::{Invariant, Verdict, Violation};
 use crate::plan::Plan;
@@ -148,7 +149,7 @@ pub fn run_subject<S: Subject>(
             let detail = text.unwrap_or_else(|| "a panic without a message".into());
             let violation = Violation {
                 invariant: Invariant::Panic,
-                sign: sign_of(&detail),
+                sign: Sign::Words(sign_of(&detail)),
                 at: world.now(),
                 replica: None,
                 detail,

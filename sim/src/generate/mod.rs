@@ -150,16 +150,48 @@ fn operation(source: Source, id: u32, shape: &Shape) -> Operation {
     Operation { id, at, client, replica, key, act, token, condition, wait, patience, retries, retry_after, hop }
 }
 
+/// A class of faults, all of which are in a plan or none. Their order is that of what is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Crash,
+    Pause,
+    Isolate,
+    Pair,
+    OneWay,
+    Split,
+    Jump,
+    Unwant,
+    /// The same cut again and again.
+    Flap,
+    Burst,
+    Slow,
+}
+
+impl Class {
+    const ALL: [Self; 11] = [
+        Self::Crash,
+        Self::Pause,
+        Self::Isolate,
+        Self::Pair,
+        Self::OneWay,
+        Self::Split,
+        Self::Jump,
+        Self::Unwant,
+        Self::Flap,
+        Self::Burst,
+        Self::Slow,
+    ];
+}
+
 fn faults(source: Source, draw: &mut Draw, shape: &Shape) -> Vec<Fault> {
-    let classes = ["crash", "pause", "isolate", "pair", "one_way", "split", "jump", "unwant", "flap", "burst", "slow"];
-    let counts = classes.map(|_| if draw.chance(shape.faults) { draw.sized(1, 4) } else { 0 });
+    let counts = Class::ALL.map(|_| if draw.chance(shape.faults) { draw.sized(1, 4) } else { 0 });
     let mut faults = Vec::new();
-    for (class, count) in classes.iter().zip(counts) {
+    for (class, count) in Class::ALL.into_iter().zip(counts) {
         for _ in 0..count {
             let id = faults.len() as u32;
             let mut draw = source.draw(Domain::Fault, id.into());
             let first = fault(id, class, &mut draw, shape);
-            let again = if *class == "flap" { draw.between(2, 6) } else { 0 };
+            let again = if class == Class::Flap { draw.between(2, 6) } else { 0 };
             faults.extend(first.iter().cloned());
             faults.extend(first.iter().flat_map(|first| flaps(first, again, &mut draw)));
         }
@@ -167,26 +199,25 @@ fn faults(source: Source, draw: &mut Draw, shape: &Shape) -> Vec<Fault> {
     faults
 }
 
-fn fault(id: u32, class: &str, draw: &mut Draw, shape: &Shape) -> Option<Fault> {
+fn fault(id: u32, class: Class, draw: &mut Draw, shape: &Shape) -> Option<Fault> {
     let at = draw.below(shape.heal_at);
     let until = at + draw.sized(MS, shape.heal_at);
     let replica = draw.below(shape.replicas) as u8;
     let other = ((u64::from(replica) + 1 + draw.below(shape.replicas.max(2) - 1)) % shape.replicas) as u8;
     let hold = draw.coin();
     let kind = match class {
-        "crash" => FaultKind::Crash { replica },
-        "pause" => FaultKind::Pause { replica },
-        "isolate" => FaultKind::Isolate { replica, hold },
-        "pair" => FaultKind::Pair { a: replica, b: other, hold },
-        "one_way" => FaultKind::OneWay { from: replica, to: other, hold },
-        "split" => FaultKind::Split { mask: draw.below(1 << shape.replicas) as u16, hold },
-        "flap" => FaultKind::Pair { a: replica, b: other, hold },
-        "burst" => FaultKind::Burst { from: replica, to: other, loss: draw.between(300_000, 1_000_000) as u32 },
-        "slow" => FaultKind::Slow { replica, by: draw.sized(MS, 500 * MS) },
-        "jump" => FaultKind::Jump { replica, by: signed(draw, 1_000 * SECOND) },
-        _ => FaultKind::Unwant { replica, via: other },
+        Class::Crash => FaultKind::Crash { replica },
+        Class::Pause => FaultKind::Pause { replica },
+        Class::Isolate => FaultKind::Isolate { replica, hold },
+        Class::Pair | Class::Flap => FaultKind::Pair { a: replica, b: other, hold },
+        Class::OneWay => FaultKind::OneWay { from: replica, to: other, hold },
+        Class::Split => FaultKind::Split { mask: draw.below(1 << shape.replicas) as u16, hold },
+        Class::Burst => FaultKind::Burst { from: replica, to: other, loss: draw.between(300_000, 1_000_000) as u32 },
+        Class::Slow => FaultKind::Slow { replica, by: draw.sized(MS, 500 * MS) },
+        Class::Jump => FaultKind::Jump { replica, by: signed(draw, 1_000 * SECOND) },
+        Class::Unwant => FaultKind::Unwant { replica, via: other },
     };
-    let until = if class == "flap" { at + draw.sized(MS, 300 * MS) } else { until };
+    let until = if class == Class::Flap { at + draw.sized(MS, 300 * MS) } else { until };
     let alone = shape.replicas == 1;
     (!alone || kind.strikes_one_alone()).then_some(Fault { id, at, until, kind })
 }

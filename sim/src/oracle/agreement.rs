@@ -16,13 +16,14 @@
 //!
 //! Anything else is a failure of its own, [`Invariant::Agreement`].
 
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Finding, Invariant, Violation};
 use hence_checker::history::{History, Operation};
 use hence_checker::proof::{self, Proof};
 use hence_checker::{Level, Options, Report, Verdict, judge};
 
 /// A sign and the particulars.
-type Disagreement = (&'static str, String);
+type Disagreement = (Sign, String);
 
 /// What the checker says of a run in which the oracles found this, or nothing. `truth` is what truly happened, where
 /// the simulator could look inside.
@@ -38,7 +39,7 @@ pub fn compare(
     let unreadable = |what: String| match violation {
         // Two writes with one name, say: no history that a store may make.
         Some(_) => Ok(Finding::Convicted),
-        None => Err(("checker_alone", what)),
+        None => Err((Sign::CheckerAlone, what)),
     };
     let history = match History::of(operations) {
         Ok(history) => history,
@@ -50,34 +51,34 @@ pub fn compare(
     };
     match (report.is_broken(), violation) {
         (true, Some(_)) => return Ok(Finding::Convicted),
-        (true, None) => return Err(("checker_alone", accusation(&report, &history, options))),
+        (true, None) => return Err((Sign::CheckerAlone, accusation(&report, &history, options))),
         (false, _) => {}
     }
     let true_one = truth.map(|truth| proof::verify(operations, truth));
     if let (Some(Err(what)), None) = (&true_one, violation) {
-        return Err(("truth_explains_nothing", what.clone()));
+        return Err((Sign::TruthExplainsNothing, what.clone()));
     }
     if report.verdict(Level::Convergent) == Verdict::Fine {
-        let explanation = report.proof.as_ref().ok_or(("no_explanation", String::from("none is there")))?;
-        proof::verify(operations, explanation).map_err(|what| ("no_explanation", what))?;
+        let explanation = report.proof.as_ref().ok_or((Sign::NoExplanation, String::from("none is there")))?;
+        proof::verify(operations, explanation).map_err(|what| (Sign::NoExplanation, what))?;
     } else {
         return match (true_one, violation) {
             (Some(Ok(())), None) => Ok(Finding::StoodIn),
             (Some(Ok(())), Some(_)) => Ok(Finding::Invisible),
             (Some(Err(_)) | None, Some(_)) => Ok(Finding::Undecided),
-            (Some(Err(_)) | None, None) => Err(("undecided", format!("{} operations", operations.len()))),
+            (Some(Err(_)) | None, None) => Err((Sign::Undecided, format!("{} operations", operations.len()))),
         };
     }
     match violation {
         None => Ok(Finding::Fine),
-        Some(violation) if is_visible(violation) => Err(("oracle_alone", violation.to_string())),
+        Some(violation) if is_visible(violation) => Err((Sign::OracleAlone, violation.to_string())),
         Some(_) => Ok(Finding::Invisible),
     }
 }
 
 /// The black-box oracle never looked at anything but answers.
 fn is_visible(violation: &Violation) -> bool {
-    violation.invariant == Invariant::History && matches!(violation.sign.as_str(), "stale" | "lost" | "invented")
+    violation.invariant == Invariant::History && matches!(violation.sign, Sign::Stale | Sign::Lost | Sign::Invented)
 }
 
 fn accusation(report: &Report, history: &History, options: Options) -> String {
@@ -92,10 +93,10 @@ fn accusation(report: &Report, history: &History, options: Options) -> String {
 /// subject's failure.
 #[must_use]
 pub(crate) fn violation((sign, detail): Disagreement, oracle: Option<&Violation>, at: u64, white: bool) -> Violation {
-    if sign == "checker_alone" && !white {
-        return Violation { invariant: Invariant::History, sign: "unexplained".into(), at, replica: None, detail };
+    if sign == Sign::CheckerAlone && !white {
+        return Violation { invariant: Invariant::History, sign: Sign::Unexplained, at, replica: None, detail };
     }
     let found = oracle.map_or("nothing".into(), ToString::to_string);
     let detail = format!("the oracles found {found}; the checker: {detail}");
-    Violation { invariant: Invariant::Agreement, sign: sign.into(), at, replica: None, detail }
+    Violation { invariant: Invariant::Agreement, sign, at, replica: None, detail }
 }

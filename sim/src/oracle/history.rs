@@ -6,6 +6,7 @@
 //! that answer differently, or that refuse a client, are broken, too.
 
 use crate::oracle::judge::Asked;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use hence_checker::bits::{self, Table};
 use hence_core::{Action, Reply, Siblings, Value};
@@ -27,7 +28,7 @@ pub struct History {
 }
 
 /// What is wrong with an answer.
-pub type Wrong = (Invariant, &'static str, String);
+pub type Wrong = (Invariant, Sign, String);
 
 impl History {
     /// Nothing seen yet; at most so many writes will be.
@@ -63,7 +64,7 @@ impl History {
         let Some(number) = found else {
             return Err((
                 Invariant::History,
-                "invented",
+                Sign::Invented,
                 format!("key {} shows {value:?}, which nobody wrote", asked.key),
             ));
         };
@@ -74,7 +75,7 @@ impl History {
             let newer = &self.writes[later].value;
             return Err((
                 Invariant::History,
-                "stale",
+                Sign::Stale,
                 format!("key {} shows {value:?} to a client that knows {newer:?}", asked.key),
             ));
         }
@@ -90,7 +91,7 @@ impl History {
                 let value = &self.writes[number].value;
                 let what =
                     format!("key {} shows nothing to a client that knows {value:?}; nobody deleted it", asked.key);
-                Err((Invariant::History, "lost", what))
+                Err((Invariant::History, Sign::Lost, what))
             }
             Some(_) | None => Ok(()),
         }
@@ -102,7 +103,7 @@ impl History {
     /// If it was refused, or another replica answered something else.
     pub fn close(&mut self, asked: &Asked, reply: &Reply, fresh: bool) -> Result<(), Wrong> {
         if let Reply::Refused(refusal) = reply {
-            return Err((Invariant::History, "refused_for_ever", format!("after heal and quiet: {refusal}")));
+            return Err((Invariant::History, Sign::RefusedForEver, format!("after heal and quiet: {refusal}")));
         }
         let siblings = if let Reply::Found { siblings, .. } = reply { Some(siblings) } else { None };
         let shown = siblings.and_then(Siblings::winner).map(|sibling| sibling.value.clone());
@@ -114,7 +115,7 @@ impl History {
             Some(known) if *known == shown => {}
             Some(known) => {
                 let what = format!("key {} shows {shown:?} here and {known:?} there", asked.key);
-                return Err((Invariant::History, "diverged", what));
+                return Err((Invariant::History, Sign::Diverged, what));
             }
         }
         Ok(())

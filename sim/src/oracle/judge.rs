@@ -14,6 +14,7 @@ mod store;
 mod transfer;
 
 use crate::oracle::adversity::{Counts, Kind};
+use crate::oracle::sign::Sign;
 use crate::oracle::truth::{Number, Numbers, Truth, Write};
 use crate::oracle::verdict::{Invariant, Violation};
 use crate::subject::Probe;
@@ -120,15 +121,15 @@ impl Judge {
 
     /// A promise was broken. The first one counts.
     #[cold]
-    pub fn fail(&mut self, invariant: Invariant, sign: &str, replica: Option<usize>, detail: impl FnOnce() -> String) {
+    pub fn fail(&mut self, invariant: Invariant, sign: Sign, replica: Option<usize>, detail: impl FnOnce() -> String) {
         if self.off || (self.contested && !bounds::HOLD_OF_COPIES.contains(&sign)) {
             return;
         }
         // Without this one a run with a blind oracle would never end.
-        let ends = sign == "endless";
+        let ends = sign == Sign::Endless;
         if self.violation.is_none() && (ends || self.blind != Some(invariant)) {
             let detail = detail();
-            self.violation = Some(Violation { invariant, sign: sign.into(), at: self.now, replica, detail });
+            self.violation = Some(Violation { invariant, sign, at: self.now, replica, detail });
         }
     }
 
@@ -148,7 +149,7 @@ impl Judge {
     pub fn on_life(&mut self, replica: usize, incarnation: Incarnation) {
         self.ways.forget(replica, self.now);
         if !self.truth.begin_life(replica, incarnation) {
-            self.fail(Invariant::Dots, "life_twice", Some(replica), || {
+            self.fail(Invariant::Dots, Sign::LifeTwice, Some(replica), || {
                 format!("incarnation {incarnation} began again")
             });
         }
@@ -180,15 +181,17 @@ impl Judge {
         }
         let Some(number) = self.truth.number(dot) else {
             return self
-                .fail(Invariant::Dots, "invented", Some(replica), || format!("applied {dot}, which nobody wrote"));
+                .fail(Invariant::Dots, Sign::Invented, Some(replica), || format!("applied {dot}, which nobody wrote"));
         };
         if bits::has(&self.truth.holdings[replica].included, number as usize) {
-            self.fail(Invariant::Causes, "applied_twice", Some(replica), || format!("applied {dot} again"));
+            self.fail(Invariant::Causes, Sign::AppliedTwice, Some(replica), || format!("applied {dot} again"));
         } else if !self.truth.is_next(replica, number) {
-            self.fail(Invariant::Causes, "out_of_turn", Some(replica), || format!("applied {dot} out of its turn"));
+            self.fail(Invariant::Causes, Sign::OutOfTurn, Some(replica), || format!("applied {dot} out of its turn"));
         } else if !self.truth.causes_included(replica, number) {
             let missing = self.missing_causes(replica, number);
-            self.fail(Invariant::Causes, "cause_missing", Some(replica), || format!("applied {dot} without {missing}"));
+            self.fail(Invariant::Causes, Sign::CauseMissing, Some(replica), || {
+                format!("applied {dot} without {missing}")
+            });
         }
         self.check_came_back(replica, dot);
         self.truth.include(replica, number);
@@ -229,14 +232,14 @@ impl Judge {
         self.check_condition(replica, asked, &shown, Went::Ahead);
         if matches!(asked.action, Action::Delete) && shown.is_empty() || matches!(asked.action, Action::Get) {
             let dot = written.dot;
-            self.fail(Invariant::Answers, "wrote_nothing", Some(replica), || {
+            self.fail(Invariant::Answers, Sign::WroteNothing, Some(replica), || {
                 format!("{dot} was written for a key without versions")
             });
         }
         let mut replaced: Dots = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
         replaced.sort_unstable();
         if replaced != written.superseded {
-            self.fail(Invariant::Answers, "replaced", Some(replica), || {
+            self.fail(Invariant::Answers, Sign::Replaced, Some(replica), || {
                 format!("{} says that it replaced {:?}; it truly met {replaced:?}", written.dot, written.superseded)
             });
         }
@@ -252,7 +255,7 @@ impl Judge {
         let write =
             Write { dot, stamp: None, key: asked.key, value, replaced: Numbers::new(), replaced_by: Numbers::new() };
         let Some(number) = self.truth.accept(replica, write, &asked.past) else {
-            return self.fail(Invariant::Dots, "not_next", Some(replica), || {
+            return self.fail(Invariant::Dots, Sign::NotNext, Some(replica), || {
                 format!("issued {dot}, which is not the next of a life of this replica")
             });
         };
@@ -271,8 +274,9 @@ impl Judge {
         match self.truth.writes[number as usize].stamp {
             Some(known) if known == stamp => return,
             Some(known) => {
-                return self
-                    .fail(Invariant::Stamps, "changed", None, || format!("{dot} is stamped {known:?} and {stamp:?}"));
+                return self.fail(Invariant::Stamps, Sign::Changed, None, || {
+                    format!("{dot} is stamped {known:?} and {stamp:?}")
+                });
             }
             None => self.truth.writes[number as usize].stamp = Some(stamp),
         }
@@ -283,7 +287,7 @@ impl Judge {
             .find(|cause| cause.stamp.is_some_and(|known| known >= stamp))
             .map(|cause| (cause.dot, cause.stamp));
         if let Some((cause, known)) = late {
-            self.fail(Invariant::Stamps, "behind_cause", None, || {
+            self.fail(Invariant::Stamps, Sign::BehindCause, None, || {
                 format!("{dot} is stamped {stamp:?}, its cause {cause} {:?}", known.unwrap_or_default())
             });
         }
@@ -302,7 +306,7 @@ impl Judge {
             Reply::Found { siblings, .. } => {
                 self.check_shown(replica, asked, siblings, Went::Ahead);
                 if !matches!(asked.action, Action::Get) || siblings.is_empty() {
-                    self.fail(Invariant::Answers, "wrong_kind", Some(replica), || format!("{reply:?}"));
+                    self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("{reply:?}"));
                 }
             }
             Reply::NotModified { siblings, .. } => self.check_shown(replica, asked, siblings, Went::NotModified),
@@ -313,7 +317,7 @@ impl Judge {
             Reply::Absent { .. } => {
                 self.check_shown(replica, asked, &Siblings::new(), Went::Ahead);
                 if matches!(asked.action, Action::Put(_)) {
-                    self.fail(Invariant::Answers, "wrong_kind", Some(replica), || format!("{reply:?}"));
+                    self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("{reply:?}"));
                 }
                 if !self.truth.holdings[replica].deletes[usize::from(asked.key)].is_empty() {
                     self.counts.add(Kind::DeleteHid);
@@ -321,12 +325,12 @@ impl Judge {
             }
             Reply::Written(written) => {
                 let dot = written.dot;
-                self.fail(Invariant::Dots, "unapplied", Some(replica), || {
+                self.fail(Invariant::Dots, Sign::Unapplied, Some(replica), || {
                     format!("{dot} is acknowledged and not applied")
                 });
             }
             Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => {
-                self.fail(Invariant::Answers, "wrong_kind", Some(replica), || format!("{reply:?}"));
+                self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("{reply:?}"));
             }
         }
         self.truth.bind(replica, asked.key, &mut asked.past);
@@ -338,21 +342,21 @@ impl Judge {
             Refusal::NotCovered => {
                 self.counts.add(Kind::NotCovered);
                 if self.over {
-                    self.fail(Invariant::Liveness, "token_endless", Some(replica), || {
+                    self.fail(Invariant::Liveness, Sign::TokenEndless, Some(replica), || {
                         format!("still refuses {token:?} when everything is over")
                     });
                 }
                 if self.truth.covers(replica, token) {
-                    self.fail(Invariant::Refusals, "covered", Some(replica), || {
+                    self.fail(Invariant::Refusals, Sign::Covered, Some(replica), || {
                         format!("refused {token:?}, which is applied")
                     });
                 }
             }
             Refusal::NotReady if ready => {
-                self.fail(Invariant::Refusals, "ready", Some(replica), || "said not ready, and is".into());
+                self.fail(Invariant::Refusals, Sign::Ready, Some(replica), || "said not ready, and is".into());
             }
             Refusal::Impossible => {
-                self.fail(Invariant::Refusals, "impossible", Some(replica), || {
+                self.fail(Invariant::Refusals, Sign::Impossible, Some(replica), || {
                     format!("took {token:?} for impossible")
                 });
             }
@@ -365,7 +369,7 @@ impl Judge {
         if !bits::within(&asked.past, included) {
             let names = bits::lacking(included, &asked.past).into_iter().map(|n| self.truth.writes[n].dot.to_string());
             let missing = names.collect::<Vec<_>>().join(", ");
-            self.fail(Invariant::Sessions, "past_missing", Some(replica), || {
+            self.fail(Invariant::Sessions, Sign::PastMissing, Some(replica), || {
                 format!("served a client without its past: {missing}")
             });
         }
@@ -384,7 +388,7 @@ impl Judge {
         }
         if !self.same(&shown, siblings) {
             let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
-            let sign = if siblings.len() < truly.len() { "version_hidden" } else { "version_wrong" };
+            let sign = if siblings.len() < truly.len() { Sign::VersionHidden } else { Sign::VersionWrong };
             let answered: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
             self.fail(Invariant::Answers, sign, Some(replica), || {
                 format!("key {} shows {answered:?} instead of {truly:?}", asked.key)
@@ -424,7 +428,7 @@ impl Judge {
             Went::Ahead
         };
         if went != expected {
-            self.fail(Invariant::Answers, "condition", Some(replica), || {
+            self.fail(Invariant::Answers, Sign::Condition, Some(replica), || {
                 format!("condition {:?} went {went:?} instead of {expected:?}", asked.condition)
             });
         }

@@ -5,5 +5,6 @@ pub mod agreement;
 pub mod history;
 pub mod judge;
 pub mod seen;
+pub mod sign;
 pub mod truth;
 pub mod verdict;

@@ -1,6 +1,7 @@
 //! What a run ends in.
 
 use super::adversity::Counts;
+use super::sign::Sign;
 use hence_checker::history::Operation;
 use hence_checker::proof::Proof;
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,7 @@ pub struct Violation {
     /// Which.
     pub invariant: Invariant,
     /// How it showed: one word that stays the same while a case shrinks.
-    pub sign: String,
+    pub sign: Sign,
     /// When, in microseconds of simulated time.
     pub at: u64,
     /// At which replica, if at one.
@@ -121,7 +122,7 @@ impl Violation {
     /// Only a run that the history checker judges shows it.
     #[must_use]
     pub fn is_the_checkers(&self) -> bool {
-        self.invariant == Invariant::Agreement || self.invariant == Invariant::History && self.sign == "unexplained"
+        self.invariant == Invariant::Agreement || self.invariant == Invariant::History && self.sign == Sign::Unexplained
     }
 
     /// What counts as the same failure.

@@ -196,7 +196,7 @@ impl Subject for Baseline {
             Word::Ask => ("ask", 2, 0, false),
             Word::State(all) => ("state", 3, all.len() as u64, false),
         };
-        Traits { name, kind, digest, opening: false, idle, op: None, supply: None, piece: None }
+        Traits { name, kind, digest, idle, ..Traits::default() }
     }
 
     fn probe(&self) -> Option<&dyn Probe> {

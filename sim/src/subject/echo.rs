@@ -71,16 +71,7 @@ impl Subject for Echo {
     }
 
     fn traits(&message: &u64) -> Traits {
-        Traits {
-            name: "echo",
-            kind: 0,
-            digest: message,
-            opening: false,
-            idle: false,
-            op: None,
-            supply: None,
-            piece: None,
-        }
+        Traits { name: "echo", digest: message, ..Traits::default() }
     }
 
     fn bytes(_: &u64) -> u64 {

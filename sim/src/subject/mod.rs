@@ -71,11 +71,38 @@ pub enum Out<M> {
     Event(Event),
 }
 
-/// What the simulator needs to know of a message.
+/// A law that the merging of states keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Law {
+    /// The order of two states does not matter.
+    Commutative,
+    /// The grouping of three states does not matter.
+    Associative,
+    /// A state joined with itself stays as it is.
+    Idempotent,
+}
+
+/// What a message is to the oracles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// It introduces its sender, at the start of a link.
+    Hello,
+    /// It tells how its sender stands.
+    Status,
+    /// It announces an operation whose value comes later.
+    Announce,
+    /// Something else.
+    #[default]
+    Other,
+}
+
+/// What the simulator needs to know of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traits {
     /// A short name.
     pub name: &'static str,
+    /// What it is to the oracles.
+    pub role: Role,
     /// A number below 8 for the kind.
     pub kind: u8,
     /// A hash of what tells it from others of its kind.
@@ -134,7 +161,7 @@ pub trait Subject: Sized {
     /// What kind of message is this?
     fn traits(message: &Self::Message) -> Traits;
     /// Which law of merging do the states of these replicas break, taken by three in a circle, and which three do?
-    fn broken_law(_replicas: &[&Self]) -> Option<(&'static str, [usize; 3])> {
+    fn broken_law(_replicas: &[&Self]) -> Option<(Law, [usize; 3])> {
         None
     }
     /// A look inside, for the oracles that need one.
@@ -348,18 +375,17 @@ impl<R: Rules + Clone> Subject for Replica<R> {
     fn traits(message: &Message) -> Traits {
         let mut traits = Traits {
             name: message.body.name(),
-            kind: 0,
             digest: message.number ^ message.echo.rotate_left(32),
             opening: message.is_opening(),
-            idle: false,
-            op: None,
-            supply: None,
-            piece: None,
+            ..Traits::default()
         };
         (traits.kind, traits.digest) = match &message.body {
-            Body::Hello(hello) => (0, traits.digest ^ hello.vector.len() as u64),
+            Body::Hello(hello) => {
+                traits.role = Role::Hello;
+                (0, traits.digest ^ hello.vector.len() as u64)
+            }
             Body::Status(status) => {
-                traits.idle = true;
+                (traits.idle, traits.role) = (true, Role::Status);
                 (1, status.digest.unwrap_or_default() ^ status.view_hash ^ status.received)
             }
             Body::Push { op, made } => {
@@ -367,7 +393,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
                 (2, op.dot.incarnation.0 ^ op.dot.counter.rotate_left(48) ^ made.0)
             }
             Body::Announce { op, made } => {
-                traits.op = Some((op.op.dot, op.op.hlc));
+                (traits.op, traits.role) = (Some((op.op.dot, op.op.hlc)), Role::Announce);
                 (2, op.op.dot.incarnation.0 ^ op.op.dot.counter.rotate_left(48) ^ made.0 ^ 1)
             }
             Body::Want { dot, offset, bytes } => {
@@ -400,7 +426,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
         traits
     }
 
-    fn broken_law(replicas: &[&Self]) -> Option<(&'static str, [usize; 3])> {
+    fn broken_law(replicas: &[&Self]) -> Option<(Law, [usize; 3])> {
         let rules = replicas.first()?.rules();
         let states: Vec<_> = replicas.iter().map(|replica| replica.state()).collect();
         let after = |at: usize, more: usize| (at + more) % states.len();
@@ -411,11 +437,11 @@ impl<R: Rules + Clone> Subject for Replica<R> {
             let [a, b, c] = three.map(|place| &states[place]);
             let [ab, bc, _] = three.map(|place| &pairs[place]);
             let law = if *ab != b.merge(rules, a) {
-                "not_commutative"
+                Law::Commutative
             } else if ab.merge(rules, c) != a.merge(rules, bc) {
-                "not_associative"
+                Law::Associative
             } else if ab.merge(rules, b) != *ab || a.merge(rules, a) != *a {
-                "not_idempotent"
+                Law::Idempotent
             } else {
                 return None;
             };

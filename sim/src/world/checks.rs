@@ -4,9 +4,10 @@ use super::World;
 use super::parts::{Attempt, Stage};
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::Asked;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::Fault;
-use crate::subject::Subject;
+use crate::subject::{Law, Subject};
 use hence_core::{Action, Micros};
 
 impl<S: Subject> World<S> {
@@ -18,9 +19,14 @@ impl<S: Subject> World<S> {
         let alive: Vec<usize> = (0..self.nodes.len()).filter(|&replica| self.is_alive(replica)).collect();
         let replicas: Vec<&S> = alive.iter().filter_map(|&replica| self.subject(replica)).collect();
         if let Some((law, three)) = S::broken_law(&replicas) {
+            let sign = match law {
+                Law::Commutative => Sign::NotCommutative,
+                Law::Associative => Sign::NotAssociative,
+                Law::Idempotent => Sign::NotIdempotent,
+            };
             let three = three.map(|place| alive[place]);
             self.judge
-                .fail(Invariant::Merge, law, Some(three[0]), || format!("merging the states of replicas {three:?}"));
+                .fail(Invariant::Merge, sign, Some(three[0]), || format!("merging the states of replicas {three:?}"));
         }
     }
 
@@ -34,7 +40,7 @@ impl<S: Subject> World<S> {
         let latest = clock.when(clock.now(arrived_at).monotonic + Micros(wait)) + 1_000;
         if self.now > latest {
             let took = self.now - arrived_at;
-            self.judge.fail(Invariant::Liveness, "answered_late", Some(replica), || {
+            self.judge.fail(Invariant::Liveness, Sign::AnsweredLate, Some(replica), || {
                 format!("a request that wanted to wait {wait} us was answered after {took} us")
             });
         }
@@ -56,7 +62,7 @@ impl<S: Subject> World<S> {
         let (count, bytes) = self.waiting_at(replica);
         let settings = &self.plan.settings;
         if count > settings.blocked_max || bytes > settings.blocked_bytes_max {
-            self.judge.fail(Invariant::Bounds, "waiting", Some(replica), || {
+            self.judge.fail(Invariant::Bounds, Sign::Waiting, Some(replica), || {
                 format!("{count} requests with {bytes} bytes wait")
             });
         }
@@ -80,7 +86,7 @@ impl<S: Subject> World<S> {
         let room = count < settings.blocked_max && bytes + own <= settings.blocked_bytes_max;
         self.count(Kind::NoRoomToWait);
         if room {
-            self.judge.fail(Invariant::Liveness, "sent_away", Some(replica), || {
+            self.judge.fail(Invariant::Liveness, Sign::SentAway, Some(replica), || {
                 format!("sent a request away that wanted to wait, beside {count} with {bytes} bytes")
             });
         }

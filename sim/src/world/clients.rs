@@ -6,6 +6,7 @@ use crate::observe::Note;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::Asked;
 use crate::oracle::seen::Seen;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::{Act, ConditionUse, Operation, TokenUse};
 use crate::random::{Domain, mix, scale};
@@ -147,7 +148,9 @@ impl<S: Subject> World<S> {
         let text = Token(past.clone()).encode(cluster);
         match Token::decode(&text, cluster, 8_192) {
             Ok(token) if token.0 == *past => {}
-            other => self.judge.fail(Invariant::Sessions, "token_text", None, || format!("{text} reads as {other:?}")),
+            other => {
+                self.judge.fail(Invariant::Sessions, Sign::TokenText, None, || format!("{text} reads as {other:?}"))
+            }
         }
         past.clone()
     }
@@ -213,7 +216,7 @@ impl<S: Subject> World<S> {
         client.inspect(|&client| self.note(Some(replica), || Note::Takes { client, request: number }));
         self.step(replica, Stimulus::Request { id: RequestId(number as u64), request }, cause);
         if !waits && self.attempts[number].stage == Stage::Arrived {
-            self.judge.fail(Invariant::Liveness, "kept_waiting", Some(replica), || {
+            self.judge.fail(Invariant::Liveness, Sign::KeptWaiting, Some(replica), || {
                 "a request that did not want to wait got no answer in its step".into()
             });
         }
@@ -244,7 +247,7 @@ impl<S: Subject> World<S> {
             if self.judge.contested || self.healed && !self.plan.is_core(replica) {
                 return; // both of two images answer, or one without a listener any more
             }
-            return self.judge.fail(Invariant::Liveness, "answered_twice", Some(replica), || {
+            return self.judge.fail(Invariant::Liveness, Sign::AnsweredTwice, Some(replica), || {
                 format!("request {number} is {stage:?} and gets {reply:?}")
             });
         }

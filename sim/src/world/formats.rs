@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::Plan;
 use crate::subject::Subject;
@@ -90,7 +91,7 @@ impl<S: Subject> World<S> {
         };
         let lacking = (0..count).filter(lacks).find(|&other| self.heard[other * count + replica].met);
         if let Some(other) = lacking {
-            self.judge.fail(Invariant::Formats, "used_too_early", Some(replica), || {
+            self.judge.fail(Invariant::Formats, Sign::UsedTooEarly, Some(replica), || {
                 format!("did what {} has no word for, which it had said", Plan::name(other))
             });
         }

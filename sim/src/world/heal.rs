@@ -5,6 +5,7 @@ use super::outputs::{HEALED_DELAY, STUCK_MAX};
 use super::{Stage, World};
 use crate::mutants::tampering::Tampering;
 use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
@@ -123,7 +124,7 @@ impl<S: Subject> World<S> {
         let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return };
         if !probe.view().is_member(&self.addresses[replica]) {
             if self.judge.counts.count(Kind::Unwanted) == 0 && self.operator.is_none() {
-                self.judge.fail(Invariant::Refusals, "removed_by_nobody", Some(replica), || {
+                self.judge.fail(Invariant::Refusals, Sign::RemovedByNobody, Some(replica), || {
                     "says that it was removed, and no operator removed anybody".into()
                 });
             }
@@ -138,11 +139,11 @@ impl<S: Subject> World<S> {
         let most = (patience + begun) * 5 / 4 + 4 * node.slow_by;
         let alone_for = self.now - node.quiet_since;
         if alone_for > most {
-            self.judge.fail(Invariant::Liveness, "not_serving_alone", Some(replica), || {
+            self.judge.fail(Invariant::Liveness, Sign::NotServingAlone, Some(replica), || {
                 format!("nobody has spoken to it for {alone_for} us, and it still does not serve")
             });
         } else if node.was_up {
-            self.judge.fail(Invariant::Refusals, "down_again", Some(replica), || {
+            self.judge.fail(Invariant::Refusals, Sign::DownAgain, Some(replica), || {
                 "it was up, it is wanted, and it does not serve any more".into()
             });
         }
@@ -169,7 +170,7 @@ impl<S: Subject> World<S> {
             if let Some(&number) = lacking.first() {
                 let dot = self.judge.truth.writes[number].dot;
                 let detail = format!("keeps {dot} to itself, though it is removed and in reach");
-                return Some(Unsettled { sign: "kept_back", replica: Some(replica), detail });
+                return Some(Unsettled { sign: Sign::KeptBack, replica: Some(replica), detail });
             }
         }
         None

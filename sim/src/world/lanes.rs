@@ -3,6 +3,7 @@
 use super::World;
 use crate::mutants::tampering::Tampering;
 use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::random::mix;
 use crate::subject::{Lane, Subject};
@@ -22,7 +23,7 @@ impl<S: Subject> World<S> {
         let lane =
             self.lanes.entry((link, number)).or_insert_with(|| Lane::new(&self.addresses[from], format, formats));
         if let Some(Err(problem)) = S::seal(lane, message) {
-            self.judge.fail(Invariant::Frames, "not_encoded", Some(from), || problem);
+            self.judge.fail(Invariant::Frames, Sign::NotEncoded, Some(from), || problem);
         }
     }
 
@@ -41,7 +42,7 @@ impl<S: Subject> World<S> {
             socket.frames().filter_map(|frame| S::seal(&mut lane, &frame.message)).collect();
         self.lanes.insert((link, number), lane);
         if let Err(problem) = sealed {
-            self.judge.fail(Invariant::Frames, "not_encoded", Some(from), || problem);
+            self.judge.fail(Invariant::Frames, Sign::NotEncoded, Some(from), || problem);
         }
     }
 
@@ -53,7 +54,7 @@ impl<S: Subject> World<S> {
         }
         self.judge.counts.add(Kind::Decoded);
         if let Err(problem) = S::open(lane, message) {
-            self.judge.fail(Invariant::Frames, "read_otherwise", Some(link % self.nodes.len()), || problem);
+            self.judge.fail(Invariant::Frames, Sign::ReadOtherwise, Some(link % self.nodes.len()), || problem);
         }
     }
 

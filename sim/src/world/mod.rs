@@ -30,6 +30,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::history::History;
 use crate::oracle::judge::Judge;
 use crate::oracle::seen::Seen;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Invariant, Verdict};
 use crate::plan::{Act, Operation, Plan, ReplicaPlan};
 use crate::random::{Domain, Source, mix};
@@ -356,7 +357,7 @@ impl<S: Subject> World<S> {
                 Next::Alarm(replica) => self.timer(replica),
             }
             if self.events > most {
-                self.judge.fail(Invariant::Liveness, "endless", None, || format!("{most} inputs and no end"));
+                self.judge.fail(Invariant::Liveness, Sign::Endless, None, || format!("{most} inputs and no end"));
             }
         }
         if self.judge.violation.is_none() {

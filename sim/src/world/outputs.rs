@@ -6,10 +6,11 @@ use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::membership::Standing;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::network::{Fate, QUEUED_MAX};
 use crate::random::{Domain, chance, mix};
-use crate::subject::{Out, Probe, Stimulus, Subject, Traits};
+use crate::subject::{Out, Probe, Role, Stimulus, Subject, Traits};
 use hence_core::{Address, Dot, DropReason, Event, Formats, VersionVector};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
@@ -180,19 +181,19 @@ impl<S: Subject> World<S> {
     }
 
     fn fail_refused_itself(&mut self, replica: usize, counter: u64) {
-        self.judge.fail(Invariant::Dots, "refused_itself", Some(replica), || {
+        self.judge.fail(Invariant::Dots, Sign::RefusedItself, Some(replica), || {
             format!("says that others know its write {counter}, which it never made")
         });
     }
 
     fn fail_noticed(&mut self, replica: usize, peer: impl std::fmt::Display) {
-        self.judge.fail(Invariant::Convergence, "noticed", Some(replica), || {
+        self.judge.fail(Invariant::Convergence, Sign::Noticed, Some(replica), || {
             format!("it and {peer} hold something else under the same names")
         });
     }
 
     fn fail_refused_honest(&mut self, replica: usize, from: &Address) {
-        self.judge.fail(Invariant::Liveness, "refused_honest", Some(replica), || {
+        self.judge.fail(Invariant::Liveness, Sign::RefusedHonest, Some(replica), || {
             format!("took a message of {from} for one that no honest replica sends")
         });
     }
@@ -356,7 +357,7 @@ impl<S: Subject> World<S> {
         let words = self.source.words(mix(head.cause, u64::from(word)));
         let sealed = self.tampering == Some(Tampering::DamageUnseen);
         if let Some(Err(problem)) = S::damage(&self.addresses[usize::from(head.from)], message, words, sealed) {
-            self.judge.fail(Invariant::Frames, "damage_taken", Some(head.to.into()), || problem);
+            self.judge.fail(Invariant::Frames, Sign::DamageTaken, Some(head.to.into()), || problem);
             return false;
         }
         true
@@ -433,16 +434,16 @@ impl<S: Subject> World<S> {
         self.step(to, Stimulus::Message { from, message }, cause);
         self.pushed = None;
         // What the process before it said does not count.
-        self.heard[place].met |= traits.name == "hello" && !self.dropped && sent_at >= self.nodes[from].started_at;
-        if traits.name == "status" && !self.dropped {
+        self.heard[place].met |= traits.role == Role::Hello && !self.dropped && sent_at >= self.nodes[from].started_at;
+        if traits.role == Role::Status && !self.dropped {
             self.judge.on_status(from, to, self.now - sent_at);
         }
         match (traits.piece, traits.op) {
             (Some((dot, offset, bytes)), _) => self.judge.on_piece(to, dot, offset, bytes, self.dropped),
-            (_, Some((dot, _))) if traits.name == "announce" && !self.dropped => self.nodes[to].announced.push(dot),
+            (_, Some((dot, _))) if traits.role == Role::Announce && !self.dropped => self.nodes[to].announced.push(dot),
             _ => {}
         }
-        if let Some((dot, _)) = traits.op.filter(|_| traits.name != "announce") {
+        if let Some((dot, _)) = traits.op.filter(|_| traits.role != Role::Announce) {
             self.judge.on_pushed(to, dot);
             self.judge_news(from, to, dot, self.refused_as_late);
         }

@@ -4,6 +4,7 @@ use super::{Stage, World};
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::Asked;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Invariant, Verdict};
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
@@ -27,7 +28,7 @@ const CROWD: usize = 6;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsettled {
     /// In one word.
-    pub sign: &'static str,
+    pub sign: Sign,
     /// Where.
     pub replica: Option<usize>,
     /// The particulars.
@@ -82,7 +83,7 @@ impl<S: Subject> World<S> {
             }
             let Some(why) = self.unsettled() else { return };
             if self.now >= deadline {
-                let invariant = if why.sign == "unanswered" { Invariant::Liveness } else { Invariant::Convergence };
+                let invariant = if why.sign == Sign::Unanswered { Invariant::Liveness } else { Invariant::Convergence };
                 return self.judge.fail(invariant, why.sign, why.replica, || why.detail);
             }
         }
@@ -127,7 +128,7 @@ impl<S: Subject> World<S> {
             let met = |holder: usize, member: usize| knows(holder, member) && knows(member, holder);
             let Some((holder, member)) = self.judge.kept_to_itself(&removed, &members, met) else { return };
             if self.now >= deadline {
-                return self.judge.fail(Invariant::Membership, "kept_to_itself", Some(holder), || {
+                return self.judge.fail(Invariant::Membership, Sign::KeptToItself, Some(holder), || {
                     format!("was removed and still holds what replica {member} lacks")
                 });
             }
@@ -140,35 +141,39 @@ impl<S: Subject> World<S> {
     pub fn unsettled(&self) -> Option<Unsettled> {
         let because = |sign, replica, detail: String| Some(Unsettled { sign, replica, detail });
         if self.open > 0 {
-            return because("unanswered", None, format!("{} requests are open", self.open));
+            return because(Sign::Unanswered, None, format!("{} requests are open", self.open));
         }
         let mut first = None;
         for replica in self.core() {
             let Some(subject) = &self.nodes[replica].subject else {
-                return because("down", Some(replica), "it does not run".into());
+                return because(Sign::Down, Some(replica), "it does not run".into());
             };
             let Some(probe) = subject.probe() else { continue };
             let (_, vector, digest, view) =
                 *first.get_or_insert((replica, probe.vector(), probe.digest(), probe.view()));
             let wrong = |&n: &usize| probe.view().is_member(&self.addresses[n]) != self.plan.is_core(n);
             if let Some(n) = (0..self.nodes.len()).find(wrong) {
-                let sign = if self.plan.is_core(n) { "unwanted" } else { "wanted_again" };
+                let sign = if self.plan.is_core(n) { Sign::Unwanted } else { Sign::WantedAgain };
                 return because(sign, Some(replica), format!("{} after the operator's orders", self.addresses[n]));
             }
             if probe.vector().len() > self.core().count() {
-                return because("lives", Some(replica), format!("still names lives that are over: {vector:?}"));
+                return because(Sign::Lives, Some(replica), format!("still names lives that are over: {vector:?}"));
             }
             if !probe.is_ready() {
-                return because("not_up", Some(replica), "it is not up".into());
+                return because(Sign::NotUp, Some(replica), "it is not up".into());
             }
             if probe.vector() != vector {
-                return because("vectors", Some(replica), format!("covers {:?}, another {vector:?}", probe.vector()));
+                return because(
+                    Sign::Vectors,
+                    Some(replica),
+                    format!("covers {:?}, another {vector:?}", probe.vector()),
+                );
             }
             if probe.digest() != digest {
-                return because("stores", Some(replica), "stores differ and vectors do not".into());
+                return because(Sign::Stores, Some(replica), "stores differ and vectors do not".into());
             }
             if probe.view() != view {
-                return because("views", Some(replica), format!("{:?} and {view:?}", probe.view()));
+                return because(Sign::Views, Some(replica), format!("{:?} and {view:?}", probe.view()));
             }
         }
         self.unsettled_inside()
@@ -179,14 +184,18 @@ impl<S: Subject> World<S> {
             let Some(probe) = self.subject(replica).and_then(S::probe) else { continue };
             let load = probe.load();
             if load.parked > 0 || load.waiting > 0 || load.pulling {
-                return Some(Unsettled { sign: "busy", replica: Some(replica), detail: format!("{load:?}") });
+                return Some(Unsettled { sign: Sign::Busy, replica: Some(replica), detail: format!("{load:?}") });
             }
             if self.knows_too_little(replica) {
                 let detail = "not known to be upgraded".into();
-                return Some(Unsettled { sign: "formats", replica: Some(replica), detail });
+                return Some(Unsettled { sign: Sign::Formats, replica: Some(replica), detail });
             }
             if !probe.is_settled() {
-                return Some(Unsettled { sign: "links", replica: Some(replica), detail: "not linked to all".into() });
+                return Some(Unsettled {
+                    sign: Sign::Links,
+                    replica: Some(replica),
+                    detail: "not linked to all".into(),
+                });
             }
         }
         self.kept_back()
@@ -214,7 +223,7 @@ impl<S: Subject> World<S> {
         if self.open > 0 && self.judge.violation.is_none() {
             let open = self.attempts.iter().filter(|attempt| !matches!(attempt.stage, Stage::Done | Stage::Abandoned));
             let count = open.count();
-            self.judge.fail(Invariant::Liveness, "unanswered", None, || format!("{count} closing reads are open"));
+            self.judge.fail(Invariant::Liveness, Sign::Unanswered, None, || format!("{count} closing reads are open"));
         }
     }
 
@@ -266,7 +275,8 @@ impl<S: Subject> World<S> {
         let Some(token) = longest.map(|client| client.token.clone()) else { return };
         let members = self.core().count();
         if token.len() > members && self.nodes.iter().any(|node| node.subject.as_ref().and_then(S::probe).is_some()) {
-            self.judge.fail(Invariant::Tokens, "too_long", None, || format!("{token:?} at rest, of {members} members"));
+            self.judge
+                .fail(Invariant::Tokens, Sign::TooLong, None, || format!("{token:?} at rest, of {members} members"));
         }
     }
 
@@ -304,7 +314,7 @@ impl<S: Subject> World<S> {
         // Where the detector doubts at random, every link that it opened anew accounts for a few messages.
         let excused = if self.doubtful { OPENING_COSTS * (self.openings - opened) } else { 0 };
         if busy > excused || idle > pairs * (beats + 2) * 2 + excused {
-            self.judge.fail(Invariant::Liveness, "not_idle", None, || {
+            self.judge.fail(Invariant::Liveness, Sign::NotIdle, None, || {
                 format!("{busy} busy and {idle} idle messages in {beats} heartbeats among {pairs} pairs")
             });
         }

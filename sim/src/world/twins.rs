@@ -6,6 +6,7 @@
 use super::World;
 use super::settle::LOOK_EVERY;
 use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::random::{Domain, mix};
 use crate::subject::Subject;
@@ -62,7 +63,7 @@ impl<S: Subject> World<S> {
         }
         if self.open > 0 {
             let open = self.open;
-            self.judge.fail(Invariant::Liveness, "unanswered", None, || format!("{open} requests are open"));
+            self.judge.fail(Invariant::Liveness, Sign::Unanswered, None, || format!("{open} requests are open"));
         }
         if self.judge.violation.is_some() || self.judge.counts.count(Kind::TwinNoticed) > 0 {
             return;
@@ -70,7 +71,7 @@ impl<S: Subject> World<S> {
         if !self.hold_the_same() {
             self.judge.contested = false;
             let detail = "a memory image was copied, replicas hold something else for good, and nobody said so";
-            self.judge.fail(Invariant::Dots, "copy_unnoticed", None, || detail.into());
+            self.judge.fail(Invariant::Dots, Sign::CopyUnnoticed, None, || detail.into());
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::Judge;
 use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use hence_checker::bits;
 use hence_core::Dot;
@@ -101,8 +102,8 @@ impl Judge {
         let Some(origin) = self.truth.replica_of(dot).filter(|&origin| origin != replica) else { return };
         let made = self.ways.made[number as usize];
         let (place, sign) = match lane {
-            Lane::Push => (origin * self.apart.replicas + replica, "interrupted_push"),
-            Lane::Repair => (self.apart.replicas * self.apart.replicas + replica, "early_repair"),
+            Lane::Push => (origin * self.apart.replicas + replica, Sign::InterruptedPush),
+            Lane::Repair => (self.apart.replicas * self.apart.replicas + replica, Sign::EarlyRepair),
             Lane::Hurry => return,
         };
         let Some((from, to)) = self.apart.span(place, made, patience.least) else { return };
@@ -150,7 +151,7 @@ impl Judge {
             return self.counts.add(Kind::PatientPull);
         }
         let newest = lacking.iter().map(|&number| self.now - self.ways.made[number]).max();
-        self.fail(Invariant::Freshness, "early_pull", Some(replica), || match newest {
+        self.fail(Invariant::Freshness, Sign::EarlyPull, Some(replica), || match newest {
             Some(age) => format!("fetches from {from} what was made {age} us ago at most"),
             None => format!("fetches from {from}, which has nothing for it"),
         });

@@ -2,6 +2,7 @@
 
 use super::{Asked, Judge};
 use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::subject::Probe;
 use hence_core::{Action, Config};
@@ -10,7 +11,8 @@ use hence_core::{Action, Config};
 const VERSION_BYTES: u64 = 64;
 
 /// What is said even where a memory image was copied: that rests on no name of a write.
-pub(super) const HOLD_OF_COPIES: [&str; 5] = ["endless", "load", "work", "damage_taken", "unanswered"];
+pub(super) const HOLD_OF_COPIES: [Sign; 5] =
+    [Sign::Endless, Sign::Load, Sign::Work, Sign::DamageTaken, Sign::Unanswered];
 
 impl Judge {
     /// A write was refused for want of room: what is truly held leaves none.
@@ -20,7 +22,7 @@ impl Judge {
             && held + more <= self.store_bytes_max
         {
             let most = self.store_bytes_max;
-            self.fail(Invariant::Bounds, "refused_with_room", Some(replica), || {
+            self.fail(Invariant::Bounds, Sign::RefusedWithRoom, Some(replica), || {
                 format!("refused {more} bytes beside {held}, and {most} are allowed")
             });
         }
@@ -36,7 +38,7 @@ impl Judge {
             && more > 0
         {
             let most = self.store_bytes_max;
-            self.fail(Invariant::Bounds, "no_room", Some(replica), || {
+            self.fail(Invariant::Bounds, Sign::NoRoom, Some(replica), || {
                 format!("took {more} bytes beside {held}, and only {most} are allowed")
             });
         }
@@ -66,7 +68,7 @@ impl Judge {
         let many = load.parked > config.causal_buffer_max || load.waiting > config.blocked_max;
         let large = load.parked_bytes > config.causal_buffer_bytes_max || load.waiting_bytes > config.blocked_bytes_max;
         if many || large || load.log_bytes > config.log_bytes_max {
-            self.fail(Invariant::Bounds, "load", Some(replica), || format!("{load:?}"));
+            self.fail(Invariant::Bounds, Sign::Load, Some(replica), || format!("{load:?}"));
         }
     }
 
@@ -74,7 +76,7 @@ impl Judge {
     pub fn check_work(&mut self, replica: usize, probe: &dyn Probe) {
         let work = probe.work();
         if work > hence_core::WORK_MAX {
-            self.fail(Invariant::Bounds, "work", Some(replica), || {
+            self.fail(Invariant::Bounds, Sign::Work, Some(replica), || {
                 format!("{work} units of work in one step; {} are allowed", hence_core::WORK_MAX)
             });
         }

@@ -5,6 +5,7 @@
 //! was not run, or clocks run apart, the oracle is as lenient as they make it.
 
 use super::Judge;
+use crate::oracle::sign::Sign;
 use crate::oracle::truth::Number;
 use crate::oracle::verdict::Invariant;
 use hence_core::Dot;
@@ -106,7 +107,7 @@ impl Judge {
         let silent = |&(start, end): &(u64, u64)| end.saturating_sub(start.max(self.now - late));
         let silent: u64 = self.ways.silences[link].iter().map(silent).sum();
         if fastest != u64::MAX && late.min(silent) > allowed {
-            self.fail(Invariant::Freshness, "late_push", Some(to), || {
+            self.fail(Invariant::Freshness, Sign::LatePush, Some(to), || {
                 format!("applied {dot} from a push {age} us after it was made; a status took {fastest} us")
             });
         }
@@ -131,7 +132,7 @@ impl Judge {
         let Some(number) = self.truth.number(dot) else { return };
         let age = self.now.saturating_sub(self.ways.made[number as usize]);
         if age <= young && !self.includes(to, dot) {
-            self.fail(Invariant::Freshness, "refused_news", Some(to), || {
+            self.fail(Invariant::Freshness, Sign::RefusedNews, Some(to), || {
                 format!("refused {dot} of replica {from} as late {age} us after it was made")
             });
         }

@@ -2,6 +2,7 @@
 
 use super::{Asked, Judge};
 use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
 use crate::oracle::truth::Number;
 use crate::oracle::verdict::Invariant;
 use crate::plan::Plan;
@@ -40,7 +41,7 @@ impl Judge {
                 || (0..self.truth.holdings.len()).filter(|&holder| !wanted[holder]).any(|holder| holds(&holder));
             let holder = (0..self.truth.holdings.len()).filter(|&holder| wanted[holder] && !removed).find(holds);
             if let Some(holder) = holder {
-                self.fail(Invariant::Refusals, "not_lost", Some(replica), || {
+                self.fail(Invariant::Refusals, Sign::NotLost, Some(replica), || {
                     format!("found that {dot} is lost, which replica {holder} holds")
                 });
             }
@@ -58,7 +59,7 @@ impl Judge {
             finding.dot == dot && finding.wanted.iter().any(|address| address.as_str() == Plan::address(replica))
         };
         if self.operators.rested() && self.ever_lost.iter().any(was_asked) {
-            self.fail(Invariant::Refusals, "lost_came_back", Some(replica), || {
+            self.fail(Invariant::Refusals, Sign::LostCameBack, Some(replica), || {
                 format!("applied {dot}, which a round had found lost")
             });
         }
@@ -74,21 +75,21 @@ impl Judge {
         let cut = self.truth.cut(&asked.token, left);
         let dots: Vec<Dot> = cut.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
         if dots.is_empty() || dots.iter().any(|&dot| !self.was_found_lost(replica, dot)) {
-            self.fail(Invariant::Refusals, "not_found_lost", Some(replica), || {
+            self.fail(Invariant::Refusals, Sign::NotFoundLost, Some(replica), || {
                 format!("said that {dots:?} are lost, which no round of it found")
             });
         }
         let holds = |finding: &&Finding| probe.view().members().all(|address| finding.wanted.contains(address));
         let outdated = |dot: &&Dot| !self.lost[replica].iter().filter(holds).any(|finding| finding.dot == **dot);
         if let Some(dot) = dots.iter().find(outdated).copied() {
-            self.fail(Invariant::Refusals, "outdated", Some(replica), || {
+            self.fail(Invariant::Refusals, Sign::Outdated, Some(replica), || {
                 format!("said that {dot} is lost, which was found before another address was wanted")
             });
         }
         let dropped =
             self.truth.dropped(&asked.token, left).into_iter().find(|&dot| !self.was_found_lost(replica, dot));
         if let Some(dot) = dropped {
-            self.fail(Invariant::Refusals, "cut_too_much", Some(replica), || {
+            self.fail(Invariant::Refusals, Sign::CutTooMuch, Some(replica), || {
                 format!("dropped {dot} from the client's past, which no round of it found lost")
             });
         }
@@ -107,7 +108,7 @@ impl Judge {
         if self.truth.accept_retirement(replica, dot, incarnation, through) {
             self.note_made(self.truth.writes.len() as Number - 1);
         } else {
-            self.fail(Invariant::Dots, "not_next", Some(replica), || {
+            self.fail(Invariant::Dots, Sign::NotNext, Some(replica), || {
                 format!("retired {incarnation} by {dot}, which is not the next of a life of this replica")
             });
         }

@@ -1,6 +1,7 @@
 //! Which replicas belong to the cluster: only operators say so (INV-12).
 
 use super::Judge;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use hence_checker::bits;
 
@@ -60,7 +61,7 @@ impl Judge {
             let was_wanted = before >> address & 1 == 0;
             self.operators.unwanted[replica] |= u64::from(wanted == Some(false)) << address;
             if wanted == Some(false) && !self.operators.removed[address] {
-                self.fail(Invariant::Membership, "removed_by_nobody", Some(replica), || {
+                self.fail(Invariant::Membership, Sign::RemovedByNobody, Some(replica), || {
                     format!("does not want replica {address}, which no operator removed")
                 });
             } else if wanted == Some(true)
@@ -68,13 +69,15 @@ impl Judge {
                 && !self.operators.added[address]
                 && !self.operators.left[address]
             {
-                self.fail(Invariant::Membership, "removal_withdrawn", Some(replica), || {
+                self.fail(Invariant::Membership, Sign::RemovalWithdrawn, Some(replica), || {
                     format!("wants replica {address} again, which no operator added")
                 });
             }
         }
         if !view.iter().flatten().any(|standing| standing.wanted) {
-            self.fail(Invariant::Membership, "nobody_wanted", Some(replica), || "wants nobody, itself included".into());
+            self.fail(Invariant::Membership, Sign::NobodyWanted, Some(replica), || {
+                "wants nobody, itself included".into()
+            });
         }
     }
 

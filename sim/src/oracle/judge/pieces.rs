@@ -1,6 +1,7 @@
 //! Pieces that arrived need not come again: a replica that goes on fetching a value goes on where it was.
 
 use super::Judge;
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use hence_core::Dot;
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ impl Judge {
         }
         let arrived = self.prefixes.held[replica].insert(dot, Some(held)).flatten().unwrap_or(0);
         if held < arrived {
-            self.fail(Invariant::Bounds, "pieces_again", Some(replica), || {
+            self.fail(Invariant::Bounds, Sign::PiecesAgain, Some(replica), || {
                 format!("fetches the value of {dot} from byte {held} on, though {arrived} had arrived")
             });
         }

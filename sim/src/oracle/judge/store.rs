@@ -1,6 +1,7 @@
 //! The store of a replica beside the replay of exactly what is truly included in it.
 
 use super::{FULL_EVERY, Judge};
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::subject::Probe;
 use hence_checker::bits;
@@ -19,7 +20,7 @@ impl Judge {
         }
         let (held, truly) = (probe.keys(), self.truth.present(replica));
         if held != truly {
-            self.fail(Invariant::Store, "keys", Some(replica), || format!("holds {held} keys instead of {truly}"));
+            self.fail(Invariant::Store, Sign::Keys, Some(replica), || format!("holds {held} keys instead of {truly}"));
         }
     }
 
@@ -52,7 +53,7 @@ impl Judge {
             let (vector, included) = (probe.vector(), &self.truth.holdings[replica].included);
             let truly: Vec<Dot> = bits::numbers(included).map(|n| self.truth.writes[n].dot).collect();
             let detail = format!("says that it covers {vector:?}; truly included are {truly:?}");
-            self.fail(Invariant::Store, "vector", Some(replica), || detail);
+            self.fail(Invariant::Store, Sign::Vector, Some(replica), || detail);
         }
     }
 
@@ -63,7 +64,7 @@ impl Judge {
         if !self.same(&shown, siblings) {
             let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
             let held: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
-            let sign = if held.iter().any(|dot| !truly.contains(dot)) { "resurrected" } else { "lost" };
+            let sign = if held.iter().any(|dot| !truly.contains(dot)) { Sign::Resurrected } else { Sign::Lost };
             self.fail(Invariant::Store, sign, Some(replica), || {
                 format!("key {key} holds {held:?} instead of {truly:?}")
             });

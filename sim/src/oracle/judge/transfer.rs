@@ -2,6 +2,7 @@
 
 use super::Judge;
 use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
 use crate::oracle::truth::Number;
 use crate::oracle::verdict::Invariant;
 use crate::subject::Part;
@@ -36,13 +37,13 @@ impl Judge {
         }
         self.counts.add(Kind::Installed);
         if self.roomy_logs && !self.restarted && self.operators.rested() {
-            self.fail(Invariant::Bounds, "needless_transfer", Some(receiver), || {
+            self.fail(Invariant::Bounds, Sign::NeedlessTransfer, Some(receiver), || {
                 "fetched a whole state, though everybody's log reaches back to the beginning".into()
             });
         }
         let same = |old: &Snapshot| old.supplier == from && old.receiver == receiver && old.pull == pull;
         let Some(included) = self.snapshots.iter().find(|old| same(old)).map(|old| old.included.clone()) else {
-            return self.fail(Invariant::Causes, "unknown_state", Some(receiver), || {
+            return self.fail(Invariant::Causes, Sign::UnknownState, Some(receiver), || {
                 format!("installed pull {pull} from {from}, which never supplied it")
             });
         };
