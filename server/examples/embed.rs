@@ -21,7 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn put(server: &Server, path: &str, body: &str) -> Result<(String, String), Box<dyn Error>> {
     let mut stream = TcpStream::connect(server.local_address())?;
     let length = body.len();
-    write!(stream, "PUT {path} HTTP/1.1\r\nHost: replica\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
+    write!(
+        stream,
+        "PUT {path} HTTP/1.1\r\nHost: replica\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
