@@ -31,14 +31,15 @@ pub struct Output {
 impl Write for Place {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
-            Self::Beside(file) => file.write(bytes),
+            // The wrapper's own errors would name its file, and no user has heard of that.
+            Self::Beside(file) => file.as_file_mut().write(bytes),
             Self::Direct(file) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
-            Self::Beside(file) => file.flush(),
+            Self::Beside(file) => file.as_file_mut().flush(),
             Self::Direct(file) => file.flush(),
         }
     }
@@ -120,13 +121,20 @@ pub fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".part");
     match permissions {
-        None => builder.permissions(new_file()).tempfile_in(folder),
+        None => builder.permissions(new_file()).tempfile_in(folder).map_err(unnamed),
         Some(permissions) => {
-            let file = builder.tempfile_in(folder)?;
+            let file = builder.tempfile_in(folder).map_err(unnamed)?;
             file.as_file().set_permissions(permissions)?;
             Ok(file)
         }
     }
+}
+
+/// What the system said, without the name of a file that no user has heard of.
+fn unnamed(error: std::io::Error) -> std::io::Error {
+    let inner = error.get_ref().and_then(|inner| std::error::Error::source(inner));
+    let number = inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()?.raw_os_error());
+    number.map_or(error, std::io::Error::from_raw_os_error)
 }
 
 /// What the umask leaves of this is what any new file gets.
@@ -327,7 +335,8 @@ mod tests {
         for (path, says) in [(folder.path().to_owned(), "directory"), (folder.path().join("no/where"), "No such file")]
         {
             let error = Output::create(&path).map(|_| ()).expect_err("no place");
-            assert!(error.text.contains(says), "{error:?}");
+            assert!(error.text.contains(says) && !error.text.contains(".part"), "{error:?}");
+            assert!(error.text.starts_with(&path.display().to_string()), "{error:?}");
         }
     }
 
