@@ -9,6 +9,7 @@ mod arbitration;
 pub(crate) mod candidates;
 mod dive;
 mod guarantees;
+mod mend;
 pub(crate) mod pass;
 
 use crate::graph::rows::{Cell, Rows};
@@ -17,6 +18,7 @@ use crate::proof::Proof;
 use crate::search::candidates::{Growth, explanations, removers};
 use crate::search::dive::dive;
 use crate::search::guarantees::Demands;
+use crate::search::mend::Mended;
 use crate::search::pass::{Must, Walk, walk};
 use crate::terms::{Break, Budget, DELETE, Debt, Edge, Explanation, Forced, Level, Losing, Node};
 use std::cmp::Reverse;
@@ -29,8 +31,8 @@ pub(crate) enum Decision {
     Fine(Proof),
     /// It cannot be explained: the first reason found, and the edges that had been forced by then.
     Broken(Break, Vec<Forced>),
-    /// Neither within the budget.
-    Unknown,
+    /// Neither within the budget; these are contradictions to what was guessed before the search.
+    Unknown(Vec<Vec<Node>>),
 }
 
 /// How often an order is sought without the pairs that can be undone, before one of them is tried.
@@ -52,7 +54,7 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
         return match level {
             Level::Causal | Level::Convergent => Decision::Broken(wrong, Vec::new()),
             Level::ReadYourWrites | Level::MonotonicReads | Level::MonotonicWrites | Level::WritesFollowReads => {
-                Decision::Unknown
+                Decision::Unknown(Vec::new())
             }
         };
     }
@@ -68,7 +70,7 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
             };
             match guarantees::demands(problem, level, held) {
                 Some(demands) => Some(demands),
-                None => return Decision::Unknown,
+                None => return Decision::Unknown(Vec::new()),
             }
         }
     };
@@ -80,9 +82,10 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
     }
 }
 
-/// Whether one look shows that a history is broken.
-pub(crate) fn is_plainly_broken(problem: &Problem, level: Level) -> bool {
-    walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None).wrong.is_some()
+/// What one look shows to be wrong: the operations of each contradiction.
+pub(crate) fn contradictions(problem: &Problem, level: Level) -> Vec<Vec<Node>> {
+    let walk = walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None, true);
+    walk.wrongs.iter().map(Break::nodes).collect()
 }
 
 /// A case: edges, and losing puts that are taken to come before the winner.
@@ -106,16 +109,16 @@ impl Case {
     }
 }
 
-pub(crate) struct Search<'a, T> {
-    problem: &'a Problem,
+pub(crate) struct Search<'a, 'b, T> {
+    pub(crate) problem: &'a Problem,
     level: Level,
-    must: Must<'a>,
-    pub(crate) budget: &'a mut Budget,
+    pub(crate) must: Must<'a>,
+    pub(crate) budget: &'b mut Budget,
     marker: std::marker::PhantomData<T>,
 }
 
-impl<'a, T: Cell> Search<'a, T> {
-    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: &'a mut Budget) -> Self {
+impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
+    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: &'b mut Budget) -> Self {
         Self { problem, level, must, budget, marker: std::marker::PhantomData }
     }
 
@@ -124,7 +127,7 @@ impl<'a, T: Cell> Search<'a, T> {
         let first = self.settle(&mut root);
         let (first_break, mut cases) = match first {
             Settled::Broken(wrong, forced) => return Decision::Broken(wrong, forced),
-            Settled::OutOfBudget => return Decision::Unknown,
+            Settled::OutOfBudget => return Decision::Unknown(Vec::new()),
             Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&root, &walk) {
                 Arbitrated::Fine(order) => return Decision::Fine(Proof { edges: root.edges, order }),
                 Arbitrated::Broken(wrong) => return Decision::Broken(wrong, Vec::new()),
@@ -135,8 +138,10 @@ impl<'a, T: Cell> Search<'a, T> {
                     return Decision::Broken(wrong, Vec::new());
                 }
                 drop(walk);
-                if let Some(proof) = dive(self, &root, &open) {
-                    return Decision::Fine(proof);
+                match dive(self, &root, &open) {
+                    Mended::Fine(proof) => return Decision::Fine(proof),
+                    Mended::Refuted(contradictions) => return Decision::Unknown(contradictions),
+                    Mended::Unknown => {}
                 }
                 (None, split(&root, &open))
             }
@@ -144,7 +149,7 @@ impl<'a, T: Cell> Search<'a, T> {
         let mut first_break = first_break.map(|wrong| (wrong, Vec::new()));
         while let Some(mut case) = cases.pop() {
             match self.settle(&mut case) {
-                Settled::OutOfBudget => return Decision::Unknown,
+                Settled::OutOfBudget => return Decision::Unknown(Vec::new()),
                 Settled::Broken(wrong, forced) => _ = first_break.get_or_insert((wrong, forced)),
                 Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&case, &walk) {
                     Arbitrated::Fine(order) => return Decision::Fine(Proof { edges: case.edges, order }),
@@ -162,7 +167,7 @@ impl<'a, T: Cell> Search<'a, T> {
         Decision::Broken(wrong, forced)
     }
 
-    fn spend(&mut self) -> bool {
+    pub(crate) fn spend(&mut self) -> bool {
         let nodes = self.problem.nodes() as u64;
         if self.budget.walks == 0 || !self.budget.spend(nodes) {
             return false;
@@ -180,7 +185,7 @@ impl<'a, T: Cell> Search<'a, T> {
             }
             // The order of the bare graph was computed once.
             let sorted = if case.edges.is_empty() { None } else { Some(order::sorted(self.problem, &case.edges)) };
-            let walk = match &sorted {
+            let mut walk = match &sorted {
                 None => self.walk(case, &self.problem.order),
                 Some(Ok(order)) => self.walk(case, order),
                 Some(Err(leftover)) => {
@@ -188,7 +193,7 @@ impl<'a, T: Cell> Search<'a, T> {
                     return Settled::Broken(Break::Cycle(cycle), forced);
                 }
             };
-            if let Some(wrong) = walk.wrong {
+            if let Some(wrong) = walk.wrongs.pop() {
                 return Settled::Broken(wrong, forced);
             }
             let mut open = Vec::new();
@@ -221,7 +226,12 @@ impl<'a, T: Cell> Search<'a, T> {
     }
 
     fn walk(&self, case: &Case, order: &[Node]) -> Walk<T> {
-        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must)
+        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, false)
+    }
+
+    /// The same, on and on whatever is wrong.
+    pub(crate) fn walk_on(&self, case: &Case, order: &[Node]) -> Walk<T> {
+        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, true)
     }
 
     /// Looks for an order of all writes, once everything else is explained.
@@ -274,7 +284,7 @@ impl<'a, T: Cell> Search<'a, T> {
 }
 
 /// Whether a put that was removed like this stays removed wherever that must be known.
-fn stays<T: Cell>(problem: &Problem, rows: &Rows<T>, must: &Demands, debt: Debt, way: &Explanation) -> bool {
+pub(crate) fn stays<T: Cell>(problem: &Problem, rows: &Rows<T>, must: &Demands, debt: Debt, way: &Explanation) -> bool {
     let Debt::Removed { put, event } = debt else { return true };
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let removed = |shown: Node| shown == put || before(shown, put) || before(shown, way.write);
@@ -297,11 +307,15 @@ const fn without(debt: Debt) -> Break {
 
 /// How likely an explanation is: what stands before the event in the history, supposes little, and stands late. The
 /// history is written in the order of time, more or less; the verdict does not depend on it.
-fn likelihood<T: Cell>(growth: &mut Growth<'_, T>, way: &Explanation, event: Node) -> (bool, Reverse<u64>, Node) {
+pub(crate) fn likelihood<T: Cell>(
+    growth: &mut Growth<'_, T>,
+    way: &Explanation,
+    event: Node,
+) -> (bool, Reverse<u64>, Node) {
     (way.write < event, Reverse(growth.of(way)), way.write)
 }
 
-const fn event_of(debt: Debt) -> Node {
+pub(crate) const fn event_of(debt: Debt) -> Node {
     match debt {
         Debt::Removed { event, .. } | Debt::Alive { event } => event,
     }
