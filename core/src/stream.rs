@@ -46,6 +46,8 @@ pub(crate) struct Stream {
     undecided: bool,
     /// When the last interruption ended, on the own clock.
     interrupted: Option<Time>,
+    /// When the peer was last back from a silence in which others were cut off, on the own clock.
+    back: Option<Time>,
 }
 
 impl Stream {
@@ -90,8 +92,23 @@ impl Stream {
 
     /// Was this stream cut off just now, or until a moment ago? A silence that just ended counts until its reason is known.
     pub(crate) fn is_cut_since(&self, moment: Time, now: Time, limits: Limits) -> bool {
-        let silent = self.moved.is_some_and(|moved| now.since(moved) > limits.silence);
-        silent || self.undecided || self.interrupted.is_some_and(|at| at >= moment)
+        self.is_silent(now, limits) || self.interrupted.is_some_and(|at| at >= moment)
+    }
+
+    /// Is there a silence that has lasted too long, or has just ended without a reason?
+    pub(crate) fn is_silent(&self, now: Time, limits: Limits) -> bool {
+        self.undecided || self.moved.is_some_and(|moved| now.since(moved) > limits.silence)
+    }
+
+    /// The peer's process stood still while others were cut off. What it pushes is news. What it took in since may have
+    /// been made in the cut.
+    pub(crate) const fn be_back(&mut self, now: Time) {
+        self.back = Some(now);
+    }
+
+    /// From when on the delay of repair runs.
+    pub(crate) fn reliable_since(&self) -> Option<Time> {
+        self.interrupted.max(self.back)
     }
 
     /// The first contact counts as the end of an interruption: others are, or were, cut off.
@@ -131,11 +148,6 @@ impl Stream {
     pub(crate) fn is_stale(&self, made: Time, offsets: &Offsets) -> bool {
         // Asked anew each time: what is known of the peer's clock may change after the interruption.
         self.interrupted.and_then(|at| offsets.departure(at)).is_some_and(|until| made < until)
-    }
-
-    /// When the last interruption ended, on the own clock.
-    pub(crate) const fn interrupted(&self) -> Option<Time> {
-        self.interrupted
     }
 
     /// The own process did not run for so long: that is not the peer's silence.

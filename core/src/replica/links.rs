@@ -231,10 +231,14 @@ impl<R: Rules> Replica<R> {
         let opens = core::mem::take(&mut peer.link.silent);
         let arrival = Arrival { sequence, departed, opens };
         let (gap, unheard) = (peer.stream.is_beyond(sequence), peer.stream.is_unheard());
+        let silent = peer.stream.is_silent(now, limits);
         if peer.stream.arrive(now, arrival, &peer.offsets, &self.stalls, limits) {
             self.on_interrupted(id);
         } else if unheard && self.is_cut_off(id) {
             self.peer(id).stream.meet_after_cut(now);
+            self.on_interrupted(id);
+        } else if silent && !self.peers[id.0].stream.is_silent(now, limits) && self.is_cut_off(id) {
+            self.peer(id).stream.be_back(now);
             self.on_interrupted(id);
         }
         if gap {

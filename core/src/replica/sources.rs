@@ -74,8 +74,8 @@ impl<R: Rules> Replica<R> {
     fn repairs_from(&self, id: PeerId) -> Time {
         let peer = &self.peers[id.0];
         let counts = self.rules.interruptions_postpone_repair() && peer.postponed <= POSTPONED_MAX;
-        let interrupted = peer.stream.interrupted().filter(|_| counts);
-        interrupted.map_or(Time::default(), |at| at + self.config.repair_delay)
+        let reliable = peer.stream.reliable_since().filter(|_| counts);
+        reliable.map_or(Time::default(), |at| at + self.config.repair_delay)
     }
 
     /// Does this peer claim more of an incarnation than is covered here, and has it not just failed to give that?
