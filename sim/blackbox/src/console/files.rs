@@ -130,11 +130,14 @@ pub fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<
     }
 }
 
-/// What the system said, without the name of a file that no user has heard of.
+/// What the system said, without the name of a file that no user has heard of. `tempfile` appends that name, and does
+/// not hand out the error within.
 fn unnamed(error: std::io::Error) -> std::io::Error {
-    let inner = error.get_ref().and_then(|inner| std::error::Error::source(inner));
-    let number = inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()?.raw_os_error());
-    number.map_or(error, std::io::Error::from_raw_os_error)
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((said, _)) => std::io::Error::new(error.kind(), said),
+        None => error,
+    }
 }
 
 /// What the umask leaves of this is what any new file gets.
