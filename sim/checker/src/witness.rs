@@ -42,11 +42,8 @@ impl Place {
 /// How often a run is played at most.
 const ROUNDS_MAX: usize = 400;
 
-/// Rounds without progress after which the rest is left to the search.
-const PATIENCE: usize = 8;
-
-/// It is progress if one fault in so many goes.
-const PROGRESS: usize = 20;
+/// Rounds without progress after which the guess is given up.
+const PATIENCE: usize = 30;
 
 /// How often everything is tried again, one by one.
 const TURNS_MAX: u32 = 3;
@@ -65,17 +62,14 @@ struct Tried {
 const LOOSE: [u32; 3] = [32, 128, 512];
 
 /// How often the search may name more that must be left to it, for each of these.
-const REFINED_MAX: usize = 12;
-
-/// What lies between the operations of a contradiction is left to the search, too, if it is no more than this.
-const SPAN_MAX: u32 = 512;
+const REFINED_MAX: usize = 6;
 
 /// What became of a guess.
 pub(crate) enum Tested<T> {
     /// It leads to an explanation.
     Fine(T),
-    /// It leads to none, because of these contradictions.
-    Refuted(Vec<Vec<Node>>),
+    /// It leads to none, because of these.
+    Refuted(Vec<Node>),
     /// The search did not end in time.
     Unknown,
 }
@@ -96,7 +90,7 @@ pub(crate) fn find<T>(
             return Some(found);
         }
         for fault in play.faults(budget) {
-            loosen(&stage, &mut loose, LOOSE[0], &[fault.event, fault.other]);
+            loose.extend([fault.event, fault.other].map(|node| stage.place[node as usize]));
         }
         loose.sort_unstable();
         for width in LOOSE {
@@ -105,16 +99,13 @@ pub(crate) fn find<T>(
                 match test(&play.certificate(near), budget) {
                     Tested::Fine(found) => return Some(found),
                     Tested::Unknown => break,
-                    Tested::Refuted(contradictions) => {
-                        let known = loose.clone();
-                        for nodes in &contradictions {
-                            loosen(&stage, &mut loose, width, nodes);
-                        }
-                        loose.sort_unstable();
-                        loose.dedup();
-                        if loose == known {
+                    Tested::Refuted(nodes) => {
+                        let more: Vec<Node> = nodes.into_iter().filter(|&node| !near(node)).collect();
+                        if more.is_empty() {
                             break;
                         }
+                        loose.extend(more.iter().map(|&node| stage.place[node as usize]));
+                        loose.sort_unstable();
                     }
                 }
             }
@@ -123,22 +114,12 @@ pub(crate) fn find<T>(
     None
 }
 
-/// Leaves the operations of a contradiction to the search, and what lies between them.
-fn loosen(stage: &Stage<'_>, loose: &mut Vec<u32>, width: u32, nodes: &[Node]) {
-    let places = nodes.iter().map(|&node| stage.place[node as usize]);
-    let (Some(first), Some(last)) = (places.clone().min(), places.clone().max()) else { return };
-    loose.extend(places);
-    if last - first <= SPAN_MAX {
-        loose.extend((first..last).step_by(width as usize));
-    }
-}
-
 /// Plays the run until nothing is wrong or nothing helps; the repairs with which the least was wrong, and whether that
 /// was nothing.
 fn rehearse(stage: &Stage<'_>, budget: &mut Budget) -> (Repairs, bool) {
     let (mut repairs, mut turns) = (Repairs::default(), 0);
     let mut best: Option<(usize, Repairs)> = None;
-    let (mut idle, mut goal, mut before, mut tried) = (0, usize::MAX, Vec::new(), Vec::<Tried>::new());
+    let (mut idle, mut before, mut tried) = (0, Vec::new(), Vec::<Tried>::new());
     // What was tried for a fault is not tried for it again.
     let mut known: BTreeSet<(Node, Node, Way)> = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
@@ -151,12 +132,10 @@ fn rehearse(stage: &Stage<'_>, budget: &mut Budget) -> (Repairs, bool) {
             break; // they are not all
         }
         let places = places(stage, &faults);
-        idle = if faults.len() + faults.len() / PROGRESS < goal { 0 } else { idle + 1 };
-        if idle == 0 {
-            goal = faults.len();
-        }
         if best.as_ref().is_none_or(|&(fewest, _)| faults.len() < fewest) {
-            best = Some((faults.len(), repairs.clone()));
+            (best, idle) = (Some((faults.len(), repairs.clone())), 0);
+        } else {
+            idle += 1;
         }
         if faults.is_empty() || idle > PATIENCE {
             break;

@@ -56,8 +56,6 @@ pub(crate) struct Problem {
     pub(crate) nonsense: Option<Nonsense>,
     /// Reads of values that the cut-off end may have written.
     pub(crate) unexplained_reads: usize,
-    /// It holds more than the history says.
-    pub(crate) is_guess: bool,
     /// What is wrong with the checker.
     pub(crate) blind: Option<Blind>,
 }
@@ -74,9 +72,7 @@ impl Problem {
         certificate: &Certificate,
     ) -> Result<Self, Unreadable> {
         let lineage = Lineage::of(history, program_order)?.joined(&certificate.edges);
-        let mut problem = Self::with_lineage(history, lineage, &certificate.origin)?;
-        problem.is_guess = true;
-        Ok(problem)
+        Self::with_lineage(history, lineage, &certificate.origin)
     }
 
     fn with_lineage(history: &History, lineage: Lineage, origins: &[u32]) -> Result<Self, Unreadable> {
@@ -102,7 +98,6 @@ impl Problem {
             cycle: None,
             nonsense: None,
             unexplained_reads: 0,
-            is_guess: false,
             blind: None,
         };
         problem.key.resize(nodes, NONE);

@@ -9,9 +9,6 @@ use crate::terms::{Edge, Node, PUT, View, WRITE};
 /// How many nodes to start from when looking for a short cycle.
 const STARTS_MAX: usize = 256;
 
-/// After so many steps a cycle is short enough.
-const STEPS_MAX: u64 = 2_000_000;
-
 /// Successors of each node, in one array.
 #[derive(Debug)]
 pub(crate) struct Successors {
@@ -88,20 +85,15 @@ pub(crate) fn shortest_cycle(problem: &Problem, extra: &[Edge], leftover: &[bool
     let successors = Successors::of(problem, extra);
     let mut best: Vec<Node> = Vec::new();
     let mut starts = 0;
-    let steps = std::cell::Cell::new(0);
     // Starting nodes may lie behind a cycle and not on one; those cost little and do not count.
     for start in (0..problem.nodes() as Node).filter(|&node| leftover[node as usize]) {
-        let within = |node: Node| {
-            steps.set(steps.get() + 1);
-            leftover[node as usize]
-        };
-        if let Some(cycle) = path(&successors, start, start, within) {
+        if let Some(cycle) = path(&successors, start, start, |node| leftover[node as usize]) {
             if best.is_empty() || cycle.len() < best.len() {
                 best = cycle;
             }
             starts += 1;
         }
-        if best.len() == 2 || starts == STARTS_MAX || !best.is_empty() && steps.get() > STEPS_MAX {
+        if best.len() == 2 || starts == STARTS_MAX {
             break;
         }
     }
@@ -131,53 +123,6 @@ pub(crate) fn path(successors: &Successors, from: Node, to: Node, within: impl F
         }
     }
     None
-}
-
-/// The strongly connected component of each node that is reached from these; after Tarjan, 1972. Asked for are the
-/// successors of a node one by one.
-pub(crate) fn components(
-    nodes: usize,
-    roots: impl Iterator<Item = Node>,
-    next: impl Fn(Node, usize) -> Option<Node>,
-) -> Vec<Node> {
-    let (mut index, mut low, mut component) = (vec![NONE; nodes], vec![0_u32; nodes], vec![NONE; nodes]);
-    let (mut count, mut open): (u32, Vec<Node>) = (0, Vec::new());
-    for root in roots {
-        if index[root as usize] != NONE {
-            continue;
-        }
-        let mut calls = vec![(root, 0)];
-        (index[root as usize], low[root as usize]) = (count, count);
-        count += 1;
-        open.push(root);
-        while let Some(&mut (node, ref mut at)) = calls.last_mut() {
-            if let Some(next) = next(node, *at) {
-                *at += 1;
-                if index[next as usize] == NONE {
-                    (index[next as usize], low[next as usize]) = (count, count);
-                    count += 1;
-                    open.push(next);
-                    calls.push((next, 0));
-                } else if component[next as usize] == NONE {
-                    low[node as usize] = low[node as usize].min(index[next as usize]);
-                }
-                continue;
-            }
-            calls.pop();
-            if let Some(&(parent, _)) = calls.last() {
-                low[parent as usize] = low[parent as usize].min(low[node as usize]);
-            }
-            if low[node as usize] == index[node as usize] {
-                while let Some(member) = open.pop() {
-                    component[member as usize] = node;
-                    if member == node {
-                        break;
-                    }
-                }
-            }
-        }
-    }
-    component
 }
 
 /// How many ends of chains a node remembers.

@@ -10,7 +10,6 @@
 
 use crate::graph::rows::Cell;
 use crate::proof::Proof;
-use crate::search::mend::{Mended, mend};
 use crate::search::{Arbitrated, Case, Search, Settled};
 use crate::terms::{Debt, Edge, Explanation};
 use std::cmp::Reverse;
@@ -46,25 +45,22 @@ enum Ended {
     OutOfBudget,
 }
 
-/// Looks for guesses that explain every debt, with half of the budget. A guess at what happened that is contradicted outright
-/// is not pursued.
-pub(crate) fn dive<T: Cell>(search: &mut Search<'_, '_, T>, root: &Case, open: &[(Debt, Vec<Explanation>)]) -> Mended {
+/// Looks for guesses that explain every debt, with half of the budget.
+pub(crate) fn dive<T: Cell>(
+    search: &mut Search<'_, T>,
+    root: &Case,
+    open: &[(Debt, Vec<Explanation>)],
+) -> Option<Proof> {
     let reserve = search.budget.half();
     search.budget.take(reserve);
     let mut blamed = Blamed::new();
     let mut dead_ends = 0;
-    let mended = mend(search, root);
-    let is_guess = search.problem.is_guess;
-    if matches!(mended, Mended::Fine(_)) || is_guess && matches!(mended, Mended::Refuted(_)) {
-        search.budget.give(reserve);
-        return mended;
-    }
     let proof = loop {
         let first = Step { case: root.clone(), open: open.to_vec(), cases: Vec::new(), size: open.len() };
         match descend(search, first, &mut blamed, dead_ends) {
-            Ended::Fine(proof) => break Mended::Fine(proof),
+            Ended::Fine(proof) => break Some(proof),
             Ended::DeadEnd if dead_ends < u32::MAX / 2 => dead_ends = (dead_ends * 2).max(DEAD_ENDS),
-            Ended::DeadEnd | Ended::Exhausted | Ended::OutOfBudget => break Mended::Unknown,
+            Ended::DeadEnd | Ended::Exhausted | Ended::OutOfBudget => break None,
         }
     };
     search.budget.give(reserve);
@@ -72,7 +68,7 @@ pub(crate) fn dive<T: Cell>(search: &mut Search<'_, '_, T>, root: &Case, open: &
 }
 
 /// One way down, with so many steps back; none means that winners are looked at only in the end.
-fn descend<T: Cell>(search: &mut Search<'_, '_, T>, first: Step, blamed: &mut Blamed, dead_ends: u32) -> Ended {
+fn descend<T: Cell>(search: &mut Search<'_, T>, first: Step, blamed: &mut Blamed, dead_ends: u32) -> Ended {
     let mut taken: VecDeque<Step> = VecDeque::new();
     let (mut left, mut is_whole) = (dead_ends, true);
     let mut here = first;

@@ -9,7 +9,6 @@ mod arbitration;
 pub(crate) mod candidates;
 mod dive;
 mod guarantees;
-mod mend;
 pub(crate) mod pass;
 
 use crate::graph::rows::{Cell, Rows};
@@ -18,7 +17,6 @@ use crate::proof::Proof;
 use crate::search::candidates::{Growth, explanations, removers};
 use crate::search::dive::dive;
 use crate::search::guarantees::Demands;
-use crate::search::mend::Mended;
 use crate::search::pass::{Must, Walk, walk};
 use crate::terms::{Break, Budget, DELETE, Debt, Edge, Explanation, Forced, Level, Losing, Node};
 use std::cmp::Reverse;
@@ -31,8 +29,8 @@ pub(crate) enum Decision {
     Fine(Proof),
     /// It cannot be explained: the first reason found, and the edges that had been forced by then.
     Broken(Break, Vec<Forced>),
-    /// Neither within the budget; these are contradictions to what was guessed before the search.
-    Unknown(Vec<Vec<Node>>),
+    /// Neither within the budget.
+    Unknown,
 }
 
 /// How often an order is sought without the pairs that can be undone, before one of them is tried.
@@ -54,7 +52,7 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
         return match level {
             Level::Causal | Level::Convergent => Decision::Broken(wrong, Vec::new()),
             Level::ReadYourWrites | Level::MonotonicReads | Level::MonotonicWrites | Level::WritesFollowReads => {
-                Decision::Unknown(Vec::new())
+                Decision::Unknown
             }
         };
     }
@@ -70,7 +68,7 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
             };
             match guarantees::demands(problem, level, held) {
                 Some(demands) => Some(demands),
-                None => return Decision::Unknown(Vec::new()),
+                None => return Decision::Unknown,
             }
         }
     };
@@ -82,10 +80,9 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
     }
 }
 
-/// What one look shows to be wrong: the operations of each contradiction.
-pub(crate) fn contradictions(problem: &Problem, level: Level) -> Vec<Vec<Node>> {
-    let walk = walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None, true);
-    walk.wrongs.iter().map(Break::nodes).collect()
+/// Whether one look shows that a history is broken.
+pub(crate) fn is_plainly_broken(problem: &Problem, level: Level) -> bool {
+    walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None).wrong.is_some()
 }
 
 /// A case: edges, and losing puts that are taken to come before the winner.
@@ -109,16 +106,16 @@ impl Case {
     }
 }
 
-pub(crate) struct Search<'a, 'b, T> {
-    pub(crate) problem: &'a Problem,
+pub(crate) struct Search<'a, T> {
+    problem: &'a Problem,
     level: Level,
-    pub(crate) must: Must<'a>,
-    pub(crate) budget: &'b mut Budget,
+    must: Must<'a>,
+    pub(crate) budget: &'a mut Budget,
     marker: std::marker::PhantomData<T>,
 }
 
-impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
-    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: &'b mut Budget) -> Self {
+impl<'a, T: Cell> Search<'a, T> {
+    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: &'a mut Budget) -> Self {
         Self { problem, level, must, budget, marker: std::marker::PhantomData }
     }
 
@@ -127,7 +124,7 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
         let first = self.settle(&mut root);
         let (first_break, mut cases) = match first {
             Settled::Broken(wrong, forced) => return Decision::Broken(wrong, forced),
-            Settled::OutOfBudget => return Decision::Unknown(Vec::new()),
+            Settled::OutOfBudget => return Decision::Unknown,
             Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&root, &walk) {
                 Arbitrated::Fine(order) => return Decision::Fine(Proof { edges: root.edges, order }),
                 Arbitrated::Broken(wrong) => return Decision::Broken(wrong, Vec::new()),
@@ -138,10 +135,8 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
                     return Decision::Broken(wrong, Vec::new());
                 }
                 drop(walk);
-                match dive(self, &root, &open) {
-                    Mended::Fine(proof) => return Decision::Fine(proof),
-                    Mended::Refuted(contradictions) => return Decision::Unknown(contradictions),
-                    Mended::Unknown => {}
+                if let Some(proof) = dive(self, &root, &open) {
+                    return Decision::Fine(proof);
                 }
                 (None, split(&root, &open))
             }
@@ -149,7 +144,7 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
         let mut first_break = first_break.map(|wrong| (wrong, Vec::new()));
         while let Some(mut case) = cases.pop() {
             match self.settle(&mut case) {
-                Settled::OutOfBudget => return Decision::Unknown(Vec::new()),
+                Settled::OutOfBudget => return Decision::Unknown,
                 Settled::Broken(wrong, forced) => _ = first_break.get_or_insert((wrong, forced)),
                 Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&case, &walk) {
                     Arbitrated::Fine(order) => return Decision::Fine(Proof { edges: case.edges, order }),
@@ -167,7 +162,7 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
         Decision::Broken(wrong, forced)
     }
 
-    pub(crate) fn spend(&mut self) -> bool {
+    fn spend(&mut self) -> bool {
         let nodes = self.problem.nodes() as u64;
         if self.budget.walks == 0 || !self.budget.spend(nodes) {
             return false;
@@ -185,7 +180,7 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
             }
             // The order of the bare graph was computed once.
             let sorted = if case.edges.is_empty() { None } else { Some(order::sorted(self.problem, &case.edges)) };
-            let mut walk = match &sorted {
+            let walk = match &sorted {
                 None => self.walk(case, &self.problem.order),
                 Some(Ok(order)) => self.walk(case, order),
                 Some(Err(leftover)) => {
@@ -193,7 +188,7 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
                     return Settled::Broken(Break::Cycle(cycle), forced);
                 }
             };
-            if let Some(wrong) = walk.wrongs.pop() {
+            if let Some(wrong) = walk.wrong {
                 return Settled::Broken(wrong, forced);
             }
             let mut open = Vec::new();
@@ -226,12 +221,7 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
     }
 
     fn walk(&self, case: &Case, order: &[Node]) -> Walk<T> {
-        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, false)
-    }
-
-    /// The same, on and on whatever is wrong.
-    pub(crate) fn walk_on(&self, case: &Case, order: &[Node]) -> Walk<T> {
-        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, true)
+        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must)
     }
 
     /// Looks for an order of all writes, once everything else is explained.
@@ -284,7 +274,7 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
 }
 
 /// Whether a put that was removed like this stays removed wherever that must be known.
-pub(crate) fn stays<T: Cell>(problem: &Problem, rows: &Rows<T>, must: &Demands, debt: Debt, way: &Explanation) -> bool {
+fn stays<T: Cell>(problem: &Problem, rows: &Rows<T>, must: &Demands, debt: Debt, way: &Explanation) -> bool {
     let Debt::Removed { put, event } = debt else { return true };
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let removed = |shown: Node| shown == put || before(shown, put) || before(shown, way.write);
@@ -307,15 +297,11 @@ const fn without(debt: Debt) -> Break {
 
 /// How likely an explanation is: what stands before the event in the history, supposes little, and stands late. The
 /// history is written in the order of time, more or less; the verdict does not depend on it.
-pub(crate) fn likelihood<T: Cell>(
-    growth: &mut Growth<'_, T>,
-    way: &Explanation,
-    event: Node,
-) -> (bool, Reverse<u64>, Node) {
+fn likelihood<T: Cell>(growth: &mut Growth<'_, T>, way: &Explanation, event: Node) -> (bool, Reverse<u64>, Node) {
     (way.write < event, Reverse(growth.of(way)), way.write)
 }
 
-pub(crate) const fn event_of(debt: Debt) -> Node {
+const fn event_of(debt: Debt) -> Node {
     match debt {
         Debt::Removed { event, .. } | Debt::Alive { event } => event,
     }
