@@ -20,7 +20,7 @@ pub struct Settings {
     pub cluster: String,
     /// Where to listen, if not at `address`: behind a port mapping, for example.
     pub bind: Option<SocketAddr>,
-    /// The file of the tokens that clients must bear; none opens everything to everybody.
+    /// The file of the tokens that clients must bear; without one every client may do everything.
     pub access: Option<PathBuf>,
     /// The replica's own knobs.
     pub config: Config,

@@ -29,7 +29,7 @@ struct Package {
     modules: BTreeMap<Path, String>,
 }
 
-/// Who imports whom within one folder.
+/// Which module imports which within one folder.
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 impl Package {

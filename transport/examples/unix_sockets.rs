@@ -36,7 +36,7 @@ struct Peer {
     task: JoinSet<()>,
 }
 
-/// What peers said and nobody has received yet.
+/// What peers sent and the replica has not received yet.
 #[derive(Default)]
 struct Arrivals {
     queue: RefCell<(Vec<Incoming>, usize)>,
@@ -106,7 +106,7 @@ impl Arrivals {
         self.filled.notify_one();
     }
 
-    /// While nobody receives, nothing more is read: the peer's own queue fills, and it loses.
+    /// While the replica receives nothing, nothing more is read: the peer's own queue fills, and it loses.
     async fn room(&self) {
         loop {
             let taken = self.taken.notified();

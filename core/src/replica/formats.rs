@@ -1,4 +1,4 @@
-//! What can be said to whom while a cluster is upgraded (FORMAT-1 to FORMAT-3).
+//! What a replica may send to which peer while a cluster is upgraded (FORMAT-1 to FORMAT-3).
 //!
 //! A hello says which formats its sender speaks. What a format adds is used as soon as the present incarnation at every
 //! member address has said that it speaks that format. A replica may be replaced by an older build meanwhile. It gets

@@ -4,7 +4,7 @@
 //! This module holds the state and the order of things; the leaves compute. `requests` answers clients, `links` opens
 //! and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and
 //! installs, `sources` says where from, and `supply` answers pulls. `membership` keeps the view and joins, `readiness`
-//! says when clients may be sent here, and `suspicion` suspects. `formats` knows what can be said to whom.
+//! says when clients may be sent here, and `suspicion` suspects. `formats` knows what each peer understands.
 //! `retirement` replaces incarnations that are over, and
 //! `lost_writes` finds out what is lost. `budget` keeps memory within one number, and `timers` says when to wake up.
 //!

@@ -52,7 +52,7 @@ pub(crate) struct Service<T> {
     pub(crate) connections: Rc<Connections>,
     /// What clients may do.
     pub(crate) limits: Limits,
-    /// The tokens that clients must bear; none opens everything to everybody.
+    /// The tokens that clients must bear; without one every client may do everything.
     pub(crate) access: Option<Access>,
     /// Bytes of memory that it may take, all in all.
     pub(crate) memory_max: Option<u64>,

@@ -65,7 +65,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConnection(failure) => failure.fmt(f),
-            Self::NoWay => f.write_str("nobody can connect to it, and it is not connected"),
+            Self::NoWay => f.write_str("no peer can connect to it, and it is not connected"),
             Self::Closed => f.write_str("closed by the peer"),
             Self::Spoke => f.write_str("the peer spoke where only we speak"),
             Self::Broken(error) => write!(f, "broken: {error}"),
