@@ -8,8 +8,8 @@ use hence_core::Formats;
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Each released format with the CRC-32 of its golden frames.
-const FROZEN: &[(u8, u32)] = &[(4, 0x0ef2_02a7)];
+/// Each released format with the CRC-32 of the bytes of its golden frames. Their names in the file may change.
+const FROZEN: &[(u8, u32)] = &[(4, 0x18f5_d72e)];
 
 #[test]
 fn released_formats_are_frozen() {
@@ -18,7 +18,10 @@ fn released_formats_are_frozen() {
         let path = entry.expect("an entry").path();
         let format: u8 =
             path.file_stem().and_then(|name| name.to_str()?.parse().ok()).expect("a file is named as its format");
-        found.insert(format, crc32fast::hash(&fs::read(&path).expect("golden frames")));
+        let text = fs::read_to_string(&path).expect("golden frames");
+        let frames: String =
+            text.lines().map(|line| line.split_once(": ").expect("a name and a frame").1.to_owned() + "\n").collect();
+        found.insert(format, crc32fast::hash(frames.as_bytes()));
     }
     let frozen: BTreeMap<u8, u32> = FROZEN.iter().copied().collect();
     let released: Vec<u8> = (Formats::RELEASED.lowest..=Formats::RELEASED.highest).collect();
