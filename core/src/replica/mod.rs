@@ -16,6 +16,7 @@ mod blocked;
 mod budget;
 mod exchange;
 mod formats;
+mod large;
 mod links;
 mod lost_writes;
 mod membership;

@@ -22,6 +22,9 @@ use alloc::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PeerId(pub(super) usize);
 
+/// After so many pulls that ran out of time in a row, the timeout grows no further.
+pub(super) const TIMEOUT_DOUBLINGS: u32 = 4;
+
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) address: Address,
@@ -72,8 +75,10 @@ pub(super) struct Peer {
     pub(super) served: u64,
     /// When a pull from it was last begun, to take turns.
     pub(super) pulled_at: Time,
-    /// How many pulls from it ran out of time one after another: the next one has a longer timeout.
+    /// How many pulls from it ran out of time one after another. Each doubles the timeout of the next one.
     pub(super) pulls_late: u32,
+    /// What the last pull from it that was answered took from the question to the first frame.
+    pub(super) round_trip: Micros,
     /// The last pull from it that was given up because it took too long, while its operations are still welcome.
     pub(super) overdue: Option<u64>,
     /// How often interruptions of its link have put off what is missing, since a pull from it last began.
@@ -255,6 +260,7 @@ impl Peer {
             served: 0,
             pulled_at: Time::default(),
             pulls_late: 0,
+            round_trip: Micros::ZERO,
             overdue: None,
             postponed: 0,
             postponed_at: Time::default(),
@@ -283,6 +289,17 @@ impl Peer {
         self.inbound = Inbound::default();
         self.outbound = Outbound::default();
         self.serving = None;
+    }
+
+    /// How long a frame of a pull is waited for. Each pull that ran out of time doubles it. A peer that is slow for good
+    /// would never be heard without that (decision 0025).
+    pub(super) fn frame_timeout(&self, pull_timeout: Micros) -> Micros {
+        pull_timeout.times(1 << self.pulls_late.min(TIMEOUT_DOUBLINGS))
+    }
+
+    /// How long a piece of a value is waited for: at least twice as long as the last pull took to be answered.
+    pub(super) fn piece_timeout(&self, pull_timeout: Micros) -> Micros {
+        pull_timeout.max(self.round_trip.times(2))
     }
 
     /// The number of the next message on this link.

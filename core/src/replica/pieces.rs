@@ -13,7 +13,7 @@ use super::asked::{Asked, Piece};
 use super::peer::{Peer, PeerId};
 use crate::data::Value;
 use crate::edge::{DropReason, Event};
-use crate::message::{Body, Content, Outline, Outlined, SnapshotEntry, Version};
+use crate::message::{Body, Outline, Outlined};
 use crate::op::{Effect, Op};
 use crate::pieces::Added;
 use crate::rules::Rules;
@@ -40,13 +40,13 @@ const TRIES: u64 = 4;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fetches {
     /// Whose value is asked for.
-    fetches: BTreeMap<Dot, Fetch>,
+    pub(super) fetches: BTreeMap<Dot, Fetch>,
     /// Pushed operations that wait for their values.
-    announced: BTreeMap<Dot, Announced>,
+    pub(super) announced: BTreeMap<Dot, Announced>,
 }
 
 #[derive(Debug, Clone)]
-struct Fetch {
+pub(super) struct Fetch {
     outline: Outline,
     from: PeerId,
     /// What lies before this was asked for.
@@ -58,32 +58,9 @@ struct Fetch {
 }
 
 #[derive(Debug, Clone)]
-struct Announced {
+pub(super) struct Announced {
     op: Outlined,
     from: PeerId,
-}
-
-/// A frame of a pull that waits for its value.
-#[derive(Debug, Clone)]
-pub(super) struct Large {
-    content: Awaited,
-    outline: Outline,
-    frame: u32,
-}
-
-#[derive(Debug, Clone)]
-enum Awaited {
-    Op(Outlined),
-    Version(SnapshotEntry, Dot),
-}
-
-impl Awaited {
-    fn dot(&self) -> Dot {
-        match self {
-            Self::Op(op) => op.op.dot,
-            Self::Version(_, dot) => *dot,
-        }
-    }
 }
 
 impl<R: Rules> Replica<R> {
@@ -144,11 +121,11 @@ impl<R: Rules> Replica<R> {
     }
 
     /// The value is needed: takes it from what is here, or asks for it.
-    fn fetch(&mut self, dot: Dot, outline: Outline, from: PeerId) {
+    pub(super) fn fetch(&mut self, dot: Dot, outline: Outline, from: PeerId) {
         if self.pieces.whole(dot, outline).is_some() {
             return self.have(dot, outline);
         }
-        let (now, timeout) = (self.now.monotonic, self.config.pull_timeout);
+        let (now, timeout) = (self.now.monotonic, self.piece_timeout(from));
         let known = self.fetches.fetches.get(&dot);
         // Another peer may be about to bring it.
         let moves = |fetch: &Fetch| fetch.outline == outline && now.since(fetch.moved) < timeout;
@@ -319,83 +296,6 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// The operation or version that the pull stands at, if its value is yet to come.
-    fn awaited(&self) -> Option<(Dot, Outline)> {
-        let large = self.pull.as_ref()?.large.as_ref()?;
-        Some((large.content.dot(), large.outline))
-    }
-
-    /// A frame of a pull that announces a value. Says whether it was what an honest supplier sends.
-    pub(super) fn on_large(&mut self, id: PeerId, frame: u32, content: Content) -> bool {
-        let (content, outline) = match content {
-            Content::Op(op) if op.with(&Value::new(&[])).is_some() => {
-                let outline = op.outline;
-                (Awaited::Op(op), outline)
-            }
-            Content::Version(entry, outline) => match entry.version.as_ref().and_then(Version::whole) {
-                Some(sibling) if sibling.value.as_bytes().is_empty() => {
-                    let dot = sibling.dot;
-                    (Awaited::Version(*entry, dot), outline)
-                }
-                Some(_) | None => return false,
-            },
-            Content::Op(_) | Content::Ops(_) | Content::Versions(_) | Content::Retired(_) | Content::State(_) => {
-                return false;
-            }
-        };
-        let (dot, Some(pull)) = (content.dot(), &mut self.pull) else { return false };
-        if !is_sound(outline) {
-            return false;
-        }
-        pull.large = Some(Large { content, outline, frame });
-        if self.context.covers(dot) {
-            self.go_on_with_large();
-        } else {
-            self.fetch(dot, outline, id);
-        }
-        true
-    }
-
-    /// What the pull stands at is taken in, if its value is here or not needed any more.
-    fn go_on_with_large(&mut self) {
-        let Some((dot, outline)) = self.awaited() else { return };
-        let is_covered = self.context.covers(dot);
-        let value = self.pieces.whole(dot, outline).cloned();
-        if !is_covered && value.is_none() {
-            return;
-        }
-        let Some(pull) = &mut self.pull else { return };
-        let (id, name, now) = (pull.peer, pull.id, self.now.monotonic);
-        pull.deadline = now + pull.timeout;
-        let Some(Large { content, frame, .. }) = pull.large.take() else { return };
-        self.fetches.fetches.remove(&dot);
-        if !self.is_member {
-            self.drop_from(id, DropReason::NotMember);
-            return self.end_pull(false);
-        }
-        let content = match content {
-            Awaited::Op(op) => {
-                let whole = value.filter(|_| !is_covered).and_then(|value| op.with(&value));
-                Content::Ops(whole.into_iter().collect())
-            }
-            Awaited::Version(mut entry, dot) => {
-                match (&mut entry.version, value) {
-                    (Some(Version::Whole(sibling)), Some(value)) => sibling.value = value,
-                    // It is here, or was seen replaced.
-                    (version, _) => *version = Some(Version::Known(dot)),
-                }
-                Content::Versions([entry].into())
-            }
-        };
-        self.pieces.remove(dot);
-        if !self.makes_room_for(&content) {
-            self.drop_from(id, DropReason::NoMemory);
-            self.end_pull(false);
-            return self.hold_back_pulls();
-        }
-        self.take_in_frame(id, (name, frame, false), content);
-    }
-
     /// There is no room: what was announced comes by repair. What a pull waits for stays.
     pub(super) fn drop_announced(&mut self) {
         let awaited = self.awaited().map(|(dot, _)| dot);
@@ -417,15 +317,6 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// The pull ended: its value is asked for no longer, unless it was announced, too.
-    pub(super) fn stop_fetching(&mut self, large: Option<Large>) {
-        if let Some(large) = large
-            && !self.fetches.announced.contains_key(&large.content.dot())
-        {
-            self.fetches.fetches.remove(&large.content.dot());
-        }
-    }
-
     /// The link ended: what was announced over it is no news, and what was asked for does not come. The pieces stay.
     pub(super) fn forget_asked(&mut self, id: PeerId) {
         self.peer(id).asked = Asked::default();
@@ -440,13 +331,13 @@ impl<R: Rules> Replica<R> {
 
     /// Messages of this peer are missing: pieces may be among them.
     pub(super) fn suspect_lost_pieces(&mut self, id: PeerId) {
-        let (now, timeout) = (self.now.monotonic, self.config.pull_timeout);
+        let (now, timeout) = (self.now.monotonic, self.piece_timeout(id));
         self.peer(id).asked.suspect_loss(now + LOST_AFTER, timeout);
     }
 
     /// What was asked for and did not come is asked for again, a few times.
     pub(super) fn ask_again_for_pieces(&mut self, id: PeerId) {
-        let (now, timeout) = (self.now.monotonic, self.config.pull_timeout);
+        let (now, timeout) = (self.now.monotonic, self.piece_timeout(id));
         if self.peers[id.0].asked.timeout(timeout) > now {
             return;
         }
@@ -467,7 +358,11 @@ impl<R: Rules> Replica<R> {
 
     /// When this peer is asked again.
     pub(super) fn pieces_timeout(&self, peer: &Peer) -> Time {
-        peer.asked.timeout(self.config.pull_timeout)
+        peer.asked.timeout(peer.piece_timeout(self.config.pull_timeout))
+    }
+
+    fn piece_timeout(&self, id: PeerId) -> Micros {
+        self.peers[id.0].piece_timeout(self.config.pull_timeout)
     }
 
     /// Bytes of values that are not whole, or not needed yet.
@@ -493,6 +388,6 @@ impl<R: Rules> Replica<R> {
 }
 
 /// Could an honest replica hold such a value?
-const fn is_sound(outline: Outline) -> bool {
+pub(super) const fn is_sound(outline: Outline) -> bool {
     outline.bytes > 0 && outline.bytes <= VALUE_BYTES_MAX
 }

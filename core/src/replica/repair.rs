@@ -6,8 +6,8 @@
 
 use super::Replica;
 use super::budget::{key_bytes, version_bytes};
+use super::large::Large;
 use super::peer::{PeerId, Unkept};
-use super::pieces::Large;
 use crate::causal_context::{CausalContext, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
@@ -27,10 +27,6 @@ use alloc::vec::Vec;
 
 /// After a failed pull the next one waits for this.
 pub(super) const RETRY_PAUSE: Micros = Micros::from_millis(200);
-
-/// Where a pull ran out of time, the next one from there waits twice as long for a frame, so many times in a row. A
-/// peer that is slow for good would else be asked again and again and never heard.
-const TIMEOUT_DOUBLINGS: u32 = 4;
 
 /// A peer may claim what a whole pull from it did not bring. It is asked for that again after this, then after twice
 /// that, and so on, so often.
@@ -146,7 +142,7 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         let (name, asked) = (self.next_pull, self.shared_vector());
         self.next_pull += 1;
-        let timeout = self.config.pull_timeout.times(1 << self.peers[id.0].pulls_late.min(TIMEOUT_DOUBLINGS));
+        let timeout = self.peers[id.0].frame_timeout(self.config.pull_timeout);
         let (deadline, staging) = (now + timeout, Staging::new(self.hash_key));
         let (claimed, frame) = (self.peers[id.0].acknowledged.clone(), 0);
         let pull = Pull {
@@ -277,6 +273,10 @@ impl<R: Rules> Replica<R> {
         }
         pull.frame = supply.frame + 1;
         pull.deadline = self.now.monotonic + pull.timeout;
+        if supply.frame == 0 {
+            let peer = &mut self.peers[id.0];
+            peer.round_trip = self.now.monotonic.since(peer.pulled_at);
+        }
         if !self.is_member {
             self.drop_from(id, DropReason::NotMember);
             return self.end_pull(false);

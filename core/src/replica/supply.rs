@@ -5,7 +5,7 @@
 //! the supplier's state of that moment, and neither the log nor its limit plays a part.
 
 use super::Replica;
-use super::peer::{Pass, PeerId, Serving, Source};
+use super::peer::{Pass, PeerId, Serving, Source, TIMEOUT_DOUBLINGS};
 use crate::data::Key;
 use crate::data::Value;
 use crate::edge::DropReason;
@@ -20,8 +20,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
-/// A supply ends when nothing was taken for so many times the asker's own timeout.
-const SUPPLY_TIMEOUT: u64 = 4;
+/// A supply ends when nothing was taken for so many times the asker's own timeout: twice its longest one.
+const SUPPLY_TIMEOUT: u64 = 2 << TIMEOUT_DOUBLINGS;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_pull(&mut self, id: PeerId, pull: u64, vector: Arc<VersionVector>) {

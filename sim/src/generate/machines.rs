@@ -18,6 +18,9 @@ const NARROW_PARTS: u32 = 60_000;
 /// So many plans of a million that limit the bandwidth count queues in bytes. Others count them in time.
 const SHORT_QUEUE_PARTS: u32 = 500_000;
 
+/// A queue has room for at least so many pieces of values.
+const QUEUED_PIECES: u64 = 4;
+
 /// So many plans of a million have more replicas than others.
 const MANY_PARTS: u32 = 12_000;
 
@@ -45,7 +48,8 @@ pub(super) fn add(source: &Source, plan: &mut Plan, profile: Profile, parts: u32
     }
     let mut draw = source.draw(Domain::Shape, 3_006);
     if plan.network.bandwidth > 0 && draw.chance(SHORT_QUEUE_PARTS) {
-        plan.network.queue_bytes = draw.sized(4_000, 256_000);
+        let least = QUEUED_PIECES * plan.settings.piece_bytes.min(plan.settings.whole_bytes_max) as u64;
+        plan.network.queue_bytes = draw.sized(4_000, 256_000).max(least.min(256_000));
     }
 }
 
@@ -55,6 +59,10 @@ fn narrow(plan: &mut Plan, draw: &mut Draw) {
     plan.network.bandwidth = bandwidth;
     let piece = draw.between(bandwidth / 40, bandwidth / 10).max(64);
     (plan.settings.whole_bytes_max, plan.settings.piece_bytes) = (piece as usize, piece as usize);
+    if let Some(streams) = &mut plan.network.streams {
+        // As in production, what waits for a peer is many pieces.
+        streams.queue_bytes_max = streams.queue_bytes_max.max(QUEUED_PIECES * piece);
+    }
     let mut heavy = draw.between(1, 4);
     for operation in &mut plan.operations {
         if let Act::Put(bytes) = &mut operation.act

@@ -19,6 +19,8 @@ pub(super) struct Network {
     held_up: Option<(Address, u64)>,
     /// A piece takes so long, and what is behind it waits.
     pub(super) piece_delay: u64,
+    /// Messages to this replica take so much longer.
+    slow: Option<(Address, u64)>,
     free: BTreeMap<(Address, Address), u64>,
     pieces: Vec<(Address, usize)>,
     largest: usize,
@@ -50,7 +52,8 @@ impl Network {
         let takes = if matches!(what.body, Body::Piece { .. }) { self.piece_delay } else { 0 };
         let free = self.free.entry((from.clone(), to.clone())).or_default();
         *free = (now + 1_000).max(*free).max(until) + takes;
-        Some(*free)
+        let slow = self.slow.as_ref().filter(|(slow, _)| slow == to).map_or(0, |&(_, by)| by);
+        Some(*free + slow)
     }
 
     pub(super) fn delivers(&mut self, to: &Address, message: &Message) {
@@ -151,6 +154,25 @@ fn a_slow_link_is_not_filled_with_the_same_pieces() {
     world.run(30_000);
     assert_eq!(world.get(2, "x", &token), Ok(value));
     assert!(world.piece_bytes(2) < LARGE * 3 / 2, "{} bytes for {LARGE}", world.piece_bytes(2));
+}
+
+/// Every answer of a slow peer takes longer than four of the pull's timeouts. Pulls wait for it after a few, but pieces
+/// were given up each time, at both ends, and the value never came.
+#[test]
+fn a_slow_peer_gives_a_large_value_by_repair() {
+    let mut world = World::new(0);
+    world.config.pull_timeout = Micros::from_millis(150);
+    (1..=2).for_each(|n| world.start(n, 2, n));
+    world.network.slow = Some((address(1), 1_000_000));
+    world.run(20_000);
+    world.cut.insert(address(2));
+    let value = text(LARGE, 4);
+    let token = world.put(1, "x", &value, &VersionVector::new());
+    world.run(10_000);
+    world.cut.clear();
+    world.run(180_000);
+    assert_eq!(world.get(2, "x", &token), Ok(value));
+    assert!(world.piece_bytes(2) < LARGE + LARGE / 5, "{} bytes for {LARGE}", world.piece_bytes(2));
 }
 
 /// The one that began to bring the value is gone for good: another goes on.
@@ -277,7 +299,7 @@ fn what_is_kept_is_bounded_and_all_arrive() {
 #[test]
 fn a_supply_is_not_given_up_while_pieces_are_asked_for() {
     let mut world = ready(2);
-    world.network.piece_delay = 400_000; // the value takes 7.4 s, and a supply is given up after 4 s
+    world.network.piece_delay = 400_000; // the value takes 7.4 s, and its pull is answered at once
     let value = text(LARGE, 6);
     world.cut.insert(address(2));
     let token = world.put(1, "x", &value, &VersionVector::new());
