@@ -48,7 +48,9 @@ fn files(endings: &[&str]) -> Vec<(String, String)> {
 
 /// The text before the test module at its end.
 fn without_tests(text: &str) -> &str {
-    text.find("\n#[cfg(test)]\nmod ").map_or(text, |at| &text[..at])
+    let is_here = |at: usize| text[at..].lines().nth(2).is_some_and(|line| line.ends_with('{'));
+    let found = text.match_indices("\n#[cfg(test)]\nmod ").map(|(at, _)| at).find(|&at| is_here(at));
+    found.map_or(text, |at| &text[..at])
 }
 
 /// Fails with all complaints at once.
