@@ -88,6 +88,12 @@ impl Value {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// How many values, this one among them, are these very bytes in memory.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
 }
 
 impl fmt::Debug for Value {

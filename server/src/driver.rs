@@ -3,6 +3,7 @@
 //! Bounded work per turn: after a batch it yields, so that clients and peers share the thread fairly.
 
 use crate::clock::Clock;
+use crate::connections::Connections;
 use crate::node::Node;
 use hence_core::{Input, Time};
 use hence_transport::{Incoming, Transport};
@@ -22,7 +23,7 @@ const TURN: Duration = Duration::from_millis(64);
 
 /// Drives the replica for ever, in a runtime that was begun at `runtime_start` or less than a millisecond after. Dropping
 /// the future stops it between two inputs.
-pub(crate) async fn drive<T: Transport>(node: Rc<Node<T>>, runtime_start: Instant) {
+pub(crate) async fn drive<T: Transport>(node: Rc<Node<T>>, connections: Rc<Connections>, runtime_start: Instant) {
     let mut incoming: Vec<Incoming> = Vec::new();
     let mut alarm = Alarm { sleep: Box::pin(tokio::time::sleep(SLEEP_MAX)), set_for: None, runtime_start };
     loop {
@@ -35,11 +36,14 @@ pub(crate) async fn drive<T: Transport>(node: Rc<Node<T>>, runtime_start: Instan
             batch += 1;
             if batch % BATCH_MESSAGES_MAX == 0 {
                 hand_in_time(&node);
+                connections.shed();
                 tokio::task::yield_now().await;
                 now = node.clock().now();
             }
         }
         hand_in_time(&node);
+        // What peers replaced may be held by answers alone from now on.
+        connections.shed();
         if is_due(&node) {
             // A backlog: others get their turn between its pieces. Without one they get it while this task waits, and to
             // yield costs a look at all sockets.

@@ -217,7 +217,7 @@ async fn live<T, F>(
     advice::on_start(&settings);
     let service = assemble(&settings, seed, make);
     info!(replica = %settings.address, %local_address, cluster = settings.cluster, "replica started");
-    spawn_local(driver::drive(service.node.clone(), runtime_start));
+    spawn_local(driver::drive(service.node.clone(), service.connections.clone(), runtime_start));
     spawn_local(listener::sweep(service.clone()));
     let accepting = spawn_local(listener::accept(listener, service.clone()));
     let _ = report.send(Ok(local_address));

@@ -91,7 +91,8 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Bytes of a request's body; beyond, 413. Default 8 MiB; 1 KiB to 64 MiB.
     pub body_bytes_max: usize,
-    /// Bytes of bodies of all connections that are being read; beyond, 503. Default 256 MiB.
+    /// Bytes of bodies of all connections that are being read, and of answers that hold what nothing else holds. Beyond, the
+    /// clients that have taken such answers for longest lose their connections, then bodies get 503. Default 256 MiB.
     pub bodies_bytes_max: usize,
     /// Levels of arrays and objects in a body, the body's own object included; beyond, 400. Default 128.
     pub nesting_max: usize,

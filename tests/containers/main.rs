@@ -61,6 +61,7 @@ const TESTS: &[Test] = &[
     ("pause_longer_than_the_detector", Needs::Engine, lives::pause),
     ("memory_of_64_mb_filled", Needs::Engine, memory::filled),
     ("memory_of_64_mb_beside_a_dead_member", Needs::Engine, memory::dead_member),
+    ("memory_of_64_mb_read_slowly", Needs::Engine, memory::read_slowly),
     ("memory_of_64_mb_stormed", Needs::Engine, memory::stormed),
     ("disconnect_one_then_two", Needs::Engine, links::disconnect),
     ("one_way_cuts", Needs::PacketFilter, links::one_way),

@@ -1,7 +1,7 @@
 //! Containers with 64 MB of memory, which the engine kills when they take more.
 
 use crate::cluster::Cluster;
-use hence_tests::fill::{LIMIT, MB, expect_full, fill, put, storm, value};
+use hence_tests::fill::{LIMIT, MB, expect_full, fill, put, slow_readers, storm, value};
 use hence_tests::replicas::Replicas;
 use std::time::Duration;
 
@@ -56,6 +56,15 @@ pub(crate) fn dead_member() {
     cluster.start(2);
     cluster.await_settled(&ALL, SETTLE);
     expect_alive(&cluster, &ALL, "it came back");
+}
+
+/// Clients that take nothing of large answers, whose values are replaced meanwhile.
+pub(crate) fn read_slowly() {
+    let cluster = small("memory-slow-readers");
+    let held = slow_readers(&cluster, 120, 2 * MB);
+    expect_alive(&cluster, &ALL, "slow readers");
+    drop(held);
+    cluster.await_settled(&ALL, SETTLE);
 }
 
 /// A hundred clients upload at once, a member is paused meanwhile, and a full state goes to a newcomer.

@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use hence_tests::client::{self, Connection};
-use hence_tests::fill::{LIMIT, MB, expect_full, fill, is_taken, put, storm, value};
+use hence_tests::fill::{LIMIT, MB, expect_full, fill, is_taken, put, slow_readers, storm, value};
 use hence_tests::replicas::Replicas;
 use std::fs;
 use std::time::Duration;
@@ -109,6 +109,25 @@ pub(crate) fn uploads() {
     }
     cluster.await_settled(&ALL, SETTLE);
     assert_eq!(cluster.metric(0, "hence_memory_bytes{part=\"bodies\"}"), 0, "what bodies held was given back");
+}
+
+/// Clients that take nothing of large answers, whose values are replaced meanwhile.
+pub(crate) fn readers() {
+    let mut cluster = small("memory_slow_readers");
+    let held = slow_readers(&cluster, 120, 2 * MB);
+    for at in [0, 1] {
+        let answers = cluster.metric(at, "hence_memory_bytes{part=\"answers\"}");
+        let ended = cluster.metric(at, "hence_memory_readers_ended_total");
+        println!("note: at {at} answers alone hold {answers} bytes, {ended} readers were ended");
+        assert!(answers <= LIMIT / 8 && ended > 0, "{answers} bytes, {ended} were ended");
+    }
+    expect_within(&mut cluster, &ALL, "slow readers");
+    drop(held);
+    cluster.await_settled(&ALL, SETTLE);
+    cluster.poll(SETTLE, "what answers held to be given back", || {
+        let answers = cluster.metric(0, "hence_memory_bytes{part=\"answers\"}");
+        if answers == 0 { Ok(()) } else { Err(format!("{answers} bytes")) }
+    });
 }
 
 /// One of less memory than the others cannot follow: it says so, lives on, and follows when there is less.

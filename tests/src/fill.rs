@@ -1,6 +1,6 @@
 //! Fills replicas until they have no memory for more, and says what must hold then, wherever they run.
 
-use crate::client::{self, NoResponse, Response};
+use crate::client::{self, Connection, NoResponse, Response, request_bytes};
 use crate::replicas::Replicas;
 use std::time::Duration;
 
@@ -85,4 +85,31 @@ pub fn storm(address: &str, clients: usize, bytes: usize) -> (usize, usize, usiz
         }
     }
     (taken, refused, cut)
+}
+
+/// So many clients ask for a large value and take nothing of it. It is replaced each time, at the same replica and at
+/// another. Some wait for it first, and some ask for a page of diagnosis behind it. Who reads at once is served meanwhile.
+/// The connections, to be held for as long as this is to last.
+pub fn slow_readers(cluster: &impl Replicas, clients: usize, bytes: usize) -> Vec<Connection> {
+    let mut held = Vec::new();
+    for n in 0..clients {
+        let written = client::put(&cluster.address(0), "read-slowly", &value(bytes, &n.to_string()), None);
+        assert!(is_taken(&written, &format!("PUT {n}")));
+        let mut reader = Connection::open(&cluster.address(n % 2)).expect("it listens");
+        let waits = [("causal-metadata", &*written.token()), ("prefer", "wait=20")];
+        let headers: &[(&str, &str)] = if n % 4 == 1 { &waits } else { &[] };
+        reader.send(&request_bytes("GET", "/kvs/read-slowly", headers, None));
+        if n % 4 == 3 {
+            reader.send(&request_bytes("GET", "/replica/state", &[], None));
+        }
+        held.push(reader);
+        if n % 10 == 9 {
+            for at in [0, 1] {
+                let honest = cluster.get(at, "read-slowly", None);
+                assert_eq!(honest.status, 200, "a client that reads, at {at}");
+                assert!(honest.body.len() > bytes);
+            }
+        }
+    }
+    held
 }

@@ -189,7 +189,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, env = "HENCE_BODY_BYTES_MAX", value_name = "BYTES", default_value = "8MiB",
           value_parser = bytes("HENCE_BODY_BYTES_MAX", 1 << 10, 8 << 20))]
     body_bytes_max: u64,
-    /// Bytes of all bodies that are being read at a time; beyond, 503
+    /// Bytes of all bodies that are being read at a time; beyond, 503. What clients are slow to take counts, too, if only
+    /// answers hold it; such clients lose their connections first
     #[arg(long, env = "HENCE_BODIES_BYTES_MAX", value_name = "BYTES", default_value = "256MiB",
           value_parser = bytes("HENCE_BODIES_BYTES_MAX", 1 << 10, u64::MAX))]
     bodies_bytes_max: u64,

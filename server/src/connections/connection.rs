@@ -3,8 +3,11 @@
 //! Invariant: a phase is entered together with the tick at which it must be over.
 
 use super::TICK;
+use super::answers::Sending;
 use super::raw::{Line, Lines};
 use crate::settings::Limits;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::pin::pin;
@@ -14,6 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tracing::debug;
 
 /// So long an ended connection is still read from, so that its last answer is not destroyed by a reset.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -26,6 +30,10 @@ const BELIEVED: Duration = Duration::from_secs(2);
 
 /// An interim answer, which every client of HTTP/1.1 passes over. One that is gone answers it with a reset.
 const ARE_YOU_THERE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Bytes of an answer that wait unsent in the kernel before it takes no more.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES_MAX: u32 = 64 << 10;
 
 const NEVER: u32 = u32::MAX;
 
@@ -174,6 +182,9 @@ pub(crate) struct Connection {
     /// The tick since which the client may be gone for all that the socket shows.
     suspected_since: Cell<Option<u32>>,
     asked: Cell<bool>,
+    /// The large pieces of its answers that are on their way.
+    pub(super) sending: Sending,
+    keeps_unsent_small: Cell<bool>,
 }
 
 /// A request waits at the replica.
@@ -215,6 +226,8 @@ impl Connection {
             waits: Cell::default(),
             suspected_since: Cell::default(),
             asked: Cell::default(),
+            sending: Sending::default(),
+            keeps_unsent_small: Cell::default(),
         }
     }
 
@@ -303,6 +316,18 @@ impl Connection {
     pub(crate) fn on_answer(&self, bytes: u64) {
         let size = ticks(Duration::from_secs(bytes / READER_BYTES_PER_SECOND));
         self.pulse.enter(Phase::Answer, self.pulse.rhythm.answer.saturating_add(size));
+    }
+
+    /// From now on the kernel takes little more of an answer than it can send at once. By itself it takes megabytes, a copy
+    /// for each client. What waits here is the value itself, once for all clients.
+    pub(super) fn keep_unsent_small(&self) {
+        if self.keeps_unsent_small.replace(true) {
+            return;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Err(error) = SockRef::from(&*self.stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+            debug!(%error, "cannot limit what waits unsent");
+        }
     }
 
     pub(super) fn tell_body_is_late(&self) {

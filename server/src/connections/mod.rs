@@ -7,27 +7,32 @@
 //! Invariants: a connection is registered exactly as long as its task lives or until it is told to end. At most
 //! `connections_max` are registered. An idle connection gives way to a new one.
 
+mod answers;
 mod connection;
 mod raw;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use answers::{PIECE_BYTES_MIN, Piece, piece};
 pub(crate) use connection::Connection;
 pub(crate) use stream::Watched;
 
+use crate::memory::Clients;
 use crate::metrics::{Metrics, count};
 use crate::settings::Limits;
+use answers::Answers;
 use connection::{Phase, Presence, Rhythm, ticks};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tracing::warn;
 
 /// How often the sweep looks at all connections.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -63,6 +68,7 @@ pub(crate) struct Connections {
     candidates: RefCell<VecDeque<(u64, u32)>>,
     body_bytes: Cell<usize>,
     body_bytes_max: usize,
+    answers: Answers,
     stopping: Cell<bool>,
 }
 
@@ -78,6 +84,7 @@ impl Connections {
             candidates: RefCell::default(),
             body_bytes: Cell::default(),
             body_bytes_max: limits.bodies_bytes_max,
+            answers: Answers::default(),
             stopping: Cell::default(),
         })
     }
@@ -186,6 +193,7 @@ impl Connections {
     pub(crate) fn sweep(&self, metrics: &Metrics) {
         let now = self.rhythm.now.load(Relaxed) + 1;
         self.rhythm.now.store(now, Relaxed);
+        self.shed();
         let gone: Vec<u64> = {
             let entries = self.entries.borrow();
             let gone = entries.iter().filter(|(_, entry)| entry.connection.presence() == Presence::Gone);
@@ -232,9 +240,40 @@ impl Connections {
         self.stopping.get()
     }
 
-    /// Bytes of bodies that are being read, and how many there may be.
-    pub(crate) const fn bodies(&self) -> (usize, usize) {
-        (self.body_bytes.get(), self.body_bytes_max)
+    /// An answer of so many bytes, with these large pieces, is ready to be sent on this connection. So many operations
+    /// have been applied by now.
+    pub(crate) fn on_answer(&self, connection: &Connection, bytes: u64, large: Vec<Weak<Piece>>, applied: u64) {
+        connection.on_answer(bytes);
+        if !large.is_empty() {
+            connection.keep_unsent_small();
+            self.answers.add(large, &connection.sending);
+        }
+        if self.answers.changed(applied) {
+            self.shed();
+        }
+    }
+
+    /// Ends connections until what only answers hold fits beside the bodies that are being read.
+    pub(crate) fn shed(&self) {
+        let room = self.body_bytes_max.saturating_sub(self.body_bytes.get());
+        if self.answers.fit(room) {
+            return;
+        }
+        let (ended, freed) = {
+            let entries = self.entries.borrow();
+            self.answers.to_end(entries.iter().map(|(&id, entry)| (id, &entry.connection.sending)), room)
+        };
+        if !ended.is_empty() {
+            warn!(connections = ended.len(), bytes = freed, "clients that read too slowly made room in memory");
+            ended.into_iter().for_each(|id| self.end(id));
+        }
+    }
+
+    /// What clients make this replica hold beside data.
+    pub(crate) fn memory(&self) -> Clients {
+        let entries = self.entries.borrow();
+        let (answers, ended) = self.answers.figures(entries.iter().map(|(&id, entry)| (id, &entry.connection.sending)));
+        Clients { bodies: self.body_bytes.get(), answers, bytes_max: self.body_bytes_max, ended }
     }
 
     /// Room for the bytes of a body that is being read; gives it back when dropped.
@@ -291,6 +330,7 @@ impl Reservation<'_> {
         }
         self.connections.body_bytes.set(total);
         self.bytes += bytes;
+        self.connections.shed();
         true
     }
 }

@@ -2,6 +2,7 @@
 
 use super::connection::READER_BYTES_PER_SECOND;
 use super::*;
+use hence_core::Value;
 use std::task::Waker;
 
 /// A socket whose other side is gone already.
@@ -114,4 +115,33 @@ async fn stopping_ends_who_has_no_request() {
     assert!(all.is_stopping() && all.len() == 1);
     drop((idle, busy));
     assert_eq!(all.len(), 0);
+}
+
+#[tokio::test]
+async fn who_holds_what_nothing_else_holds_makes_room() {
+    let (all, metrics) = connections(9);
+    let send = |content| {
+        let one = all.admit(stream(), &metrics).unwrap();
+        let (bytes, seen) = piece(content);
+        all.on_answer(one.connection(), 90, vec![seen], 0);
+        (one, bytes)
+    };
+    let is_open = |one: &Registered| all.entries.borrow().contains_key(&one.id());
+    let in_store = Value::new(&[b'x'; 90]);
+    let (own, _own_bytes) = send(Piece::Own(vec![b'y'; 60]));
+    let (first, first_bytes) = send(Piece::Shared(in_store.clone()));
+    let (second, _second_bytes) = send(Piece::Shared(in_store.clone()));
+    all.shed();
+    assert_eq!(all.memory().answers, 60, "the replica has the value anyway");
+    assert!([&own, &first, &second].into_iter().all(is_open));
+    drop(in_store);
+    assert_eq!(all.memory().answers, 150, "it counts once");
+    all.shed();
+    assert!(!is_open(&own) && is_open(&first) && is_open(&second), "the one that has taken longest goes");
+    // A body needs room: both that send the value have to go for it.
+    let mut body = all.reserve();
+    assert!(body.grow(20));
+    assert!(!is_open(&first) && !is_open(&second));
+    assert_eq!((all.memory().answers, all.memory().ended), (0, 3));
+    drop((first, first_bytes));
 }

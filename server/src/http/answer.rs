@@ -4,6 +4,7 @@
 //! large one is shared with the store, not copied, so a slow reader holds no copy of it.
 
 use super::etag;
+use crate::connections::{PIECE_BYTES_MIN, Piece, piece};
 use bytes::Bytes;
 use hence_core::{Address, ClusterTag, Refusal, Reply, Siblings, Token, Value, VersionVector, Written};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
@@ -12,6 +13,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Weak;
 use std::task::{Context, Poll};
 
 /// An HTTP answer.
@@ -40,13 +42,20 @@ pub(crate) struct AnswerBody {
     next: Bytes,
     rest: std::vec::IntoIter<Bytes>,
     remaining: u64,
+    /// The large pieces, until they are taken note of.
+    large: Vec<Weak<Piece>>,
 }
 
 impl AnswerBody {
-    fn of(pieces: Vec<Bytes>) -> Self {
+    fn of(pieces: Vec<Bytes>, large: Vec<Weak<Piece>>) -> Self {
         let remaining = pieces.iter().map(|piece| piece.len() as u64).sum();
         let mut rest = pieces.into_iter();
-        Self { next: rest.next().unwrap_or_default(), rest, remaining }
+        Self { next: rest.next().unwrap_or_default(), rest, remaining, large }
+    }
+
+    /// The large pieces, for whoever keeps count of them.
+    pub(crate) fn take_large(&mut self) -> Vec<Weak<Piece>> {
+        std::mem::take(&mut self.large)
     }
 
     /// Bytes that are still to be sent.
@@ -57,7 +66,7 @@ impl AnswerBody {
 
 impl From<Bytes> for AnswerBody {
     fn from(next: Bytes) -> Self {
-        Self { remaining: next.len() as u64, next, rest: Vec::new().into_iter() }
+        Self { remaining: next.len() as u64, next, rest: Vec::new().into_iter(), large: Vec::new() }
     }
 }
 
@@ -69,7 +78,11 @@ impl From<Full<Bytes>> for AnswerBody {
 
 impl From<Vec<u8>> for AnswerBody {
     fn from(bytes: Vec<u8>) -> Self {
-        Bytes::from(bytes).into()
+        if bytes.len() <= PIECE_BYTES_MIN {
+            return Bytes::from(bytes).into();
+        }
+        let (bytes, seen) = piece(Piece::Own(bytes));
+        Self { large: vec![seen], ..bytes.into() }
     }
 }
 
@@ -99,12 +112,13 @@ impl Body for AnswerBody {
 /// A body under construction.
 struct Pieces {
     done: Vec<Bytes>,
+    large: Vec<Weak<Piece>>,
     open: Vec<u8>,
 }
 
 impl Pieces {
     fn new(bytes: usize) -> Self {
-        Self { done: Vec::new(), open: Vec::with_capacity(bytes) }
+        Self { done: Vec::new(), large: Vec::new(), open: Vec::with_capacity(bytes) }
     }
 
     fn text(&mut self, text: &str) {
@@ -115,25 +129,29 @@ impl Pieces {
         if value.as_bytes().len() <= COPIED_BYTES_MAX {
             self.open.extend_from_slice(value.as_bytes());
         } else {
-            self.done.push(std::mem::take(&mut self.open).into());
-            self.done.push(Bytes::from_owner(SharedValue(value.clone())));
+            self.close();
+            self.add(Piece::Shared(value.clone()));
         }
+    }
+
+    /// What was copied so far is a piece.
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        if open.len() <= PIECE_BYTES_MIN { self.done.push(open.into()) } else { self.add(Piece::Own(open)) }
+    }
+
+    fn add(&mut self, large: Piece) {
+        let (bytes, seen) = piece(large);
+        self.done.push(bytes);
+        self.large.push(seen);
     }
 
     fn finish(mut self) -> AnswerBody {
         if self.done.is_empty() {
             return self.open.into();
         }
-        self.done.push(self.open.into());
-        AnswerBody::of(self.done)
-    }
-}
-
-struct SharedValue(Value);
-
-impl AsRef<[u8]> for SharedValue {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.close();
+        AnswerBody::of(self.done, self.large)
     }
 }
 

@@ -112,7 +112,8 @@ impl<T: Wire + 'static> Exchange<T> {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer::forbid_caching(answer);
-        self.connection.on_answer(answer.body().remaining());
+        let (bytes, large) = (answer.body().remaining(), answer.body_mut().take_large());
+        service.connections.on_answer(&self.connection, bytes, large, service.node.metrics().applied());
         let took = service.node.clock().now().monotonic.since(self.started);
         service.node.metrics().count_request(counted, answer.status(), took);
     }
@@ -290,7 +291,7 @@ impl<T: Wire + 'static> Service<T> {
         let status = self.node.status();
         let ready = ready::why_not(&status.readiness, standing).is_none();
         expose_status(&status, ready, self.cluster, &mut page);
-        memory::expose(self.memory_max, &status.memory, self.connections.bodies(), &mut page);
+        memory::expose(self.memory_max, &status.memory, self.connections.memory(), &mut page);
         self.node.metrics().expose(&mut page);
         wire::expose(&self.node.transport().counters(), &mut page);
         logging::expose(&mut page);

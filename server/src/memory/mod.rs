@@ -103,20 +103,33 @@ fn resident() -> Option<u64> {
     None
 }
 
+/// What clients make a replica hold beside data.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clients {
+    /// Bytes of bodies that are being read.
+    pub(crate) bodies: usize,
+    /// Bytes that only answers hold.
+    pub(crate) answers: usize,
+    /// What both may hold.
+    pub(crate) bytes_max: usize,
+    /// Clients whose connections were ended because they took such answers too slowly.
+    pub(crate) ended: u64,
+}
+
 /// Writes what is held, and what may be.
-pub(crate) fn expose(max: Option<u64>, data: &MemoryUse, bodies: (usize, usize), into: &mut Exposition) {
+pub(crate) fn expose(max: Option<u64>, data: &MemoryUse, clients: Clients, into: &mut Exposition) {
     let known = |bytes: u64| (bytes != u64::MAX).then_some(bytes);
     let limits = [
         ("process", max),
         ("data", known(data.max)),
         ("writes", known(data.writes_max).filter(|_| data.max != u64::MAX)),
-        ("bodies", known(bodies.1 as u64)),
+        ("bodies", known(clients.bytes_max as u64)),
     ];
     const LIMIT: &str = "hence_memory_limit_bytes";
     into.family(
         LIMIT,
         Kind::Gauge,
-        "What may be held: by the process, by data, by the store before writes that add are refused, by bodies.",
+        "What may be held: by the process, by data, by the store before writes that add are refused, by bodies and answers.",
     );
     for (part, bytes) in limits {
         if let Some(bytes) = bytes {
@@ -124,14 +137,15 @@ pub(crate) fn expose(max: Option<u64>, data: &MemoryUse, bodies: (usize, usize),
         }
     }
     const HELD: &str = "hence_memory_bytes";
-    into.family(HELD, Kind::Gauge, "What data and bodies hold, by part, what allocators add included.");
+    into.family(HELD, Kind::Gauge, "What is held, by part, what allocators add included.");
     let parts = [
         ("store", data.store),
         ("log", data.log),
         ("causal_buffer", data.causal_buffer),
         ("blocked", data.blocked),
         ("transfer", data.transfer),
-        ("bodies", bodies.0 as u64),
+        ("bodies", clients.bodies as u64),
+        ("answers", clients.answers as u64),
     ];
     for (part, bytes) in parts {
         into.sample(HELD, &[("part", part)], bytes);
@@ -139,6 +153,11 @@ pub(crate) fn expose(max: Option<u64>, data: &MemoryUse, bodies: (usize, usize),
     if let Some(resident) = resident() {
         into.gauge("hence_memory_resident_bytes", "Bytes of this process that are in memory.", resident);
     }
+    into.counter(
+        "hence_memory_readers_ended_total",
+        "Connections that were ended because their clients took answers slowly that nothing else held any more.",
+        clients.ended,
+    );
     into.gauge(
         "hence_memory_refuses_writes",
         "1 while writes that add are refused for want of memory.",

@@ -13,8 +13,9 @@ const MIB: u64 = 1 << 20;
 /// A process without any data, as the system counts it.
 const PROCESS: u64 = 6 * MIB;
 
-/// Tasks and buffers of a connection beside what it reads into.
-const CONNECTION: u64 = 8 * KIB;
+/// A connection beside what it reads into: its tasks, and an answer whose pieces are not counted one by one. That has a
+/// head with a token of 8 KiB at most, and a body with the same token and a small value.
+const CONNECTION: u64 = 24 * KIB;
 
 /// Connections from peers may hold so much each before it is counted together.
 const LINK: u64 = 64 * KIB;
@@ -26,7 +27,7 @@ pub(crate) struct Shares {
     pub(crate) data: u64,
     /// The body of one request.
     body: u64,
-    /// Those of all.
+    /// Those of all, and what only answers hold.
     bodies: u64,
     /// Connections of clients, in number.
     connections: u64,
