@@ -120,6 +120,8 @@ const TESTS: &[Test] = &[
     Test::new("slow_links_large_values", Pace::Timed, Needs::PacketFilter, slow_links::large_values),
     Test::new("slow_links_slowest", Pace::Timed, Needs::PacketFilter, slow_links::slowest),
     Test::new("slow_links_reset", Pace::Timed, Needs::PacketFilter, slow_links::reset),
+    Test::new("slow_links_reset_often", Pace::Timed, Needs::Machines, slow_links::reset_often),
+    Test::new("slow_links_another_goes_on", Pace::Timed, Needs::PacketFilter, slow_links::another_goes_on),
     Test::new("slow_links_overload", Pace::Timed, Needs::PacketFilter, slow_links::overload),
     Test::new("budget_first_data", Pace::Timed, Needs::Nothing, budgets::first_data),
     Test::new("budget_visible", Pace::Timed, Needs::Nothing, budgets::visible),

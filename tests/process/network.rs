@@ -146,6 +146,16 @@ pub(crate) fn heal(ip: &str) {
     nft(&format!("delete chain inet cut {}\n", chain(ip)));
 }
 
+/// Ends all connections between this IP address and other replicas with a reset. New ones can be made at once.
+pub(crate) fn end_connections(ip: &str) {
+    for which in [format!("src {ip} and not dst 127.0.0.1"), format!("dst {ip} and not src 127.0.0.1")] {
+        let mut words = vec!["-K"];
+        words.extend(which.split(' '));
+        let output = Command::new("ss").args(&words).output();
+        assert!(output.as_ref().is_ok_and(|output| output.status.success()), "ss {words:?}: {output:?}");
+    }
+}
+
 /// Limits what reaches each of these addresses from other replicas to so many Mbit/s, as a network card does: packets
 /// of 1,500 bytes, queued. The test's own client is not slowed down.
 pub(crate) fn slow(ips: &[String], megabits: u32) {
@@ -165,6 +175,12 @@ pub(crate) fn slow(ips: &[String], megabits: u32) {
         let mut words = line.split(' ');
         run(words.next().unwrap_or_default(), &words.collect::<Vec<_>>());
     }
+}
+
+/// From now on so much reaches the address in this place of those given to [`slow`], counted from 1.
+pub(crate) fn quicken(class: usize, megabits: u32) {
+    let change = format!("class change dev lo parent 1: classid 1:{class} htb rate {megabits}mbit quantum 3000");
+    run("tc", &change.split(' ').collect::<Vec<_>>());
 }
 
 /// Bytes that were sent to the addresses given to [`slow`], headers included, in their order.
