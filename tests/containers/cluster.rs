@@ -24,6 +24,8 @@ pub(crate) struct Cluster {
     containers: Vec<Option<String>>,
     /// What `docker run` is told besides.
     options: &'static [&'static str],
+    /// Replicas that run another image, with a setting of it.
+    others: Vec<Option<(String, String)>>,
     logs: PathBuf,
 }
 
@@ -36,7 +38,7 @@ impl Cluster {
         std::fs::create_dir_all(&logs).expect("the target directory is ours");
         let name = format!("hence-{}-{name}", std::process::id());
         let (subnet, ports) = (network(&name), free_ports());
-        Self { name, image, subnet, ports, members, containers: Vec::new(), options: &[], logs }
+        Self { name, image, subnet, ports, members, containers: Vec::new(), options: &[], others: Vec::new(), logs }
     }
 
     /// Three replicas that run, have settled and are linked with each other.
@@ -90,8 +92,19 @@ impl Cluster {
         let mut arguments = vec!["run", "--detach", "-p", &port, &network, &ip, &alias, &name, &label];
         environment.iter().for_each(|setting| arguments.extend(["-e", setting]));
         arguments.extend(self.options);
-        arguments.push(&self.image);
+        match self.others.get(at).and_then(Option::as_ref) {
+            Some((image, setting)) => arguments.extend(["-e", setting, image]),
+            None => arguments.push(&self.image),
+        }
         self.containers[at] = Some(docker(&arguments));
+    }
+
+    /// From its next start on, a replica runs this image with this setting; none is the image under test.
+    pub(crate) fn runs(&mut self, at: usize, other: Option<(String, String)>) {
+        if self.others.len() <= at {
+            self.others.resize_with(at + 1, || None);
+        }
+        self.others[at] = other;
     }
 
     fn container(&self, at: usize) -> String {

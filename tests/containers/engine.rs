@@ -38,6 +38,13 @@ pub(crate) fn docker(arguments: &[&str]) -> String {
     try_docker(arguments).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The image of a build that also speaks the format which stands in for the next one. `.ci/image` builds it beside the
+/// image under test.
+pub(crate) fn image_of_formats() -> Option<String> {
+    let image = format!("{}-formats", std::env::var(IMAGE).ok()?);
+    try_docker(&["image", "inspect", &image]).is_ok().then_some(image)
+}
+
 /// The image under test.
 ///
 /// # Errors

@@ -20,6 +20,8 @@ pub(crate) enum Needs {
     Delay,
     /// `docker-compose` or `docker compose`.
     Compose,
+    /// The image of a build that speaks another format, too.
+    Formats,
 }
 
 impl Needs {
@@ -32,6 +34,10 @@ impl Needs {
                 ("tc qdisc add dev lo root tbf rate 1mbit burst 16kb latency 1s", "tc does not take tbf here")
             }
             Self::Delay => ("tc qdisc add dev lo root netem delay 1ms", "tc does not take netem here"),
+            Self::Formats => {
+                let missing = crate::engine::image_of_formats().is_none();
+                return missing.then_some("no image of a build that speaks another format; `.ci/image` builds one");
+            }
             Self::Compose => return crate::compose::program().is_none().then_some("no Compose here"),
         };
         run("unshare", &["--net", "sh", "-c", script]).is_err().then_some(reason)

@@ -29,6 +29,7 @@ mod links;
 mod lives;
 mod load;
 mod memory;
+mod upgrades;
 
 use engine::Janitor;
 use faults::Needs;
@@ -56,6 +57,7 @@ const TESTS: &[Test] = &[
     ("contract", Needs::PacketFilter, image::contract),
     ("kill_and_restart", Needs::Engine, lives::kill_and_restart),
     ("rolling_restart", Needs::Engine, lives::rolling_restart),
+    ("roll_to_another_format", Needs::Formats, upgrades::roll),
     ("whole_cluster_restarted", Needs::Engine, lives::whole_cluster),
     ("fourth_added_one_removed", Needs::Engine, lives::fourth_and_removed),
     ("pause_longer_than_the_detector", Needs::Engine, lives::pause),
