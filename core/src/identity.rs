@@ -218,8 +218,13 @@ fn is_ipv4_or_name(host: &str) -> bool {
 }
 
 fn is_name(host: &str) -> bool {
-    let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    !numeric && host.len() <= 253 && host.split('.').all(is_label)
+    !host.split('.').all(is_number) && host.len() <= 253 && host.split('.').all(is_label)
+}
+
+/// Systems take a host of such labels, and of fewer than four, for an IPv4 address, with other bytes than it seems.
+fn is_number(label: &str) -> bool {
+    let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    hex.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit())) || label.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_label(label: &str) -> bool {
@@ -378,6 +383,10 @@ mod tests {
     #[test]
     fn addresses_that_do_not() {
         let bad = [
+            "0x7f000001:80",
+            "0x7f.1:80",
+            "127.0X1:80",
+            "0x:80",
             "",
             ":",
             "a",

@@ -188,7 +188,7 @@ pub(crate) fn parse_bytes(name: &str, text: &str, least: u64, most: u64) -> Resu
     let bytes = unit.and_then(|&(_, shift)| parse_digits(digits)?.checked_mul(1 << shift));
     let names_a_unit = unit.is_none() && !digits.is_empty() && given.bytes().all(|letter| letter.is_ascii_alphabetic());
     let unknown = if names_a_unit { unknown_unit(given) } else { String::new() };
-    let least_shown = show_bytes(least);
+    let (least_shown, example) = (show_bytes(least), show_bytes(least.max(64 << 10)));
     let range = match most {
         u64::MAX => format!("{least_shown} or more"),
         _ => format!("from {least_shown} to {}", show_bytes(most)),
@@ -196,7 +196,9 @@ pub(crate) fn parse_bytes(name: &str, text: &str, least: u64, most: u64) -> Resu
     bytes.filter(|bytes| (least..=most).contains(bytes)).ok_or_else(|| SettingError {
         name: name.into(),
         value: text.into(),
-        allowed: format!("a number of bytes, with or without a unit (KiB, MiB, GiB), {range}, such as 64KiB{unknown}"),
+        allowed: format!(
+            "a number of bytes, with or without a unit (KiB, MiB, GiB), {range}, such as {example}{unknown}"
+        ),
     })
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn several_addresses() {
     let far = "127.0.0.201";
     let bob: Vec<&str> = dead.iter().copied().chain([far]).collect();
     let at_once = Duration::ZERO;
-    let _server =
+    let server =
         NameServer::start(&[("alice.test", Answer::new(&[&ip(0)], at_once)), ("bob.test", Answer::new(&bob, at_once))]);
     let members = &NAMES[..2];
     let both_link = |how: &str| {
@@ -121,4 +121,8 @@ pub(crate) fn several_addresses() {
         });
     }
     both_link("are web servers");
+    // A name that leads to the asker first, as that of a service does.
+    server.set("bob.test", Answer::new(&[&ip(0), far], at_once));
+    server.set("alice.test", Answer::new(&[far, &ip(0)], at_once));
+    both_link("are the asker itself");
 }

@@ -150,8 +150,9 @@ async fn attempt(
             return Err(Failure::Foreign(greeting.clone()));
         }
         // An unknown replica may be asked under whatever name leads to it: so it learns of this one. Under the
-        // name that it says it has it is a peer of its own.
-        if greeting.address != *address && greeting.home.is_none() && inner.knows(&greeting.address) {
+        // name that it says it has it is a peer of its own. It may be this very process.
+        let is_known = greeting.address == settings.address || inner.knows(&greeting.address);
+        if greeting.address != *address && greeting.home.is_none() && is_known {
             return Err(Failure::OtherAddress(greeting.address.clone()));
         }
     }
