@@ -258,9 +258,13 @@ impl<R: BufRead> Text<R> {
         }
     }
 
-    /// The bytes up to the next space, bracket or quotation mark, as a text.
+    /// What stands up to the next space, bracket or quotation mark, as a text.
     fn bare(&mut self) -> Result<String, Stop> {
-        let mut bytes = Vec::new();
+        self.bare_after(Vec::new())
+    }
+
+    /// The same after what was taken already, which may be a part of a character.
+    fn bare_after(&mut self, mut bytes: Vec<u8>) -> Result<String, Stop> {
         while let Some(next) = self.peek()?
             && !is_space(next)
             && !b"[](){}\";".contains(&next)
@@ -363,9 +367,7 @@ impl<R: BufRead> Text<R> {
         self.take()?;
         let Some(first) = self.take()? else { return Err(Stop::Cut) };
         // The first byte may be a bracket or a space; what follows it may not.
-        let mut bytes = vec![first];
-        bytes.extend(self.bare()?.into_bytes());
-        let text = String::from_utf8(bytes).map_err(|_| self.wrong("not UTF-8"))?;
+        let text = self.bare_after(vec![first])?;
         let coded = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
         let named = match text.as_str() {
             "newline" => Some('\n'),
