@@ -2,6 +2,7 @@
 
 mod docs;
 
+use hence_sim::generate::Profile;
 use hence_sim::mutants::Mutant;
 use hence_sim::mutants::tampering::Tampering;
 use std::path::PathBuf;
@@ -227,14 +228,13 @@ fn check_shiviz(log: &str) {
 fn bad_input_ends_with_2_and_one_line() {
     std::fs::write(folder().join("broken.json"), "{\"format\": 1, \"surprise\": 2}").expect("a file");
     std::fs::write(folder().join("binary.json"), [0xff, 0xfe, 0]).expect("a file");
-    let bad: [&[&str]; 9] = [
+    let bad: [&[&str]; 8] = [
         &["replay", "no-such-file.json"],
         &["replay", "broken.json"],
         &["replay", "binary.json"],
         &["shrink", "broken.json"],
         &["show", "broken.json"],
         &["run", "--seeds", "0..10", "--mutant", "no-such-mutant"],
-        &["run", "--seeds", "0..10", "--profile", "no-such-profile"],
         &["run"],
         &["mutants", "--only", "no-such-mutant"],
     ];
@@ -245,6 +245,12 @@ fn bad_input_ends_with_2_and_one_line() {
     }
     for arguments in [&["run", "--seeds", "9..3"][..], &["run", "--shard", "3/3"], &["fly"], &["run", "--time", "5x"]] {
         assert_eq!(sim(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let output = sim(&["run", "--seeds", "0..10", "--profile", "no-such-profile"]);
+    assert_eq!(output.status.code(), Some(2));
+    let help = text(&sim(&["run", "--help"]));
+    for profile in Profile::ALL {
+        assert!(text(&output).contains(profile.name()) && help.contains(profile.name()), "{profile:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, provenance, spread};
 use crate::campaign::run::{self, NamedSubject, Setting};
 use crate::campaign::{Failure, Summary, campaign_telling};
-use crate::generate::{self, Profile};
+use crate::generate;
 use crate::mutants::Mutant;
 use crate::oracle::adversity::Kind;
 use crate::plan::Plan;
@@ -61,7 +61,7 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
         judged: asked.judged,
         ..setting(asked.mutant.as_deref())?
     };
-    let (profile, shard) = (profile(&asked.profile)?, asked.shard.unwrap_or((0, 1)));
+    let (profile, shard) = (asked.profile, asked.shard.unwrap_or((0, 1)));
     let campaign = Campaign { profile, setting, seeds, shard };
     let stop = Stop::watch()?;
     let outputs: Vec<&Path> = [&asked.history, &asked.json].into_iter().flatten().map(PathBuf::as_path).collect();
@@ -150,13 +150,6 @@ fn subject(name: &str, subjects: &[NamedSubject]) -> Result<NamedSubject, String
         let names: Vec<&str> = subjects.iter().map(|subject| subject.name()).collect();
         let known = if names.is_empty() { "none".into() } else { names.join(", ") };
         format!("there is no subject \"{name}\"; this program brings {known}")
-    })
-}
-
-pub(super) fn profile(name: &str) -> Result<Profile, String> {
-    Profile::named(name).ok_or_else(|| {
-        let names: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name()).collect();
-        format!("there is no profile \"{name}\"; there are {}", names.join(", "))
     })
 }
 

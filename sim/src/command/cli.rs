@@ -1,8 +1,16 @@
 //! The command line: its commands, their options and what each is for.
 
 use super::{Seeds, codes, provenance};
+use crate::generate::Profile;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+
+/// Takes the name of a profile; the help lists them all.
+fn profiles() -> impl TypedValueParser<Value = Profile> {
+    let names = PossibleValuesParser::new(Profile::ALL.iter().map(|profile| profile.name()));
+    names.try_map(|name| Profile::named(&name).ok_or("there is no such profile"))
+}
 
 #[derive(Parser)]
 #[command(name = "hence-sim", version = provenance::FULL, about = "Seeded simulator of the hence replica")]
@@ -46,8 +54,8 @@ pub(crate) enum Command {
         #[arg(long)]
         only: Option<String>,
         /// Draw these plans for mutants of the core, not those of the profile that is best for each
-        #[arg(long)]
-        profile: Option<String>,
+        #[arg(long, value_parser = profiles())]
+        profile: Option<Profile>,
         /// Instead, make the first failure of each mutant of the core as small as it goes, and print how small
         #[arg(long)]
         shrink: bool,
@@ -139,10 +147,9 @@ pub(crate) struct Run {
     /// Write what the clients of this one run saw, as a history for `check`
     #[arg(long, requires = "seed", conflicts_with = "seeds")]
     pub(crate) history: Option<PathBuf>,
-    /// What plans to draw: mixed, general, retirement, lost-writes, transfer, membership, deletes, clocks, links,
-    /// joining or speed
-    #[arg(long, default_value = "mixed")]
-    pub(crate) profile: String,
+    /// What plans to draw
+    #[arg(long, default_value = Profile::Mixed.name(), value_parser = profiles())]
+    pub(crate) profile: Profile,
     /// Where case files of failures go
     #[arg(long, default_value = "hence-cases")]
     pub(crate) cases: PathBuf,

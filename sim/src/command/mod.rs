@@ -159,7 +159,7 @@ fn run(command: Command, subjects: &[NamedSubject]) -> Done {
         Command::Show(show) => cases::show(&show, subjects),
         Command::Mutants { seeds, only, shrink: true, .. } => sizes::run(seeds, only.as_deref()),
         Command::Mutants { seeds, kills, only, profile, .. } => {
-            mutants::run(seeds, kills as usize, only.as_deref(), profile.as_deref())
+            mutants::run(seeds, kills as usize, only.as_deref(), profile)
         }
         Command::Soak { days, seed, dead } => soak::run(seed, days, dead),
         Command::Hashes { explain: Some(seed), against, .. } => hashes::explain(seed, against.as_deref()),

@@ -44,8 +44,7 @@ fn header(title: &str) {
     say!("\n{title}\n\n| mutant | profile | kills | median | 95 % | mostly found by |\n|---|---|---|---|---|---|");
 }
 
-pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<&str>) -> Done {
-    let profile = profile.map(super::campaign::profile).transpose()?;
+pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<Profile>) -> Done {
     // Rows that no reader gets are not worth their hours.
     let wanted = |name: &str| only.is_none_or(|only| only == name) && !output::is_lost();
     let pairs = || PAIRS.iter().map(|&(oracle, mutant)| pair_name(oracle, mutant));
