@@ -150,14 +150,28 @@ impl Level {
     }
 }
 
-/// Is asked now and then while a history is judged whether to go on, with the work that is left: nodes to visit. The
-/// judge reads no clock; a caller that wants an answer in time brings one along.
+/// Tells how much of the time has passed. It is asked now and then while a history is judged, with the work that is left:
+/// nodes to visit. The judge reads no clock; a caller that wants an answer in time brings one along.
 #[derive(Debug, Clone, Copy)]
-pub struct Watch(pub fn(u64) -> bool);
+pub struct Watch {
+    passed: fn(u64) -> u32,
+    until: u32,
+}
+
+impl Watch {
+    /// All of the time, as it is told here.
+    pub const WHOLE: u32 = 1_000;
+
+    /// A watch that tells like this how much of the time has passed, in parts of [`Self::WHOLE`].
+    #[must_use]
+    pub const fn new(passed: fn(u64) -> u32) -> Self {
+        Self { passed, until: Self::WHOLE }
+    }
+}
 
 impl PartialEq for Watch {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::fn_addr_eq(self.0, other.0)
+        std::ptr::fn_addr_eq(self.passed, other.passed) && self.until == other.until
     }
 }
 
@@ -185,6 +199,13 @@ impl Budget {
         Self { walks: self.walks / 2, nodes: self.nodes / 2, watch: self.watch }
     }
 
+    /// The budget of one of several strategies: it ends when so much of the time has passed, in parts of
+    /// [`Watch::WHOLE`]. What is left of the time is there for the others.
+    pub(crate) fn until(self, until: u32) -> Self {
+        let watch = self.watch.map(|watch| Watch { until: watch.until.min(until), ..watch });
+        Self { watch, ..self }
+    }
+
     pub(crate) const fn take(&mut self, part: Self) {
         self.walks -= part.walks;
         self.nodes -= part.nodes;
@@ -192,7 +213,8 @@ impl Budget {
 
     /// Takes so much work off; says whether there was any left.
     pub(crate) fn spend(&mut self, nodes: u64) -> bool {
-        let goes_on = self.nodes > 0 && self.watch.is_none_or(|Watch(watch)| watch(self.nodes));
+        let is_early = |watch: Watch| (watch.passed)(self.nodes) < watch.until;
+        let goes_on = self.nodes > 0 && self.watch.is_none_or(is_early);
         self.nodes = if goes_on { self.nodes.saturating_sub(nodes) } else { 0 };
         goes_on
     }

@@ -17,13 +17,13 @@ mod stage;
 
 use crate::graph::Problem;
 use crate::graph::certificate::Certificate;
-use crate::history::History;
+use crate::history::{History, NONE};
 use crate::terms::{Budget, Node};
 use blame::{Fault, Way};
 use play::Play;
 use repair::Repairs;
 use stage::Stage;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a write is taken to be made first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +42,11 @@ impl Place {
 /// How often a run is played at most.
 const ROUNDS_MAX: usize = 400;
 
-/// Rounds without progress after which the guess is given up.
-const PATIENCE: usize = 30;
+/// Rounds without progress after which the rest is left to the search.
+const PATIENCE: usize = 8;
+
+/// It is progress if one fault in so many goes.
+const PROGRESS: usize = 20;
 
 /// How often everything is tried again, one by one.
 const TURNS_MAX: u32 = 3;
@@ -58,18 +61,24 @@ struct Tried {
     way: Way,
 }
 
-/// What is around a fault is left to the search: so many operations before and after it, more each time.
-const LOOSE: [u32; 3] = [32, 128, 512];
+/// What is around a fault is left to the search: so many operations before and after it.
+const WIDTH: u32 = 32;
 
-/// How often the search may name more that must be left to it, for each of these.
-const REFINED_MAX: usize = 6;
+/// How often the search may name more that must be left to it.
+const REFINED_MAX: usize = 24;
+
+/// What is around an operation that is named again and again is left to it up to so many widths.
+const REACH_MAX: u32 = 64;
+
+/// What lies between the operations of a contradiction is left to the search, too, if it is no more than this.
+const SPAN_MAX: u32 = 512;
 
 /// What became of a guess.
 pub(crate) enum Tested<T> {
     /// It leads to an explanation.
     Fine(T),
-    /// It leads to none, because of these.
-    Refuted(Vec<Node>),
+    /// It leads to none, because of these contradictions.
+    Refuted(Vec<Vec<Node>>),
     /// The search did not end in time.
     Unknown,
 }
@@ -90,22 +99,22 @@ pub(crate) fn find<T>(
             return Some(found);
         }
         for fault in play.faults(budget) {
-            loose.extend([fault.event, fault.other].map(|node| stage.place[node as usize]));
+            loosen(&stage, &mut loose, 1, &[fault.event, fault.other]);
         }
-        loose.sort_unstable();
-        for width in LOOSE {
-            for _ in 0..REFINED_MAX {
-                let near = |node: Node| around(&loose, stage.place[node as usize], width) > 0;
-                match test(&play.certificate(near), budget) {
-                    Tested::Fine(found) => return Some(found),
-                    Tested::Unknown => break,
-                    Tested::Refuted(nodes) => {
-                        let more: Vec<Node> = nodes.into_iter().filter(|&node| !near(node)).collect();
-                        if more.is_empty() {
-                            break;
-                        }
-                        loose.extend(more.iter().map(|&node| stage.place[node as usize]));
-                        loose.sort_unstable();
+        // How far each operation that was named is known not to be the only one to blame.
+        let mut reach: BTreeMap<Node, u32> = BTreeMap::new();
+        for _ in 0..REFINED_MAX {
+            loose.sort_unstable();
+            loose.dedup();
+            let near = |node: Node| around(&loose, stage.place[node as usize], WIDTH) > 0;
+            match test(&play.certificate(near), budget) {
+                Tested::Fine(found) => return Some(found),
+                Tested::Unknown => break,
+                Tested::Refuted(contradictions) => {
+                    for nodes in &contradictions {
+                        let name = nodes.first().copied().unwrap_or(NONE);
+                        let reach = reach.entry(name).and_modify(|reach| *reach *= 2).or_insert(2);
+                        loosen(&stage, &mut loose, *reach, nodes);
                     }
                 }
             }
@@ -114,12 +123,26 @@ pub(crate) fn find<T>(
     None
 }
 
+/// Leaves the operations of a contradiction to the search, and what lies between and around them.
+fn loosen(stage: &Stage<'_>, loose: &mut Vec<u32>, reach: u32, nodes: &[Node]) {
+    let places = nodes.iter().map(|&node| stage.place[node as usize]);
+    let (Some(first), Some(last)) = (places.clone().min(), places.clone().max()) else { return };
+    let around = |place: u32| {
+        let far = (reach - 1).min(REACH_MAX) * WIDTH;
+        (place.saturating_sub(far)..=place.saturating_add(far)).step_by(WIDTH as usize)
+    };
+    loose.extend(places.flat_map(around));
+    if last - first <= SPAN_MAX {
+        loose.extend((first..last).step_by(WIDTH as usize));
+    }
+}
+
 /// Plays the run until nothing is wrong or nothing helps; the repairs with which the least was wrong, and whether that
 /// was nothing.
 fn rehearse(stage: &Stage<'_>, budget: &mut Budget) -> (Repairs, bool) {
     let (mut repairs, mut turns) = (Repairs::default(), 0);
     let mut best: Option<(usize, Repairs)> = None;
-    let (mut idle, mut before, mut tried) = (0, Vec::new(), Vec::<Tried>::new());
+    let (mut idle, mut goal, mut before, mut tried) = (0, usize::MAX, Vec::new(), Vec::<Tried>::new());
     // What was tried for a fault is not tried for it again.
     let mut known: BTreeSet<(Node, Node, Way)> = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
@@ -132,10 +155,12 @@ fn rehearse(stage: &Stage<'_>, budget: &mut Budget) -> (Repairs, bool) {
             break; // they are not all
         }
         let places = places(stage, &faults);
+        idle = if faults.len() + faults.len() / PROGRESS < goal { 0 } else { idle + 1 };
+        if idle == 0 {
+            goal = faults.len();
+        }
         if best.as_ref().is_none_or(|&(fewest, _)| faults.len() < fewest) {
-            (best, idle) = (Some((faults.len(), repairs.clone())), 0);
-        } else {
-            idle += 1;
+            best = Some((faults.len(), repairs.clone()));
         }
         if faults.is_empty() || idle > PATIENCE {
             break;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Asks the clock.
-pub(crate) const WATCH: Watch = Watch(goes_on);
+pub(crate) const WATCH: Watch = Watch::new(passed);
 
 static BEGUN: OnceLock<(Instant, Option<Duration>)> = OnceLock::new();
 
@@ -27,7 +27,7 @@ pub(crate) fn clear() {
     }
 }
 
-fn goes_on(left: u64) -> bool {
+fn passed(left: u64) -> u32 {
     let (begun, limit) = BEGUN.get_or_init(|| (clock(), None));
     let passed = begun.elapsed();
     let (now, shown) = (passed.as_millis() as u64, SHOWN.load(Ordering::Relaxed));
@@ -43,5 +43,7 @@ fn goes_on(left: u64) -> bool {
         };
         _ = std::io::stderr().flush();
     }
-    limit.is_none_or(|limit| passed < limit)
+    let Some(limit) = limit else { return 0 };
+    let part = passed.as_millis() * u128::from(Watch::WHOLE) / limit.as_millis().max(1);
+    u32::try_from(part).unwrap_or(Watch::WHOLE)
 }

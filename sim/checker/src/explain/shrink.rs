@@ -1,11 +1,10 @@
 //! The fewest operations that still violate, checked again on their own.
 //!
 //! Operations are taken away as long as what is left is broken at the same level. Not every operation may go: what is
-//! left must convict the whole history. Not every operation may go: what is left must convict the whole history. A put
-//! goes only with all that showed it, and only when it cannot have been what a 200 met. A delete goes only when, by the
-//! whole history's order, it can excuse nothing that is left. Lineage that led through an operation that is gone is
-//! kept, as a token of the one before it. What an answer said is forgotten, too, where the violation stands without it:
-//! a write then only happened, a read has its value only.
+//! left must convict the whole history. A put goes only with all that showed it, and only when it cannot have been what
+//! a 200 met. A delete goes only when, by the whole history's order, it can excuse nothing that is left. Lineage that
+//! led through an operation that is gone is kept, as a token of the one before it. What an answer said is forgotten,
+//! too, where the violation stands without it: a write then only happened, a read has its value only.
 //!
 //! All of it has a budget of work, so it ends at any size. What was given up is told with what is left.
 
@@ -311,10 +310,11 @@ impl<'a> Shrinker<'a> {
         let Some(small) = self.part(kept) else { return false };
         let Ok(mut problem) = Problem::of(&small, false) else { return false };
         problem.blind = self.options.blind;
-        let mut budget = Budget { walks: STEP_WALKS.min(self.options.budget.walks), ..self.options.budget };
+        let Budget { walks, nodes, watch } = self.options.budget;
+        let nodes = nodes.min(self.effort.left());
+        let mut budget = Budget { walks: walks.min(STEP_WALKS), nodes, watch };
         let decision = decide(&problem, self.level, &mut budget);
-        let walked = (STEP_WALKS - budget.walks.min(STEP_WALKS)) * problem.nodes() as u64;
-        _ = self.effort.spend(walked);
+        _ = self.effort.spend(nodes - budget.nodes);
         matches!(decision, Decision::Broken(wrong, _) if kind(&problem, &wrong) == self.kind)
     }
 

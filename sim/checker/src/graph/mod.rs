@@ -56,6 +56,8 @@ pub(crate) struct Problem {
     pub(crate) nonsense: Option<Nonsense>,
     /// Reads of values that the cut-off end may have written.
     pub(crate) unexplained_reads: usize,
+    /// It holds more than the history says.
+    pub(crate) is_guess: bool,
     /// What is wrong with the checker.
     pub(crate) blind: Option<Blind>,
 }
@@ -72,7 +74,9 @@ impl Problem {
         certificate: &Certificate,
     ) -> Result<Self, Unreadable> {
         let lineage = Lineage::of(history, program_order)?.joined(&certificate.edges);
-        Self::with_lineage(history, lineage, &certificate.origin)
+        let mut problem = Self::with_lineage(history, lineage, &certificate.origin)?;
+        problem.is_guess = true;
+        Ok(problem)
     }
 
     fn with_lineage(history: &History, lineage: Lineage, origins: &[u32]) -> Result<Self, Unreadable> {
@@ -98,6 +102,7 @@ impl Problem {
             cycle: None,
             nonsense: None,
             unexplained_reads: 0,
+            is_guess: false,
             blind: None,
         };
         problem.key.resize(nodes, NONE);

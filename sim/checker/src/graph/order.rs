@@ -5,9 +5,14 @@
 use crate::graph::Problem;
 use crate::history::NONE;
 use crate::terms::{Edge, Node, PUT, View, WRITE};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// How many nodes to start from when looking for a short cycle.
 const STARTS_MAX: usize = 256;
+
+/// After so many steps a cycle is short enough.
+const STEPS_MAX: usize = 2_000_000;
 
 /// Successors of each node, in one array.
 #[derive(Debug)]
@@ -73,6 +78,28 @@ pub(crate) fn sorted(problem: &Problem, extra: &[Edge]) -> Result<Vec<Node>, Vec
     if order.len() == nodes { Ok(order) } else { Err(missing.iter().map(|&count| count > 0).collect()) }
 }
 
+/// The place of each node in a topological order that follows the numbers of nodes wherever it may; nothing where there
+/// is a cycle.
+pub(crate) fn natural(problem: &Problem, extra: &[Edge]) -> Option<Vec<u32>> {
+    let nodes = problem.nodes();
+    let successors = Successors::of(problem, extra);
+    let mut missing = indegrees(problem, extra);
+    let mut ready: BinaryHeap<Reverse<Node>> =
+        (0..nodes as Node).filter(|&node| missing[node as usize] == 0).map(Reverse).collect();
+    let (mut place, mut count) = (vec![0; nodes], 0);
+    while let Some(Reverse(node)) = ready.pop() {
+        place[node as usize] = count;
+        count += 1;
+        for &next in successors.of_node(node) {
+            missing[next as usize] -= 1;
+            if missing[next as usize] == 0 {
+                ready.push(Reverse(next));
+            }
+        }
+    }
+    (count as usize == nodes).then_some(place)
+}
+
 /// How many edges lead to each node.
 pub(crate) fn indegrees(problem: &Problem, extra: &[Edge]) -> Vec<u32> {
     let mut missing: Vec<u32> = (0..problem.nodes() as Node).map(|node| problem.indegree(node)).collect();
@@ -80,20 +107,50 @@ pub(crate) fn indegrees(problem: &Problem, extra: &[Edge]) -> Vec<u32> {
     missing
 }
 
-/// A shortest cycle among the nodes that no order could take.
+/// A short cycle among the nodes that no order could take.
 pub(crate) fn shortest_cycle(problem: &Problem, extra: &[Edge], leftover: &[bool]) -> Vec<Node> {
     let successors = Successors::of(problem, extra);
-    let mut best: Vec<Node> = Vec::new();
-    let mut starts = 0;
-    // Starting nodes may lie behind a cycle and not on one; those cost little and do not count.
-    for start in (0..problem.nodes() as Node).filter(|&node| leftover[node as usize]) {
-        if let Some(cycle) = path(&successors, start, start, |node| leftover[node as usize]) {
-            if best.is_empty() || cycle.len() < best.len() {
-                best = cycle;
+    short_cycle(leftover, STARTS_MAX, |node| successors.of_node(node))
+}
+
+/// A cycle among these nodes, as short as a bounded search finds it; nothing where there is none. Nodes that lie behind
+/// cycles and on none are not asked. There may be as many as a history has, and each would look at all of them.
+pub(crate) fn short_cycle<'a>(among: &[bool], starts_max: usize, next: impl Fn(Node) -> &'a [Node]) -> Vec<Node> {
+    let nodes = among.len();
+    let all = (0..nodes as Node).filter(|&node| among[node as usize]);
+    let component = components(nodes, all.clone(), |node, at| next(node).get(at).copied());
+    let mut members = vec![0_u32; nodes];
+    all.clone().for_each(|node| members[component[node as usize] as usize] += 1);
+    let is_on_one = |&node: &Node| members[component[node as usize] as usize] > 1 || next(node).contains(&node);
+    let (mut best, mut steps): (Vec<Node>, usize) = (Vec::new(), 0);
+    let (mut came_from, mut queue) = (vec![NONE; nodes], Vec::new());
+    for start in all.filter(is_on_one).take(starts_max) {
+        queue.clear();
+        queue.push(start);
+        let mut at = 0;
+        'around: while let Some(&node) = queue.get(at) {
+            at += 1;
+            steps += next(node).len();
+            for &other in next(node) {
+                if other == start {
+                    let back =
+                        std::iter::successors(Some(node), |&node| (node != start).then(|| came_from[node as usize]));
+                    let mut cycle: Vec<Node> = back.collect();
+                    cycle.reverse();
+                    if best.is_empty() || cycle.len() < best.len() {
+                        best = cycle;
+                    }
+                    break 'around;
+                }
+                let is_near = component[other as usize] == component[start as usize];
+                if is_near && came_from[other as usize] == NONE {
+                    came_from[other as usize] = node;
+                    queue.push(other);
+                }
             }
-            starts += 1;
         }
-        if best.len() == 2 || starts == STARTS_MAX {
+        queue.iter().for_each(|&node| came_from[node as usize] = NONE);
+        if (1..=2).contains(&best.len()) || steps > STEPS_MAX {
             break;
         }
     }
@@ -123,6 +180,53 @@ pub(crate) fn path(successors: &Successors, from: Node, to: Node, within: impl F
         }
     }
     None
+}
+
+/// The strongly connected component of each node that is reached from these; after Tarjan, 1972. Asked for are the
+/// successors of a node one by one.
+pub(crate) fn components(
+    nodes: usize,
+    roots: impl Iterator<Item = Node>,
+    next: impl Fn(Node, usize) -> Option<Node>,
+) -> Vec<Node> {
+    let (mut index, mut low, mut component) = (vec![NONE; nodes], vec![0_u32; nodes], vec![NONE; nodes]);
+    let (mut count, mut open): (u32, Vec<Node>) = (0, Vec::new());
+    for root in roots {
+        if index[root as usize] != NONE {
+            continue;
+        }
+        let mut calls = vec![(root, 0)];
+        (index[root as usize], low[root as usize]) = (count, count);
+        count += 1;
+        open.push(root);
+        while let Some(&mut (node, ref mut at)) = calls.last_mut() {
+            if let Some(next) = next(node, *at) {
+                *at += 1;
+                if index[next as usize] == NONE {
+                    (index[next as usize], low[next as usize]) = (count, count);
+                    count += 1;
+                    open.push(next);
+                    calls.push((next, 0));
+                } else if component[next as usize] == NONE {
+                    low[node as usize] = low[node as usize].min(index[next as usize]);
+                }
+                continue;
+            }
+            calls.pop();
+            if let Some(&(parent, _)) = calls.last() {
+                low[parent as usize] = low[parent as usize].min(low[node as usize]);
+            }
+            if low[node as usize] == index[node as usize] {
+                while let Some(member) = open.pop() {
+                    component[member as usize] = node;
+                    if member == node {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    component
 }
 
 /// How many ends of chains a node remembers.
@@ -241,4 +345,22 @@ pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
         chain_nodes[(start[problem.chain[node] as usize] + problem.position[node]) as usize] = node as Node;
     }
     (problem.chain_start, problem.chain_nodes) = (start, chain_nodes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_cycle;
+
+    /// A path of many nodes leads to a circle of four with a short cut; from the path none leads back.
+    #[test]
+    fn a_cycle_is_found_however_many_nodes_lie_before_it() {
+        let path = 200_000;
+        let mut next: Vec<Vec<u32>> = (0..path).map(|node| vec![node + 1]).collect();
+        next.extend([vec![path + 1], vec![path + 2, path + 3], vec![path + 3], vec![path]]);
+        let found = short_cycle(&vec![true; next.len()], 64, |node| &next[node as usize]);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found.iter().all(|&node| node >= path && node != path + 2), "{found:?}");
+        let open: Vec<Vec<u32>> = (1..9).map(|node| if node < 8 { vec![node] } else { vec![] }).collect();
+        assert!(short_cycle(&[true; 8], 64, |node| &open[node as usize]).is_empty());
+    }
 }

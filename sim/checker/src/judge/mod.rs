@@ -6,7 +6,7 @@ use crate::graph::Problem;
 use crate::graph::certificate::Certificate;
 use crate::history::History;
 use crate::report::{Counterexample, Options, Report};
-use crate::search::{Decision, decide, is_plainly_broken};
+use crate::search::{Decision, contradictions, decide, is_plainly_broken};
 use crate::terms::{Budget, Level, Unreadable, Verdict};
 use crate::witness::{self, Tested};
 
@@ -31,20 +31,26 @@ pub fn judge(history: &History, options: Options) -> Result<Report, Unreadable> 
 /// Smaller histories are searched at once, in nodes.
 const WITNESS_MIN: usize = 1_000;
 
+/// By then the guess from names of versions has led to something, or is given up, in parts of [`Watch::WHOLE`].
+const CERTIFICATE_UNTIL: u32 = 400;
+
+/// By then the guesses at a run have. What is left of the time is the search's, which alone says that something is broken.
+const WITNESS_UNTIL: u32 = 850;
+
 /// How many walks all guesses at a run get together.
 const WITNESS_WALKS: u64 = 1_000;
 
-/// The verdict if what truly happened can be guessed. A history whose first walk shows it broken needs no guess.
+/// The verdict if what truly happened can be guessed. A history that is broken whatever is guessed needs no guess.
 fn by_witness(history: &History, problem: &Problem, options: Options) -> Option<Report> {
     let is_small = problem.nodes() < WITNESS_MIN;
     if is_small || !options.certificates || problem.cycle.is_some() || problem.nonsense.is_some() {
         return None;
     }
     let level = if options.causal_only { Level::Causal } else { Level::Convergent };
-    if is_plainly_broken(problem, level) {
+    if is_plainly_broken(problem, level, &mut options.budget.until(WITNESS_UNTIL)) {
         return None;
     }
-    let mut budget = Budget { walks: WITNESS_WALKS.min(options.budget.walks), ..options.budget };
+    let mut budget = Budget { walks: WITNESS_WALKS.min(options.budget.walks), ..options.budget.until(WITNESS_UNTIL) };
     let mut report = witness::find(history, problem, &mut budget, |certificate, budget| {
         by_guess(history, certificate, options, budget)
     })?;
@@ -56,16 +62,21 @@ fn by_witness(history: &History, problem: &Problem, options: Options) -> Option<
     Some(report)
 }
 
-/// How many walks a certificate gets to find the few deletes that no client read.
-const CERTIFICATE_WALKS: u64 = 300;
+/// How many walks a guess gets to find the few deletes that no client read; fewer where they take long.
+const GUESS_WALKS: (u64, u64) = (60, 300);
+
+/// How many nodes it may visit by that.
+const GUESS_NODES: u64 = 6_000_000;
 
 /// The verdict if the names of versions lead to an explanation at once.
 fn by_certificate(history: &History, options: Options) -> Result<Option<Report>, Unreadable> {
     match Certificate::of(history).filter(|_| options.certificates) {
-        Some(certificate) => match by_guess(history, &certificate, options, &mut options.budget.clone()) {
-            Tested::Fine(report) => Ok(Some(report)),
-            Tested::Refuted(_) | Tested::Unknown => Ok(None),
-        },
+        Some(certificate) => {
+            match by_guess(history, &certificate, options, &mut options.budget.until(CERTIFICATE_UNTIL)) {
+                Tested::Fine(report) => Ok(Some(report)),
+                Tested::Refuted(_) | Tested::Unknown => Ok(None),
+            }
+        }
         None => Ok(None),
     }
 }
@@ -76,22 +87,29 @@ fn by_guess(history: &History, certificate: &Certificate, options: Options, budg
         return Tested::Unknown;
     };
     if let Some(cycle) = problem.cycle {
-        return Tested::Refuted(cycle);
+        return Tested::Refuted(vec![cycle]);
     }
     if problem.nonsense.is_some() {
         return Tested::Unknown;
     }
     problem.blind = options.blind;
     let level = if options.causal_only { Level::Causal } else { Level::Convergent };
-    let mut left = Budget { walks: CERTIFICATE_WALKS.min(budget.walks), ..*budget };
+    let (least, most) = GUESS_WALKS;
+    let affordable = (GUESS_NODES / problem.nodes().max(1) as u64).clamp(least, most);
+    let mut left = Budget { walks: affordable.min(budget.walks), ..*budget };
     let (walks, nodes) = (left.walks, left.nodes);
     let decision = decide(&problem, level, &mut left);
     let spent = Budget { walks: walks - left.walks, nodes: nodes - left.nodes, watch: None };
     budget.take(spent);
     let mut proof = match decision {
         Decision::Fine(proof) => proof,
-        Decision::Broken(wrong, _) => return Tested::Refuted(wrong.nodes()),
-        Decision::Unknown => return Tested::Unknown,
+        Decision::Broken(wrong, _) => {
+            let mut all = contradictions(&problem, level);
+            all.push(wrong.nodes());
+            return Tested::Refuted(all);
+        }
+        Decision::Unknown(contradictions) if contradictions.is_empty() => return Tested::Unknown,
+        Decision::Unknown(contradictions) => return Tested::Refuted(contradictions),
     };
     proof.edges.extend_from_slice(&certificate.edges);
     let mut report = Report::new(history, &problem);
@@ -182,7 +200,7 @@ impl Report {
                 self.proof.get_or_insert(proof);
                 Verdict::Fine
             }
-            Decision::Unknown => Verdict::Unknown,
+            Decision::Unknown(_) => Verdict::Unknown,
             Decision::Broken(wrong, forced) => {
                 if self.found.as_ref().is_none_or(|(known, ..)| level < *known) {
                     self.found = Some((level, wrong, forced));
@@ -193,13 +211,17 @@ impl Report {
     }
 }
 
+/// How many nodes are visited to find out whether a counterexample breaks one level.
+const LEVELS_NODES: u64 = 10_000_000;
+
 impl Counterexample {
     /// All levels that these operations break on their own.
     #[must_use]
     pub fn broken(&self) -> Vec<Level> {
         let broken = || {
-            // It is as small as it gets.
-            let options = Options { shrinking: 0, ..Options::default() };
+            // It is as small as it gets. Where that is large, not all of it can be known.
+            let budget = Budget { nodes: LEVELS_NODES, ..Budget::default() };
+            let options = Options { shrinking: 0, budget, ..Options::default() };
             let report = crate::judge::judge_problem(&self.history, &self.problem, options);
             Level::ALL.into_iter().filter(|&level| report.verdict(level) == Verdict::Broken).collect()
         };

@@ -1,13 +1,12 @@
 //! Whether one total order of all writes explains every winner: happens-before and forced pairs without a cycle.
 
 use crate::graph::Problem;
-use crate::graph::order::{Successors, indegrees};
+use crate::graph::order::{Successors, indegrees, short_cycle};
 use crate::history::NONE;
 use crate::search::pass::Walk;
 use crate::terms::{Edge, Node, WRITE};
 use std::cmp::Reverse;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
 /// How many nodes to start from when looking for a short cycle.
 const STARTS_MAX: usize = 64;
@@ -92,61 +91,27 @@ impl<'a, T> Kahn<'a, T> {
         self.walk.ahead_of(node, from).find(|&(_, chain, count)| self.done[chain as usize] < count)
     }
 
-    /// A shortest cycle among what could not be placed.
+    /// A short cycle among what could not be placed, in forward order.
     fn shortest(&self, leftover: &[bool]) -> Vec<Node> {
-        let mut into: BTreeMap<Node, Vec<Node>> = BTreeMap::new();
-        for &(from, to) in &self.extra {
-            into.entry(to).or_default().push(from);
-        }
-        let before = |node: Node| {
-            let problem = self.problem;
-            let mut before: Vec<Node> = problem.predecessors(node).collect();
-            before.extend(into.get(&node).into_iter().flatten());
-            let last = |(_, chain, count): (u32, u32, u32)| {
-                problem.chain_nodes[(problem.chain_start[chain as usize] + count - 1) as usize]
-            };
-            before.extend(self.walk.ahead_of(node, None).map(last));
-            before.retain(|&other| leftover[other as usize]);
-            before
+        let problem = self.problem;
+        let mut into: Vec<Edge> = self.extra.clone();
+        into.sort_unstable_by_key(|&(_, to)| to);
+        let last = |(_, chain, count): (u32, u32, u32)| {
+            problem.chain_nodes[(problem.chain_start[chain as usize] + count - 1) as usize]
         };
-        let mut best = Vec::new();
-        let mut starts = 0;
-        for start in (0..self.problem.nodes() as Node).filter(|&node| leftover[node as usize]) {
-            if let Some(cycle) = around(start, before) {
-                starts += 1;
-                if best.is_empty() || cycle.len() < best.len() {
-                    best = cycle;
-                }
+        let (mut start, mut before) = (vec![0], Vec::new());
+        for node in 0..problem.nodes() as Node {
+            if leftover[node as usize] {
+                let first = into.partition_point(|&(_, to)| to < node);
+                let extra = into[first..].iter().take_while(|&&(_, to)| to == node).map(|&(from, _)| from);
+                let all = problem.predecessors(node).chain(extra).chain(self.walk.ahead_of(node, None).map(last));
+                before.extend(all.filter(|&other| leftover[other as usize]));
             }
-            if best.len() == 2 || starts == STARTS_MAX {
-                break;
-            }
+            start.push(before.len());
         }
-        best
+        let of = |node: Node| &before[start[node as usize]..start[node as usize + 1]];
+        let mut cycle = short_cycle(leftover, STARTS_MAX, of);
+        cycle.reverse();
+        cycle
     }
-}
-
-/// A shortest way around through what is before, from a node to itself, in forward order.
-fn around(start: Node, before: impl Fn(Node) -> Vec<Node>) -> Option<Vec<Node>> {
-    let mut leads_to = BTreeMap::new();
-    let mut queue = VecDeque::from([start]);
-    while let Some(node) = queue.pop_front() {
-        for other in before(node) {
-            if other == start {
-                let mut cycle = vec![start, node];
-                let mut at = node;
-                while at != start {
-                    at = leads_to[&at];
-                    cycle.push(at);
-                }
-                cycle.pop();
-                return Some(cycle);
-            }
-            if let Entry::Vacant(entry) = leads_to.entry(other) {
-                entry.insert(node);
-                queue.push_back(other);
-            }
-        }
-    }
-    None
 }

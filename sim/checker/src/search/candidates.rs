@@ -45,17 +45,27 @@ impl<'a, T: Cell> Growth<'a, T> {
     }
 }
 
-/// Everything that may explain a debt.
-pub(crate) fn explanations<T: Cell>(problem: &Problem, rows: &Rows<T>, debt: Debt) -> Vec<Explanation> {
+/// What may explain a debt, so many explanations at most.
+pub(crate) fn explanations<T: Cell>(problem: &Problem, rows: &Rows<T>, debt: Debt, most: usize) -> Vec<Explanation> {
     match debt {
-        Debt::Removed { put, event } => removers(problem, rows, put, event),
-        Debt::Alive { event } => living(problem, rows, event),
+        Debt::Removed { put, event } => removers_at_most(problem, rows, put, event, most),
+        Debt::Alive { event } => living(problem, rows, event, most),
     }
 }
 
 /// The deletes and shown puts that may have removed the put before the event, each with the write that met the put
 /// itself. That write is the remover, or one that the remover replaced, and so on.
 pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, event: Node) -> Vec<Explanation> {
+    removers_at_most(problem, rows, put, event, usize::MAX)
+}
+
+fn removers_at_most<T: Cell>(
+    problem: &Problem,
+    rows: &Rows<T>,
+    put: Node,
+    event: Node,
+    most: usize,
+) -> Vec<Explanation> {
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let shown = problem.shown(event);
     let mut found = Vec::new();
@@ -73,6 +83,9 @@ pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, ev
     });
     let deletes = windows.filter(|&&write| problem.is(write, DELETE));
     for &write in deletes.chain(shown) {
+        if found.len() >= most {
+            break;
+        }
         let possible = write != event && write != put && !follows(write) && !before(write, put);
         if !possible || excused(write) {
             continue;
@@ -98,7 +111,7 @@ pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, ev
 }
 
 /// The puts that may have been alive at an event that says that it met something: a write, or a read answered 304.
-fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node) -> Vec<Explanation> {
+fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node, most: usize) -> Vec<Explanation> {
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let segments = || problem.index.segments(problem.key[event as usize]);
     debug_assert!(problem.index.loose(problem.key[event as usize]).is_empty(), "what may be met stands in a chain");
@@ -122,5 +135,5 @@ fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node) -> Vec<Explan
         &writes[..writes.partition_point(|&write| !follows(write))]
     });
     let explain = |put: Node| Explanation { write: put, edges: vec![(put, event)] };
-    windows.copied().filter(|&put| problem.is(put, PUT)).map(explain).collect()
+    windows.copied().filter(|&put| problem.is(put, PUT)).map(explain).take(most).collect()
 }

@@ -10,8 +10,8 @@
 
 use crate::graph::rows::Cell;
 use crate::proof::Proof;
-use crate::search::{Arbitrated, Case, Search, Settled};
-use crate::terms::{Debt, Edge, Explanation};
+use crate::search::{Arbitrated, Case, Open, Search, Settled};
+use crate::terms::{Debt, Edge};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,9 +20,6 @@ const STEPS_MAX: usize = 8;
 
 /// After how many dead ends it begins anew, at first; each time twice as many.
 const DEAD_ENDS: u32 = 16;
-
-/// Debts, each with what may explain it, the likeliest last.
-type Open = Vec<(Debt, Vec<Explanation>)>;
 
 /// One step: what was taken so far, and what is still open.
 struct Step {
@@ -45,30 +42,22 @@ enum Ended {
     OutOfBudget,
 }
 
-/// Looks for guesses that explain every debt, with half of the budget.
-pub(crate) fn dive<T: Cell>(
-    search: &mut Search<'_, T>,
-    root: &Case,
-    open: &[(Debt, Vec<Explanation>)],
-) -> Option<Proof> {
-    let reserve = search.budget.half();
-    search.budget.take(reserve);
+/// Looks for guesses that explain every debt.
+pub(crate) fn dive<T: Cell>(search: &mut Search<'_, '_, T>, root: &Case, open: &Open) -> Option<Proof> {
     let mut blamed = Blamed::new();
     let mut dead_ends = 0;
-    let proof = loop {
-        let first = Step { case: root.clone(), open: open.to_vec(), cases: Vec::new(), size: open.len() };
+    loop {
+        let first = Step { case: root.clone(), open: open.clone(), cases: Vec::new(), size: open.len() };
         match descend(search, first, &mut blamed, dead_ends) {
-            Ended::Fine(proof) => break Some(proof),
+            Ended::Fine(proof) => return Some(proof),
             Ended::DeadEnd if dead_ends < u32::MAX / 2 => dead_ends = (dead_ends * 2).max(DEAD_ENDS),
-            Ended::DeadEnd | Ended::Exhausted | Ended::OutOfBudget => break None,
+            Ended::DeadEnd | Ended::Exhausted | Ended::OutOfBudget => return None,
         }
-    };
-    search.budget.give(reserve);
-    proof
+    }
 }
 
 /// One way down, with so many steps back; none means that winners are looked at only in the end.
-fn descend<T: Cell>(search: &mut Search<'_, T>, first: Step, blamed: &mut Blamed, dead_ends: u32) -> Ended {
+fn descend<T: Cell>(search: &mut Search<'_, '_, T>, first: Step, blamed: &mut Blamed, dead_ends: u32) -> Ended {
     let mut taken: VecDeque<Step> = VecDeque::new();
     let (mut left, mut is_whole) = (dead_ends, true);
     let mut here = first;
@@ -84,6 +73,7 @@ fn descend<T: Cell>(search: &mut Search<'_, T>, first: Step, blamed: &mut Blamed
                 Arbitrated::Fine(_) => Some((open, Vec::new())),
                 Arbitrated::Cases(_, cases) => Some((open, cases)),
                 Arbitrated::Broken(_) => None,
+                Arbitrated::OutOfBudget => return Ended::OutOfBudget,
             },
         };
         if let Some((open, cases)) = next {

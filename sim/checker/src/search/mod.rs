@@ -9,6 +9,7 @@ mod arbitration;
 pub(crate) mod candidates;
 mod dive;
 mod guarantees;
+mod mend;
 pub(crate) mod pass;
 
 use crate::graph::rows::{Cell, Rows};
@@ -17,6 +18,7 @@ use crate::proof::Proof;
 use crate::search::candidates::{Growth, explanations, removers};
 use crate::search::dive::dive;
 use crate::search::guarantees::Demands;
+use crate::search::mend::{Mended, mend};
 use crate::search::pass::{Must, Walk, walk};
 use crate::terms::{Break, Budget, DELETE, Debt, Edge, Explanation, Forced, Level, Losing, Node};
 use std::cmp::Reverse;
@@ -29,8 +31,8 @@ pub(crate) enum Decision {
     Fine(Proof),
     /// It cannot be explained: the first reason found, and the edges that had been forced by then.
     Broken(Break, Vec<Forced>),
-    /// Neither within the budget.
-    Unknown,
+    /// Neither within the budget; these are contradictions to what was guessed before the search.
+    Unknown(Vec<Vec<Node>>),
 }
 
 /// How often an order is sought without the pairs that can be undone, before one of them is tried.
@@ -40,7 +42,26 @@ const ROUNDS_MAX: usize = 16;
 pub(crate) enum Settled<T> {
     Broken(Break, Vec<Forced>),
     /// Debts with several explanations, the likeliest last.
-    Open(Vec<(Debt, Vec<Explanation>)>, Box<Walk<T>>),
+    Open(Open, Box<Walk<T>>),
+    OutOfBudget,
+}
+
+/// Debts, each with what may explain it, the likeliest last.
+type Open = Vec<(Debt, Vec<Explanation>)>;
+
+/// What came of guessing.
+enum Guessed {
+    Fine(Proof),
+    /// These contradictions stand whatever is guessed, or nothing is known.
+    Refuted(Vec<Vec<Node>>),
+    /// The debts that are left to be split.
+    Open(Open),
+}
+
+/// A case in which no debt has a single explanation any more.
+enum Saturated<T> {
+    Broken(Break, Vec<Forced>),
+    Stable(Box<Walk<T>>),
     OutOfBudget,
 }
 
@@ -52,7 +73,7 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
         return match level {
             Level::Causal | Level::Convergent => Decision::Broken(wrong, Vec::new()),
             Level::ReadYourWrites | Level::MonotonicReads | Level::MonotonicWrites | Level::WritesFollowReads => {
-                Decision::Unknown
+                Decision::Unknown(Vec::new())
             }
         };
     }
@@ -68,7 +89,7 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
             };
             match guarantees::demands(problem, level, held) {
                 Some(demands) => Some(demands),
-                None => return Decision::Unknown,
+                None => return Decision::Unknown(Vec::new()),
             }
         }
     };
@@ -80,9 +101,18 @@ pub(crate) fn decide(problem: &Problem, level: Level, budget: &mut Budget) -> De
     }
 }
 
-/// Whether one look shows that a history is broken.
-pub(crate) fn is_plainly_broken(problem: &Problem, level: Level) -> bool {
-    walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None).wrong.is_some()
+/// Whether causal consistency or convergence is broken before anything is guessed.
+pub(crate) fn is_plainly_broken(problem: &Problem, level: Level, budget: &mut Budget) -> bool {
+    let has_order = problem.cycle.is_none() && problem.nonsense.is_none();
+    !has_order || Search::<u32>::new(problem, level, None, budget).is_plainly_broken()
+}
+
+/// What one look shows to be wrong: the operations of each contradiction, and of each debt that nothing can pay.
+pub(crate) fn contradictions(problem: &Problem, level: Level) -> Vec<Vec<Node>> {
+    let walk = walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None, true);
+    let is_hopeless = |debt: &&Debt| explanations(problem, &walk.rows, **debt, 1).is_empty();
+    let hopeless = walk.debts.iter().filter(is_hopeless).map(|&debt| without(debt));
+    walk.wrongs.iter().map(Break::nodes).chain(hopeless.map(|wrong| wrong.nodes())).collect()
 }
 
 /// A case: edges, and losing puts that are taken to come before the winner.
@@ -106,54 +136,57 @@ impl Case {
     }
 }
 
-pub(crate) struct Search<'a, T> {
-    problem: &'a Problem,
+pub(crate) struct Search<'a, 'b, T> {
+    pub(crate) problem: &'a Problem,
     level: Level,
-    must: Must<'a>,
-    pub(crate) budget: &'a mut Budget,
+    pub(crate) must: Must<'a>,
+    pub(crate) budget: &'b mut Budget,
     marker: std::marker::PhantomData<T>,
 }
 
-impl<'a, T: Cell> Search<'a, T> {
-    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: &'a mut Budget) -> Self {
+impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
+    const fn new(problem: &'a Problem, level: Level, must: Must<'a>, budget: &'b mut Budget) -> Self {
         Self { problem, level, must, budget, marker: std::marker::PhantomData }
     }
 
     fn run(&mut self) -> Decision {
         let mut root = Case::default();
-        let first = self.settle(&mut root);
-        let (first_break, mut cases) = match first {
-            Settled::Broken(wrong, forced) => return Decision::Broken(wrong, forced),
-            Settled::OutOfBudget => return Decision::Unknown,
-            Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&root, &walk) {
-                Arbitrated::Fine(order) => return Decision::Fine(Proof { edges: root.edges, order }),
-                Arbitrated::Broken(wrong) => return Decision::Broken(wrong, Vec::new()),
-                Arbitrated::Cases(wrong, cases) => (Some(wrong), cases),
-            },
-            Settled::Open(open, walk) => {
-                if let Arbitrated::Broken(wrong) = self.arbitrate(&root, &walk) {
-                    return Decision::Broken(wrong, Vec::new());
-                }
+        let walk = match self.saturate(&mut root) {
+            Saturated::Broken(wrong, forced) => return Decision::Broken(wrong, forced),
+            Saturated::OutOfBudget => return Decision::Unknown(Vec::new()),
+            Saturated::Stable(walk) => walk,
+        };
+        let (first_break, mut cases) = match self.arbitrate(&root, &walk) {
+            Arbitrated::Broken(wrong) => return Decision::Broken(wrong, Vec::new()),
+            Arbitrated::OutOfBudget => return Decision::Unknown(Vec::new()),
+            Arbitrated::Fine(order) if walk.debts.is_empty() => {
+                return Decision::Fine(Proof { edges: root.edges, order });
+            }
+            Arbitrated::Cases(wrong, cases) if walk.debts.is_empty() => (Some(wrong), cases),
+            Arbitrated::Fine(_) | Arbitrated::Cases(..) => {
                 drop(walk);
-                if let Some(proof) = dive(self, &root, &open) {
-                    return Decision::Fine(proof);
+                match self.guess(&mut root) {
+                    Guessed::Fine(proof) => return Decision::Fine(proof),
+                    Guessed::Refuted(contradictions) => return Decision::Unknown(contradictions),
+                    Guessed::Open(open) => (None, split(&root, &open)),
                 }
-                (None, split(&root, &open))
             }
         };
         let mut first_break = first_break.map(|wrong| (wrong, Vec::new()));
         while let Some(mut case) = cases.pop() {
             match self.settle(&mut case) {
-                Settled::OutOfBudget => return Decision::Unknown,
+                Settled::OutOfBudget => return Decision::Unknown(Vec::new()),
                 Settled::Broken(wrong, forced) => _ = first_break.get_or_insert((wrong, forced)),
                 Settled::Open(open, walk) if open.is_empty() => match self.arbitrate(&case, &walk) {
                     Arbitrated::Fine(order) => return Decision::Fine(Proof { edges: case.edges, order }),
                     Arbitrated::Broken(wrong) => _ = first_break.get_or_insert((wrong, Vec::new())),
                     Arbitrated::Cases(_, more) => cases.extend(more),
+                    Arbitrated::OutOfBudget => return Decision::Unknown(Vec::new()),
                 },
                 // What no order of all writes can hold now, none can hold with more edges.
                 Settled::Open(open, walk) => match self.arbitrate(&case, &walk) {
                     Arbitrated::Broken(wrong) => _ = first_break.get_or_insert((wrong, Vec::new())),
+                    Arbitrated::OutOfBudget => return Decision::Unknown(Vec::new()),
                     Arbitrated::Fine(_) | Arbitrated::Cases(..) => cases.extend(split(&case, &open)),
                 },
             }
@@ -162,7 +195,31 @@ impl<'a, T: Cell> Search<'a, T> {
         Decision::Broken(wrong, forced)
     }
 
-    fn spend(&mut self) -> bool {
+    /// Looks for guesses that explain every debt, with half of the budget.
+    fn guess(&mut self, root: &mut Case) -> Guessed {
+        let reserve = self.budget.half();
+        self.budget.take(reserve);
+        let guessed = self.guess_within(root);
+        self.budget.give(reserve);
+        guessed
+    }
+
+    fn guess_within(&mut self, root: &mut Case) -> Guessed {
+        match mend(self, root) {
+            Mended::Fine(proof) => return Guessed::Fine(proof),
+            // What happened is guessed otherwise then.
+            Mended::Refuted(contradictions) if self.problem.is_guess => return Guessed::Refuted(contradictions),
+            Mended::Refuted(_) | Mended::Unknown => {}
+        }
+        // Only here it is asked for all that may explain each debt: there may be hundreds for each of thousands.
+        let open = match self.settle(root) {
+            Settled::Open(open, _) => open,
+            Settled::Broken(..) | Settled::OutOfBudget => return Guessed::Refuted(Vec::new()),
+        };
+        dive(self, root, &open).map_or(Guessed::Open(open), Guessed::Fine)
+    }
+
+    pub(crate) fn spend(&mut self) -> bool {
         let nodes = self.problem.nodes() as u64;
         if self.budget.walks == 0 || !self.budget.spend(nodes) {
             return false;
@@ -171,57 +228,92 @@ impl<'a, T: Cell> Search<'a, T> {
         true
     }
 
-    /// Lets single explanations join until none is left.
+    /// Lets single explanations join until none is left, and lists all explanations of what is open then.
     pub(crate) fn settle(&mut self, case: &mut Case) -> Settled<T> {
+        let walk = match self.saturate(case) {
+            Saturated::Broken(wrong, forced) => return Settled::Broken(wrong, forced),
+            Saturated::OutOfBudget => return Settled::OutOfBudget,
+            Saturated::Stable(walk) => walk,
+        };
+        let mut open = Vec::with_capacity(walk.debts.len());
+        let mut growth = Growth::new(self.problem, &walk.rows);
+        for &debt in &walk.debts {
+            let Some(mut ways) = self.ways(&walk.rows, debt, usize::MAX) else { return Settled::OutOfBudget };
+            ways.sort_by_cached_key(|way| likelihood(&mut growth, way, event_of(debt)));
+            open.push((debt, ways));
+        }
+        Settled::Open(open, walk)
+    }
+
+    /// What may explain a debt, so many explanations at most if any of them counts; nothing where the budget is spent.
+    fn ways(&mut self, rows: &Rows<T>, debt: Debt, most: usize) -> Option<Vec<Explanation>> {
+        let (problem, must) = (self.problem, self.must);
+        let mut ways = explanations(problem, rows, debt, if must.is_none() { most } else { usize::MAX });
+        if !self.budget.spend(1 + ways.len() as u64) {
+            return None;
+        }
+        ways.retain(|way| must.is_none_or(|must| stays(problem, rows, must, debt, way)));
+        Some(ways)
+    }
+
+    /// Lets single explanations join until none is left.
+    fn saturate(&mut self, case: &mut Case) -> Saturated<T> {
         let mut forced = Vec::new();
         loop {
             if !self.spend() {
-                return Settled::OutOfBudget;
+                return Saturated::OutOfBudget;
             }
             // The order of the bare graph was computed once.
             let sorted = if case.edges.is_empty() { None } else { Some(order::sorted(self.problem, &case.edges)) };
-            let walk = match &sorted {
+            let mut walk = match &sorted {
                 None => self.walk(case, &self.problem.order),
                 Some(Ok(order)) => self.walk(case, order),
                 Some(Err(leftover)) => {
                     let cycle = order::shortest_cycle(self.problem, &case.edges, leftover);
-                    return Settled::Broken(Break::Cycle(cycle), forced);
+                    return Saturated::Broken(Break::Cycle(cycle), forced);
                 }
             };
-            if let Some(wrong) = walk.wrong {
-                return Settled::Broken(wrong, forced);
+            if let Some(wrong) = walk.wrongs.pop() {
+                return Saturated::Broken(wrong, forced);
             }
-            let mut open = Vec::new();
             let known = case.edges.len();
             for &debt in &walk.debts {
-                let mut ways = explanations(self.problem, &walk.rows, debt);
-                if !self.budget.spend(1 + ways.len() as u64) {
-                    return Settled::OutOfBudget;
-                }
-                ways.retain(|way| self.must.is_none_or(|must| stays(self.problem, &walk.rows, must, debt, way)));
+                // Whether there is none, one or more is all that matters here.
+                let Some(mut ways) = self.ways(&walk.rows, debt, 2) else { return Saturated::OutOfBudget };
                 match ways.len() {
-                    0 => return Settled::Broken(without(debt), forced),
+                    0 => return Saturated::Broken(without(debt), forced),
                     1 => {
                         let explanation = ways.remove(0);
                         case.edges.extend_from_slice(&explanation.edges);
                         forced.push(Forced { debt, explanation });
                     }
-                    _ => open.push((debt, ways)),
+                    _ => {}
                 }
             }
             if case.edges.len() == known {
-                let mut growth = Growth::new(self.problem, &walk.rows);
-                for (debt, ways) in &mut open {
-                    ways.sort_by_cached_key(|way| likelihood(&mut growth, way, event_of(*debt)));
-                }
-                return Settled::Open(open, Box::new(walk));
+                return Saturated::Stable(Box::new(walk));
             }
             case.tidy();
         }
     }
 
+    /// Whether it is broken whatever is guessed.
+    fn is_plainly_broken(&mut self) -> bool {
+        let mut root = Case::default();
+        match self.saturate(&mut root) {
+            Saturated::Broken(..) => true,
+            Saturated::Stable(walk) => matches!(self.arbitrate(&root, &walk), Arbitrated::Broken(_)),
+            Saturated::OutOfBudget => false,
+        }
+    }
+
     fn walk(&self, case: &Case, order: &[Node]) -> Walk<T> {
-        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must)
+        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, false)
+    }
+
+    /// The same, on and on whatever is wrong.
+    pub(crate) fn walk_on(&self, case: &Case, order: &[Node]) -> Walk<T> {
+        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, true)
     }
 
     /// Looks for an order of all writes, once everything else is explained.
@@ -236,7 +328,9 @@ impl<'a, T: Cell> Search<'a, T> {
         let mut gone: BTreeSet<Edge> = BTreeSet::new();
         let mut first: Option<(Vec<Node>, Losing, Vec<Explanation>)> = None;
         for _ in 0..ROUNDS_MAX {
-            self.budget.nodes = self.budget.nodes.saturating_sub(self.problem.nodes() as u64);
+            if !self.budget.spend(self.problem.nodes() as u64) {
+                return Arbitrated::OutOfBudget;
+            }
             let mut all = certain.clone();
             all.extend(walk.losing.iter().map(pair).filter(|pair| !gone.contains(pair)));
             let cycle = match (arbitration::order(self.problem, walk, &all), &first) {
@@ -274,7 +368,7 @@ impl<'a, T: Cell> Search<'a, T> {
 }
 
 /// Whether a put that was removed like this stays removed wherever that must be known.
-fn stays<T: Cell>(problem: &Problem, rows: &Rows<T>, must: &Demands, debt: Debt, way: &Explanation) -> bool {
+pub(crate) fn stays<T: Cell>(problem: &Problem, rows: &Rows<T>, must: &Demands, debt: Debt, way: &Explanation) -> bool {
     let Debt::Removed { put, event } = debt else { return true };
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let removed = |shown: Node| shown == put || before(shown, put) || before(shown, way.write);
@@ -286,6 +380,7 @@ pub(crate) enum Arbitrated {
     Fine(Vec<Node>),
     Broken(Break),
     Cases(Break, Vec<Case>),
+    OutOfBudget,
 }
 
 const fn without(debt: Debt) -> Break {
@@ -297,11 +392,15 @@ const fn without(debt: Debt) -> Break {
 
 /// How likely an explanation is: what stands before the event in the history, supposes little, and stands late. The
 /// history is written in the order of time, more or less; the verdict does not depend on it.
-fn likelihood<T: Cell>(growth: &mut Growth<'_, T>, way: &Explanation, event: Node) -> (bool, Reverse<u64>, Node) {
+pub(crate) fn likelihood<T: Cell>(
+    growth: &mut Growth<'_, T>,
+    way: &Explanation,
+    event: Node,
+) -> (bool, Reverse<u64>, Node) {
     (way.write < event, Reverse(growth.of(way)), way.write)
 }
 
-const fn event_of(debt: Debt) -> Node {
+pub(crate) const fn event_of(debt: Debt) -> Node {
     match debt {
         Debt::Removed { event, .. } | Debt::Alive { event } => event,
     }

@@ -14,7 +14,8 @@ use crate::terms::{Blind, Break, Debt, Edge, Losing, Node, PUT, View, WINNER};
 #[derive(Debug)]
 pub(crate) struct Walk<T> {
     pub(crate) rows: Rows<T>,
-    pub(crate) wrong: Option<Break>,
+    /// What is certainly wrong; the first only, unless all was asked for.
+    pub(crate) wrongs: Vec<Break>,
     pub(crate) debts: Vec<Debt>,
     /// For each winner the first of its entries in `ahead`, or [`NONE`].
     first_ahead: Vec<u32>,
@@ -49,19 +50,21 @@ struct Walker<'a, T> {
     deletes: Vec<Node>,
 }
 
-/// Walks the graph with these extra edges, which must be sorted by where they lead. The order must respect them all.
+/// Walks the graph with these extra edges, which must be sorted by where they lead. The order must respect them all. The
+/// walk ends where something is certainly wrong, or with `all` goes on.
 pub(crate) fn walk<T: Cell>(
     problem: &Problem,
     order: &[Node],
     extra: &[Edge],
     arbitrate: bool,
     must: Must<'_>,
+    all: bool,
 ) -> Walk<T> {
     let arbitrate = arbitrate && problem.blind != Some(Blind::Winners);
     let first_ahead = if arbitrate { vec![NONE; problem.nodes()] } else { Vec::new() };
     let walk = Walk {
         rows: Rows::new(problem, extra),
-        wrong: None,
+        wrongs: Vec::new(),
         debts: Vec::new(),
         first_ahead,
         ahead: Vec::new(),
@@ -78,7 +81,7 @@ pub(crate) fn walk<T: Cell>(
         walker.walk.rows.open(problem, node, into);
         if problem.view(node) != View::Open {
             walker.look(node);
-            if walker.walk.wrong.is_some() {
+            if !all && !walker.walk.wrongs.is_empty() {
                 break;
             }
         }
@@ -131,7 +134,7 @@ impl<T: Cell> Walker<'_, T> {
                 }
                 let write = problem.index.node[entry];
                 if walk.rows.before(problem, put, write) && problem.blind != Some(Blind::Overwritten) {
-                    walk.wrong = Some(Break::Overwritten { event, shown: put, write });
+                    walk.wrongs.push(Break::Overwritten { event, shown: put, write });
                     return;
                 }
                 if is_winner && at == 0 {
@@ -188,7 +191,7 @@ impl<T: Cell> Walker<'_, T> {
         }
         for &shown in self.problem.shown(event) {
             if let Some(&write) = self.writes.iter().find(|&&write| self.before(shown, write)) {
-                self.walk.wrong = Some(Break::Overwritten { event, shown, write });
+                self.walk.wrongs.push(Break::Overwritten { event, shown, write });
                 return;
             }
         }
@@ -230,7 +233,7 @@ impl<T: Cell> Walker<'_, T> {
             let put = self.puts[at];
             if !self.problem.shown(event).contains(&put) && !self.was_removed(put, event) {
                 if self.problem.blind == Some(Blind::Eager) {
-                    self.walk.wrong = Some(Break::Missing { event, put });
+                    self.walk.wrongs.push(Break::Missing { event, put });
                 }
                 self.walk.debts.push(Debt::Removed { put, event });
             }

@@ -2,7 +2,7 @@
 
 use super::play::{Loser, Play, Wrong};
 use super::repair::Repair;
-use crate::history::NONE;
+use crate::graph::order::components;
 use crate::terms::{Budget, DELETE, Edge, Node, PUT};
 use std::collections::BTreeSet;
 
@@ -158,8 +158,7 @@ impl Play<'_> {
         ways
     }
 
-    /// The strongly connected component of each write, by the guess and which write lost against which; after Tarjan,
-    /// 1972.
+    /// The strongly connected component of each write, by the guess and which write lost against which.
     fn components(&self) -> Vec<u32> {
         let nodes = self.stage.problem.nodes();
         let lost = self.losers.iter().map(|loser| (loser.put, loser.winner));
@@ -168,45 +167,15 @@ impl Play<'_> {
         edges.extend(lost);
         edges.sort_unstable();
         edges.dedup();
-        let of = |node: Node| edges.partition_point(|&(from, _)| from < node);
-        let (mut index, mut low, mut component) = (vec![NONE; nodes], vec![0_u32; nodes], vec![NONE; nodes]);
-        let (mut count, mut open): (u32, Vec<Node>) = (0, Vec::new());
-        for root in self.made() {
-            if index[root as usize] != NONE {
-                continue;
-            }
-            let mut calls = vec![(root, of(root))];
-            (index[root as usize], low[root as usize]) = (count, count);
-            count += 1;
-            open.push(root);
-            while let Some(&mut (node, ref mut at)) = calls.last_mut() {
-                if let Some(&(_, next)) = edges.get(*at).filter(|&&(from, _)| from == node) {
-                    *at += 1;
-                    if index[next as usize] == NONE {
-                        (index[next as usize], low[next as usize]) = (count, count);
-                        count += 1;
-                        open.push(next);
-                        calls.push((next, of(next)));
-                    } else if component[next as usize] == NONE {
-                        low[node as usize] = low[node as usize].min(index[next as usize]);
-                    }
-                    continue;
-                }
-                calls.pop();
-                if let Some(&(parent, _)) = calls.last() {
-                    low[parent as usize] = low[parent as usize].min(low[node as usize]);
-                }
-                if low[node as usize] == index[node as usize] {
-                    while let Some(member) = open.pop() {
-                        component[member as usize] = node;
-                        if member == node {
-                            break;
-                        }
-                    }
-                }
-            }
+        let mut start = vec![0; nodes + 1];
+        edges.iter().for_each(|&(from, _)| start[from as usize + 1] += 1);
+        for node in 0..nodes {
+            start[node + 1] += start[node];
         }
-        component
+        components(nodes, self.made(), |node, at| {
+            let of_node = &edges[start[node as usize]..start[node as usize + 1]];
+            of_node.get(at).map(|&(_, to)| to)
+        })
     }
 }
 

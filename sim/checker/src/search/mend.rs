@@ -1,0 +1,415 @@
+//! Mending: one guess for every debt at once, of which those that lead to a contradiction are taken back.
+//!
+//! A dive looks only at whether its guesses fail, so it finds the few wrong ones among thousands by halving. Here each
+//! contradiction names the guesses on the way to it. What an event may not have in its past came there along edges, and
+//! some of them were guessed. One of these is taken back, the one that was to blame least often, and the debt that it
+//! paid is paid in another way. One walk shows many contradictions; each takes back a guess of its own. It is a local
+//! search with weights, after Morris, "The breakout method for escaping from local minima", AAAI 1993.
+//!
+//! It only ever finds explanations. Where it finds none, nothing is known.
+
+use crate::graph::Problem;
+use crate::graph::order::{self, Successors, components};
+use crate::graph::rows::{Cell, Rows};
+use crate::mix::mix;
+use crate::proof::Proof;
+use crate::search::candidates::{Growth, explanations, removers};
+use crate::search::pass::Walk;
+use crate::search::{Arbitrated, Case, Search, event_of, likelihood, stays};
+use crate::terms::{Break, Debt, Edge, Explanation, Losing, Node, PUT};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Walks at most.
+const ROUNDS_MAX: u32 = 200;
+
+/// Walks without progress after which it is given up.
+const PATIENCE: u32 = 12;
+
+/// It is progress if one in so many of what is wrong or open goes.
+const PROGRESS: usize = 20;
+
+/// So many steps for each node of the history are taken after one walk to follow contradictions back.
+const STEPS_PER_NODE: u64 = 8;
+
+/// How many nodes are looked at to find the way of one contradiction.
+const STEPS_MAX: usize = 20_000;
+
+/// How many others are looked at that may be to blame instead.
+const OPPOSITE_MAX: usize = 8;
+
+/// How many contradictions of one walk are looked at.
+const WRONGS_MAX: usize = 1_000;
+
+/// What a contradiction asks for.
+#[derive(Debug, Clone)]
+enum Move {
+    /// The guess that paid this debt is taken back.
+    Drop(Debt),
+    /// A put that lost was removed like this.
+    Take(Debt, Explanation),
+}
+
+/// The guesses of a history.
+pub(crate) struct Mend<'s, 'p, 'b, T> {
+    search: &'s mut Search<'p, 'b, T>,
+    root: &'s Case,
+    chosen: BTreeMap<Debt, Explanation>,
+    /// How often a guess was taken back: what it paid, and with which write.
+    blamed: BTreeMap<(Debt, Node), u32>,
+    /// The place of each node in an order that contains the root's and is close to that of the history.
+    natural: Vec<u32>,
+    /// The sets of guesses that were walked with, by their digest.
+    walked: BTreeSet<u64>,
+    /// How many steps are left after this walk.
+    steps: u64,
+}
+
+/// What one walk led to.
+enum Round {
+    Fine(Proof),
+    /// So much is wrong or open yet.
+    Left(usize),
+    /// Guesses that contradicted each other outright were taken back.
+    Untied,
+    /// These contradictions stand without any guess.
+    Refuted(Vec<Vec<Node>>),
+    GivenUp,
+}
+
+/// What came of mending.
+pub(crate) enum Mended {
+    Fine(Proof),
+    /// No guess is seen on the way to these contradictions, so none can undo them.
+    Refuted(Vec<Vec<Node>>),
+    Unknown,
+}
+
+/// Looks for guesses that explain every debt.
+pub(crate) fn mend<T: Cell>(search: &mut Search<'_, '_, T>, root: &Case) -> Mended {
+    let (chosen, blamed, walked) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    let Some(natural) = order::natural(search.problem, &root.edges) else { return Mended::Unknown };
+    let mut mend = Mend { search, root, chosen, blamed, natural, walked, steps: 0 };
+    let (mut goal, mut idle) = (usize::MAX, 0);
+    for _ in 0..ROUNDS_MAX {
+        match mend.round() {
+            Round::Fine(proof) => return Mended::Fine(proof),
+            Round::Refuted(nodes) => return Mended::Refuted(nodes),
+            Round::GivenUp => return Mended::Unknown,
+            Round::Untied => {}
+            Round::Left(left) if left + left / PROGRESS < goal => (goal, idle) = (left, 0),
+            Round::Left(_) if idle == PATIENCE => return Mended::Unknown,
+            Round::Left(_) => idle += 1,
+        }
+    }
+    Mended::Unknown
+}
+
+/// The graph as it is guessed to be, in one walk.
+struct Guessed<'a> {
+    problem: &'a Problem,
+    /// Edges by where they lead.
+    edges: &'a [Edge],
+    by: BTreeMap<Edge, Vec<Debt>>,
+    /// The place of each node in an order that contains them all.
+    rank: Vec<u32>,
+}
+
+impl<T: Cell> Mend<'_, '_, '_, T> {
+    fn round(&mut self) -> Round {
+        // What was walked with once leads where it led.
+        if !self.walked.insert(self.digest()) || !self.search.spend() {
+            return Round::GivenUp;
+        }
+        let problem = self.search.problem;
+        self.steps = STEPS_PER_NODE * problem.nodes() as u64;
+        let mut by: BTreeMap<Edge, Vec<Debt>> = BTreeMap::new();
+        for (&debt, explanation) in &self.chosen {
+            explanation.edges.iter().for_each(|&edge| by.entry(edge).or_default().push(debt));
+        }
+        let edges: Vec<Edge> = by.keys().copied().collect();
+        let case = self.root.with(&edges);
+        let mut guessed = Guessed { problem, edges: &case.edges, by, rank: (0..problem.nodes() as u32).collect() };
+        let order = match order::sorted(problem, &case.edges) {
+            Ok(order) => order,
+            Err(leftover) => return self.untie(&guessed, &leftover),
+        };
+        for (rank, &node) in order.iter().enumerate() {
+            guessed.rank[node as usize] = rank as u32;
+        }
+        let walk = self.search.walk_on(&case, &order);
+        let (mut gone, mut refuted) = (BTreeSet::new(), Vec::new());
+        for wrong in walk.wrongs.iter().take(WRONGS_MAX) {
+            if self.steps == 0 {
+                break;
+            }
+            let moves = self.moves(&guessed, &walk.rows, wrong);
+            if !self.go(moves, &mut gone) {
+                refuted.push(wrong.nodes());
+            }
+        }
+        for &debt in &walk.debts {
+            if !self.pay(&guessed, &walk.rows, debt, &mut gone) {
+                refuted.push(match debt {
+                    Debt::Removed { put, event } => vec![put, event],
+                    Debt::Alive { event } => [event].into_iter().chain(guessed.deletes_before(event)).collect(),
+                });
+            }
+        }
+        if self.search.budget.is_spent() {
+            return Round::GivenUp;
+        }
+        if !refuted.is_empty() {
+            return Round::Refuted(refuted);
+        }
+        let left = walk.wrongs.len() + walk.debts.len();
+        if left > 0 {
+            return Round::Left(left);
+        }
+        match self.search.arbitrate(&case, &walk) {
+            Arbitrated::Fine(order) => Round::Fine(Proof { edges: case.edges, order }),
+            Arbitrated::OutOfBudget => Round::GivenUp,
+            Arbitrated::Broken(_) | Arbitrated::Cases(..) => self.untangle(&guessed, &walk),
+        }
+    }
+
+    /// What is guessed, in one number.
+    fn digest(&self) -> u64 {
+        self.chosen.iter().fold(0, |digest, (debt, way)| {
+            let (kind, put, event) = match *debt {
+                Debt::Removed { put, event } => (1, put, event),
+                Debt::Alive { event } => (2, 0, event),
+            };
+            let seed = mix(digest, kind << 32 | u64::from(way.write));
+            mix(seed, u64::from(put) << 32 | u64::from(event))
+        })
+    }
+
+    /// Takes so many steps.
+    fn step(&mut self, steps: usize) {
+        self.steps = self.steps.saturating_sub(steps as u64);
+        self.search.budget.spend(steps as u64);
+    }
+
+    /// Guesses that contradict each other outright. On each circle is one that leads from what is later in the history
+    /// to what is earlier: all of these are taken back.
+    fn untie(&mut self, guessed: &Guessed<'_>, leftover: &[bool]) -> Round {
+        let nodes = guessed.problem.nodes();
+        let successors = Successors::of(guessed.problem, guessed.edges);
+        let roots = (0..nodes as Node).filter(|&node| leftover[node as usize]);
+        let component = components(nodes, roots, |node, at| successors.of_node(node).get(at).copied());
+        let is_back = |&(&(from, to), _): &(&Edge, &Vec<Debt>)| {
+            let is_on_circle = leftover[from as usize] && component[from as usize] == component[to as usize];
+            is_on_circle && self.natural[from as usize] > self.natural[to as usize]
+        };
+        let back: BTreeSet<Debt> = guessed.by.iter().filter(is_back).flat_map(|(_, debts)| debts).copied().collect();
+        let mut gone = BTreeSet::new();
+        for &debt in &back {
+            self.go(vec![Move::Drop(debt)], &mut gone);
+        }
+        if back.is_empty() { Round::GivenUp } else { Round::Untied }
+    }
+
+    /// Makes one of these moves, unless one of them was made already; says whether there was any.
+    fn go(&mut self, moves: Vec<Move>, gone: &mut BTreeSet<Debt>) -> bool {
+        if moves.iter().any(|(Move::Drop(debt) | Move::Take(debt, _))| gone.contains(debt)) {
+            return true;
+        }
+        let blame = |way: &Move| match way {
+            Move::Drop(debt) => {
+                let write = self.chosen.get(debt).map_or(0, |explanation| explanation.write);
+                let times = self.blamed.get(&(*debt, write)).copied().unwrap_or(0);
+                // What stands behind its event in the history is the likelier mistake.
+                (times, write < event_of(*debt), Reverse(event_of(*debt)))
+            }
+            Move::Take(debt, way) => {
+                (self.blamed.get(&(*debt, way.write)).copied().unwrap_or(0), true, Reverse(event_of(*debt)))
+            }
+        };
+        match moves.into_iter().min_by_key(blame) {
+            None => false,
+            Some(Move::Take(debt, way)) => {
+                self.chosen.insert(debt, way);
+                gone.insert(debt);
+                true
+            }
+            Some(Move::Drop(debt)) => {
+                if let Some(explanation) = self.chosen.remove(&debt) {
+                    *self.blamed.entry((debt, explanation.write)).or_default() += 1;
+                }
+                gone.insert(debt);
+                true
+            }
+        }
+    }
+
+    /// Guesses how a debt is paid; if nothing can, something is taken back. Says whether there was anything to do.
+    fn pay(&mut self, guessed: &Guessed<'_>, rows: &Rows<T>, debt: Debt, gone: &mut BTreeSet<Debt>) -> bool {
+        let problem = guessed.problem;
+        let mut ways = explanations(problem, rows, debt, usize::MAX);
+        if !self.search.budget.spend(1 + ways.len() as u64) {
+            return false;
+        }
+        let must = self.search.must;
+        ways.retain(|way| must.is_none_or(|must| stays(problem, rows, must, debt, way)));
+        if ways.is_empty() {
+            if self.steps == 0 {
+                return true; // what is to blame is looked for after the next walk
+            }
+            let moves = match debt {
+                Debt::Removed { put, event } => self.drops(guessed, rows, put, event),
+                Debt::Alive { event } => {
+                    let near = guessed.deletes_before(event);
+                    near.into_iter().flat_map(|delete| self.drops(guessed, rows, delete, event)).collect()
+                }
+            };
+            return self.go(moves, gone);
+        }
+        let mut growth = Growth::new(problem, rows);
+        ways.sort_by_cached_key(|way| {
+            let blamed = self.blamed.get(&(debt, way.write)).copied().unwrap_or(0);
+            (Reverse(blamed), likelihood(&mut growth, way, event_of(debt)))
+        });
+        if let Some(way) = ways.pop() {
+            self.chosen.insert(debt, way);
+        }
+        true
+    }
+
+    /// What may be taken back to undo a contradiction.
+    fn moves(&mut self, guessed: &Guessed<'_>, rows: &Rows<T>, wrong: &Break) -> Vec<Move> {
+        match *wrong {
+            Break::Overwritten { event, shown, write } => {
+                let mut moves = self.drops(guessed, rows, write, event);
+                moves.extend(self.drops(guessed, rows, shown, write));
+                self.with_reasons(guessed, rows, moves)
+            }
+            Break::Missing { event, put } => {
+                let moves = self.drops(guessed, rows, put, event);
+                self.with_reasons(guessed, rows, moves)
+            }
+            Break::Cycle(_) | Break::Nonsense(_) | Break::NotAlive { .. } | Break::Arbitration(_) => Vec::new(),
+        }
+    }
+
+    fn drops(&mut self, guessed: &Guessed<'_>, rows: &Rows<T>, write: Node, event: Node) -> Vec<Move> {
+        let (debts, steps) = guessed.way(rows, write, event, None);
+        self.step(steps);
+        debts.into_iter().map(Move::Drop).collect()
+    }
+
+    /// Each debt is there because a put is in the past of its event, and that may be because of guesses, too. Where all
+    /// ways to pay it were to blame, one of these is.
+    fn with_reasons(&mut self, guessed: &Guessed<'_>, rows: &Rows<T>, mut moves: Vec<Move>) -> Vec<Move> {
+        for at in 0..moves.len() {
+            let Move::Drop(debt @ Debt::Removed { put, event }) = moves[at] else { continue };
+            let write = self.chosen.get(&debt).map_or(0, |explanation| explanation.write);
+            if self.blamed.contains_key(&(debt, write)) {
+                let (debts, steps) = guessed.way(rows, put, event, Some(debt));
+                self.step(steps);
+                moves.extend(debts.into_iter().map(Move::Drop));
+            }
+        }
+        moves
+    }
+
+    /// Winners that no order of all writes can have: for each put that lost against an earlier one something is changed.
+    fn untangle(&mut self, guessed: &Guessed<'_>, walk: &Walk<T>) -> Round {
+        let nodes = guessed.problem.nodes();
+        let mut edges = guessed.edges.to_vec();
+        edges.extend(walk.certain.iter().copied().chain(walk.losing.iter().map(|losing| (losing.put, losing.winner))));
+        let successors = Successors::of(guessed.problem, &edges);
+        let component = components(nodes, 0..nodes as Node, |node, at| successors.of_node(node).get(at).copied());
+        let of = |node: Node| component[node as usize];
+        let rank = |node: Node| guessed.rank[node as usize];
+        let mut tangled: Vec<&Losing> =
+            walk.losing.iter().filter(|losing| of(losing.put) == of(losing.winner)).collect();
+        tangled.sort_by_key(|losing| rank(losing.put));
+        let mut gone = BTreeSet::new();
+        for losing in tangled.iter().filter(|losing| rank(losing.put) > rank(losing.winner)) {
+            if self.steps == 0 {
+                break;
+            }
+            let first = tangled.partition_point(|other| rank(other.put) < rank(losing.winner));
+            let between = tangled[first..].iter().take_while(|other| rank(other.put) < rank(losing.put));
+            let opposite =
+                between.filter(|other| of(other.put) == of(losing.put) && rank(other.put) < rank(other.winner));
+            let mut moves = self.undo(guessed, walk, losing);
+            for other in opposite.take(OPPOSITE_MAX) {
+                moves.extend(self.undo(guessed, walk, other));
+            }
+            self.go(moves, &mut gone);
+        }
+        if gone.is_empty() { Round::GivenUp } else { Round::Left(tangled.len()) }
+    }
+
+    /// What lets a put not have lost.
+    fn undo(&mut self, guessed: &Guessed<'_>, walk: &Walk<T>, losing: &Losing) -> Vec<Move> {
+        let mut moves = self.drops(guessed, &walk.rows, losing.put, losing.event);
+        let debt = Debt::Removed { put: losing.put, event: losing.event };
+        let ways = removers(guessed.problem, &walk.rows, losing.put, losing.event);
+        moves.extend(ways.into_iter().map(|way| Move::Take(debt, way)));
+        moves
+    }
+}
+
+impl Guessed<'_> {
+    /// The last deletes of its key that come before an event in the order.
+    fn deletes_before(&self, event: Node) -> Vec<Node> {
+        let (index, rank) = (&self.problem.index, |node: Node| self.rank[node as usize]);
+        let segments = index.segments(self.problem.key[event as usize]);
+        let is_early = |&write: &Node| !self.problem.is(write, PUT) && rank(write) < rank(event);
+        let writes = segments.flat_map(|segment| index.beyond(segment, 0).iter().copied());
+        let mut deletes: Vec<Node> = writes.filter(is_early).collect();
+        deletes.sort_unstable_by_key(|&delete| Reverse(rank(delete)));
+        deletes.truncate(OPPOSITE_MAX);
+        deletes
+    }
+
+    /// The guesses on a way from a write to an event that has as few of them as possible. How many nodes were looked at
+    /// is told, too. What was guessed only for the one debt is left out.
+    fn way<T: Cell>(&self, rows: &Rows<T>, write: Node, event: Node, without: Option<Debt>) -> (BTreeSet<Debt>, usize) {
+        let mut queue = VecDeque::from([(event, None)]);
+        let mut came: BTreeMap<Node, Option<Edge>> = BTreeMap::new();
+        let mut steps = 0;
+        while let Some((node, edge)) = queue.pop_front() {
+            if came.contains_key(&node) || steps > STEPS_MAX {
+                continue;
+            }
+            came.insert(node, edge);
+            steps += 1;
+            if node == write {
+                break;
+            }
+            let leads = |&before: &Node| {
+                let is_after = self.rank[before as usize] > self.rank[write as usize];
+                before == write
+                    || is_after && (!self.problem.is_kept(before) || rows.before(self.problem, write, before))
+            };
+            let first = self.edges.partition_point(|&(_, to)| to < node);
+            let joined = self.edges[first..].iter().take_while(|&&(_, to)| to == node).map(|&(from, _)| from);
+            for before in joined.filter(leads) {
+                let edge = (before, node);
+                let guesses = self.by.get(&edge);
+                if without.is_some_and(|debt| guesses.is_some_and(|guesses| guesses == &[debt])) {
+                    continue;
+                }
+                if guesses.is_some() {
+                    queue.push_back((before, Some(edge)));
+                } else {
+                    queue.push_front((before, Some(edge)));
+                }
+            }
+            for before in self.problem.predecessors(node).filter(leads) {
+                queue.push_front((before, Some((before, node))));
+            }
+        }
+        let mut debts = BTreeSet::new();
+        let mut at = write;
+        while let Some(&Some(edge)) = came.get(&at) {
+            debts.extend(self.by.get(&edge).into_iter().flatten().copied());
+            at = edge.1;
+        }
+        (debts, steps)
+    }
+}
