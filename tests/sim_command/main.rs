@@ -423,3 +423,19 @@ fn a_history_may_come_through_a_pipe() {
     assert_eq!(empty.status.code(), Some(2));
     assert!(text(&empty).contains("standard input: line 1: the history is empty"), "{}", text(&empty));
 }
+
+/// What clients of a simulated cluster saw is fine however a store tells it, and broken with a stale read in it.
+#[test]
+fn histories_of_every_kind_are_judged() {
+    for kind in ["own", "stripped", "base", "edn", "transactions", "plume"] {
+        for (planted, code) in [(&[][..], 0), (&["--broken"][..], 1)] {
+            let file = format!("{kind}-{code}");
+            _ = std::fs::remove_file(folder().join(&file));
+            let mut arguments = vec!["check-bench", "--kind", kind, "--operations", "2000", "--file", &file];
+            arguments.extend(planted);
+            assert_eq!(sim(&arguments).status.code(), Some(0), "{kind}");
+            let judged = sim(&arguments);
+            assert_eq!(judged.status.code(), Some(code), "{kind} {planted:?}: {}", text(&judged));
+        }
+    }
+}

@@ -4,10 +4,11 @@
 //! process was run, not what it waited: on a busy machine the clock on the wall says little.
 
 use super::files::{Input, Output};
+use super::kinds::{self, Kind, Making};
 use super::{Done, End, Problem, clock, codes, output, provenance, watch};
 use hence_checker::format::json;
 use hence_checker::format::{self, Format};
-use hence_checker::generate::{Generator, Shape, disguised};
+use hence_checker::generate::{Generator, Shape};
 use hence_checker::history::Action;
 use hence_checker::{Budget, Level, Options, Verdict, judge};
 use std::fs::File;
@@ -38,9 +39,12 @@ pub(crate) struct Bench {
     /// Deletes among the operations of a JSON history, in parts of a million
     #[arg(long, default_value_t = 0, requires = "file")]
     deletes: u64,
-    /// A JSON history as of a store that names no versions, whose clients ask at the same time
-    #[arg(long, requires = "file")]
-    stripped: bool,
+    /// Only histories of this kind: what clients of a simulated cluster saw, as such a store tells it
+    #[arg(long)]
+    kind: Option<Kind>,
+    /// With a read, in the middle, of what its own session has overwritten
+    #[arg(long, requires = "kind")]
+    broken: bool,
     /// Measure this history alone; if it is not there it is made, and the next call measures it
     #[arg(long)]
     file: Option<PathBuf>,
@@ -70,8 +74,26 @@ pub(crate) fn bench(asked: &Bench) -> Done {
 /// How long one history may take, in seconds on the wall.
 const TIME_MAX: u64 = 60;
 
-/// JSON lines of a store that names no versions.
-const STRIPPED: &str = "stripped";
+/// What a history of the table is.
+#[derive(Clone, Copy)]
+enum What {
+    /// Drawn from a model of a store, in this format.
+    Drawn(Format),
+    /// Seen by clients of a simulated cluster.
+    Seen(Kind),
+}
+
+impl What {
+    fn name(self) -> String {
+        match self {
+            Self::Drawn(format) => format.name().to_owned(),
+            Self::Seen(kind) => format!("seen-{}", kind.name()),
+        }
+    }
+}
+
+/// A history of the table: how many operations and sessions, and what it is.
+type Row = (usize, usize, What);
 
 /// What was measured: seconds, seconds of a loop that only parses, and MiB.
 struct Cost {
@@ -85,20 +107,18 @@ fn table(asked: &Bench) -> Done {
     std::fs::create_dir_all(&asked.folder).map_err(|error| format!("{}: {error}", asked.folder.display()))?;
     provenance::introduce();
     let mut rows_measured = 0;
-    say!("  operations sessions format       CPU s   least to most   us/operation  parsing s  times     MiB  CCv");
-    let rows = [(1_000_000, 8, "plume"), (1_000_000, 64, "plume"), (100_000, 10_000, "plume"), (1_000_000, 8, "json")];
-    let sizes = [10_000, 100_000, 1_000_000, 10_000_000];
-    let of = |format: &'static str| sizes.map(|operations| (operations, 8, format));
-    let one = (10_000_000, 1, "plume");
-    let stripped = [1_000, 3_000, 10_000, 30_000, 100_000].map(|operations| (operations, 8, STRIPPED));
-    let all = rows.into_iter().chain(of("plume")).chain(of("json")).chain([one]).chain(stripped);
-    for (operations, sessions, format) in all {
+    say!(
+        "  operations sessions format                CPU s   least to most   us/operation  parsing s  times     MiB  CCv"
+    );
+    for (operations, sessions, what) in rows(asked) {
         if operations > asked.most || output::is_lost() {
             continue;
         }
         rows_measured += 1;
-        let file = asked.folder.join(format!("{format}-{operations}-{sessions}"));
-        let child = || measured_apart(&file, operations, sessions, format);
+        let twin = if asked.broken { "-broken" } else { "" };
+        let name = what.name();
+        let file = asked.folder.join(format!("{name}-{operations}-{sessions}{twin}"));
+        let child = || measured_apart(&file, (operations, sessions, what), asked.broken);
         if !file.exists() {
             child()?;
         }
@@ -116,7 +136,7 @@ fn table(asked: &Bench) -> Done {
         let times = if parsing > 0.0 { format!("{:.1}", all / parsing) } else { "-".into() };
         let memory = median(|cost| cost.memory);
         say!(
-            "{operations:>12} {sessions:>8} {format:<8} {all:>9.3} {spread:>15} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}  {}",
+            "{operations:>12} {sessions:>8} {name:<17} {all:>9.3} {spread:>15} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}  {}",
             costs[0].verdict
         );
     }
@@ -126,20 +146,41 @@ fn table(asked: &Bench) -> Done {
     Ok(if rows_measured == 0 || output::is_lost() { End::Nothing } else { End::Clean })
 }
 
+/// The rows that were asked for.
+fn rows(asked: &Bench) -> Vec<Row> {
+    let seen = |kind: Kind| {
+        let by_size = [1_000, 10_000, 100_000].map(|operations| (operations, 8, What::Seen(kind)));
+        by_size.into_iter().chain([(100_000, 32, What::Seen(kind))])
+    };
+    if let Some(kind) = asked.kind {
+        return seen(kind).collect();
+    }
+    let (plume, json) = (What::Drawn(Format::Plume), What::Drawn(Format::Json));
+    let rows = [(1_000_000, 8, plume), (1_000_000, 64, plume), (100_000, 10_000, plume), (1_000_000, 8, json)];
+    let sizes = [10_000, 100_000, 1_000_000, 10_000_000];
+    let of = |what: What| sizes.map(|operations| (operations, 8, what));
+    let drawn = rows.into_iter().chain(of(plume)).chain(of(json)).chain([(10_000_000, 1, plume)]);
+    drawn.chain(Kind::ALL.into_iter().flat_map(seen)).collect()
+}
+
 /// Runs this command once more, for one history.
-fn measured_apart(file: &Path, operations: usize, sessions: usize, format: &str) -> Result<Cost, Problem> {
+fn measured_apart(file: &Path, (operations, sessions, what): Row, broken: bool) -> Result<Cost, Problem> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.args(["check-bench", "--operations", &operations.to_string(), "--sessions", &sessions.to_string()]);
-    match format {
-        STRIPPED => command.args(["--format", "json", "--stripped", "--replicas", "3", "--keys", "20"]),
-        _ => command.args(["--format", format]),
+    match what {
+        What::Seen(kind) => command.args(["--kind", kind.name()]),
+        What::Drawn(format) => command.args(["--format", format.name()]),
     };
+    if broken {
+        command.arg("--broken");
+    }
     let output = command.arg("--file").arg(file).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // No verdict is one, too: the row says so.
-    let is_unknown = output.status.code() == Some(End::Nothing as i32);
-    if !output.status.success() && !is_unknown {
+    // Whatever the verdict is, the row says so.
+    let is_judged =
+        [End::Clean, End::Violation, End::Nothing].iter().any(|&end| output.status.code() == Some(end as i32));
+    if !is_judged {
         return Err(format!("{}: {text}{}", file.display(), String::from_utf8_lossy(&output.stderr)).into());
     }
     let number = |unit: &str| -> f64 {
@@ -154,15 +195,19 @@ fn measured_apart(file: &Path, operations: usize, sessions: usize, format: &str)
 fn measure(asked: &Bench, path: &Path) -> Done {
     let at = |error: String| format!("{}: {error}", path.display());
     let begun = spent();
-    if asked.format == Format::Json {
+    let format = asked.kind.map_or(asked.format, Kind::format);
+    if format == Format::Json {
         json::scan(Input::open(path)?.bytes).map_err(|error| at(error.to_string()))?;
     }
     let parsed = spent();
-    let history = format::read(Input::open(path)?.bytes, Some(asked.format)).map_err(|error| at(error.to_string()))?;
+    let history = format::read(Input::open(path)?.bytes, Some(format)).map_err(|error| at(error.to_string()))?;
     let read = spent();
     watch::begin(Some(Duration::from_secs(TIME_MAX)));
     let budget = Budget { watch: Some(watch::WATCH), ..Budget::default() };
-    let report = judge(&history, Options { budget, ..Options::default() }).map_err(|error| at(error.to_string()))?;
+    // Where no token tells, a client's own order does.
+    let program_order = asked.kind == Some(Kind::Base);
+    let options = Options { budget, program_order, ..Options::default() };
+    let report = judge(&history, options).map_err(|error| at(error.to_string()))?;
     let judged = spent();
     let seconds = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64();
     say!(
@@ -186,6 +231,12 @@ fn measure(asked: &Bench, path: &Path) -> Done {
 
 fn make(asked: &Bench, path: &Path) -> Result<(), Problem> {
     let at = |error: std::io::Error| Problem::of_file(path, &error);
+    if let Some(kind) = asked.kind {
+        let making = Making { kind, operations: asked.operations, clients: asked.sessions, broken: asked.broken };
+        let mut output = Output::create(path)?;
+        kinds::tell(&kinds::simulate(making), kind, &mut output).map_err(at)?;
+        return output.finish();
+    }
     let plume = asked.format == Format::Plume;
     let shape = Shape {
         seed: 1,
@@ -204,14 +255,6 @@ fn make(asked: &Bench, path: &Path) -> Result<(), Problem> {
         bug: None,
     };
     let mut output = Output::create(path)?;
-    if asked.stripped {
-        let shape =
-            Shape { reads: 450_000, deletes: 60_000, wandering: 100_000, spreading: 5, final_reads: true, ..shape };
-        for operation in disguised(shape) {
-            json::write(&operation, &mut output).map_err(at)?;
-        }
-        return output.finish();
-    }
     for operation in Generator::new(shape) {
         if plume {
             let (session, key) = (&operation.client[1..], &operation.key[1..]);

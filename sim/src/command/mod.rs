@@ -10,6 +10,7 @@ pub(crate) mod cli;
 pub(crate) mod codes;
 pub(crate) mod findings;
 pub(crate) mod hashes;
+pub(crate) mod kinds;
 pub(crate) mod mutants;
 pub(crate) mod provenance;
 pub(crate) mod sizes;
