@@ -18,6 +18,13 @@ const NARROW_PARTS: u32 = 60_000;
 /// So many plans of a million that limit the bandwidth count queues in bytes. Others count them in time.
 const SHORT_QUEUE_PARTS: u32 = 500_000;
 
+/// So many plans of a million limit what data may hold in memory.
+const SCARCE_PARTS: u32 = 50_000;
+/// About what a written value costs besides its bytes.
+const VALUE_COSTS: u64 = 200;
+/// Memory has room for a few keys.
+const LEAST_MEMORY: u64 = 500;
+
 /// A queue has room for at least so many pieces of values.
 const QUEUED_PIECES: u64 = 4;
 
@@ -46,11 +53,25 @@ pub(super) fn add(source: &Source, plan: &mut Plan, profile: Profile, parts: u32
     if draw.chance(NARROW_PARTS) {
         narrow(plan, &mut draw);
     }
+    let mut draw = source.draw(Domain::Shape, 3_007);
+    if draw.chance(SCARCE_PARTS) {
+        scarce(plan, &mut draw);
+    }
     let mut draw = source.draw(Domain::Shape, 3_006);
     if plan.network.bandwidth > 0 && draw.chance(SHORT_QUEUE_PARTS) {
         let least = QUEUED_PIECES * plan.settings.piece_bytes.min(plan.settings.whole_bytes_max) as u64;
         plan.network.queue_bytes = draw.sized(4_000, 256_000).max(least.min(256_000));
     }
+}
+
+/// Memory is limited to some part, or some times, of what a run may write.
+fn scarce(plan: &mut Plan, draw: &mut Draw) {
+    let written = |operation: &Operation| match operation.act {
+        Act::Put(bytes) => (u64::from(bytes) + VALUE_COSTS) * (u64::from(operation.retries) + 1),
+        Act::Get | Act::Delete | Act::Erase | Act::View => 0,
+    };
+    let all: u64 = plan.operations.iter().map(written).sum();
+    plan.settings.memory_bytes_max = (all * draw.sized(20, 1_500) / 1_000).max(LEAST_MEMORY);
 }
 
 /// Links become narrow, and some values take them up to seconds. As in production a piece takes a small part of that.

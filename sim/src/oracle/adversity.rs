@@ -140,6 +140,12 @@ kinds! {
     NoRoomToWait "waits_without_room" 600;
     /// A write was refused because the store was full.
     StoreFull "writes_beyond_the_store" 300;
+    /// A client's write was refused in a run that limits memory.
+    MemoryShort "writes_beyond_the_memory" 80;
+    /// A replica had no memory for what others hold.
+    HeldBack "replicas_held_back" 0;
+    /// A run ended with more data than fits into one replica.
+    TooMuch "runs_with_more_than_fits" 0;
     /// A client gave up.
     Abandoned "abandoned" 400;
     /// A client tried again.

@@ -9,6 +9,7 @@ mod bounds;
 mod fresh;
 mod lost;
 pub(crate) mod membership;
+mod memory;
 mod pieces;
 mod store;
 mod transfer;
@@ -77,6 +78,8 @@ pub struct Judge {
     restarted: bool,
     /// Bytes of data that a replica may hold when it takes a write.
     pub store_bytes_max: u64,
+    /// Bytes that all of a replica's data may hold.
+    pub memory_bytes_max: u64,
     /// Logs have room for everything that a run can write.
     pub roomy_logs: bool,
     /// Pushed operations that arrived here and are not applied yet, one set per replica.
@@ -110,6 +113,7 @@ impl Judge {
             prefixes: pieces::Prefixes::new(replicas),
             restarted: false,
             store_bytes_max: u64::MAX,
+            memory_bytes_max: u64::MAX,
             roomy_logs: false,
             snapshots: Vec::new(),
             keys,

@@ -145,6 +145,10 @@ signs! {
     // Of the bounds.
     /// A replica holds more than its limits.
     Load "load";
+    /// Data holds more memory than it may.
+    Memory "memory";
+    /// A replica lacks for good what does not fit, and does not say so.
+    LacksSilently "lacks_silently";
     /// One input costs more than one may.
     Work "work";
     /// A write was refused although there was room.

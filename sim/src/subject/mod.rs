@@ -11,8 +11,9 @@ mod wire;
 
 use crate::random::Words;
 use hence_core::{
-    Address, Body, Config, Content, Dot, Event, Formats, Hlc, Identity, Incarnation, Input, Key, LinkState, Message,
-    Now, Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View, Written,
+    Address, Body, Config, Content, Dot, Event, Formats, Hlc, Identity, Incarnation, Input, Key, LinkState, MemoryUse,
+    Message, Now, Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View,
+    Written,
 };
 use std::borrow::Cow;
 pub use wire::Lane;
@@ -254,6 +255,8 @@ pub struct Load {
     pub waiting_bytes: usize,
     /// Bytes in the log.
     pub log_bytes: usize,
+    /// What all data holds.
+    pub memory: MemoryUse,
     /// A fetch is under way.
     pub pulling: bool,
 }
@@ -300,7 +303,8 @@ impl<R: Rules> Probe for Replica<R> {
     fn load(&self) -> Load {
         let (parked, waiting) = (self.causal_buffer(), self.blocked());
         let (parked_bytes, waiting_bytes) = (self.causal_buffer_bytes(), self.blocked_bytes());
-        Load { parked, waiting, parked_bytes, waiting_bytes, log_bytes: self.log_bytes(), pulling: self.is_pulling() }
+        let (log_bytes, memory, pulling) = (self.log_bytes(), self.memory(), self.is_pulling());
+        Load { parked, waiting, parked_bytes, waiting_bytes, log_bytes, memory, pulling }
     }
 
     fn work(&self) -> u32 {

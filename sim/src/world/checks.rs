@@ -83,7 +83,8 @@ impl<S: Subject> World<S> {
             Some(Action::Put(value)) => value.as_bytes().len(),
             Some(Action::Get | Action::Delete) | None => 0,
         };
-        let room = count < settings.blocked_max && bytes + own <= settings.blocked_bytes_max;
+        let short = self.subject(replica).and_then(S::probe).is_some_and(|probe| self.judge.is_full(probe, own as u64));
+        let room = count < settings.blocked_max && bytes + own <= settings.blocked_bytes_max && !short;
         self.count(Kind::NoRoomToWait);
         if room {
             self.judge.fail(Invariant::Liveness, Sign::SentAway, Some(replica), || {

@@ -127,6 +127,8 @@ pub struct World<S: Subject> {
     /// This step put out something else than pings.
     spoke: bool,
     healed: bool,
+    /// More was written apart than fits into one replica.
+    overfull: bool,
     /// When the last connection in the core goes on that a cut had stopped, before the heal or by it.
     stuck_until: u64,
     /// Faults that wait for a frame to be sent.
@@ -186,16 +188,7 @@ impl<S: Subject> World<S> {
         let replicas = plan.replicas.len();
         let keys: Vec<Key> = (0..plan.keys).map(|n| Key::new(&format!("k{n}")).expect("a short key")).collect();
         let address = |n: usize| Address::parse(&Plan::address(n)).expect("a valid address");
-        let mut judge = Judge::new(replicas, keys.clone(), writes_max);
-        let all_together = plan.replicas.iter().all(|replica| replica.knows == 0);
-        judge.store_bytes_max = plan.settings.store_bytes_max;
-        // A value costs some bytes more than were asked for, and each try has its own.
-        let written = |operation: &Operation| (operation.act.bytes() + 256) * (u64::from(operation.retries) + 1);
-        judge.limit_pieces(plan.operations.iter().map(written).sum(), plan.settings.pieces_bytes_max as u64);
-        // What cannot be said in a link's format comes as a state.
-        judge.roomy_logs =
-            all_together && !plan.has_formats() && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
-        judge.counts.add_if(Kind::Formats, plan.has_formats());
+        let judge = Self::judge_of(&plan, &keys, writes_max);
         let history = History::new(keys.len(), writes_max);
         let client =
             || Client { past: judge.truth.closures.empty(), seen: vec![Dots::new(); keys.len()], ..Client::default() };
@@ -228,6 +221,7 @@ impl<S: Subject> World<S> {
             refused: 0,
             spoke: false,
             healed: false,
+            overfull: false,
             stuck_until: 0,
             aims: Vec::new(),
             operator: None,
@@ -248,6 +242,27 @@ impl<S: Subject> World<S> {
             open: plan.operations.len(),
             plan,
         }
+    }
+
+    /// The oracles, with the limits of this plan.
+    fn judge_of(plan: &Plan, keys: &[Key], writes_max: usize) -> Judge {
+        let mut judge = Judge::new(plan.replicas.len(), keys.to_vec(), writes_max);
+        let all_together = plan.replicas.iter().all(|replica| replica.knows == 0);
+        judge.store_bytes_max = plan.settings.store_bytes_max;
+        judge.memory_bytes_max = plan.settings.memory_bytes_max;
+        let roomy = plan.settings.memory_bytes_max == u64::MAX;
+        // A value costs some bytes more than were asked for, and each try has its own.
+        let written = |operation: &Operation| (operation.act.bytes() + 256) * (u64::from(operation.retries) + 1);
+        // Where memory is short, pieces make room for other things, too.
+        let pieces = if roomy { plan.settings.pieces_bytes_max as u64 } else { 0 };
+        judge.limit_pieces(plan.operations.iter().map(written).sum(), pieces);
+        // What cannot be said in a link's format comes as a state.
+        judge.roomy_logs = all_together
+            && roomy
+            && !plan.has_formats()
+            && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
+        judge.counts.add_if(Kind::Formats, plan.has_formats());
+        judge
     }
 
     fn writes_max(plan: &Plan) -> usize {

@@ -128,9 +128,7 @@ impl<S: Subject> World<S> {
             }
             Event::Diverged(_) | Event::Impersonated { .. } if self.judge.contested => return self.note_copy(),
             Event::Impersonated { .. } => return,
-            Event::Diverged(peer) => {
-                return self.fail_noticed(replica, peer);
-            }
+            Event::Diverged(peer) => return self.fail_noticed(replica, peer),
             Event::Dropped { reason: DropReason::Invalid, from } => {
                 return self.fail_refused_honest(replica, &from);
             }
@@ -156,6 +154,7 @@ impl<S: Subject> World<S> {
             }
             Event::PullEnded { complete, .. } => return self.on_pull_ended(replica, complete),
             Event::ClockTrusted(false) => Kind::ClockDistrusted,
+            Event::HeldBack(true) => Kind::HeldBack,
             Event::Applied(_)
             | Event::Linked { .. }
             | Event::Recovered(_)
@@ -166,7 +165,7 @@ impl<S: Subject> World<S> {
             | Event::Stalled(_)
             | Event::ClockTrusted(true)
             | Event::WritesRefused(_)
-            | Event::HeldBack(_)
+            | Event::HeldBack(false)
             | Event::Dropped { .. } => return,
         };
         self.count(kind);

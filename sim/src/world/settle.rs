@@ -56,6 +56,12 @@ impl<S: Subject> World<S> {
             self.finish();
             return self.verdict();
         }
+        if self.overfull {
+            // An operator has to give it more memory. Until then replicas differ, and say so.
+            self.judge_overfull();
+            self.finish();
+            return self.verdict();
+        }
         if self.judge.violation.is_none() {
             self.close();
         }
@@ -82,6 +88,9 @@ impl<S: Subject> World<S> {
                 continue;
             }
             let Some(why) = self.unsettled() else { return };
+            if self.now >= deadline && self.judge.is_too_much() {
+                return self.overfull = true;
+            }
             if self.now >= deadline {
                 let invariant = if why.sign == Sign::Unanswered { Invariant::Liveness } else { Invariant::Convergence };
                 return self.judge.fail(invariant, why.sign, why.replica, || why.detail);
@@ -127,12 +136,36 @@ impl<S: Subject> World<S> {
             let (members, removed): (Vec<usize>, _) = self.core().partition(|&replica| wanted(replica));
             let met = |holder: usize, member: usize| knows(holder, member) && knows(member, holder);
             let Some((holder, member)) = self.judge.kept_to_itself(&removed, &members, met) else { return };
+            if self.now >= deadline && self.judge.is_too_much() {
+                return; // nobody has the memory to take it
+            }
             if self.now >= deadline {
                 return self.judge.fail(Invariant::Membership, Sign::KeptToItself, Some(holder), || {
                     format!("was removed and still holds what replica {member} lacks")
                 });
             }
             self.run_until(self.now + LOOK_EVERY);
+        }
+    }
+
+    /// More was written apart than fits into one replica: all are answered, and whoever lacks something says so.
+    fn judge_overfull(&mut self) {
+        self.count(Kind::TooMuch);
+        if self.open > 0 {
+            let open = self.open;
+            self.judge.fail(Invariant::Liveness, Sign::Unanswered, None, || format!("{open} requests are open"));
+        }
+        let included = |replica: usize| &self.judge.truth.holdings[replica].included;
+        let mut all = self.judge.truth.closures.empty();
+        self.core().for_each(|replica| bits::join(&mut all, included(replica)));
+        let silent = self.core().find(|&replica| {
+            let says_so = self.subject(replica).and_then(S::probe).is_some_and(|it| it.load().memory.held_back);
+            !says_so && !bits::within(&all, included(replica))
+        });
+        if let Some(replica) = silent {
+            self.judge.fail(Invariant::Bounds, Sign::LacksSilently, Some(replica), || {
+                "lacks what others hold for good, and does not say that it is held back".into()
+            });
         }
     }
 

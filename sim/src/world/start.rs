@@ -16,11 +16,12 @@ impl<S: Subject> World<S> {
         match self.tampering {
             Some(Tampering::LimitsLost) => {
                 (config.causal_buffer_bytes_max, config.blocked_bytes_max) = (usize::MAX, usize::MAX);
-                config.store_bytes_max = u64::MAX;
+                (config.store_bytes_max, config.memory_bytes_max) = (u64::MAX, u64::MAX);
             }
             Some(Tampering::LimitsHalved) => {
                 config.blocked_bytes_max /= 2;
                 config.store_bytes_max /= 2;
+                config.memory_bytes_max /= if config.memory_bytes_max == u64::MAX { 1 } else { 2 };
             }
             Some(_) | None => {}
         }

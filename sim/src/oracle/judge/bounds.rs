@@ -18,8 +18,10 @@ impl Judge {
     /// A write was refused for want of room: what is truly held leaves none.
     pub(super) fn check_write_limit(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
         self.counts.add(Kind::StoreFull);
+        self.counts.add_if(Kind::MemoryShort, self.limits_memory());
         if let Some((held, more)) = self.room_needed(replica, asked, probe)
             && held + more <= self.store_bytes_max
+            && !(self.limits_memory() && self.memory_is_short(replica, asked, probe))
         {
             let most = self.store_bytes_max;
             self.fail(Invariant::Bounds, Sign::RefusedWithRoom, Some(replica), || {
@@ -30,6 +32,9 @@ impl Judge {
 
     /// A write was taken: there was room for it.
     pub(super) fn check_room(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
+        if self.limits_memory() {
+            self.check_memory_for(replica, asked, probe);
+        }
         if self.store_bytes_max == u64::MAX {
             return;
         }
@@ -69,6 +74,9 @@ impl Judge {
         let large = load.parked_bytes > config.causal_buffer_bytes_max || load.waiting_bytes > config.blocked_bytes_max;
         if many || large || load.log_bytes > config.log_bytes_max {
             self.fail(Invariant::Bounds, Sign::Load, Some(replica), || format!("{load:?}"));
+        }
+        if self.limits_memory() {
+            self.check_memory(replica, load.memory);
         }
     }
 

@@ -1,0 +1,122 @@
+//! One number bounds what data holds at a replica (decision 0088). A replica stays within it. It refuses a client's
+//! write only where there is truly no room. It lacks what others hold only where that truly does not fit.
+//!
+//! What is held is counted here anew, from the truth: the replica's own sums are in question.
+
+use super::{Asked, Judge};
+use crate::oracle::sign::Sign;
+use crate::oracle::truth::Numbers;
+use crate::oracle::verdict::Invariant;
+use crate::subject::Probe;
+use hence_core::{Action, MemoryUse};
+
+/// What a version counts for besides key and value.
+const VERSION_BYTES: u64 = 64;
+
+/// What a key counts for besides its versions.
+const KEY_BYTES: u64 = 96;
+
+/// Clients' writes that add are taken while the store is below so many sixteenths of the limit.
+const WRITES_SIXTEENTHS: u64 = 5;
+
+const fn sixteenths(bytes: u64, parts: u64) -> u64 {
+    (bytes as u128 * parts as u128 / 16) as u64
+}
+
+/// What a write finds and what it adds, in bytes.
+struct Room {
+    held: u64,
+    more: u64,
+}
+
+impl Judge {
+    pub(super) const fn limits_memory(&self) -> bool {
+        self.memory_bytes_max != u64::MAX
+    }
+
+    /// A client's write was refused for want of memory: is there truly none?
+    pub(super) fn memory_is_short(&self, replica: usize, asked: &Asked, probe: &dyn Probe) -> bool {
+        let Some(Room { held, more }) = self.memory_needed(replica, asked, probe) else { return true };
+        held + more > sixteenths(self.memory_bytes_max, WRITES_SIXTEENTHS) || self.is_full(probe, more)
+    }
+
+    /// Is there no room for so many bytes, even when the log has given way?
+    #[must_use]
+    pub fn is_full(&self, probe: &dyn Probe, bytes: u64) -> bool {
+        let now = probe.load().memory;
+        self.limits_memory() && now.total() - now.log + bytes > self.memory_bytes_max
+    }
+
+    /// A write was taken: there was memory for it.
+    pub(super) fn check_memory_for(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
+        let most = sixteenths(self.memory_bytes_max, WRITES_SIXTEENTHS);
+        if let Some(Room { held, more }) = self.memory_needed(replica, asked, probe)
+            && more > 0
+            && held + more > most
+        {
+            self.fail(Invariant::Bounds, Sign::NoRoom, Some(replica), || {
+                format!("took {more} bytes beside {held}, and its share of memory is {most}")
+            });
+        }
+    }
+
+    /// None while a state is merged in: what it replaces still counts.
+    fn memory_needed(&self, replica: usize, asked: &Asked, probe: &dyn Probe) -> Option<Room> {
+        probe.digest()?;
+        let live = &self.truth.holdings[replica].live;
+        let held = self.live_costs(live);
+        let key = usize::from(asked.key);
+        let before: u64 = live[key].iter().map(|&number| self.version_costs(key, number)).sum();
+        let more = match &asked.action {
+            Action::Put(value) => {
+                let fresh = if live[key].is_empty() { KEY_BYTES } else { 0 };
+                (self.bytes(key, value.as_bytes().len()) + fresh).saturating_sub(before)
+            }
+            Action::Get | Action::Delete => 0,
+        };
+        Some(Room { held, more })
+    }
+
+    /// A replica is within its limit, its log included.
+    pub(super) fn check_memory(&mut self, replica: usize, memory: MemoryUse) {
+        if memory.total() > self.memory_bytes_max {
+            let most = self.memory_bytes_max;
+            self.fail(Invariant::Bounds, Sign::Memory, Some(replica), || format!("{memory:?}, and {most} are allowed"));
+        }
+    }
+
+    /// Do all replicas together hold more than fits into each? A state is set aside whole, beside what is there.
+    #[must_use]
+    pub fn is_too_much(&self) -> bool {
+        if !self.limits_memory() {
+            return false;
+        }
+        let holdings: Vec<_> = self.truth.holdings.iter().map(|holding| &holding.live).collect();
+        let all = (0..self.keys.len()).map(|key| {
+            let mut numbers: Vec<u32> = holdings.iter().flat_map(|live| live[key].iter().copied()).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            self.key_costs(key, numbers.into_iter())
+        });
+        let own = holdings.iter().map(|live| self.live_costs(live)).max().unwrap_or(0);
+        all.sum::<u64>() + own > self.memory_bytes_max
+    }
+
+    fn live_costs(&self, live: &[Numbers]) -> u64 {
+        live.iter().enumerate().map(|(key, numbers)| self.key_costs(key, numbers.iter().copied())).sum()
+    }
+
+    fn key_costs(&self, key: usize, numbers: impl ExactSizeIterator<Item = u32>) -> u64 {
+        let fixed = if numbers.len() == 0 { 0 } else { KEY_BYTES };
+        fixed + numbers.map(|number| self.version_costs(key, number)).sum::<u64>()
+    }
+
+    fn version_costs(&self, key: usize, number: u32) -> u64 {
+        let value = self.truth.writes[number as usize].value.as_ref();
+        self.bytes(key, value.map_or(0, |value| value.as_bytes().len()))
+    }
+
+    fn bytes(&self, key: usize, value: usize) -> u64 {
+        self.keys[key].as_str().len() as u64 + value as u64 + VERSION_BYTES
+    }
+}
