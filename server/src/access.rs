@@ -6,18 +6,15 @@
 //!
 //! Invariant kept here: no token and no line of the file reaches a log, an error or a metric.
 
+use crate::files::Reading;
 use crate::settings::SettingError;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
-use std::cell::RefCell;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
-use tracing::{info, warn};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// The file is looked at so often.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Tokens in a file.
 const TOKENS_MAX: usize = 1_024;
 
@@ -66,32 +63,9 @@ struct Grant {
     scopes: u8,
 }
 
-/// The tokens of a file.
-#[derive(Debug)]
-pub(crate) struct Access {
-    path: PathBuf,
-    state: RefCell<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    grants: Vec<Grant>,
-    /// When the file was changed last, and its length.
-    stamp: Option<(SystemTime, u64)>,
-    looked: Instant,
-}
-
-/// Can this file be used?
-///
-/// # Errors
-/// [`SettingError`] says which line is wrong, and not what it holds.
-pub(crate) fn check(path: &Path) -> Result<(), SettingError> {
-    read(path).map(drop).map_err(|allowed| SettingError {
-        name: "HENCE_ACCESS_FILE".into(),
-        value: path.display().to_string(),
-        allowed,
-    })
-}
+/// The tokens of a file. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Access(Arc<RwLock<Vec<Grant>>>);
 
 fn read(path: &Path) -> Result<Vec<Grant>, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("a file that can be read ({})", error.kind()))?;
@@ -109,7 +83,9 @@ fn grant(line: &str) -> Option<Grant> {
     let scope = |name: &str| Scope::ALL.into_iter().find(|scope| scope.name() == name).map(|scope| scope as u8);
     let scopes = scopes.split(',').try_fold(0, |scopes, name| Some(scopes | scope(name)?))?;
     let hash = hash.trim();
-    let byte = |at: usize| u8::from_str_radix(hash.get(2 * at..2 * at + 2)?, 16).ok();
+    let digit =
+        |at: usize| char::from(*hash.as_bytes().get(at)?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let byte = |at: usize| Some(digit(2 * at)? << 4 | digit(2 * at + 1)?);
     let mut bytes = [0; 32];
     for (at, place) in bytes.iter_mut().enumerate() {
         *place = byte(at)?;
@@ -117,22 +93,29 @@ fn grant(line: &str) -> Option<Grant> {
     (hash.len() == 64).then_some(Grant { hash: bytes, scopes })
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
 impl Access {
-    /// The tokens of this file. Where it cannot be read no token is known.
-    pub(crate) fn new(path: &Path) -> Self {
-        let stamp = stamp(path);
-        let state = State { grants: read(path).unwrap_or_default(), stamp, looked: Instant::now() };
-        Self { path: path.to_owned(), state: RefCell::new(state) }
+    /// The tokens of this file, and what reads them again.
+    ///
+    /// # Errors
+    /// [`SettingError`] says which line is wrong, and not what it holds.
+    pub(crate) fn load(path: &Path) -> Result<(Self, Reading), SettingError> {
+        let grants = read(path).map_err(|allowed| SettingError {
+            name: "HENCE_ACCESS_FILE".into(),
+            value: path.display().to_string(),
+            allowed,
+        })?;
+        let access = Self(Arc::new(RwLock::new(grants)));
+        let (shared, own) = (access.clone(), path.to_owned());
+        let reading = Reading::new("access tokens", &[path], move || {
+            let grants = read(&own)?;
+            *shared.0.write().unwrap_or_else(PoisonError::into_inner) = grants;
+            Ok(())
+        });
+        Ok((access, reading))
     }
 
     /// May a request with these headers do that?
     pub(crate) fn check(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Denied> {
-        self.look_again();
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let (Some(given), None) = (given.next(), given.next()) else { return Err(Denied::NoToken) };
         let (scheme, token) = given.as_bytes().split_at_checked(7).ok_or(Denied::NoToken)?;
@@ -143,38 +126,17 @@ impl Access {
         // Every grant is compared to its end, so that the time says nothing of where a hash differs.
         let same =
             |grant: &Grant| grant.hash.iter().zip(hash).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0;
-        let state = self.state.borrow();
-        let known =
-            state.grants.iter().fold(
-                None,
-                |known: Option<u8>, grant| {
-                    if same(grant) { Some(known.unwrap_or(0) | grant.scopes) } else { known }
-                },
-            );
+        let grants = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = grants.iter().fold(
+            None,
+            |known: Option<u8>, grant| {
+                if same(grant) { Some(known.unwrap_or(0) | grant.scopes) } else { known }
+            },
+        );
         match known {
             None => Err(Denied::Unknown),
             Some(scopes) if scopes & scope as u8 == 0 => Err(Denied::Lacks(scope)),
             Some(_) => Ok(()),
-        }
-    }
-
-    fn look_again(&self) {
-        let mut state = self.state.borrow_mut();
-        if state.looked.elapsed() < LOOK_EVERY {
-            return;
-        }
-        state.looked = Instant::now();
-        let stamp = stamp(&self.path);
-        if stamp == state.stamp {
-            return;
-        }
-        state.stamp = stamp;
-        match read(&self.path) {
-            Ok(grants) => {
-                info!(tokens = grants.len(), "the file of access tokens was read again");
-                state.grants = grants;
-            }
-            Err(allowed) => warn!("the file of access tokens changed and is not used: it must be {allowed}"),
         }
     }
 }
@@ -196,14 +158,15 @@ mod tests {
         for wrong in ["", "read", HASH, &format!("read, {HASH}"), &format!("all {HASH}"), &format!("read {short}")] {
             assert_eq!(scopes(wrong), None, "{wrong}");
         }
-        assert_eq!(scopes(&format!("read {HASH}00")), None);
+        for wrong in [format!("{HASH}00"), HASH.replacen("2b", "+b", 1), HASH.replacen("2b", "é", 1)] {
+            assert_eq!(scopes(&format!("read {wrong}")), None, "{wrong}");
+        }
     }
 
     #[test]
     fn a_token_opens_what_its_scopes_say() {
         let hash = grant(&format!("read,view {HASH}")).unwrap();
-        let state = State { grants: vec![hash], stamp: None, looked: Instant::now() };
-        let access = Access { path: PathBuf::new(), state: RefCell::new(state) };
+        let access = Access(Arc::new(RwLock::new(vec![hash])));
         let ask = |given: &[&str], scope| {
             let mut headers = HeaderMap::new();
             for text in given {

@@ -4,12 +4,16 @@
 
 use crate::settings::{DEFAULT_CLUSTER, Settings};
 use hence_core::Address;
-use tracing::warn;
+use std::net::IpAddr;
+use tracing::{info, warn};
 
 /// Looks at the settings of a replica that is about to start.
 pub(crate) fn on_start(settings: &Settings) {
     for warning in warnings(settings) {
         warn!(replica = %settings.address, "{warning}");
+    }
+    if settings.access.is_none() {
+        info!(replica = %settings.address, "everything is open: every client may read, write and change the view; HENCE_ACCESS_FILE asks for tokens");
     }
 }
 
@@ -44,6 +48,15 @@ fn warnings(settings: &Settings) -> Vec<String> {
             break;
         }
     }
+    let asks_peers =
+        [settings.trust.certificate.is_some(), settings.trust.secret.is_some(), settings.trust.secret_file.is_some()];
+    if is_exposed(settings) && !asks_peers.contains(&true) {
+        warnings.push(
+            "this address is neither loopback nor private, and whoever reaches it can join the cluster: set HENCE_TLS_CERT, \
+             HENCE_TLS_KEY and HENCE_PEER_CA, or HENCE_SECRET_FILE"
+                .into(),
+        );
+    }
     if settings.cluster == DEFAULT_CLUSTER && all().any(|member| !member.is_loopback()) {
         warnings.push(format!(
             "the cluster has the default name \"{DEFAULT_CLUSTER}\": another cluster of that name merges with it if an \
@@ -51,6 +64,24 @@ fn warnings(settings: &Settings) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Does it listen where the whole world may be? Where it listens at all interfaces its own address tells. A name does
+/// not.
+fn is_exposed(settings: &Settings) -> bool {
+    let bound = settings.bind.map(|bind| bind.ip()).filter(|ip| !ip.is_unspecified());
+    bound.or_else(|| settings.address.ip()).is_some_and(|ip| !is_private(ip))
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        // Carriers number their own networks in 100.64.0.0/10.
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || first == 100 && second & 0xc0 == 64
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
 }
 
 /// Names of environment variables that begin like settings and are none, each with the setting that it resembles.
@@ -102,6 +133,9 @@ mod tests {
             ("10.0.0.1:1", &["127.0.0.1:2"], "shop", &[&["127.0.0.1:2", "HENCE_BIND"]]),
             ("localhost:1", &["bob:1"], "shop", &[&["localhost:1 leads", "bob:1", "HENCE_BIND"]]),
             ("[::1]:1", &["[2001:db8::1]:1"], "shop", &[&["[::1]:1 leads"]]),
+            ("203.0.113.1:1", &["203.0.113.1:1"], "shop", &[&["neither loopback nor private", "HENCE_SECRET_FILE"]]),
+            ("[2001:db8::1]:1", &["[2001:db8::2]:1"], "shop", &[&["neither loopback nor private"]]),
+            ("100.64.0.1:1", &["[fd00::1]:1", "192.168.1.1:1"], "shop", &[]),
             (
                 "127.0.0.1:1",
                 &["localhost:1", "127.0.0.1:1"],

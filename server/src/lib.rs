@@ -17,6 +17,7 @@ mod descriptors;
 mod driver;
 mod events;
 mod exposition;
+mod files;
 mod formats;
 mod http;
 mod listener;
@@ -24,14 +25,18 @@ mod logging;
 mod memory;
 mod metrics;
 mod node;
+mod notify;
 mod output;
 mod server;
 mod settings;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod throwaway;
+mod trust;
 mod wire;
 
 pub use cluster::{Cluster, ClusterError, Member, REPLICAS_MAX};
 pub use server::{Server, StartError};
-pub use settings::{Limits, SettingError, Settings};
+pub use settings::{Limits, SecretText, SettingError, Settings, TrustSettings};
+pub use throwaway::{Issued, Throwaway};

@@ -124,8 +124,15 @@ fn admit<T: Wire + 'static>(stream: TcpStream, service: &Rc<Service<T>>, builder
 }
 
 async fn serve<T: Wire + 'static>(registered: Registered, service: Rc<Service<T>>, builder: Rc<http1::Builder>) {
-    let stream = Watched::of(registered.connection());
     let connection = registered.connection().clone();
+    let stream = match connection.open(&service.trust).await {
+        Ok(stream) => Watched::of(&connection, stream),
+        Err(error) => {
+            count(&service.node.metrics().handshakes_failed);
+            debug!(%error, "a connection did not become an encrypted one");
+            return;
+        }
+    };
     let handler = service_fn(move |request| service.serve(request, &connection));
     if let Err(error) = builder.serve_connection(stream, handler).with_upgrades().await {
         debug!(%error, "a client's connection failed");

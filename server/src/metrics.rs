@@ -4,7 +4,7 @@
 //! additions, no lock and no lookup. What the replica knows itself is asked for at scrape time.
 
 use crate::exposition::{Exposition, Kind};
-use hence_core::{DropReason, Event, LinkState, Micros, Readiness, ReplicaStatus, Token, Unsettled};
+use hence_core::{DropReason, Event, LinkState, Micros, Readiness, ReplicaStatus, Unsettled};
 use http::StatusCode;
 use std::cell::Cell;
 
@@ -121,6 +121,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_left: Cell<u64>,
     pub(crate) connections_refused: Cell<u64>,
     pub(crate) connections_timed_out: Cell<u64>,
+    /// Connections on which TLS did not come about.
+    pub(crate) handshakes_failed: Cell<u64>,
     /// Times that the operating system had no connection to give, out of descriptors most likely.
     pub(crate) accepts_failed: Cell<u64>,
 }
@@ -155,6 +157,7 @@ impl Metrics {
             retired: Cell::default(),
             rounds: Cell::default(),
             wall_clock_untrusted: Cell::default(),
+            handshakes_failed: Cell::default(),
             connections_accepted: Cell::default(),
             connections_evicted: Cell::default(),
             connections_left: Cell::default(),
@@ -233,6 +236,7 @@ impl Metrics {
             ("left", &self.connections_left),
             ("refused", &self.connections_refused),
             ("timed_out", &self.connections_timed_out),
+            ("handshake_failed", &self.handshakes_failed),
             ("accept_failed", &self.accepts_failed),
         ];
         into.family("hence_connections_total", Kind::Counter, "Client connections by what became of them.");
@@ -325,13 +329,9 @@ impl Metrics {
     }
 }
 
-/// Writes what the replica knows of itself; `ready` if clients may be sent to it.
-pub(crate) fn expose_status(
-    status: &ReplicaStatus,
-    ready: bool,
-    cluster: hence_core::ClusterTag,
-    into: &mut Exposition,
-) {
+/// Writes what the replica knows of itself; `ready` if clients may be sent to it. A token of all that it holds has so
+/// many bytes.
+pub(crate) fn expose_status(status: &ReplicaStatus, ready: bool, token_bytes: usize, into: &mut Exposition) {
     let size = |number: usize| number as u64;
     into.gauge("hence_ready", "1 while clients may be sent here: GET /ready answers 200.", u64::from(ready));
     into.gauge("hence_serving", "1 while data requests are served.", u64::from(status.ready));
@@ -362,8 +362,7 @@ pub(crate) fn expose_status(
         u64::from(status.upgraded),
     );
     into.gauge("hence_vector_entries", "Incarnations in the version vector.", size(status.vector.len()));
-    let token = Token(status.vector.clone()).encode(cluster);
-    into.gauge("hence_token_bytes", "Bytes of a token that covers everything here.", size(token.len()));
+    into.gauge("hence_token_bytes", "Bytes of a token that covers everything here.", size(token_bytes));
     into.gauge("hence_store_keys", "Keys present.", size(status.keys));
     into.gauge("hence_store_bytes", "Bytes of keys and values held.", status.store_bytes);
     into.gauge("hence_log_ops", "Operations in the log.", size(status.log_ops));

@@ -9,7 +9,7 @@ use crate::events;
 use crate::metrics::Metrics;
 use hence_core::{
     Address, Event, Input, Message, Now, Readiness, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound,
-    Time, Token,
+    Time,
 };
 use hence_transport::{Outbox, Transport, drain};
 use std::cell::{Cell, RefCell};
@@ -161,9 +161,9 @@ impl<T: Transport> Node<T> {
         self.replica.borrow().readiness()
     }
 
-    /// No token that this replica handed out is longer.
-    pub(crate) fn token_bytes_given(&self) -> usize {
-        Token::bytes_of(self.replica.borrow().longest_vector())
+    /// The entries of the longest token that this replica handed out.
+    pub(crate) fn token_entries_given(&self) -> usize {
+        self.replica.borrow().longest_vector()
     }
 
     /// The replica's state in numbers.

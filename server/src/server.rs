@@ -1,17 +1,20 @@
 //! Starts a replica on a thread of its own, and ends it.
 
-use crate::access::{self, Access};
+use crate::access::Access;
 use crate::advice;
 use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::driver;
-use crate::http::Service;
+use crate::files::{self, Watch};
+use crate::http::{Mint, Service};
 use crate::listener;
 use crate::memory::Shares;
 use crate::node::Node;
 use crate::settings::{SettingError, Settings};
+use crate::trust;
 use crate::wire::{self, Wire};
 use hence_core::{Address, ClusterTag, Identity, Input, LinkState, Replica, ReplicaStatus, Seed, Sound, VersionVector};
+use hence_transport::trust::Trust;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +39,7 @@ pub struct Server {
     address: Address,
     local_address: SocketAddr,
     commands: mpsc::UnboundedSender<Command>,
+    _files: Option<Watch>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -100,10 +104,15 @@ impl Server {
     pub(crate) fn start_with<T, F>(mut settings: Settings, make: F) -> Result<Self, StartError>
     where
         T: Wire + 'static,
-        F: FnOnce(&Settings) -> T + Send + 'static,
+        F: FnOnce(&Settings, Trust) -> T + Send + 'static,
     {
         settings.check().map_err(StartError::Setting)?;
-        settings.access.as_deref().map_or(Ok(()), access::check).map_err(StartError::Setting)?;
+        let (trust, mut readings) = trust::load(&settings).map_err(StartError::Setting)?;
+        let access = settings.access.as_deref().map(Access::load).transpose().map_err(StartError::Setting)?;
+        let access = access.map(|(access, reading)| {
+            readings.push(reading);
+            access
+        });
         if let Some(shares) = Shares::of_settings(&settings) {
             shares.apply(&mut settings);
         }
@@ -112,12 +121,13 @@ impl Server {
         let address = settings.address.clone();
         let (commands, orders) = mpsc::unbounded_channel();
         let (report, started) = blocking::channel();
-        let run = move || run(settings, Seed(seed), make, orders, &report);
+        let files = files::watch(readings).map_err(StartError::System)?;
+        let run = move || run(settings, (trust, access), Seed(seed), make, orders, &report);
         let name = format!("hence {address}");
         let thread = thread::Builder::new().name(name).spawn(run).map_err(StartError::System)?;
         let gone = || StartError::System(io::Error::other("its thread ended at once"));
         let local_address = started.recv().map_err(|_| gone())??;
-        Ok(Self { address, local_address, commands, thread: Some(thread) })
+        Ok(Self { address, local_address, commands, _files: files, thread: Some(thread) })
     }
 
     /// The replica's own address.
@@ -172,13 +182,22 @@ impl Drop for Server {
     }
 }
 
+/// What peers and clients have to show.
+type Trusted = (Trust, Option<Access>);
+
 type Report = blocking::Sender<Result<SocketAddr, StartError>>;
 
 /// The whole life of a replica's thread.
-fn run<T, F>(settings: Settings, seed: Seed, make: F, orders: mpsc::UnboundedReceiver<Command>, report: &Report)
-where
+fn run<T, F>(
+    settings: Settings,
+    trusted: Trusted,
+    seed: Seed,
+    make: F,
+    orders: mpsc::UnboundedReceiver<Command>,
+    report: &Report,
+) where
     T: Wire + 'static,
-    F: FnOnce(&Settings) -> T,
+    F: FnOnce(&Settings, Trust) -> T,
 {
     let runtime_start = Instant::now();
     // This is no `LocalSet` in an ordinary runtime. There, whatever comes from a socket wakes a set by writing to an
@@ -191,19 +210,19 @@ where
             return;
         }
     };
-    runtime.block_on(live(runtime_start, settings, seed, make, orders, report));
+    runtime.block_on(live(runtime_start, (settings, trusted), seed, make, orders, report));
 }
 
 async fn live<T, F>(
     runtime_start: Instant,
-    settings: Settings,
+    (settings, trusted): (Settings, Trusted),
     seed: Seed,
     make: F,
     mut orders: mpsc::UnboundedReceiver<Command>,
     report: &Report,
 ) where
     T: Wire + 'static,
-    F: FnOnce(&Settings) -> T,
+    F: FnOnce(&Settings, Trust) -> T,
 {
     let candidates = listener::candidates(&settings.address, settings.bind);
     let listener = match listener::listen(&candidates) {
@@ -215,7 +234,7 @@ async fn live<T, F>(
     };
     let local_address = listener.local_addr().unwrap_or(candidates[0]);
     advice::on_start(&settings);
-    let service = assemble(&settings, seed, make);
+    let service = assemble(&settings, trusted, seed, make);
     info!(replica = %settings.address, %local_address, cluster = settings.cluster, "replica started");
     spawn_local(driver::drive(service.node.clone(), service.connections.clone(), runtime_start));
     spawn_local(listener::sweep(service.clone()));
@@ -236,7 +255,12 @@ async fn live<T, F>(
     }
 }
 
-fn assemble<T: Wire>(settings: &Settings, seed: Seed, make: impl FnOnce(&Settings) -> T) -> Rc<Service<T>> {
+fn assemble<T: Wire>(
+    settings: &Settings,
+    (trust, access): Trusted,
+    seed: Seed,
+    make: impl FnOnce(&Settings, Trust) -> T,
+) -> Rc<Service<T>> {
     let clock = Clock::start();
     let mut view = settings.view.clone();
     if !view.contains(&settings.address) {
@@ -244,16 +268,17 @@ fn assemble<T: Wire>(settings: &Settings, seed: Seed, make: impl FnOnce(&Setting
     }
     let identity = Identity { address: settings.address.clone(), view };
     let replica = Replica::new(Sound, settings.config.clone(), identity, seed, clock.now());
-    let node = Node::new(replica, make(settings), clock);
+    let node = Node::new(replica, make(settings, trust.clone()), clock);
     // A new replica may have something to say before anything happens.
     node.flush();
     Rc::new(Service {
         node,
-        connections: Connections::new(&settings.limits),
+        connections: Connections::new(&settings.limits, trust.tls.is_some()),
         limits: settings.limits.clone(),
-        access: settings.access.as_deref().map(Access::new),
+        access,
+        mint: Mint::new(ClusterTag::of(&settings.cluster), &trust),
+        trust,
         memory_max: settings.memory_max,
-        cluster: ClusterTag::of(&settings.cluster),
     })
 }
 

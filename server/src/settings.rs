@@ -1,6 +1,7 @@
 //! Everything that can be set on a replica's process, with its default, and what a wrong setting is told.
 
 use hence_core::{Address, Config, Unusable};
+use hence_transport::trust::Changeover;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub bind: Option<SocketAddr>,
     /// The file of the tokens that clients must bear; without one every client may do everything.
     pub access: Option<PathBuf>,
+    /// What peers and clients have to show beside that.
+    pub trust: TrustSettings,
     /// The replica's own knobs.
     pub config: Config,
     /// What clients may do.
@@ -41,6 +44,7 @@ impl Settings {
             cluster: DEFAULT_CLUSTER.into(),
             bind: None,
             access: None,
+            trust: TrustSettings::default(),
             config: Config::default(),
             limits: Limits::default(),
             memory_max: None,
@@ -81,6 +85,48 @@ impl Settings {
             });
         }
         Ok(())
+    }
+}
+
+/// TLS, and a secret that all members share. By default every peer and client is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrustSettings {
+    /// The file of the own certificate.
+    pub certificate: Option<PathBuf>,
+    /// The file of its private key.
+    pub key: Option<PathBuf>,
+    /// The file of the authorities whose certificates peers have.
+    pub peer_ca: Option<PathBuf>,
+    /// What every peer's certificate names. Without it, each names the peer's address.
+    pub peer_name: Option<String>,
+    /// The secrets that members share: one, or two during a rotation.
+    pub secret: Option<SecretText>,
+    /// The file of these.
+    pub secret_file: Option<PathBuf>,
+    /// How far a running cluster is that begins to use any of this.
+    pub changeover: Changeover,
+}
+
+/// Secrets as they were given, not looked at yet. `Debug` does not show them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(..)")
     }
 }
 

@@ -1,8 +1,9 @@
 //! SIGTERM and Ctrl-C, as a container's first process gets them: nothing happens unless it is asked for.
 //!
-//! Three signals tell other daemons to read their settings or reopen their log (SIGHUP, SIGUSR1, SIGUSR2). Here they do
-//! nothing, and the log says so. By default they would end the process and all its data.
+//! SIGHUP has files of certificates, secrets and access tokens read again. Where there are none, it does nothing. Nor
+//! do SIGUSR1 and SIGUSR2, and the log says so. By default they would end the process and all its data.
 
+use crate::files;
 use std::io;
 use std::sync::mpsc;
 use std::thread;
@@ -40,7 +41,13 @@ pub(crate) fn listen() -> io::Result<Signals> {
                 let ignored = tokio::select! {
                     _ = terminate.recv() => None,
                     _ = interrupt.recv() => None,
-                    _ = hangup.recv() => Some("SIGHUP"),
+                    _ = hangup.recv() => {
+                        if files::read_again() {
+                            info!(signal = "SIGHUP", "files are read again");
+                            continue;
+                        }
+                        Some("SIGHUP")
+                    }
                     _ = user1.recv() => Some("SIGUSR1"),
                     _ = user2.recv() => Some("SIGUSR2"),
                 };

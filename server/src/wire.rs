@@ -6,16 +6,16 @@ use crate::settings::Settings;
 use bytes::Bytes;
 use hence_core::{Address, ClusterTag};
 use hence_transport::faulty::{Faults, Faulty, TokioSleeper};
+use hence_transport::trust::{Trust, Visitor};
 use hence_transport::{HyperSettings, HyperTransport, LinkCause, Standing, Transport, TransportCounters};
 use http::Response;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use std::net::IpAddr;
 
 /// A transport to which the HTTP service passes what comes below `/replica/`.
 pub(crate) trait Wire: Transport {
-    /// Takes over a peer's connection that comes from there, or says why not.
-    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Response<Full<Bytes>>;
+    /// Takes over a connection of this visitor, or says why not.
+    fn accept(&self, request: http::Request<Incoming>, visitor: &Visitor) -> Response<Full<Bytes>>;
 
     /// The peers that cannot be connected to, and why.
     fn outages(&self) -> Vec<(Address, LinkCause)>;
@@ -28,8 +28,8 @@ pub(crate) trait Wire: Transport {
 }
 
 impl Wire for HyperTransport {
-    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Response<Full<Bytes>> {
-        self.accept_from(request, source)
+    fn accept(&self, request: http::Request<Incoming>, visitor: &Visitor) -> Response<Full<Bytes>> {
+        self.accept_from(request, visitor)
     }
 
     fn outages(&self) -> Vec<(Address, LinkCause)> {
@@ -46,8 +46,8 @@ impl Wire for HyperTransport {
 }
 
 impl Wire for Faulty<HyperTransport, TokioSleeper> {
-    fn accept(&self, request: http::Request<Incoming>, source: Option<IpAddr>) -> Response<Full<Bytes>> {
-        Wire::accept(self.inner(), request, source)
+    fn accept(&self, request: http::Request<Incoming>, visitor: &Visitor) -> Response<Full<Bytes>> {
+        Wire::accept(self.inner(), request, visitor)
     }
 
     fn outages(&self) -> Vec<(Address, LinkCause)> {
@@ -64,18 +64,18 @@ impl Wire for Faulty<HyperTransport, TokioSleeper> {
 }
 
 /// The transport of production. To be called on the replica's thread.
-pub(crate) fn hyper(settings: &Settings) -> HyperTransport {
+pub(crate) fn hyper(settings: &Settings, trust: Trust) -> HyperTransport {
     let mut own = HyperSettings::new(settings.address.clone(), ClusterTag::of(&settings.cluster));
     own.formats = settings.config.formats;
     if let Some(shares) = Shares::of_settings(settings) {
         shares.apply_to_transport(&mut own);
     }
-    HyperTransport::new(own)
+    HyperTransport::with_trust(own, trust)
 }
 
 /// Makes the same transport with these faults.
-pub(crate) fn faulty(faults: Faults) -> impl FnOnce(&Settings) -> Faulty<HyperTransport, TokioSleeper> + Send {
-    |settings| Faulty::new(hyper(settings), TokioSleeper::default(), faults)
+pub(crate) fn faulty(faults: Faults) -> impl FnOnce(&Settings, Trust) -> Faulty<HyperTransport, TokioSleeper> + Send {
+    |settings, trust| Faulty::new(hyper(settings, trust), TokioSleeper::default(), faults)
 }
 
 /// Writes why peers cannot be connected to.
@@ -120,6 +120,11 @@ pub(crate) fn expose(counters: &TransportCounters, into: &mut Exposition) {
     for (reason, refused) in counters.refused() {
         into.sample(REFUSED, &[("reason", reason)], refused);
     }
+    into.counter(
+        "hence_peer_untrusted_total",
+        "Links that were refused because a certificate or a proof of the secret was missing or wrong.",
+        counters.links_untrusted,
+    );
     into.counter("hence_peer_dials_total", "Connections to peers that were tried.", counters.dials);
     into.counter("hence_peer_dials_failed_total", "Those that came to nothing.", counters.dials_failed);
     into.counter(

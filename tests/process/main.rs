@@ -38,9 +38,11 @@ mod outputs;
 mod pauses;
 mod proxies;
 mod rolls;
+mod secrets;
 mod slow_clients;
 mod slow_links;
 mod strangers;
+mod tls;
 mod up;
 mod upgrades;
 
@@ -67,6 +69,15 @@ const TESTS: &[Test] = &[
     Test::new("no_common_format", Pace::Busy, Needs::PacketFilter, upgrades::no_common_format),
     Test::new("access_scope_by_scope", Pace::Busy, Needs::PacketFilter, access::scopes),
     Test::new("access_file_is_read_again", Pace::Busy, Needs::PacketFilter, access::read_again),
+    Test::new("tls_cluster", Pace::Busy, Needs::PacketFilter, tls::cluster),
+    Test::new("tls_half_handshakes", Pace::Busy, Needs::PacketFilter, tls::half_handshakes),
+    Test::new("tls_strangers", Pace::Busy, Needs::PacketFilter, tls::strangers),
+    Test::new("tls_and_secrets_rotate_under_load", Pace::Busy, Needs::PacketFilter, tls::rotation),
+    Test::new("tls_and_secrets_change_over", Pace::Busy, Needs::PacketFilter, tls::changeover),
+    Test::new("secrets_seal_tokens", Pace::Busy, Needs::PacketFilter, secrets::tokens),
+    Test::new("secrets_keep_strangers_out", Pace::Busy, Needs::PacketFilter, secrets::strangers),
+    Test::new("trust_settings_are_checked", Pace::Busy, Needs::Nothing, secrets::settings),
+    Test::new("up_within_tls", Pace::Busy, Needs::PacketFilter, tls::up),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
     Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),

@@ -1,6 +1,8 @@
 //! A plain blocking HTTP/1.1 client: a socket, a request, a response. It comes from 127.0.0.1, so no cut between
 //! replicas touches it, and every wait has an end.
 
+use crate::https;
+use rustls::ClientConnection;
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -58,11 +60,12 @@ pub enum NoResponse {
 /// A connection to a replica.
 pub struct Connection {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    /// Connects to `IP:PORT`.
+    /// Connects to `IP:PORT`, within TLS if [`https::speak`] said so.
     pub fn open(address: &str) -> Result<Self, NoResponse> {
         let to: SocketAddr = address.parse().expect("tests name addresses");
         let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5));
@@ -70,7 +73,7 @@ impl Connection {
         stream.set_nodelay(true).expect("a fresh socket");
         stream.set_read_timeout(Some(ANSWER_MAX)).expect("not zero");
         stream.set_write_timeout(Some(ANSWER_MAX)).expect("not zero");
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self { stream, tls: https::begin(address), buffer: Vec::new() })
     }
 
     /// How long to wait for bytes.
@@ -81,7 +84,10 @@ impl Connection {
 
     /// Sends raw bytes. A peer that closed while we still send is no error here: what it answered counts.
     pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
-        let _ = self.stream.write_all(bytes);
+        let _ = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).write_all(bytes),
+            None => self.stream.write_all(bytes),
+        };
         self
     }
 
@@ -89,6 +95,11 @@ impl Connection {
     pub fn finish(&mut self) -> &mut Self {
         let _ = self.stream.shutdown(Shutdown::Write);
         self
+    }
+
+    /// The certificate that the other side showed.
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        self.tls.as_ref()?.peer_certificates()?.first().map(|certificate| certificate.to_vec())
     }
 
     /// The socket itself.
@@ -160,7 +171,11 @@ impl Connection {
 
     fn fill(&mut self) -> Result<(), NoResponse> {
         let mut bytes = [0; 16 << 10];
-        match self.stream.read(&mut bytes) {
+        let read = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(&mut bytes),
+            None => self.stream.read(&mut bytes),
+        };
+        match read {
             Ok(0) => Err(NoResponse::Closed(std::mem::take(&mut self.buffer))),
             Ok(count) => {
                 self.buffer.extend_from_slice(&bytes[..count]);

@@ -5,6 +5,7 @@
 pub mod choices;
 pub mod client;
 pub mod fill;
+pub mod https;
 pub mod public;
 pub mod replicas;
 pub mod starvation;

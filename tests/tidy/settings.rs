@@ -120,8 +120,9 @@ fn effects(doc: &str) -> Option<(String, String, String)> {
 
 fn page() -> String {
     let read = |path: &str| fs::read_to_string(root().join(path)).expect("a source of ours");
-    let (core, server) = (read("core/src/config.rs"), read("server/src/cli/args.rs"));
-    let flags: Vec<Field> = ["ServeArgs", "LogArgs", "LimitArgs", "TimingArgs"]
+    let (core, server) =
+        (read("core/src/config.rs"), read("server/src/cli/args.rs") + &read("server/src/cli/trust_args.rs"));
+    let flags: Vec<Field> = ["ServeArgs", "TrustArgs", "LogArgs", "LimitArgs", "TimingArgs"]
         .iter()
         .flat_map(|name| fields(&server, name))
         .filter(|field| field.arg.contains("env = "))

@@ -34,6 +34,8 @@ pub struct TransportCounters {
     pub upgrades_refused: u64,
     /// Links that were refused, here or by the peer, because no format is spoken by both.
     pub formats_refused: u64,
+    /// Links that were refused because their side showed no certificate or no proof of the secret.
+    pub links_untrusted: u64,
     /// Connections that ended because there was no room for their first frame.
     pub unfinished_refused: u64,
     /// Bytes that large frames hold which are not whole yet.

@@ -19,6 +19,8 @@ mod hyper_transport;
 pub mod laws;
 pub mod memory;
 mod shared;
+#[cfg(feature = "hyper")]
+pub mod trust;
 
 pub use counters::TransportCounters;
 #[cfg(feature = "hyper")]

@@ -3,11 +3,13 @@
 //! The defaults shown by `--help` are texts; a test holds them equal to the defaults of the types.
 
 use super::examples::HEALTH_EXAMPLES;
+use super::health_args::HealthArgs;
+use super::trust_args::TrustArgs;
 use crate::formats;
 use crate::memory::MemoryMax;
 use crate::settings::{
-    DEFAULT_CLUSTER, Limits, SettingError, Settings, parse_address, parse_addresses, parse_bytes, parse_number,
-    parse_time,
+    DEFAULT_CLUSTER, Limits, SettingError, Settings, TrustSettings, parse_address, parse_addresses, parse_bytes,
+    parse_number, parse_time,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hence_core::{Address, Config, Micros, Token};
@@ -84,6 +86,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   hence up             three replicas, a to c, at 127.0.0.1:8082 to 8084
   hence up 5 --port 9000
+  hence up --tls       the same within TLS; it says where the authority's certificate is
 
 While it runs, type help, view, cut b, heal b, kill b, restart b or quit.
 
@@ -113,6 +116,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "HENCE_ACCESS_FILE", value_name = "FILE")]
     pub(crate) access_file: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) timings: TimingArgs,
@@ -130,6 +135,9 @@ pub(crate) struct UpArgs {
     #[arg(long, env = "HENCE_UP_PORT", value_name = "PORT", default_value = "8082",
           value_parser = number("HENCE_UP_PORT", 1, 65_510))]
     pub(crate) port: u64,
+    /// Speak TLS, with certificates of an authority that is made for this run
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// The cluster's name
     #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = DEFAULT_CLUSTER)]
     pub(crate) cluster: String,
@@ -139,17 +147,6 @@ pub(crate) struct UpArgs {
     pub(crate) timings: TimingArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
-}
-
-/// `hence health`.
-#[derive(Debug, Args)]
-pub(crate) struct HealthArgs {
-    /// The replica: HOST:PORT, or http://HOST:PORT [default: the one that runs beside this command]
-    #[arg(value_name = "ADDRESS")]
-    pub(crate) address: Option<String>,
-    /// The replica to ask where none or several run here
-    #[arg(long = "socket-address", env = "SOCKET_ADDRESS", value_name = "ADDRESS", hide = true)]
-    pub(crate) named: Option<String>,
 }
 
 /// How to log.
@@ -350,6 +347,7 @@ impl ServeArgs {
             cluster: self.cluster.clone(),
             bind: self.bind,
             access: self.access_file.clone(),
+            trust: self.trust.settings(),
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
             memory_max: None,
@@ -372,6 +370,7 @@ impl UpArgs {
             cluster: self.cluster.clone(),
             bind: None,
             access: None,
+            trust: TrustSettings::default(),
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
             memory_max: None,

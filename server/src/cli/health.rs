@@ -1,7 +1,9 @@
-//! `hence health`: does a replica answer? One request over a plain socket; no HTTP client is needed for that.
+//! `hence health`: does a replica answer? One request over a socket, within TLS where the replica speaks that; no HTTP
+//! client is needed for it.
 
 use super::CommandFailure;
-use super::args::HealthArgs;
+use super::health_args::HealthArgs;
+use super::https::Https;
 use super::own::{self, Own};
 use crate::output;
 use std::io::{self, Read, Write};
@@ -20,13 +22,16 @@ const NAME_ONE: &str = "name the one to ask, as in: hence health 127.0.0.1:8090"
 pub(super) fn run(args: &HealthArgs) -> Result<(), CommandFailure> {
     let deadline = Instant::now() + TIMEOUT;
     if let Some(address) = &args.address {
-        return ask_at(&target(address), deadline);
+        let https = if is_https(address) { Some(https(args)?) } else { None };
+        return ask_at(&target(address), https.as_ref(), deadline);
     }
-    let named = args.named.as_deref().map(target);
-    match (own::find().as_slice(), named) {
-        ([own], _) => ask_own(own, deadline),
+    match (own::find().as_slice(), args.named.as_deref()) {
+        ([own], _) => ask_own(own, args.tls_cert.is_some(), deadline),
         // Which of them, or one that runs elsewhere, is for the environment to say.
-        (_, Some(named)) => ask_at(&named, deadline),
+        (_, Some(named)) => {
+            let https = if args.tls_cert.is_some() || is_https(named) { Some(https(args)?) } else { None };
+            ask_at(&target(named), https.as_ref(), deadline)
+        }
         ([], None) => Err(CommandFailure::usage(format!("no replica runs beside this command; {NAME_ONE}"))),
         (several, None) => {
             let listed: Vec<String> = several.iter().map(show).collect();
@@ -40,12 +45,26 @@ fn show(own: &Own) -> String {
     format!("process {} at {}", own.process, if at.is_empty() { "no address".into() } else { at.join(", ") })
 }
 
-/// A process is healthy when all that it listens at answers.
-fn ask_own(own: &Own, deadline: Instant) -> Result<(), CommandFailure> {
+fn is_https(address: &str) -> bool {
+    address.trim().starts_with("https://")
+}
+
+fn https(args: &HealthArgs) -> Result<Https, CommandFailure> {
+    let none = || CommandFailure::usage("https needs --ca FILE, or HENCE_PEER_CA: the authorities to trust");
+    args.ca.as_deref().ok_or_else(none).and_then(Https::trusting)
+}
+
+/// A process is healthy when all that it listens at answers. Whether it speaks `tls` the environment says, or its answer.
+fn ask_own(own: &Own, tls: bool, deadline: Instant) -> Result<(), CommandFailure> {
     if own.listens.is_empty() {
         return Err(CommandFailure::running(format!("process {} does not listen", own.process)));
     }
-    own.listens.iter().try_for_each(|&at| ask_at(&reachable(at).to_string(), deadline))
+    let https = Https::beside();
+    own.listens.iter().try_for_each(|&at| {
+        let target = reachable(at).to_string();
+        let ways = if tls { [Some(&https), None] } else { [None, Some(&https)] };
+        ask_at(&target, ways[0], deadline).or_else(|first| ask_at(&target, ways[1], deadline).map_err(|_| first))
+    })
 }
 
 /// Where to reach what listens there.
@@ -65,8 +84,8 @@ fn has_ipv6_loopback() -> bool {
     std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-fn ask_at(target: &str, deadline: Instant) -> Result<(), CommandFailure> {
-    match ask(target, deadline) {
+fn ask_at(target: &str, https: Option<&Https>, deadline: Instant) -> Result<(), CommandFailure> {
+    match ask(target, https, deadline) {
         Ok(status) if status == "200" => {
             output::say(format!("{target} is healthy\n"));
             Ok(())
@@ -76,20 +95,30 @@ fn ask_at(target: &str, deadline: Instant) -> Result<(), CommandFailure> {
     }
 }
 
-/// `HOST:PORT` of an address or a URL; port 80 where none is given.
+/// `HOST:PORT` of an address or a URL; where none is given the port of its protocol.
 fn target(text: &str) -> String {
     let text = text.trim();
-    let rest = text.strip_prefix("http://").unwrap_or(text);
+    let (rest, port) = match text.strip_prefix("https://") {
+        Some(rest) => (rest, 443),
+        None => (text.strip_prefix("http://").unwrap_or(text), 80),
+    };
     let authority = rest.split('/').next().unwrap_or(rest);
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if has_port { authority.to_owned() } else { format!("{authority}:80") }
+    if has_port { authority.to_owned() } else { format!("{authority}:{port}") }
 }
 
-fn ask(target: &str, deadline: Instant) -> io::Result<String> {
+fn ask(target: &str, https: Option<&Https>, deadline: Instant) -> io::Result<String> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in target.to_socket_addrs()? {
-        let answer =
-            TcpStream::connect_timeout(&address, left(deadline)?).and_then(|stream| exchange(stream, target, deadline));
+        let answer = TcpStream::connect_timeout(&address, left(deadline)?).and_then(|stream| {
+            let socket = stream.try_clone()?;
+            socket.set_write_timeout(Some(left(deadline)?))?;
+            socket.set_read_timeout(Some(left(deadline)?))?;
+            match https {
+                Some(https) => exchange(https.begin(stream, target)?, &socket, target, deadline),
+                None => exchange(stream, &socket, target, deadline),
+            }
+        });
         match answer {
             Ok(status) => return Ok(status),
             Err(error) => last = error,
@@ -98,15 +127,14 @@ fn ask(target: &str, deadline: Instant) -> io::Result<String> {
     Err(last)
 }
 
-/// The status of `GET /health`.
-fn exchange(mut stream: TcpStream, target: &str, deadline: Instant) -> io::Result<String> {
-    stream.set_write_timeout(Some(left(deadline)?))?;
+/// The status of `GET /health`; the stream is that of this socket.
+fn exchange(mut stream: impl Read + Write, socket: &TcpStream, target: &str, deadline: Instant) -> io::Result<String> {
     write!(stream, "GET /health HTTP/1.1\r\nhost: {target}\r\nconnection: close\r\n\r\n")?;
     let mut head = Vec::new();
     let mut piece = [0; 256];
     // "HTTP/1.1 200" is all that counts.
     while head.len() < 12 {
-        stream.set_read_timeout(Some(left(deadline)?))?;
+        socket.set_read_timeout(Some(left(deadline)?))?;
         match stream.read(&mut piece)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             bytes => head.extend_from_slice(&piece[..bytes]),
@@ -137,6 +165,8 @@ mod tests {
             ("http://alice/", "alice:80"),
             ("[::1]:8090", "[::1]:8090"),
             (" alice ", "alice:80"),
+            ("https://alice/health", "alice:443"),
+            ("https://[::1]:8090", "[::1]:8090"),
         ] {
             assert_eq!(target(text), expected);
         }
@@ -156,7 +186,7 @@ mod tests {
     }
 
     fn ask(target: &str) -> io::Result<String> {
-        super::ask(target, Instant::now() + TIMEOUT)
+        super::ask(target, None, Instant::now() + TIMEOUT)
     }
 
     #[test]

@@ -5,9 +5,12 @@
 mod args;
 mod examples;
 mod health;
+mod health_args;
+mod https;
 mod own;
 mod renamed;
 mod serve;
+mod trust_args;
 mod up;
 
 use crate::logging::{self, LogError};

@@ -4,7 +4,7 @@ use super::CommandFailure;
 use super::args::ServeArgs;
 use crate::memory::{Limit, MemoryMax};
 use crate::server::{Server, StartError};
-use crate::{descriptors, signals};
+use crate::{descriptors, notify, signals};
 use tracing::{info, warn};
 
 /// Runs one replica until SIGTERM or Ctrl-C.
@@ -21,7 +21,9 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CommandFailure> {
     settings.limits.connections_max = descriptors::prepare(settings.limits.connections_max, 1);
     let signals = signals::listen().map_err(CommandFailure::running)?;
     let server = Server::start(settings).map_err(failure)?;
+    notify::tell(notify::READY);
     signals.wait();
+    notify::tell(notify::STOPPING);
     signals.end_at_once_on_the_next();
     server.shutdown();
     Ok(())

@@ -4,6 +4,8 @@ use super::args::UpArgs;
 use super::{CommandFailure, serve};
 use crate::cluster::{Cluster, ClusterError, Member};
 use crate::server::StartError;
+use crate::settings::TrustSettings;
+use crate::throwaway::Throwaway;
 use crate::{descriptors, output, signals};
 use hence_core::Address;
 use std::fmt::Write as _;
@@ -28,8 +30,11 @@ pub(super) fn run(args: UpArgs) -> Result<(), CommandFailure> {
     let connections_max = descriptors::prepare(args.connections_max(), replicas);
     let memory = serve::memory(args.limits.memory_max).bytes.map(|bytes| bytes / args.replicas);
     let signals = signals::listen().map_err(CommandFailure::running)?;
+    let authority = if args.tls { Some(authority()?) } else { None };
+    let trust = authority.as_ref().map(certified).transpose()?;
     let cluster = Cluster::start(&addresses, |address, view| {
         let mut settings = args.settings(address, view);
+        settings.trust = trust.clone().unwrap_or_default();
         settings.limits.connections_max = connections_max;
         settings.memory_max = memory;
         settings
@@ -38,9 +43,30 @@ pub(super) fn run(args: UpArgs) -> Result<(), CommandFailure> {
     let (sender, happenings) = mpsc::channel();
     signals.forward(sender.clone(), || Happening::Signal);
     read_lines(sender);
-    show(&greeting(cluster.members()));
+    show(&greeting(cluster.members(), authority.as_ref()));
     converse(&mut cluster, &happenings);
     Ok(())
+}
+
+/// An authority for this run.
+fn authority() -> Result<Throwaway, CommandFailure> {
+    let mut name = [0; 8];
+    let drawn = getrandom::fill(&mut name).map_err(io::Error::other);
+    let folder = std::env::temp_dir().join(format!("hence-up-{:016x}", u64::from_be_bytes(name)));
+    let made = drawn.and_then(|()| Throwaway::new(folder));
+    made.map_err(|error| CommandFailure::running(format!("cannot make an authority: {error}")))
+}
+
+/// One certificate for all replicas of this process.
+fn certified(authority: &Throwaway) -> Result<TrustSettings, CommandFailure> {
+    let issued = authority.issue("replica", &["127.0.0.1", "localhost"]);
+    let issued = issued.map_err(|error| CommandFailure::running(format!("cannot make a certificate: {error}")))?;
+    Ok(TrustSettings {
+        certificate: Some(issued.certificate),
+        key: Some(issued.key),
+        peer_ca: Some(authority.authority()),
+        ..TrustSettings::default()
+    })
 }
 
 fn addresses(port: u64, replicas: usize) -> Result<Vec<Address>, CommandFailure> {
@@ -191,10 +217,14 @@ fn view(members: &[Member]) -> String {
     text
 }
 
-fn greeting(members: &[Member]) -> String {
+fn greeting(members: &[Member], authority: Option<&Throwaway>) -> String {
+    let (scheme, curl) = match authority {
+        Some(authority) => ("https", format!("curl --cacert {}", authority.authority().display())),
+        None => ("http", "curl".into()),
+    };
     let mut text = format!("A cluster of {} in this process:\n\n", members.len());
     for member in members {
-        writeln!(text, "  {}  http://{}", member.name(), member.address()).expect("memory always takes text");
+        writeln!(text, "  {}  {scheme}://{}", member.name(), member.address()).expect("memory always takes text");
     }
     let first = members[0].address();
     let second = members.get(1).map_or(first, Member::address);
@@ -203,10 +233,10 @@ fn greeting(members: &[Member]) -> String {
         "
 Try, in another terminal:
 
-  curl -X PUT http://{first}/kvs/greeting -d '{{\"value\":\"hello\",\"causal-metadata\":null}}'
-  curl http://{second}/kvs/greeting
-  curl -i http://{second}/kvs/greeting -H 'Causal-Metadata: PASTE-WHAT-THE-WRITE-RETURNED'
-  curl http://{second}/view
+  {curl} -X PUT {scheme}://{first}/kvs/greeting -d '{{\"value\":\"hello\",\"causal-metadata\":null}}'
+  {curl} {scheme}://{second}/kvs/greeting
+  {curl} -i {scheme}://{second}/kvs/greeting -H 'Causal-Metadata: PASTE-WHAT-THE-WRITE-RETURNED'
+  {curl} {scheme}://{second}/view
 
 Here:
 

@@ -6,9 +6,10 @@ use super::TICK;
 use super::answers::Sending;
 use super::raw::{Line, Lines};
 use crate::settings::Limits;
+use hence_transport::trust::Visitor;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::SockRef;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
@@ -41,6 +42,8 @@ const NEVER: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
+    /// TLS begins.
+    Handshake,
     /// Between requests; or nothing came yet.
     Idle,
     /// Some of a request's head came.
@@ -55,7 +58,8 @@ pub(super) enum Phase {
     Closing,
 }
 
-const PHASES: [Phase; 6] = [Phase::Idle, Phase::Head, Phase::Busy, Phase::Body, Phase::Answer, Phase::Closing];
+const PHASES: [Phase; 7] =
+    [Phase::Handshake, Phase::Idle, Phase::Head, Phase::Busy, Phase::Body, Phase::Answer, Phase::Closing];
 
 /// The limits in ticks, and the tick that it is now: shared by all pulses of a server.
 #[derive(Debug)]
@@ -175,6 +179,7 @@ pub(super) fn ticks(duration: Duration) -> u32 {
 pub(crate) struct Connection {
     pub(super) pulse: Arc<Pulse>,
     pub(super) stream: Arc<TcpStream>,
+    visitor: OnceCell<Visitor>,
     body_reader: RefCell<Option<Waker>>,
     body_is_late: Cell<bool>,
     surplus: bool,
@@ -220,6 +225,7 @@ impl Connection {
         Self {
             pulse: Arc::new(pulse),
             stream: Arc::new(stream),
+            visitor: OnceCell::new(),
             body_reader: RefCell::default(),
             body_is_late: Cell::default(),
             surplus,
@@ -237,8 +243,23 @@ impl Connection {
     }
 
     /// Where the client is.
-    pub(crate) fn source(&self) -> Option<IpAddr> {
+    fn source(&self) -> Option<IpAddr> {
         self.stream.peer_addr().ok().map(|address| address.ip())
+    }
+
+    /// The client, as far as the transport knows it.
+    pub(crate) fn visitor(&self) -> &Visitor {
+        self.visitor.get_or_init(|| Visitor::from_source(self.source()))
+    }
+
+    /// TLS begins, or its absence shows, within the time that a head may take.
+    pub(super) fn begin_handshake(&self) {
+        self.pulse.enter(Phase::Handshake, self.pulse.rhythm.head);
+    }
+
+    /// Requests may come from now on.
+    pub(super) fn end_handshake(&self) {
+        self.pulse.enter(Phase::Idle, self.pulse.rhythm.idle);
     }
 
     /// A peer takes the connection over: what comes is no HTTP any more.
@@ -273,7 +294,9 @@ impl Connection {
         }
         let since = self.suspected_since.get().unwrap_or(now);
         self.suspected_since.set(Some(since));
-        let may_ask = wait.interim && !self.asked.get() && !self.pulse.writes.load(Relaxed);
+        // Within TLS nothing can be said from here; a wait has an end of its own.
+        let is_secured = self.visitor.get().is_some_and(Visitor::is_secured);
+        let may_ask = wait.interim && !is_secured && !self.asked.get() && !self.pulse.writes.load(Relaxed);
         if !may_ask || now.saturating_sub(since) < ticks(BELIEVED) {
             return Presence::There;
         }

@@ -45,6 +45,9 @@ const TIMEOUT_AT_LIMIT: Duration = Duration::from_secs(1);
 /// served. A client is told that there are too many. So clients that fill every place cannot lock peers out.
 const SURPLUS_MAX: usize = 64;
 
+/// Handshakes of TLS that may be under way. One more ends the oldest: a true client needs a few round trips.
+const HANDSHAKES_MAX: usize = 256;
+
 /// Candidates for making room that one look at all connections yields.
 const CANDIDATES_MAX: usize = 64;
 
@@ -62,6 +65,10 @@ pub(crate) struct Connections {
     /// There was none, and now there is one.
     filled: Notify,
     next: Cell<u64>,
+    /// Connections begin with TLS.
+    secures: bool,
+    /// Those that do, oldest first; some have ended.
+    handshakes: RefCell<VecDeque<u64>>,
     connections_max: usize,
     /// The connections that may make room next, with the tick since which it may. Made by one look at all, used up one
     /// by one.
@@ -74,12 +81,14 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// None yet.
-    pub(crate) fn new(limits: &Limits) -> Rc<Self> {
+    pub(crate) fn new(limits: &Limits, secures: bool) -> Rc<Self> {
         Rc::new(Self {
             rhythm: Arc::new(Rhythm::new(limits)),
             entries: RefCell::default(),
             filled: Notify::new(),
             next: Cell::default(),
+            secures,
+            handshakes: RefCell::default(),
             connections_max: limits.connections_max,
             candidates: RefCell::default(),
             body_bytes: Cell::default(),
@@ -116,7 +125,29 @@ impl Connections {
         let id = self.next.get();
         self.next.set(id + 1);
         self.entries.borrow_mut().insert(id, Entry { connection: connection.clone(), task: None });
+        if self.secures {
+            self.begin_handshake(id, &connection, metrics);
+        }
         Some(Registered { connections: self.clone(), connection, id })
+    }
+
+    /// One more handshake begins. Where there are too many the oldest one ends.
+    fn begin_handshake(&self, id: u64, connection: &Connection, metrics: &Metrics) {
+        connection.begin_handshake();
+        let mut handshakes = self.handshakes.borrow_mut();
+        handshakes.push_back(id);
+        if handshakes.len() <= HANDSHAKES_MAX {
+            return;
+        }
+        let is_under_way =
+            |id: &u64| self.entries.borrow().get(id).is_some_and(|entry| entry.connection.pulse.is(Phase::Handshake));
+        handshakes.retain(is_under_way);
+        if handshakes.len() > HANDSHAKES_MAX
+            && let Some(oldest) = handshakes.pop_front()
+        {
+            self.end(oldest);
+            count(&metrics.connections_evicted);
+        }
     }
 
     /// From now on ending this connection aborts that task.
@@ -174,7 +205,7 @@ impl Connections {
             Phase::Closing => Some((0, since)),
             Phase::Idle if !entry.connection.is_surplus() => Some((1, since)),
             // It may be about to say what it wants.
-            Phase::Idle | Phase::Head => {
+            Phase::Handshake | Phase::Idle | Phase::Head => {
                 let age = self.rhythm.now.load(Relaxed).saturating_sub(since);
                 (age >= ticks(TIMEOUT_AT_LIMIT)).then_some((2, since))
             }
@@ -216,7 +247,7 @@ impl Connections {
                     count(&metrics.connections_timed_out);
                 }
                 Phase::Idle | Phase::Closing => self.end(id),
-                Phase::Head | Phase::Answer => {
+                Phase::Handshake | Phase::Head | Phase::Answer => {
                     self.end(id);
                     count(&metrics.connections_timed_out);
                 }
@@ -228,8 +259,9 @@ impl Connections {
     /// Every answer from now on is the last of its connection; connections without a request end now.
     pub(crate) fn stop(&self) {
         self.stopping.set(true);
-        let waits =
-            |entry: &Entry| matches!(entry.connection.pulse.phase(), Phase::Idle | Phase::Head | Phase::Closing);
+        let waits = |entry: &Entry| {
+            matches!(entry.connection.pulse.phase(), Phase::Handshake | Phase::Idle | Phase::Head | Phase::Closing)
+        };
         let blocked: Vec<u64> =
             self.entries.borrow().iter().filter(|(_, entry)| waits(entry)).map(|(&id, _)| id).collect();
         blocked.into_iter().for_each(|id| self.end(id));

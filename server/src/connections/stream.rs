@@ -4,6 +4,7 @@
 
 use super::connection::{Connection, LINGER, Phase, Pulse, ticks};
 use super::raw::Raw;
+use hence_transport::trust::{MaybeTls, Trust};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -15,15 +16,18 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
-/// A client's socket, looked at while it is read from.
+/// A client's socket, which the register of connections has, too.
 #[derive(Debug)]
-struct Socket {
+pub(crate) struct Socket {
     stream: Arc<TcpStream>,
-    pulse: Arc<Pulse>,
-    raw: Raw,
 }
 
 impl Socket {
+    /// The socket of this connection.
+    pub(crate) fn of(connection: &Connection) -> Self {
+        Self { stream: connection.stream.clone() }
+    }
+
     /// What a partial read or write says of the next one: it would have to wait. Without this each request costs one
     /// system call more, as tokio knows for streams that it owns alone.
     fn is_exhausted(&self, interest: Interest) {
@@ -54,11 +58,11 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        let room = buffer.remaining();
         let read = loop {
             ready!(self.stream.poll_read_ready(context))?;
             match self.stream.try_read_buf(buffer) {
@@ -66,17 +70,9 @@ impl AsyncRead for Socket {
                 read => break read?,
             }
         };
-        if read == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        if read < room {
+        if read > 0 && read < room {
             self.is_exhausted(Interest::READABLE);
         }
-        let Self { pulse, raw, .. } = &mut *self;
-        if !pulse.is_upgraded() {
-            pulse.on_lines(raw.look(&mut buffer.filled_mut()[before..]));
-        }
-        pulse.on_bytes_read();
         Poll::Ready(Ok(()))
     }
 }
@@ -108,23 +104,100 @@ impl AsyncWrite for Socket {
     }
 }
 
+impl Connection {
+    /// The stream that requests come on, once it is encrypted where it is to be.
+    ///
+    /// # Errors
+    /// Where the client ends first, does not speak TLS, or shows a certificate that is not valid.
+    pub(crate) async fn open(&self, trust: &Trust) -> io::Result<MaybeTls<Socket>> {
+        let socket = Socket::of(self);
+        if trust.tls.is_none() {
+            return Ok(MaybeTls::Plain(socket));
+        }
+        let stream = match trust.expected_of(&self.stream).await? {
+            Some(tls) => {
+                let (stream, certificate) = tls.accept(socket).await?;
+                self.visitor().on_secured(certificate);
+                stream
+            }
+            None => MaybeTls::Plain(socket),
+        };
+        self.end_handshake();
+        Ok(stream)
+    }
+}
+
+/// What a client says, encrypted or not, looked at while it is read.
+#[derive(Debug)]
+struct Looked {
+    stream: MaybeTls<Socket>,
+    pulse: Arc<Pulse>,
+    raw: Raw,
+}
+
+impl AsyncRead for Looked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() == before {
+            return Poll::Ready(Ok(()));
+        }
+        let Self { pulse, raw, .. } = &mut *self;
+        if !pulse.is_upgraded() {
+            pulse.on_lines(raw.look(&mut buffer.filled_mut()[before..]));
+        }
+        pulse.on_bytes_read();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Looked {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 /// The stream of one connection, as the HTTP library uses it.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    stream: TokioIo<Socket>,
+    stream: TokioIo<Looked>,
     pulse: Arc<Pulse>,
 }
 
 impl Watched {
     /// The stream of this connection.
-    pub(crate) fn of(connection: &Connection) -> Self {
+    pub(crate) fn of(connection: &Connection, stream: MaybeTls<Socket>) -> Self {
         let pulse = connection.pulse.clone();
         let raw = Raw::new(pulse.line_bytes_max());
-        let socket = Socket { stream: connection.stream.clone(), pulse: pulse.clone(), raw };
-        Self { stream: TokioIo::new(socket), pulse }
+        let looked = Looked { stream, pulse: pulse.clone(), raw };
+        Self { stream: TokioIo::new(looked), pulse }
     }
 
-    fn stream(&mut self) -> Pin<&mut TokioIo<Socket>> {
+    fn stream(&mut self) -> Pin<&mut TokioIo<Looked>> {
         Pin::new(&mut self.stream)
     }
 }

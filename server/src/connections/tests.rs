@@ -15,7 +15,7 @@ fn stream() -> TcpStream {
 
 fn connections(connections_max: usize) -> (Rc<Connections>, Metrics) {
     let limits = Limits { connections_max, bodies_bytes_max: 100, ..Limits::default() };
-    (Connections::new(&limits), Metrics::new())
+    (Connections::new(&limits, false), Metrics::new())
 }
 
 fn sweep(connections: &Connections, metrics: &Metrics, time: Duration) {

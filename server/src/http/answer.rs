@@ -4,9 +4,10 @@
 //! large one is shared with the store, not copied, so a slow reader holds no copy of it.
 
 use super::etag;
+use super::mint::Mint;
 use crate::connections::{PIECE_BYTES_MIN, Piece, piece};
 use bytes::Bytes;
-use hence_core::{Address, ClusterTag, Refusal, Reply, Siblings, Token, Value, VersionVector, Written};
+use hence_core::{Address, Refusal, Reply, Siblings, Value, VersionVector, Written};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
@@ -197,10 +198,10 @@ fn fixed(status: StatusCode, body: &'static str) -> Answer {
 }
 
 /// What a request for a key asks of the form of its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Form {
-    /// The cluster whose tokens these are.
-    pub(crate) cluster: ClusterTag,
+    /// What makes its tokens.
+    pub(crate) mint: Mint,
     /// `?siblings=true`.
     pub(crate) siblings: bool,
     /// `Prefer: wait` was taken up.
@@ -210,7 +211,7 @@ pub(crate) struct Form {
 }
 
 /// The answer to a request for a key whose client had this past.
-pub(crate) fn data(reply: Reply, past: impl FnOnce() -> VersionVector, form: Form) -> Answer {
+pub(crate) fn data(reply: Reply, past: impl FnOnce() -> VersionVector, form: &Form) -> Answer {
     let mut answer = match reply {
         Reply::Found { siblings, token } => found(&siblings, token, form),
         Reply::NotModified { siblings, token } => not_modified(&siblings, token, form),
@@ -243,8 +244,8 @@ pub(crate) fn data(reply: Reply, past: impl FnOnce() -> VersionVector, form: For
     answer
 }
 
-fn encode(token: VersionVector, form: Form) -> String {
-    Token(token).encode(form.cluster)
+fn encode(token: VersionVector, form: &Form) -> String {
+    form.mint.encode(token)
 }
 
 fn add_token(answer: &mut Answer, token: &str) {
@@ -253,7 +254,7 @@ fn add_token(answer: &mut Answer, token: &str) {
 }
 
 /// Every status and text of a refusal, in one place.
-fn refused(refusal: Refusal, past: impl FnOnce() -> VersionVector, form: Form) -> Answer {
+fn refused(refusal: Refusal, past: impl FnOnce() -> VersionVector, form: &Form) -> Answer {
     let status = match refusal {
         Refusal::Impossible => return error(StatusCode::BAD_REQUEST, &refusal.to_string()),
         Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit | Refusal::Upgrading => {
@@ -266,7 +267,7 @@ fn refused(refusal: Refusal, past: impl FnOnce() -> VersionVector, form: Form) -
     answer
 }
 
-fn found(siblings: &Siblings, token: VersionVector, form: Form) -> Answer {
+fn found(siblings: &Siblings, token: VersionVector, form: &Form) -> Answer {
     let winner = siblings.winner().expect("the core says found only where there is a version");
     let token = encode(token, form);
     let copied = |value: &Value| Some(value.as_bytes().len()).filter(|&bytes| bytes <= COPIED_BYTES_MAX).unwrap_or(0);
@@ -297,7 +298,7 @@ fn found(siblings: &Siblings, token: VersionVector, form: Form) -> Answer {
     answer
 }
 
-fn not_modified(siblings: &Siblings, token: VersionVector, form: Form) -> Answer {
+fn not_modified(siblings: &Siblings, token: VersionVector, form: &Form) -> Answer {
     let mut answer = Answer::new(AnswerBody::default());
     *answer.status_mut() = StatusCode::NOT_MODIFIED;
     answer.headers_mut().insert(ETAG, tag_of(siblings));
@@ -314,7 +315,7 @@ fn tag_of(siblings: &Siblings) -> HeaderValue {
     etag::tag(&dots)
 }
 
-fn written(written: Written, form: Form) -> Answer {
+fn written(written: Written, form: &Form) -> Answer {
     let Written { dot, superseded, token } = written;
     let (status, result) = match (form.put, superseded.is_empty()) {
         (true, true) => (StatusCode::CREATED, "created"),
@@ -368,9 +369,9 @@ fn view_body(members: &[Address]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_core::{Dot, Hlc, Incarnation, Sibling};
+    use hence_core::{ClusterTag, Dot, Hlc, Incarnation, Sibling};
 
-    const FORM: Form = Form { cluster: ClusterTag(7), siblings: false, waited: false, put: false };
+    const FORM: Form = Form { mint: Mint::plain(ClusterTag(7)), siblings: false, waited: false, put: false };
 
     fn dot(counter: u64) -> Dot {
         Dot { incarnation: Incarnation(0xa), counter }
@@ -407,7 +408,7 @@ mod tests {
     }
 
     fn token() -> String {
-        Token(past()).encode(FORM.cluster)
+        FORM.mint.encode(past())
     }
 
     fn with(token: &str, others: &[&str]) -> Vec<String> {
@@ -424,23 +425,23 @@ mod tests {
         let reply = Reply::Found { siblings: versions(&[b"1.50"]), token: past() };
         let body = format!("{{\"result\":\"found\",\"value\":1.50,\"causal-metadata\":\"{t}\"}}");
         let one = "etag: \"000000000000000a-1\"";
-        assert_eq!(show(data(reply, past, FORM)), (200, with(&t, &[json, one]), body));
+        assert_eq!(show(data(reply, past, &FORM)), (200, with(&t, &[json, one]), body));
 
         let two = "etag: \"000000000000000a-1+000000000000000a-2\"";
         let reply = || Reply::Found { siblings: versions(&[b"\"x\"", b"{}"]), token: past() };
         let body = format!("{{\"result\":\"found\",\"value\":\"x\",\"causal-metadata\":\"{t}\"}}");
         let headers = with(&t, &[json, two, "causal-siblings: 2"]);
-        assert_eq!(show(data(reply(), past, FORM)), (200, headers.clone(), body));
+        assert_eq!(show(data(reply(), past, &FORM)), (200, headers.clone(), body));
         let form = Form { siblings: true, ..FORM };
         let body = format!(
             "{{\"result\":\"found\",\"value\":\"x\",\"causal-metadata\":\"{t}\",\
              \"siblings\":[{{\"value\":\"x\"}},{{\"value\":{{}}}}]}}"
         );
-        assert_eq!(show(data(reply(), past, form)), (200, headers, body));
+        assert_eq!(show(data(reply(), past, &form)), (200, headers, body));
 
         let reply = Reply::NotModified { siblings: versions(&[b"1"]), token: past() };
-        assert_eq!(show(data(reply, past, FORM)), (304, with(&t, &[one]), String::new()));
-        let absent = show(data(Reply::Absent { token: past() }, past, FORM));
+        assert_eq!(show(data(reply, past, &FORM)), (304, with(&t, &[one]), String::new()));
+        let absent = show(data(Reply::Absent { token: past() }, past, &FORM));
         assert_eq!(absent, (404, with(&t, &[json]), "{\"error\":\"Key does not exist\"}".into()));
     }
 
@@ -449,7 +450,7 @@ mod tests {
         let large = vec![b'7'; COPIED_BYTES_MAX + 1];
         for siblings in [false, true] {
             let reply = Reply::Found { siblings: versions(&[&large, b"1"]), token: past() };
-            let answer = data(reply, past, Form { siblings, ..FORM });
+            let answer = data(reply, past, &Form { siblings, ..FORM });
             let (_, _, body) = show(answer);
             let text = String::from_utf8(large.clone()).unwrap();
             let list = format!(",\"siblings\":[{{\"value\":{text}}},{{\"value\":1}}]");
@@ -468,11 +469,11 @@ mod tests {
         let new = "etag: \"000000000000000a-3\"";
         let body = |result: &str| format!("{{\"result\":\"{result}\",\"causal-metadata\":\"{t}\"}}");
         let headers = with(&t, &[json, new, "causal-superseded: \"\""]);
-        assert_eq!(show(data(reply(vec![].into()), past, put)), (201, headers, body("created")));
+        assert_eq!(show(data(reply(vec![].into()), past, &put)), (201, headers, body("created")));
         let both = "causal-superseded: \"000000000000000a-1+000000000000000a-2\"";
-        let replaced = show(data(reply(vec![dot(1), dot(2)].into()), past, put));
+        let replaced = show(data(reply(vec![dot(1), dot(2)].into()), past, &put));
         assert_eq!(replaced, (200, with(&t, &[json, new, both]), body("replaced")));
-        let deleted = show(data(reply(vec![dot(1), dot(2)].into()), past, FORM));
+        let deleted = show(data(reply(vec![dot(1), dot(2)].into()), past, &FORM));
         assert_eq!(deleted, (200, with(&t, &[json, both]), body("deleted")));
     }
 
@@ -489,14 +490,14 @@ mod tests {
         ] {
             let headers = with(&t, &[json, "preference-applied: wait", "retry-after: 1"]);
             let expected = (503, headers, format!("{{\"error\":\"{text}\"}}"));
-            assert_eq!(show(data(Reply::Refused(refusal), past, form)), expected);
+            assert_eq!(show(data(Reply::Refused(refusal), past, &form)), expected);
         }
-        let (status, headers, body) = show(data(Reply::Refused(Refusal::Impossible), past, form));
+        let (status, headers, body) = show(data(Reply::Refused(Refusal::Impossible), past, &form));
         assert_eq!((status, headers), (400, vec![json.to_owned()]));
         assert_eq!(body, "{\"error\":\"causal-metadata names a write that this replica never made\"}");
         let reply = Reply::PreconditionFailed { siblings: versions(&[b"1"]), token: past() };
         let expected = (412, with(&t, &[json]), "{\"error\":\"Precondition failed\"}".into());
-        assert_eq!(show(data(reply, past, FORM)), expected);
+        assert_eq!(show(data(reply, past, &FORM)), expected);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) enum BadRequest {
     MetadataType,
     /// The metadata does not decode.
     Token(TokenError),
+    /// The metadata is a token that no replica of this cluster sealed.
+    Unsealed,
     /// The view was to be changed without an address.
     NoAddress,
     /// The address for the view is none.
@@ -75,6 +77,9 @@ impl fmt::Display for BadRequest {
                 f.write_str("causal-metadata must be the string that the last answer gave, or null at first")
             }
             Self::Token(error) => error.fmt(f),
+            Self::Unsealed => f.write_str(
+                "causal-metadata was not made by this cluster, or before its secret changed; begin anew with null",
+            ),
             Self::NoAddress => f.write_str("body has no field \"socket-address\" with a string IP:PORT"),
             Self::Address(error) => error.fmt(f),
             Self::Unusable(address, why) => write!(f, "address \"{address}\" is of no use in a view: {why}"),

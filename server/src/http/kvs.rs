@@ -7,11 +7,12 @@ use super::answer::{CAUSAL_METADATA, Form};
 use super::bad_request::BadRequest;
 use super::etag::{self, Comparison};
 use super::json::DataBody;
+use super::mint::Mint;
 use super::prefer::{self, PREFER};
 use super::route;
 use crate::formats;
 use crate::settings::Limits;
-use hence_core::{Action, ClusterTag, Condition, DataRequest, Key, Micros, Token, TokenError, Value, VersionVector};
+use hence_core::{Action, Condition, DataRequest, Key, Micros, TokenError, Value, VersionVector};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -35,7 +36,7 @@ pub(crate) fn parse(
     parts: &Parts,
     body: &[u8],
     limits: &Limits,
-    cluster: ClusterTag,
+    mint: &Mint,
 ) -> Result<KeyRequest, BadRequest> {
     let key = Key::new(key).map_err(|_| BadRequest::KeyTooLong)?;
     let body = DataBody::parse(body, limits.nesting_max)?;
@@ -45,13 +46,13 @@ pub(crate) fn parse(
         false if parts.method == Method::DELETE => Action::Delete,
         false => Action::Get,
     };
-    let past = past(&body, &parts.headers, cluster, limits.token_bytes_max)?;
+    let past = past(&body, &parts.headers, mint, limits.token_bytes_max)?;
     let siblings = route::wants_siblings(parts.uri.query())?;
     let (condition, wait) = match is_plain(&parts.headers) {
         true => (Condition::default(), Micros::ZERO),
         false => (condition(&parts.headers)?, prefer::wait(&parts.headers)),
     };
-    let form = Form { cluster, siblings, waited: wait > Micros::ZERO, put };
+    let form = Form { mint: mint.clone(), siblings, waited: wait > Micros::ZERO, put };
     let format = formats::asked(&parts.headers);
     Ok(KeyRequest { request: DataRequest { key, action, past, wait, condition, format }, form })
 }
@@ -69,16 +70,11 @@ fn condition(headers: &HeaderMap) -> Result<Condition, BadRequest> {
 }
 
 /// The client's past: the join of the body's token and those of every `Causal-Metadata` header.
-fn past(
-    body: &DataBody<'_>,
-    headers: &HeaderMap,
-    cluster: ClusterTag,
-    bytes_max: usize,
-) -> Result<VersionVector, BadRequest> {
+fn past(body: &DataBody<'_>, headers: &HeaderMap, mint: &Mint, bytes_max: usize) -> Result<VersionVector, BadRequest> {
     let mut past = VersionVector::new();
     let mut tokens = 0;
     let mut join = |text: &str| -> Result<(), BadRequest> {
-        let Token(vector) = Token::decode(text, cluster, bytes_max)?;
+        let vector = mint.decode(text, bytes_max)?;
         tokens += 1;
         match past.is_empty() {
             true => past = vector,
@@ -98,7 +94,7 @@ fn past(
     }
     if tokens > 1 {
         // What is answered must be short enough to be sent back.
-        let bytes = Token(past.clone()).encode(cluster).len();
+        let bytes = mint.bytes_of_text(&past);
         if bytes > bytes_max {
             return Err(TokenError::TooLong { bytes, bytes_max }.into());
         }
@@ -109,7 +105,7 @@ fn past(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_core::{Dot, Incarnation, Match};
+    use hence_core::{ClusterTag, Dot, Incarnation, Match, Token};
     use http::Request;
     use proptest::prelude::*;
 
@@ -129,7 +125,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        parse("k", &parts, body.as_bytes(), &Limits::default(), CLUSTER)
+        parse("k", &parts, body.as_bytes(), &Limits::default(), &Mint::plain(CLUSTER))
     }
 
     #[test]
@@ -153,7 +149,7 @@ mod tests {
             condition: Condition { if_match: Some(Match::OneOf(vec![vec![dot]])), if_none_match: Some(Match::Any) },
             format: hence_core::Formats::RELEASED.lowest,
         };
-        let form = Form { cluster: CLUSTER, siblings: true, waited: true, put: true };
+        let form = Form { mint: Mint::plain(CLUSTER), siblings: true, waited: true, put: true };
         assert_eq!(parsed, KeyRequest { request, form });
     }
 
@@ -175,7 +171,8 @@ mod tests {
     fn the_order_of_checks() {
         let (parts, ()) = Request::put("/kvs/k?siblings=x").header("if-match", "x").body(()).unwrap().into_parts();
         let limits = Limits::default();
-        let check = |key: &str, body: &str| parse(key, &parts, body.as_bytes(), &limits, CLUSTER).unwrap_err();
+        let check =
+            |key: &str, body: &str| parse(key, &parts, body.as_bytes(), &limits, &Mint::plain(CLUSTER)).unwrap_err();
         let long = "k".repeat(51);
         assert_eq!(check(&long, "{"), BadRequest::KeyTooLong);
         assert!(matches!(check("k", "{"), BadRequest::BodyMalformed(_)));
@@ -224,7 +221,7 @@ mod tests {
                 request = request.header(name, line.as_bytes());
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let _ = parse(&key, &parts, &body, &Limits::default(), CLUSTER);
+            let _ = parse(&key, &parts, &body, &Limits::default(), &Mint::plain(CLUSTER));
         }
     }
 }

@@ -10,12 +10,14 @@ mod etag;
 mod failure;
 mod json;
 mod kvs;
+mod mint;
 mod prefer;
 mod ready;
 mod route;
 mod state;
 
 pub(crate) use answer::Answer;
+pub(crate) use mint::Mint;
 
 use crate::access::Access;
 use crate::advice;
@@ -31,7 +33,8 @@ use answer::Form;
 use bad_request::BadRequest;
 use bytes::Bytes;
 use failure::Failure;
-use hence_core::{ClusterTag, Now, Refusal, Reply, Request, Time, TokenError, VersionVector};
+use hence_core::{Now, Refusal, Reply, Request, Time, TokenError, VersionVector};
+use hence_transport::trust::Trust;
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -56,8 +59,10 @@ pub(crate) struct Service<T> {
     pub(crate) access: Option<Access>,
     /// Bytes of memory that it may take, all in all.
     pub(crate) memory_max: Option<u64>,
-    /// Whose tokens are taken.
-    pub(crate) cluster: ClusterTag,
+    /// What peers and clients have to show.
+    pub(crate) trust: Trust,
+    /// Makes and reads what clients carry.
+    pub(crate) mint: Mint,
 }
 
 /// An answer, or the way to it.
@@ -91,7 +96,7 @@ struct Waits<T: Wire> {
 
 impl<T: Wire> Waits<T> {
     async fn answer(self) -> Answer {
-        answer::data(*self.reply.await, || self.past, self.form)
+        answer::data(*self.reply.await, || self.past, &self.form)
     }
 }
 
@@ -119,13 +124,13 @@ impl<T: Wire + 'static> Exchange<T> {
     }
 
     /// The replica answers first.
-    async fn finish_later(self, counted: Counted, waits: Waits<T>) -> Answer {
+    async fn finish_later(self, counted: Counted, waits: Box<Waits<T>>) -> Answer {
         let mut answer = self.wait(waits).await;
         self.finish(counted, &mut answer);
         answer
     }
 
-    async fn wait(&self, waits: Waits<T>) -> Answer {
+    async fn wait(&self, waits: Box<Waits<T>>) -> Answer {
         let _blocked = self.connection.on_blocked(self.interim);
         waits.answer().await
     }
@@ -164,7 +169,7 @@ impl<T: Wire + 'static> Service<T> {
             }
             Ok(Route::Peer) => {
                 let request = http::Request::from_parts(parts, body);
-                let answer = self.node.transport().accept(request, connection.source()).map(Into::into);
+                let answer = self.node.transport().accept(request, connection.visitor()).map(Into::into);
                 if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                     connection.on_upgrade();
                 }
@@ -209,7 +214,7 @@ impl<T: Wire + 'static> Service<T> {
         Ok(route)
     }
 
-    fn answer(&self, route: &Route<'_>, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Waits<T>> {
+    fn answer(&self, route: &Route<'_>, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Box<Waits<T>>> {
         Ok(match route {
             Route::Key(key) => return self.key(key, parts, body, now),
             Route::View => self.view(&parts.method, &body, now),
@@ -224,12 +229,13 @@ impl<T: Wire + 'static> Service<T> {
         })
     }
 
-    fn key(&self, key: &str, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Waits<T>> {
-        let parsed = match kvs::parse(key, parts, &body, &self.limits, self.cluster) {
+    fn key(&self, key: &str, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Box<Waits<T>>> {
+        let parsed = match kvs::parse(key, parts, &body, &self.limits, &self.mint) {
             // What this replica handed out it takes back, be the cluster larger than the limit was made for.
             Err(BadRequest::Token(TokenError::TooLong { .. })) => {
-                let token_bytes_max = self.node.token_bytes_given().max(self.limits.token_bytes_max);
-                kvs::parse(key, parts, &body, &Limits { token_bytes_max, ..self.limits.clone() }, self.cluster)
+                let token_bytes_max =
+                    self.mint.bytes_of(self.node.token_entries_given()).max(self.limits.token_bytes_max);
+                kvs::parse(key, parts, &body, &Limits { token_bytes_max, ..self.limits.clone() }, &self.mint)
             }
             parsed => parsed,
         };
@@ -240,8 +246,8 @@ impl<T: Wire + 'static> Service<T> {
         drop(body); // a blocked request holds its value, which is counted, and not the body a second time
         let past = request.past.clone();
         match self.node.ask(now, Request::Data(Box::new(request))) {
-            Asked::Answered(reply) => Ok(answer::data(*reply, || past, form)),
-            Asked::Blocked(reply) => Err(Waits { reply, past, form }),
+            Asked::Answered(reply) => Ok(answer::data(*reply, || past, &form)),
+            Asked::Blocked(reply) => Err(Box::new(Waits { reply, past, form })),
         }
     }
 
@@ -290,7 +296,7 @@ impl<T: Wire + 'static> Service<T> {
         let standing = self.node.transport().standing();
         let status = self.node.status();
         let ready = ready::why_not(&status.readiness, standing).is_none();
-        expose_status(&status, ready, self.cluster, &mut page);
+        expose_status(&status, ready, self.mint.bytes_of_text(&status.vector), &mut page);
         memory::expose(self.memory_max, &status.memory, self.connections.memory(), &mut page);
         self.node.metrics().expose(&mut page);
         wire::expose(&self.node.transport().counters(), &mut page);

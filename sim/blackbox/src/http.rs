@@ -6,6 +6,7 @@
 //! this costs 4. All that a request may cost with its record is 25 us.
 
 use crate::console::clock;
+use crate::credentials::{Shown, Stream};
 use std::fmt;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -15,29 +16,45 @@ use std::time::{Duration, Instant};
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 const HEADERS_MAX: usize = 64;
 
-/// Where a replica is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where a replica is, and what it is shown.
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// `HOST:PORT`, as in the URL.
     pub(crate) address: String,
     /// What stands before every path; mostly nothing.
     pub(crate) prefix: String,
     socket: SocketAddr,
+    https: bool,
+    shown: Shown,
 }
 
 impl Target {
     /// Reads `http://HOST[:PORT][/PREFIX]` and looks the host up, once.
+    #[cfg(test)]
     pub(crate) fn named(url: &str) -> Result<Self, String> {
-        let rest = url.strip_prefix("http://").unwrap_or(url);
+        Self::shown(url, &Shown::default())
+    }
+
+    /// Reads `http://HOST[:PORT][/PREFIX]`, or the same with https, and looks the host up, once.
+    pub(crate) fn shown(url: &str, shown: &Shown) -> Result<Self, String> {
+        let (rest, https) = match url.strip_prefix("https://") {
+            Some(rest) => (rest, true),
+            None => (url.strip_prefix("http://").unwrap_or(url), false),
+        };
         if rest.contains("://") {
-            return Err(format!("\"{url}\": only http:// is spoken here"));
+            return Err(format!("\"{url}\": only http:// and https:// are spoken here"));
+        }
+        if https && !shown.has_authorities() {
+            return Err(format!("\"{url}\": https needs --ca, the file of the authorities to trust"));
         }
         let (address, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let address = if has_port { address.to_owned() } else { format!("{address}:80") };
+        let port = if https { 443 } else { 80 };
+        let address = if has_port { address.to_owned() } else { format!("{address}:{port}") };
         let found = address.to_socket_addrs().map_err(|error| format!("\"{url}\": {error}"))?.next();
         let socket = found.ok_or_else(|| format!("\"{url}\": the name has no address"))?;
-        Ok(Self { address, prefix: prefix.trim_end_matches('/').to_owned(), socket })
+        let prefix = prefix.trim_end_matches('/').to_owned();
+        Ok(Self { address, prefix, socket, https, shown: shown.clone() })
     }
 
     /// The host alone.
@@ -118,7 +135,7 @@ enum Length {
 pub(crate) struct Connection {
     target: Target,
     patience: Duration,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     inbox: Vec<u8>,
     /// How much of the inbox came.
     filled: usize,
@@ -164,7 +181,8 @@ impl Connection {
         stream.set_nodelay(true).map_err(not_sent)?;
         stream.set_read_timeout(Some(self.patience)).map_err(not_sent)?;
         stream.set_write_timeout(Some(self.patience)).map_err(not_sent)?;
-        self.stream = Some(stream);
+        let Target { shown, https, .. } = &self.target;
+        self.stream = Some(shown.begin(stream, self.target.host(), *https).map_err(not_sent)?);
         Ok(())
     }
 
@@ -304,7 +322,8 @@ pub(crate) fn request(
 ) {
     into.clear();
     let mut put = |part: &str| into.extend_from_slice(part.as_bytes());
-    for part in [method, " ", &target.prefix, path, " HTTP/1.1\r\nhost: ", &target.address, "\r\n"] {
+    for part in [method, " ", &target.prefix, path, " HTTP/1.1\r\nhost: ", &target.address, "\r\n", target.shown.line()]
+    {
         put(part);
     }
     for (name, value) in headers {

@@ -9,5 +9,6 @@
 #[macro_use]
 pub mod console;
 pub mod contract;
+mod credentials;
 mod http;
 pub mod torture;

@@ -10,11 +10,10 @@
 //! numbers.
 
 use super::Inner;
-use super::dial::{self, Dialled, Purpose};
+use super::dial::{self, Dialled, Link, Purpose};
 use super::peer::{Peer, SILENCE};
 use core::time::Duration;
 use std::rc::Rc;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 /// Between two attempts.
@@ -24,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 ///
 /// One attempt at a time, and one exchange in so long: a peer whose process does not run finds few connections when it
 /// goes on.
-pub(super) async fn connect(inner: &Rc<Inner>, peer: &Peer) -> TcpStream {
+pub(super) async fn connect(inner: &Rc<Inner>, peer: &Peer) -> Link {
     sleep(SILENCE).await;
     loop {
         if !peer.may_be_stuck() {

@@ -1,6 +1,7 @@
 //! Why a peer is not connected to: told once, at warn, when it has lasted or can only get worse.
 
 use super::greeting::Greeting;
+use super::proof::Lacks;
 use core::fmt;
 use core::time::Duration;
 use hence_core::{Address, Formats};
@@ -37,11 +38,15 @@ pub enum LinkCause {
     Displaced,
     /// Small packets pass and large ones are lost.
     LargePacketsLost,
+    /// No encrypted connection comes about: a certificate is not accepted, or one side does not speak TLS.
+    Tls,
+    /// One side does not show the other what a member shows.
+    Untrusted,
 }
 
 impl LinkCause {
     /// Every cause, for tables.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Unresolved,
         Self::LookupPending,
         Self::Refused,
@@ -55,6 +60,8 @@ impl LinkCause {
         Self::OtherAddress,
         Self::Displaced,
         Self::LargePacketsLost,
+        Self::Tls,
+        Self::Untrusted,
     ];
 
     /// A short name for metrics.
@@ -74,6 +81,8 @@ impl LinkCause {
             Self::OtherAddress => "other_address",
             Self::Displaced => "displaced",
             Self::LargePacketsLost => "large_packets_lost",
+            Self::Tls => "tls",
+            Self::Untrusted => "untrusted",
         }
     }
 
@@ -93,7 +102,9 @@ impl LinkCause {
             | Self::Foreign
             | Self::Version
             | Self::OtherAddress
-            | Self::LargePacketsLost => true,
+            | Self::LargePacketsLost
+            | Self::Tls
+            | Self::Untrusted => true,
         }
     }
 }
@@ -123,6 +134,12 @@ pub(super) enum Failure {
     LargePacketsLost,
     /// It spoke where only this side speaks.
     Spoke,
+    /// No encrypted connection came about; holds why.
+    Tls(String),
+    /// It asks for something that this side did not show.
+    Lacks(Lacks),
+    /// It does not prove that it knows the secret.
+    Unproven,
 }
 
 impl Failure {
@@ -149,6 +166,8 @@ impl Failure {
             Self::OtherAddress(_) => LinkCause::OtherAddress,
             Self::Aside(_) => LinkCause::Displaced,
             Self::LargePacketsLost => LinkCause::LargePacketsLost,
+            Self::Tls(_) => LinkCause::Tls,
+            Self::Lacks(_) | Self::Unproven => LinkCause::Untrusted,
         }
     }
 
@@ -170,7 +189,10 @@ impl Failure {
             | Self::OtherAddress(_)
             | Self::Aside(_)
             | Self::LargePacketsLost
-            | Self::Spoke => None,
+            | Self::Spoke
+            | Self::Tls(_)
+            | Self::Lacks(_)
+            | Self::Unproven => None,
         }
     }
 
@@ -220,6 +242,14 @@ impl fmt::Display for Failure {
                 "small packets pass and large ones are lost on the way: the MTU is too large, or ICMP is filtered",
             ),
             Self::Spoke => f.write_str("no replica is there: what answers speaks where only this side does"),
+            Self::Tls(why) => write!(f, "no encrypted connection comes about: {why}"),
+            Self::Lacks(Lacks::Certificate) => f.write_str(
+                "the replica there asks for TLS with a certificate that names SOCKET_ADDRESS; HENCE_PEER_CA must be the same",
+            ),
+            Self::Lacks(Lacks::Secret) => {
+                f.write_str("the replica there asks for a proof of its secret; HENCE_SECRET must be the same")
+            }
+            Self::Unproven => f.write_str("what answers there does not prove that it knows the secret of this cluster"),
         }
     }
 }

@@ -37,6 +37,20 @@ impl Complaints {
         }
     }
 
+    /// A process wants a link and does not show what a member shows.
+    pub(super) fn of_trust(
+        &self,
+        replica: &Address,
+        lacks: &'static str,
+        greeting: Option<&Greeting>,
+        source: Option<IpAddr>,
+    ) {
+        if self.may_say(lacks, source) {
+            let address = greeting.map_or_else(|| "unknown".into(), |greeting| greeting.address.to_string());
+            tracing::warn!(%replica, address, source = show(source), lacks, "a process that does not show that it belongs to this cluster wants a link and is refused");
+        }
+    }
+
     /// A connection brought a frame that was refused.
     pub(super) fn of_frame(&self, replica: &Address, error: &CodecError, source: Option<IpAddr>) {
         if !self.may_say(error.name(), source) {

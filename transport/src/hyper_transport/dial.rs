@@ -6,15 +6,18 @@
 
 use super::causes::{Failure, LinkCause};
 use super::greeting::Greeting;
+use super::proof::{Lacks, Opening};
 use super::standing::Reaches;
 use super::{Inner, LINK_PATH, PROTOCOL};
 use crate::Incoming;
+use crate::trust::MaybeTls;
 use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use hence_core::{Address, Refused};
+use http::HeaderMap;
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::rc::Rc;
@@ -33,18 +36,24 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 const PADDING_BYTES: usize = 4_096;
 const LARGE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// More of an answer that asks for a proof is not read.
+const REFUSAL_BYTES_MAX: usize = 4_096;
+
+/// A connection to a peer.
+pub(super) type Link = MaybeTls<TcpStream>;
+
 /// A connection that takes frames.
 #[derive(Debug)]
 pub(super) struct Dialled {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Link,
     /// The format that it carries.
     pub(super) format: u8,
     /// The process at its other end, as that says; none of a build that does not know how to.
     pub(super) greeting: Option<Greeting>,
     /// What came on it already: answers, where they were asked for.
     pub(super) early: Bytes,
-    /// The same connection once more, where answers were asked for on it.
-    pub(super) answers: Option<TcpStream>,
+    /// Answers were asked for on it.
+    pub(super) answers: bool,
 }
 
 /// What a connection is for.
@@ -138,7 +147,7 @@ async fn attempt(
     let dialled = timeout(settings.dial_timeout, dial(inner.own_ip, target)).await;
     let stream = dialled.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::NoConnection)?;
     inner.notice(Incoming::Connected { to: address.clone() });
-    let upgraded = timeout(settings.handshake_timeout, upgrade(inner, stream, address, (purpose, 0))).await;
+    let upgraded = timeout(inner.opening_timeout(), upgrade(inner, stream, address, (purpose, 0))).await;
     let mut dialled = upgraded.map_err(|_| Failure::HandshakeTimeout)??;
     if let Some(greeting) = &dialled.greeting {
         inner.on_answer(greeting);
@@ -234,48 +243,84 @@ async fn upgrade(
     address: &Address,
     (purpose, padding): (Purpose, usize),
 ) -> Result<Dialled, Failure> {
+    let stream = secure(inner, stream, address).await?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(Failure::NoHttp)?;
+    let (mut sender, connection) = handshake.map_err(no_http)?;
     // It drives the exchange and ends with the upgrade; if we are dropped first, it ends with us.
     let _driver = AbortOnDrop(spawn_local(connection.with_upgrades()).abort_handle());
-    let mut request = http::Request::new(Empty::<Bytes>::new());
-    *request.uri_mut() = http::Uri::from_static(LINK_PATH);
-    let headers = request.headers_mut();
-    if let Ok(host) = HeaderValue::from_str(address.as_str()) {
-        headers.insert(HOST, host);
+    let answers = purpose == Purpose::Link && inner.needs_answers_here();
+    let mut headers = asks_for_link(inner, address, answers, padding);
+    let mut opening = Opening::begin(inner, &mut headers);
+    let mut response = sender.send_request(request(&headers)).await.map_err(no_http)?;
+    if response.status() == http::StatusCode::UNAUTHORIZED
+        && let Some(opening) = &mut opening
+        && opening.prove(inner, response.headers(), &mut headers)
+    {
+        // Its end makes room for the next request on the connection.
+        let _ = Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect().await;
+        sender.ready().await.map_err(no_http)?;
+        response = sender.send_request(request(&headers)).await.map_err(no_http)?;
     }
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
-    let answers_here = purpose == Purpose::Link && inner.needs_answers_here();
-    Greeting { answers_here, ..inner.request_to(address) }.write(headers);
-    if padding > 0 {
-        let padding = HeaderValue::from_bytes(&vec![b'-'; padding]).expect("hyphens make a header");
-        headers.insert(HeaderName::from_static("hence-padding"), padding);
+    let is_proven = opening.as_ref().is_none_or(|opening| opening.is_answered(inner, response.headers()));
+    if !is_proven && inner.trust.is_strict() {
+        return Err(unproven(response.status(), response.headers()));
     }
-    let response = sender.send_request(request).await.map_err(Failure::NoHttp)?;
     let greeting = Greeting::read(response.headers());
     if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(inner, &response, greeting));
     }
-    let upgraded = hyper::upgrade::on(response).await.map_err(Failure::NoHttp)?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("it was made of a TcpStream above");
+    let upgraded = hyper::upgrade::on(response).await.map_err(no_http)?;
+    let parts = upgraded.downcast::<TokioIo<Link>>().expect("it was made of one above");
     let stream = parts.io.into_inner();
     let format = inner.settings.formats.lowest; // a build that does not introduce itself is an old one
-    if answers_here {
-        let (stream, again) = twice(stream).map_err(Failure::NoConnection)?;
-        Ok(Dialled { stream, format, greeting, early: parts.read_buf, answers: Some(again) })
-    } else if parts.read_buf.is_empty() {
-        Ok(Dialled { stream, format, greeting, early: Bytes::new(), answers: None })
+    if answers || parts.read_buf.is_empty() {
+        Ok(Dialled { stream, format, greeting, early: parts.read_buf, answers })
     } else {
         Err(Failure::Spoke)
     }
 }
 
-/// The same connection for a reader and a writer.
-fn twice(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
-    let stream = stream.into_std()?;
-    let again = stream.try_clone()?;
-    Ok((TcpStream::from_std(stream)?, TcpStream::from_std(again)?))
+/// The connection as this side is to use it: encrypted, and with the replica that has this address at its end, where there is TLS.
+async fn secure(inner: &Inner, stream: TcpStream, address: &Address) -> Result<Link, Failure> {
+    let Some(tls) = inner.trust.dials_with() else { return Ok(MaybeTls::Plain(stream)) };
+    let Some((connector, name)) = tls.connector(address) else {
+        return Err(Failure::Tls("no certificate can name this address".into()));
+    };
+    let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
+    Ok(MaybeTls::Tls(Box::new(stream.into())))
+}
+
+/// What failed was HTTP, or TLS below it: a certificate that is refused shows only once something is read.
+fn no_http(error: hyper::Error) -> Failure {
+    let below = std::error::Error::source(&error).and_then(|error| error.downcast_ref::<io::Error>());
+    let tls = below.and_then(|error| error.get_ref()?.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(tls) => Failure::Tls(tls.to_string()),
+        None => Failure::NoHttp(error),
+    }
+}
+
+fn request(headers: &HeaderMap) -> http::Request<Empty<Bytes>> {
+    let mut request = http::Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = http::Uri::from_static(LINK_PATH);
+    headers.clone_into(request.headers_mut());
+    request
+}
+
+/// The headers of a request for a link.
+fn asks_for_link(inner: &Inner, address: &Address, answers_here: bool, padding: usize) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(host) = HeaderValue::from_str(address.as_str()) {
+        headers.insert(HOST, host);
+    }
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
+    Greeting { answers_here, ..inner.request_to(address) }.write(&mut headers);
+    if padding > 0 {
+        let padding = HeaderValue::from_bytes(&vec![b'-'; padding]).expect("hyphens make a header");
+        headers.insert(HeaderName::from_static("hence-padding"), padding);
+    }
+    headers
 }
 
 /// Why the upgrade was refused.
@@ -284,11 +329,22 @@ fn refused<B>(inner: &Inner, response: &http::Response<B>, greeting: Option<Gree
     match greeting {
         Some(greeting) if inner.settings.formats.common(greeting.formats).is_none() => inner.strange(&greeting),
         Some(greeting) if greeting.cluster != inner.settings.cluster => Failure::Foreign(greeting),
+        Some(_) | None if Lacks::read(response.headers()).is_some() => unproven(response.status(), response.headers()),
         Some(_) | None if response.status() == http::StatusCode::UPGRADE_REQUIRED && asks_for_ours => {
             Failure::NoUpgrade(response.status())
         }
         Some(_) if response.status() == http::StatusCode::UPGRADE_REQUIRED => Failure::NoUpgrade(response.status()),
         Some(_) | None => Failure::Status(response.status()),
+    }
+}
+
+/// What an answer that opens no link means, where the side that gave it is not proven.
+fn unproven(status: http::StatusCode, headers: &HeaderMap) -> Failure {
+    match (Lacks::read(headers), status) {
+        (Some(lacks), _) => Failure::Lacks(lacks),
+        (None, http::StatusCode::SWITCHING_PROTOCOLS | http::StatusCode::UNAUTHORIZED) => Failure::Unproven,
+        (None, http::StatusCode::UPGRADE_REQUIRED) => Failure::NoUpgrade(status),
+        (None, _) => Failure::Status(status),
     }
 }
 
@@ -302,6 +358,12 @@ impl Drop for AbortOnDrop {
 }
 
 impl Inner {
+    /// So long it may take until a link is open: a round trip more for TLS and for a proof each.
+    fn opening_timeout(&self) -> Duration {
+        let trips = 1 + u32::from(self.trust.dials_with().is_some()) + u32::from(self.trust.secrets.is_some());
+        self.settings.handshake_timeout * trips
+    }
+
     /// This peer speaks no format that this side speaks.
     fn strange(&self, peer: &Greeting) -> Failure {
         self.count(|counters| counters.formats_refused += 1);

@@ -6,16 +6,18 @@
 use super::admission::{Asker, NoRoom, Reserved, SMALL_BYTES};
 use super::greeting::Greeting;
 use super::peer::Peer;
+use super::refusal::refusal;
 use super::returns::WayBack;
 use super::{Counted, HyperTransport, Inner, LINK_PATH, PROTOCOL};
 use crate::Incoming;
 use crate::codec::{CodecError, FrameReader};
+use crate::trust::{MaybeTls, Visitor};
 use bytes::Bytes;
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 use hence_core::{Address, Formats};
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, RETRY_AFTER, UPGRADE};
+use http::header::{ALLOW, CONNECTION, HeaderMap, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
@@ -70,25 +72,38 @@ impl HyperTransport {
     /// connection brings messages from then on. Any other gets an error with a JSON body.
     ///
     /// The HTTP connection has to be served with upgrades (`with_upgrades`), best on a
-    /// `TokioIo<TcpStream>`, which is taken out of its wrapping then. Call it inside the `LocalSet` or
+    /// `TokioIo<MaybeTls<TcpStream>>`, which is taken out of its wrapping then. Call it inside the `LocalSet` or
     /// `LocalRuntime` of this transport.
     #[must_use]
     pub fn accept(&self, request: Request<hyper::body::Incoming>) -> Response<Full<Bytes>> {
-        self.accept_from(request, None)
+        self.accept_from(request, &Visitor::default())
     }
 
-    /// The same for a request that came from this machine: one that asks too often does not crowd out the others.
+    /// The same for a request of this visitor, which is the same for all requests of a connection. One that asks too often
+    /// does not crowd out the others.
     #[must_use]
-    pub fn accept_from(
-        &self,
-        mut request: Request<hyper::body::Incoming>,
-        source: Option<IpAddr>,
-    ) -> Response<Full<Bytes>> {
-        let inner = &self.inner;
+    pub fn accept_from(&self, mut request: Request<hyper::body::Incoming>, visitor: &Visitor) -> Response<Full<Bytes>> {
+        let (inner, source) = (&self.inner, visitor.source());
         let greeting = Greeting::read(request.headers());
         let mut answer = inner.greeting();
-        if let Some(mut refusal) = refused(&request).or_else(|| inner.does_not_understand(greeting.as_ref(), source)) {
+        if let Some(mut refusal) = refused(&request) {
+            if !inner.trust.is_any() {
+                answer.write(refusal.headers_mut());
+            }
+            return refusal;
+        }
+        let introduced = match inner.examine(request.headers(), greeting.as_ref(), visitor) {
+            Ok(introduced) => introduced,
+            Err(refusal) => return *refusal,
+        };
+        let prove = |response: &mut Response<Full<Bytes>>| {
+            if let Some(introduced) = &introduced {
+                introduced.answer(response.headers_mut());
+            }
+        };
+        if let Some(mut refusal) = inner.does_not_understand(greeting.as_ref(), source) {
             answer.write(refusal.headers_mut());
+            prove(&mut refusal);
             return refusal;
         }
         if let Some(asker) = &greeting {
@@ -104,7 +119,9 @@ impl HyperTransport {
         let asker = Asker { source, known, address };
         if let Err(why) = inner.links.borrow_mut().admit(&asker, inner.settings.connections_in_max) {
             inner.count(|counters| counters.upgrades_refused += 1);
-            return no_room(why);
+            let mut refusal = no_room(why);
+            prove(&mut refusal);
+            return refusal;
         }
         let upgrade = hyper::upgrade::on(&mut request);
         self.take(asker, upgrade, back, theirs);
@@ -113,6 +130,7 @@ impl HyperTransport {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         response.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
         answer.write(response.headers_mut());
+        prove(&mut response);
         response
     }
 
@@ -211,13 +229,6 @@ fn names(headers: &HeaderMap, name: http::HeaderName, word: &str) -> bool {
     listed.any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
-fn refusal(status: StatusCode, error: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{{\"error\":\"{error}\"}}")));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
 /// A connection from its upgrade to its end.
 async fn bring(
     inner: &Rc<Inner>,
@@ -230,7 +241,7 @@ async fn bring(
     let mut reader = inner.reader(theirs);
     let format = theirs.and_then(|theirs| inner.settings.formats.common(theirs));
     let back = back.map(|address| (address, format.unwrap_or(inner.settings.formats.lowest)));
-    let ended = match upgraded.downcast::<TokioIo<TcpStream>>() {
+    let ended = match upgraded.downcast::<TokioIo<MaybeTls<TcpStream>>>() {
         Ok(parts) => {
             reader.feed(&parts.read_buf);
             inner.count(|counters| counters.bytes_in += parts.read_buf.len() as u64);
@@ -264,7 +275,7 @@ pub(super) async fn read_answers(
     inner: &Inner,
     theirs: Option<Formats>,
     early: &[u8],
-    stream: TcpStream,
+    stream: impl AsyncRead + Unpin,
 ) -> Result<core::convert::Infallible, Ended> {
     let mut reader = inner.reader(theirs);
     reader.feed(early);

@@ -27,7 +27,9 @@ mod listener;
 mod outgoing;
 mod pace;
 mod peer;
+mod proof;
 mod reach;
+mod refusal;
 mod resolver;
 mod returns;
 mod settings;
@@ -40,6 +42,7 @@ pub use settings::HyperSettings;
 pub use standing::Standing;
 
 use crate::codec::{CodecError, FrameReader, OpMemo, Taken};
+use crate::trust::Trust;
 use crate::{Incoming, Transport, TransportCounters};
 use admission::{Links, Unfinished};
 use async_trait::async_trait;
@@ -82,6 +85,7 @@ pub struct HyperTransport {
 #[derive(Debug)]
 struct Inner {
     settings: HyperSettings,
+    trust: Trust,
     own_ip: Option<IpAddr>,
     /// Tells this process from another with the same address.
     process: u64,
@@ -129,12 +133,19 @@ impl HyperTransport {
     /// [`Self::accept`]. Connections to peers are made when there is something to send.
     #[must_use]
     pub fn new(settings: HyperSettings) -> Self {
+        Self::with_trust(settings, Trust::default())
+    }
+
+    /// The same with peers that have to show something.
+    #[must_use]
+    pub fn with_trust(settings: HyperSettings, trust: Trust) -> Self {
         let own_ip = settings.address.as_str().parse::<SocketAddr>().ok().map(|socket| socket.ip());
         // Keys are drawn from the operating system's randomness for each state.
         let process = RandomState::new().hash_one(std::process::id());
         let inner = Inner {
             unfinished: Unfinished::new(settings.unfinished_bytes_max),
             settings,
+            trust,
             own_ip,
             process,
             aside: RefCell::default(),
@@ -173,6 +184,12 @@ impl HyperTransport {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.inner.standing()
+    }
+
+    /// What peers have to show.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.inner.trust
     }
 
     /// The settings that it runs with.

@@ -4,17 +4,20 @@
 //! and drops the queue in one step, so nothing said before an opening message is written after it.
 
 use super::causes::Failure;
-use super::dial::{self, Dialled, Purpose};
+use super::dial::{self, Dialled, Link, Purpose};
 use super::pace::Pace;
 use super::peer::{Ended, Peer};
 use super::{Counted, Inner, again, incoming, returns};
 use crate::Incoming;
 use crate::codec::Unsaid;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use hence_core::{Address, Message};
+use socket2::{SockRef, Socket};
+use std::io;
 use std::rc::Rc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf, split};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -120,16 +123,21 @@ async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::conve
     }
     let (begun, theirs) = (Instant::now(), greeting.as_ref().map(|greeting| greeting.formats));
     let ended = match answers {
-        Some(answering) => tokio::select! {
-            ended = write_all(inner, peer, &mut stream, true) => ended,
-            Err(ended) = incoming::read_answers(inner, theirs, &early, answering) => {
-                tracing::debug!(peer = %peer.address(), "answers of a peer ended: {ended}");
-                Err(Ended::Closed)
+        true => {
+            let socket = SockRef::from(stream.get_ref()).try_clone().map_err(Ended::Broken)?;
+            let (answering, writer) = split(stream);
+            let mut half = Half { writer, socket };
+            tokio::select! {
+                ended = write_all(inner, peer, &mut half) => ended,
+                Err(ended) = incoming::read_answers(inner, theirs, &early, answering) => {
+                    tracing::debug!(peer = %peer.address(), "answers of a peer ended: {ended}");
+                    Err(Ended::Closed)
+                }
             }
-        },
-        None => loop {
+        }
+        false => loop {
             stream = tokio::select! {
-                Err(ended) = write_all(inner, peer, &mut stream, false) => break Err(ended),
+                Err(ended) = write_all(inner, peer, &mut stream) => break Err(ended),
                 another = again::connect(inner, peer) => another,
             };
             tracing::debug!(peer = %peer.address(), "connected anew to a peer that fell silent");
@@ -150,20 +158,15 @@ async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::conve
 async fn write_all(
     inner: &Rc<Inner>,
     peer: &Peer,
-    stream: &mut TcpStream,
-    answered: bool,
+    stream: &mut impl Writes,
 ) -> Result<core::convert::Infallible, Ended> {
     let _open = Counted::new(inner, |counters| &mut counters.connections_out);
     tracing::debug!(peer = %peer.address(), "connected to peer");
     let (mut chunk, mut pace) = (Vec::new(), Pace::default());
-    Pace::prepare(stream);
+    Pace::prepare(&stream.socket());
     loop {
         while !peer.take(&mut chunk) {
-            if answered {
-                peer.is_filled().await; // the reader of the answers sees the peer go away
-            } else {
-                wait_for_more(stream, peer).await?;
-            }
+            wait_for_more(stream, peer).await?;
         }
         let crowded = peer.state.borrow().writing.messages >= CROWD;
         write(inner, peer, (stream, &mut pace), &chunk).await?;
@@ -178,34 +181,88 @@ async fn write_all(
 }
 
 /// Until the queue is filled or the peer goes away.
-async fn wait_for_more(stream: &mut TcpStream, peer: &Peer) -> Result<(), Ended> {
-    let mut byte = [0];
+async fn wait_for_more(stream: &mut impl Writes, peer: &Peer) -> Result<(), Ended> {
     tokio::select! {
         biased;
         () = peer.is_filled() => Ok(()),
-        read = stream.read(&mut byte) => match read {
-            Ok(0) => Err(Ended::Closed),
-            Ok(_) => Err(Ended::Spoke),
-            Err(error) => Err(Ended::Broken(error)),
-        },
+        ended = stream.end() => Err(ended),
+    }
+}
+
+/// Where frames are written.
+trait Writes: AsyncWrite + Unpin {
+    /// The socket below.
+    fn socket(&self) -> SockRef<'_>;
+
+    /// Waits until the peer goes away, or speaks where only this side does.
+    async fn end(&mut self) -> Ended;
+}
+
+impl Writes for Link {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.get_ref())
+    }
+
+    async fn end(&mut self) -> Ended {
+        match self.read(&mut [0]).await {
+            Ok(0) => Ended::Closed,
+            Ok(_) => Ended::Spoke,
+            Err(error) => Ended::Broken(error),
+        }
+    }
+}
+
+/// The half of a connection that takes frames, where its other half brings answers.
+struct Half {
+    writer: WriteHalf<Link>,
+    socket: Socket,
+}
+
+impl AsyncWrite for Half {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_shutdown(context)
+    }
+}
+
+impl Writes for Half {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.socket)
+    }
+
+    /// The reader of the answers sees the peer go away.
+    async fn end(&mut self) -> Ended {
+        core::future::pending().await
     }
 }
 
 async fn write(
     inner: &Inner,
     peer: &Peer,
-    (stream, pace): (&mut TcpStream, &mut Pace),
+    (stream, pace): (&mut impl Writes, &mut Pace),
     chunk: &[u8],
 ) -> Result<(), Ended> {
     let mut left = chunk;
     while !left.is_empty() {
         let begun = Instant::now();
-        let written = timeout(inner.settings.write_timeout, stream.write(pace.slice(left))).await;
+        // TLS takes more than its socket does; what it holds back is flushed.
+        let written = timeout(inner.settings.write_timeout, async {
+            let count = stream.write(pace.slice(left)).await?;
+            stream.flush().await.map(|()| count)
+        });
+        let written = written.await;
         let count = written.map_err(|_| Ended::Stalled)?.map_err(Ended::Broken)?;
         if count == 0 {
             return Err(Ended::Closed);
         }
-        pace.wrote(stream, count, begun.elapsed());
+        pace.wrote(&stream.socket(), count, begun.elapsed());
         left = &left[count..];
         peer.state.borrow_mut().writing_bytes = left.len();
         inner.count(|counters| counters.bytes_out += count as u64);

@@ -6,7 +6,6 @@
 
 use core::time::Duration;
 use socket2::SockRef;
-use tokio::net::TcpStream;
 
 /// Bytes that wait unsent in the kernel before a socket takes no more.
 const UNSENT_BYTES_MAX: u32 = 16 << 10;
@@ -31,13 +30,13 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Prepares a socket. Where the system refuses, the connection works all the same.
-    pub(super) fn prepare(stream: &TcpStream) {
+    pub(super) fn prepare(socket: &SockRef<'_>) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
             tracing::debug!("cannot limit what waits unsent: {error}");
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let _ = (stream, UNSENT_BYTES_MAX);
+        let _ = (socket, UNSENT_BYTES_MAX);
     }
 
     /// How much to hand to the socket at a time. A kernel that gets more at once makes one large segment of it, whatever
@@ -48,7 +47,7 @@ impl Pace {
     }
 
     /// The socket took so many bytes after making the sender wait for so long.
-    pub(super) fn wrote(&mut self, stream: &TcpStream, bytes: usize, waited: Duration) {
+    pub(super) fn wrote(&mut self, socket: &SockRef<'_>, bytes: usize, waited: Duration) {
         if waited > WAIT_MAX {
             (self.waited, self.bytes) = (Duration::ZERO, 0);
             return;
@@ -68,7 +67,7 @@ impl Pace {
             // Twice as much or half of it: the measure is a rough one.
             Some(buffer) => size >= buffer.saturating_mul(2) || size <= buffer / 2,
         };
-        if changes && SockRef::from(stream).set_send_buffer_size(size).is_ok() {
+        if changes && socket.set_send_buffer_size(size).is_ok() {
             self.buffer = Some(size);
         }
     }

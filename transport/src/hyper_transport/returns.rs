@@ -69,7 +69,11 @@ impl WayBack {
         let writer = spawn_local(async move {
             while let Some(chunk) = received.recv().await {
                 let Some(inner) = weak.upgrade() else { return };
-                let written = timeout(inner.settings.write_timeout, stream.write_all(&chunk)).await;
+                let written = timeout(inner.settings.write_timeout, async {
+                    stream.write_all(&chunk).await?;
+                    stream.flush().await
+                });
+                let written = written.await;
                 if !matches!(written, Ok(Ok(()))) {
                     return;
                 }

@@ -1,6 +1,8 @@
 //! The laws over real sockets, and what only this transport promises. Loopback only.
 
 mod formats;
+mod secrets;
+mod tls;
 
 use super::*;
 use crate::codec::FrameWriter;

@@ -10,6 +10,7 @@ mod table;
 
 use crate::console::signals::Stop;
 use crate::console::{Done, End, output, provenance};
+use crate::credentials::Credentials;
 use crate::http::{self, Connection, NoAnswer, Target};
 use compare::Names;
 use serde_json::value::RawValue;
@@ -44,6 +45,8 @@ pub struct Contract {
     /// Only cases whose name contains this
     #[arg(long)]
     only: Option<String>,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 /// What is wrong, in words for the author of an implementation.
@@ -121,7 +124,8 @@ struct Rig {
 ///
 /// Arguments that make no sense, or replicas that do not answer.
 pub fn run(asked: &Contract) -> Done {
-    let targets = asked.targets.iter().map(|url| Target::named(url)).collect::<Result<Vec<_>, _>>()?;
+    let shown = asked.credentials.load()?;
+    let targets = asked.targets.iter().map(|url| Target::shown(url, &shown)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() != 3 {
         return Err(format!("{} targets; the contract is about a cluster of three", targets.len()).into());
     }

@@ -18,6 +18,7 @@ mod token;
 use crate::console::files::{self, Output};
 use crate::console::signals::Stop;
 use crate::console::{Done, End, Problem, ProgressLine, clock, duration, nap, provenance};
+use crate::credentials::Credentials;
 use crate::http::Target;
 use abilities::Abilities;
 use client::Client;
@@ -103,6 +104,8 @@ pub struct Torture {
     /// Where to draw the counterexample
     #[arg(long)]
     svg: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 /// What all threads of a run share.
@@ -160,7 +163,8 @@ pub struct Recorded {
 ///
 /// Arguments that make no sense, files that cannot be read or written, targets that do not answer.
 pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
-    let targets = asked.targets.iter().map(|url| Target::named(url)).collect::<Result<Vec<_>, _>>()?;
+    let shown = asked.credentials.load()?;
+    let targets = asked.targets.iter().map(|url| Target::shown(url, &shown)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() > TARGETS_MAX {
         return Err(format!("{} targets; {TARGETS_MAX} are possible", targets.len()).into());
     }

@@ -1,0 +1,111 @@
+//! A secret that all members share: sealed tokens, strangers, and settings that are wrong.
+
+use crate::cluster::{Cluster, HENCE};
+use crate::tls::{NEW, OLD, folder};
+use hence_tests::client;
+use hence_tests::replicas::Replicas;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// Tokens bear a seal; what bears none or another one gets 400 and changes nothing.
+pub(crate) fn tokens() {
+    let cluster = Cluster::new("sealed_tokens", 3).setting("HENCE_SECRET", OLD).run();
+    let token = cluster.put(0, "x", "1", None, 201).token();
+    let (text, seal) = token.split_once('.').expect("a seal");
+    assert_eq!(seal.len(), 32);
+    cluster.await_value(1, "x", Some(&token), "1", SETTLE);
+    cluster.await_settled(&[0, 1, 2], SETTLE);
+    let before = cluster.state(0);
+    let changed = if seal.starts_with('0') { seal.replacen('0', "1", 1) } else { format!("0{}", &seal[1..]) };
+    let refusal = "{\"error\":\"causal-metadata was not made by this cluster, or before its secret changed; begin anew with null\"}";
+    for wrong in [text.to_owned(), format!("{text}."), format!("{text}.{changed}"), format!("{text}.{}", &seal[..16])] {
+        for answer in [
+            client::get(&cluster.address(0), "x", Some(&wrong)),
+            client::put(&cluster.address(0), "x", "2", Some(&wrong)),
+            client::delete(&cluster.address(0), "x", Some(&wrong)),
+            client::request(&cluster.address(0), "GET", "/kvs/x", &[("Causal-Metadata", &wrong)], None),
+        ] {
+            assert_eq!((answer.status, answer.text()), (400, refusal), "{wrong}");
+        }
+    }
+    let both = format!("{token}, {text}");
+    assert_eq!(client::request(&cluster.address(0), "GET", "/kvs/x", &[("Causal-Metadata", &both)], None).status, 400);
+    let twice = format!("{token}, {token}");
+    assert_eq!(client::request(&cluster.address(0), "GET", "/kvs/x", &[("Causal-Metadata", &twice)], None).status, 200);
+    assert_eq!(cluster.state(0), before);
+    let state = client::request(&cluster.address(0), "GET", "/replica/state", &[], None);
+    let metrics = client::request(&cluster.address(0), "GET", "/metrics", &[], None);
+    for text in [state.text(), metrics.text(), &cluster.log(0)] {
+        assert!(!text.contains(OLD), "a secret is told to nobody: {text}");
+    }
+}
+
+/// A process without the secret, or with another one, neither joins nor learns anything.
+pub(crate) fn strangers() {
+    let mut cluster = Cluster::new("secret_strangers", 2)
+        .setting_of(0, "HENCE_SECRET", OLD)
+        .setting_of(1, "HENCE_SECRET", &format!("{NEW},{OLD}"))
+        .run();
+    let view = cluster.addresses(&[0, 1]);
+    let all = [&view[..], &[cluster.address(2)]].concat().join(",");
+    cluster.put(0, "x", "1", None, 201);
+    for secret in [None, Some("a-secret-of-another-cluster")] {
+        if let Some(secret) = secret {
+            cluster.set_of(2, "HENCE_SECRET", secret);
+        }
+        cluster.start_with_view(2, &all);
+        cluster.poll(SETTLE, "both sides to say so", || {
+            let stranger = cluster.log(2).contains("cause=\"untrusted\"");
+            let member = cluster.log(0).contains("does not show that it belongs to this cluster");
+            (stranger && member).then_some(()).ok_or(cluster.log(2))
+        });
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert_eq!(cluster.view(0), view);
+        assert_ne!(cluster.get(2, "x", None).status, 200, "it has nothing");
+        assert_eq!(cluster.metric(2, "hence_peer_frames_total{direction=\"in\"}"), 0);
+        assert!(cluster.metric(0, "hence_peer_untrusted_total") > 0);
+        assert!(cluster.metric(2, "hence_peer_outages{cause=\"untrusted\"}") > 0);
+        cluster.kill(2);
+    }
+    let logs = [0, 1, 2].map(|at| cluster.log(at)).concat();
+    for secret in [OLD, NEW, "a-secret-of-another-cluster"] {
+        assert!(!logs.contains(secret), "{logs}");
+    }
+    // One of the two that one member knows is enough.
+    cluster.set_of(2, "HENCE_SECRET", OLD);
+    cluster.start_with_view(2, &all);
+    cluster.await_settled(&[0, 1, 2], SETTLE);
+}
+
+/// What is wrong is named, what is secret is not shown, and nothing starts.
+pub(crate) fn settings() {
+    let folder = folder("settings");
+    std::fs::create_dir_all(&folder).expect("the target directory is ours");
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("the folder is ours");
+        path.display().to_string()
+    };
+    let (short, nothing) = (file("short", "too-short"), file("nothing", "no certificate"));
+    for (settings, named) in [
+        (&[("HENCE_SECRET", "too-short")][..], "HENCE_SECRET"),
+        (&[("HENCE_SECRET", "")], "HENCE_SECRET"),
+        (&[("HENCE_SECRET_FILE", &*short)], "HENCE_SECRET_FILE"),
+        (&[("HENCE_SECRET_FILE", "/nowhere")], "HENCE_SECRET_FILE"),
+        (&[("HENCE_SECRET_FILE", &short), ("HENCE_SECRET", OLD)], "HENCE_SECRET_FILE"),
+        (&[("HENCE_TLS_CERT", &nothing)], "HENCE_TLS_KEY"),
+        (&[("HENCE_PEER_CA", &nothing)], "HENCE_TLS_CERT"),
+        (&[("HENCE_PEER_NAME", "replicas")], "HENCE_PEER_NAME"),
+        (&[("HENCE_TLS_CERT", &nothing), ("HENCE_TLS_KEY", &nothing), ("HENCE_PEER_CA", &nothing)], "HENCE_TLS_CERT"),
+        (&[("HENCE_CHANGEOVER", "later")], "--changeover"),
+    ] {
+        let mut command = Command::new(HENCE);
+        command.arg("serve").env_clear().env("SOCKET_ADDRESS", "127.0.0.1:8090").envs(settings.iter().copied());
+        let output = command.stdin(Stdio::null()).output().expect("the binary was built");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{settings:?}: {said}");
+        assert!(said.contains(named) && !said.contains("too-short") && !said.contains(OLD), "{settings:?}: {said}");
+    }
+}
