@@ -24,7 +24,7 @@ use std::rc::Rc;
 /// let hub = Hub::new(100);
 /// let (left, right) = (hub.join(&a), hub.join(&b));
 /// left.send(&b, Message { from: Incarnation(1), number: 1, echo: 1, sequence: 0, body: Body::Taken { id: 1, frame: 0 } });
-/// assert_eq!((left.waiting(), right.waiting()), (0, 1));
+/// assert_eq!((left.queued(), right.queued()), (0, 1));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Hub(Rc<RefCell<Mailboxes>>);
