@@ -52,7 +52,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
         [settings.trust.certificate.is_some(), settings.trust.secret.is_some(), settings.trust.secret_file.is_some()];
     if is_exposed(settings) && !asks_peers.contains(&true) {
         warnings.push(
-            "this address is neither loopback nor private, and whoever reaches it can join the cluster: set HENCE_TLS_CERT, \
+            "this address is neither loopback nor private, and a stranger who reaches it can join the cluster: set HENCE_TLS_CERT, \
              HENCE_TLS_KEY and HENCE_PEER_CA, or HENCE_SECRET_FILE"
                 .into(),
         );

@@ -38,7 +38,7 @@ pub(crate) fn tokens() {
     let state = client::request(&cluster.address(0), "GET", "/replica/state", &[], None);
     let metrics = client::request(&cluster.address(0), "GET", "/metrics", &[], None);
     for text in [state.text(), metrics.text(), &cluster.log(0)] {
-        assert!(!text.contains(OLD), "a secret is told to nobody: {text}");
+        assert!(!text.contains(OLD), "the secret is in a text: {text}");
     }
 }
 

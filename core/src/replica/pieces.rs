@@ -10,7 +10,7 @@
 
 use super::Replica;
 use super::asked::{Asked, Piece};
-use super::peer::{Peer, PeerId};
+use super::peer::{Peer, PeerId, TIMEOUT_DOUBLINGS};
 use crate::data::Value;
 use crate::edge::{DropReason, Event};
 use crate::message::{Body, Outline, Outlined};
@@ -381,6 +381,8 @@ impl<R: Rules> Replica<R> {
         let dots = self.fetches.announced.keys().chain(self.fetches.fetches.keys());
         assert!(dots.into_iter().all(|&dot| !self.context.covers(dot)), "a covered value is waited for");
         for peer in &self.peers {
+            let longest = self.config.pull_timeout.times(1 << TIMEOUT_DOUBLINGS);
+            assert!(peer.round_trip <= longest, "an answer that came after its pull was given up");
             let bytes: u64 = peer.asked.pieces.iter().map(|piece| u64::from(piece.bytes)).sum();
             assert_eq!(bytes, peer.asked.bytes, "bytes asked for");
         }

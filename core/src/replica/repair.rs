@@ -275,7 +275,8 @@ impl<R: Rules> Replica<R> {
         pull.deadline = self.now.monotonic + pull.timeout;
         if supply.frame == 0 {
             let peer = &mut self.peers[id.0];
-            peer.round_trip = self.now.monotonic.since(peer.pulled_at);
+            // What it took beyond the timeout, this process did not run.
+            peer.round_trip = self.now.monotonic.since(peer.pulled_at).min(pull.timeout);
         }
         if !self.is_member {
             self.drop_from(id, DropReason::NotMember);

@@ -54,7 +54,7 @@ impl AnswerBody {
         Self { next: rest.next().unwrap_or_default(), rest, remaining, large }
     }
 
-    /// The large pieces, for whoever keeps count of them.
+    /// The large pieces, for the connection, which counts them.
     pub(crate) fn take_large(&mut self) -> Vec<Weak<Piece>> {
         std::mem::take(&mut self.large)
     }

@@ -137,7 +137,7 @@ impl<S: Subject> World<S> {
             let met = |holder: usize, member: usize| knows(holder, member) && knows(member, holder);
             let Some((holder, member)) = self.judge.kept_to_itself(&removed, &members, met) else { return };
             if self.now >= deadline && self.judge.is_too_much() {
-                return; // nobody has the memory to take it
+                return; // no replica has the memory to take it
             }
             if self.now >= deadline {
                 return self.judge.fail(Invariant::Membership, Sign::KeptToItself, Some(holder), || {
@@ -148,7 +148,8 @@ impl<S: Subject> World<S> {
         }
     }
 
-    /// More was written apart than fits into one replica: all are answered, and whoever lacks something says so.
+    /// More was written apart than fits into one replica: all requests are answered, and a replica that lacks
+    /// something says so.
     fn judge_overfull(&mut self) {
         self.count(Kind::TooMuch);
         if self.open > 0 {

@@ -1,14 +1,12 @@
 //! What a replica holds beside its data, and what one input makes it do, stay within limits.
 
+use super::memory::Room;
 use super::{Asked, Judge};
 use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::subject::Probe;
-use hence_core::{Action, Config};
-
-/// What a version counts for besides key and value.
-const VERSION_BYTES: u64 = 64;
+use hence_core::Config;
 
 /// What is said even where a memory image was copied: that rests on no name of a write.
 pub(super) const HOLD_OF_COPIES: [Sign; 5] =
@@ -19,13 +17,13 @@ impl Judge {
     pub(super) fn check_write_limit(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
         self.counts.add(Kind::StoreFull);
         self.counts.add_if(Kind::MemoryShort, self.limits_memory());
-        if let Some((held, more)) = self.room_needed(replica, asked, probe)
+        if let Some(Room { held, more }) = self.room_needed(replica, asked, probe, 0)
             && held + more <= self.store_bytes_max
             && !(self.limits_memory() && self.memory_is_short(replica, asked, probe))
         {
-            let most = self.store_bytes_max;
+            let (store, memory) = (self.store_bytes_max, self.memory_bytes_max);
             self.fail(Invariant::Bounds, Sign::RefusedWithRoom, Some(replica), || {
-                format!("refused {more} bytes beside {held}, and {most} are allowed")
+                format!("refused {more} bytes beside {held}, and a store may have {store}, all data {memory}")
             });
         }
     }
@@ -38,7 +36,7 @@ impl Judge {
         if self.store_bytes_max == u64::MAX {
             return;
         }
-        if let Some((held, more)) = self.room_needed(replica, asked, probe)
+        if let Some(Room { held, more }) = self.room_needed(replica, asked, probe, 0)
             && held + more > self.store_bytes_max
             && more > 0
         {
@@ -47,24 +45,6 @@ impl Judge {
                 format!("took {more} bytes beside {held}, and only {most} are allowed")
             });
         }
-    }
-
-    /// What is truly held, and what a write adds to it. None while a state is folded in: what it replaces still counts.
-    fn room_needed(&self, replica: usize, asked: &Asked, probe: &dyn Probe) -> Option<(u64, u64)> {
-        probe.digest()?;
-        let bytes = |key: usize, value: usize| self.keys[key].as_str().len() as u64 + value as u64 + VERSION_BYTES;
-        let live = self.truth.holdings[replica].live.iter().enumerate();
-        let versions = live.flat_map(|(key, numbers)| numbers.iter().map(move |&number| (key, number)));
-        let value = |number: u32| self.truth.writes[number as usize].value.as_ref().map_or(0, |it| it.as_bytes().len());
-        let held = versions.map(|(key, number)| bytes(key, value(number))).sum();
-        // A write replaces all versions that its replica shows. Where they are as large, it adds nothing.
-        let key = usize::from(asked.key);
-        let gone = self.truth.holdings[replica].live[key].iter().map(|&number| bytes(key, value(number))).sum();
-        let more = match &asked.action {
-            Action::Put(written) => bytes(key, written.as_bytes().len()).saturating_sub(gone),
-            Action::Get | Action::Delete => 0,
-        };
-        Some((held, more))
     }
 
     /// Compares what a replica holds besides its store with its limits.

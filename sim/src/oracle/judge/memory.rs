@@ -1,7 +1,7 @@
 //! One number bounds what data holds at a replica (decision 0088). A replica stays within it. It refuses a client's
 //! write only where there is truly no room. It lacks what others hold only where that truly does not fit.
 //!
-//! What is held is counted here anew, from the truth: the replica's own sums are in question.
+//! What a store holds is counted here anew, from the truth. What is on its way is what the replica says of it.
 
 use super::{Asked, Judge};
 use crate::oracle::sign::Sign;
@@ -24,9 +24,9 @@ const fn sixteenths(bytes: u64, parts: u64) -> u64 {
 }
 
 /// What a write finds and what it adds, in bytes.
-struct Room {
-    held: u64,
-    more: u64,
+pub(super) struct Room {
+    pub(super) held: u64,
+    pub(super) more: u64,
 }
 
 impl Judge {
@@ -36,7 +36,7 @@ impl Judge {
 
     /// A client's write was refused for want of memory: is there truly none?
     pub(super) fn memory_is_short(&self, replica: usize, asked: &Asked, probe: &dyn Probe) -> bool {
-        let Some(Room { held, more }) = self.memory_needed(replica, asked, probe) else { return true };
+        let Some(Room { held, more }) = self.room_needed(replica, asked, probe, KEY_BYTES) else { return true };
         held + more > sixteenths(self.memory_bytes_max, WRITES_SIXTEENTHS) || self.is_full(probe, more)
     }
 
@@ -50,7 +50,7 @@ impl Judge {
     /// A write was taken: there was memory for it.
     pub(super) fn check_memory_for(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
         let most = sixteenths(self.memory_bytes_max, WRITES_SIXTEENTHS);
-        if let Some(Room { held, more }) = self.memory_needed(replica, asked, probe)
+        if let Some(Room { held, more }) = self.room_needed(replica, asked, probe, KEY_BYTES)
             && more > 0
             && held + more > most
         {
@@ -60,17 +60,19 @@ impl Judge {
         }
     }
 
-    /// None while a state is merged in: what it replaces still counts.
-    fn memory_needed(&self, replica: usize, asked: &Asked, probe: &dyn Probe) -> Option<Room> {
+    /// What is truly held, and what a write adds to it, where a key costs so much besides its versions. None while a
+    /// state is merged in: what it replaces still counts.
+    pub(super) fn room_needed(&self, replica: usize, asked: &Asked, probe: &dyn Probe, key_bytes: u64) -> Option<Room> {
         probe.digest()?;
         let live = &self.truth.holdings[replica].live;
-        let held = self.live_costs(live);
+        let held = self.live_costs(live, key_bytes);
+        // A write replaces all versions that its replica shows. Where they are as large, it adds nothing.
         let key = usize::from(asked.key);
-        let before: u64 = live[key].iter().map(|&number| self.version_costs(key, number)).sum();
+        let gone: u64 = live[key].iter().map(|&number| self.version_costs(key, number)).sum();
         let more = match &asked.action {
             Action::Put(value) => {
-                let fresh = if live[key].is_empty() { KEY_BYTES } else { 0 };
-                (self.bytes(key, value.as_bytes().len()) + fresh).saturating_sub(before)
+                let fresh = if live[key].is_empty() { key_bytes } else { 0 };
+                (self.bytes(key, value.as_bytes().len()) + fresh).saturating_sub(gone)
             }
             Action::Get | Action::Delete => 0,
         };
@@ -96,18 +98,18 @@ impl Judge {
             let mut numbers: Vec<u32> = holdings.iter().flat_map(|live| live[key].iter().copied()).collect();
             numbers.sort_unstable();
             numbers.dedup();
-            self.key_costs(key, numbers.into_iter())
+            self.key_costs(key, numbers.into_iter(), KEY_BYTES)
         });
-        let own = holdings.iter().map(|live| self.live_costs(live)).max().unwrap_or(0);
+        let own = holdings.iter().map(|live| self.live_costs(live, KEY_BYTES)).max().unwrap_or(0);
         all.sum::<u64>() + own > self.memory_bytes_max
     }
 
-    fn live_costs(&self, live: &[Numbers]) -> u64 {
-        live.iter().enumerate().map(|(key, numbers)| self.key_costs(key, numbers.iter().copied())).sum()
+    fn live_costs(&self, live: &[Numbers], key_bytes: u64) -> u64 {
+        live.iter().enumerate().map(|(key, numbers)| self.key_costs(key, numbers.iter().copied(), key_bytes)).sum()
     }
 
-    fn key_costs(&self, key: usize, numbers: impl ExactSizeIterator<Item = u32>) -> u64 {
-        let fixed = if numbers.len() == 0 { 0 } else { KEY_BYTES };
+    fn key_costs(&self, key: usize, numbers: impl ExactSizeIterator<Item = u32>, key_bytes: u64) -> u64 {
+        let fixed = if numbers.len() == 0 { 0 } else { key_bytes };
         fixed + numbers.map(|number| self.version_costs(key, number)).sum::<u64>()
     }
 
