@@ -8,17 +8,18 @@
 //! ever given up.
 //!
 //! Counted is what allocators were seen to take, not only what was said: small values cost more than their bytes.
+//!
+//! Invariants kept here:
+//! - Each kind of write has its own limit, and no limit is above the one number.
+//! - `HeldBack` and `WritesRefused` are said when the answer changes, and not again.
 
-use super::Replica;
-use super::peer::PeerId;
+use super::effects::Effects;
+use crate::config::Config;
 use crate::data::Key;
 use crate::edge::Event;
-use crate::message::{Content, Version};
-use crate::op::{Effect, Op};
-use crate::rules::Rules;
-use crate::siblings::Siblings;
-use crate::time::{Micros, Time};
-use alloc::sync::Arc;
+use crate::message::{Content, SnapshotEntry, Version};
+use crate::siblings::{Sibling, Siblings};
+use crate::time::Micros;
 
 /// What a key costs beside [`crate::Store::bytes`]: its place in the table and the index, and what allocators round up.
 const KEY_COSTS: u64 = 96;
@@ -70,23 +71,12 @@ impl MemoryUse {
     /// All of it.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.store + self.log + self.causal_buffer + self.blocked + self.pieces + self.transfer
+        self.held() + self.log
     }
-}
 
-/// How a replica stands with its memory.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Budget {
-    refuses_writes: bool,
-    /// There was no room for what peers have, so often in a row.
-    held_back: Option<u32>,
-    /// Bytes and keys of the state that was installed last.
-    merging: (u64, usize),
-}
-
-impl Budget {
-    pub(super) const fn is_held_back(&self) -> bool {
-        self.held_back.is_some()
+    /// Everything but the log, which gives way.
+    pub(super) const fn held(&self) -> u64 {
+        self.store + self.causal_buffer + self.blocked + self.pieces + self.transfer
     }
 }
 
@@ -109,7 +99,7 @@ fn put_bytes(key: &Key, value_bytes: usize) -> u64 {
 }
 
 /// What goes when these versions are superseded.
-fn siblings_bytes<'a>(key: &Key, gone: impl Iterator<Item = &'a crate::siblings::Sibling>) -> u64 {
+fn siblings_bytes<'a>(key: &Key, gone: impl Iterator<Item = &'a Sibling>) -> u64 {
     gone.map(|sibling| put_bytes(key, sibling.value.as_bytes().len())).sum()
 }
 
@@ -130,230 +120,297 @@ impl Change {
     }
 
     /// By so much the store grows. What replaces as much or more adds nothing.
-    const fn growth(self, key_costs: u64) -> u64 {
+    const fn net(self, key_costs: u64) -> u64 {
         let adds = if self.new_key { self.adds + key_costs } else { self.adds };
         adds.saturating_sub(self.gone)
     }
 }
 
-impl<R: Rules> Replica<R> {
-    fn store_cost(&self) -> u64 {
-        self.store.bytes() + KEY_COSTS * self.store.len() as u64
+/// Bytes and numbers of what holds memory, as each owner counts it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holdings {
+    pub(super) store_bytes: u64,
+    pub(super) keys: usize,
+    pub(super) log_bytes: usize,
+    pub(super) log_ops: usize,
+    pub(super) causal_buffer: usize,
+    pub(super) blocked: usize,
+    pub(super) pieces: usize,
+    pub(super) staging: u64,
+    /// Keys of an installed state that are yet to be merged in.
+    pub(super) keys_to_merge: usize,
+}
+
+/// Bytes by which an operation makes the store grow and shrink, as far as can be told before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Growth {
+    adds: u64,
+    gone: u64,
+}
+
+impl Growth {
+    /// A value of so many bytes is added at this key.
+    pub(super) fn of_put(key: &Key, value_bytes: usize) -> Self {
+        Self { adds: KEY_COSTS + put_bytes(key, value_bytes), gone: 0 }
     }
 
-    fn log_cost(&self) -> u64 {
-        self.log.bytes() as u64 + OP_COSTS * self.log.len() as u64
+    /// An operation on this key supersedes these versions.
+    pub(super) fn replacing<'a>(self, key: &Key, gone: impl Iterator<Item = &'a Sibling>) -> Self {
+        let gone = siblings_bytes(key, gone);
+        Self { gone: gone + if gone > 0 { KEY_COSTS } else { 0 }, ..self }
     }
 
-    fn transfer_cost(&self) -> u64 {
-        let staging = self.pull.as_ref().map_or(0, |pull| pull.staging.bytes);
-        let (bytes, keys) = self.budget.merging;
-        staging + bytes / keys.max(1) as u64 * self.store.incoming() as u64
+    /// A value of so many bytes comes with it.
+    const fn with_value(self, value_bytes: u64) -> Self {
+        Self { adds: self.adds.saturating_add(value_bytes), ..self }
+    }
+}
+
+impl core::iter::Sum for Growth {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self { adds: sum.adds + one.adds, gone: sum.gone + one.gone })
+    }
+}
+
+/// The limits of memory, and how a replica stands with them.
+#[derive(Debug, Clone)]
+pub(super) struct Budget {
+    /// What all of it may hold. `u64::MAX` stands for no limit.
+    max: u64,
+    /// What the versions of all keys may hold.
+    store_bytes_max: u64,
+    refuses_writes: bool,
+    /// There was no room for what peers have, so often in a row.
+    held_back: Option<u32>,
+    /// Bytes and keys of the state that was installed last.
+    merging: (u64, usize),
+}
+
+impl Budget {
+    pub(super) const fn new(config: &Config) -> Self {
+        let (max, store_bytes_max) = (config.memory_bytes_max, config.store_bytes_max);
+        Self { max, store_bytes_max, refuses_writes: false, held_back: None, merging: (0, 0) }
     }
 
-    /// Everything but the log, which gives way.
-    fn held(&self) -> u64 {
-        let apart = self.causal_buffer.bytes() + self.blocked.bytes() + self.pieces.bytes();
-        self.store_cost() + apart as u64 + self.transfer_cost()
+    pub(super) const fn is_limited(&self) -> bool {
+        self.max != u64::MAX
+    }
+
+    pub(super) const fn is_held_back(&self) -> bool {
+        self.held_back.is_some()
     }
 
     const fn writes_max(&self) -> u64 {
-        sixteenths(self.config.memory_bytes_max, WRITES_SIXTEENTHS)
+        sixteenths(self.max, WRITES_SIXTEENTHS)
     }
 
-    /// Is there room for operations of other replicas, or will there be when they wait no more?
-    pub(super) fn has_memory_for_ops(&self, bytes: u64) -> bool {
-        self.held().saturating_add(bytes) <= sixteenths(self.config.memory_bytes_max, OPS_SIXTEENTHS)
+    const fn ops_max(&self) -> u64 {
+        sixteenths(self.max, OPS_SIXTEENTHS)
     }
 
     /// What data holds, and what it may.
-    #[must_use]
-    pub fn memory(&self) -> MemoryUse {
+    pub(super) fn usage(&self, of: Holdings) -> MemoryUse {
+        let (bytes, keys) = self.merging;
+        assert!(of.keys_to_merge == 0 || of.keys_to_merge <= keys, "{of:?} has more to merge than {keys} keys");
         MemoryUse {
-            store: self.store_cost(),
-            log: self.log_cost(),
-            causal_buffer: self.causal_buffer.bytes() as u64,
-            blocked: self.blocked.bytes() as u64,
-            pieces: self.pieces.bytes() as u64,
-            transfer: self.transfer_cost(),
-            max: self.config.memory_bytes_max,
+            store: of.store_bytes + KEY_COSTS * of.keys as u64,
+            log: of.log_bytes as u64 + OP_COSTS * of.log_ops as u64,
+            causal_buffer: of.causal_buffer as u64,
+            blocked: of.blocked as u64,
+            pieces: of.pieces as u64,
+            transfer: of.staging + bytes / keys.max(1) as u64 * of.keys_to_merge as u64,
+            max: self.max,
             writes_max: self.writes_max(),
-            refuses_writes: self.budget.refuses_writes,
-            held_back: self.budget.is_held_back(),
+            refuses_writes: self.refuses_writes,
+            held_back: self.is_held_back(),
         }
-    }
-
-    /// Must the log give way, though peers may still need it?
-    pub(super) fn is_log_too_long(&self) -> bool {
-        self.log.bytes() > self.config.log_bytes_max || self.is_over_memory()
     }
 
     /// Is there more than may be, the log included?
-    pub(super) fn is_over_memory(&self) -> bool {
-        let max = self.config.memory_bytes_max;
-        max != u64::MAX && self.log.len() > 0 && self.log_cost() > max.saturating_sub(self.held())
+    pub(super) const fn is_exceeded(&self, usage: &MemoryUse) -> bool {
+        self.is_limited() && usage.log > self.max.saturating_sub(usage.held())
     }
 
     /// Is there room for so much, when the log has given way?
-    pub(super) fn has_memory(&self, bytes: u64) -> bool {
-        self.held().saturating_add(bytes) <= self.config.memory_bytes_max
+    pub(super) const fn has_room(&self, usage: &MemoryUse, bytes: u64) -> bool {
+        usage.held().saturating_add(bytes) <= self.max
     }
 
-    /// May a client write this? What adds nothing always may be.
-    pub(super) fn admits(&mut self, change: Change) -> bool {
-        let plain = change.growth(0);
-        if plain > 0 && self.store.bytes().saturating_add(plain) > self.config.store_bytes_max {
-            return false;
-        }
-        if self.config.memory_bytes_max == u64::MAX {
-            return true;
-        }
-        let (growth, store, max) = (change.growth(KEY_COSTS), self.store_cost(), self.writes_max());
-        let fits = growth == 0 || store.saturating_add(growth) <= max && self.has_memory(growth);
-        if !fits {
-            self.report_refusing(true);
-        } else if store < max / 16 * CALM_SIXTEENTHS {
-            self.report_refusing(false);
-        }
-        fits
+    /// Is there room for operations of other replicas, or will there be when they wait no more?
+    pub(super) const fn has_room_for_ops(&self, usage: &MemoryUse, bytes: u64) -> bool {
+        usage.held().saturating_add(bytes) <= self.ops_max()
     }
 
-    fn report_refusing(&mut self, refuses: bool) {
-        if core::mem::replace(&mut self.budget.refuses_writes, refuses) != refuses {
-            self.emit(Event::WritesRefused(refuses));
-        }
+    /// Is there room for operations of another replica that grow the store so much?
+    pub(super) const fn fits(&self, usage: &MemoryUse, growth: Growth) -> bool {
+        growth.adds <= growth.gone || self.has_room_for_ops(usage, growth.adds - growth.gone)
     }
 
-    /// Bytes by which the store grows and shrinks with this operation, as far as can be told before.
-    fn growth(&self, op: &Op) -> (u64, u64) {
-        let (key, adds) = match &op.effect {
-            Effect::Put { key, value } => (key, KEY_COSTS + put_bytes(key, value.as_bytes().len())),
-            Effect::Delete { key } | Effect::Erase { key } => (key, 0),
-            Effect::Retire { .. } => return (0, 0),
-        };
-        if op.superseded.is_empty() {
-            return (adds, 0);
-        }
-        let present = self.store.siblings(self.store.find(key));
-        let gone = siblings_bytes(key, present.iter().filter(|sibling| op.superseded.contains(&sibling.dot)));
-        (adds, gone + if gone > 0 { KEY_COSTS } else { 0 })
+    /// Will there be room for an operation with such a value, when nothing else is on its way any more?
+    pub(super) const fn fits_at_last(&self, usage: &MemoryUse, growth: Growth, value_bytes: u64) -> bool {
+        let Growth { adds, gone } = growth.with_value(value_bytes);
+        let lasting = usage.store + usage.transfer;
+        adds <= gone || lasting.saturating_add(adds - gone) <= self.ops_max()
     }
 
-    /// The same of all that are not here yet.
-    fn growth_of(&self, ops: &[Arc<Op>]) -> (u64, u64) {
-        let new_ops = ops.iter().filter(|op| !self.context.covers(op.dot));
-        new_ops.map(|op| self.growth(op)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-    }
-
-    /// Is there room for this operation of another replica?
-    pub(super) fn fits(&self, op: &Op) -> bool {
-        if self.config.memory_bytes_max == u64::MAX {
-            return true;
-        }
-        let (adds, gone) = self.growth(op);
-        adds <= gone || self.has_memory_for_ops(adds - gone)
-    }
-
-    /// Will there be room for an operation that grows the store so much, when nothing else is on its way any more?
-    pub(super) fn fits_at_last(&self, op: &Op, value_bytes: u64) -> bool {
-        let (adds, gone) = self.growth(op);
-        let adds = adds.saturating_add(value_bytes);
-        let lasting = self.store_cost() + self.transfer_cost();
-        let most = sixteenths(self.config.memory_bytes_max, OPS_SIXTEENTHS);
-        adds <= gone || lasting.saturating_add(adds - gone) <= most
-    }
-
-    /// Is there room for this frame of a pull, when what is on its way beside it gives way? That comes by repair.
-    pub(super) fn makes_room_for(&mut self, content: &Content) -> bool {
-        if self.fits_frame(content) {
-            return true;
-        }
-        self.causal_buffer.clear();
-        self.drop_announced();
-        self.fits_frame(content)
-    }
-
-    /// Is there room for this frame of a pull?
-    fn fits_frame(&self, content: &Content) -> bool {
-        if self.config.memory_bytes_max == u64::MAX {
-            return true;
-        }
+    /// Is there room for this frame of a pull, whose operations grow the store so much?
+    pub(super) fn fits_frame(&self, usage: &MemoryUse, content: &Content, growth: impl FnOnce() -> Growth) -> bool {
         match content {
-            Content::Ops(ops) => {
-                let (adds, gone) = self.growth_of(ops);
-                adds <= gone || self.has_memory_for_ops(adds - gone)
+            Content::Ops(_) => self.fits(usage, growth()),
+            Content::Op(op) => self.has_room_for_ops(usage, KEY_COSTS.saturating_add(op.outline.bytes)),
+            Content::Version(entry, outline) => {
+                self.has_room(usage, key_bytes(&entry.key).saturating_add(outline.bytes))
             }
-            Content::Op(op) => {
-                self.context.covers(op.op.dot) || self.has_memory_for_ops(KEY_COSTS.saturating_add(op.outline.bytes))
-            }
-            Content::Version(entry, outline) => self.has_memory(key_bytes(&entry.key).saturating_add(outline.bytes)),
             Content::Versions(versions) => {
-                let cost = |entry: &crate::message::SnapshotEntry| {
+                let cost = |entry: &SnapshotEntry| {
                     let key = if entry.fresh { key_bytes(&entry.key) } else { 0 };
                     key + entry.version.as_ref().map_or(0, version_bytes)
                 };
-                self.has_memory(versions.iter().map(cost).sum())
+                self.has_room(usage, versions.iter().map(cost).sum())
             }
             Content::Retired(_) | Content::State(_) => true,
         }
     }
 
-    /// What a peer has does not fit. It is fetched when there is room; meanwhile no client should be sent here. What
-    /// waits for what does not fit makes room.
-    pub(super) fn hold_back(&mut self) {
-        self.causal_buffer.clear();
-        self.drop_announced();
-        if self.budget.held_back.is_none() {
-            self.budget.held_back = Some(0);
-            self.emit(Event::HeldBack(true));
+    /// May a client write this? What adds nothing always may be.
+    pub(super) fn admits(
+        &mut self,
+        change: Change,
+        store_bytes: u64,
+        usage: &MemoryUse,
+        effects: &mut Effects,
+    ) -> bool {
+        let plain = change.net(0);
+        if plain > 0 && store_bytes.saturating_add(plain) > self.store_bytes_max {
+            return false;
+        }
+        if !self.is_limited() {
+            return true;
+        }
+        let (growth, max) = (change.net(KEY_COSTS), self.writes_max());
+        let fits = growth == 0 || usage.store.saturating_add(growth) <= max && self.has_room(usage, growth);
+        if !fits {
+            self.report_refusing(true, effects);
+        } else if usage.store < max / 16 * CALM_SIXTEENTHS {
+            self.report_refusing(false, effects);
+        }
+        fits
+    }
+
+    fn report_refusing(&mut self, refuses: bool, effects: &mut Effects) {
+        if core::mem::replace(&mut self.refuses_writes, refuses) != refuses {
+            effects.emit(Event::WritesRefused(refuses));
         }
     }
 
-    /// A pull brought what does not fit. The next one waits longer.
-    pub(super) fn hold_back_pulls(&mut self) {
-        self.hold_back();
-        let times = self.budget.held_back.map_or(0, |times| times + 1);
-        self.budget.held_back = Some(times);
-        let pause = HELD_PAUSE.times(1 << times.saturating_sub(1).min(HELD_DOUBLINGS));
-        self.pull_not_before = self.pull_not_before.max(self.now.monotonic + pause);
+    /// What a peer has does not fit.
+    pub(super) fn hold_back(&mut self, effects: &mut Effects) {
+        if self.held_back.is_none() {
+            self.held_back = Some(0);
+            effects.emit(Event::HeldBack(true));
+        }
+    }
+
+    /// A pull brought what does not fit. Returns the time before the next one, which grows.
+    pub(super) fn lengthen_pause(&mut self) -> Micros {
+        let times = self.held_back.expect("a pull that does not fit holds back first") + 1;
+        self.held_back = Some(times);
+        HELD_PAUSE.times(1 << (times - 1).min(HELD_DOUBLINGS))
     }
 
     /// What was asked for has come, or nothing is missing any more.
-    pub(super) fn end_holding_back(&mut self) {
-        if self.budget.held_back.take().is_some() {
-            self.emit(Event::HeldBack(false));
+    pub(super) fn end_holding_back(&mut self, effects: &mut Effects) {
+        if self.held_back.take().is_some() {
+            effects.emit(Event::HeldBack(false));
         }
     }
 
-    /// Is the whole state the better answer to a peer that is not ready, though the log reaches it?
-    ///
-    /// A peer that is held back cannot take in what the log says was written before it was deleted. The state says only
-    /// what is left.
-    pub(super) fn prefers_state(&self, id: PeerId) -> bool {
-        let limited = self.config.memory_bytes_max != u64::MAX;
-        limited && !self.peers[id.0].ready && self.log.bytes() as u64 > self.store.bytes()
-    }
-
-    /// The store may have shrunk: what did not fit is tried again at once.
-    pub(super) fn note_room(&mut self, now: Time) {
-        if self.budget.is_held_back() {
-            self.budget.held_back = Some(0);
-            self.pull_not_before = self.pull_not_before.min(now);
-        }
-    }
-
-    /// Memory after a call: the log gives way, and what is not held back any more says so.
-    pub(super) fn tend_memory(&mut self) {
-        if self.is_over_memory() {
-            self.trim_log();
-        }
-        if self.budget.is_held_back() && self.pull.is_none() && self.gaps.oldest().is_none() {
-            self.end_holding_back();
-        }
+    /// The store may have shrunk. Returns whether what did not fit is to be tried again at once.
+    pub(super) fn note_room(&mut self) -> bool {
+        self.held_back.as_mut().map(|times| *times = 0).is_some()
     }
 
     /// A state is in force and is merged in from now on.
     pub(super) const fn note_merging(&mut self, bytes: u64, keys: usize) {
-        self.budget.merging = (bytes, keys);
+        self.merging = (bytes, keys);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::Output;
+    use alloc::vec::Vec;
+
+    const MAX: u64 = 16_000;
+
+    fn budget() -> Budget {
+        Budget::new(&Config { memory_bytes_max: MAX, ..Config::default() })
+    }
+
+    fn usage(budget: &Budget, store_bytes: u64, log_bytes: usize) -> MemoryUse {
+        budget.usage(Holdings {
+            store_bytes,
+            keys: 0,
+            log_bytes,
+            log_ops: 0,
+            causal_buffer: 0,
+            blocked: 0,
+            pieces: 0,
+            staging: 0,
+            keys_to_merge: 0,
+        })
+    }
+
+    fn put(bytes: usize) -> (Key, Change) {
+        let key = Key::new("k").expect("a key");
+        let change = Change::of(&key, bytes, &Siblings::new());
+        (key, change)
+    }
+
+    #[test]
+    fn each_kind_of_write_ends_at_its_own_limit() {
+        let (mut budget, mut effects) = (budget(), Effects::new(true));
+        let (key, change) = put(100);
+        let growth = Growth::of_put(&key, 100);
+        let at = |sixteenths: u64| usage(&budget, MAX / 16 * sixteenths - 100, 0);
+        let (full_of_writes, full_of_ops, full) = (at(5), at(14), at(16));
+        assert!(budget.fits(&full_of_writes, growth) && !budget.fits(&full_of_ops, growth));
+        assert!(budget.has_room(&full_of_ops, 500) && !budget.has_room(&full, 500));
+        assert!(!budget.admits(change, 0, &full_of_writes, &mut effects));
+    }
+
+    #[test]
+    fn only_the_log_gives_way() {
+        let budget = budget();
+        assert!(budget.is_exceeded(&usage(&budget, MAX / 2, MAX as usize / 2 + 1)));
+        assert!(!budget.is_exceeded(&usage(&budget, MAX / 2, MAX as usize / 2)));
+        assert!(!budget.is_exceeded(&usage(&budget, 2 * MAX, 0)), "there is no log to cut");
+    }
+
+    #[test]
+    fn a_refusal_is_reported_when_it_begins_and_when_it_ends() {
+        let (mut budget, mut effects) = (budget(), Effects::new(true));
+        let (_, change) = put(100);
+        let (full, empty) = (usage(&budget, MAX, 0), usage(&budget, 0, 0));
+        for (usage, refused) in [(full, true), (full, true), (empty, false), (empty, false)] {
+            assert_eq!(budget.admits(change, 0, &usage, &mut effects), !refused);
+        }
+        let events: Vec<_> = effects.outputs().cloned().collect();
+        assert_eq!(events, [true, false].map(|refused| Output::Event(Event::WritesRefused(refused))));
+    }
+
+    #[test]
+    fn pauses_double_until_there_is_room() {
+        let (mut budget, mut effects) = (budget(), Effects::new(true));
+        assert!(!budget.note_room());
+        budget.hold_back(&mut effects);
+        let pauses: Vec<u64> = (0..8).map(|_| budget.lengthen_pause().0 / HELD_PAUSE.0).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 32, 32]);
+        assert!(budget.note_room());
+        assert_eq!(budget.lengthen_pause(), HELD_PAUSE);
+        budget.end_holding_back(&mut effects);
+        budget.end_holding_back(&mut effects);
+        assert_eq!(effects.outputs().count(), 2, "held back, and not any more");
     }
 }

@@ -63,7 +63,7 @@ impl<R: Rules> Replica<R> {
         let ours = counter <= self.context.counter(self.incarnation);
         if !ours && counter > self.impersonated {
             self.impersonated = counter;
-            self.emit(Event::Impersonated { counter });
+            self.effects.emit(Event::Impersonated { counter });
         }
         ours
     }
@@ -98,7 +98,7 @@ impl<R: Rules> Replica<R> {
         let diverged = compacts_otherwise || differing.is_some_and(|vector| *vector == *self.context.vector());
         if diverged && !core::mem::replace(&mut self.peer(id).diverged, true) {
             let address = self.peers[id.0].address.clone();
-            self.emit(Event::Diverged(address));
+            self.effects.emit(Event::Diverged(address));
         }
         self.trim_log();
         self.push(id);
@@ -181,7 +181,7 @@ impl<R: Rules> Replica<R> {
         }
         let own = self.context.counter(self.incarnation);
         // What makes room in the log must not wait behind what is sent.
-        for _ in 0..PUSH_MAX.min(self.room().saturating_sub(1)) {
+        for _ in 0..PUSH_MAX.min(self.effects.room().saturating_sub(1)) {
             let Some(outbound) = self.with_credit(id, now) else { return };
             let next = outbound + 1;
             if next > own {
@@ -194,7 +194,7 @@ impl<R: Rules> Replica<R> {
                     let outbound = &mut self.peer(id).outbound;
                     outbound.pushed = next;
                     outbound.pushed_bytes = entry.bytes_through;
-                    self.work += 1;
+                    self.effects.did(1);
                     let body = self.pushed(entry.op, entry.made);
                     self.send(id, body);
                 }
@@ -202,7 +202,7 @@ impl<R: Rules> Replica<R> {
                 None => self.peer(id).outbound.pushed = next,
             }
         }
-        self.backlog = true;
+        self.effects.defer();
     }
 
     /// The counter up to which was pushed, if there is credit for more.
@@ -320,7 +320,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn trim_log(&mut self) {
         let remember = self.rules.remember_trimmed_delete();
         let mut had = None;
-        for _ in 0..self.room() {
+        for _ in 0..self.effects.room() {
             let Some(front) = self.log.front() else { return };
             let Dot { incarnation, counter } = front.dot;
             // Writes of one incarnation come in a row, so members are asked about the row and not about each.
@@ -333,9 +333,9 @@ impl<R: Rules> Replica<R> {
                 return;
             }
             self.log.cut_front(remember, &self.context);
-            self.work += 1;
+            self.effects.did(1);
         }
-        self.backlog = true;
+        self.effects.defer();
     }
 
     /// The counter up to which every member has the writes of this incarnation.

@@ -7,7 +7,6 @@
 use super::Replica;
 use super::membership::is_bounded;
 use super::peer::{Peer, PeerId};
-use crate::edge::Output;
 use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
 use crate::message::{Body, Hello, Message};
@@ -49,7 +48,7 @@ impl<R: Rules> Replica<R> {
         let sequence = self.peer(id).next_sequence();
         let message = Message { from, number, echo, sequence, body };
         let to = self.peers[id.0].address.clone();
-        self.outputs.push_back(Output::Send { to, message });
+        self.effects.send(to, message);
     }
 
     fn hello(&mut self) -> Body {
@@ -214,9 +213,9 @@ impl<R: Rules> Replica<R> {
         let incarnation = peer.incarnation.expect("a hello named the incarnation before the link was established");
         let acknowledged = peer.acknowledged.counter(own_incarnation).min(own);
         if recovered {
-            self.emit(Event::Recovered(address.clone()));
+            self.effects.emit(Event::Recovered(address.clone()));
         }
-        self.emit(Event::Linked { address, incarnation });
+        self.effects.emit(Event::Linked { address, incarnation });
         self.begin_pushing(id, acknowledged);
         self.send_status(id);
         self.push(id);

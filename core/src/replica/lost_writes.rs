@@ -210,7 +210,7 @@ impl<R: Rules> Replica<R> {
         let Round { events, mut held, .. } = round;
         held.join(&self.held_of(&events)); // what came here while the round was under way is not lost
         self.rounds.not_before = self.now.monotonic + PAUSE;
-        self.emit(Event::RoundEnded { events: Box::new(events.clone()), held: Box::new(held.clone()) });
+        self.effects.emit(Event::RoundEnded { events: Box::new(events.clone()), held: Box::new(held.clone()) });
         while self.rounds.outcomes.len() >= self.config.rounds_max.max(1) {
             self.rounds.outcomes.pop_front();
         }
@@ -286,17 +286,17 @@ impl<R: Rules> Replica<R> {
     /// Blocked requests whose past turned out to be lost get their answer.
     pub(super) fn reply_lost(&mut self) {
         let Some(from) = self.rounds.untold.take() else { return };
-        let room = self.room();
+        let room = self.effects.room();
         let looked: Vec<_> = self.blocked.since(from).take(room).map(|(id, past)| (id, self.lost(past))).collect();
-        self.work += looked.len() as u32;
+        self.effects.did(looked.len());
         if looked.len() == room {
             self.rounds.untold = Some(looked.last().map_or(from, |&(id, _)| RequestId(id.0.saturating_add(1))));
-            self.backlog = true;
+            self.effects.defer();
         }
         for (id, token) in looked {
             if let Some(token) = token {
                 self.blocked.remove(id);
-                self.reply(id, Reply::Lost { token });
+                self.effects.reply(id, Reply::Lost { token });
             }
         }
     }

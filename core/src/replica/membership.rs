@@ -114,8 +114,8 @@ impl<R: Rules> Replica<R> {
             }
         }
         // What only a member that is none any more had not acknowledged can leave the log.
-        self.backlog |= self.members.len() < members_before && self.log.len() > 0;
-        self.emit(Event::ViewChanged);
+        self.effects.defer_if(self.members.len() < members_before && self.log.len() > 0);
+        self.effects.emit(Event::ViewChanged);
     }
 
     /// Gives every other address a place in the table of peers: that of one that the view has forgotten, if there is
@@ -277,7 +277,7 @@ impl<R: Rules> Replica<R> {
         self.joining = None;
         self.begin_to_serve();
         self.needs_initial_sync = alone && !self.members.is_empty();
-        self.emit(Event::Up { alone });
+        self.effects.emit(Event::Up { alone });
         self.introduce();
         self.maybe_pull();
         self.consider_readiness();
@@ -317,7 +317,7 @@ impl<R: Rules> Replica<R> {
                 let doubled = self.renewals.backoff.times(2).max(Micros::from_seconds(1));
                 self.renewals.backoff = doubled.min(BACKOFF_MAX);
                 self.renewals.due = Some(now + self.renewals.backoff);
-                self.emit(Event::AddressContested { backoff: self.renewals.backoff });
+                self.effects.emit(Event::AddressContested { backoff: self.renewals.backoff });
             }
         }
     }
@@ -342,7 +342,7 @@ impl<R: Rules> Replica<R> {
             peer.dormant = false;
             peer.next_hello = now;
         }
-        self.emit(Event::Renewed(self.incarnation));
+        self.effects.emit(Event::Renewed(self.incarnation));
         self.introduce();
     }
 

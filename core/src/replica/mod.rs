@@ -6,7 +6,8 @@
 //! installs, `sources` says where from, and `supply` answers pulls. `membership` keeps the view and joins, `readiness`
 //! says when clients may be sent here, and `suspicion` suspects. `formats` knows what each peer understands.
 //! `retirement` replaces incarnations that are over, and
-//! `lost_writes` finds out what is lost. `budget` keeps memory within one number, and `timers` says when to wake up.
+//! `lost_writes` finds out what is lost. `budget` keeps memory within one number, `effects` holds what a call does to the
+//! outside, and `timers` says when to wake up.
 //!
 //! Coverage (`context`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
@@ -14,12 +15,14 @@ mod aside;
 mod asked;
 mod blocked;
 mod budget;
+mod effects;
 mod exchange;
 mod formats;
 mod large;
 mod links;
 mod lost_writes;
 mod membership;
+mod memory;
 mod merge;
 mod peer;
 mod pieces;
@@ -37,6 +40,7 @@ mod tests;
 mod timers;
 
 pub use budget::MemoryUse;
+pub use effects::WORK_MAX;
 pub use merge::State;
 pub use readiness::{Readiness, Unsettled};
 pub use status::{LinkState, PeerStatus, ReplicaStatus};
@@ -54,7 +58,6 @@ use crate::log::Log;
 use crate::message::{Body, Message, Outlined};
 use crate::op::{Effect, Op};
 use crate::pieces::Pieces;
-use crate::request::{Reply, RequestId};
 use crate::rules::{Rules, Sound};
 use crate::siblings::Sibling;
 use crate::store::Store;
@@ -62,12 +65,11 @@ use crate::table::{HashKey, Place};
 use crate::time::{Micros, Now, Time};
 use crate::vector::{Dot, VersionVector};
 use crate::view::{MemberRecord, View};
-use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use blocked::BlockedRequests;
 use budget::Budget;
+use effects::Effects;
 use lost_writes::Rounds;
 use membership::{Joining, Renewals};
 use peer::{Peer, PeerId};
@@ -79,19 +81,6 @@ use repair::{Discarded, Pull};
 
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
-
-/// Room for the outputs of most inputs, so that the list of them need not grow step by step.
-const OUTPUTS: usize = 16;
-
-/// Units of work in one call. One unit is a key touched, merged in or freed, or an operation or version sent or taken
-/// in. It is also a request answered or looked at, or a log entry looked at or cut. What is left waits for the next
-/// call. Keys and values are shared and never copied, so a frame of 64 KiB costs at most this many pointers.
-///
-/// Not counted is what is bounded otherwise. That is a message, a vector and a record of the view for each member, and
-/// the outcomes that a request is compared with ([`Config::rounds_max`]). It is also the operations dropped with the
-/// link of their origin ([`Config::causal_buffer_max`]). When a state is installed or an incarnation retired, each
-/// record of a retired incarnation comes to that.
-pub const WORK_MAX: u32 = 256;
 
 /// When a message left, on its sender's monotonic clock, where it says so.
 fn departure(body: &Body) -> Option<Time> {
@@ -184,12 +173,9 @@ pub struct Replica<R: Rules = Sound> {
     next_link: u64,
     next_pull: u64,
 
-    /// Something was left for the next call, because one call does bounded work.
-    backlog: bool,
     /// The process is about to end.
     leaving: bool,
-    work: u32,
-    outputs: VecDeque<Output>,
+    effects: Effects,
 }
 
 impl<R: Rules> Replica<R> {
@@ -204,6 +190,7 @@ impl<R: Rules> Replica<R> {
         let hash_key = hash_key(seed);
         let own = core::iter::once(identity.address.clone());
         let view = View::of(own.chain(identity.view));
+        let effects = Effects::new(rules.bounds_work());
         let mut replica = Self {
             rules,
             random,
@@ -242,23 +229,19 @@ impl<R: Rules> Replica<R> {
             discarded: Discarded::new(),
             pull_not_before: Time::default(),
             blocked: BlockedRequests::default(),
-            budget: Budget::default(),
+            budget: Budget::new(&config),
             loose_records: false,
             rounds: Rounds::default(),
             retire_at: now.monotonic,
             strangers_from: Time::default(),
             next_link: fresh,
             next_pull: fresh,
-            // Everything due is done at the first timeout, which is due at once.
-            backlog: true,
             leaving: false,
-            work: 0,
-            outputs: VecDeque::with_capacity(OUTPUTS),
+            effects,
             config,
         };
         replica.introduce();
-        // The caller does not listen yet.
-        replica.outputs.clear();
+        replica.effects.forget_outputs();
         replica
     }
 
@@ -267,9 +250,8 @@ impl<R: Rules> Replica<R> {
     /// # Panics
     /// If `now.monotonic` went back, or outputs of the call before were left: mistakes of the driver.
     pub fn handle(&mut self, now: Now, input: Input) {
-        assert!(self.outputs.is_empty(), "outputs must be drained before the next input");
+        self.effects.begin();
         self.observe(now);
-        self.work = 0;
         match input {
             Input::Timeout => self.on_timeout(),
             Input::Message { from, message } => self.on_message(&from, message),
@@ -288,12 +270,12 @@ impl<R: Rules> Replica<R> {
 
     /// The next thing to do; `None` when there is nothing more until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.effects.pop()
     }
 
     /// What [`Self::poll_output`] will yield, in order.
     pub fn outputs(&self) -> impl Iterator<Item = &Output> {
-        self.outputs.iter()
+        self.effects.outputs()
     }
 
     /// When to hand in [`Input::Timeout`] if nothing else comes first. Late or needless ones do no harm.
@@ -328,7 +310,7 @@ impl<R: Rules> Replica<R> {
         if let Some(pull) = &mut self.pull {
             pull.exclude_stall(late);
         }
-        self.emit(Event::Stalled(late));
+        self.effects.emit(Event::Stalled(late));
     }
 
     fn on_message(&mut self, from: &Address, message: Message) {
@@ -375,11 +357,11 @@ impl<R: Rules> Replica<R> {
             }
             Effect::Delete { key } | Effect::Erase { key } => self.change_key(key, place, &op.superseded, None),
             Effect::Retire { incarnation, through } => {
-                self.work += 1;
+                self.effects.did(1);
                 let (dot, incarnation, through) = (op.dot, *incarnation, *through);
                 self.context.join_dot(dot);
                 self.retire(incarnation, Retirement { through, dot });
-                self.emit(Event::Retired { dot, incarnation, through });
+                self.effects.emit(Event::Retired { dot, incarnation, through });
             }
         }
         self.context.join_dot(op.dot);
@@ -391,11 +373,11 @@ impl<R: Rules> Replica<R> {
         }
         self.shared = None;
         self.clock = self.rules.follow(self.clock, op.hlc, self.now.wall);
-        self.emit(Event::Applied(op.dot));
+        self.effects.emit(Event::Applied(op.dot));
     }
 
     fn change_key(&mut self, key: &Key, place: Option<Place>, superseded: &[Dot], add: Option<Sibling>) {
-        self.work += 1;
+        self.effects.did(1);
         let place = place.unwrap_or_else(|| self.store.touch(&self.rules, key));
         self.store.write(key, place, self.rules.removes(superseded), add);
         self.mark_changed(key);
@@ -403,7 +385,7 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: what waited for that goes on. Bounded; the rest is left to the next call.
     fn progress(&mut self) {
-        while self.room() > 0 {
+        while self.effects.room() > 0 {
             let (rules, context) = (&self.rules, &self.context);
             let Some(op) = self.causal_buffer.take_ready(|op| rules.may_apply(context, op)) else {
                 return self.settle();
@@ -413,7 +395,7 @@ impl<R: Rules> Replica<R> {
                 self.trim_log(); // now: the requests that wait may take what else this call may do
             }
         }
-        self.backlog = true;
+        self.effects.defer();
         self.settle();
     }
 
@@ -432,11 +414,6 @@ impl<R: Rules> Replica<R> {
         }
         self.try_become_up();
         self.consider_readiness();
-    }
-
-    /// How much more this call may do.
-    fn room(&self) -> usize {
-        if self.rules.bounds_work() { WORK_MAX.saturating_sub(self.work) as usize } else { usize::MAX }
     }
 
     fn shared_vector(&mut self) -> Arc<VersionVector> {
@@ -467,24 +444,16 @@ impl<R: Rules> Replica<R> {
         let sequence = peer.next_sequence();
         let message = Message { from, number: peer.link.number, echo: peer.link.echo, sequence, body };
         let peer = &self.peers[id.0];
-        self.outputs.push_back(Output::Send { to: peer.address.clone(), message });
-    }
-
-    fn reply(&mut self, id: RequestId, reply: Reply) {
-        self.outputs.push_back(Output::Reply { id, reply: Box::new(reply) });
-    }
-
-    fn emit(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
+        self.effects.send(peer.address.clone(), message);
     }
 
     fn drop_message(&mut self, from: &Address, reason: DropReason) {
-        self.emit(Event::Dropped { from: from.clone(), reason });
+        self.effects.emit(Event::Dropped { from: from.clone(), reason });
     }
 
     fn drop_from(&mut self, id: PeerId, reason: DropReason) {
         let from = self.peers[id.0].address.clone();
-        self.emit(Event::Dropped { from, reason });
+        self.effects.emit(Event::Dropped { from, reason });
     }
 }
 

@@ -134,7 +134,7 @@ impl<R: Rules> Replica<R> {
             self.pieces.drop_ahead(dot);
             self.fetches.fetches.insert(dot, Fetch { outline, from, next: held, reached: held, moved: now });
             let from = self.peers[from.0].address.clone();
-            self.emit(Event::Fetching { from, dot, held });
+            self.effects.emit(Event::Fetching { from, dot, held });
         }
         self.ask_for_pieces(from);
     }

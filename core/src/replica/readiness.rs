@@ -104,7 +104,7 @@ impl<R: Rules> Replica<R> {
         }
         if unsettled.is_empty() || self.members.iter().any(|&id| self.follows_a_ready_member(id)) {
             self.provisional = None;
-            self.emit(Event::Ready { unmet });
+            self.effects.emit(Event::Ready { unmet });
         }
     }
 
@@ -166,7 +166,7 @@ impl<R: Rules> Replica<R> {
                 && before != Some(why)
             {
                 let ours = self.config.formats;
-                self.emit(Event::NoCommonFormat { address: by.clone(), theirs, ours });
+                self.effects.emit(Event::NoCommonFormat { address: by.clone(), theirs, ours });
             }
             self.consider_readiness();
         }

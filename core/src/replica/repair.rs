@@ -160,7 +160,7 @@ impl<R: Rules> Replica<R> {
         self.pull = Some(pull);
         self.peer(id).pulled_at = now;
         let from = self.peers[id.0].address.clone();
-        self.emit(Event::PullStarted { from, pull: name });
+        self.effects.emit(Event::PullStarted { from, pull: name });
         self.send(id, Body::Pull { id: name, vector: asked });
     }
 
@@ -168,10 +168,10 @@ impl<R: Rules> Replica<R> {
         let Some(mut pull) = self.pull.take() else { return };
         self.stop_fetching(pull.large.take());
         let from = self.peers[pull.peer.0].address.clone();
-        self.emit(Event::PullEnded { from, pull: pull.id, complete });
+        self.effects.emit(Event::PullEnded { from, pull: pull.id, complete });
         if complete {
             self.needs_initial_sync = false;
-            self.end_holding_back();
+            self.budget.end_holding_back(&mut self.effects);
             let peer = self.peer(pull.peer);
             peer.pulls_late = 0;
             peer.postponed = 0;
@@ -179,7 +179,7 @@ impl<R: Rules> Replica<R> {
         } else {
             self.pull_not_before = self.now.monotonic + RETRY_PAUSE;
             self.discarded.extend(pull.staging.keys.into_chunks());
-            self.backlog |= !self.discarded.is_empty();
+            self.effects.defer_if(!self.discarded.is_empty());
         }
     }
 
@@ -202,15 +202,15 @@ impl<R: Rules> Replica<R> {
     /// Gives back what failed pulls had set aside: it may be most of a store, and freeing it takes its time.
     pub(super) fn free_discarded(&mut self) {
         loop {
-            let room = self.room();
+            let room = self.effects.room();
             let Some(chunk) = self.discarded.last_mut() else { return };
             if room == 0 {
-                self.backlog = true;
+                self.effects.defer();
                 return;
             }
             let freed = chunk.len().min(room);
             chunk.truncate(chunk.len() - freed);
-            self.work += freed as u32;
+            self.effects.did(freed);
             if chunk.is_empty() {
                 self.discarded.pop();
             }
@@ -297,7 +297,7 @@ impl<R: Rules> Replica<R> {
             Content::Versions(_) | Content::Retired(_) | Content::Op(_) | Content::Version(..) => false,
             Content::State(_) => true,
         };
-        if awaits || last != ends || items(&supply.content) > super::WORK_MAX as usize {
+        if awaits || last != ends || items(&supply.content) > super::effects::WORK_MAX as usize {
             return self.end_unsound_pull(id);
         }
         if matches!(supply.content, Content::Op(_) | Content::Version(..)) {
@@ -338,12 +338,12 @@ impl<R: Rules> Replica<R> {
             Content::Ops(ops) => self.take_in_ops(&ops),
             Content::Op(_) | Content::Version(..) => false, // they wait for their values
             Content::Versions(versions) => {
-                self.work += versions.len() as u32;
+                self.effects.did(versions.len());
                 versions.into_iter().for_each(|entry| self.stage(entry));
                 true
             }
             Content::Retired(records) => {
-                self.work += records.len() as u32;
+                self.effects.did(records.len());
                 self.on_remote_retirements(&records);
                 let Some(pull) = &mut self.pull else { return false };
                 records.into_iter().for_each(|(i, record)| keep_greater(&mut pull.staging.retired, i, record));
@@ -364,10 +364,10 @@ impl<R: Rules> Replica<R> {
                     return false;
                 }
                 let vector = Box::new(theirs.vector().clone());
-                self.note_merging(bytes, keys.len());
+                self.budget.note_merging(bytes, keys.len());
                 self.install(keys, &asked, theirs, &deletes, clock);
                 let from = self.peers[id.0].incarnation.expect("a linked peer has an incarnation");
-                self.emit(Event::Installed { from, pull: name, vector });
+                self.effects.emit(Event::Installed { from, pull: name, vector });
                 true
             }
         }
@@ -390,7 +390,7 @@ impl<R: Rules> Replica<R> {
     /// Operations of a pull that was given up because it took too long: what came at last need not come again. Each is
     /// applied when its turn has come, whatever was lost between.
     fn take_in_overdue(&mut self, id: PeerId, content: &Content) {
-        let usable = self.is_member && items(content) <= super::WORK_MAX as usize;
+        let usable = self.is_member && items(content) <= super::effects::WORK_MAX as usize;
         let Content::Ops(ops) = content else { return self.drop_from(id, DropReason::OtherPull) };
         if !usable {
             return self.drop_from(id, DropReason::OtherPull);
@@ -476,7 +476,7 @@ impl<R: Rules> Replica<R> {
         self.store.install(keys, my_past, theirs);
         self.stop_supplying_state();
         self.clock = self.rules.follow_installed(self.clock, clock);
-        self.backlog = true;
+        self.effects.defer();
     }
 }
 

@@ -31,7 +31,7 @@ impl<R: Rules> Replica<R> {
             Request::ViewAdd(address) => self.add_member(&address),
             Request::ViewRemove(address) => self.remove_member(&address),
         };
-        self.reply(id, reply);
+        self.effects.reply(id, reply);
     }
 
     /// Serves data requests: it has loaded its state and an operator wants it. Whether clients should be sent to it is told
@@ -48,10 +48,10 @@ impl<R: Rules> Replica<R> {
         match self.gate(&request) {
             None => {
                 let reply = self.serve(*request);
-                self.reply(id, reply);
+                self.effects.reply(id, reply);
             }
             Some(Refusal::NotCovered) => self.on_not_covered(id, request),
-            Some(refusal) => self.reply(id, Reply::Refused(refusal)),
+            Some(refusal) => self.effects.reply(id, Reply::Refused(refusal)),
         }
     }
 
@@ -59,13 +59,13 @@ impl<R: Rules> Replica<R> {
         self.query_lost(&request.past);
         self.maybe_query();
         if let Some(token) = self.lost(&request.past) {
-            self.reply(id, Reply::Lost { token });
+            self.effects.reply(id, Reply::Lost { token });
         } else if request.wait > Micros::ZERO && self.may_wait(&request) {
             let deadline = self.now.monotonic + request.wait.min(self.config.wait_max);
             self.block_request(id, request, deadline);
             self.maybe_pull();
         } else {
-            self.reply(id, Reply::Refused(Refusal::NotCovered));
+            self.effects.reply(id, Reply::Refused(Refusal::NotCovered));
         }
     }
 
@@ -74,7 +74,7 @@ impl<R: Rules> Replica<R> {
         let bytes = self.blocked.bytes() + own;
         self.blocked.len() < self.config.blocked_max
             && bytes <= self.config.blocked_bytes_max
-            && self.has_memory(own as u64)
+            && self.budget.has_room(&self.memory(), own as u64)
     }
 
     /// The same past without retired incarnations, if it names any.
@@ -115,35 +115,35 @@ impl<R: Rules> Replica<R> {
         let missing = self.context.missing(&request.past).next();
         match missing {
             Some(dot) => self.blocked.insert(id, request, dot, deadline),
-            None => self.reply(id, Reply::Refused(Refusal::NotCovered)),
+            None => self.effects.reply(id, Reply::Refused(Refusal::NotCovered)),
         }
     }
 
     /// Coverage moved: serves the blocked requests whose turn has come, moves others to what they still miss.
     pub(super) fn wake_blocked(&mut self) {
         while self.blocked.is_noted() {
-            let room = self.room();
+            let room = self.effects.room();
             if room < REQUEST_COSTS {
-                self.backlog = true;
+                self.effects.defer();
                 return;
             }
             let (id, looked) = self.blocked.next_reached(&self.context, (room - REQUEST_COSTS).max(1));
-            self.work += looked as u32;
+            self.effects.did(looked);
             let Some((id, (request, deadline))) = id.and_then(|id| Some((id, self.blocked.remove(id)?))) else {
                 continue;
             };
             match self.gate(&request) {
                 None => {
                     let reply = self.serve(*request);
-                    self.reply(id, reply);
+                    self.effects.reply(id, reply);
                 }
                 Some(Refusal::NotCovered) => {
-                    self.work += 1;
+                    self.effects.did(1);
                     self.block_request(id, request, deadline);
                 }
                 Some(refusal) => {
-                    self.work += 1;
-                    self.reply(id, Reply::Refused(refusal));
+                    self.effects.did(1);
+                    self.effects.reply(id, Reply::Refused(refusal));
                 }
             }
         }
@@ -153,19 +153,19 @@ impl<R: Rules> Replica<R> {
         if !self.rules.waits_end() {
             return;
         }
-        let room = self.room();
+        let room = self.effects.room();
         let expired = self.blocked.expired(self.now.monotonic, room);
-        self.backlog |= expired.len() >= room && !self.blocked.is_empty();
-        self.work += expired.len() as u32;
+        self.effects.defer_if(expired.len() >= room && !self.blocked.is_empty());
+        self.effects.did(expired.len());
         for id in expired {
             self.blocked.remove(id);
             let refusal = if self.is_ready() { Refusal::NotCovered } else { Refusal::NotReady };
-            self.reply(id, Reply::Refused(refusal));
+            self.effects.reply(id, Reply::Refused(refusal));
         }
     }
 
     fn serve(&mut self, request: DataRequest) -> Reply {
-        self.work += 1;
+        self.effects.did(1);
         let place = self.store.touch(&self.rules, &request.key);
         let shown = self.store.siblings(place);
         let deletes = self.log.deletes_of(&request.key);
@@ -263,7 +263,7 @@ impl<R: Rules> Replica<R> {
         };
         if trusted != self.wall_trusted {
             self.wall_trusted = trusted;
-            self.emit(Event::ClockTrusted(trusted));
+            self.effects.emit(Event::ClockTrusted(trusted));
         }
         trusted.then_some(now.wall)
     }

@@ -90,8 +90,9 @@ impl<R: Rules> Replica<R> {
         let gone = |&(incarnation, through): &(Incarnation, u64)| {
             present.binary_search(&incarnation).is_err() && self.everybody_covers(incarnation, through, length)
         };
-        let gone: Vec<_> = self.context.vector().entries().filter(gone).take(RETIRE_MAX.min(self.room() / 2)).collect();
-        self.backlog |= length == Length::TooLong && !gone.is_empty();
+        let gone: Vec<_> =
+            self.context.vector().entries().filter(gone).take(RETIRE_MAX.min(self.effects.room() / 2)).collect();
+        self.effects.defer_if(length == Length::TooLong && !gone.is_empty());
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
             let needs = if self.rules.retirement_depends() { needs } else { VersionVector::new() };

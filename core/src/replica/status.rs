@@ -133,7 +133,7 @@ impl<R: Rules> Replica<R> {
     /// What the last input cost, in the units of [`crate::WORK_MAX`].
     #[must_use]
     pub const fn work(&self) -> u32 {
-        self.work
+        self.effects.work()
     }
 
     /// The live versions of every key.
@@ -229,7 +229,7 @@ impl<R: Rules> Replica<R> {
         self.log.check_invariants(&self.context);
         self.causal_buffer.check_invariants(&self.context);
         self.check_pieces();
-        if !self.backlog {
+        if !self.effects.is_deferred() {
             self.blocked.check_invariants(&self.context);
         }
         self.rounds.check_invariants(self.config.rounds_max);

@@ -47,7 +47,7 @@ impl<R: Rules> Replica<R> {
         if !theirs.is_empty() {
             self.merge_reported = Some(now);
             let ours = self.view.members().filter(|address| !theirs.contains(address)).cloned().collect();
-            self.emit(Event::ClustersMerge { ours, theirs });
+            self.effects.emit(Event::ClustersMerge { ours, theirs });
         }
     }
 

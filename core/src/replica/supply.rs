@@ -65,8 +65,8 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn supply_all(&mut self) {
         for id in self.peer_ids() {
-            if self.room() == 0 {
-                self.backlog = true;
+            if self.effects.room() == 0 {
+                self.effects.defer();
                 return;
             }
             self.supply(id);
@@ -94,7 +94,7 @@ impl<R: Rules> Replica<R> {
             }
         }
         let Some((content, last)) = self.next_frame(&mut serving) else {
-            self.backlog = true;
+            self.effects.defer();
             self.peer(id).serving = Some(serving);
             return;
         };
@@ -106,7 +106,7 @@ impl<R: Rules> Replica<R> {
             return self.send_supply(id, &mut serving, content, last);
         }
         if !last {
-            self.backlog |= serving.large.is_none() && serving.frame.saturating_sub(serving.taken) < ahead_max;
+            self.effects.defer_if(serving.large.is_none() && serving.frame.saturating_sub(serving.taken) < ahead_max);
             self.peer(id).serving = Some(serving);
         }
     }
@@ -141,7 +141,7 @@ impl<R: Rules> Replica<R> {
         let mut ops: Vec<Arc<Op>> = Vec::new();
         let mut bytes = 0;
         let (ops_max, bytes_max) = (self.frame_items_max(), self.config.frame_bytes_max.max(1));
-        for _ in 0..self.room() {
+        for _ in 0..self.effects.room() {
             if *next >= end || ops.len() >= ops_max || bytes >= bytes_max {
                 break;
             }
@@ -152,7 +152,7 @@ impl<R: Rules> Replica<R> {
                 break; // it goes alone
             }
             *next += 1;
-            self.work += 1;
+            self.effects.did(1);
             if lacks {
                 bytes += op.bytes();
                 ops.push(op.clone());
@@ -181,7 +181,7 @@ impl<R: Rules> Replica<R> {
             let after = |&(incarnation, _): &(_, _)| pass.record.is_none_or(|record| record < incarnation);
             let records: Vec<_> = self.context.records().filter(after).take(self.frame_items_max()).collect();
             if let Some(&(last, _)) = records.last() {
-                self.work += records.len() as u32;
+                self.effects.did(records.len());
                 pass.record = Some(last);
                 return (Content::Retired(records), false, None);
             }
@@ -192,7 +192,7 @@ impl<R: Rules> Replica<R> {
         if pass.left == 0 && frame.versions.is_empty() {
             self.add_changed(pass, vector, &mut frame);
         }
-        self.work += frame.versions.len() as u32;
+        self.effects.did(frame.versions.len());
         if let Some((dot, value)) = frame.large.take()
             && let Some(entry) = frame.versions.pop()
         {
@@ -213,7 +213,7 @@ impl<R: Rules> Replica<R> {
 
     /// What one frame holds at most, and the rest of this call can do.
     fn frame_items_max(&self) -> usize {
-        self.config.frame_ops_max.min(self.room()).max(1)
+        self.config.frame_ops_max.min(self.effects.room()).max(1)
     }
 
     fn add_keys(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {

@@ -64,7 +64,7 @@ impl<R: Rules> Replica<R> {
         peer.searched_since = now;
         peer.next_hello = now;
         let address = peer.address.clone();
-        self.emit(Event::Suspected(address.clone()));
+        self.effects.emit(Event::Suspected(address.clone()));
         self.close_link(id);
         if self.rules.suspicion_removes() {
             self.remove_member(&address);

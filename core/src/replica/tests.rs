@@ -10,8 +10,9 @@ mod waits;
 use super::*;
 use crate::data::{Key, Value};
 use crate::formats::Formats;
-use crate::request::{Action, Condition, DataRequest, Refusal, Request};
+use crate::request::{Action, Condition, DataRequest, Refusal, Reply, Request, RequestId};
 use crate::time::Wall;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 

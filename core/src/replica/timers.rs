@@ -26,9 +26,9 @@ impl<R: Rules> Replica<R> {
 
     /// What earlier calls left, because one call does bounded work.
     fn work_off_backlog(&mut self) {
-        if core::mem::take(&mut self.backlog) {
-            self.work += self.store.merge_step(&self.rules, self.room()) as u32;
-            self.backlog = self.store.is_merging();
+        if self.effects.take_deferred() {
+            self.effects.did(self.store.merge_step(&self.rules, self.effects.room()));
+            self.effects.defer_if(self.store.is_merging());
             self.progress();
             self.reply_lost();
             self.push_own();
@@ -69,7 +69,7 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn next_timeout(&self) -> Time {
-        if self.backlog {
+        if self.effects.is_deferred() {
             return self.now.monotonic;
         }
         let blocked = self.blocked.next_deadline().filter(|_| self.rules.waits_end()).unwrap_or(Time::NEVER);

@@ -1,0 +1,128 @@
+//! What a replica does about its memory: who gives way, and what is not taken in. [`super::budget`] holds the limits.
+
+use super::budget::{Change, Growth, Holdings};
+use super::peer::PeerId;
+use super::{MemoryUse, Replica};
+use crate::message::Content;
+use crate::op::{Effect, Op};
+use crate::rules::Rules;
+use crate::time::Time;
+
+impl<R: Rules> Replica<R> {
+    /// What data holds, and what it may.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.budget.usage(Holdings {
+            store_bytes: self.store.bytes(),
+            keys: self.store.len(),
+            log_bytes: self.log.bytes(),
+            log_ops: self.log.len(),
+            causal_buffer: self.causal_buffer.bytes(),
+            blocked: self.blocked.bytes(),
+            pieces: self.pieces.bytes(),
+            staging: self.pull.as_ref().map_or(0, |pull| pull.staging.bytes),
+            keys_to_merge: self.store.incoming(),
+        })
+    }
+
+    /// Must the log give way, though peers may still need it?
+    pub(super) fn is_log_too_long(&self) -> bool {
+        self.log.bytes() > self.config.log_bytes_max || self.is_over_memory()
+    }
+
+    fn is_over_memory(&self) -> bool {
+        self.budget.is_limited() && self.log.len() > 0 && self.budget.is_exceeded(&self.memory())
+    }
+
+    /// May a client write this?
+    pub(super) fn admits(&mut self, change: Change) -> bool {
+        let usage = self.memory();
+        self.budget.admits(change, self.store.bytes(), &usage, &mut self.effects)
+    }
+
+    fn growth(&self, op: &Op) -> Growth {
+        let (key, growth) = match &op.effect {
+            Effect::Put { key, value } => (key, Growth::of_put(key, value.as_bytes().len())),
+            Effect::Delete { key } | Effect::Erase { key } => (key, Growth::default()),
+            Effect::Retire { .. } => return Growth::default(),
+        };
+        if op.superseded.is_empty() {
+            return growth;
+        }
+        let present = self.store.siblings(self.store.find(key));
+        growth.replacing(key, present.iter().filter(|sibling| op.superseded.contains(&sibling.dot)))
+    }
+
+    /// Is there room for this operation of another replica?
+    pub(super) fn fits(&self, op: &Op) -> bool {
+        !self.budget.is_limited() || self.budget.fits(&self.memory(), self.growth(op))
+    }
+
+    /// Will there be room for an operation with such a value, when nothing else is on its way any more?
+    pub(super) fn fits_at_last(&self, op: &Op, value_bytes: u64) -> bool {
+        self.budget.fits_at_last(&self.memory(), self.growth(op), value_bytes)
+    }
+
+    pub(super) fn has_memory_for_ops(&self, bytes: u64) -> bool {
+        self.budget.has_room_for_ops(&self.memory(), bytes)
+    }
+
+    /// Is there room for this frame of a pull, when what is on its way beside it gives way? That comes by repair.
+    pub(super) fn makes_room_for(&mut self, content: &Content) -> bool {
+        if self.fits_frame(content) {
+            return true;
+        }
+        self.causal_buffer.clear();
+        self.drop_announced();
+        self.fits_frame(content)
+    }
+
+    fn fits_frame(&self, content: &Content) -> bool {
+        let growth = || {
+            let Content::Ops(ops) = content else { return Growth::default() };
+            ops.iter().filter(|op| !self.context.covers(op.dot)).map(|op| self.growth(op)).sum()
+        };
+        let is_covered = matches!(content, Content::Op(op) if self.context.covers(op.op.dot));
+        !self.budget.is_limited() || is_covered || self.budget.fits_frame(&self.memory(), content, growth)
+    }
+
+    /// What a peer has does not fit. It is fetched when there is room; meanwhile no client should be sent here. What
+    /// waits for what does not fit makes room.
+    pub(super) fn hold_back(&mut self) {
+        self.causal_buffer.clear();
+        self.drop_announced();
+        self.budget.hold_back(&mut self.effects);
+    }
+
+    /// A pull brought what does not fit. The next one waits longer.
+    pub(super) fn hold_back_pulls(&mut self) {
+        self.hold_back();
+        let pause = self.budget.lengthen_pause();
+        self.pull_not_before = self.pull_not_before.max(self.now.monotonic + pause);
+    }
+
+    /// Is the whole state the better answer to a peer that is not ready, though the log reaches it?
+    ///
+    /// A peer that is held back cannot take in what the log says was written before it was deleted. The state says only
+    /// what is left.
+    pub(super) fn prefers_state(&self, id: PeerId) -> bool {
+        self.budget.is_limited() && !self.peers[id.0].ready && self.log.bytes() as u64 > self.store.bytes()
+    }
+
+    /// The store may have shrunk: what did not fit is tried again at once.
+    pub(super) fn note_room(&mut self, now: Time) {
+        if self.budget.note_room() {
+            self.pull_not_before = self.pull_not_before.min(now);
+        }
+    }
+
+    /// Memory after a call: the log gives way, and what is not held back any more says so.
+    pub(super) fn tend_memory(&mut self) {
+        if self.is_over_memory() {
+            self.trim_log();
+        }
+        if self.budget.is_held_back() && self.pull.is_none() && self.gaps.oldest().is_none() {
+            self.budget.end_holding_back(&mut self.effects);
+        }
+    }
+}
