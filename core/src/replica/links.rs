@@ -290,7 +290,7 @@ impl<R: Rules> Replica<R> {
         self.fail_pull_from(id);
         self.on_unlinked(id);
         if self.peers[id.0].is_member && self.rules.round_restarts() {
-            self.abort_round();
+            self.rounds.abort();
         }
     }
 

@@ -3,74 +3,40 @@
 //! One round judges all entries that a token has and this replica lacks. It asks exactly the present incarnations at
 //! all members' addresses. Asker and answerers first end every link to an incarnation outside, so that nothing that was
 //! asked about can still arrive. What is above all answers is lost. Any change of membership or links begins the round
-//! again.
+//! again. `rounds` holds the state.
 
 use super::Replica;
 use super::peer::PeerId;
+use super::rounds::EVENTS_MAX;
 use crate::edge::{DropReason, Event};
-use crate::identity::{Address, Incarnation};
+use crate::identity::Incarnation;
 use crate::message::{Body, LostQuery};
 use crate::request::{Reply, RequestId};
 use crate::rules::Rules;
-use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-/// Lives asked about in one round; what a token names beyond that waits for the next round.
-const EVENTS_MAX: usize = 1_024;
 /// Requests whose pasts a round takes up beside what other requests asked for.
 const REQUESTS_QUERIED_MAX: usize = 16;
-/// Between two rounds.
-const PAUSE: Micros = Micros::from_millis(100);
-
-#[derive(Debug, Clone, Default)]
-pub(super) struct Rounds {
-    /// Events to ask about.
-    to_query: VersionVector,
-    current: Option<Round>,
-    last: u64,
-    not_before: Time,
-    outcomes: VecDeque<Outcome>,
-    /// Blocked requests from this one on have not been compared with the last outcome yet.
-    untold: Option<RequestId>,
-}
-
-#[derive(Debug, Clone)]
-struct Round {
-    events: VersionVector,
-    held: VersionVector,
-    unanswered: BTreeSet<PeerId>,
-    deadline: Time,
-}
-
-#[derive(Debug, Clone)]
-struct Outcome {
-    events: VersionVector,
-    held: VersionVector,
-    addresses: Vec<Address>,
-}
 
 impl<R: Rules> Replica<R> {
     /// A client's or a peer's past is not covered here. If no linked peer covers it either, every member is asked.
     pub(super) fn query_lost(&mut self, past: &VersionVector) {
-        let mut to_query = core::mem::take(&mut self.rounds.to_query);
-        self.add_missing(past, &mut to_query);
-        self.rounds.to_query = to_query;
+        let missing: Vec<_> = self.missing_everywhere(past).collect();
+        self.rounds.add(missing);
     }
 
-    /// Adds what is not covered here of this past, if there is anything that no linked peer covers either.
-    fn add_missing(&self, past: &VersionVector, to_query: &mut VersionVector) {
-        let missing = || self.context.missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
-        if missing().all(|(incarnation, counter)| self.somebody_covers(incarnation, counter)) {
-            return;
-        }
-        add_some(to_query, missing());
+    /// What is not covered here of this past, if there is anything that no linked peer covers either.
+    ///
+    /// An incarnation that is linked is left out. It holds what it wrote, and what it has yet to write must never be
+    /// judged by what it answers now.
+    fn missing_everywhere<'a>(&'a self, past: &'a VersionVector) -> impl Iterator<Item = (Incarnation, u64)> + 'a {
+        let unlinked = move || self.context.missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
+        let is_missing = unlinked().any(|(incarnation, counter)| !self.somebody_covers(incarnation, counter));
+        unlinked().filter(move |_| is_missing)
     }
 
-    /// An incarnation that is linked is not asked about. It holds what it wrote, and what it has yet to write must
-    /// never be judged by what it answers now.
     fn is_linked(&self, incarnation: Incarnation) -> bool {
         self.peers.iter().any(|peer| peer.link.established && peer.incarnation == Some(incarnation))
     }
@@ -88,24 +54,21 @@ impl<R: Rules> Replica<R> {
 
     /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
     fn query_for_blocked(&mut self) {
-        let mut to_query = core::mem::take(&mut self.rounds.to_query);
-        self.blocked
-            .since(RequestId(0))
-            .take(REQUESTS_QUERIED_MAX)
-            .for_each(|(_, past)| self.add_missing(past, &mut to_query));
-        self.rounds.to_query = to_query;
+        let oldest = self.blocked.since(RequestId(0)).take(REQUESTS_QUERIED_MAX);
+        let missing: Vec<_> = oldest.flat_map(|(_, past)| self.missing_everywhere(past)).collect();
+        self.rounds.add(missing);
     }
 
     /// Begins a round if there is something to ask and every member that could hold it is linked.
     pub(super) fn maybe_query(&mut self) {
         let now = self.now.monotonic;
-        if self.rounds.current.is_some() {
+        if self.rounds.is_under_way() {
             return;
         }
-        if self.rounds.to_query.is_empty() {
+        if !self.rounds.is_due() {
             self.query_for_blocked();
         }
-        if self.rounds.to_query.is_empty() || now < self.rounds.not_before {
+        if !self.rounds.may_begin(now) {
             return;
         }
         let mut asked = self.members.clone();
@@ -119,44 +82,17 @@ impl<R: Rules> Replica<R> {
         let mut incarnations: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
         incarnations.push(self.incarnation);
         self.close_links_outside(&incarnations);
-        let to_query = core::mem::take(&mut self.rounds.to_query);
-        let mut events = VersionVector::from_entries(
-            to_query.entries().filter(|(incarnation, _)| !incarnations.contains(incarnation)),
-        );
+        let events = self.rounds.take_events(&incarnations, self.rules.outcomes_are_asked_again());
         if events.is_empty() {
             return;
         }
-        self.query_again(&mut events, &incarnations);
         let held = self.held_of(&events);
-        self.rounds.last += 1;
-        let (round, deadline) = (self.rounds.last, now + self.config.round_timeout);
-        let unanswered = asked.iter().copied().collect();
-        self.rounds.current = Some(Round { events: events.clone(), held, unanswered, deadline });
+        let round = self.rounds.begin(events.clone(), held, &asked, now + self.config.round_timeout);
         for id in asked {
-            self.send(
-                id,
-                Body::LostQuery(Box::new(LostQuery {
-                    round,
-                    incarnations: incarnations.clone(),
-                    events: events.clone(),
-                })),
-            );
+            let (incarnations, events) = (incarnations.clone(), events.clone());
+            self.send(id, Body::LostQuery(Box::new(LostQuery { round, incarnations, events })));
         }
         self.end_round_if_answered();
-    }
-
-    /// The round takes up what the oldest outcome is about, if that has to make room. Its clients may not have come
-    /// back yet. Were they asked about anew each time, clients of different writes could put each other off for ever.
-    fn query_again(&self, events: &mut VersionVector, incarnations: &[Incarnation]) {
-        let full = self.rules.outcomes_are_asked_again() && self.rounds.outcomes.len() >= self.config.rounds_max.max(1);
-        let Some(oldest) = self.rounds.outcomes.front().filter(|_| full) else { return };
-        for (incarnation, counter) in
-            oldest.events.entries().filter(|(incarnation, _)| !incarnations.contains(incarnation))
-        {
-            if events.len() < EVENTS_MAX || events.counter(incarnation) > 0 {
-                events.raise(incarnation, counter);
-            }
-        }
     }
 
     /// What this replica covers of the incarnations asked about.
@@ -196,88 +132,40 @@ impl<R: Rules> Replica<R> {
         self.send(id, Body::LostReply { round: query.round, held });
     }
 
-    pub(super) fn on_answer(&mut self, id: PeerId, number: u64, held: VersionVector) {
-        let last = self.rounds.last;
-        let Some(round) = &mut self.rounds.current else { return };
-        if number == last && round.unanswered.remove(&id) {
-            round.held.join(&held);
+    pub(super) fn on_answer(&mut self, id: PeerId, round: u64, held: &VersionVector) {
+        if self.rounds.on_reply(id, round, held) {
             self.end_round_if_answered();
         }
     }
 
     fn end_round_if_answered(&mut self) {
-        let Some(round) = self.rounds.current.take_if(|round| round.unanswered.is_empty()) else { return };
-        let Round { events, mut held, .. } = round;
+        let Some((events, mut held)) = self.rounds.take_answered() else { return };
         held.join(&self.held_of(&events)); // what came here while the round was under way is not lost
-        self.rounds.not_before = self.now.monotonic + PAUSE;
         self.effects.emit(Event::RoundEnded { events: Box::new(events.clone()), held: Box::new(held.clone()) });
-        while self.rounds.outcomes.len() >= self.config.rounds_max.max(1) {
-            self.rounds.outcomes.pop_front();
-        }
         let addresses = self.view.members().cloned().collect();
-        self.rounds.outcomes.push_back(Outcome { events, held, addresses });
-        self.rounds.untold = Some(RequestId(0));
+        self.rounds.remember(events, held, addresses, self.now.monotonic);
         self.reply_lost();
     }
 
-    /// Membership or a link changed: what is under way begins again, and outcomes end where a new address becomes a
-    /// member.
-    pub(super) fn abort_round(&mut self) {
-        if let Some(round) = self.rounds.current.take() {
-            // What was asked about goes before what came meanwhile, and both together stay within the limit.
-            let later = core::mem::replace(&mut self.rounds.to_query, round.events);
-            add_some(&mut self.rounds.to_query, later.entries());
-        }
-    }
-
+    /// Outcomes end where a new address becomes a member.
     pub(super) fn forget_outcomes(&mut self) {
-        if !self.rules.outcomes_end() {
-            return;
+        if self.rules.outcomes_end() {
+            self.rounds.keep_only_of(&self.view.members().collect::<Vec<_>>());
         }
-        let view = &self.view;
-        let known = |outcome: &Outcome| view.members().all(|address| outcome.addresses.contains(address));
-        self.rounds.outcomes.retain(known);
-    }
-
-    pub(super) fn end_late_round(&mut self) {
-        if self.round_timeout() <= self.now.monotonic {
-            self.abort_round();
-            self.rounds.not_before = self.now.monotonic + PAUSE;
-        }
-    }
-
-    /// When the next round may begin, if there is something to ask about: it is not left to the next status, which may
-    /// be far. Where a member is not linked it is, because that is what a round waits for then.
-    pub(super) fn query_timeout(&self) -> Time {
-        let Rounds { current, to_query, not_before, .. } = &self.rounds;
-        let pauses = current.is_none() && !to_query.is_empty() && *not_before > self.now.monotonic;
-        if pauses { *not_before } else { Time::NEVER }
-    }
-
-    /// When the round under way has taken too long.
-    pub(super) fn round_timeout(&self) -> Time {
-        self.rounds.current.as_ref().map_or(Time::NEVER, |round| round.deadline)
     }
 
     /// The past without what is lost, if a round found that some of it is.
     pub(super) fn lost(&self, past: &VersionVector) -> Option<VersionVector> {
         let missing = || self.context.missing(past);
-        let judges = |outcome: &&Outcome| {
-            missing().all(|(incarnation, counter)| counter <= outcome.events.counter(incarnation))
-                && missing().any(|(incarnation, counter)| counter > outcome.held.counter(incarnation))
-        };
-        let outcome = self.rounds.outcomes.iter().rev().find(judges)?;
+        let outcome = self.rounds.judge(missing)?;
         // A removed replica, or a cluster met later, may have brought back what a round found lost.
-        let back = |(incarnation, counter)| {
-            counter > outcome.held.counter(incarnation) && self.somebody_covers(incarnation, counter)
-        };
-        if missing().any(back) {
+        let is_back = |event: (Incarnation, u64)| outcome.is_lost(event) && self.somebody_covers(event.0, event.1);
+        if missing().any(is_back) {
             return None;
         }
         let cut = |(incarnation, counter): (Incarnation, u64)| {
-            let is_covered = self.context.counter(incarnation) >= counter;
-            let held = outcome.held.counter(incarnation);
-            (incarnation, if is_covered || counter <= held { counter } else { self.rules.cut_lost(held) })
+            let is_lost = self.context.counter(incarnation) < counter && outcome.is_lost((incarnation, counter));
+            (incarnation, if is_lost { self.rules.cut_lost(outcome.held(incarnation)) } else { counter })
         };
         let token = VersionVector::from_entries(past.entries().map(cut));
         Some(self.context.compact(&token).into_owned())
@@ -285,12 +173,13 @@ impl<R: Rules> Replica<R> {
 
     /// Blocked requests whose past turned out to be lost get their answer.
     pub(super) fn reply_lost(&mut self) {
-        let Some(from) = self.rounds.untold.take() else { return };
+        let Some(from) = self.rounds.take_untold() else { return };
         let room = self.effects.room();
         let looked: Vec<_> = self.blocked.since(from).take(room).map(|(id, past)| (id, self.lost(past))).collect();
         self.effects.did(looked.len());
         if looked.len() == room {
-            self.rounds.untold = Some(looked.last().map_or(from, |&(id, _)| RequestId(id.0.saturating_add(1))));
+            let next = looked.last().map_or(from, |&(id, _)| RequestId(id.0.saturating_add(1)));
+            self.rounds.continue_from(next);
             self.effects.defer();
         }
         for (id, token) in looked {
@@ -299,26 +188,5 @@ impl<R: Rules> Replica<R> {
                 self.effects.reply(id, Reply::Lost { token });
             }
         }
-    }
-}
-
-/// Adds events as far as one round can ask about them.
-fn add_some(to_query: &mut VersionVector, events: impl Iterator<Item = (Incarnation, u64)>) {
-    for (incarnation, counter) in events {
-        if to_query.len() < EVENTS_MAX || to_query.counter(incarnation) > 0 {
-            to_query.raise(incarnation, counter);
-        }
-    }
-}
-
-impl Rounds {
-    /// # Panics
-    /// If an invariant of this module does not hold.
-    pub(super) fn check_invariants(&self, rounds_max: usize) {
-        let asked = self.current.iter().map(|round| &round.events);
-        let remembered = self.outcomes.iter().map(|outcome| &outcome.events);
-        let most = asked.chain(remembered).chain([&self.to_query]).map(VersionVector::len).max();
-        assert!(most <= Some(EVENTS_MAX), "a round of {most:?} events");
-        assert!(self.outcomes.len() <= rounds_max.max(1), "{} outcomes", self.outcomes.len());
     }
 }

@@ -78,7 +78,7 @@ impl<R: Rules> Replica<R> {
         }
         self.records = self.view.to_records().into();
         if self.rules.round_restarts() {
-            self.abort_round();
+            self.rounds.abort();
         }
         self.forget_outcomes();
         self.view_hash = self.view.hash();
@@ -333,7 +333,7 @@ impl<R: Rules> Replica<R> {
         if !self.rules.stays_up_renewed() {
             self.joining = Some(Joining::new(now, &self.config));
         }
-        self.abort_round();
+        self.rounds.abort();
         self.implied = VersionVector::new();
         self.log.forget_own();
         for id in self.peer_ids() {

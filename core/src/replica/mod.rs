@@ -30,6 +30,7 @@ mod readiness;
 mod repair;
 mod requests;
 mod retirement;
+mod rounds;
 mod sources;
 mod status;
 mod strangers;
@@ -70,7 +71,6 @@ use alloc::vec::Vec;
 use blocked::BlockedRequests;
 use budget::Budget;
 use effects::Effects;
-use lost_writes::Rounds;
 use membership::{Joining, Renewals};
 use peer::{Peer, PeerId};
 use pieces::Fetches;
@@ -78,6 +78,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use readiness::Provisional;
 use repair::{Discarded, Pull};
+use rounds::Rounds;
 
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
@@ -231,7 +232,7 @@ impl<R: Rules> Replica<R> {
             blocked: BlockedRequests::default(),
             budget: Budget::new(&config),
             loose_records: false,
-            rounds: Rounds::default(),
+            rounds: Rounds::new(config.rounds_max),
             retire_at: now.monotonic,
             strangers_from: Time::default(),
             next_link: fresh,
@@ -339,7 +340,7 @@ impl<R: Rules> Replica<R> {
             Body::Pull { id: pull, vector } => self.on_pull(id, pull, vector),
             Body::Supply(supply) => self.on_supply(id, *supply),
             Body::LostQuery(ask) => self.on_query(id, &ask),
-            Body::LostReply { round, held } => self.on_answer(id, round, *held),
+            Body::LostReply { round, held } => self.on_answer(id, round, &held),
             Body::Probe { address } => self.on_probe(id, &address),
             Body::Vouch { address } => self.on_vouch(&address),
             Body::Taken { id: pull, frame } => self.on_taken(id, pull, frame),

@@ -232,7 +232,7 @@ impl<R: Rules> Replica<R> {
         if !self.effects.is_deferred() {
             self.blocked.check_invariants(&self.context);
         }
-        self.rounds.check_invariants(self.config.rounds_max);
+        self.rounds.check_invariants();
         assert!(self.causal_buffer.len() <= self.config.causal_buffer_max, "parked beyond its limit");
         assert!(self.blocked.len() <= self.config.blocked_max, "waiting beyond its limit");
         for (key, siblings) in self.store.shown(&self.rules) {

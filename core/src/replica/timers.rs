@@ -11,7 +11,7 @@ impl<R: Rules> Replica<R> {
         for id in self.peer_ids() {
             self.tend_link(id, telling);
         }
-        self.end_late_round();
+        self.rounds.end_late(self.now.monotonic);
         self.maybe_retire();
         if self.renewal_timeout() <= self.now.monotonic {
             self.consider_renewal();
@@ -75,8 +75,8 @@ impl<R: Rules> Replica<R> {
         let blocked = self.blocked.next_deadline().filter(|_| self.rules.waits_end()).unwrap_or(Time::NEVER);
         let rest = self
             .pull_timeout()
-            .min(self.round_timeout())
-            .min(self.query_timeout())
+            .min(self.rounds.timeout())
+            .min(self.rounds.begin_timeout(self.now.monotonic))
             .min(self.join_timeout())
             .min(self.renewal_timeout())
             .min(self.retire_timeout())
