@@ -32,18 +32,17 @@ impl<R: Rules> Replica<R> {
     /// Everything that a hello and a status tell about the other end.
     pub(super) fn on_remote_vector(&mut self, id: PeerId, sent: Time, wall: Wall, vector: Arc<VersionVector>) {
         let now = self.now.monotonic;
-        self.gaps.on_remote_vector(&vector, &self.context, now);
+        self.gaps.on_remote_vector(&vector, self.data.context(), now);
         if self.rules.remote_vector_covers() {
-            self.context.join(&vector);
+            self.data.cover_unapplied(&vector);
             self.blocked.note_all();
-            self.shared = None;
         }
         let silence = self.silence_of_clocks();
         let peer = &mut self.peers[id.0];
         peer.offsets.observe(now, sent, silence);
         let older = sent == peer.status_sent
             && peer.wall_sample.is_some()
-            && self.context.dominates_in(&peer.acknowledged, &vector);
+            && self.data.context().dominates_in(&peer.acknowledged, &vector);
         if sent >= peer.status_sent && !older {
             // Reordered news take nothing back, nor do those of one moment.
             peer.status_sent = sent;
@@ -60,7 +59,7 @@ impl<R: Rules> Replica<R> {
     /// Did this incarnation write so much? No peer covers more of it, unless its memory was copied. Says so if not,
     /// once for each write.
     pub(super) fn is_ours(&mut self, counter: u64) -> bool {
-        let ours = counter <= self.context.counter(self.incarnation);
+        let ours = counter <= self.data.context().counter(self.incarnation);
         if !ours && counter > self.impersonated {
             self.impersonated = counter;
             self.effects.emit(Event::Impersonated { counter });
@@ -72,12 +71,12 @@ impl<R: Rules> Replica<R> {
         if !self.is_ours(status.vector.counter(self.incarnation)) {
             return self.drop_from(id, DropReason::Invalid);
         }
-        let differs = status.digest.zip(self.store.digest()).is_some_and(|(theirs, ours)| theirs != ours);
+        let differs = status.digest.zip(self.data.store().digest()).is_some_and(|(theirs, ours)| theirs != ours);
         let differing = differs.then(|| status.vector.clone());
         // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
         // a peer where the name stands for another write. Only between members is nothing expanded.
         let members = self.is_member && self.peers[id.0].is_member && status.view_hash == self.view_hash;
-        let compacts_otherwise = members && !self.context.is_compact(&status.vector);
+        let compacts_otherwise = members && !self.data.context().is_compact(&status.vector);
         self.on_remote_vector(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
         if !self.rules.keeps_causal_buffer() {
@@ -95,7 +94,7 @@ impl<R: Rules> Replica<R> {
             let records = self.records.clone();
             self.send(id, Body::View(records));
         }
-        let diverged = compacts_otherwise || differing.is_some_and(|vector| *vector == *self.context.vector());
+        let diverged = compacts_otherwise || differing.is_some_and(|vector| *vector == *self.data.context().vector());
         if diverged && !core::mem::replace(&mut self.peer(id).diverged, true) {
             let address = self.peers[id.0].address.clone();
             self.effects.emit(Event::Diverged(address));
@@ -115,7 +114,7 @@ impl<R: Rules> Replica<R> {
         let vector = if are_members {
             self.shared_vector()
         } else {
-            Arc::new(self.context.expanded(&self.peers[id.0].acknowledged))
+            Arc::new(self.data.context().expanded(&self.peers[id.0].acknowledged))
         };
         let next = now.monotonic + self.config.heartbeat_interval;
         let peer = self.peer(id);
@@ -132,7 +131,7 @@ impl<R: Rules> Replica<R> {
             leaving: self.leaving,
             ready: self.is_firm(),
             view_hash: self.view_hash,
-            digest: self.store.digest(),
+            digest: self.data.store().digest(),
         };
         self.send(id, Body::Status(Box::new(status)));
     }
@@ -148,15 +147,15 @@ impl<R: Rules> Replica<R> {
     /// Where pushing begins on a new link: after what the peer covers, and with what is still fresh.
     pub(super) fn begin_pushing(&mut self, id: PeerId, acknowledged: u64) {
         let now = self.now.monotonic;
-        let own = self.context.counter(self.incarnation);
+        let own = self.data.context().counter(self.incarnation);
         let mut from = own;
         while from > acknowledged && own - from < self.config.credit_ops_max {
-            match self.log.own(from) {
+            match self.data.log().own(from) {
                 Some(own) if now.since(own.made) <= self.config.late_max => from -= 1,
                 Some(_) | None => break,
             }
         }
-        let bytes = self.log.own(from).map_or(0, |own| own.bytes_through);
+        let bytes = self.data.log().own(from).map_or(0, |own| own.bytes_through);
         let peer = self.peer(id);
         peer.outbound.pushed = from;
         peer.outbound.pushed_bytes = bytes;
@@ -179,7 +178,7 @@ impl<R: Rules> Replica<R> {
         if !peer.link.established || !peer.is_member {
             return;
         }
-        let own = self.context.counter(self.incarnation);
+        let own = self.data.context().counter(self.incarnation);
         // What makes room in the log must not wait behind what is sent.
         for _ in 0..PUSH_MAX.min(self.effects.room().saturating_sub(1)) {
             let Some(outbound) = self.with_credit(id, now) else { return };
@@ -187,7 +186,7 @@ impl<R: Rules> Replica<R> {
             if next > own {
                 return;
             }
-            match self.log.own(next).cloned() {
+            match self.data.log().own(next).cloned() {
                 // Repair brings it as part of a state.
                 Some(entry) if !self.can_say(id, entry.op.format()) => self.peer(id).outbound.pushed = next,
                 Some(entry) => {
@@ -226,7 +225,7 @@ impl<R: Rules> Replica<R> {
 
     fn return_credit(&mut self, id: PeerId, received: u64) {
         let now = self.now.monotonic;
-        let bytes = self.log.own(received).map(|own| own.bytes_through);
+        let bytes = self.data.log().own(received).map(|own| own.bytes_through);
         let outbound = &mut self.peers[id.0].outbound;
         if received > outbound.returned && received <= outbound.pushed {
             outbound.returned = received;
@@ -260,7 +259,7 @@ impl<R: Rules> Replica<R> {
         peer.offsets.observe(now, made, silence);
         let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls);
         let stale = peer.stream.is_stale(made, &peer.offsets);
-        if self.context.covers(op.dot) {
+        if self.data.context().covers(op.dot) {
             return false;
         }
         if !self.rules.is_fresh(lateness, self.config.late_max) || stale && taints {
@@ -282,7 +281,7 @@ impl<R: Rules> Replica<R> {
             self.hold_back();
             return self.drop_from(id, DropReason::NoMemory);
         }
-        if self.rules.may_apply(&self.context, &op) {
+        if self.rules.may_apply(self.data.context(), &op) {
             self.peer(id).inbound.advanced = Some(now);
             self.apply_foreign(&op);
             return self.progress();
@@ -291,7 +290,7 @@ impl<R: Rules> Replica<R> {
             return self.drop_from(id, DropReason::Invalid);
         }
         self.gaps.on_remote_counter(op.dot.incarnation, op.dot.counter, now);
-        self.gaps.on_remote_vector(&op.deps, &self.context, now);
+        self.gaps.on_remote_vector(&op.deps, self.data.context(), now);
         let bounded = self.rules.bounds_causal_buffer();
         let limits = if bounded {
             (self.config.causal_buffer_max, self.config.causal_buffer_bytes_max)
@@ -318,10 +317,9 @@ impl<R: Rules> Replica<R> {
 
     /// Cuts from the log what every member has, and what is too much.
     pub(super) fn trim_log(&mut self) {
-        let remember = self.rules.remember_trimmed_delete();
         let mut had = None;
         for _ in 0..self.effects.room() {
-            let Some(front) = self.log.front() else { return };
+            let Some(front) = self.data.log().front() else { return };
             let Dot { incarnation, counter } = front.dot;
             // Writes of one incarnation come in a row, so members are asked about the row and not about each.
             let through = match had {
@@ -332,7 +330,7 @@ impl<R: Rules> Replica<R> {
             if !self.rules.may_trim(counter <= through) && !self.is_log_too_long() {
                 return;
             }
-            self.log.cut_front(remember, &self.context);
+            self.data.cut_log(&self.rules);
             self.effects.did(1);
         }
         self.effects.defer();
@@ -345,7 +343,7 @@ impl<R: Rules> Replica<R> {
             match peer.incarnation {
                 None => 0,
                 Some(own) if own == incarnation => u64::MAX, // its writer has it, said or not
-                Some(_) => self.context.counter_in(&peer.acknowledged, incarnation),
+                Some(_) => self.data.context().counter_in(&peer.acknowledged, incarnation),
             }
         };
         self.members.iter().map(has).min().unwrap_or(u64::MAX)

@@ -30,7 +30,7 @@ impl<R: Rules> Replica<R> {
 
     /// Can every operation of the log be sent to this peer?
     pub(super) fn can_say_log(&self, id: PeerId) -> bool {
-        self.can_say(id, self.log.format())
+        self.can_say(id, self.data.log().format())
     }
 
     /// May this replica do what can only be said in this format?

@@ -62,7 +62,7 @@ impl<R: Rules> Replica<R> {
             return false;
         }
         pull.large = Some(Large { content, outline, frame });
-        if self.context.covers(dot) {
+        if self.data.context().covers(dot) {
             self.go_on_with_large();
         } else {
             self.fetch(dot, outline, id);
@@ -73,7 +73,7 @@ impl<R: Rules> Replica<R> {
     /// What the pull stands at is taken in, if its value is here or not needed any more.
     pub(super) fn go_on_with_large(&mut self) {
         let Some((dot, outline)) = self.awaited() else { return };
-        let is_covered = self.context.covers(dot);
+        let is_covered = self.data.context().covers(dot);
         let value = self.pieces.whole(dot, outline).cloned();
         if !is_covered && value.is_none() {
             return;

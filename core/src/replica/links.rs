@@ -199,7 +199,7 @@ impl<R: Rules> Replica<R> {
 
     fn establish(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        let own = self.context.counter(self.incarnation);
+        let own = self.data.context().counter(self.incarnation);
         let own_incarnation = self.incarnation;
         let peer = self.peer(id);
         peer.link.established = true;

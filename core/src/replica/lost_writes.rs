@@ -32,7 +32,8 @@ impl<R: Rules> Replica<R> {
     /// An incarnation that is linked is left out. It holds what it wrote, and what it has yet to write must never be
     /// judged by what it answers now.
     fn missing_everywhere<'a>(&'a self, past: &'a VersionVector) -> impl Iterator<Item = (Incarnation, u64)> + 'a {
-        let unlinked = move || self.context.missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
+        let unlinked =
+            move || self.data.context().missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
         let is_missing = unlinked().any(|(incarnation, counter)| !self.somebody_covers(incarnation, counter));
         unlinked().filter(move |_| is_missing)
     }
@@ -49,7 +50,7 @@ impl<R: Rules> Replica<R> {
 
     /// Did this peer say that it covers this?
     pub(super) fn peer_covers(&self, id: PeerId, incarnation: Incarnation, counter: u64) -> bool {
-        self.context.counter_in(&self.peers[id.0].acknowledged, incarnation) >= counter
+        self.data.context().counter_in(&self.peers[id.0].acknowledged, incarnation) >= counter
     }
 
     /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
@@ -98,7 +99,7 @@ impl<R: Rules> Replica<R> {
     /// What this replica covers of the incarnations asked about.
     fn held_of(&self, events: &VersionVector) -> VersionVector {
         VersionVector::from_entries(
-            events.entries().map(|(incarnation, _)| (incarnation, self.context.counter(incarnation))),
+            events.entries().map(|(incarnation, _)| (incarnation, self.data.context().counter(incarnation))),
         )
     }
 
@@ -156,7 +157,7 @@ impl<R: Rules> Replica<R> {
 
     /// The past without what is lost, if a round found that some of it is.
     pub(super) fn lost(&self, past: &VersionVector) -> Option<VersionVector> {
-        let missing = || self.context.missing(past);
+        let missing = || self.data.context().missing(past);
         let outcome = self.rounds.judge(missing)?;
         // A removed replica, or a cluster met later, may have brought back what a round found lost.
         let is_back = |event: (Incarnation, u64)| outcome.is_lost(event) && self.somebody_covers(event.0, event.1);
@@ -164,11 +165,11 @@ impl<R: Rules> Replica<R> {
             return None;
         }
         let cut = |(incarnation, counter): (Incarnation, u64)| {
-            let is_lost = self.context.counter(incarnation) < counter && outcome.is_lost((incarnation, counter));
+            let is_lost = self.data.context().counter(incarnation) < counter && outcome.is_lost((incarnation, counter));
             (incarnation, if is_lost { self.rules.cut_lost(outcome.held(incarnation)) } else { counter })
         };
         let token = VersionVector::from_entries(past.entries().map(cut));
-        Some(self.context.compact(&token).into_owned())
+        Some(self.data.context().compact(&token).into_owned())
     }
 
     /// Blocked requests whose past turned out to be lost get their answer.

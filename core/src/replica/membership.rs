@@ -114,7 +114,7 @@ impl<R: Rules> Replica<R> {
             }
         }
         // What only a member that is none any more had not acknowledged can leave the log.
-        self.effects.defer_if(self.members.len() < members_before && self.log.len() > 0);
+        self.effects.defer_if(self.members.len() < members_before && self.data.log().len() > 0);
         self.effects.emit(Event::ViewChanged);
     }
 
@@ -241,7 +241,7 @@ impl<R: Rules> Replica<R> {
             None => joining.goal = None,
         }
         match &joining.goal {
-            Some((_, goal)) if self.context.dominates(goal) => self.become_up(false),
+            Some((_, goal)) if self.data.context().dominates(goal) => self.become_up(false),
             Some(_) => {}
             None if alone => self.become_up(true),
             None => {}
@@ -334,8 +334,7 @@ impl<R: Rules> Replica<R> {
             self.joining = Some(Joining::new(now, &self.config));
         }
         self.rounds.abort();
-        self.implied = VersionVector::new();
-        self.log.forget_own();
+        self.data.begin_incarnation();
         for id in self.peer_ids() {
             self.close_link(id);
             let peer = self.peer(id);
@@ -381,10 +380,10 @@ impl<R: Rules> Replica<R> {
     pub(super) fn consider_dormancy(&mut self, id: PeerId) {
         let peer = &self.peers[id.0];
         let same_view = peer.view_hash == Some(self.view_hash);
-        let theirs_here = peer.is_member || self.context.dominates(&peer.acknowledged);
+        let theirs_here = peer.is_member || self.data.context().dominates(&peer.acknowledged);
         let mine_there = self.is_member
             || !self.rules.removed_stays_as_source()
-            || self.context.dominates_in(&peer.acknowledged, self.context.vector());
+            || self.data.context().dominates_in(&peer.acknowledged, self.data.context().vector());
         if (peer.is_member && self.is_member) || !peer.link.established || !(same_view && theirs_here && mine_there) {
             return;
         }

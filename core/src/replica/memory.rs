@@ -13,31 +13,31 @@ impl<R: Rules> Replica<R> {
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
         self.budget.usage(Holdings {
-            store_bytes: self.store.bytes(),
-            keys: self.store.len(),
-            log_bytes: self.log.bytes(),
-            log_ops: self.log.len(),
+            store_bytes: self.data.store().bytes(),
+            keys: self.data.store().len(),
+            log_bytes: self.data.log().bytes(),
+            log_ops: self.data.log().len(),
             causal_buffer: self.causal_buffer.bytes(),
             blocked: self.blocked.bytes(),
             pieces: self.pieces.bytes(),
             staging: self.pull.as_ref().map_or(0, |pull| pull.staging.bytes),
-            keys_to_merge: self.store.incoming(),
+            keys_to_merge: self.data.store().incoming(),
         })
     }
 
     /// Must the log give way, though peers may still need it?
     pub(super) fn is_log_too_long(&self) -> bool {
-        self.log.bytes() > self.config.log_bytes_max || self.is_over_memory()
+        self.data.log().bytes() > self.config.log_bytes_max || self.is_over_memory()
     }
 
     fn is_over_memory(&self) -> bool {
-        self.budget.is_limited() && self.log.len() > 0 && self.budget.is_exceeded(&self.memory())
+        self.budget.is_limited() && self.data.log().len() > 0 && self.budget.is_exceeded(&self.memory())
     }
 
     /// May a client write this?
     pub(super) fn admits(&mut self, change: Change) -> bool {
         let usage = self.memory();
-        self.budget.admits(change, self.store.bytes(), &usage, &mut self.effects)
+        self.budget.admits(change, self.data.store().bytes(), &usage, &mut self.effects)
     }
 
     fn growth(&self, op: &Op) -> Growth {
@@ -49,7 +49,7 @@ impl<R: Rules> Replica<R> {
         if op.superseded.is_empty() {
             return growth;
         }
-        let present = self.store.siblings(self.store.find(key));
+        let present = self.data.store().siblings(self.data.store().find(key));
         growth.replacing(key, present.iter().filter(|sibling| op.superseded.contains(&sibling.dot)))
     }
 
@@ -80,9 +80,9 @@ impl<R: Rules> Replica<R> {
     fn fits_frame(&self, content: &Content) -> bool {
         let growth = || {
             let Content::Ops(ops) = content else { return Growth::default() };
-            ops.iter().filter(|op| !self.context.covers(op.dot)).map(|op| self.growth(op)).sum()
+            ops.iter().filter(|op| !self.data.context().covers(op.dot)).map(|op| self.growth(op)).sum()
         };
-        let is_covered = matches!(content, Content::Op(op) if self.context.covers(op.op.dot));
+        let is_covered = matches!(content, Content::Op(op) if self.data.context().covers(op.op.dot));
         !self.budget.is_limited() || is_covered || self.budget.fits_frame(&self.memory(), content, growth)
     }
 
@@ -106,7 +106,9 @@ impl<R: Rules> Replica<R> {
     /// A peer that is held back cannot take in what the log says was written before it was deleted. The state says only
     /// what is left.
     pub(super) fn prefers_state(&self, id: PeerId) -> bool {
-        self.budget.is_limited() && !self.peers[id.0].ready && self.log.bytes() as u64 > self.store.bytes()
+        self.budget.is_limited()
+            && !self.peers[id.0].ready
+            && self.data.log().bytes() as u64 > self.data.store().bytes()
     }
 
     /// The store may have shrunk: what did not fit is tried again at once.

@@ -9,12 +9,12 @@
 //! `lost_writes` finds out what is lost. `budget` keeps memory within one number, `effects` holds what a call does to the
 //! outside, and `timers` says when to wake up.
 //!
-//! Coverage (`context`) moves in exactly two places: `apply` and `install`. Both are one step to every reader.
 
 mod aside;
 mod asked;
 mod blocked;
 mod budget;
+mod data;
 mod effects;
 mod exchange;
 mod formats;
@@ -47,29 +47,25 @@ pub use readiness::{Readiness, Unsettled};
 pub use status::{LinkState, PeerStatus, ReplicaStatus};
 
 use crate::causal_buffer::CausalBuffer;
-use crate::causal_context::{CausalContext, Retirement};
+use crate::causal_context::Retirement;
 use crate::config::Config;
-use crate::data::Key;
 use crate::edge::{DropReason, Event, Input, Output};
 use crate::freshness::Spans;
 use crate::gaps::Gaps;
-use crate::hlc::Hlc;
 use crate::identity::{Address, Identity, Incarnation, Seed};
-use crate::log::Log;
 use crate::message::{Body, Message, Outlined};
 use crate::op::{Effect, Op};
 use crate::pieces::Pieces;
 use crate::rules::{Rules, Sound};
-use crate::siblings::Sibling;
-use crate::store::Store;
-use crate::table::{HashKey, Place};
+use crate::table::HashKey;
 use crate::time::{Micros, Now, Time};
-use crate::vector::{Dot, VersionVector};
+use crate::vector::VersionVector;
 use crate::view::{MemberRecord, View};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use blocked::BlockedRequests;
 use budget::Budget;
+use data::Data;
 use effects::Effects;
 use membership::{Joining, Renewals};
 use peer::{Peer, PeerId};
@@ -131,23 +127,14 @@ pub struct Replica<R: Rules = Sound> {
     /// It is up, but what it holds may not be what the cluster holds.
     provisional: Option<Provisional>,
 
-    store: Store,
+    data: Data,
     /// What tables of keys are hashed with.
     hash_key: HashKey,
-    context: CausalContext,
-    /// The most entries that its vector ever had.
-    longest: usize,
-    /// Its vector as messages carry it, until it moves.
-    shared: Option<Arc<VersionVector>>,
     /// The highest write of this incarnation that others know, that it never made, and that was reported.
     impersonated: u64,
     /// When it was told that members of another cluster appeared.
     merge_reported: Option<Time>,
-    clock: Hlc,
     wall_trusted: bool,
-    log: Log,
-    /// What the own operations so far depend on; a new one says only what goes beyond.
-    implied: VersionVector,
 
     peers: Vec<Peer>,
     causal_buffer: CausalBuffer,
@@ -164,9 +151,6 @@ pub struct Replica<R: Rules = Sound> {
     pull_not_before: Time,
     blocked: BlockedRequests,
     budget: Budget,
-    /// A record of a retired incarnation is known whose dot is not covered: a replica that covers that dot covers more
-    /// than its own incarnation. Only where a memory was copied.
-    loose_records: bool,
     rounds: Rounds,
     retire_at: Time,
     /// Before this no removed address at which no replica was ever heard of is dialled.
@@ -208,17 +192,11 @@ impl<R: Rules> Replica<R> {
             needs_initial_sync: false,
             renewals: Renewals::default(),
             provisional: None,
-            store: Store::new(hash_key),
+            data: Data::new(hash_key),
             hash_key,
-            context: CausalContext::default(),
-            longest: 0,
-            shared: None,
             impersonated: 0,
             merge_reported: None,
-            clock: Hlc::default(),
             wall_trusted: true,
-            log: Log::default(),
-            implied: VersionVector::new(),
             peers: Vec::new(),
             causal_buffer: CausalBuffer::default(),
             pieces: Pieces::default(),
@@ -231,7 +209,6 @@ impl<R: Rules> Replica<R> {
             pull_not_before: Time::default(),
             blocked: BlockedRequests::default(),
             budget: Budget::new(&config),
-            loose_records: false,
             rounds: Rounds::new(config.rounds_max),
             retire_at: now.monotonic,
             strangers_from: Time::default(),
@@ -347,52 +324,40 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Applies one operation in one step: one of the two places where coverage moves.
-    ///
-    /// `place` is where its key is, where that is known.
-    fn apply(&mut self, op: &Arc<Op>, place: Option<Place>) {
+    fn apply_foreign(&mut self, op: &Arc<Op>) {
+        self.data.apply_foreign(&self.rules, op, self.now.wall);
+        self.after_apply(op);
+    }
+
+    /// Coverage moved by this operation: the others hear of it.
+    fn after_apply(&mut self, op: &Op) {
+        self.effects.did(1);
         match &op.effect {
-            Effect::Put { key, value } => {
-                let sibling = Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() };
-                self.change_key(key, place, &op.superseded, Some(sibling));
-            }
-            Effect::Delete { key } | Effect::Erase { key } => self.change_key(key, place, &op.superseded, None),
+            Effect::Put { key, .. } | Effect::Delete { key } | Effect::Erase { key } => self.mark_changed(key),
             Effect::Retire { incarnation, through } => {
-                self.effects.did(1);
                 let (dot, incarnation, through) = (op.dot, *incarnation, *through);
-                self.context.join_dot(dot);
-                self.retire(incarnation, Retirement { through, dot });
+                self.blocked.note(incarnation);
+                self.mark_retired(incarnation, Retirement { through, dot });
                 self.effects.emit(Event::Retired { dot, incarnation, through });
             }
         }
-        self.context.join_dot(op.dot);
-        self.longest = self.longest.max(self.context.vector().len());
-        if self.loose_records {
-            self.blocked.note_all()
+        if self.data.has_loose_records() {
+            self.blocked.note_all();
         } else {
-            self.blocked.note(op.dot.incarnation)
+            self.blocked.note(op.dot.incarnation);
         }
-        self.shared = None;
-        self.clock = self.rules.follow(self.clock, op.hlc, self.now.wall);
         self.effects.emit(Event::Applied(op.dot));
-    }
-
-    fn change_key(&mut self, key: &Key, place: Option<Place>, superseded: &[Dot], add: Option<Sibling>) {
-        self.effects.did(1);
-        let place = place.unwrap_or_else(|| self.store.touch(&self.rules, key));
-        self.store.write(key, place, self.rules.removes(superseded), add);
-        self.mark_changed(key);
     }
 
     /// Coverage moved: what waited for that goes on. Bounded; the rest is left to the next call.
     fn progress(&mut self) {
         while self.effects.room() > 0 {
-            let (rules, context) = (&self.rules, &self.context);
+            let (rules, context) = (&self.rules, self.data.context());
             let Some(op) = self.causal_buffer.take_ready(|op| rules.may_apply(context, op)) else {
                 return self.settle();
             };
             self.apply_foreign(&op);
-            if self.log.bytes() > self.config.log_bytes_max {
+            if self.data.log().bytes() > self.config.log_bytes_max {
                 self.trim_log(); // now: the requests that wait may take what else this call may do
             }
         }
@@ -400,15 +365,10 @@ impl<R: Rules> Replica<R> {
         self.settle();
     }
 
-    fn apply_foreign(&mut self, op: &Arc<Op>) {
-        self.apply(op, None);
-        self.log.append(op.clone());
-    }
-
     fn settle(&mut self) {
-        self.causal_buffer.drop_covered(&self.context);
+        self.causal_buffer.drop_covered(self.data.context());
         self.settle_pieces();
-        self.gaps.cover(&self.context);
+        self.gaps.cover(self.data.context());
         self.wake_blocked();
         if self.members.is_empty() || self.is_log_too_long() {
             self.trim_log();
@@ -419,11 +379,11 @@ impl<R: Rules> Replica<R> {
 
     fn shared_vector(&mut self) -> Arc<VersionVector> {
         if !self.rules.acknowledges_applied_only() {
-            let mut vector = self.context.vector().clone();
+            let mut vector = self.data.context().vector().clone();
             self.causal_buffer.dots().for_each(|dot| _ = vector.join_dot(dot));
             return Arc::new(vector);
         }
-        self.shared.get_or_insert_with(|| Arc::new(self.context.vector().clone())).clone()
+        self.data.shared_vector()
     }
 
     fn peer(&mut self, id: PeerId) -> &mut Peer {

@@ -100,7 +100,7 @@ impl<R: Rules> Replica<R> {
             return self.take_push(id, op.op);
         }
         self.gaps.on_remote_counter(dot.incarnation, dot.counter, now);
-        self.gaps.on_remote_vector(&op.op.deps, &self.context, now);
+        self.gaps.on_remote_vector(&op.op.deps, self.data.context(), now);
         if !self.has_memory_for_ops(outline.bytes) {
             if self.fits_at_last(&op.op, outline.bytes) {
                 // What is on its way leaves no room. This one comes by repair.
@@ -113,7 +113,7 @@ impl<R: Rules> Replica<R> {
         if announced.len() >= ANNOUNCED_MAX && !announced.contains_key(&dot) {
             return self.drop_from(id, DropReason::CausalBufferFull);
         }
-        if dot.counter == self.context.counter(dot.incarnation) + 1 {
+        if dot.counter == self.data.context().counter(dot.incarnation) + 1 {
             self.peer(id).inbound.advanced = Some(now);
         }
         self.fetches.announced.insert(dot, Announced { op, from: id });
@@ -189,7 +189,7 @@ impl<R: Rules> Replica<R> {
         }
         let serving = self.peers[id.0].serving.as_ref().and_then(|serving| serving.large.as_ref());
         let served = serving.filter(|(served, _)| *served == dot).map(|(_, value)| value.clone());
-        let own = || match &self.log.own(dot.counter).filter(|own| own.op.dot == dot)?.op.effect {
+        let own = || match &self.data.log().own(dot.counter).filter(|own| own.op.dot == dot)?.op.effect {
             Effect::Put { value, .. } => Some(value.clone()),
             Effect::Delete { .. } | Effect::Erase { .. } | Effect::Retire { .. } => None,
         };
@@ -249,7 +249,7 @@ impl<R: Rules> Replica<R> {
     /// A piece of this value came: it is on its way, and repair waits for it.
     fn note_piece(&mut self, id: PeerId, dot: Dot) {
         let now = self.now.monotonic;
-        let is_next = dot.counter == self.context.counter(dot.incarnation) + 1;
+        let is_next = dot.counter == self.data.context().counter(dot.incarnation) + 1;
         if is_next && self.fetches.announced.contains_key(&dot) {
             self.peer(id).inbound.advanced = Some(now);
         }
@@ -306,13 +306,13 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: what is covered by now is not waited for.
     pub(super) fn settle_pieces(&mut self) {
-        self.pieces.drop_covered(&self.context);
-        let (context, Fetches { fetches, announced }) = (&self.context, &mut self.fetches);
+        self.pieces.drop_covered(self.data.context());
+        let (context, Fetches { fetches, announced }) = (self.data.context(), &mut self.fetches);
         if !fetches.is_empty() || !announced.is_empty() {
             fetches.retain(|&dot, _| !context.covers(dot));
             announced.retain(|&dot, _| !context.covers(dot));
         }
-        if self.awaited().is_some_and(|(dot, _)| self.context.covers(dot)) {
+        if self.awaited().is_some_and(|(dot, _)| self.data.context().covers(dot)) {
             self.go_on_with_large();
         }
     }
@@ -379,7 +379,7 @@ impl<R: Rules> Replica<R> {
         assert!(one || self.pieces.bytes() <= self.config.pieces_bytes_max, "pieces beyond their limit");
         assert!(self.fetches.announced.len() <= ANNOUNCED_MAX, "too many announced operations");
         let dots = self.fetches.announced.keys().chain(self.fetches.fetches.keys());
-        assert!(dots.into_iter().all(|&dot| !self.context.covers(dot)), "a covered value is waited for");
+        assert!(dots.into_iter().all(|&dot| !self.data.context().covers(dot)), "a covered value is waited for");
         for peer in &self.peers {
             let longest = self.config.pull_timeout.times(1 << TIMEOUT_DOUBLINGS);
             assert!(peer.round_trip <= longest, "an answer that came after its pull was given up");

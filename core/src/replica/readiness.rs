@@ -111,7 +111,7 @@ impl<R: Rules> Replica<R> {
     /// Is a link there, and here all that the member had when the link was made?
     fn has_caught_up_with(&self, id: PeerId) -> bool {
         let peer = &self.peers[id.0];
-        peer.link.established && peer.goal.as_ref().is_some_and(|goal| self.context.dominates(goal))
+        peer.link.established && peer.goal.as_ref().is_some_and(|goal| self.data.context().dominates(goal))
     }
 
     fn follows_a_ready_member(&self, id: PeerId) -> bool {

@@ -6,12 +6,12 @@
 
 use super::Replica;
 use super::budget::{key_bytes, version_bytes};
+use super::data::Snapshot;
 use super::large::Large;
 use super::peer::{PeerId, Unkept};
 use crate::causal_context::{CausalContext, Retirement};
 use crate::data::Key;
 use crate::edge::{DropReason, Event};
-use crate::hlc::Hlc;
 use crate::identity::Incarnation;
 use crate::message::{Body, Content, Coverage, SnapshotEntry, Supply, Version};
 use crate::op::Op;
@@ -89,7 +89,7 @@ impl<R: Rules> Replica<R> {
     /// Begins a pull if there is a reason to and a peer to ask.
     pub(super) fn maybe_pull(&mut self) {
         let now = self.now.monotonic;
-        if self.pull.is_some() || now < self.pull_not_before || !self.is_member || self.store.is_merging() {
+        if self.pull.is_some() || now < self.pull_not_before || !self.is_member || self.data.store().is_merging() {
             return;
         }
         let due = self.gaps_due(now);
@@ -188,7 +188,7 @@ impl<R: Rules> Replica<R> {
     /// network.
     fn note_unkept(&mut self, id: PeerId, claimed: Arc<VersionVector>) {
         let now = self.now.monotonic;
-        let kept = !self.rules.pauses_unkept_claims() || self.context.dominates(&claimed);
+        let kept = !self.rules.pauses_unkept_claims() || self.data.context().dominates(&claimed);
         let unkept = &mut self.peer(id).unkept;
         if kept {
             *unkept = Unkept::default();
@@ -365,7 +365,10 @@ impl<R: Rules> Replica<R> {
                 }
                 let vector = Box::new(theirs.vector().clone());
                 self.budget.note_merging(bytes, keys.len());
-                self.install(keys, &asked, theirs, &deletes, clock);
+                self.data.install(&self.rules, Snapshot { keys, asked: &asked, context: theirs, deletes, clock });
+                self.blocked.note_all();
+                self.stop_supplying_state();
+                self.effects.defer();
                 let from = self.peers[id.0].incarnation.expect("a linked peer has an incarnation");
                 self.effects.emit(Event::Installed { from, pull: name, vector });
                 true
@@ -375,11 +378,11 @@ impl<R: Rules> Replica<R> {
 
     fn take_in_ops(&mut self, ops: &[Arc<Op>]) -> bool {
         for op in ops {
-            if self.context.covers(op.dot) {
+            if self.data.context().covers(op.dot) {
                 continue;
             }
             let of_own = self.own_counter_in(op);
-            if !self.is_ours(of_own) || !self.rules.may_apply(&self.context, op) {
+            if !self.is_ours(of_own) || !self.rules.may_apply(self.data.context(), op) {
                 return false;
             }
             self.apply_foreign(op);
@@ -397,7 +400,8 @@ impl<R: Rules> Replica<R> {
         }
         for op in ops {
             let of_own = self.own_counter_in(op);
-            let may = !self.context.covers(op.dot) && self.rules.may_apply(&self.context, op) && self.fits(op);
+            let may =
+                !self.data.context().covers(op.dot) && self.rules.may_apply(self.data.context(), op) && self.fits(op);
             if self.is_ours(of_own) && may {
                 self.apply_foreign(op);
             }
@@ -409,7 +413,9 @@ impl<R: Rules> Replica<R> {
         if !self.rules.install_only_whole()
             && let Some(Version::Whole(sibling)) = &entry.version
         {
-            self.change_key(&entry.key, None, &[], Some(sibling.clone()));
+            self.effects.did(1);
+            self.data.change_key(&self.rules, (&entry.key, None), &[], Some(sibling.clone()));
+            self.mark_changed(&entry.key);
         }
         let Some(pull) = &mut self.pull else { return };
         pull.staging.bytes += entry.version.as_ref().map_or(0, version_bytes);
@@ -437,46 +443,9 @@ impl<R: Rules> Replica<R> {
     fn on_remote_retirements(&mut self, records: &[(Incarnation, Retirement)]) {
         if self.rules.remote_retirement_covers() {
             let remote = VersionVector::from_entries(records.iter().map(|&(i, record)| (i, record.through)));
-            self.context.join(&remote);
+            self.data.cover_unapplied(&remote);
             self.blocked.note_all();
-            self.shared = None;
         }
-    }
-
-    /// Merges a whole state in one step: the other of the two places where coverage moves.
-    ///
-    /// To every reader the state is in force at once; keys are merged when they are touched, or by later slices.
-    fn install(
-        &mut self,
-        keys: Table<Offered>,
-        asked: &VersionVector,
-        theirs: CausalContext,
-        deletes: &VersionVector,
-        clock: Hlc,
-    ) {
-        let my_past = if self.rules.merges_with_present() {
-            self.context.clone()
-        } else {
-            CausalContext::of(asked.clone(), self.context.records().collect())
-        };
-        let none = VersionVector::new();
-        let raises = self.rules.raises_floor_at_install();
-        let updates = VersionVector::from_entries(self.context.missing(theirs.vector()).filter(|_| raises));
-        let deletes = if self.rules.joins_installed_deletes() { deletes } else { &none };
-        for (incarnation, record) in theirs.records() {
-            self.forget_implied(incarnation, record);
-        }
-        self.context.learn_all(theirs.records());
-        self.context.join(theirs.vector());
-        self.longest = self.longest.max(self.context.vector().len());
-        self.note_records();
-        self.blocked.note_all();
-        self.shared = None;
-        self.log.raise_floor(&updates, deletes, &self.context);
-        self.store.install(keys, my_past, theirs);
-        self.stop_supplying_state();
-        self.clock = self.rules.follow_installed(self.clock, clock);
-        self.effects.defer();
     }
 }
 

@@ -7,15 +7,13 @@ use super::budget::Change;
 use crate::edge::Event;
 use crate::formats::Formats;
 use crate::hlc::Hlc;
-use crate::identity::Incarnation;
 use crate::op::{Dots, Effect, Op};
 use crate::request::{Action, Condition, DataRequest, Refusal, Reply, Request, RequestId, Written};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::table::Place;
 use crate::time::{Micros, Time, Wall};
-use crate::vector::{Dot, VersionVector};
-use alloc::borrow::Cow;
+use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
@@ -42,7 +40,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn on_data(&mut self, id: RequestId, mut request: Box<DataRequest>) {
-        if let Some(past) = self.compacted(&request.past) {
+        if let Some(past) = self.data.compacted(&self.rules, &request.past) {
             request.past = past;
         }
         match self.gate(&request) {
@@ -77,34 +75,14 @@ impl<R: Rules> Replica<R> {
             && self.budget.has_room(&self.memory(), own as u64)
     }
 
-    /// The same past without retired incarnations, if it names any.
-    fn compacted(&self, past: &VersionVector) -> Option<VersionVector> {
-        if !self.rules.compacts_tokens() {
-            return None;
-        }
-        match self.context.compact(past) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(_) if self.rules.drops_retired_entries() => {
-                let retired = |i: &Incarnation| self.context.records().any(|(retired, _)| retired == *i);
-                Some(VersionVector::from_entries(past.entries().filter(|(i, _)| !retired(i))))
-            }
-            Cow::Owned(compact) => Some(compact),
-        }
-    }
-
-    fn answer(&self, past: &VersionVector, shown: &Siblings, deletes: &VersionVector) -> VersionVector {
-        let token = self.rules.answer(past, shown, deletes);
-        self.compacted(&token).unwrap_or(token)
-    }
-
     fn gate(&self, request: &DataRequest) -> Option<Refusal> {
-        if request.past.counter(self.incarnation) > self.context.counter(self.incarnation) {
+        if request.past.counter(self.incarnation) > self.data.context().counter(self.incarnation) {
             Some(Refusal::Impossible)
         } else if !self.is_ready() {
             Some(Refusal::NotReady)
         } else if !self.may_use(request.format) {
             Some(Refusal::Upgrading)
-        } else if !self.rules.may_serve(&self.context, &request.past) {
+        } else if !self.rules.may_serve(self.data.context(), &request.past) {
             Some(Refusal::NotCovered)
         } else {
             None
@@ -112,7 +90,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn block_request(&mut self, id: RequestId, request: Box<DataRequest>, deadline: Time) {
-        let missing = self.context.missing(&request.past).next();
+        let missing = self.data.context().missing(&request.past).next();
         match missing {
             Some(dot) => self.blocked.insert(id, request, dot, deadline),
             None => self.effects.reply(id, Reply::Refused(Refusal::NotCovered)),
@@ -127,7 +105,7 @@ impl<R: Rules> Replica<R> {
                 self.effects.defer();
                 return;
             }
-            let (id, looked) = self.blocked.next_reached(&self.context, (room - REQUEST_COSTS).max(1));
+            let (id, looked) = self.blocked.next_reached(self.data.context(), (room - REQUEST_COSTS).max(1));
             self.effects.did(looked);
             let Some((id, (request, deadline))) = id.and_then(|id| Some((id, self.blocked.remove(id)?))) else {
                 continue;
@@ -166,11 +144,11 @@ impl<R: Rules> Replica<R> {
 
     fn serve(&mut self, request: DataRequest) -> Reply {
         self.effects.did(1);
-        let place = self.store.touch(&self.rules, &request.key);
-        let shown = self.store.siblings(place);
-        let deletes = self.log.deletes_of(&request.key);
+        let place = self.data.touch(&self.rules, &request.key);
+        let shown = self.data.store().siblings(place);
+        let deletes = self.data.log().deletes_of(&request.key);
         if let Some(unmet) = unmet(&self.rules, &request.condition, shown) {
-            let token = self.answer(&request.past, shown, &deletes);
+            let token = self.data.answer(&self.rules, &request.past, shown, &deletes);
             let siblings = shown.clone();
             return match (&request.action, unmet) {
                 (Action::Get, Unmet::NoneMatch) => Reply::NotModified { siblings, token },
@@ -179,10 +157,10 @@ impl<R: Rules> Replica<R> {
         }
         match request.action {
             Action::Get | Action::Delete if shown.is_empty() => {
-                Reply::Absent { token: self.answer(&request.past, shown, &deletes) }
+                Reply::Absent { token: self.data.answer(&self.rules, &request.past, shown, &deletes) }
             }
             Action::Get => {
-                let token = self.answer(&request.past, shown, &deletes);
+                let token = self.data.answer(&self.rules, &request.past, shown, &deletes);
                 Reply::Found { siblings: shown.clone(), token }
             }
             Action::Put(value) => {
@@ -207,12 +185,12 @@ impl<R: Rules> Replica<R> {
         let (Effect::Put { key, .. } | Effect::Delete { key } | Effect::Erase { key }) = &effect else {
             unreachable!("clients write keys");
         };
-        let superseded = self.rules.supersedes(self.store.siblings(place));
-        let deletes = self.log.deletes_of(key);
+        let superseded = self.rules.supersedes(self.data.store().siblings(place));
+        let deletes = self.data.log().deletes_of(key);
         let beyond = self.rules.carried_beyond(&deletes);
         let token = self.rules.dependencies(past, &superseded, &deletes);
         drop(deletes);
-        let mut token = self.compacted(&token).unwrap_or(token);
+        let mut token = self.data.compacted(&self.rules, &token).unwrap_or(token);
         let shrinks = !matches!(effect, Effect::Put { .. });
         let op = self.make(effect, Some(place), superseded, &token);
         if shrinks {
@@ -231,13 +209,12 @@ impl<R: Rules> Replica<R> {
         superseded: Dots,
         needs: &VersionVector,
     ) -> Arc<Op> {
-        let deps = VersionVector::from_entries(self.implied.missing(needs).filter(|&(i, _)| i != self.incarnation));
-        self.implied.join(&deps);
-        let dot = Dot { incarnation: self.incarnation, counter: self.context.counter(self.incarnation) + 1 };
+        let deps = self.data.dependencies(self.incarnation, needs);
+        let dot = self.data.next_dot(self.incarnation);
         let hlc = self.stamp();
         let op = Arc::new(Op { dot, hlc, effect, superseded, deps: deps.into() });
-        self.apply(&op, place);
-        self.log.append_own(op.clone(), self.now.monotonic);
+        self.data.apply_own(&self.rules, &op, place, (self.now.monotonic, self.now.wall));
+        self.after_apply(&op);
         self.push_own();
         self.trim_log();
         op
@@ -245,7 +222,7 @@ impl<R: Rules> Replica<R> {
 
     fn stamp(&mut self) -> Hlc {
         let wall = self.trusted_wall();
-        self.rules.stamp(self.clock, wall)
+        self.rules.stamp(self.data.clock(), wall)
     }
 
     /// The wall clock, unless it is far ahead of what every peer last told: then it is not used.

@@ -44,13 +44,8 @@ impl Length {
 const RETIRE_MAX: usize = 16;
 
 impl<R: Rules> Replica<R> {
-    /// A retire operation was applied.
-    pub(super) fn retire(&mut self, incarnation: Incarnation, record: Retirement) {
-        self.context.learn(incarnation, record);
-        self.note_records();
-        self.blocked.note(incarnation);
-        self.log.retire(incarnation, record);
-        self.forget_implied(incarnation, record);
+    /// An incarnation was retired: a peer that is being sent the whole state is sent the record.
+    pub(super) fn mark_retired(&mut self, incarnation: Incarnation, record: Retirement) {
         for peer in &mut self.peers {
             if let Some(serving) = &mut peer.serving
                 && let Source::State(pass) = &mut serving.source
@@ -60,22 +55,9 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Records of retired incarnations were learned.
-    pub(super) fn note_records(&mut self) {
-        self.loose_records = self.context.records().any(|(_, record)| !self.context.covers(record.dot));
-    }
-
-    /// What own operations imply of a retired incarnation is sent anew where needed. The earlier ones may imply less
-    /// than the dot that stands for it from now on.
-    pub(super) fn forget_implied(&mut self, incarnation: Incarnation, record: Retirement) {
-        if self.implied.counter(incarnation) <= record.through {
-            self.implied.remove(incarnation);
-        }
-    }
-
     /// Writes what is due, if it is this member's turn.
     pub(super) fn maybe_retire(&mut self) {
-        let (now, length) = (self.now.monotonic, Length::of(&self.context, &self.config));
+        let (now, length) = (self.now.monotonic, Length::of(self.data.context(), &self.config));
         if length == Length::Usual && now < self.retire_at || !self.is_ready() {
             return;
         }
@@ -91,7 +73,7 @@ impl<R: Rules> Replica<R> {
             present.binary_search(&incarnation).is_err() && self.everybody_covers(incarnation, through, length)
         };
         let gone: Vec<_> =
-            self.context.vector().entries().filter(gone).take(RETIRE_MAX.min(self.effects.room() / 2)).collect();
+            self.data.context().vector().entries().filter(gone).take(RETIRE_MAX.min(self.effects.room() / 2)).collect();
         self.effects.defer_if(length == Length::TooLong && !gone.is_empty());
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
@@ -103,7 +85,7 @@ impl<R: Rules> Replica<R> {
     /// Members' statuses give the occasion to look for incarnations that are over; a replica that is alone needs a
     /// wake-up.
     pub(super) fn retire_timeout(&self) -> Time {
-        let due = self.members.is_empty() && self.is_ready() && self.context.vector().len() > 1;
+        let due = self.members.is_empty() && self.is_ready() && self.data.context().vector().len() > 1;
         if due { self.retire_at } else { Time::NEVER }
     }
 
@@ -125,7 +107,7 @@ impl<R: Rules> Replica<R> {
                 Length::Long => !peer.link.established,
                 Length::TooLong => true,
             };
-            let covers = || self.context.counter_in(&peer.acknowledged, incarnation) == through;
+            let covers = || self.data.context().counter_in(&peer.acknowledged, incarnation) == through;
             left_out || peer.incarnation.is_some() && covers()
         })
     }

@@ -54,7 +54,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn has_missing(&self, id: PeerId) -> bool {
-        self.context.missing(&self.peers[id.0].acknowledged).any(|entry| !self.is_unkept(id, entry))
+        self.data.context().missing(&self.peers[id.0].acknowledged).any(|entry| !self.is_unkept(id, entry))
     }
 
     /// Do pushes of this incarnation still come in order? They bring what is missing, and a pull would bring it once
@@ -81,14 +81,14 @@ impl<R: Rules> Replica<R> {
     /// Does this peer claim more of an incarnation than is covered here, and has it not just failed to give that?
     pub(super) fn gives(&self, id: PeerId, incarnation: Incarnation) -> bool {
         let peer = &self.peers[id.0];
-        let claimed = self.context.counter_in(&peer.acknowledged, incarnation);
-        claimed > self.context.counter(incarnation) && !self.is_unkept(id, (incarnation, claimed))
+        let claimed = self.data.context().counter_in(&peer.acknowledged, incarnation);
+        claimed > self.data.context().counter(incarnation) && !self.is_unkept(id, (incarnation, claimed))
     }
 
     /// Did a whole pull from this peer, a moment ago, not bring that though it was claimed?
     fn is_unkept(&self, id: PeerId, (incarnation, counter): (Incarnation, u64)) -> bool {
         let unkept = &self.peers[id.0].unkept;
-        self.now.monotonic < unkept.until && counter <= self.context.counter_in(&unkept.claimed, incarnation)
+        self.now.monotonic < unkept.until && counter <= self.data.context().counter_in(&unkept.claimed, incarnation)
     }
 
     /// Of the linked peers that fit, the one whose turn is the longest ago. A peer in the middle of a large message

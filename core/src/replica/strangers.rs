@@ -26,7 +26,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn report_other_cluster(&mut self, from: &Address, incarnation: Incarnation, hello: &Hello) {
         let now = self.now.monotonic;
         let was_reported = self.merge_reported.is_some_and(|at| now.since(at) < REPORT_PAUSE);
-        if was_reported || !are_apart(self.context.vector(), &hello.vector) {
+        if was_reported || !are_apart(self.data.context().vector(), &hello.vector) {
             return;
         }
         let theirs = if self.is_at_a_reused_address(from, incarnation, hello) {
@@ -67,7 +67,7 @@ impl<R: Rules> Replica<R> {
     fn comes_along(&self, from: &Address, incarnation: Incarnation, hello: &Hello) -> bool {
         let holds_more = |vector: &VersionVector, own| vector.entries().any(|(incarnation, _)| incarnation != own);
         let hearsay = self.find_peer(from).is_some_and(|id| self.peers[id.0].is_hearsay());
-        hearsay && holds_more(self.context.vector(), self.incarnation) && holds_more(&hello.vector, incarnation)
+        hearsay && holds_more(self.data.context().vector(), self.incarnation) && holds_more(&hello.vector, incarnation)
     }
 }
 

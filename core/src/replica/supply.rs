@@ -30,12 +30,14 @@ impl<R: Rules> Replica<R> {
         }
         self.peer(id).served = pull;
         let vector = self.known_of(id, &vector);
-        let source = if self.log.reaches(&vector, &self.context) && !self.prefers_state(id) && self.can_say_log(id) {
-            let (next, end) = self.log.range();
-            Source::Log { next, end }
-        } else {
-            Source::State(Box::default())
-        };
+        let source =
+            if self.data.log().reaches(&vector, self.data.context()) && !self.prefers_state(id) && self.can_say_log(id)
+            {
+                let (next, end) = self.data.log().range();
+                Source::Log { next, end }
+            } else {
+                Source::State(Box::default())
+            };
         self.peer(id).serving =
             Some(Serving { id: pull, vector, frame: 0, taken: 0, moved: self.now.monotonic, large: None, source });
         self.supply(id);
@@ -47,7 +49,7 @@ impl<R: Rules> Replica<R> {
         let peer = &self.peers[id.0];
         known.join(&peer.acknowledged);
         if let Some(incarnation) = peer.incarnation {
-            known.raise(incarnation, self.context.counter(incarnation));
+            known.raise(incarnation, self.data.context().counter(incarnation));
         }
         Arc::new(known)
     }
@@ -81,13 +83,13 @@ impl<R: Rules> Replica<R> {
         let Some(mut serving) = self.peer(id).serving.take_if(has_room) else {
             return;
         };
-        let first = self.log.range().0;
+        let first = self.data.log().range().0;
         if let Source::Log { next, end } = &mut serving.source
             && *next < first
         {
             // The log was cut under the cursor. What the asker lacks of that comes as a whole state.
             serving.vector = self.known_of(id, &serving.vector);
-            if self.log.reaches(&serving.vector, &self.context) {
+            if self.data.log().reaches(&serving.vector, self.data.context()) {
                 *next = first.min(*end);
             } else {
                 serving.source = Source::State(Box::default());
@@ -128,7 +130,7 @@ impl<R: Rules> Replica<R> {
                 }
                 (!ops.is_empty() || next == end).then(|| (Content::Ops(ops), next == end))
             }
-            Source::State(_) if self.store.is_merging() => None,
+            Source::State(_) if self.data.store().is_merging() => None,
             Source::State(pass) => {
                 let (content, last, large) = self.frame_of_state(pass, &serving.vector);
                 serving.large = large;
@@ -145,8 +147,8 @@ impl<R: Rules> Replica<R> {
             if *next >= end || ops.len() >= ops_max || bytes >= bytes_max {
                 break;
             }
-            let Some(op) = self.log.op(*next) else { break };
-            let lacks = !self.context.covers_in(vector, op.dot);
+            let Some(op) = self.data.log().op(*next) else { break };
+            let lacks = !self.data.context().covers_in(vector, op.dot);
             let large = lacks && matches!(&op.effect, Effect::Put { value, .. } if self.is_large(value));
             if large && !ops.is_empty() {
                 break; // it goes alone
@@ -179,7 +181,7 @@ impl<R: Rules> Replica<R> {
     fn frame_of_state(&mut self, pass: &mut Pass, vector: &VersionVector) -> (Content, bool, Announced) {
         if !pass.records_done {
             let after = |&(incarnation, _): &(_, _)| pass.record.is_none_or(|record| record < incarnation);
-            let records: Vec<_> = self.context.records().filter(after).take(self.frame_items_max()).collect();
+            let records: Vec<_> = self.data.context().records().filter(after).take(self.frame_items_max()).collect();
             if let Some(&(last, _)) = records.last() {
                 self.effects.did(records.len());
                 pass.record = Some(last);
@@ -203,10 +205,10 @@ impl<R: Rules> Replica<R> {
             return (Content::Versions(frame.versions), false, None);
         }
         let coverage = Coverage {
-            vector: self.context.vector().clone(),
-            deletes: self.log.all_deletes(),
+            vector: self.data.context().vector().clone(),
+            deletes: self.data.log().all_deletes(),
             retired: core::mem::take(&mut pass.retired).into_iter().collect(),
-            clock: self.clock,
+            clock: self.data.clock(),
         };
         (Content::State(Box::new(coverage)), true, None)
     }
@@ -217,14 +219,14 @@ impl<R: Rules> Replica<R> {
     }
 
     fn add_keys(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {
-        pass.left = pass.left.min(self.store.len());
+        pass.left = pass.left.min(self.data.store().len());
         while pass.left > 0 {
-            let (key, siblings) = self.store.at(pass.left - 1);
+            let (key, siblings) = self.data.store().at(pass.left - 1);
             let from = match pass.partial.take() {
                 Some((partial, within)) if partial == *key => within,
                 Some(_) | None => 0,
             };
-            let known = |dot| self.context.covers_in(vector, dot);
+            let known = |dot| self.data.context().covers_in(vector, dot);
             if let ControlFlow::Break(within) = frame.add(key, siblings, from, known) {
                 pass.partial = Some((key.clone(), within));
                 return;
@@ -235,12 +237,13 @@ impl<R: Rules> Replica<R> {
 
     fn add_changed(&self, pass: &mut Pass, vector: &VersionVector, frame: &mut Frame) {
         while let Some(key) = pass.changed.first().cloned() {
-            let known = |dot| self.context.covers_in(vector, dot);
+            let known = |dot| self.data.context().covers_in(vector, dot);
             let from = match pass.partial.take() {
                 Some((partial, within)) if partial == key => within,
                 Some(_) | None => 0,
             };
-            if let ControlFlow::Break(within) = frame.add(&key, self.store.siblings(self.store.find(&key)), from, known)
+            if let ControlFlow::Break(within) =
+                frame.add(&key, self.data.store().siblings(self.data.store().find(&key)), from, known)
             {
                 pass.partial = Some((key, within));
                 return;
@@ -258,7 +261,7 @@ impl<R: Rules> Replica<R> {
         for peer in &mut self.peers {
             let Some(Serving { source: Source::State(pass), .. }) = &mut peer.serving else { continue };
             let partly = pass.partial.take_if(|(partial, _)| partial == key).is_some();
-            let was_sent = match self.store.find(key) {
+            let was_sent = match self.data.store().find(key) {
                 Place::Slot(slot) => slot >= pass.left,
                 Place::Absent(_) => true,
             };
@@ -271,7 +274,7 @@ impl<R: Rules> Replica<R> {
     /// A peer that has taken nothing for long has given its pull up, without a word; noting changes for it ends.
     pub(super) fn end_abandoned_supply(&mut self, id: PeerId) {
         let (now, timeout) = (self.now.monotonic, self.config.pull_timeout.times(SUPPLY_TIMEOUT));
-        let merging = self.store.is_merging();
+        let merging = self.data.store().is_merging();
         self.peer(id).serving.take_if(|serving| !merging && now.since(serving.moved) > timeout);
     }
 

@@ -523,7 +523,7 @@ fn copies_that_write_with_one_stamp_are_told_apart() {
             format: Formats::RELEASED.lowest,
         };
         replica.handle(now, Input::Request { id: RequestId(1), request: Request::Data(Box::new(request)) });
-        (replica.context.vector().clone(), replica.clock, replica.store.digest())
+        (replica.data.context().vector().clone(), replica.data.clock(), replica.data.store().digest())
     };
     let original = world.replica(1).clone();
     for (one, other) in [("2", "3"), ("a long value, its end is 1", "a long value, its end is 2"), ("22", "222")] {

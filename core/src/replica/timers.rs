@@ -27,8 +27,8 @@ impl<R: Rules> Replica<R> {
     /// What earlier calls left, because one call does bounded work.
     fn work_off_backlog(&mut self) {
         if self.effects.take_deferred() {
-            self.effects.did(self.store.merge_step(&self.rules, self.effects.room()));
-            self.effects.defer_if(self.store.is_merging());
+            self.effects.did(self.data.merge_step(&self.rules, self.effects.room()));
+            self.effects.defer_if(self.data.store().is_merging());
             self.progress();
             self.reply_lost();
             self.push_own();

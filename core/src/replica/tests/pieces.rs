@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::message::Body;
+use crate::vector::Dot;
 use std::string::String;
 
 const LARGE: usize = 600_000;
