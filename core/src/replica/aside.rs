@@ -12,36 +12,30 @@ use crate::rules::Rules;
 impl<R: Rules> Replica<R> {
     /// From now on this replica is a removed one at this address, which no other replica has ever had.
     pub(super) fn stand_aside(&mut self, address: Address) {
-        if self.home.is_some() || self.view.record(&address).is_some_and(|record| record.newest.is_some()) {
+        if !self.membership.stand_aside(address) {
             return;
         }
-        // As by an operator, so that this record is the last of the removed ones to be forgotten.
-        if !self.view.add(&address) || !self.view.remove(&address) {
-            return;
-        }
-        self.home = Some(core::mem::replace(&mut self.address, address));
-        self.provisional = None; // whether it is ready is looked at when it comes home
+        self.startup.end_provisional(); // whether it is ready is looked at when it comes home
         self.renew();
     }
 
     /// The own address leads here again.
     pub(super) fn come_home(&mut self) {
-        let Some(home) = self.home.take() else { return };
+        let Some(aside) = self.membership.come_home() else { return };
         let now = self.now.monotonic;
-        let place = self.find_peer(&home);
-        let aside = core::mem::replace(&mut self.address, home);
+        let place = self.find_peer(self.membership.address());
         if let Some(id) = place {
             // The other process had this place. The address that is given up takes it: others may still speak of it.
             self.close_link(id);
             *self.peer(id) = Peer::new(aside, now);
         }
         self.renew();
-        if self.joining.is_none() {
+        if !self.startup.is_joining() {
             // Others went on meanwhile, so each has to be met again.
             for peer in &mut self.peers {
                 (peer.met, peer.goal) = (false, None);
             }
-            self.begin_to_serve();
+            self.startup.begin_again(self.provisional_until());
             self.consider_readiness();
         }
     }

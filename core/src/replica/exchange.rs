@@ -53,29 +53,33 @@ impl<R: Rules> Replica<R> {
 
     /// How many operations of this incarnation an operation names, itself included.
     pub(super) fn own_counter_in(&self, op: &Op) -> u64 {
-        if op.dot.incarnation == self.incarnation { op.dot.counter } else { op.deps.counter(self.incarnation) }
+        if op.dot.incarnation == self.membership.incarnation() {
+            op.dot.counter
+        } else {
+            op.deps.counter(self.membership.incarnation())
+        }
     }
 
     /// Did this incarnation write so much? No peer covers more of it, unless its memory was copied. Says so if not,
     /// once for each write.
     pub(super) fn is_ours(&mut self, counter: u64) -> bool {
-        let ours = counter <= self.data.context().counter(self.incarnation);
-        if !ours && counter > self.impersonated {
-            self.impersonated = counter;
+        let ours = counter <= self.data.context().counter(self.membership.incarnation());
+        if !ours && self.membership.is_unreported(counter) {
             self.effects.emit(Event::Impersonated { counter });
         }
         ours
     }
 
     pub(super) fn on_status(&mut self, id: PeerId, status: Status) {
-        if !self.is_ours(status.vector.counter(self.incarnation)) {
+        if !self.is_ours(status.vector.counter(self.membership.incarnation())) {
             return self.drop_from(id, DropReason::Invalid);
         }
         let differs = status.digest.zip(self.data.store().digest()).is_some_and(|(theirs, ours)| theirs != ours);
         let differing = differs.then(|| status.vector.clone());
         // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
         // a peer where the name stands for another write. Only between members is nothing expanded.
-        let members = self.is_member && self.peers[id.0].is_member && status.view_hash == self.view_hash;
+        let members =
+            self.membership.is_member() && self.peers[id.0].is_member && status.view_hash == self.membership.hash();
         let compacts_otherwise = members && !self.data.context().is_compact(&status.vector);
         self.on_remote_vector(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
@@ -90,8 +94,8 @@ impl<R: Rules> Replica<R> {
         if now.since(peer.status_at) >= answer_after {
             peer.next_status = now; // its turn is near: one wake-up of this process for both
         }
-        if status.view_hash != self.view_hash {
-            let records = self.records.clone();
+        if status.view_hash != self.membership.hash() {
+            let records = self.membership.records();
             self.send(id, Body::View(records));
         }
         let diverged = compacts_otherwise || differing.is_some_and(|vector| *vector == *self.data.context().vector());
@@ -109,7 +113,7 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn send_status(&mut self, id: PeerId) {
-        let (now, are_members) = (self.now, self.is_member && self.peers[id.0].is_member);
+        let (now, are_members) = (self.now, self.membership.is_member() && self.peers[id.0].is_member);
         // A removed peer learns of no retirement, and must see all the same that what it has is here.
         let vector = if are_members {
             self.shared_vector()
@@ -130,7 +134,7 @@ impl<R: Rules> Replica<R> {
             received,
             leaving: self.leaving,
             ready: self.is_firm(),
-            view_hash: self.view_hash,
+            view_hash: self.membership.hash(),
             digest: self.data.store().digest(),
         };
         self.send(id, Body::Status(Box::new(status)));
@@ -147,7 +151,7 @@ impl<R: Rules> Replica<R> {
     /// Where pushing begins on a new link: after what the peer covers, and with what is still fresh.
     pub(super) fn begin_pushing(&mut self, id: PeerId, acknowledged: u64) {
         let now = self.now.monotonic;
-        let own = self.data.context().counter(self.incarnation);
+        let own = self.data.context().counter(self.membership.incarnation());
         let mut from = own;
         while from > acknowledged && own - from < self.config.credit_ops_max {
             match self.data.log().own(from) {
@@ -178,7 +182,7 @@ impl<R: Rules> Replica<R> {
         if !peer.link.established || !peer.is_member {
             return;
         }
-        let own = self.data.context().counter(self.incarnation);
+        let own = self.data.context().counter(self.membership.incarnation());
         // What makes room in the log must not wait behind what is sent.
         for _ in 0..PUSH_MAX.min(self.effects.room().saturating_sub(1)) {
             let Some(outbound) = self.with_credit(id, now) else { return };
@@ -243,7 +247,7 @@ impl<R: Rules> Replica<R> {
 
     /// Is this operation, which its origin pushes, one that may be applied without a delay? Says so if not.
     pub(super) fn is_fresh(&mut self, id: PeerId, op: &Op, made: Time, taints: bool) -> bool {
-        if !self.is_member {
+        if !self.membership.is_member() {
             self.drop_from(id, DropReason::NotMember);
             return false;
         }
@@ -286,7 +290,7 @@ impl<R: Rules> Replica<R> {
             self.apply_foreign(&op);
             return self.progress();
         }
-        if !self.is_ours(op.deps.counter(self.incarnation)) {
+        if !self.is_ours(op.deps.counter(self.membership.incarnation())) {
             return self.drop_from(id, DropReason::Invalid);
         }
         self.gaps.on_remote_counter(op.dot.incarnation, op.dot.counter, now);

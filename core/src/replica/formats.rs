@@ -44,7 +44,7 @@ impl<R: Rules> Replica<R> {
     pub fn all_speak(&self, format: u8) -> bool {
         let speaks = |&id: &PeerId| {
             let peer = &self.peers[id.0];
-            let newest = self.view.newest(&peer.address).map(|newest| newest.incarnation);
+            let newest = self.membership.view().newest(&peer.address).map(|newest| newest.incarnation);
             newest.is_some() && newest == peer.incarnation && self.can_say(id, format)
         };
         self.config.formats.highest >= format && self.members.iter().all(speaks)

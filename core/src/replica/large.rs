@@ -83,7 +83,7 @@ impl<R: Rules> Replica<R> {
         pull.deadline = now + pull.timeout;
         let Some(Large { content, frame, .. }) = pull.large.take() else { return };
         self.fetches.fetches.remove(&dot);
-        if !self.is_member {
+        if !self.membership.is_member() {
             self.drop_from(id, DropReason::NotMember);
             return self.end_pull(false);
         }

@@ -5,8 +5,8 @@
 //! socket. Whatever belongs to another link changes nothing and is answered by a hello.
 
 use super::Replica;
-use super::membership::is_bounded;
 use super::peer::{Peer, PeerId};
+use super::view_changes::is_bounded;
 use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
 use crate::message::{Body, Hello, Message};
@@ -44,7 +44,7 @@ impl<R: Rules> Replica<R> {
             self.next_link += 1;
         }
         let number = self.peers[id.0].link.number;
-        let (from, body) = (self.incarnation, self.hello());
+        let (from, body) = (self.membership.incarnation(), self.hello());
         let sequence = self.peer(id).next_sequence();
         let message = Message { from, number, echo, sequence, body };
         let to = self.peers[id.0].address.clone();
@@ -54,7 +54,7 @@ impl<R: Rules> Replica<R> {
     fn hello(&mut self) -> Body {
         let vector = self.shared_vector();
         let (sent, wall) = (self.now.monotonic, self.now.wall);
-        let (view, formats) = (self.records.clone(), self.config.formats);
+        let (view, formats) = (self.membership.records(), self.config.formats);
         Body::Hello(Box::new(Hello { sent, wall, vector, view, formats }))
     }
 
@@ -69,20 +69,20 @@ impl<R: Rules> Replica<R> {
         if stated.is_none_or(|stated| stated.incarnation < incarnation)
             || number == 0
             || !is_bounded(&hello.view)
-            || !self.is_ours(hello.vector.counter(self.incarnation))
+            || !self.is_ours(hello.vector.counter(self.membership.incarnation()))
         {
             return self.drop_message(from, DropReason::Invalid);
         }
-        let before = self.incarnation;
+        let before = self.membership.incarnation();
         self.report_other_cluster(from, incarnation, hello);
         self.merge_view(hello.view.iter());
-        let own = self.view.newest(&self.address).map(|own| own.incarnation);
-        if self.incarnation != before || own.is_some_and(|own| own != self.incarnation) {
+        let own = self.membership.view().newest(self.membership.address()).map(|own| own.incarnation);
+        if self.membership.incarnation() != before || own.is_some_and(|own| own != self.membership.incarnation()) {
             // It spoke to an incarnation that is over, or about to be. The next one opens links of its own.
             return self.drop_message(from, DropReason::OtherLink);
         }
         let Some(id) = self.find_peer(from) else { return self.drop_message(from, DropReason::Invalid) };
-        if self.view.newest(from).is_some_and(|newest| newest.incarnation > incarnation) {
+        if self.membership.view().newest(from).is_some_and(|newest| newest.incarnation > incarnation) {
             // It has to learn that another incarnation is the newest at its address; the view tells.
             self.drop_message(from, DropReason::OldIncarnation);
             if echo == 0 {
@@ -122,7 +122,8 @@ impl<R: Rules> Replica<R> {
     /// incarnation.
     pub(super) fn count_beyond(&mut self, id: PeerId, echo: u64) {
         if (self.peers[id.0].link.number + 1..NUMBER_LIMIT).contains(&echo) {
-            self.next_link = self.next_link.max(echo + NUMBERS_SKIPPED + self.incarnation.0 % NUMBERS_SKIPPED);
+            self.next_link =
+                self.next_link.max(echo + NUMBERS_SKIPPED + self.membership.incarnation().0 % NUMBERS_SKIPPED);
             self.peer(id).link.number = 0;
         }
     }
@@ -159,7 +160,7 @@ impl<R: Rules> Replica<R> {
     /// Lets a message in if it belongs to the present link; the first one that does establishes it.
     pub(super) fn admit(&mut self, from: &Address, incarnation: Incarnation, number: u64, echo: u64) -> Option<PeerId> {
         let Some(id) = self.find_peer(from) else {
-            let own = *from == self.address;
+            let own = *from == *self.membership.address();
             self.drop_message(from, if own { DropReason::OwnAddress } else { DropReason::OtherLink });
             return None;
         };
@@ -199,8 +200,8 @@ impl<R: Rules> Replica<R> {
 
     fn establish(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        let own = self.data.context().counter(self.incarnation);
-        let own_incarnation = self.incarnation;
+        let own = self.data.context().counter(self.membership.incarnation());
+        let own_incarnation = self.membership.incarnation();
         let peer = self.peer(id);
         peer.link.established = true;
         peer.failure_detector.on_arrival(now);

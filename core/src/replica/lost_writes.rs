@@ -81,7 +81,7 @@ impl<R: Rules> Replica<R> {
         self.query_for_blocked();
         asked.truncate(self.rules.asked(asked.len()));
         let mut incarnations: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
-        incarnations.push(self.incarnation);
+        incarnations.push(self.membership.incarnation());
         self.close_links_outside(&incarnations);
         let events = self.rounds.take_events(&incarnations, self.rules.outcomes_are_asked_again());
         if events.is_empty() {
@@ -121,7 +121,7 @@ impl<R: Rules> Replica<R> {
         if query.events.len() > EVENTS_MAX {
             return self.drop_from(id, DropReason::Invalid);
         }
-        if !query.incarnations.contains(&self.incarnation) {
+        if !query.incarnations.contains(&self.membership.incarnation()) {
             // It was meant for the incarnation before at this address.
             return self.drop_from(id, DropReason::OtherLink);
         }
@@ -143,7 +143,7 @@ impl<R: Rules> Replica<R> {
         let Some((events, mut held)) = self.rounds.take_answered() else { return };
         held.join(&self.held_of(&events)); // what came here while the round was under way is not lost
         self.effects.emit(Event::RoundEnded { events: Box::new(events.clone()), held: Box::new(held.clone()) });
-        let addresses = self.view.members().cloned().collect();
+        let addresses = self.membership.view().members().cloned().collect();
         self.rounds.remember(events, held, addresses, self.now.monotonic);
         self.reply_lost();
     }
@@ -151,7 +151,7 @@ impl<R: Rules> Replica<R> {
     /// Outcomes end where a new address becomes a member.
     pub(super) fn forget_outcomes(&mut self) {
         if self.rules.outcomes_end() {
-            self.rounds.keep_only_of(&self.view.members().collect::<Vec<_>>());
+            self.rounds.keep_only_of(&self.membership.view().members().collect::<Vec<_>>());
         }
     }
 

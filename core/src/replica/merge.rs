@@ -84,7 +84,7 @@ impl<R: Rules> Replica<R> {
     pub fn state(&self) -> State {
         let mut keys: Vec<_> = self.shown().map(|(key, siblings)| (key.clone(), siblings.into_owned())).collect();
         keys.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        State { keys, context: self.data.context().clone(), view: Arc::new(self.view.clone()) }
+        State { keys, context: self.data.context().clone(), view: Arc::new(self.membership.view().clone()) }
     }
 
     /// The rules that it goes by.

@@ -18,6 +18,7 @@ mod data;
 mod effects;
 mod exchange;
 mod formats;
+mod joining;
 mod large;
 mod links;
 mod lost_writes;
@@ -27,11 +28,13 @@ mod merge;
 mod peer;
 mod pieces;
 mod readiness;
+mod renewals;
 mod repair;
 mod requests;
 mod retirement;
 mod rounds;
 mod sources;
+mod startup;
 mod status;
 mod strangers;
 mod supply;
@@ -39,6 +42,7 @@ mod suspicion;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod view_changes;
 
 pub use budget::MemoryUse;
 pub use effects::WORK_MAX;
@@ -60,21 +64,20 @@ use crate::rules::{Rules, Sound};
 use crate::table::HashKey;
 use crate::time::{Micros, Now, Time};
 use crate::vector::VersionVector;
-use crate::view::{MemberRecord, View};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use blocked::BlockedRequests;
 use budget::Budget;
 use data::Data;
 use effects::Effects;
-use membership::{Joining, Renewals};
+use membership::Membership;
 use peer::{Peer, PeerId};
 use pieces::Fetches;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use readiness::Provisional;
 use repair::{Discarded, Pull};
 use rounds::Rounds;
+use startup::Startup;
 
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
@@ -109,29 +112,13 @@ pub struct Replica<R: Rules = Sound> {
     random: ChaCha8Rng,
     now: Now,
 
-    address: Address,
-    /// The address that it was given, while it stands aside.
-    home: Option<Address>,
-    incarnation: Incarnation,
-    view: View,
-    records: Arc<[MemberRecord]>,
-    view_hash: u64,
-    /// Is the own address a member?
-    is_member: bool,
+    membership: Membership,
+    startup: Startup,
     /// The other members.
     members: Vec<PeerId>,
-    joining: Option<Joining>,
-    /// It started alone, so whatever others that are up have is news at once, not after a delay.
-    needs_initial_sync: bool,
-    renewals: Renewals,
-    /// It is up, but what it holds may not be what the cluster holds.
-    provisional: Option<Provisional>,
-
     data: Data,
     /// What tables of keys are hashed with.
     hash_key: HashKey,
-    /// The highest write of this incarnation that others know, that it never made, and that was reported.
-    impersonated: u64,
     /// When it was told that members of another cluster appeared.
     merge_reported: Option<Time>,
     wall_trusted: bool,
@@ -173,28 +160,16 @@ impl<R: Rules> Replica<R> {
         // tells incarnations at the receiving address apart as well. The same goes for the answers to pulls.
         let fresh = u64::from(random.next_u32()) + 1;
         let hash_key = hash_key(seed);
-        let own = core::iter::once(identity.address.clone());
-        let view = View::of(own.chain(identity.view));
         let effects = Effects::new(rules.bounds_work());
         let mut replica = Self {
             rules,
             random,
             now,
-            address: identity.address,
-            home: None,
-            incarnation,
-            view,
-            records: Vec::new().into(),
-            view_hash: 0,
-            is_member: false,
+            startup: Startup::new(now.monotonic, &config),
+            membership: Membership::new(identity, incarnation),
             members: Vec::new(),
-            joining: Some(Joining::new(now.monotonic, &config)),
-            needs_initial_sync: false,
-            renewals: Renewals::default(),
-            provisional: None,
             data: Data::new(hash_key),
             hash_key,
-            impersonated: 0,
             merge_reported: None,
             wall_trusted: true,
             peers: Vec::new(),
@@ -282,9 +257,7 @@ impl<R: Rules> Replica<R> {
             peer.failure_detector.exclude_stall(late, now.monotonic);
             peer.stream.exclude_stall(late, now.monotonic);
         }
-        if let Some(joining) = &mut self.joining {
-            joining.exclude_stall(late);
-        }
+        self.startup.exclude_stall(late);
         if let Some(pull) = &mut self.pull {
             pull.exclude_stall(late);
         }
@@ -294,7 +267,7 @@ impl<R: Rules> Replica<R> {
     fn on_message(&mut self, from: &Address, message: Message) {
         let Message { from: incarnation, number, echo, sequence, body } = message;
         if let Body::Hello(hello) = body {
-            if *from == self.address {
+            if *from == *self.membership.address() {
                 return self.drop_message(from, DropReason::OwnAddress);
             }
             return self.on_hello(from, incarnation, (number, echo, sequence), &hello);
@@ -400,7 +373,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn send(&mut self, id: PeerId, body: Body) {
-        let from = self.incarnation;
+        let from = self.membership.incarnation();
         let peer = self.peer(id);
         let sequence = peer.next_sequence();
         let message = Message { from, number: peer.link.number, echo: peer.link.echo, sequence, body };

@@ -93,7 +93,7 @@ impl<R: Rules> Replica<R> {
         if !self.is_fresh(id, &op.op, made, self.rules.interruptions_taint_announced()) {
             return;
         }
-        if !self.is_ours(op.op.deps.counter(self.incarnation)) {
+        if !self.is_ours(op.op.deps.counter(self.membership.incarnation())) {
             return self.drop_from(id, DropReason::Invalid);
         }
         if !self.rules.applies_only_whole() {
@@ -263,7 +263,7 @@ impl<R: Rules> Replica<R> {
             self.pieces.remove(dot); // it counts once, with the operation
         }
         if let Some(Announced { op, from }) = self.fetches.announced.remove(&dot) {
-            if !self.is_member {
+            if !self.membership.is_member() {
                 self.drop_from(from, DropReason::NotMember);
             } else if let Some(op) = op.with(&value) {
                 self.take_push(from, op);

@@ -58,41 +58,33 @@ impl Unsettled {
     }
 }
 
-/// A replica that started alone and is not ready yet.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Provisional {
-    /// Absent members are waited for until then.
-    until: Time,
-}
-
 impl<R: Rules> Replica<R> {
     /// Whether clients may be sent here, and if not, why.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        match &self.provisional {
-            _ if self.home.is_some() => Readiness::Displaced,
-            _ if self.joining.is_some() => Readiness::Joining,
-            _ if !self.is_member => Readiness::Removed,
-            Some(_) => Readiness::Provisional(self.unsettled()),
-            None if self.budget.is_held_back() => Readiness::HeldBack,
-            None => Readiness::Ready,
+        match () {
+            () if self.membership.is_displaced() => Readiness::Displaced,
+            () if self.startup.is_joining() => Readiness::Joining,
+            () if !self.membership.is_member() => Readiness::Removed,
+            () if self.startup.is_provisional() => Readiness::Provisional(self.unsettled()),
+            () if self.budget.is_held_back() => Readiness::HeldBack,
+            () => Readiness::Ready,
         }
     }
 
     /// Is what it holds what the cluster holds, as far as it can know?
     pub(super) const fn is_firm(&self) -> bool {
-        self.joining.is_none() && self.provisional.is_none() && !self.budget.is_held_back()
+        !self.startup.is_joining() && !self.startup.is_provisional() && !self.budget.is_held_back()
     }
 
-    /// It is up. Whether it is ready as well is looked at next.
-    pub(super) fn begin_to_serve(&mut self) {
-        let until = self.now.monotonic + self.config.ready_alone_after;
-        self.provisional = (!self.members.is_empty()).then_some(Provisional { until });
+    /// Until when one that is up from now on waits for absent members before it is ready.
+    pub(super) fn provisional_until(&self) -> Option<Time> {
+        (!self.members.is_empty()).then(|| self.now.monotonic + self.config.ready_alone_after)
     }
 
     /// Ends what is provisional as soon as that may be.
     pub(super) fn consider_readiness(&mut self) {
-        let Some(Provisional { until }) = self.provisional else { return };
+        let Some(until) = self.startup.provisional_until() else { return };
         for id in self.members.clone() {
             let caught_up = self.has_caught_up_with(id);
             self.peer(id).met |= caught_up;
@@ -103,7 +95,7 @@ impl<R: Rules> Replica<R> {
             unmet = core::mem::take(&mut unsettled.absent);
         }
         if unsettled.is_empty() || self.members.iter().any(|&id| self.follows_a_ready_member(id)) {
-            self.provisional = None;
+            self.startup.end_provisional();
             self.effects.emit(Event::Ready { unmet });
         }
     }

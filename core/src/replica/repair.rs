@@ -89,7 +89,11 @@ impl<R: Rules> Replica<R> {
     /// Begins a pull if there is a reason to and a peer to ask.
     pub(super) fn maybe_pull(&mut self) {
         let now = self.now.monotonic;
-        if self.pull.is_some() || now < self.pull_not_before || !self.is_member || self.data.store().is_merging() {
+        if self.pull.is_some()
+            || now < self.pull_not_before
+            || !self.membership.is_member()
+            || self.data.store().is_merging()
+        {
             return;
         }
         let due = self.gaps_due(now);
@@ -112,7 +116,7 @@ impl<R: Rules> Replica<R> {
 
     /// The link from this peer was interrupted until now.
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
-        let (now, delay, is_member) = (self.now.monotonic, self.config.repair_delay, self.is_member);
+        let (now, delay, is_member) = (self.now.monotonic, self.config.repair_delay, self.membership.is_member());
         let missing = self.gaps.oldest().is_some();
         let peer = self.peer(id);
         if !missing {
@@ -170,7 +174,7 @@ impl<R: Rules> Replica<R> {
         let from = self.peers[pull.peer.0].address.clone();
         self.effects.emit(Event::PullEnded { from, pull: pull.id, complete });
         if complete {
-            self.needs_initial_sync = false;
+            self.startup.on_synced();
             self.budget.end_holding_back(&mut self.effects);
             let peer = self.peer(pull.peer);
             peer.pulls_late = 0;
@@ -278,7 +282,7 @@ impl<R: Rules> Replica<R> {
             // What it took beyond the timeout, this process did not run.
             peer.round_trip = self.now.monotonic.since(peer.pulled_at).min(pull.timeout);
         }
-        if !self.is_member {
+        if !self.membership.is_member() {
             self.drop_from(id, DropReason::NotMember);
             return self.end_pull(false);
         }
@@ -359,7 +363,7 @@ impl<R: Rules> Replica<R> {
                 let theirs = CausalContext::of(vector, retired);
                 // A state covers what it shows. Where a memory was copied two may answer one pull, and their frames
                 // mix.
-                if !theirs.dominates(&highest) || !self.is_ours(theirs.counter(self.incarnation)) {
+                if !theirs.dominates(&highest) || !self.is_ours(theirs.counter(self.membership.incarnation())) {
                     self.discarded.extend(keys.into_chunks());
                     return false;
                 }
@@ -393,7 +397,7 @@ impl<R: Rules> Replica<R> {
     /// Operations of a pull that was given up because it took too long: what came at last need not come again. Each is
     /// applied when its turn has come, whatever was lost between.
     fn take_in_overdue(&mut self, id: PeerId, content: &Content) {
-        let usable = self.is_member && items(content) <= super::effects::WORK_MAX as usize;
+        let usable = self.membership.is_member() && items(content) <= super::effects::WORK_MAX as usize;
         let Content::Ops(ops) = content else { return self.drop_from(id, DropReason::OtherPull) };
         if !usable {
             return self.drop_from(id, DropReason::OtherPull);

@@ -36,7 +36,7 @@ impl<R: Rules> Replica<R> {
     /// by [`Self::readiness`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.joining.is_none() && self.is_member
+        !self.startup.is_joining() && self.membership.is_member()
     }
 
     fn on_data(&mut self, id: RequestId, mut request: Box<DataRequest>) {
@@ -76,7 +76,9 @@ impl<R: Rules> Replica<R> {
     }
 
     fn gate(&self, request: &DataRequest) -> Option<Refusal> {
-        if request.past.counter(self.incarnation) > self.data.context().counter(self.incarnation) {
+        if request.past.counter(self.membership.incarnation())
+            > self.data.context().counter(self.membership.incarnation())
+        {
             Some(Refusal::Impossible)
         } else if !self.is_ready() {
             Some(Refusal::NotReady)
@@ -209,8 +211,8 @@ impl<R: Rules> Replica<R> {
         superseded: Dots,
         needs: &VersionVector,
     ) -> Arc<Op> {
-        let deps = self.data.dependencies(self.incarnation, needs);
-        let dot = self.data.next_dot(self.incarnation);
+        let deps = self.data.dependencies(self.membership.incarnation(), needs);
+        let dot = self.data.next_dot(self.membership.incarnation());
         let hlc = self.stamp();
         let op = Arc::new(Op { dot, hlc, effect, superseded, deps: deps.into() });
         self.data.apply_own(&self.rules, &op, place, (self.now.monotonic, self.now.wall));

@@ -62,12 +62,17 @@ impl<R: Rules> Replica<R> {
             return;
         }
         self.retire_at = now + self.config.retire_interval;
-        let is_before = |peer: &Peer| peer.address < self.address && self.counts(peer, length);
+        let is_before = |peer: &Peer| peer.address < *self.membership.address() && self.counts(peer, length);
         if self.members.iter().any(|id| is_before(&self.peers[id.0])) {
             return;
         }
-        let mut present: Vec<_> =
-            self.view.newest_of_members().map(|newest| newest.incarnation).chain([self.incarnation]).collect();
+        let mut present: Vec<_> = self
+            .membership
+            .view()
+            .newest_of_members()
+            .map(|newest| newest.incarnation)
+            .chain([self.membership.incarnation()])
+            .collect();
         present.sort_unstable();
         let gone = |&(incarnation, through): &(Incarnation, u64)| {
             present.binary_search(&incarnation).is_err() && self.everybody_covers(incarnation, through, length)

@@ -17,10 +17,10 @@ const POSTPONED_MAX: u8 = 4;
 impl<R: Rules> Replica<R> {
     /// The peer to fetch from at once.
     pub(super) fn urgent_source(&self, now: Time) -> Option<PeerId> {
-        if self.joining.is_some() {
+        if self.startup.is_joining() {
             return self.join_source();
         }
-        if self.needs_initial_sync
+        if self.startup.needs_initial_sync()
             && let Some(id) = self.turn(|id| self.is_up(id))
         {
             return Some(id);
@@ -43,7 +43,7 @@ impl<R: Rules> Replica<R> {
     /// The peer to fetch from because a gap that was noticed until `due` has stood for the repair delay.
     pub(super) fn patient_source(&self, now: Time, due: Time) -> Option<PeerId> {
         let nothing = self.gaps.oldest().is_none_or(|noticed| noticed > due);
-        if self.joining.is_some() || !self.blocked.is_empty() || nothing {
+        if self.startup.is_joining() || !self.blocked.is_empty() || nothing {
             return None;
         }
         let fills = |id: PeerId| {

@@ -92,13 +92,13 @@ impl<R: Rules> Replica<R> {
     /// Its address.
     #[must_use]
     pub const fn address(&self) -> &Address {
-        &self.address
+        self.membership.address()
     }
 
     /// The present incarnation. Changes when another turns out to be the newest at the address.
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
-        self.incarnation
+        self.membership.incarnation()
     }
 
     /// What is covered: applied or installed.
@@ -145,7 +145,7 @@ impl<R: Rules> Replica<R> {
     /// The agreed addresses.
     #[must_use]
     pub const fn view(&self) -> &View {
-        &self.view
+        self.membership.view()
     }
 
     /// How many operations are buffered.
@@ -195,12 +195,12 @@ impl<R: Rules> Replica<R> {
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
         ReplicaStatus {
-            address: self.address.clone(),
-            incarnation: self.incarnation,
+            address: self.membership.address().clone(),
+            incarnation: self.membership.incarnation(),
             ready: self.is_ready(),
             readiness: self.readiness(),
-            up: self.joining.is_none(),
-            is_member: self.is_member,
+            up: !self.startup.is_joining(),
+            is_member: self.membership.is_member(),
             vector: self.data.context().vector().clone(),
             retired: self.data.context().records().len(),
             digest: self.data.store().digest(),
@@ -215,7 +215,7 @@ impl<R: Rules> Replica<R> {
             listed: self.listed(),
             formats: self.config.formats,
             upgraded: self.all_speak(self.config.formats.highest),
-            view: self.view.to_records(),
+            view: self.membership.view().to_records(),
             peers: self.peers.iter().map(peer_status).collect(),
         }
     }
@@ -232,9 +232,10 @@ impl<R: Rules> Replica<R> {
             self.blocked.check_invariants(self.data.context());
         }
         self.rounds.check_invariants();
+        self.membership.check_invariants();
         assert!(self.causal_buffer.len() <= self.config.causal_buffer_max, "parked beyond its limit");
         assert!(self.blocked.len() <= self.config.blocked_max, "waiting beyond its limit");
-        assert!(self.blocked.is_empty() || self.joining.is_none(), "requests wait while joining");
+        assert!(self.blocked.is_empty() || !self.startup.is_joining(), "requests wait while joining");
     }
 }
 

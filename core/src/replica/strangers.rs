@@ -32,7 +32,7 @@ impl<R: Rules> Replica<R> {
         let theirs = if self.is_at_a_reused_address(from, incarnation, hello) {
             let incarnations = hello.view.iter().filter(|record| record.newest.is_some()).map(|record| &record.address);
             incarnations
-                .filter(|address| !address.is_nowhere() && self.view.record(address).is_none())
+                .filter(|address| !address.is_nowhere() && self.membership.view().record(address).is_none())
                 .cloned()
                 .collect()
         } else if self.comes_along(from, incarnation, hello) {
@@ -46,18 +46,21 @@ impl<R: Rules> Replica<R> {
         };
         if !theirs.is_empty() {
             self.merge_reported = Some(now);
-            let ours = self.view.members().filter(|address| !theirs.contains(address)).cloned().collect();
+            let ours = self.membership.view().members().filter(|address| !theirs.contains(address)).cloned().collect();
             self.effects.emit(Event::ClustersMerge { ours, theirs });
         }
     }
 
     /// Each side is a cluster, and one has known another incarnation at an address that the other has now.
     fn is_at_a_reused_address(&self, from: &Address, incarnation: Incarnation, hello: &Hello) -> bool {
-        let known_there = self.view.newest(from).is_some_and(|known| known.incarnation != incarnation);
-        let stated_here =
-            hello.view.iter().find(|record| record.address == self.address).and_then(|record| record.newest);
-        let known_here = stated_here.is_some_and(|stated| stated.incarnation != self.incarnation);
-        let incarnations_here = self.view.records().filter(|record| record.newest.is_some()).count();
+        let known_there = self.membership.view().newest(from).is_some_and(|known| known.incarnation != incarnation);
+        let stated_here = hello
+            .view
+            .iter()
+            .find(|record| record.address == *self.membership.address())
+            .and_then(|record| record.newest);
+        let known_here = stated_here.is_some_and(|stated| stated.incarnation != self.membership.incarnation());
+        let incarnations_here = self.membership.view().records().filter(|record| record.newest.is_some()).count();
         let incarnations_there = hello.view.iter().filter(|record| record.newest.is_some()).count();
         (known_there || known_here) && incarnations_here.min(incarnations_there) >= INCARNATIONS_MIN
     }
@@ -67,7 +70,9 @@ impl<R: Rules> Replica<R> {
     fn comes_along(&self, from: &Address, incarnation: Incarnation, hello: &Hello) -> bool {
         let holds_more = |vector: &VersionVector, own| vector.entries().any(|(incarnation, _)| incarnation != own);
         let hearsay = self.find_peer(from).is_some_and(|id| self.peers[id.0].is_hearsay());
-        hearsay && holds_more(self.data.context().vector(), self.incarnation) && holds_more(&hello.vector, incarnation)
+        hearsay
+            && holds_more(self.data.context().vector(), self.membership.incarnation())
+            && holds_more(&hello.vector, incarnation)
     }
 }
 

@@ -355,7 +355,7 @@ fn a_duplicated_pull_is_served_once() {
     let peer = &replica.peers[0];
     let body = Body::Pull { id: 1 << 40, vector: Arc::default() };
     let message =
-        Message { from: replica.incarnation, number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
+        Message { from: replica.incarnation(), number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
     let before = world.sent;
     for _ in 0..3 {
         world.handle(&address(1), Input::Message { from: from.clone(), message: message.clone() });
@@ -458,7 +458,7 @@ fn an_abandoned_supply_ends() {
     let peer = &replica.peers[0];
     let body = Body::Pull { id: 1 << 40, vector: Arc::default() };
     let message =
-        Message { from: replica.incarnation, number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
+        Message { from: replica.incarnation(), number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
     world.handle(&address(1), Input::Message { from: address(2), message });
     assert!(world.replica(1).peers[0].serving.is_some());
     world.run(6_000);

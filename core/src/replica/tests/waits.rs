@@ -38,7 +38,7 @@ impl Liar {
             if step % 200 == 0 {
                 let vector = Arc::new(self.claims.clone());
                 let (sent, wall) = (Time(self.world.now), self.world.now().wall);
-                let view_hash = self.world.replica(1).view_hash;
+                let view_hash = self.world.replica(1).membership.hash();
                 let leaving = self.leaving;
                 let status = Status { sent, wall, vector, received: 0, leaving, view_hash, digest: None, ready: true };
                 self.say(Body::Status(Box::new(status)));
