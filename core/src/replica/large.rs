@@ -3,42 +3,14 @@
 use super::Replica;
 use super::peer::PeerId;
 use super::pieces::is_sound;
+use super::pulls::{Awaited, Large};
 use crate::data::Value;
 use crate::edge::DropReason;
-use crate::message::{Content, Outline, Outlined, SnapshotEntry, Version};
+use crate::message::{Content, Version};
 use crate::rules::Rules;
 use crate::vector::Dot;
 
-/// A frame of a pull that waits for its value.
-#[derive(Debug, Clone)]
-pub(super) struct Large {
-    content: Awaited,
-    outline: Outline,
-    frame: u32,
-}
-
-#[derive(Debug, Clone)]
-enum Awaited {
-    Op(Outlined),
-    Version(SnapshotEntry, Dot),
-}
-
-impl Awaited {
-    fn dot(&self) -> Dot {
-        match self {
-            Self::Op(op) => op.op.dot,
-            Self::Version(_, dot) => *dot,
-        }
-    }
-}
-
 impl<R: Rules> Replica<R> {
-    /// The operation or version that the pull stands at, if its value is yet to come.
-    pub(super) fn awaited(&self) -> Option<(Dot, Outline)> {
-        let large = self.pull.as_ref()?.large.as_ref()?;
-        Some((large.content.dot(), large.outline))
-    }
-
     /// A frame of a pull that announces a value. Says whether it was what an honest supplier sends.
     pub(super) fn on_large(&mut self, id: PeerId, frame: u32, content: Content) -> bool {
         let (content, outline) = match content {
@@ -57,11 +29,11 @@ impl<R: Rules> Replica<R> {
                 return false;
             }
         };
-        let (dot, Some(pull)) = (content.dot(), &mut self.pull) else { return false };
+        let dot = content.dot();
         if !is_sound(outline) {
             return false;
         }
-        pull.large = Some(Large { content, outline, frame });
+        self.pulls.wait_for(Large { content, outline, frame });
         if self.data.context().covers(dot) {
             self.go_on_with_large();
         } else {
@@ -72,16 +44,13 @@ impl<R: Rules> Replica<R> {
 
     /// What the pull stands at is taken in, if its value is here or not needed any more.
     pub(super) fn go_on_with_large(&mut self) {
-        let Some((dot, outline)) = self.awaited() else { return };
+        let Some((dot, outline)) = self.pulls.awaited() else { return };
         let is_covered = self.data.context().covers(dot);
         let value = self.pieces.whole(dot, outline).cloned();
         if !is_covered && value.is_none() {
             return;
         }
-        let Some(pull) = &mut self.pull else { return };
-        let (id, name, now) = (pull.peer, pull.id, self.now.monotonic);
-        pull.deadline = now + pull.timeout;
-        let Some(Large { content, frame, .. }) = pull.large.take() else { return };
+        let Some((id, name, Large { content, frame, .. })) = self.pulls.go_on(self.now.monotonic) else { return };
         self.fetches.fetches.remove(&dot);
         if !self.membership.is_member() {
             self.drop_from(id, DropReason::NotMember);
@@ -111,11 +80,9 @@ impl<R: Rules> Replica<R> {
     }
 
     /// The pull ended: its value is asked for no longer, unless it was announced, too.
-    pub(super) fn stop_fetching(&mut self, large: Option<Large>) {
-        if let Some(large) = large
-            && !self.fetches.announced.contains_key(&large.content.dot())
-        {
-            self.fetches.fetches.remove(&large.content.dot());
+    pub(super) fn stop_fetching(&mut self, dot: Dot) {
+        if !self.fetches.announced.contains_key(&dot) {
+            self.fetches.fetches.remove(&dot);
         }
     }
 }

@@ -269,7 +269,7 @@ impl<R: Rules> Replica<R> {
             peer.inbound.advanced = Some(now);
             peer.unfinished = Some(now);
             peer.asked.moves(now);
-            self.pull_moves(id);
+            self.pulls.on_progress(id, now);
         } else {
             peer.connected = true;
         }

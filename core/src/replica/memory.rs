@@ -20,7 +20,7 @@ impl<R: Rules> Replica<R> {
             causal_buffer: self.causal_buffer.bytes(),
             blocked: self.blocked.bytes(),
             pieces: self.pieces.bytes(),
-            staging: self.pull.as_ref().map_or(0, |pull| pull.staging.bytes),
+            staging: self.pulls.staging_bytes(),
             keys_to_merge: self.data.store().incoming(),
         })
     }
@@ -98,7 +98,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn hold_back_pulls(&mut self) {
         self.hold_back();
         let pause = self.budget.lengthen_pause();
-        self.pull_not_before = self.pull_not_before.max(self.now.monotonic + pause);
+        self.pulls.wait_until(self.now.monotonic + pause);
     }
 
     /// Is the whole state the better answer to a peer that is not ready, though the log reaches it?
@@ -114,7 +114,7 @@ impl<R: Rules> Replica<R> {
     /// The store may have shrunk: what did not fit is tried again at once.
     pub(super) fn note_room(&mut self, now: Time) {
         if self.budget.note_room() {
-            self.pull_not_before = self.pull_not_before.min(now);
+            self.pulls.may_begin_at(now);
         }
     }
 
@@ -123,7 +123,7 @@ impl<R: Rules> Replica<R> {
         if self.is_over_memory() {
             self.trim_log();
         }
-        if self.budget.is_held_back() && self.pull.is_none() && self.gaps.oldest().is_none() {
+        if self.budget.is_held_back() && !self.pulls.is_under_way() && self.gaps.oldest().is_none() {
             self.budget.end_holding_back(&mut self.effects);
         }
     }

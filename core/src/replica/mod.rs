@@ -1,14 +1,17 @@
 //! The replica: one input at a time goes in, outputs come out, nothing else happens. The work of one is bounded
 //! (LIMIT-2).
 //!
-//! This module holds the state and the order of things; the leaves compute. `requests` answers clients, `links` opens
-//! and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and
-//! installs, `sources` says where from, and `supply` answers pulls. `membership` keeps the view and joins, `readiness`
-//! says when clients may be sent here, and `suspicion` suspects. `formats` knows what each peer understands.
-//! `retirement` replaces incarnations that are over, and
-//! `lost_writes` finds out what is lost. `budget` keeps memory within one number, `effects` holds what a call does to the
-//! outside, and `timers` says when to wake up.
+//! A replica is dispatch over parts that own their state. A part keeps its fields to itself and states its invariants;
+//! none reaches into another, and what one needs of another is handed in. `data` holds what is applied, `membership` the
+//! view and who this is, `startup` how far it is on its way to serve. `pulls` holds the fetch under way, `fetches` large
+//! values, `blocked` requests that wait, `rounds` what is asked about lost writes, `budget` the limits of memory, and
+//! `effects` what a call does to the outside.
 //!
+//! The other modules say what follows from what. `requests` answers clients, `links` opens and closes links, `exchange`
+//! pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
+//! `supply` answers pulls. `view_changes` and `joining` follow the view, `readiness` says when clients may be sent here,
+//! and `suspicion` suspects. `formats` knows what each peer understands. `retirement` replaces incarnations that are over,
+//! `lost_writes` finds out what is lost, `memory` says what gives way, and `timers` when to wake up.
 
 mod aside;
 mod asked;
@@ -27,6 +30,7 @@ mod memory;
 mod merge;
 mod peer;
 mod pieces;
+mod pulls;
 mod readiness;
 mod renewals;
 mod repair;
@@ -73,9 +77,9 @@ use effects::Effects;
 use membership::Membership;
 use peer::{Peer, PeerId};
 use pieces::Fetches;
+use pulls::Pulls;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use repair::{Discarded, Pull};
 use rounds::Rounds;
 use startup::Startup;
 
@@ -117,8 +121,6 @@ pub struct Replica<R: Rules = Sound> {
     /// The other members.
     members: Vec<PeerId>,
     data: Data,
-    /// What tables of keys are hashed with.
-    hash_key: HashKey,
     /// When it was told that members of another cluster appeared.
     merge_reported: Option<Time>,
     wall_trusted: bool,
@@ -132,10 +134,7 @@ pub struct Replica<R: Rules = Sound> {
     gaps: Gaps,
     /// When this process was not run though it should have been.
     stalls: Spans,
-    pull: Option<Pull>,
-    discarded: Discarded,
-    /// After a failure no new pull begins before this.
-    pull_not_before: Time,
+    pulls: Pulls,
     blocked: BlockedRequests,
     budget: Budget,
     rounds: Rounds,
@@ -143,7 +142,6 @@ pub struct Replica<R: Rules = Sound> {
     /// Before this no removed address at which no replica was ever heard of is dialled.
     strangers_from: Time,
     next_link: u64,
-    next_pull: u64,
 
     /// The process is about to end.
     leaving: bool,
@@ -169,7 +167,6 @@ impl<R: Rules> Replica<R> {
             membership: Membership::new(identity, incarnation),
             members: Vec::new(),
             data: Data::new(hash_key),
-            hash_key,
             merge_reported: None,
             wall_trusted: true,
             peers: Vec::new(),
@@ -179,16 +176,13 @@ impl<R: Rules> Replica<R> {
             outlined: None,
             gaps: Gaps::default(),
             stalls: Spans::default(),
-            pull: None,
-            discarded: Discarded::new(),
-            pull_not_before: Time::default(),
+            pulls: Pulls::new(hash_key, fresh),
             blocked: BlockedRequests::default(),
             budget: Budget::new(&config),
             rounds: Rounds::new(config.rounds_max),
             retire_at: now.monotonic,
             strangers_from: Time::default(),
             next_link: fresh,
-            next_pull: fresh,
             leaving: false,
             effects,
             config,
@@ -258,9 +252,7 @@ impl<R: Rules> Replica<R> {
             peer.stream.exclude_stall(late, now.monotonic);
         }
         self.startup.exclude_stall(late);
-        if let Some(pull) = &mut self.pull {
-            pull.exclude_stall(late);
-        }
+        self.pulls.exclude_stall(late);
         self.effects.emit(Event::Stalled(late));
     }
 

@@ -171,7 +171,7 @@ impl<R: Rules> Replica<R> {
         let fetches = &self.fetches.fetches;
         let lacks =
             |dot: &Dot| fetches.get(dot).is_some_and(|fetch| fetch.from == id && fetch.next < fetch.outline.bytes);
-        let awaited = self.awaited().map(|(dot, _)| dot);
+        let awaited = self.pulls.awaited().map(|(dot, _)| dot);
         awaited.filter(|dot| lacks(dot)).or_else(|| fetches.keys().copied().find(|dot| lacks(dot)))
     }
 
@@ -209,7 +209,7 @@ impl<R: Rules> Replica<R> {
         if let Some(asked) = asked {
             from_here.learn(asked, now, most);
         }
-        self.pull_moves(id);
+        self.pulls.on_progress(id, now);
         let fits = |fetch: &&mut Fetch| fetch.from == id && offset.saturating_add(bytes) <= fetch.outline.bytes;
         let Some(fetch) = self.fetches.fetches.get_mut(&dot).filter(fits) else {
             self.drop_from(id, DropReason::OtherPull);
@@ -259,7 +259,7 @@ impl<R: Rules> Replica<R> {
     fn have(&mut self, dot: Dot, outline: Outline) {
         self.fetches.fetches.remove(&dot);
         let Some(value) = self.pieces.whole(dot, outline).cloned() else { return };
-        if self.awaited().is_none_or(|(awaited, _)| awaited != dot) {
+        if self.pulls.awaited().is_none_or(|(awaited, _)| awaited != dot) {
             self.pieces.remove(dot); // it counts once, with the operation
         }
         if let Some(Announced { op, from }) = self.fetches.announced.remove(&dot) {
@@ -276,7 +276,7 @@ impl<R: Rules> Replica<R> {
     fn give_up(&mut self, dot: Dot) {
         self.fetches.fetches.remove(&dot);
         self.fetches.announced.remove(&dot);
-        if self.awaited().is_some_and(|(awaited, _)| awaited == dot) {
+        if self.pulls.awaited().is_some_and(|(awaited, _)| awaited == dot) {
             self.end_pull(false);
         }
     }
@@ -285,7 +285,7 @@ impl<R: Rules> Replica<R> {
     /// for.
     fn bound_pieces(&mut self) {
         while self.pieces.bytes() > self.config.pieces_bytes_max {
-            let awaited = self.awaited().map(|(dot, _)| dot);
+            let awaited = self.pulls.awaited().map(|(dot, _)| dot);
             let rank =
                 |dot: Dot| u8::from(self.fetches.fetches.contains_key(&dot)) + 2 * u8::from(awaited == Some(dot));
             let Some(dot) = self.pieces.least(rank) else { return };
@@ -298,7 +298,7 @@ impl<R: Rules> Replica<R> {
 
     /// There is no room: what was announced comes by repair. What a pull waits for stays.
     pub(super) fn drop_announced(&mut self) {
-        let awaited = self.awaited().map(|(dot, _)| dot);
+        let awaited = self.pulls.awaited().map(|(dot, _)| dot);
         self.fetches.announced.clear();
         self.fetches.fetches.retain(|&dot, _| Some(dot) == awaited);
         self.pieces.keep_only(awaited);
@@ -312,7 +312,7 @@ impl<R: Rules> Replica<R> {
             fetches.retain(|&dot, _| !context.covers(dot));
             announced.retain(|&dot, _| !context.covers(dot));
         }
-        if self.awaited().is_some_and(|(dot, _)| self.data.context().covers(dot)) {
+        if self.pulls.awaited().is_some_and(|(dot, _)| self.data.context().covers(dot)) {
             self.go_on_with_large();
         }
     }

@@ -5,95 +5,30 @@
 //! merged with what is covered here *at that moment*.
 
 use super::Replica;
-use super::budget::{key_bytes, version_bytes};
 use super::data::Snapshot;
-use super::large::Large;
 use super::peer::{PeerId, Unkept};
+use super::pulls::{Begin, Ended, RETRY_PAUSE, Staging, Turn, keep_greater};
 use crate::causal_context::{CausalContext, Retirement};
-use crate::data::Key;
 use crate::edge::{DropReason, Event};
 use crate::identity::Incarnation;
 use crate::message::{Body, Content, Coverage, SnapshotEntry, Supply, Version};
 use crate::op::Op;
 use crate::rules::Rules;
-use crate::store::Offered;
-use crate::table::{HashKey, Place, Table};
 use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-
-/// After a failed pull the next one waits for this.
-pub(super) const RETRY_PAUSE: Micros = Micros::from_millis(200);
 
 /// A peer may claim what a whole pull from it did not bring. It is asked for that again after this, then after twice
 /// that, and so on, so often.
 const UNKEPT_PAUSE: Micros = Micros::from_millis(500);
 const UNKEPT_DOUBLINGS: u32 = 5;
 
-/// Where nothing at all came of a pull, the next ones have names far beyond. A copy of this memory may have used up
-/// those that come next, and the peer that served them takes them for duplicates.
-const NAMES_SKIPPED: u64 = 1 << 20;
-
-/// Keys that were set aside and are not needed any more, in the pieces that they were allocated in.
-pub(super) type Discarded = Vec<Vec<(Key, Offered)>>;
-
-/// A fetch under way.
-#[derive(Debug, Clone)]
-pub(super) struct Pull {
-    pub(super) id: u64,
-    pub(super) peer: PeerId,
-    /// What was covered here when it was asked for.
-    asked: Arc<VersionVector>,
-    /// What the peer had said by then that it covers.
-    claimed: Arc<VersionVector>,
-    /// The number of the frame that comes next.
-    frame: u32,
-    /// It repairs a gap that had stood for the repair delay: nothing asks for it at once.
-    patient: bool,
-    /// How long it waits for a frame.
-    pub(super) timeout: Micros,
-    pub(super) deadline: Time,
-    /// The frame that came last announced a value, which is yet to come.
-    pub(super) large: Option<Large>,
-    pub(super) staging: Staging,
-}
-
-/// A state that is not whole yet.
-#[derive(Debug, Clone)]
-pub(super) struct Staging {
-    keys: Table<Offered>,
-    /// What its keys and versions cost.
-    pub(super) bytes: u64,
-    /// The highest number of each incarnation among their versions.
-    highest: VersionVector,
-    retired: BTreeMap<Incarnation, Retirement>,
-}
-
-impl Staging {
-    const fn new(hash_key: HashKey) -> Self {
-        Self { keys: Table::new(hash_key), bytes: 0, highest: VersionVector::new(), retired: BTreeMap::new() }
-    }
-}
-
-impl Pull {
-    /// The own process did not run for so long.
-    pub(super) fn exclude_stall(&mut self, stalled: Micros) {
-        self.deadline = self.deadline + stalled;
-    }
-}
-
 impl<R: Rules> Replica<R> {
     /// Begins a pull if there is a reason to and a peer to ask.
     pub(super) fn maybe_pull(&mut self) {
         let now = self.now.monotonic;
-        if self.pull.is_some()
-            || now < self.pull_not_before
-            || !self.membership.is_member()
-            || self.data.store().is_merging()
-        {
+        if !self.pulls.may_begin(now) || !self.membership.is_member() || self.data.store().is_merging() {
             return;
         }
         let due = self.gaps_due(now);
@@ -127,63 +62,40 @@ impl<R: Rules> Replica<R> {
         }
         // Its answer may have been made during the interruption.
         peer.overdue = None;
-        if self.pull.as_ref().is_some_and(|pull| pull.peer == id && pull.patient)
-            && self.rules.interruptions_postpone_repair()
-        {
+        if self.pulls.is_from(id) && self.pulls.is_patient() && self.rules.interruptions_postpone_repair() {
             self.end_pull(false);
         }
     }
 
-    /// Bytes of what was asked for still arrive.
-    pub(super) fn pull_moves(&mut self, id: PeerId) {
-        let now = self.now.monotonic;
-        if let Some(pull) = self.pull.as_mut().filter(|pull| pull.peer == id) {
-            pull.deadline = now + pull.timeout;
-        }
-    }
-
     pub(super) fn begin_pull(&mut self, id: PeerId, patient: bool) {
-        let now = self.now.monotonic;
-        let (name, asked) = (self.next_pull, self.shared_vector());
-        self.next_pull += 1;
-        let timeout = self.peers[id.0].frame_timeout(self.config.pull_timeout);
-        let (deadline, staging) = (now + timeout, Staging::new(self.hash_key));
-        let (claimed, frame) = (self.peers[id.0].acknowledged.clone(), 0);
-        let pull = Pull {
-            id: name,
-            peer: id,
-            asked: asked.clone(),
-            claimed,
-            frame,
-            patient,
-            timeout,
-            deadline,
-            large: None,
-            staging,
-        };
-        self.pull = Some(pull);
-        self.peer(id).pulled_at = now;
-        let from = self.peers[id.0].address.clone();
+        let (now, asked) = (self.now.monotonic, self.shared_vector());
+        let peer = &mut self.peers[id.0];
+        peer.pulled_at = now;
+        let (claimed, timeout) = (peer.acknowledged.clone(), peer.frame_timeout(self.config.pull_timeout));
+        let from = peer.address.clone();
+        let name = self.pulls.begin(Begin { peer: id, asked: asked.clone(), claimed, patient, timeout }, now);
         self.effects.emit(Event::PullStarted { from, pull: name });
         self.send(id, Body::Pull { id: name, vector: asked });
     }
 
     pub(super) fn end_pull(&mut self, complete: bool) {
-        let Some(mut pull) = self.pull.take() else { return };
-        self.stop_fetching(pull.large.take());
-        let from = self.peers[pull.peer.0].address.clone();
-        self.effects.emit(Event::PullEnded { from, pull: pull.id, complete });
+        let Some(Ended { name, peer: id, claimed, awaited }) = self.pulls.end(complete, self.now.monotonic) else {
+            return;
+        };
+        if let Some(dot) = awaited {
+            self.stop_fetching(dot);
+        }
+        let from = self.peers[id.0].address.clone();
+        self.effects.emit(Event::PullEnded { from, pull: name, complete });
         if complete {
             self.startup.on_synced();
             self.budget.end_holding_back(&mut self.effects);
-            let peer = self.peer(pull.peer);
+            let peer = self.peer(id);
             peer.pulls_late = 0;
             peer.postponed = 0;
-            self.note_unkept(pull.peer, pull.claimed);
+            self.note_unkept(id, claimed);
         } else {
-            self.pull_not_before = self.now.monotonic + RETRY_PAUSE;
-            self.discarded.extend(pull.staging.keys.into_chunks());
-            self.effects.defer_if(!self.discarded.is_empty());
+            self.effects.defer_if(self.pulls.has_discarded());
         }
     }
 
@@ -203,84 +115,54 @@ impl<R: Rules> Replica<R> {
         unkept.claimed = claimed;
     }
 
-    /// Gives back what failed pulls had set aside: it may be most of a store, and freeing it takes its time.
+    /// Gives back what failed pulls had set aside.
     pub(super) fn free_discarded(&mut self) {
-        loop {
-            let room = self.effects.room();
-            let Some(chunk) = self.discarded.last_mut() else { return };
-            if room == 0 {
-                self.effects.defer();
-                return;
-            }
-            let freed = chunk.len().min(room);
-            chunk.truncate(chunk.len() - freed);
-            self.effects.did(freed);
-            if chunk.is_empty() {
-                self.discarded.pop();
-            }
-        }
+        self.effects.did(self.pulls.free(self.effects.room()));
+        self.effects.defer_if(self.pulls.has_discarded());
     }
 
     pub(super) fn fail_pull_from(&mut self, id: PeerId) {
-        if self.pull.as_ref().is_some_and(|pull| pull.peer == id) {
+        if self.pulls.is_from(id) {
             self.end_pull(false);
         }
     }
 
     pub(super) fn fail_late_pull(&mut self) {
-        if let Some(late) = self.pull.as_ref().filter(|pull| pull.deadline <= self.now.monotonic) {
-            let (id, name, unheard) = (late.peer, late.id, late.frame == 0);
+        if let Some((id, name)) = self.pulls.late(self.now.monotonic) {
             let peer = self.peer(id);
             peer.pulls_late += 1;
             peer.overdue = Some(name);
-            if unheard {
-                self.next_pull = self.next_pull.saturating_add(NAMES_SKIPPED);
-            }
             self.end_pull(false);
         }
     }
 
     /// When the pull lane needs attention next.
     pub(super) fn pull_timeout(&self) -> Time {
-        if let Some(pull) = &self.pull {
-            return pull.deadline;
-        }
-        let now = self.now.monotonic;
-        let due = self.gaps.oldest().map_or(Time::NEVER, |noticed| noticed + self.config.repair_delay);
-        let due = due.max(self.pull_not_before);
-        // What is due and found no peer to ask is looked at again with every status of a linked peer.
-        if due > now {
-            due
-        } else if self.pull_not_before > now {
-            self.pull_not_before
-        } else {
-            Time::NEVER
-        }
+        let due = || self.gaps.oldest().map_or(Time::NEVER, |noticed| noticed + self.config.repair_delay);
+        self.pulls.deadline().unwrap_or_else(|| self.pulls.begins_at(due(), self.now.monotonic))
     }
 
     pub(super) fn on_supply(&mut self, id: PeerId, supply: Supply) {
-        let present = self.pull.as_ref().is_some_and(|pull| pull.peer == id && pull.id == supply.id);
+        let (now, present) = (self.now.monotonic, self.pulls.is_present(id, supply.id));
         if !present && self.peers[id.0].overdue == Some(supply.id) {
             return self.take_in_overdue(id, &supply.content);
         }
-        let Some(pull) = &mut self.pull else { return self.drop_from(id, DropReason::OtherPull) };
-        if (pull.peer != id || pull.id != supply.id) && self.rules.only_present_pull() {
+        if !self.pulls.is_under_way() || !present && self.rules.only_present_pull() {
             return self.drop_from(id, DropReason::OtherPull);
         }
-        if pull.frame != supply.frame && (supply.frame < pull.frame || self.rules.frames_in_order()) {
-            // A frame out of sequence ends the pull: what is missing may be what the rest depends on.
-            self.drop_from(id, DropReason::OtherPull);
-            if supply.frame > self.pull.as_ref().map_or(0, |pull| pull.frame) {
-                self.end_pull(false);
+        match self.pulls.take_turn(supply.frame, !self.rules.frames_in_order(), now) {
+            Turn::Next => {}
+            Turn::Past => return self.drop_from(id, DropReason::OtherPull),
+            Turn::Beyond => {
+                // A frame out of sequence ends the pull: what is missing may be what the rest depends on.
+                self.drop_from(id, DropReason::OtherPull);
+                return self.end_pull(false);
             }
-            return;
         }
-        pull.frame = supply.frame + 1;
-        pull.deadline = self.now.monotonic + pull.timeout;
         if supply.frame == 0 {
             let peer = &mut self.peers[id.0];
             // What it took beyond the timeout, this process did not run.
-            peer.round_trip = self.now.monotonic.since(peer.pulled_at).min(pull.timeout);
+            peer.round_trip = now.since(peer.pulled_at).min(self.pulls.timeout());
         }
         if !self.membership.is_member() {
             self.drop_from(id, DropReason::NotMember);
@@ -289,7 +171,7 @@ impl<R: Rules> Replica<R> {
         if !self.rules.goes_on_pulling() {
             return self.end_pull(false);
         }
-        let awaits = pull.large.is_some();
+        let awaits = self.pulls.awaited().is_some();
         if !self.makes_room_for(&supply.content) {
             self.drop_from(id, DropReason::NoMemory);
             self.end_pull(false);
@@ -332,7 +214,7 @@ impl<R: Rules> Replica<R> {
         self.drop_from(id, DropReason::Invalid);
         self.end_pull(false);
         // Nothing will have changed so soon where a memory was copied.
-        self.pull_not_before = self.now.monotonic + self.config.pull_timeout.max(RETRY_PAUSE);
+        self.pulls.retry_at(self.now.monotonic + self.config.pull_timeout.max(RETRY_PAUSE));
         self.progress(); // a part of it may have been sound
     }
 
@@ -349,22 +231,19 @@ impl<R: Rules> Replica<R> {
             Content::Retired(records) => {
                 self.effects.did(records.len());
                 self.on_remote_retirements(&records);
-                let Some(pull) = &mut self.pull else { return false };
-                records.into_iter().for_each(|(i, record)| keep_greater(&mut pull.staging.retired, i, record));
+                self.pulls.stage_retired(records);
                 true
             }
             Content::State(coverage) => {
-                let Some(pull) = &mut self.pull else { return false };
-                let staging = core::mem::replace(&mut pull.staging, Staging::new(self.hash_key));
+                let Some((staging, asked, name)) = self.pulls.take_staging() else { return false };
                 let Staging { keys, bytes, highest, mut retired } = staging;
-                let (asked, name) = (pull.asked.clone(), pull.id);
                 let Coverage { vector, deletes, retired: later, clock } = *coverage;
                 later.into_iter().for_each(|(incarnation, record)| keep_greater(&mut retired, incarnation, record));
                 let theirs = CausalContext::of(vector, retired);
                 // A state covers what it shows. Where a memory was copied two may answer one pull, and their frames
                 // mix.
                 if !theirs.dominates(&highest) || !self.is_ours(theirs.counter(self.membership.incarnation())) {
-                    self.discarded.extend(keys.into_chunks());
+                    self.pulls.discard(keys);
                     return false;
                 }
                 let vector = Box::new(theirs.vector().clone());
@@ -421,26 +300,7 @@ impl<R: Rules> Replica<R> {
             self.data.change_key(&self.rules, (&entry.key, None), &[], Some(sibling.clone()));
             self.mark_changed(&entry.key);
         }
-        let Some(pull) = &mut self.pull else { return };
-        pull.staging.bytes += entry.version.as_ref().map_or(0, version_bytes);
-        if let Some(version) = &entry.version {
-            let dot = version.dot();
-            pull.staging.highest.raise(dot.incarnation, dot.counter);
-        }
-        match pull.staging.keys.find(&entry.key) {
-            Place::Slot(slot) => {
-                let (_, versions) = pull.staging.keys.at_mut(slot);
-                if entry.fresh {
-                    pull.staging.bytes -= versions.iter().map(version_bytes).sum::<u64>();
-                    versions.clear();
-                }
-                versions.extend(entry.version);
-            }
-            Place::Absent(hash) => {
-                pull.staging.bytes += key_bytes(&entry.key);
-                pull.staging.keys.insert(entry.key, hash, entry.version.into_iter().collect());
-            }
-        }
+        self.pulls.stage(entry);
     }
 
     /// Only for the mutant that takes a record that it heard of for coverage.
@@ -462,10 +322,4 @@ fn items(content: &Content) -> usize {
         Content::Retired(records) => records.len(),
         Content::State(_) => 0,
     }
-}
-
-/// Of two records for one incarnation the greater stays, as everywhere.
-pub(super) fn keep_greater(records: &mut BTreeMap<Incarnation, Retirement>, of: Incarnation, record: Retirement) {
-    let known = records.entry(of).or_insert(record);
-    *known = (*known).max(record);
 }

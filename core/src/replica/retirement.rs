@@ -7,7 +7,7 @@
 
 use super::Replica;
 use super::peer::{Peer, Source};
-use super::repair::keep_greater;
+use super::pulls::keep_greater;
 use crate::causal_context::{CausalContext, Retirement};
 use crate::config::Config;
 use crate::identity::Incarnation;

@@ -5,7 +5,7 @@
 
 use super::Replica;
 use super::peer::{Peer, PeerId};
-use super::repair::RETRY_PAUSE;
+use super::pulls::RETRY_PAUSE;
 use crate::identity::Incarnation;
 use crate::rules::Rules;
 use crate::time::Time;

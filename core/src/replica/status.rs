@@ -181,7 +181,7 @@ impl<R: Rules> Replica<R> {
     /// Is a fetch under way?
     #[must_use]
     pub const fn is_pulling(&self) -> bool {
-        self.pull.is_some()
+        self.pulls.is_under_way()
     }
 
     /// The link to another address that was heard of, and whether it has been silent for too long.
@@ -211,7 +211,7 @@ impl<R: Rules> Replica<R> {
             memory: self.memory(),
             causal_buffer: self.causal_buffer.len(),
             blocked: self.blocked.len(),
-            pulling: self.pull.is_some(),
+            pulling: self.pulls.is_under_way(),
             listed: self.listed(),
             formats: self.config.formats,
             upgraded: self.all_speak(self.config.formats.highest),

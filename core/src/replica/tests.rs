@@ -386,7 +386,7 @@ fn a_backlog_after_a_stall_is_one_stall() {
 fn an_incarnation_does_not_take_what_was_sent_to_the_incarnation_before_it() {
     let mut world = World::new(2);
     world.run(1_000);
-    let numbers = |world: &World| (world.replica(1).next_link, world.replica(1).next_pull);
+    let numbers = |world: &World| (world.replica(1).next_link, world.replica(1).pulls.next_name());
     let before = numbers(&world);
     world.start(1, 2, 77);
     assert!(before.0.abs_diff(numbers(&world).0) > 1_000 && before.1.abs_diff(numbers(&world).1) > 1_000);

@@ -120,7 +120,7 @@ fn restored_from_a_copy(cuts: usize, copied_in_a_cut: bool) -> World {
     }
     assert_eq!(world.replica(1).vector(), world.replica(2).vector());
     assert!(world.replica(1).next_link >= copy.next_link + cuts as u64);
-    assert!(world.replica(1).next_pull >= copy.next_pull + cuts as u64);
+    assert!(world.replica(1).pulls.next_name() >= copy.pulls.next_name() + cuts as u64);
     // Its last hellos reach the others, and no answer comes back.
     world.cut_one_way.extend([2, 3].map(|n| (address(n), address(1))));
     world.run(20_000);
