@@ -13,11 +13,13 @@ const REPEATS_MAX: u32 = 6;
 /// The pieces that were asked for from one peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Asked {
-    pub(super) pieces: VecDeque<Piece>,
-    pub(super) bytes: u64,
+    pieces: VecDeque<Piece>,
+    /// Their bytes.
+    bytes: u64,
     /// When something was last asked for or came.
-    pub(super) moved: Time,
-    pub(super) window: u64,
+    moved: Time,
+    /// How many bytes may be on their way.
+    window: u64,
     /// The shortest time that a piece took.
     least: Option<Micros>,
     /// How many times in a row pieces were asked for again. Each doubles the timeout, as TCP does (RFC 6298, section
@@ -36,6 +38,25 @@ pub(super) struct Piece {
 }
 
 impl Asked {
+    /// At least so much may be on its way.
+    pub(super) fn open(&mut self, bytes: u64) {
+        self.window = self.window.max(bytes);
+    }
+
+    /// May so many bytes be asked for, where so many are asked for ahead of the first that is missing?
+    pub(super) fn has_room(&self, ahead: u64, bytes: u64) -> bool {
+        self.bytes.max(ahead) + bytes <= self.window
+    }
+
+    /// A piece is asked for.
+    pub(super) fn push(&mut self, piece: Piece) {
+        if self.pieces.is_empty() {
+            self.moved = piece.at;
+        }
+        self.bytes += u64::from(piece.bytes);
+        self.pieces.push_back(piece);
+    }
+
     /// A piece came.
     pub(super) fn learn(&mut self, piece: Piece, now: Time, most: u64) {
         if piece.again {
@@ -88,5 +109,54 @@ impl Asked {
 
     fn after(&self, after: Micros) -> Micros {
         after.times(1 << self.repeats)
+    }
+
+    /// # Panics
+    /// If an invariant of this module does not hold.
+    pub(super) fn check_invariants(&self) {
+        let bytes: u64 = self.pieces.iter().map(|piece| u64::from(piece.bytes)).sum();
+        assert_eq!(bytes, self.bytes, "bytes asked for");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Incarnation;
+
+    fn piece(offset: u64, at: u64, again: bool) -> Piece {
+        let dot = Dot { incarnation: Incarnation(1), counter: 1 };
+        Piece { dot, offset, bytes: 100, at: Time(at), again }
+    }
+
+    #[test]
+    fn the_window_follows_the_delay() {
+        let mut asked = Asked::default();
+        asked.open(200);
+        assert!(asked.has_room(0, 200) && !asked.has_room(150, 100));
+        asked.learn(piece(0, 0, false), Time(1_000), u64::MAX);
+        assert!(asked.has_room(0, 300), "nothing waits: the window opens");
+        asked.learn(piece(100, 0, false), Time(0) + QUEUED.times(5), u64::MAX);
+        assert!(!asked.has_room(0, 300), "pieces wait behind each other");
+        asked.learn(piece(200, 0, true), Time(1_000), u64::MAX);
+        assert!(!asked.has_room(0, 300), "an answer to what was asked twice says nothing");
+    }
+
+    #[test]
+    fn what_is_asked_again_is_waited_for_twice_as_long() {
+        let (mut asked, after) = (Asked::default(), Micros(1_000));
+        assert_eq!(asked.timeout(after), Time::NEVER);
+        asked.push(piece(0, 50, false));
+        assert_eq!(asked.timeout(after), Time(1_050));
+        asked.give_up();
+        asked.push(piece(0, 5_000, true));
+        assert_eq!(asked.timeout(after), Time(7_000));
+        asked.suspect_loss(Time(5_100), after);
+        assert_eq!(asked.timeout(after), Time(5_100));
+        let taken = asked.take(piece(0, 0, true).dot, 0).expect("it was asked for");
+        asked.learn(Piece { again: false, ..taken }, Time(5_060), u64::MAX);
+        asked.push(piece(0, 5_060, false));
+        assert_eq!(asked.timeout(after), Time(6_060), "an answer ends the doubling");
+        asked.check_invariants();
     }
 }

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deferred_is_told_once() {
+    fn what_is_deferred_is_taken_once() {
         let mut effects = Effects::new(true);
         assert!(effects.take_deferred(), "a replica that has just started has everything to do");
         assert!(!effects.take_deferred());

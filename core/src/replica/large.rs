@@ -46,12 +46,12 @@ impl<R: Rules> Replica<R> {
     pub(super) fn go_on_with_large(&mut self) {
         let Some((dot, outline)) = self.pulls.awaited() else { return };
         let is_covered = self.data.context().covers(dot);
-        let value = self.pieces.whole(dot, outline).cloned();
+        let value = self.fetches.whole(dot, outline);
         if !is_covered && value.is_none() {
             return;
         }
         let Some((id, name, Large { content, frame, .. })) = self.pulls.go_on(self.now.monotonic) else { return };
-        self.fetches.fetches.remove(&dot);
+        self.fetches.end(dot);
         if !self.membership.is_member() {
             self.drop_from(id, DropReason::NotMember);
             return self.end_pull(false);
@@ -70,7 +70,7 @@ impl<R: Rules> Replica<R> {
                 Content::Versions([entry].into())
             }
         };
-        self.pieces.remove(dot);
+        self.fetches.forget_pieces(dot);
         if !self.makes_room_for(&content) {
             self.drop_from(id, DropReason::NoMemory);
             self.end_pull(false);
@@ -81,8 +81,8 @@ impl<R: Rules> Replica<R> {
 
     /// The pull ended: its value is asked for no longer, unless it was announced, too.
     pub(super) fn stop_fetching(&mut self, dot: Dot) {
-        if !self.fetches.announced.contains_key(&dot) {
-            self.fetches.fetches.remove(&dot);
+        if !self.fetches.is_announced(dot) {
+            self.fetches.end(dot);
         }
     }
 }

@@ -19,7 +19,7 @@ impl<R: Rules> Replica<R> {
             log_ops: self.data.log().len(),
             causal_buffer: self.causal_buffer.bytes(),
             blocked: self.blocked.bytes(),
-            pieces: self.pieces.bytes(),
+            pieces: self.fetches.bytes(),
             staging: self.pulls.staging_bytes(),
             keys_to_merge: self.data.store().incoming(),
         })

@@ -1,11 +1,11 @@
 //! The replica: one input at a time goes in, outputs come out, nothing else happens. The work of one is bounded
 //! (LIMIT-2).
 //!
-//! A replica is dispatch over parts that own their state. A part keeps its fields to itself and states its invariants;
-//! none reaches into another, and what one needs of another is handed in. `data` holds what is applied, `membership` the
-//! view and who this is, `startup` how far it is on its way to serve. `pulls` holds the fetch under way, `fetches` large
-//! values, `blocked` requests that wait, `rounds` what is asked about lost writes, `budget` the limits of memory, and
-//! `effects` what a call does to the outside.
+//! A replica is dispatch over parts that own their state. A part keeps its fields to itself and states its invariants.
+//! None reaches into another, and what one needs of another is handed in. `data` holds what is applied. `membership`
+//! holds the view and who this is, and `startup` how far it is on its way to serve. `pulls` holds the fetch under way,
+//! `fetches` large values, and `blocked` requests that wait. `rounds` holds what is asked about lost writes, `budget` the
+//! limits of memory, and `effects` what a call does to the outside.
 //!
 //! The other modules say what follows from what. `requests` answers clients, `links` opens and closes links, `exchange`
 //! pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
@@ -20,6 +20,7 @@ mod budget;
 mod data;
 mod effects;
 mod exchange;
+mod fetches;
 mod formats;
 mod joining;
 mod large;
@@ -61,9 +62,8 @@ use crate::edge::{DropReason, Event, Input, Output};
 use crate::freshness::Spans;
 use crate::gaps::Gaps;
 use crate::identity::{Address, Identity, Incarnation, Seed};
-use crate::message::{Body, Message, Outlined};
+use crate::message::{Body, Message};
 use crate::op::{Effect, Op};
-use crate::pieces::Pieces;
 use crate::rules::{Rules, Sound};
 use crate::table::HashKey;
 use crate::time::{Micros, Now, Time};
@@ -74,9 +74,9 @@ use blocked::BlockedRequests;
 use budget::Budget;
 use data::Data;
 use effects::Effects;
+use fetches::Fetches;
 use membership::Membership;
 use peer::{Peer, PeerId};
-use pieces::Fetches;
 use pulls::Pulls;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -127,10 +127,7 @@ pub struct Replica<R: Rules = Sound> {
 
     peers: Vec<Peer>,
     causal_buffer: CausalBuffer,
-    pieces: Pieces,
     fetches: Fetches,
-    /// The last own operation that was announced, ready for all peers.
-    outlined: Option<Outlined>,
     gaps: Gaps,
     /// When this process was not run though it should have been.
     stalls: Spans,
@@ -171,9 +168,7 @@ impl<R: Rules> Replica<R> {
             wall_trusted: true,
             peers: Vec::new(),
             causal_buffer: CausalBuffer::default(),
-            pieces: Pieces::default(),
-            fetches: Fetches::default(),
-            outlined: None,
+            fetches: Fetches::new(config.pieces_bytes_max),
             gaps: Gaps::default(),
             stalls: Spans::default(),
             pulls: Pulls::new(hash_key, fresh),

@@ -9,7 +9,8 @@
 //! comes by repair in due time. Pieces that are here then need not come again.
 
 use super::Replica;
-use super::asked::{Asked, Piece};
+use super::asked::Asked;
+use super::fetches::Announced;
 use super::peer::{Peer, PeerId, TIMEOUT_DOUBLINGS};
 use crate::data::Value;
 use crate::edge::{DropReason, Event};
@@ -19,50 +20,16 @@ use crate::pieces::Added;
 use crate::rules::Rules;
 use crate::time::{Micros, Time};
 use crate::vector::Dot;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 /// Bytes of one piece, at most.
 const PIECE_BYTES_MAX: u32 = 64 << 10;
 /// No value is longer.
 const VALUE_BYTES_MAX: u64 = 1 << 30;
-/// Announced operations whose values are not whole; beyond it they come by repair.
-const ANNOUNCED_MAX: usize = 256;
 /// Pieces asked for in one call; the next call goes on.
 const ASKED_MAX: usize = 32;
 /// Messages were lost with a connection: pieces that do not come within this were lost with them.
 const LOST_AFTER: Micros = Micros::from_millis(100);
-/// A value of which nothing came for so many times the pull's timeout is given up.
-const TRIES: u64 = 4;
-
-/// Values that arrive in pieces.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Fetches {
-    /// Whose value is asked for.
-    pub(super) fetches: BTreeMap<Dot, Fetch>,
-    /// Pushed operations that wait for their values.
-    pub(super) announced: BTreeMap<Dot, Announced>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Fetch {
-    outline: Outline,
-    from: PeerId,
-    /// What lies before this was asked for.
-    next: u64,
-    /// What lies before this was asked for at least once.
-    reached: u64,
-    /// When a piece last came.
-    moved: Time,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Announced {
-    op: Outlined,
-    from: PeerId,
-}
-
 impl<R: Rules> Replica<R> {
     /// Does this value travel in pieces?
     pub(super) fn is_large(&self, value: &Value) -> bool {
@@ -75,12 +42,8 @@ impl<R: Rules> Replica<R> {
         if !large {
             return Body::Push { op, made };
         }
-        // It goes to all peers in a row, and reading all of a value takes a while.
-        if self.outlined.as_ref().is_none_or(|known| known.op.dot != op.dot) {
-            self.outlined = Outlined::of(&op);
-        }
-        match &self.outlined {
-            Some(outlined) => Body::Announce { op: outlined.clone(), made },
+        match self.fetches.outline(&op) {
+            Some(op) => Body::Announce { op, made },
             None => Body::Push { op, made },
         }
     }
@@ -109,30 +72,23 @@ impl<R: Rules> Replica<R> {
             self.hold_back();
             return self.drop_from(id, DropReason::NoMemory);
         }
-        let announced = &mut self.fetches.announced;
-        if announced.len() >= ANNOUNCED_MAX && !announced.contains_key(&dot) {
+        if !self.fetches.has_room_for(dot) {
             return self.drop_from(id, DropReason::CausalBufferFull);
         }
         if dot.counter == self.data.context().counter(dot.incarnation) + 1 {
             self.peer(id).inbound.advanced = Some(now);
         }
-        self.fetches.announced.insert(dot, Announced { op, from: id });
+        self.fetches.announce(dot, Announced { op, from: id });
         self.fetch(dot, outline, id);
     }
 
     /// The value is needed: takes it from what is here, or asks for it.
     pub(super) fn fetch(&mut self, dot: Dot, outline: Outline, from: PeerId) {
-        if self.pieces.whole(dot, outline).is_some() {
+        if self.fetches.whole(dot, outline).is_some() {
             return self.have(dot, outline);
         }
         let (now, timeout) = (self.now.monotonic, self.piece_timeout(from));
-        let known = self.fetches.fetches.get(&dot);
-        // Another peer may be about to bring it.
-        let moves = |fetch: &Fetch| fetch.outline == outline && now.since(fetch.moved) < timeout;
-        if known.is_none_or(|known| !moves(known)) {
-            let held = self.pieces.held(dot, outline);
-            self.pieces.drop_ahead(dot);
-            self.fetches.fetches.insert(dot, Fetch { outline, from, next: held, reached: held, moved: now });
+        if let Some(held) = self.fetches.begin((dot, outline), from, now, timeout) {
             let from = self.peers[from.0].address.clone();
             self.effects.emit(Event::Fetching { from, dot, held });
         }
@@ -141,38 +97,13 @@ impl<R: Rules> Replica<R> {
 
     /// Asks for what comes next, as far as the window reaches.
     fn ask_for_pieces(&mut self, id: PeerId) {
-        let now = self.now.monotonic;
-        let piece = u64::from(self.piece_bytes());
+        let (now, piece_bytes) = (self.now.monotonic, self.piece_bytes());
+        let awaited = self.pulls.awaited().map(|(dot, _)| dot);
         for _ in 0..ASKED_MAX {
-            let Some(dot) = self.next_to_ask(id) else { return };
-            let Some(fetch) = self.fetches.fetches.get_mut(&dot) else { return };
             let asked = &mut self.peers[id.0].asked;
-            asked.window = asked.window.max(2 * piece);
-            let ahead = fetch.next.saturating_sub(self.pieces.held(dot, fetch.outline));
-            if asked.bytes.max(ahead) + piece > asked.window {
-                return;
-            }
-            let bytes = piece.min(fetch.outline.bytes - fetch.next) as u32;
-            let offset = fetch.next;
-            fetch.next += u64::from(bytes);
-            let again = offset < fetch.reached;
-            fetch.reached = fetch.reached.max(fetch.next);
-            if asked.pieces.is_empty() {
-                asked.moved = now;
-            }
-            asked.pieces.push_back(Piece { dot, offset, bytes, at: now, again });
-            asked.bytes += u64::from(bytes);
+            let Some((dot, offset, bytes)) = self.fetches.ask((id, asked), awaited, piece_bytes, now) else { return };
             self.send(id, Body::Want { dot, offset, bytes });
         }
-    }
-
-    /// The value of which a piece is asked for next: the one that a pull waits for, then in order.
-    fn next_to_ask(&self, id: PeerId) -> Option<Dot> {
-        let fetches = &self.fetches.fetches;
-        let lacks =
-            |dot: &Dot| fetches.get(dot).is_some_and(|fetch| fetch.from == id && fetch.next < fetch.outline.bytes);
-        let awaited = self.pulls.awaited().map(|(dot, _)| dot);
-        awaited.filter(|dot| lacks(dot)).or_else(|| fetches.keys().copied().find(|dot| lacks(dot)))
     }
 
     fn piece_bytes(&self) -> u32 {
@@ -210,13 +141,10 @@ impl<R: Rules> Replica<R> {
             from_here.learn(asked, now, most);
         }
         self.pulls.on_progress(id, now);
-        let fits = |fetch: &&mut Fetch| fetch.from == id && offset.saturating_add(bytes) <= fetch.outline.bytes;
-        let Some(fetch) = self.fetches.fetches.get_mut(&dot).filter(fits) else {
+        let Some(outline) = self.fetches.on_piece((dot, id), offset.saturating_add(bytes), now) else {
             self.drop_from(id, DropReason::OtherPull);
             return self.ask_for_pieces(id);
         };
-        let outline = fetch.outline;
-        fetch.moved = now;
         if asked.is_some_and(|asked| u64::from(asked.bytes) != bytes) {
             if bytes > 0 {
                 self.drop_from(id, DropReason::Invalid);
@@ -226,11 +154,10 @@ impl<R: Rules> Replica<R> {
             return self.ask_for_pieces(id);
         }
         // What was asked for too long ago is welcome all the same where it is the next.
-        if asked.is_none() && (bytes == 0 || offset > self.pieces.held(dot, outline)) {
+        if asked.is_none() && (bytes == 0 || !self.fetches.is_next(dot, outline, offset)) {
             return self.drop_from(id, DropReason::OtherPull);
         }
-        let added = self.pieces.add(dot, outline, offset, piece);
-        fetch.next = fetch.next.max(self.pieces.held(dot, outline));
+        let added = self.fetches.add(dot, outline, offset, piece);
         self.note_piece(id, dot);
         match added {
             Added::Nothing | Added::Ahead | Added::More => self.bound_pieces(),
@@ -250,19 +177,19 @@ impl<R: Rules> Replica<R> {
     fn note_piece(&mut self, id: PeerId, dot: Dot) {
         let now = self.now.monotonic;
         let is_next = dot.counter == self.data.context().counter(dot.incarnation) + 1;
-        if is_next && self.fetches.announced.contains_key(&dot) {
+        if is_next && self.fetches.is_announced(dot) {
             self.peer(id).inbound.advanced = Some(now);
         }
     }
 
     /// The value is here: what waits for it goes on.
     fn have(&mut self, dot: Dot, outline: Outline) {
-        self.fetches.fetches.remove(&dot);
-        let Some(value) = self.pieces.whole(dot, outline).cloned() else { return };
+        self.fetches.end(dot);
+        let Some(value) = self.fetches.whole(dot, outline) else { return };
         if self.pulls.awaited().is_none_or(|(awaited, _)| awaited != dot) {
-            self.pieces.remove(dot); // it counts once, with the operation
+            self.fetches.forget_pieces(dot); // it counts once, with the operation
         }
-        if let Some(Announced { op, from }) = self.fetches.announced.remove(&dot) {
+        if let Some(Announced { op, from }) = self.fetches.take_announced(dot) {
             if !self.membership.is_member() {
                 self.drop_from(from, DropReason::NotMember);
             } else if let Some(op) = op.with(&value) {
@@ -274,44 +201,27 @@ impl<R: Rules> Replica<R> {
 
     /// The value cannot be had from there: what was announced comes by repair, and a pull that needs it has failed.
     fn give_up(&mut self, dot: Dot) {
-        self.fetches.fetches.remove(&dot);
-        self.fetches.announced.remove(&dot);
+        self.fetches.give_up(dot);
         if self.pulls.awaited().is_some_and(|(awaited, _)| awaited == dot) {
             self.end_pull(false);
         }
     }
 
-    /// What is kept of values stays within its limit. What no fetch asks for goes first, and never what a pull waits
-    /// for.
+    /// What is kept of values stays within its limit.
     fn bound_pieces(&mut self) {
-        while self.pieces.bytes() > self.config.pieces_bytes_max {
-            let awaited = self.pulls.awaited().map(|(dot, _)| dot);
-            let rank =
-                |dot: Dot| u8::from(self.fetches.fetches.contains_key(&dot)) + 2 * u8::from(awaited == Some(dot));
-            let Some(dot) = self.pieces.least(rank) else { return };
-            self.pieces.remove(dot);
-            if self.fetches.fetches.contains_key(&dot) {
-                self.give_up(dot);
-            }
+        while let Some(dot) = self.fetches.shed(self.pulls.awaited().map(|(dot, _)| dot)) {
+            self.give_up(dot);
         }
     }
 
     /// There is no room: what was announced comes by repair. What a pull waits for stays.
     pub(super) fn drop_announced(&mut self) {
-        let awaited = self.pulls.awaited().map(|(dot, _)| dot);
-        self.fetches.announced.clear();
-        self.fetches.fetches.retain(|&dot, _| Some(dot) == awaited);
-        self.pieces.keep_only(awaited);
+        self.fetches.drop_announced(self.pulls.awaited().map(|(dot, _)| dot));
     }
 
     /// Coverage moved: what is covered by now is not waited for.
     pub(super) fn settle_pieces(&mut self) {
-        self.pieces.drop_covered(self.data.context());
-        let (context, Fetches { fetches, announced }) = (self.data.context(), &mut self.fetches);
-        if !fetches.is_empty() || !announced.is_empty() {
-            fetches.retain(|&dot, _| !context.covers(dot));
-            announced.retain(|&dot, _| !context.covers(dot));
-        }
+        self.fetches.drop_covered(self.data.context());
         if self.pulls.awaited().is_some_and(|(dot, _)| self.data.context().covers(dot)) {
             self.go_on_with_large();
         }
@@ -320,12 +230,9 @@ impl<R: Rules> Replica<R> {
     /// The link ended: what was announced over it is no news, and what was asked for does not come. The pieces stay.
     pub(super) fn forget_asked(&mut self, id: PeerId) {
         self.peer(id).asked = Asked::default();
-        self.fetches.fetches.retain(|_, fetch| fetch.from != id);
-        if self.rules.drops_causal_buffer_with_link() {
-            self.fetches.announced.retain(|_, announced| announced.from != id);
-        }
+        self.fetches.on_unlinked(id, self.rules.drops_causal_buffer_with_link());
         if !self.rules.keeps_pieces() {
-            self.pieces.clear();
+            self.fetches.forget_all_pieces();
         }
     }
 
@@ -342,17 +249,9 @@ impl<R: Rules> Replica<R> {
             return;
         }
         self.peer(id).asked.give_up();
-        let of_peer = self.fetches.fetches.iter().filter(|(_, fetch)| fetch.from == id);
-        let (lost, kept): (Vec<_>, Vec<_>) = of_peer
-            .map(|(&dot, fetch)| (dot, fetch.moved))
-            .partition(|&(_, moved)| now.since(moved) >= timeout.times(TRIES));
-        for (dot, _) in kept {
-            self.pieces.drop_ahead(dot);
-            if let Some(fetch) = self.fetches.fetches.get_mut(&dot) {
-                fetch.next = self.pieces.held(dot, fetch.outline);
-            }
+        for dot in self.fetches.ask_again(id, now, timeout) {
+            self.give_up(dot);
         }
-        lost.into_iter().for_each(|(dot, _)| self.give_up(dot));
         self.ask_for_pieces(id);
     }
 
@@ -368,23 +267,17 @@ impl<R: Rules> Replica<R> {
     /// Bytes of values that are not whole, or not needed yet.
     #[must_use]
     pub const fn pieces_bytes(&self) -> usize {
-        self.pieces.bytes()
+        self.fetches.bytes()
     }
 
     /// # Panics
     /// If an invariant of this module does not hold.
     pub(super) fn check_pieces(&self) {
-        self.pieces.check_invariants();
-        let one = self.pieces.least(|_| 0).is_none();
-        assert!(one || self.pieces.bytes() <= self.config.pieces_bytes_max, "pieces beyond their limit");
-        assert!(self.fetches.announced.len() <= ANNOUNCED_MAX, "too many announced operations");
-        let dots = self.fetches.announced.keys().chain(self.fetches.fetches.keys());
-        assert!(dots.into_iter().all(|&dot| !self.data.context().covers(dot)), "a covered value is waited for");
+        self.fetches.check_invariants(self.data.context());
         for peer in &self.peers {
             let longest = self.config.pull_timeout.times(1 << TIMEOUT_DOUBLINGS);
             assert!(peer.round_trip <= longest, "an answer that came after its pull was given up");
-            let bytes: u64 = peer.asked.pieces.iter().map(|piece| u64::from(piece.bytes)).sum();
-            assert_eq!(bytes, peer.asked.bytes, "bytes asked for");
+            peer.asked.check_invariants();
         }
     }
 }
