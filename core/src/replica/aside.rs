@@ -32,7 +32,7 @@ impl<R: Rules> Replica<R> {
         self.renew();
         if !self.startup.is_joining() {
             // Others went on meanwhile, so each has to be met again.
-            for peer in &mut self.peers {
+            for peer in self.peers.iter_mut() {
                 (peer.met, peer.goal) = (false, None);
             }
             self.startup.begin_again(self.provisional_until());

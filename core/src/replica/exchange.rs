@@ -5,6 +5,7 @@
 //! operations only, so nothing that is merely heard raises coverage anywhere.
 
 use super::Replica;
+use super::credit::Outbound;
 use super::peer::PeerId;
 use crate::edge::{DropReason, Event};
 use crate::freshness::SILENCE;
@@ -20,9 +21,6 @@ use alloc::vec::Vec;
 
 /// Operations pushed to one peer at a time, so that the others get their turn in the same call.
 const PUSH_MAX: usize = 64;
-/// Without credit for so long, what was sent counts as lost.
-const CREDIT_TIMEOUT: Micros = Micros::from_seconds(1);
-
 impl<R: Rules> Replica<R> {
     /// After so long a pause a peer's clock is learnt anew. Heartbeats that are far apart are no such pause.
     fn silence_of_clocks(&self) -> Option<Micros> {
@@ -38,7 +36,7 @@ impl<R: Rules> Replica<R> {
             self.blocked.note_all();
         }
         let silence = self.silence_of_clocks();
-        let peer = &mut self.peers[id.0];
+        let peer = &mut self.peers[id];
         peer.offsets.observe(now, sent, silence);
         let older = sent == peer.status_sent
             && peer.wall_sample.is_some()
@@ -79,7 +77,7 @@ impl<R: Rules> Replica<R> {
         // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
         // a peer where the name stands for another write. Only between members is nothing expanded.
         let members =
-            self.membership.is_member() && self.peers[id.0].is_member && status.view_hash == self.membership.hash();
+            self.membership.is_member() && self.peers[id].is_member && status.view_hash == self.membership.hash();
         let compacts_otherwise = members && !self.data.context().is_compact(&status.vector);
         self.on_remote_vector(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
@@ -100,7 +98,7 @@ impl<R: Rules> Replica<R> {
         }
         let diverged = compacts_otherwise || differing.is_some_and(|vector| *vector == *self.data.context().vector());
         if diverged && !core::mem::replace(&mut self.peer(id).diverged, true) {
-            let address = self.peers[id.0].address.clone();
+            let address = self.peers[id].address.clone();
             self.effects.emit(Event::Diverged(address));
         }
         self.trim_log();
@@ -113,20 +111,18 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn send_status(&mut self, id: PeerId) {
-        let (now, are_members) = (self.now, self.membership.is_member() && self.peers[id.0].is_member);
+        let (now, are_members) = (self.now, self.membership.is_member() && self.peers[id].is_member);
         // A removed peer learns of no retirement, and must see all the same that what it has is here.
         let vector = if are_members {
             self.shared_vector()
         } else {
-            Arc::new(self.data.context().expanded(&self.peers[id.0].acknowledged))
+            Arc::new(self.data.context().expanded(&self.peers[id].acknowledged))
         };
         let next = now.monotonic + self.config.heartbeat_interval;
         let peer = self.peer(id);
         peer.next_status = next;
         peer.status_at = now.monotonic;
-        peer.inbound.unacknowledged = 0;
-        peer.inbound.unacknowledged_bytes = 0;
-        let received = peer.inbound.received;
+        let received = peer.inbound.acknowledge();
         let status = Status {
             sent: now.monotonic,
             wall: now.wall,
@@ -143,7 +139,7 @@ impl<R: Rules> Replica<R> {
     /// The process is about to end: a peer that lacks something is told to fetch it at once.
     pub(super) fn on_leave(&mut self) {
         self.leaving = true;
-        for id in self.peer_ids().filter(|id| self.peers[id.0].link.established).collect::<Vec<_>>() {
+        for id in self.peer_ids().filter(|id| self.peers[*id].link.is_established()).collect::<Vec<_>>() {
             self.send_status(id);
         }
     }
@@ -160,12 +156,7 @@ impl<R: Rules> Replica<R> {
             }
         }
         let bytes = self.data.log().own(from).map_or(0, |own| own.bytes_through);
-        let peer = self.peer(id);
-        peer.outbound.pushed = from;
-        peer.outbound.pushed_bytes = bytes;
-        peer.outbound.returned = from;
-        peer.outbound.returned_bytes = bytes;
-        peer.outbound.moved = now;
+        self.peer(id).outbound = Outbound::begin(from, bytes, now);
     }
 
     /// A new own operation goes to every member that has a link.
@@ -178,65 +169,36 @@ impl<R: Rules> Replica<R> {
     /// Pushes what is next for this peer, as far as credit reaches.
     pub(super) fn push(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        let peer = &self.peers[id.0];
-        if !peer.link.established || !peer.is_member {
+        let peer = &self.peers[id];
+        if !peer.link.is_established() || !peer.is_member {
             return;
         }
         let own = self.data.context().counter(self.membership.incarnation());
+        let credit = (self.config.credit_ops_max.max(1), self.config.credit_bytes_max as u64);
         // What makes room in the log must not wait behind what is sent.
         for _ in 0..PUSH_MAX.min(self.effects.room().saturating_sub(1)) {
-            let Some(outbound) = self.with_credit(id, now) else { return };
-            let next = outbound + 1;
+            let Some(next) = self.peers[id].outbound.next(credit, now) else { return };
             if next > own {
                 return;
             }
             match self.data.log().own(next).cloned() {
-                // Repair brings it as part of a state.
-                Some(entry) if !self.can_say(id, entry.op.format()) => self.peer(id).outbound.pushed = next,
-                Some(entry) => {
-                    let outbound = &mut self.peer(id).outbound;
-                    outbound.pushed = next;
-                    outbound.pushed_bytes = entry.bytes_through;
+                Some(entry) if self.can_say(id, entry.op.format()) => {
+                    self.peer(id).outbound.advance(next, Some(entry.bytes_through));
                     self.effects.did(1);
                     let body = self.pushed(entry.op, entry.made);
                     self.send(id, body);
                 }
-                // It left the log before it could be pushed: repair brings it.
-                None => self.peer(id).outbound.pushed = next,
+                // It left the log before it could be pushed, or the peer has no word for it: repair brings it.
+                Some(_) | None => self.peer(id).outbound.advance(next, None),
             }
         }
         self.effects.defer();
     }
 
-    /// The counter up to which was pushed, if there is credit for more.
-    fn with_credit(&mut self, id: PeerId, now: Time) -> Option<u64> {
-        let (ops_max, bytes_max) = (self.config.credit_ops_max.max(1), self.config.credit_bytes_max as u64);
-        let outbound = &mut self.peers[id.0].outbound;
-        let ops = outbound.pushed - outbound.returned;
-        let bytes = outbound.pushed_bytes.saturating_sub(outbound.returned_bytes);
-        if ops == 0 {
-            outbound.moved = now;
-        } else if ops >= ops_max || bytes >= bytes_max {
-            if now.since(outbound.moved) < CREDIT_TIMEOUT {
-                return None;
-            }
-            outbound.returned = outbound.pushed;
-            outbound.returned_bytes = outbound.pushed_bytes;
-            outbound.moved = now;
-        }
-        Some(outbound.pushed)
-    }
-
     fn return_credit(&mut self, id: PeerId, received: u64) {
         let now = self.now.monotonic;
         let bytes = self.data.log().own(received).map(|own| own.bytes_through);
-        let outbound = &mut self.peers[id.0].outbound;
-        if received > outbound.returned && received <= outbound.pushed {
-            outbound.returned = received;
-            // Where the log no longer knows, all bytes come back: it left because every member has it.
-            outbound.returned_bytes = bytes.unwrap_or(outbound.pushed_bytes);
-            outbound.moved = now;
-        }
+        self.peer(id).outbound.on_received(received, bytes, now);
     }
 
     pub(super) fn on_push(&mut self, id: PeerId, op: Arc<Op>, made: Time) {
@@ -251,14 +213,14 @@ impl<R: Rules> Replica<R> {
             self.drop_from(id, DropReason::NotMember);
             return false;
         }
-        if self.peers[id.0].incarnation != Some(op.dot.incarnation) {
+        if self.peers[id].incarnation != Some(op.dot.incarnation) {
             self.drop_from(id, DropReason::Invalid);
             return false;
         }
         let now = self.now.monotonic;
         self.note_push(id, op, now);
         let silence = self.silence_of_clocks();
-        let peer = &mut self.peers[id.0];
+        let peer = &mut self.peers[id];
         // First: it may be the one from which a clock that stood still is learnt anew.
         peer.offsets.observe(now, made, silence);
         let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls);
@@ -286,7 +248,7 @@ impl<R: Rules> Replica<R> {
             return self.drop_from(id, DropReason::NoMemory);
         }
         if self.rules.may_apply(self.data.context(), &op) {
-            self.peer(id).inbound.advanced = Some(now);
+            self.peer(id).inbound.advance(now);
             self.apply_foreign(&op);
             return self.progress();
         }
@@ -311,11 +273,7 @@ impl<R: Rules> Replica<R> {
         let ack_at = now + self.config.ack_delay;
         let (ops, bytes) = (self.config.credit_ops_max / 4, self.config.credit_bytes_max / 4);
         let peer = self.peer(id);
-        let inbound = &mut peer.inbound;
-        inbound.received = inbound.received.max(op.dot.counter);
-        inbound.unacknowledged += 1;
-        inbound.unacknowledged_bytes += op.bytes();
-        let full = inbound.unacknowledged > ops || inbound.unacknowledged_bytes > bytes;
+        let full = peer.inbound.on_push(op.dot.counter, op.bytes(), (ops, bytes));
         peer.next_status = peer.next_status.min(if full { now } else { ack_at });
     }
 
@@ -343,13 +301,13 @@ impl<R: Rules> Replica<R> {
     /// The counter up to which every member has the writes of this incarnation.
     fn had_by_all(&self, incarnation: Incarnation) -> u64 {
         let has = |id: &PeerId| {
-            let peer = &self.peers[id.0];
+            let peer = &self.peers[*id];
             match peer.incarnation {
                 None => 0,
                 Some(own) if own == incarnation => u64::MAX, // its writer has it, said or not
                 Some(_) => self.data.context().counter_in(&peer.acknowledged, incarnation),
             }
         };
-        self.members.iter().map(has).min().unwrap_or(u64::MAX)
+        self.peers.members().iter().map(has).min().unwrap_or(u64::MAX)
     }
 }

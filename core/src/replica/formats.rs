@@ -25,7 +25,7 @@ impl<R: Rules> Replica<R> {
             return true;
         }
         let spoken = |theirs| self.rules.format(self.config.formats, theirs);
-        self.peers[id.0].formats.and_then(spoken).is_some_and(|spoken| spoken >= format)
+        self.peers[id].formats.and_then(spoken).is_some_and(|spoken| spoken >= format)
     }
 
     /// Can every operation of the log be sent to this peer?
@@ -43,10 +43,10 @@ impl<R: Rules> Replica<R> {
     #[must_use]
     pub fn all_speak(&self, format: u8) -> bool {
         let speaks = |&id: &PeerId| {
-            let peer = &self.peers[id.0];
+            let peer = &self.peers[id];
             let newest = self.membership.view().newest(&peer.address).map(|newest| newest.incarnation);
             newest.is_some() && newest == peer.incarnation && self.can_say(id, format)
         };
-        self.config.formats.highest >= format && self.members.iter().all(speaks)
+        self.config.formats.highest >= format && self.peers.members().iter().all(speaks)
     }
 }

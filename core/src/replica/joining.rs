@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 impl<R: Rules> Replica<R> {
     /// Is the incarnation that this peer's link leads to up?
     pub(super) fn is_up(&self, id: PeerId) -> bool {
-        let peer = &self.peers[id.0];
+        let peer = &self.peers[id];
         let newest = self.membership.view().newest(&peer.address);
         peer.is_member && newest.is_some_and(|newest| newest.up && Some(newest.incarnation) == peer.incarnation)
     }
@@ -39,7 +39,7 @@ impl<R: Rules> Replica<R> {
             return;
         }
         let source = self.join_source();
-        let source = source.map(|id| (id, self.peers[id.0].acknowledged.clone()));
+        let source = source.map(|id| (id, self.peers[id].acknowledged.clone()));
         let alone = self.may_start_alone();
         if self.rules.goal_ends_with_its_source() || self.startup.goal().is_none() {
             self.startup.choose(source);
@@ -62,18 +62,22 @@ impl<R: Rules> Replica<R> {
 
     /// No member that is up is in reach: time is over, or every member has answered that it joins as well.
     fn may_start_alone(&self) -> bool {
-        let contact = self.members.iter().any(|id| self.peers[id.0].connected);
+        let contact = self.peers.members().iter().any(|id| self.peers[*id].connected);
         let alone_at = self.startup.alone_at(contact);
         alone_at.is_some_and(|at| self.starts_alone(self.now.monotonic >= at))
     }
 
     fn starts_alone(&self, time_over: bool) -> bool {
-        let answered = |id: &PeerId| self.peers[id.0].link.established;
-        self.rules.starts_alone(self.members.iter().all(answered), time_over, self.members.iter().any(answered))
+        let answered = |id: &PeerId| self.peers[*id].link.is_established();
+        self.rules.starts_alone(
+            self.peers.members().iter().all(answered),
+            time_over,
+            self.peers.members().iter().any(answered),
+        )
     }
 
     fn become_up(&mut self, alone: bool) {
-        self.startup.become_up(alone && !self.members.is_empty(), self.provisional_until());
+        self.startup.become_up(alone && !self.peers.members().is_empty(), self.provisional_until());
         self.effects.emit(Event::Up { alone });
         self.introduce();
         self.maybe_pull();

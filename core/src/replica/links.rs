@@ -18,8 +18,6 @@ use alloc::boxed::Box;
 /// An answer to messages of other links goes out at most this often.
 const ANSWER_PAUSE: Micros = Micros::from_millis(50);
 
-/// No honest end has counted so far.
-const NUMBER_LIMIT: u64 = 1 << 62;
 /// Where another has given out numbers counting goes on so far above them, or up to twice as far.
 const NUMBERS_SKIPPED: u64 = 1 << 20;
 
@@ -27,27 +25,23 @@ impl<R: Rules> Replica<R> {
     /// A hello that opens a link, or opens it once more; a transport connects anew for it.
     pub(super) fn open_link(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        let pause = self.peers[id.0].hello_pause(&self.config, now);
+        let pause = self.peers[id].hello_pause(&self.config, now);
         let peer = self.peer(id);
         peer.next_hello = now + pause;
         self.send_hello(id, 0);
     }
 
     fn answer_hello(&mut self, id: PeerId) {
-        let echo = self.peers[id.0].link.echo;
+        let echo = self.peers[id].link.echo();
         self.send_hello(id, echo);
     }
 
     fn send_hello(&mut self, id: PeerId, echo: u64) {
-        if self.peers[id.0].link.number == 0 {
-            self.peer(id).link.number = self.next_link;
-            self.next_link += 1;
-        }
-        let number = self.peers[id.0].link.number;
+        let number = self.peers.number(id);
         let (from, body) = (self.membership.incarnation(), self.hello());
-        let sequence = self.peer(id).next_sequence();
+        let sequence = self.peer(id).link.next_sequence();
         let message = Message { from, number, echo, sequence, body };
-        let to = self.peers[id.0].address.clone();
+        let to = self.peers[id].address.clone();
         self.effects.send(to, message);
     }
 
@@ -90,23 +84,23 @@ impl<R: Rules> Replica<R> {
             }
             return;
         }
-        let same_incarnation = self.peers[id.0].incarnation == Some(incarnation);
-        if same_incarnation && number < self.peers[id.0].link.echo {
+        let same_incarnation = self.peers[id].incarnation == Some(incarnation);
+        if same_incarnation && number < self.peers[id].link.echo() {
             self.drop_message(from, DropReason::OtherLink);
             return self.challenge(id); // it came late; or its memory was copied, and the other copy counts ahead of it
         }
-        if !same_incarnation || number != self.peers[id.0].link.echo {
+        if !same_incarnation || number != self.peers[id].link.echo() {
             self.meet_newer_link(id, incarnation, number);
         }
         self.on_formats(id, hello.formats);
         self.on_arrival(id, sequence, Some(hello.sent));
         self.on_remote_vector(id, hello.sent, hello.wall, hello.vector.clone());
-        let link = self.peers[id.0].link;
-        if link.established {
-            if echo != 0 && echo != link.number {
+        let link = self.peers[id].link;
+        if link.is_established() {
+            if echo != 0 && echo != link.number() {
                 self.challenge(id); // it holds another number of ours than we do
             }
-        } else if echo == link.number && echo != 0 {
+        } else if link.fits(number, echo) {
             self.establish(id);
         } else {
             self.count_beyond(id, echo);
@@ -121,10 +115,9 @@ impl<R: Rules> Replica<R> {
     /// and what was sent to it must not fit here. So counting goes on at a distance that differs from incarnation to
     /// incarnation.
     pub(super) fn count_beyond(&mut self, id: PeerId, echo: u64) {
-        if (self.peers[id.0].link.number + 1..NUMBER_LIMIT).contains(&echo) {
-            self.next_link =
-                self.next_link.max(echo + NUMBERS_SKIPPED + self.membership.incarnation().0 % NUMBERS_SKIPPED);
-            self.peer(id).link.number = 0;
+        if self.peers[id].link.is_beyond(echo) {
+            self.peers.count_from(echo + NUMBERS_SKIPPED + self.membership.incarnation().0 % NUMBERS_SKIPPED);
+            self.peer(id).link.forget_number();
         }
     }
 
@@ -134,7 +127,7 @@ impl<R: Rules> Replica<R> {
     /// each other's messages until one of them grows suspicious.
     fn challenge(&mut self, id: PeerId) {
         let now = self.now.monotonic;
-        if now.since(self.peers[id.0].challenged_at) >= ANSWER_PAUSE {
+        if now.since(self.peers[id].challenged_at) >= ANSWER_PAUSE {
             self.peer(id).challenged_at = now;
             self.answer_hello(id);
         }
@@ -145,15 +138,14 @@ impl<R: Rules> Replica<R> {
     /// The own number stays while it was never part of an established link. Were it fresh each time, two ends that
     /// open at once would each take the other's answer for a newer link, for ever.
     fn meet_newer_link(&mut self, id: PeerId, incarnation: Incarnation, number: u64) {
-        if self.peers[id.0].link.established {
+        if self.peers[id].link.is_established() {
             self.close_link(id);
         }
         let peer = self.peer(id);
         if peer.incarnation != Some(incarnation) {
             peer.reset_for(incarnation);
         }
-        peer.link.echo = number;
-        peer.link.silent = true;
+        peer.link.meet(number);
         peer.dormant = false;
     }
 
@@ -165,24 +157,23 @@ impl<R: Rules> Replica<R> {
             return None;
         };
         let now = self.now.monotonic;
-        let peer = &self.peers[id.0];
+        let peer = &self.peers[id];
         let link = peer.link;
-        let present =
-            peer.incarnation == Some(incarnation) && number == link.echo && echo == link.number && number != 0;
-        let accepted = present && echo != 0 || !self.rules.only_present_link() && peer.incarnation.is_some();
+        let present = peer.incarnation == Some(incarnation) && link.fits(number, echo);
+        let accepted = present || !self.rules.only_present_link() && peer.incarnation.is_some();
         if !accepted {
             self.drop_message(from, DropReason::OtherLink);
-            if link.established {
+            if link.is_established() {
                 self.challenge(id);
-            } else if !link.established && self.peers[id.0].next_hello > now + ANSWER_PAUSE {
+            } else if !link.is_established() && self.peers[id].next_hello > now + ANSWER_PAUSE {
                 self.peer(id).next_hello = now + ANSWER_PAUSE;
             }
             return None;
         }
-        if !link.established && present {
+        if !link.is_established() && present {
             self.establish(id);
         }
-        self.peer(id).failure_detector.on_arrival(now);
+        self.peer(id).suspect.on_arrival(now);
         Some(id)
     }
 
@@ -203,13 +194,11 @@ impl<R: Rules> Replica<R> {
         let own = self.data.context().counter(self.membership.incarnation());
         let own_incarnation = self.membership.incarnation();
         let peer = self.peer(id);
-        peer.link.established = true;
-        peer.failure_detector.on_arrival(now);
+        peer.link.establish();
         peer.connected = false;
         peer.refused = None;
         peer.goal.get_or_insert_with(|| peer.acknowledged.clone());
-        peer.probed_at = None;
-        let recovered = core::mem::take(&mut peer.suspected);
+        let recovered = peer.suspect.on_linked(now);
         let address = peer.address.clone();
         let incarnation = peer.incarnation.expect("a hello named the incarnation before the link was established");
         let acknowledged = peer.acknowledged.counter(own_incarnation).min(own);
@@ -226,9 +215,9 @@ impl<R: Rules> Replica<R> {
     /// A message of the present link arrived: what does that say about the stream from there?
     pub(super) fn on_arrival(&mut self, id: PeerId, sequence: u64, departed: Option<Time>) {
         let (now, limits) = (self.now.monotonic, self.stream_limits());
-        let peer = &mut self.peers[id.0];
+        let peer = &mut self.peers[id];
         peer.unfinished = None;
-        let opens = core::mem::take(&mut peer.link.silent);
+        let opens = peer.link.take_first();
         let arrival = Arrival { sequence, departed, opens };
         let (gap, unheard) = (peer.stream.is_beyond(sequence), peer.stream.is_unheard());
         let silent = peer.stream.is_silent(now, limits);
@@ -237,7 +226,7 @@ impl<R: Rules> Replica<R> {
         } else if unheard && self.is_cut_off(id) {
             self.peer(id).stream.meet_after_cut(now);
             self.on_interrupted(id);
-        } else if silent && !self.peers[id.0].stream.is_silent(now, limits) && self.is_cut_off(id) {
+        } else if silent && !self.peers[id].stream.is_silent(now, limits) && self.is_cut_off(id) {
             self.peer(id).stream.be_back(now);
             self.on_interrupted(id);
         }
@@ -254,7 +243,7 @@ impl<R: Rules> Replica<R> {
         let lately = Time(now.0.saturating_sub(self.config.repair_delay.0));
         let mut others = self.peer_ids().filter(|&other| other != id);
         self.rules.interruptions_taint()
-            && others.any(|other| self.peers[other.0].stream.is_cut_since(lately, now, limits))
+            && others.any(|other| self.peers[other].stream.is_cut_since(lately, now, limits))
     }
 
     /// Bytes of a message arrived that is not whole yet.
@@ -262,11 +251,11 @@ impl<R: Rules> Replica<R> {
         let (now, limits) = (self.now.monotonic, self.stream_limits());
         let Some(id) = self.find_peer(from) else { return };
         let peer = self.peer(id);
-        if peer.link.established {
-            peer.failure_detector.on_arrival(now);
+        if peer.link.is_established() {
+            peer.suspect.on_arrival(now);
             peer.stream.progress(now, limits);
             // Until it is whole it may be a push, and then it fills a gap.
-            peer.inbound.advanced = Some(now);
+            peer.inbound.advance(now);
             peer.unfinished = Some(now);
             peer.asked.moves(now);
             self.pulls.on_progress(id, now);
@@ -283,14 +272,14 @@ impl<R: Rules> Replica<R> {
 
     /// Ends the link: what came over it and is not applied is dropped.
     pub(super) fn close_link(&mut self, id: PeerId) {
-        if let Some(incarnation) = self.peers[id.0].incarnation.filter(|_| self.rules.drops_causal_buffer_with_link()) {
+        if let Some(incarnation) = self.peers[id].incarnation.filter(|_| self.rules.drops_causal_buffer_with_link()) {
             self.causal_buffer.drop_origin(incarnation);
         }
         self.peer(id).close();
         self.forget_asked(id);
         self.fail_pull_from(id);
         self.on_unlinked(id);
-        if self.peers[id.0].is_member && self.rules.round_restarts() {
+        if self.peers[id].is_member && self.rules.round_restarts() {
             self.rounds.abort();
         }
     }
@@ -299,20 +288,20 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_connected(&mut self, to: &Address) {
         if let Some(id) = self.find_peer(to) {
             let peer = self.peer(id);
-            peer.connected = !peer.link.established;
+            peer.connected = !peer.link.is_established();
         }
     }
 
     /// When this peer needs attention next.
     pub(super) fn link_timeout(&self, peer: &Peer) -> Time {
-        if peer.link.established {
-            self.suspicion_timeout(peer).min(peer.next_status).min(self.pieces_timeout(peer))
+        if peer.link.is_established() {
+            peer.suspect.timeout(&self.config).min(peer.next_status).min(self.pieces_timeout(peer))
         } else if peer.dormant {
             Time::NEVER // one side was removed and all is said
         } else if peer.is_stranger() {
             peer.next_hello
         } else {
-            self.suspicion_timeout(peer).min(peer.next_hello)
+            peer.suspect.timeout(&self.config).min(peer.next_hello)
         }
     }
 }

@@ -39,18 +39,17 @@ impl<R: Rules> Replica<R> {
     }
 
     fn is_linked(&self, incarnation: Incarnation) -> bool {
-        self.peers.iter().any(|peer| peer.link.established && peer.incarnation == Some(incarnation))
+        self.peers.iter().any(|peer| peer.link.is_established() && peer.incarnation == Some(incarnation))
     }
 
     /// Does a linked peer say that it covers this?
     pub(super) fn somebody_covers(&self, incarnation: Incarnation, counter: u64) -> bool {
-        let mut linked = self.peer_ids().filter(|id| self.peers[id.0].link.established);
-        linked.any(|id| self.peer_covers(id, incarnation, counter))
+        self.peers.linked().any(|id| self.peer_covers(id, incarnation, counter))
     }
 
     /// Did this peer say that it covers this?
     pub(super) fn peer_covers(&self, id: PeerId, incarnation: Incarnation, counter: u64) -> bool {
-        self.data.context().counter_in(&self.peers[id.0].acknowledged, incarnation) >= counter
+        self.data.context().counter_in(&self.peers[id].acknowledged, incarnation) >= counter
     }
 
     /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
@@ -72,15 +71,15 @@ impl<R: Rules> Replica<R> {
         if !self.rounds.may_begin(now) {
             return;
         }
-        let mut asked = self.members.clone();
-        asked.retain(|id| self.peers[id.0].link.established);
-        let everybody = asked.len() == self.members.len() || !self.rules.round_needs_all_members();
+        let mut asked = self.peers.members().to_vec();
+        asked.retain(|id| self.peers[*id].link.is_established());
+        let everybody = asked.len() == self.peers.members().len() || !self.rules.round_needs_all_members();
         if !everybody || !self.is_ready() {
             return;
         }
         self.query_for_blocked();
         asked.truncate(self.rules.asked(asked.len()));
-        let mut incarnations: Vec<_> = asked.iter().filter_map(|id| self.peers[id.0].incarnation).collect();
+        let mut incarnations: Vec<_> = asked.iter().filter_map(|id| self.peers[*id].incarnation).collect();
         incarnations.push(self.membership.incarnation());
         self.close_links_outside(&incarnations);
         let events = self.rounds.take_events(&incarnations, self.rules.outcomes_are_asked_again());
@@ -108,8 +107,9 @@ impl<R: Rules> Replica<R> {
             return;
         }
         for id in self.peer_ids() {
-            let peer = &self.peers[id.0];
-            if peer.link.echo != 0 && !peer.incarnation.is_some_and(|incarnation| incarnations.contains(&incarnation)) {
+            let peer = &self.peers[id];
+            if peer.link.echo() != 0 && !peer.incarnation.is_some_and(|incarnation| incarnations.contains(&incarnation))
+            {
                 self.close_link(id);
                 self.peer(id).next_hello = self.now.monotonic;
             }
@@ -117,7 +117,7 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_query(&mut self, id: PeerId, query: &LostQuery) {
-        let asker = self.peers[id.0].incarnation;
+        let asker = self.peers[id].incarnation;
         if query.events.len() > EVENTS_MAX {
             return self.drop_from(id, DropReason::Invalid);
         }

@@ -106,9 +106,7 @@ impl<R: Rules> Replica<R> {
     /// A peer that is held back cannot take in what the log says was written before it was deleted. The state says only
     /// what is left.
     pub(super) fn prefers_state(&self, id: PeerId) -> bool {
-        self.budget.is_limited()
-            && !self.peers[id.0].ready
-            && self.data.log().bytes() as u64 > self.data.store().bytes()
+        self.budget.is_limited() && !self.peers[id].ready && self.data.log().bytes() as u64 > self.data.store().bytes()
     }
 
     /// The store may have shrunk: what did not fit is tried again at once.

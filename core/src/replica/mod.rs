@@ -5,7 +5,9 @@
 //! None reaches into another, and what one needs of another is handed in. `data` holds what is applied. `membership`
 //! holds the view and who this is, and `startup` how far it is on its way to serve. `pulls` holds the fetch under way,
 //! `fetches` large values, and `blocked` requests that wait. `rounds` holds what is asked about lost writes, `budget` the
-//! limits of memory, and `effects` what a call does to the outside.
+//! limits of memory, and `effects` what a call does to the outside. `peers` is the table of other addresses.
+//! Each has a `link`, and `credit` for pushes. `suspect` says how it sounds, `supplier` what became of pulls from it, and
+//! `asked` which pieces it owes.
 //!
 //! The other modules say what follows from what. `requests` answers clients, `links` opens and closes links, `exchange`
 //! pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
@@ -17,6 +19,7 @@ mod aside;
 mod asked;
 mod blocked;
 mod budget;
+mod credit;
 mod data;
 mod effects;
 mod exchange;
@@ -24,12 +27,14 @@ mod fetches;
 mod formats;
 mod joining;
 mod large;
+mod link;
 mod links;
 mod lost_writes;
 mod membership;
 mod memory;
 mod merge;
 mod peer;
+mod peers;
 mod pieces;
 mod pulls;
 mod readiness;
@@ -42,7 +47,9 @@ mod sources;
 mod startup;
 mod status;
 mod strangers;
+mod supplier;
 mod supply;
+mod suspect;
 mod suspicion;
 #[cfg(test)]
 mod tests;
@@ -69,7 +76,6 @@ use crate::table::HashKey;
 use crate::time::{Micros, Now, Time};
 use crate::vector::VersionVector;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use blocked::BlockedRequests;
 use budget::Budget;
 use data::Data;
@@ -77,6 +83,7 @@ use effects::Effects;
 use fetches::Fetches;
 use membership::Membership;
 use peer::{Peer, PeerId};
+use peers::Peers;
 use pulls::Pulls;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -118,14 +125,12 @@ pub struct Replica<R: Rules = Sound> {
 
     membership: Membership,
     startup: Startup,
-    /// The other members.
-    members: Vec<PeerId>,
     data: Data,
     /// When it was told that members of another cluster appeared.
     merge_reported: Option<Time>,
     wall_trusted: bool,
 
-    peers: Vec<Peer>,
+    peers: Peers,
     causal_buffer: CausalBuffer,
     fetches: Fetches,
     gaps: Gaps,
@@ -136,9 +141,6 @@ pub struct Replica<R: Rules = Sound> {
     budget: Budget,
     rounds: Rounds,
     retire_at: Time,
-    /// Before this no removed address at which no replica was ever heard of is dialled.
-    strangers_from: Time,
-    next_link: u64,
 
     /// The process is about to end.
     leaving: bool,
@@ -162,11 +164,10 @@ impl<R: Rules> Replica<R> {
             now,
             startup: Startup::new(now.monotonic, &config),
             membership: Membership::new(identity, incarnation),
-            members: Vec::new(),
             data: Data::new(hash_key),
             merge_reported: None,
             wall_trusted: true,
-            peers: Vec::new(),
+            peers: Peers::new(fresh),
             causal_buffer: CausalBuffer::default(),
             fetches: Fetches::new(config.pieces_bytes_max),
             gaps: Gaps::default(),
@@ -176,8 +177,6 @@ impl<R: Rules> Replica<R> {
             budget: Budget::new(&config),
             rounds: Rounds::new(config.rounds_max),
             retire_at: now.monotonic,
-            strangers_from: Time::default(),
-            next_link: fresh,
             leaving: false,
             effects,
             config,
@@ -242,8 +241,8 @@ impl<R: Rules> Replica<R> {
         }
         // This process was not run when it should have been: others' silence in that time means nothing.
         self.stalls.add(from, now.monotonic);
-        for peer in &mut self.peers {
-            peer.failure_detector.exclude_stall(late, now.monotonic);
+        for peer in self.peers.iter_mut() {
+            peer.suspect.exclude_stall(late, now.monotonic);
             peer.stream.exclude_stall(late, now.monotonic);
         }
         self.startup.exclude_stall(late);
@@ -330,7 +329,7 @@ impl<R: Rules> Replica<R> {
         self.settle_pieces();
         self.gaps.cover(self.data.context());
         self.wake_blocked();
-        if self.members.is_empty() || self.is_log_too_long() {
+        if self.peers.members().is_empty() || self.is_log_too_long() {
             self.trim_log();
         }
         self.try_become_up();
@@ -347,24 +346,23 @@ impl<R: Rules> Replica<R> {
     }
 
     fn peer(&mut self, id: PeerId) -> &mut Peer {
-        &mut self.peers[id.0]
+        &mut self.peers[id]
     }
 
     fn find_peer(&self, address: &Address) -> Option<PeerId> {
-        let same = self.peers.iter().position(|peer| peer.address.is(address));
-        same.or_else(|| self.peers.iter().position(|peer| peer.address == *address)).map(PeerId)
+        self.peers.find(address)
     }
 
     fn peer_ids(&self) -> impl Iterator<Item = PeerId> + use<R> {
-        (0..self.peers.len()).map(PeerId)
+        self.peers.ids()
     }
 
     fn send(&mut self, id: PeerId, body: Body) {
         let from = self.membership.incarnation();
         let peer = self.peer(id);
-        let sequence = peer.next_sequence();
-        let message = Message { from, number: peer.link.number, echo: peer.link.echo, sequence, body };
-        let peer = &self.peers[id.0];
+        let sequence = peer.link.next_sequence();
+        let message = Message { from, number: peer.link.number(), echo: peer.link.echo(), sequence, body };
+        let peer = &self.peers[id];
         self.effects.send(peer.address.clone(), message);
     }
 
@@ -373,7 +371,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn drop_from(&mut self, id: PeerId, reason: DropReason) {
-        let from = self.peers[id.0].address.clone();
+        let from = self.peers[id].address.clone();
         self.effects.emit(Event::Dropped { from, reason });
     }
 }

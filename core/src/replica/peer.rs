@@ -1,11 +1,14 @@
 //! One other address: the link to it, what it covers, and what is under way to it.
 
 use super::asked::Asked;
+use super::credit::{Inbound, Outbound};
+use super::link::Link;
+use super::supplier::Supplier;
+use super::suspect::Suspect;
 use crate::causal_context::Retirement;
 use crate::config::Config;
 use crate::data::{Key, Value};
 use crate::edge::Refused;
-use crate::failure_detector::FailureDetector;
 use crate::formats::Formats;
 use crate::freshness::Offsets;
 use crate::identity::{Address, Incarnation};
@@ -22,9 +25,6 @@ use alloc::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PeerId(pub(super) usize);
 
-/// After so many pulls that ran out of time in a row, the timeout grows no further.
-pub(super) const TIMEOUT_DOUBLINGS: u32 = 4;
-
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) address: Address,
@@ -40,8 +40,7 @@ pub(super) struct Peer {
     pub(super) offsets: Offsets,
     /// What arrives from that incarnation, over all its links.
     pub(super) stream: Stream,
-    pub(super) failure_detector: FailureDetector,
-    pub(super) suspected: bool,
+    pub(super) suspect: Suspect,
     /// Should this address be a member?
     pub(super) is_member: bool,
     /// It was removed, and no incarnation was ever heard of there.
@@ -50,8 +49,6 @@ pub(super) struct Peer {
     pub(super) named: bool,
     /// When it was removed.
     pub(super) removed_since: Time,
-    /// When the search for it began: a minute later it slows down.
-    pub(super) searched_since: Time,
     pub(super) next_hello: Time,
     /// When it was last told that it speaks under other numbers than those that hold here.
     pub(super) challenged_at: Time,
@@ -73,18 +70,8 @@ pub(super) struct Peer {
     /// The greatest pull of its incarnation that was ever served: a duplicate must not begin a second supply under its
     /// name.
     pub(super) served: u64,
-    /// When a pull from it was last begun, to take turns.
-    pub(super) pulled_at: Time,
-    /// How many pulls from it ran out of time one after another. Each doubles the timeout of the next one.
-    pub(super) pulls_late: u32,
-    /// What the last pull from it that was answered took from the question to the first frame.
-    pub(super) round_trip: Micros,
-    /// The last pull from it that was given up because it took too long, while its operations are still welcome.
-    pub(super) overdue: Option<u64>,
-    /// How often interruptions of its link have put off what is missing, since a pull from it last began.
-    pub(super) postponed: u8,
-    /// When that was last counted.
-    pub(super) postponed_at: Time,
+    /// What became of pulls from it.
+    pub(super) supplier: Supplier,
     /// What it covered when a link first led to it, or when it became ready. So much has to be here before it counts as
     /// met.
     pub(super) goal: Option<Arc<VersionVector>>,
@@ -94,68 +81,14 @@ pub(super) struct Peer {
     pub(super) ready: bool,
     /// It refuses this replica, and said so last at that time.
     pub(super) refused: Option<(Refused, Time)>,
-    /// What it said it covers and did not bring in a whole pull.
-    pub(super) unkept: Unkept,
     /// It was last heard outside of a link at that time.
     pub(super) sign: Option<Time>,
     /// It said that it is about to end.
     pub(super) leaving: bool,
-    /// Others were asked whether they hear it, at that time.
-    pub(super) probed_at: Option<Time>,
-    /// Another member heard it, at that time.
-    pub(super) vouched_at: Option<Time>,
     /// It was reported that this incarnation holds something else under the same names.
     pub(super) diverged: bool,
     /// One side was removed and neither has anything left to tell the other.
     pub(super) dormant: bool,
-}
-
-/// The numbers of a link (LINK-1). 0 stands for none yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Link {
-    pub(super) number: u64,
-    pub(super) echo: u64,
-    pub(super) established: bool,
-    /// The number of the next message to it.
-    pub(super) sequence: u64,
-    /// No message of this link has arrived yet.
-    pub(super) silent: bool,
-}
-
-/// Pushes that arrived on this link.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Inbound {
-    /// The greatest counter of all of them.
-    pub(super) received: u64,
-    /// How many since the last status, and their bytes.
-    pub(super) unacknowledged: u64,
-    pub(super) unacknowledged_bytes: usize,
-    /// When one of them last was the next of its origin, or bytes of one that may be arrived.
-    pub(super) advanced: Option<Time>,
-}
-
-/// Pushes that left on this link.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Outbound {
-    /// The own counter up to which they went out, or were left to repair.
-    pub(super) pushed: u64,
-    pub(super) pushed_bytes: u64,
-    /// The own counter up to which credit came back.
-    pub(super) returned: u64,
-    pub(super) returned_bytes: u64,
-    /// When credit last moved; without any for a second what was sent counts as lost.
-    pub(super) moved: Time,
-}
-
-/// What a peer claimed and could not give: no reason to ask it again for a while.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Unkept {
-    /// What it had claimed when the last such pull began.
-    pub(super) claimed: Arc<VersionVector>,
-    /// How many pulls in a row ended like that.
-    pub(super) times: u32,
-    /// From then on the claim counts again.
-    pub(super) until: Time,
 }
 
 /// A pull of this peer that is being answered.
@@ -238,13 +171,11 @@ impl Peer {
             acknowledged: Arc::default(),
             offsets: Offsets::default(),
             stream: Stream::default(),
-            failure_detector: FailureDetector::new(now),
-            suspected: false,
+            suspect: Suspect::new(now),
             is_member: false,
             unknown: false,
             named: false,
             removed_since: now,
-            searched_since: now,
             next_hello: now,
             challenged_at: Time::default(),
             unfinished: None,
@@ -258,21 +189,13 @@ impl Peer {
             asked: Asked::default(),
             serving: None,
             served: 0,
-            pulled_at: Time::default(),
-            pulls_late: 0,
-            round_trip: Micros::ZERO,
-            overdue: None,
-            postponed: 0,
-            postponed_at: Time::default(),
+            supplier: Supplier::default(),
             goal: None,
             met: false,
             ready: false,
             refused: None,
-            unkept: Unkept::default(),
             sign: None,
             leaving: false,
-            probed_at: None,
-            vouched_at: None,
             diverged: false,
             dormant: false,
         }
@@ -282,31 +205,13 @@ impl Peer {
     pub(super) fn close(&mut self) {
         self.link = Link::default();
         self.unfinished = None;
-        self.overdue = None;
+        self.supplier.forget_overdue();
         self.view_hash = None;
         self.leaving = false;
         self.next_status = Time::NEVER;
         self.inbound = Inbound::default();
         self.outbound = Outbound::default();
         self.serving = None;
-    }
-
-    /// How long a frame of a pull is waited for. Each pull that ran out of time doubles it. A peer that is slow for good
-    /// would never be heard without that (decision 0025).
-    pub(super) fn frame_timeout(&self, pull_timeout: Micros) -> Micros {
-        pull_timeout.times(1 << self.pulls_late.min(TIMEOUT_DOUBLINGS))
-    }
-
-    /// How long a piece of a value is waited for: at least twice as long as the last pull took to be answered.
-    pub(super) fn piece_timeout(&self, pull_timeout: Micros) -> Micros {
-        pull_timeout.max(self.round_trip.times(2))
-    }
-
-    /// The number of the next message on this link.
-    pub(super) const fn next_sequence(&mut self) -> u64 {
-        let sequence = self.link.sequence;
-        self.link.sequence += 1;
-        sequence
     }
 
     /// Another incarnation answers here.
@@ -319,7 +224,7 @@ impl Peer {
         self.served = 0;
         self.goal = None;
         self.ready = false;
-        self.unkept = Unkept::default();
+        self.supplier.forget_unkept();
         self.diverged = false;
         self.wall_sample = None;
     }
@@ -328,19 +233,19 @@ impl Peer {
     /// that removed each other before they met are there for one another. So all such addresses together are dialled as
     /// often as one.
     pub(super) const fn is_stranger(&self) -> bool {
-        self.unknown && !self.dormant && !self.link.established
+        self.unknown && !self.dormant && !self.link.is_established()
     }
 
     /// How long to wait before the next hello.
     pub(super) fn hello_pause(&self, config: &Config, now: Time) -> Micros {
         if !self.is_member {
             config.probe_interval_max
-        } else if !self.suspected {
-            config.hello_interval
-        } else if now.since(self.searched_since) < Micros::from_seconds(60) {
-            config.hello_interval.times(2)
         } else {
-            config.probe_interval_max
+            match self.suspect.since() {
+                None => config.hello_interval,
+                Some(since) if now.since(since) < Micros::from_seconds(60) => config.hello_interval.times(2),
+                Some(_) => config.probe_interval_max,
+            }
         }
     }
 }

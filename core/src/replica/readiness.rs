@@ -79,13 +79,13 @@ impl<R: Rules> Replica<R> {
 
     /// Until when one that is up from now on waits for absent members before it is ready.
     pub(super) fn provisional_until(&self) -> Option<Time> {
-        (!self.members.is_empty()).then(|| self.now.monotonic + self.config.ready_alone_after)
+        (!self.peers.members().is_empty()).then(|| self.now.monotonic + self.config.ready_alone_after)
     }
 
     /// Ends what is provisional as soon as that may be.
     pub(super) fn consider_readiness(&mut self) {
         let Some(until) = self.startup.provisional_until() else { return };
-        for id in self.members.clone() {
+        for id in self.peers.members().to_vec() {
             let caught_up = self.has_caught_up_with(id);
             self.peer(id).met |= caught_up;
         }
@@ -94,7 +94,7 @@ impl<R: Rules> Replica<R> {
         if self.now.monotonic >= until {
             unmet = core::mem::take(&mut unsettled.absent);
         }
-        if unsettled.is_empty() || self.members.iter().any(|&id| self.follows_a_ready_member(id)) {
+        if unsettled.is_empty() || self.peers.members().iter().any(|&id| self.follows_a_ready_member(id)) {
             self.startup.end_provisional();
             self.effects.emit(Event::Ready { unmet });
         }
@@ -102,20 +102,20 @@ impl<R: Rules> Replica<R> {
 
     /// Is a link there, and here all that the member had when the link was made?
     fn has_caught_up_with(&self, id: PeerId) -> bool {
-        let peer = &self.peers[id.0];
-        peer.link.established && peer.goal.as_ref().is_some_and(|goal| self.data.context().dominates(goal))
+        let peer = &self.peers[id];
+        peer.link.is_established() && peer.goal.as_ref().is_some_and(|goal| self.data.context().dominates(goal))
     }
 
     fn follows_a_ready_member(&self, id: PeerId) -> bool {
-        self.peers[id.0].ready && self.is_up(id) && self.has_caught_up_with(id)
+        self.peers[id].ready && self.is_up(id) && self.has_caught_up_with(id)
     }
 
     fn unsettled(&self) -> Unsettled {
         let mut unsettled = Unsettled::default();
         let mut foreign = Vec::new();
-        for peer in self.members.iter().map(|id| &self.peers[id.0]).filter(|peer| !peer.met) {
+        for peer in self.peers.members().iter().map(|id| &self.peers[*id]).filter(|peer| !peer.met) {
             let place = match self.refusal(peer) {
-                _ if peer.link.established => &mut unsettled.loading,
+                _ if peer.link.is_established() => &mut unsettled.loading,
                 Some(Refused::Version(_)) => &mut unsettled.versions,
                 Some(Refused::Foreign) => &mut foreign,
                 None if peer.sign.is_some_and(|at| self.is_recent(at)) => &mut unsettled.unlinked,
@@ -125,7 +125,7 @@ impl<R: Rules> Replica<R> {
         }
         // One foreign member has an address that another cluster uses now. If several are foreign and no member was
         // ever met, this replica was given another cluster's name.
-        if foreign.len() > 1 && !self.members.iter().any(|id| self.peers[id.0].met) {
+        if foreign.len() > 1 && !self.peers.members().iter().any(|id| self.peers[*id].met) {
             unsettled.foreign = foreign;
         }
         unsettled

@@ -6,7 +6,7 @@
 
 use super::Replica;
 use super::data::Snapshot;
-use super::peer::{PeerId, Unkept};
+use super::peer::PeerId;
 use super::pulls::{Begin, Ended, RETRY_PAUSE, Staging, Turn, keep_greater};
 use crate::causal_context::{CausalContext, Retirement};
 use crate::edge::{DropReason, Event};
@@ -14,15 +14,10 @@ use crate::identity::Incarnation;
 use crate::message::{Body, Content, Coverage, SnapshotEntry, Supply, Version};
 use crate::op::Op;
 use crate::rules::Rules;
-use crate::time::{Micros, Time};
+use crate::time::Time;
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-
-/// A peer may claim what a whole pull from it did not bring. It is asked for that again after this, then after twice
-/// that, and so on, so often.
-const UNKEPT_PAUSE: Micros = Micros::from_millis(500);
-const UNKEPT_DOUBLINGS: u32 = 5;
 
 impl<R: Rules> Replica<R> {
     /// Begins a pull if there is a reason to and a peer to ask.
@@ -53,15 +48,8 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
         let (now, delay, is_member) = (self.now.monotonic, self.config.repair_delay, self.membership.is_member());
         let missing = self.gaps.oldest().is_some();
-        let peer = self.peer(id);
-        if !missing {
-            peer.postponed = 0;
-        } else if is_member && (peer.postponed == 0 || now.since(peer.postponed_at) >= delay) {
-            // A replica that is no member repairs nothing, and is not patient when it becomes one.
-            (peer.postponed, peer.postponed_at) = (peer.postponed.saturating_add(1), now);
-        }
-        // Its answer may have been made during the interruption.
-        peer.overdue = None;
+        // A replica that is no member repairs nothing, and is not patient when it becomes one.
+        self.peer(id).supplier.on_interrupted(missing, is_member, now, delay);
         if self.pulls.is_from(id) && self.pulls.is_patient() && self.rules.interruptions_postpone_repair() {
             self.end_pull(false);
         }
@@ -69,9 +57,9 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn begin_pull(&mut self, id: PeerId, patient: bool) {
         let (now, asked) = (self.now.monotonic, self.shared_vector());
-        let peer = &mut self.peers[id.0];
-        peer.pulled_at = now;
-        let (claimed, timeout) = (peer.acknowledged.clone(), peer.frame_timeout(self.config.pull_timeout));
+        let peer = &mut self.peers[id];
+        peer.supplier.begin(now);
+        let (claimed, timeout) = (peer.acknowledged.clone(), peer.supplier.frame_timeout(self.config.pull_timeout));
         let from = peer.address.clone();
         let name = self.pulls.begin(Begin { peer: id, asked: asked.clone(), claimed, patient, timeout }, now);
         self.effects.emit(Event::PullStarted { from, pull: name });
@@ -85,14 +73,11 @@ impl<R: Rules> Replica<R> {
         if let Some(dot) = awaited {
             self.stop_fetching(dot);
         }
-        let from = self.peers[id.0].address.clone();
+        let from = self.peers[id].address.clone();
         self.effects.emit(Event::PullEnded { from, pull: name, complete });
         if complete {
             self.startup.on_synced();
             self.budget.end_holding_back(&mut self.effects);
-            let peer = self.peer(id);
-            peer.pulls_late = 0;
-            peer.postponed = 0;
             self.note_unkept(id, claimed);
         } else {
             self.effects.defer_if(self.pulls.has_discarded());
@@ -105,14 +90,7 @@ impl<R: Rules> Replica<R> {
     fn note_unkept(&mut self, id: PeerId, claimed: Arc<VersionVector>) {
         let now = self.now.monotonic;
         let kept = !self.rules.pauses_unkept_claims() || self.data.context().dominates(&claimed);
-        let unkept = &mut self.peer(id).unkept;
-        if kept {
-            *unkept = Unkept::default();
-            return;
-        }
-        unkept.until = now + UNKEPT_PAUSE.times(1 << unkept.times.min(UNKEPT_DOUBLINGS));
-        unkept.times = unkept.times.saturating_add(1);
-        unkept.claimed = claimed;
+        self.peer(id).supplier.on_complete(claimed, kept, now);
     }
 
     /// Gives back what failed pulls had set aside.
@@ -129,9 +107,7 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn fail_late_pull(&mut self) {
         if let Some((id, name)) = self.pulls.late(self.now.monotonic) {
-            let peer = self.peer(id);
-            peer.pulls_late += 1;
-            peer.overdue = Some(name);
+            self.peer(id).supplier.on_late(name);
             self.end_pull(false);
         }
     }
@@ -144,7 +120,7 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn on_supply(&mut self, id: PeerId, supply: Supply) {
         let (now, present) = (self.now.monotonic, self.pulls.is_present(id, supply.id));
-        if !present && self.peers[id.0].overdue == Some(supply.id) {
+        if !present && self.peers[id].supplier.is_overdue(supply.id) {
             return self.take_in_overdue(id, &supply.content);
         }
         if !self.pulls.is_under_way() || !present && self.rules.only_present_pull() {
@@ -160,9 +136,7 @@ impl<R: Rules> Replica<R> {
             }
         }
         if supply.frame == 0 {
-            let peer = &mut self.peers[id.0];
-            // What it took beyond the timeout, this process did not run.
-            peer.round_trip = now.since(peer.pulled_at).min(self.pulls.timeout());
+            self.peers[id].supplier.on_first_frame(now, self.pulls.timeout());
         }
         if !self.membership.is_member() {
             self.drop_from(id, DropReason::NotMember);
@@ -252,7 +226,7 @@ impl<R: Rules> Replica<R> {
                 self.blocked.note_all();
                 self.stop_supplying_state();
                 self.effects.defer();
-                let from = self.peers[id.0].incarnation.expect("a linked peer has an incarnation");
+                let from = self.peers[id].incarnation.expect("a linked peer has an incarnation");
                 self.effects.emit(Event::Installed { from, pull: name, vector });
                 true
             }

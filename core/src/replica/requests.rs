@@ -235,7 +235,7 @@ impl<R: Rules> Replica<R> {
             now.wall.0.saturating_sub(theirs) > self.config.wall_ahead_max.0
         };
         let mut samples =
-            self.peers.iter().filter(|peer| peer.link.established).filter_map(|peer| peer.wall_sample.as_ref());
+            self.peers.iter().filter(|peer| peer.link.is_established()).filter_map(|peer| peer.wall_sample.as_ref());
         let trusted = match samples.next() {
             None => true,
             Some(first) => !(ahead_of(first) && samples.all(ahead_of)),

@@ -46,7 +46,7 @@ const RETIRE_MAX: usize = 16;
 impl<R: Rules> Replica<R> {
     /// An incarnation was retired: a peer that is being sent the whole state is sent the record.
     pub(super) fn mark_retired(&mut self, incarnation: Incarnation, record: Retirement) {
-        for peer in &mut self.peers {
+        for peer in self.peers.iter_mut() {
             if let Some(serving) = &mut peer.serving
                 && let Source::State(pass) = &mut serving.source
             {
@@ -63,7 +63,7 @@ impl<R: Rules> Replica<R> {
         }
         self.retire_at = now + self.config.retire_interval;
         let is_before = |peer: &Peer| peer.address < *self.membership.address() && self.counts(peer, length);
-        if self.members.iter().any(|id| is_before(&self.peers[id.0])) {
+        if self.peers.members().iter().any(|id| is_before(&self.peers[*id])) {
             return;
         }
         let mut present: Vec<_> = self
@@ -90,15 +90,15 @@ impl<R: Rules> Replica<R> {
     /// Members' statuses give the occasion to look for incarnations that are over; a replica that is alone needs a
     /// wake-up.
     pub(super) fn retire_timeout(&self) -> Time {
-        let due = self.members.is_empty() && self.is_ready() && self.data.context().vector().len() > 1;
+        let due = self.peers.members().is_empty() && self.is_ready() && self.data.context().vector().len() > 1;
         if due { self.retire_at } else { Time::NEVER }
     }
 
     /// May it be this member's turn to write?
     fn counts(&self, peer: &Peer, length: Length) -> bool {
         match length {
-            Length::Usual => !peer.suspected,
-            Length::Long => !peer.suspected && peer.link.established,
+            Length::Usual => !peer.suspect.is_suspected(),
+            Length::Long => !peer.suspect.is_suspected() && peer.link.is_established(),
             Length::TooLong => false,
         }
     }
@@ -106,10 +106,12 @@ impl<R: Rules> Replica<R> {
     /// Has every member reported exactly this coverage? One that has been suspected for long does not count.
     fn everybody_covers(&self, incarnation: Incarnation, through: u64, length: Length) -> bool {
         let now = self.now.monotonic;
-        self.members.iter().map(|id| &self.peers[id.0]).all(|peer| {
+        self.peers.members().iter().map(|id| &self.peers[*id]).all(|peer| {
             let left_out = match length {
-                Length::Usual => peer.suspected && now.since(peer.searched_since) > self.config.retire_timeout,
-                Length::Long => !peer.link.established,
+                Length::Usual => {
+                    peer.suspect.since().is_some_and(|since| now.since(since) > self.config.retire_timeout)
+                }
+                Length::Long => !peer.link.is_established(),
                 Length::TooLong => true,
             };
             let covers = || self.data.context().counter_in(&peer.acknowledged, incarnation) == through;

@@ -10,10 +10,6 @@ use crate::identity::Incarnation;
 use crate::rules::Rules;
 use crate::time::Time;
 
-/// So many interruptions put off what is missing and could be repaired from a peer. Those within one repair delay count
-/// as one: a poor network has many that hide nothing, and a cut may follow.
-const POSTPONED_MAX: u8 = 4;
-
 impl<R: Rules> Replica<R> {
     /// The peer to fetch from at once.
     pub(super) fn urgent_source(&self, now: Time) -> Option<PeerId> {
@@ -26,7 +22,7 @@ impl<R: Rules> Replica<R> {
             return Some(id);
         }
         // A peer that was removed, or is about to end, is not there for long: what it has is fetched at once.
-        let going = |id: PeerId| self.peers[id.0].leaving || !self.peers[id.0].is_member;
+        let going = |id: PeerId| self.peers[id].leaving || !self.peers[id].is_member;
         if self.peer_ids().any(going)
             && let Some(id) = self.turn(|id| going(id) && self.has_missing(id))
         {
@@ -36,7 +32,7 @@ impl<R: Rules> Replica<R> {
             return None;
         }
         // What a request waits for may be anywhere: peers that have news first, then every peer in turn.
-        let rested = |id: PeerId| now.since(self.peers[id.0].pulled_at) >= RETRY_PAUSE;
+        let rested = |id: PeerId| now.since(self.peers[id].supplier.pulled_at()) >= RETRY_PAUSE;
         self.turn(|id| self.has_missing(id)).or_else(|| self.turn(rested))
     }
 
@@ -54,7 +50,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn has_missing(&self, id: PeerId) -> bool {
-        self.data.context().missing(&self.peers[id.0].acknowledged).any(|entry| !self.is_unkept(id, entry))
+        self.data.context().missing(&self.peers[id].acknowledged).any(|entry| !self.is_unkept(id, entry))
     }
 
     /// Do pushes of this incarnation still come in order? They bring what is missing, and a pull would bring it once
@@ -62,8 +58,9 @@ impl<R: Rules> Replica<R> {
     fn is_coming(&self, incarnation: Incarnation, now: Time) -> bool {
         let silence = self.stream_limits().silence;
         let comes = |peer: &Peer| {
-            let advanced = peer.inbound.advanced.is_some_and(|at| now.since(at) <= silence);
-            advanced && peer.link.established && peer.incarnation == Some(incarnation)
+            peer.inbound.is_advancing(now, silence)
+                && peer.link.is_established()
+                && peer.incarnation == Some(incarnation)
         };
         self.rules.pushes_postpone_repair() && self.peers.iter().any(comes)
     }
@@ -72,31 +69,31 @@ impl<R: Rules> Replica<R> {
     /// come by way of an older gap. It comes no sooner than a gap of its own would be repaired. A link that is
     /// interrupted again and again does not put repair off for ever.
     fn repairs_from(&self, id: PeerId) -> Time {
-        let peer = &self.peers[id.0];
-        let counts = self.rules.interruptions_postpone_repair() && peer.postponed <= POSTPONED_MAX;
+        let peer = &self.peers[id];
+        let counts = self.rules.interruptions_postpone_repair() && peer.supplier.may_be_put_off();
         let reliable = peer.stream.reliable_since().filter(|_| counts);
         reliable.map_or(Time::default(), |at| at + self.config.repair_delay)
     }
 
     /// Does this peer claim more of an incarnation than is covered here, and has it not just failed to give that?
     pub(super) fn gives(&self, id: PeerId, incarnation: Incarnation) -> bool {
-        let peer = &self.peers[id.0];
+        let peer = &self.peers[id];
         let claimed = self.data.context().counter_in(&peer.acknowledged, incarnation);
         claimed > self.data.context().counter(incarnation) && !self.is_unkept(id, (incarnation, claimed))
     }
 
     /// Did a whole pull from this peer, a moment ago, not bring that though it was claimed?
     fn is_unkept(&self, id: PeerId, (incarnation, counter): (Incarnation, u64)) -> bool {
-        let unkept = &self.peers[id.0].unkept;
-        self.now.monotonic < unkept.until && counter <= self.data.context().counter_in(&unkept.claimed, incarnation)
+        let unkept = self.peers[id].supplier.unkept(self.now.monotonic);
+        unkept.is_some_and(|claimed| counter <= self.data.context().counter_in(claimed, incarnation))
     }
 
     /// Of the linked peers that fit, the one whose turn is the longest ago. A peer in the middle of a large message
     /// comes last: what it supplies would wait behind that.
     pub(super) fn turn(&self, fits: impl Fn(PeerId) -> bool) -> Option<PeerId> {
-        let linked = self.peer_ids().filter(|id| self.peers[id.0].link.established);
+        let linked = self.peers.linked();
         let silence = self.stream_limits().silence;
         let is_busy = |peer: &Peer| peer.unfinished.is_some_and(|at| self.now.monotonic.since(at) <= silence);
-        linked.filter(|&id| fits(id)).min_by_key(|id| (is_busy(&self.peers[id.0]), self.peers[id.0].pulled_at))
+        linked.filter(|&id| fits(id)).min_by_key(|id| (is_busy(&self.peers[*id]), self.peers[*id].supplier.pulled_at()))
     }
 }

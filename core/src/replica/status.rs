@@ -187,8 +187,8 @@ impl<R: Rules> Replica<R> {
     /// The link to another address that was heard of, and whether it has been silent for too long.
     #[must_use]
     pub fn link(&self, address: &Address) -> Option<(LinkState, bool)> {
-        let peer = &self.peers[self.find_peer(address)?.0];
-        Some((peer.link_state(), peer.suspected))
+        let peer = &self.peers[self.find_peer(address)?];
+        Some((peer.link_state(), peer.suspect.is_suspected()))
     }
 
     /// Everything worth showing, copied. Costs O(members), not O(keys).
@@ -227,6 +227,7 @@ impl<R: Rules> Replica<R> {
     pub fn check_invariants(&self) {
         self.data.check_invariants(&self.rules);
         self.causal_buffer.check_invariants(self.data.context());
+        self.peers.check_invariants();
         self.check_pieces();
         if !self.effects.is_deferred() {
             self.blocked.check_invariants(self.data.context());
@@ -241,7 +242,7 @@ impl<R: Rules> Replica<R> {
 
 impl super::peer::Peer {
     const fn link_state(&self) -> LinkState {
-        match (self.link.established, self.dormant) {
+        match (self.link.is_established(), self.dormant) {
             (true, _) => LinkState::Established,
             (false, true) => LinkState::Dormant,
             (false, false) => LinkState::Opening,
@@ -251,6 +252,7 @@ impl super::peer::Peer {
 
 fn peer_status(peer: &super::peer::Peer) -> PeerStatus {
     let vector = (*peer.acknowledged).clone();
-    let (address, link, suspected, formats) = (peer.address.clone(), peer.link_state(), peer.suspected, peer.formats);
+    let (address, link, formats) = (peer.address.clone(), peer.link_state(), peer.formats);
+    let suspected = peer.suspect.is_suspected();
     PeerStatus { address, link, suspected, vector, formats }
 }

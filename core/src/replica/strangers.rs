@@ -69,7 +69,7 @@ impl<R: Rules> Replica<R> {
     /// the first time, no operator has named one to the other, and each holds what others have written.
     fn comes_along(&self, from: &Address, incarnation: Incarnation, hello: &Hello) -> bool {
         let holds_more = |vector: &VersionVector, own| vector.entries().any(|(incarnation, _)| incarnation != own);
-        let hearsay = self.find_peer(from).is_some_and(|id| self.peers[id.0].is_hearsay());
+        let hearsay = self.find_peer(from).is_some_and(|id| self.peers[id].is_hearsay());
         hearsay
             && holds_more(self.data.context().vector(), self.membership.incarnation())
             && holds_more(&hello.vector, incarnation)

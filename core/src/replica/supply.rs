@@ -5,7 +5,8 @@
 //! the supplier's state of that moment, and neither the log nor its limit plays a part.
 
 use super::Replica;
-use super::peer::{Pass, PeerId, Serving, Source, TIMEOUT_DOUBLINGS};
+use super::peer::{Pass, PeerId, Serving, Source};
+use super::supplier::TIMEOUT_DOUBLINGS;
 use crate::data::Key;
 use crate::data::Value;
 use crate::edge::DropReason;
@@ -25,7 +26,7 @@ const SUPPLY_TIMEOUT: u64 = 2 << TIMEOUT_DOUBLINGS;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_pull(&mut self, id: PeerId, pull: u64, vector: Arc<VersionVector>) {
-        if self.peers[id.0].served >= pull {
+        if self.peers[id].served >= pull {
             return self.drop_from(id, DropReason::OtherPull);
         }
         self.peer(id).served = pull;
@@ -46,7 +47,7 @@ impl<R: Rules> Replica<R> {
     /// What a peer covered when it asked, and what it has said or written since: a pull may be on its way for long.
     fn known_of(&self, id: PeerId, asked: &VersionVector) -> Arc<VersionVector> {
         let mut known = asked.clone();
-        let peer = &self.peers[id.0];
+        let peer = &self.peers[id];
         known.join(&peer.acknowledged);
         if let Some(incarnation) = peer.incarnation {
             known.raise(incarnation, self.data.context().counter(incarnation));
@@ -56,7 +57,7 @@ impl<R: Rules> Replica<R> {
 
     pub(super) fn on_taken(&mut self, id: PeerId, pull: u64, frame: u32) {
         let now = self.now.monotonic;
-        let Some(serving) = &mut self.peers[id.0].serving else { return };
+        let Some(serving) = &mut self.peers[id].serving else { return };
         if serving.id == pull && frame < serving.frame {
             serving.moved = now;
             serving.taken = serving.taken.max(frame + 1);
@@ -258,7 +259,7 @@ impl<R: Rules> Replica<R> {
         if !self.rules.supplies_changes() {
             return;
         }
-        for peer in &mut self.peers {
+        for peer in self.peers.iter_mut() {
             let Some(Serving { source: Source::State(pass), .. }) = &mut peer.serving else { continue };
             let partly = pass.partial.take_if(|(partial, _)| partial == key).is_some();
             let was_sent = match self.data.store().find(key) {
@@ -280,7 +281,7 @@ impl<R: Rules> Replica<R> {
 
     /// The whole state changed at once: a peer that was being sent it begins again after its timeout.
     pub(super) fn stop_supplying_state(&mut self) {
-        for peer in &mut self.peers {
+        for peer in self.peers.iter_mut() {
             peer.serving.take_if(|serving| matches!(serving.source, Source::State(_)));
         }
     }

@@ -15,6 +15,7 @@ use crate::time::Wall;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
+use alloc::vec::Vec;
 
 struct World {
     now: u64,
@@ -352,10 +353,10 @@ fn a_duplicated_pull_is_served_once() {
     world.put(1, "x", "1", &VersionVector::new());
     world.run(1_000);
     let (from, replica) = (address(2), world.replica(2));
-    let peer = &replica.peers[0];
+    let peer = &replica.peers[PeerId(0)];
     let body = Body::Pull { id: 1 << 40, vector: Arc::default() };
     let message =
-        Message { from: replica.incarnation(), number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
+        Message { from: replica.incarnation(), number: peer.link.number(), echo: peer.link.echo(), sequence: 0, body };
     let before = world.sent;
     for _ in 0..3 {
         world.handle(&address(1), Input::Message { from: from.clone(), message: message.clone() });
@@ -386,7 +387,7 @@ fn a_backlog_after_a_stall_is_one_stall() {
 fn an_incarnation_does_not_take_what_was_sent_to_the_incarnation_before_it() {
     let mut world = World::new(2);
     world.run(1_000);
-    let numbers = |world: &World| (world.replica(1).next_link, world.replica(1).pulls.next_name());
+    let numbers = |world: &World| (world.replica(1).peers.next_number(), world.replica(1).pulls.next_name());
     let before = numbers(&world);
     world.start(1, 2, 77);
     assert!(before.0.abs_diff(numbers(&world).0) > 1_000 && before.1.abs_diff(numbers(&world).1) > 1_000);
@@ -398,13 +399,13 @@ fn an_incarnation_does_not_take_what_was_sent_to_the_incarnation_before_it() {
 fn an_incarnation_counts_on_clear_of_what_the_incarnation_before_gave_out() {
     let mut world = World::new(2);
     world.run(1_000);
-    let given_out = world.replica(1).next_link;
+    let given_out = world.replica(1).peers.next_number();
     world.start(1, 2, 77);
     let renewed = world.replicas.get_mut(&address(1)).expect("it runs");
     let id = renewed.find_peer(&address(2)).expect("a member");
     for echo in [given_out - 1, given_out, given_out + 1] {
         renewed.count_beyond(id, echo);
-        assert!(renewed.next_link > echo + 1_000, "{} after {echo}", renewed.next_link);
+        assert!(renewed.peers.next_number() > echo + 1_000, "{} after {echo}", renewed.peers.next_number());
     }
 }
 
@@ -455,14 +456,14 @@ fn an_abandoned_supply_ends() {
     }
     world.cut.clear();
     let replica = world.replica(2);
-    let peer = &replica.peers[0];
+    let peer = &replica.peers[PeerId(0)];
     let body = Body::Pull { id: 1 << 40, vector: Arc::default() };
     let message =
-        Message { from: replica.incarnation(), number: peer.link.number, echo: peer.link.echo, sequence: 0, body };
+        Message { from: replica.incarnation(), number: peer.link.number(), echo: peer.link.echo(), sequence: 0, body };
     world.handle(&address(1), Input::Message { from: address(2), message });
-    assert!(world.replica(1).peers[0].serving.is_some());
+    assert!(world.replica(1).peers[PeerId(0)].serving.is_some());
     world.run(6_000);
-    assert!(world.replica(1).peers[0].serving.is_none());
+    assert!(world.replica(1).peers[PeerId(0)].serving.is_none());
 }
 
 /// Of more blocked requests than one call serves, the rest used to wait for the next operation.
@@ -500,9 +501,9 @@ fn statuses_of_one_moment_that_change_places_take_nothing_back() {
     world.run(300);
     let replica = world.replicas.get_mut(&address(1)).expect("it runs");
     let id = replica.find_peer(&address(2)).expect("a member");
-    let (sent, wall) = (replica.peers[id.0].status_sent, Wall(1_700_000_000_000_000));
+    let (sent, wall) = (replica.peers[id].status_sent, Wall(1_700_000_000_000_000));
     replica.on_remote_vector(id, sent, wall, Arc::default());
-    assert_eq!(*replica.peers[id.0].acknowledged, token, "what it said first in that moment came last");
+    assert_eq!(*replica.peers[id].acknowledged, token, "what it said first in that moment came last");
 }
 
 /// Two copies of one memory whose wall clocks stand behind name and stamp their next writes alike.

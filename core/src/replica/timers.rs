@@ -7,7 +7,8 @@ use crate::time::{Micros, Time};
 impl<R: Rules> Replica<R> {
     pub(super) fn on_timeout(&mut self) {
         self.work_off_backlog();
-        let telling = self.peers.iter().any(|peer| peer.link.established && peer.next_status <= self.now.monotonic);
+        let telling =
+            self.peers.iter().any(|peer| peer.link.is_established() && peer.next_status <= self.now.monotonic);
         for id in self.peer_ids() {
             self.tend_link(id, telling);
         }
@@ -40,16 +41,16 @@ impl<R: Rules> Replica<R> {
 
     fn tend_link(&mut self, id: super::peer::PeerId, telling: bool) {
         let now = self.now.monotonic;
-        if !self.peers[id.0].link.established && self.peers[id.0].dormant {
+        if !self.peers[id].link.is_established() && self.peers[id].dormant {
             return;
         }
-        if !self.peers[id.0].is_stranger() {
+        if !self.peers[id].is_stranger() {
             self.check_silence(id);
         }
-        let peer = &self.peers[id.0];
-        if peer.link.established {
+        let peer = &self.peers[id];
+        if peer.link.is_established() {
             self.ask_again_for_pieces(id);
-            let peer = &self.peers[id.0];
+            let peer = &self.peers[id];
             if peer.next_status <= now || telling && now.since(peer.status_at) >= self.status_gap() {
                 self.end_abandoned_supply(id);
                 self.send_status(id);

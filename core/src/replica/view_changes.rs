@@ -36,16 +36,15 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         self.seat_peers(now);
         let own_changed = self.membership.derive_own();
-        let members_before = self.members.len();
-        self.members.clear();
+        let mut members = Vec::new();
         for id in self.peer_ids() {
-            let Some(record) = self.membership.view().record(&self.peers[id.0].address) else {
+            let Some(record) = self.membership.view().record(&self.peers[id].address) else {
                 self.peer(id).is_member = false;
                 continue;
             };
             let (is_member, known) = (self.membership.view().is_member(&record.address), record.newest.is_some());
             if is_member {
-                self.members.push(id);
+                members.push(id);
             }
             let peer = self.peer(id);
             peer.unknown = !is_member && !known;
@@ -57,13 +56,13 @@ impl<R: Rules> Replica<R> {
                 peer.dormant = false;
                 peer.next_hello = now;
             }
-            if peer.link.established {
+            if peer.link.is_established() {
                 let records = self.membership.records();
                 self.send(id, Body::View(records));
             }
         }
         // What only a member that is none any more had not acknowledged can leave the log.
-        self.effects.defer_if(self.members.len() < members_before && self.data.log().len() > 0);
+        self.effects.defer_if(self.peers.set_members(members) && self.data.log().len() > 0);
         self.effects.emit(Event::ViewChanged);
     }
 
@@ -79,7 +78,7 @@ impl<R: Rules> Replica<R> {
             - unseated.len()
             - usize::from(self.membership.view().record(self.membership.address()).is_some());
         if seated < self.peers.len() {
-            let forgotten = |id: &PeerId| self.membership.view().record(&self.peers[id.0].address).is_none();
+            let forgotten = |id: &PeerId| self.membership.view().record(&self.peers[*id].address).is_none();
             for id in self.peer_ids().filter(forgotten).collect::<Vec<_>>() {
                 self.close_link(id);
                 match unseated.pop() {
@@ -141,7 +140,8 @@ impl<R: Rules> Replica<R> {
 
     /// The members that are not known to be down, in order of address.
     pub(super) fn listed(&self) -> Vec<Address> {
-        let suspected = |address: &Address| self.find_peer(address).is_some_and(|id| self.peers[id.0].suspected);
+        let suspected =
+            |address: &Address| self.find_peer(address).is_some_and(|id| self.peers[id].suspect.is_suspected());
         self.membership.view().members().filter(|address| !suspected(address)).cloned().collect()
     }
 
@@ -183,15 +183,15 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         if self.is_given_up(id) {
             self.peer(id).dormant = true;
-        } else if !self.peers[id.0].is_stranger() {
+        } else if !self.peers[id].is_stranger() {
             self.open_link(id);
-        } else if now < self.strangers_from {
-            self.peer(id).next_hello = self.strangers_from;
+        } else if now < self.peers.strangers_from() {
+            self.peer(id).next_hello = self.peers.strangers_from();
         } else {
-            let strangers = self.peer_ids().filter(|id| self.peers[id.0].is_stranger()).count() as u64;
+            let strangers = self.peer_ids().filter(|id| self.peers[*id].is_stranger()).count() as u64;
             let pause = self.config.probe_interval_max.times(STRANGERS_SLOWER);
             self.open_link(id);
-            self.strangers_from = now + pause;
+            self.peers.rest_strangers_until(now + pause);
             self.peer(id).next_hello = now + pause.times(strangers);
         }
     }
@@ -199,8 +199,8 @@ impl<R: Rules> Replica<R> {
     /// A removed address is dialled as long as there may be something to fetch from the replica there, or to tell it.
     /// It is not dialled for ever. What comes back speaks first, since it knows members there.
     fn is_given_up(&self, id: PeerId) -> bool {
-        let peer = &self.peers[id.0];
-        let since = if peer.suspected { peer.searched_since.max(peer.removed_since) } else { peer.removed_since };
+        let peer = &self.peers[id];
+        let since = peer.suspect.since().map_or(peer.removed_since, |since| since.max(peer.removed_since));
         !peer.is_member && self.now.monotonic.since(since) >= self.config.removed_timeout
     }
 
@@ -211,14 +211,14 @@ impl<R: Rules> Replica<R> {
     /// One of the two was removed, both know it, and neither has anything the other still needs: the link becomes
     /// dormant.
     pub(super) fn consider_dormancy(&mut self, id: PeerId) {
-        let peer = &self.peers[id.0];
+        let peer = &self.peers[id];
         let same_view = peer.view_hash == Some(self.membership.hash());
         let theirs_here = peer.is_member || self.data.context().dominates(&peer.acknowledged);
         let mine_there = self.membership.is_member()
             || !self.rules.removed_stays_as_source()
             || self.data.context().dominates_in(&peer.acknowledged, self.data.context().vector());
         if (peer.is_member && self.membership.is_member())
-            || !peer.link.established
+            || !peer.link.is_established()
             || !(same_view && theirs_here && mine_there)
         {
             return;

@@ -116,8 +116,8 @@ fn more_addresses_than_the_view_has_room_for_are_refused() {
     // A peer that names more than any replica keeps is not believed.
     world.events.clear();
     let records = (0..2_000).map(|n| MemberRecord { address: made_up(n), generation: 1, newest: None }).collect();
-    let peer = &world.replica(2).peers[0];
-    let (from, number, echo) = (world.replica(2).incarnation(), peer.link.number, peer.link.echo);
+    let peer = &world.replica(2).peers[PeerId(0)];
+    let (from, number, echo) = (world.replica(2).incarnation(), peer.link.number(), peer.link.echo());
     let message = Message { from, number, echo, sequence: 0, body: Body::View(records) };
     world.handle(&address(1), Input::Message { from: address(2), message });
     let dropped = |(_, event): &(Address, Event)| matches!(event, Event::Dropped { reason: DropReason::Invalid, .. });

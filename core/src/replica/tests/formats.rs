@@ -91,13 +91,13 @@ fn what_cannot_be_told_comes_as_part_of_a_state() {
     // The same where it goes on: the others have not heard yet that it cannot be told.
     let replica = world.replicas.get_mut(&address(1)).expect("it runs");
     let id = replica.find_peer(&address(3)).expect("a member");
-    replica.peers[id.0].formats = Some(NEW);
+    replica.peers[id].formats = Some(NEW);
     let token = world.put(1, "x", "3", &token);
     let reported = world.sent;
     let Reply::Written(written) = world.erase(1, "x", &token) else { panic!("it believes that all understand it") };
     assert!(world.sent > reported);
     let replica = world.replicas.get_mut(&address(1)).expect("it runs");
-    replica.peers[id.0].formats = Some(OLD);
+    replica.peers[id].formats = Some(OLD);
     world.run(8_000);
     assert!(matches!(world.get(3, "x", &written.token), Err(Reply::Absent { .. })));
 }

@@ -26,10 +26,10 @@ impl Liar {
     }
 
     fn say(&mut self, body: Body) {
-        let peer = &self.world.replica(1).peers[0];
+        let peer = &self.world.replica(1).peers[PeerId(0)];
         let (from, link) = (peer.incarnation.expect("it was linked"), peer.link);
         self.sequence += 1;
-        let message = Message { from, number: link.echo, echo: link.number, sequence: self.sequence, body };
+        let message = Message { from, number: link.echo(), echo: link.number(), sequence: self.sequence, body };
         self.world.handle(&address(1), Input::Message { from: address(2), message });
     }
 
@@ -119,7 +119,7 @@ fn restored_from_a_copy(cuts: usize, copied_in_a_cut: bool) -> World {
         world.run(6_000);
     }
     assert_eq!(world.replica(1).vector(), world.replica(2).vector());
-    assert!(world.replica(1).next_link >= copy.next_link + cuts as u64);
+    assert!(world.replica(1).peers.next_number() >= copy.peers.next_number() + cuts as u64);
     assert!(world.replica(1).pulls.next_name() >= copy.pulls.next_name() + cuts as u64);
     // Its last hellos reach the others, and no answer comes back.
     world.cut_one_way.extend([2, 3].map(|n| (address(n), address(1))));
@@ -134,7 +134,7 @@ fn a_copy_that_is_behind_in_numbers_links_and_catches_up() {
     for (cuts, in_a_cut) in [(1, false), (20, false), (1, true), (5, true), (20, true)] {
         let mut world = restored_from_a_copy(cuts, in_a_cut);
         world.run(20_000);
-        let linked = world.replica(1).peers.iter().all(|peer| peer.link.established);
+        let linked = world.replica(1).peers.iter().all(|peer| peer.link.is_established());
         assert!(linked, "{cuts} cuts, {in_a_cut}: {:#?}", world.replica(1).status());
         assert_eq!(world.replica(1).vector(), world.replica(2).vector(), "{cuts} cuts");
     }
@@ -337,7 +337,7 @@ fn interruptions_that_hide_nothing_use_up_no_patience() {
 /// Four interruptions of the link from replica 1, so far apart. Returns how many have put off a repair.
 fn postponed_by(world: &mut World, n: u8, missing: bool, apart: Micros) -> u8 {
     let replica = world.replicas.get_mut(&address(n)).expect("it is there");
-    let id = replica.peer_ids().find(|id| replica.peers[id.0].address == address(1)).expect("a peer");
+    let id = replica.peer_ids().find(|id| replica.peers[*id].address == address(1)).expect("a peer");
     replica.gaps = Gaps::default();
     if missing {
         replica.gaps.on_remote_counter(Incarnation(7), 1, replica.now.monotonic);
@@ -346,5 +346,5 @@ fn postponed_by(world: &mut World, n: u8, missing: bool, apart: Micros) -> u8 {
         replica.now.monotonic = replica.now.monotonic + apart;
         replica.on_interrupted(id);
     }
-    replica.peers[id.0].postponed
+    replica.peers[id].supplier.postponed()
 }
