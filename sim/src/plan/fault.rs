@@ -1,10 +1,15 @@
 //! The faults of a plan: what strikes, when, and until when.
 //!
-//! A kind of fault is one entry of the table below: its name in files, which clusters it strikes, and its fields. What it
-//! does to a running world is said in `world/faults.rs`, where the compiler asks for it.
+//! A kind of fault is one entry of the table below: its name in files, which clusters it strikes, its fields, and its
+//! effect. That is what it hits and what it does there. A world knows effects, and no kinds.
 
-use super::{PlanError, at_most, below, limits};
-use crate::random::MILLION;
+mod effect;
+mod fields;
+
+pub use effect::{Effect, Links, OnLinks, OnProcess, OnView};
+
+use super::{PlanError, at_most, below};
+use fields::{Count, Delay, Field, Groups, Hold, MessageKind, OnItsWay, Replica, Share, Step, stored};
 use serde::{Deserialize, Serialize};
 
 /// One fault.
@@ -21,138 +26,6 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// How case files have a field.
-macro_rules! stored {
-    (Replica) => {
-        u8
-    };
-    (Groups) => {
-        u16
-    };
-    (Hold) => {
-        bool
-    };
-    (MessageKind) => {
-        u8
-    };
-    (Count) => {
-        u8
-    };
-    (OnItsWay) => {
-        Hit
-    };
-    (Step) => {
-        i64
-    };
-    (Share) => {
-        u32
-    };
-    (Delay) => {
-        u64
-    };
-}
-
-/// What a field of a fault holds: how it is stored, what of it is renumbered with the replicas, and what it may be.
-trait Field {
-    /// As case files have it.
-    type Stored: Copy;
-
-    /// The same after replicas got other numbers; none where it names one that is gone.
-    fn renumbered(
-        stored: Self::Stored,
-        one: &dyn Fn(u8) -> Option<u8>,
-        mask: &dyn Fn(u16) -> u16,
-    ) -> Option<Self::Stored> {
-        let _ = (one, mask);
-        Some(stored)
-    }
-
-    /// Its size and the greatest that it may have, where it has one.
-    fn size(stored: Self::Stored) -> Option<(u64, u64)> {
-        let _ = stored;
-        None
-    }
-}
-
-/// One replica.
-struct Replica;
-/// Bit n says which group replica n is in.
-struct Groups;
-/// Frames are kept and delivered after the end, as TCP does. Otherwise they are lost.
-struct Hold;
-/// Which kind of message, 0 to 7, as the subject numbers them.
-struct MessageKind;
-/// How many come before.
-struct Count;
-/// What happens to a frame.
-struct OnItsWay;
-/// A step of a wall clock, in microseconds.
-struct Step;
-/// A share, in parts per million.
-struct Share;
-/// A time, in microseconds.
-struct Delay;
-
-impl Field for Replica {
-    type Stored = stored!(Replica);
-
-    fn renumbered(replica: u8, one: &dyn Fn(u8) -> Option<u8>, _: &dyn Fn(u16) -> u16) -> Option<u8> {
-        one(replica)
-    }
-}
-
-impl Field for Groups {
-    type Stored = stored!(Groups);
-
-    fn renumbered(groups: u16, _: &dyn Fn(u8) -> Option<u8>, mask: &dyn Fn(u16) -> u16) -> Option<u16> {
-        Some(mask(groups))
-    }
-}
-
-impl Field for Hold {
-    type Stored = stored!(Hold);
-}
-
-impl Field for MessageKind {
-    type Stored = stored!(MessageKind);
-
-    fn size(kind: u8) -> Option<(u64, u64)> {
-        Some((kind.into(), 7))
-    }
-}
-
-impl Field for Count {
-    type Stored = stored!(Count);
-}
-
-impl Field for OnItsWay {
-    type Stored = stored!(OnItsWay);
-}
-
-impl Field for Step {
-    type Stored = stored!(Step);
-
-    fn size(by: i64) -> Option<(u64, u64)> {
-        Some((by.unsigned_abs(), limits::WALL_MAX.unsigned_abs()))
-    }
-}
-
-impl Field for Share {
-    type Stored = stored!(Share);
-
-    fn size(parts: u32) -> Option<(u64, u64)> {
-        Some((parts.into(), MILLION.into()))
-    }
-}
-
-impl Field for Delay {
-    type Stored = stored!(Delay);
-
-    fn size(by: u64) -> Option<(u64, u64)> {
-        Some((by, limits::TIME_MAX / 1_000))
-    }
-}
-
 /// Which clusters a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strikes {
@@ -165,7 +38,7 @@ enum Strikes {
 macro_rules! faults {
     ($($(#[$doc:meta])* $kind:ident $name:literal $strikes:ident {
         $($(#[$field_doc:meta])* $field:ident: $type:ident,)*
-    })*) => {
+    } => $effect:expr;)*) => {
         /// What a fault does.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
@@ -184,6 +57,12 @@ macro_rules! faults {
             #[must_use]
             pub fn strikes_one_alone(&self) -> bool {
                 Strikes::Any == match self { $(Self::$kind { .. } => Strikes::$strikes,)* }
+            }
+
+            /// What it hits, and what it does there.
+            #[must_use]
+            pub fn effect(self) -> Effect {
+                match self { $(Self::$kind { $($field,)* } => $effect,)* }
             }
 
             /// The same fault with replicas renumbered; none where it names one that is gone. `mask` renumbers groups.
@@ -219,37 +98,37 @@ faults! {
     Crash "crash" Any {
         /// Whose.
         replica: Replica,
-    }
+    } => Effect::Process(replica, OnProcess::Crash);
     /// The process is told to end, as by SIGTERM: it hands over what others lack, dies two seconds later, and starts
     /// again at the end.
     Leave "leave" Any {
         /// Whose.
         replica: Replica,
-    }
+    } => Effect::Process(replica, OnProcess::Leave);
     /// The process is not run; what arrives waits for it.
     Pause "pause" Any {
         /// Whose.
         replica: Replica,
-    }
+    } => Effect::Process(replica, OnProcess::Pause);
     /// The machine is suspended: the process is not run, its monotonic clock stands still, and what arrives waits. Its wall
     /// clock shows the right time afterwards.
     Suspend "suspend" Any {
         /// Whose.
         replica: Replica,
-    }
+    } => Effect::Process(replica, OnProcess::Suspend);
     /// A running memory image is copied, and both run at the same address: whatever is sent there reaches one of the
     /// two. At the end one of them dies.
     Twin "twin" Any {
         /// Whose.
         replica: Replica,
-    }
+    } => Effect::Process(replica, OnProcess::Copy);
     /// All links of one replica are cut.
     Isolate "isolate" Several {
         /// Whose.
         replica: Replica,
         /// Frames are kept and delivered after the end, as TCP does; otherwise they are lost.
         hold: Hold,
-    }
+    } => Effect::Links(Links::Of(replica), OnLinks::Cut { hold });
     /// Both links between two replicas are cut.
     Pair "pair" Several {
         /// One.
@@ -258,7 +137,7 @@ faults! {
         b: Replica,
         /// As in [`FaultKind::Isolate`].
         hold: Hold,
-    }
+    } => Effect::Links(Links::Between(a, b), OnLinks::Cut { hold });
     /// One link is cut.
     OneWay "one_way" Several {
         /// From this one.
@@ -267,14 +146,14 @@ faults! {
         to: Replica,
         /// As in [`FaultKind::Isolate`].
         hold: Hold,
-    }
+    } => Effect::Links(Links::FromTo(from, to), OnLinks::Cut { hold });
     /// All links between two groups are cut.
     Split "split" Several {
         /// Bit n says which group replica n is in.
         mask: Groups,
         /// As in [`FaultKind::Isolate`].
         hold: Hold,
-    }
+    } => Effect::Links(Links::BetweenGroups(mask), OnLinks::Cut { hold });
     /// All links between two groups are cut but those of one replica, which reaches both.
     Bridge "bridge" Several {
         /// The one that reaches both.
@@ -283,7 +162,7 @@ faults! {
         mask: Groups,
         /// As in [`FaultKind::Isolate`].
         hold: Hold,
-    }
+    } => Effect::Links(Links::BetweenGroupsBut(replica, mask), OnLinks::Cut { hold });
     /// The next frame of a kind is hit while it is on its way.
     InFlight "in_flight" Several {
         /// Which kind of message, 0 to 7, as the subject numbers them.
@@ -292,35 +171,35 @@ faults! {
         skip: Count,
         /// What happens then.
         hit: OnItsWay,
-    }
+    } => Effect::Frame { message, skip, hit };
     /// A wall clock jumps; at the end it jumps back.
     Jump "jump" Any {
         /// Whose.
         replica: Replica,
         /// By how much, in microseconds.
         by: Step,
-    }
+    } => Effect::Process(replica, OnProcess::Jump { by });
     /// An operator removes an address from the view and adds it again at the end.
     Unwant "unwant" Several {
         /// Which address.
         replica: Replica,
         /// At which replica the operator says so.
         via: Replica,
-    }
+    } => Effect::View { via, order: OnView::RemoveForAWhile(replica) };
     /// An operator removes an address from the view, for good.
     Remove "remove" Several {
         /// Which address.
         replica: Replica,
         /// At which replica the operator says so.
         via: Replica,
-    }
+    } => Effect::View { via, order: OnView::Remove(replica) };
     /// An operator adds an address to the view: two clusters meet by it, or a newcomer is taken in.
     Want "want" Several {
         /// Which address.
         replica: Replica,
         /// At which replica the operator says so.
         via: Replica,
-    }
+    } => Effect::View { via, order: OnView::Add(replica) };
     /// An operator removes one address and adds another, whose process starts then; the old one is stopped for good at
     /// the end.
     Replace "replace" Several {
@@ -330,7 +209,7 @@ faults! {
         new: Replica,
         /// At which replica the operator says so.
         via: Replica,
-    }
+    } => Effect::View { via, order: OnView::Replace { old, new } };
     /// One link loses frames, more than the network does otherwise.
     Burst "burst" Several {
         /// From this one.
@@ -339,14 +218,14 @@ faults! {
         to: Replica,
         /// How many, in parts per million.
         loss: Share,
-    }
+    } => Effect::Links(Links::FromTo(from, to), OnLinks::Lose { parts: loss });
     /// Every frame and every timer of a process reaches it late.
     Slow "slow" Any {
         /// Which.
         replica: Replica,
         /// By how much, in microseconds.
         by: Delay,
-    }
+    } => Effect::Process(replica, OnProcess::Slow { by });
 }
 
 /// What happens to a frame on its way.
@@ -369,10 +248,12 @@ impl FaultKind {
     /// The replica whose process it keeps from running for a while, or makes slow.
     #[must_use]
     pub fn keeps_from_running(&self) -> Option<usize> {
-        let (Self::Pause { replica } | Self::Suspend { replica } | Self::Slow { replica, .. }) = self else {
-            return None;
-        };
-        Some(usize::from(*replica))
+        match self.effect() {
+            Effect::Process(replica, OnProcess::Pause | OnProcess::Suspend | OnProcess::Slow { .. }) => {
+                Some(usize::from(replica))
+            }
+            Effect::Process(..) | Effect::Links(..) | Effect::Frame { .. } | Effect::View { .. } => None,
+        }
     }
 
     /// Does it name only replicas that exist, and only sizes within [`limits`]?

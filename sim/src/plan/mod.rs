@@ -9,7 +9,7 @@ pub mod network;
 pub mod settings;
 pub mod stream;
 
-pub use fault::{Fault, FaultKind, Hit};
+pub use fault::{Effect, Fault, FaultKind, Hit, Links, OnLinks, OnProcess, OnView};
 use hence_core::Formats;
 pub use limits::PlanError;
 use limits::{at_most, below, repeated};

@@ -1,9 +1,8 @@
 //! Cuts: links that lose or keep frames, and what is released when a cut ends.
 
-use super::{Frame, Happening, World};
-use crate::engine::link::Link;
+use super::{Happening, World};
 use crate::oracle::adversity::Kind;
-use crate::plan::FaultKind;
+use crate::plan::Links;
 use crate::random::mix;
 use crate::subject::Subject;
 
@@ -11,54 +10,21 @@ use crate::subject::Subject;
 const FLAP_MAX: u64 = 200_000;
 
 impl<S: Subject> World<S> {
-    /// The directed links that a cut is about, and whether it keeps frames.
-    fn links_of(&self, kind: FaultKind) -> (Vec<usize>, bool) {
+    /// The places of these links.
+    pub(super) fn links_of(&self, links: Links) -> Vec<usize> {
         let count = self.nodes.len();
-        let (cuts, hold): (Box<dyn Fn(usize, usize) -> bool>, bool) = match kind {
-            FaultKind::Isolate { replica, hold } => {
-                let replica = usize::from(replica);
-                (Box::new(move |from, to| from == replica || to == replica), hold)
-            }
-            FaultKind::Pair { a, b, hold } => {
-                let pair = (usize::from(a), usize::from(b));
-                (Box::new(move |from, to| (from, to) == pair || (to, from) == pair), hold)
-            }
-            FaultKind::OneWay { from: a, to: b, hold } => {
-                let pair = (usize::from(a), usize::from(b));
-                (Box::new(move |from, to| (from, to) == pair), hold)
-            }
-            FaultKind::Split { mask, hold } => (Box::new(move |from, to| mask >> from & 1 != mask >> to & 1), hold),
-            FaultKind::Bridge { replica, mask, hold } => {
-                let bridge = usize::from(replica);
-                let apart = move |from, to| mask >> from & 1 != mask >> to & 1 && from != bridge && to != bridge;
-                (Box::new(apart), hold)
-            }
-            FaultKind::Crash { .. }
-            | FaultKind::Leave { .. }
-            | FaultKind::Pause { .. }
-            | FaultKind::Suspend { .. }
-            | FaultKind::Twin { .. }
-            | FaultKind::InFlight { .. }
-            | FaultKind::Jump { .. }
-            | FaultKind::Unwant { .. }
-            | FaultKind::Remove { .. }
-            | FaultKind::Want { .. }
-            | FaultKind::Replace { .. }
-            | FaultKind::Burst { .. }
-            | FaultKind::Slow { .. } => (Box::new(|_, _| false), false),
-        };
-        let links = (0..count * count).filter(|link| link / count != link % count && cuts(link / count, link % count));
-        (links.collect(), hold)
+        (0..count * count).filter(|link| links.have(link / count, link % count)).collect()
     }
 
-    pub(super) fn link(&mut self, from: u8, to: u8) -> &mut Link<Frame<S::Message>> {
+    /// Those of these links on which a fault ends; with `core_only` between replicas that are healed, and no others.
+    pub(super) fn links_to_end(&self, links: Links, core_only: bool) -> Vec<usize> {
         let count = self.nodes.len();
-        &mut self.links[usize::from(from) * count + usize::from(to)]
+        let ends = |at: &usize| !core_only || self.plan.is_core(at / count) && self.plan.is_core(at % count);
+        self.links_of(links).into_iter().filter(ends).collect()
     }
 
-    pub(super) fn cut_links(&mut self, kind: FaultKind) {
-        let (links, hold) = self.links_of(kind);
-        for at in links {
+    pub(super) fn cut_links(&mut self, links: Links, hold: bool) {
+        for at in self.links_of(links) {
             let link = &mut self.links[at];
             if hold {
                 link.holding += 1
@@ -75,13 +41,8 @@ impl<S: Subject> World<S> {
     }
 
     /// Ends a cut; with `core_only` for links between replicas that are healed, and for others not.
-    pub(super) fn mend_links(&mut self, kind: FaultKind, core_only: bool) {
-        let (links, hold) = self.links_of(kind);
-        let count = self.nodes.len();
-        for at in links {
-            if core_only && !(self.plan.is_core(at / count) && self.plan.is_core(at % count)) {
-                continue;
-            }
+    pub(super) fn mend_links(&mut self, links: Links, hold: bool, core_only: bool) {
+        for at in self.links_to_end(links, core_only) {
             let link = &mut self.links[at];
             if hold {
                 link.holding -= 1

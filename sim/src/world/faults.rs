@@ -4,7 +4,7 @@ use super::{Happening, World};
 use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
-use crate::plan::{Fault, FaultKind, Hit, limits};
+use crate::plan::{Effect, Fault, FaultKind, Hit, Links, OnLinks, OnProcess, OnView, limits};
 use crate::random::{Domain, mix};
 use crate::subject::{Stimulus, Subject};
 use hence_core::{Request, Time};
@@ -54,45 +54,55 @@ impl<S: Subject> World<S> {
         }
         self.note(None, || Note::Strikes { fault: fault.clone() });
         self.hash = mix(self.hash, self.now ^ u64::from(fault.id) << 40);
-        match fault.kind {
-            FaultKind::Crash { replica } => self.crash(replica.into()),
-            FaultKind::Leave { replica } => self.leave(&fault, replica),
-            FaultKind::Pause { replica } => {
+        match fault.kind.effect() {
+            Effect::Process(replica, what) => self.begin_at(&fault, replica, what),
+            Effect::Links(links, OnLinks::Cut { hold }) => {
+                let kind = if matches!(links, Links::BetweenGroupsBut(..)) { Kind::Bridge } else { Kind::Cut };
+                self.count(kind);
+                if self.tampering != Some(Tampering::CutsDoNothing) {
+                    self.cut_links(links, hold);
+                }
+            }
+            Effect::Links(links, OnLinks::Lose { parts }) => {
+                self.links_of(links).into_iter().for_each(|at| self.links[at].bursts.push(parts));
+            }
+            Effect::Frame { skip, .. } => self.aims.push(Aim { index, left: skip }),
+            Effect::View { via, order } => self.begin_order(&fault, via, order),
+        }
+    }
+
+    fn begin_at(&mut self, fault: &Fault, replica: u8, what: OnProcess) {
+        let at = usize::from(replica);
+        match what {
+            OnProcess::Crash => self.crash(at),
+            OnProcess::Leave => self.leave(fault, replica),
+            OnProcess::Pause => {
                 self.count(Kind::Pause);
-                self.nodes[usize::from(replica)].pauses += 1;
+                self.nodes[at].pauses += 1;
             }
-            FaultKind::Suspend { replica } => self.suspend(replica.into()),
-            FaultKind::Twin { replica } => self.copy_image(replica.into()),
-            FaultKind::Isolate { .. }
-            | FaultKind::Pair { .. }
-            | FaultKind::OneWay { .. }
-            | FaultKind::Split { .. }
-            | FaultKind::Bridge { .. } => self.cut(fault.kind),
-            FaultKind::InFlight { skip, .. } => self.aims.push(Aim { index, left: skip }),
-            FaultKind::Jump { replica, by } => {
+            OnProcess::Suspend => self.suspend(at),
+            OnProcess::Copy => self.copy_image(at),
+            OnProcess::Slow { by } => self.nodes[at].slow_by += by,
+            OnProcess::Jump { by } => {
                 self.count(Kind::Jump);
-                self.jump(replica.into(), by);
-            }
-            FaultKind::Burst { from, to, loss } => self.link(from, to).bursts.push(loss),
-            FaultKind::Slow { replica, by } => self.nodes[usize::from(replica)].slow_by += by,
-            FaultKind::Unwant { replica, via } | FaultKind::Remove { replica, via } => {
-                self.say(&fault, Order::Remove, replica, via);
-            }
-            FaultKind::Want { replica, via } => self.say(&fault, Order::Add, replica, via),
-            FaultKind::Replace { old, new, via } => {
-                self.say(&fault, Order::Remove, old, via);
-                self.say(&fault, Order::Add, new, via);
-                self.judge.on_operator(new.into(), false); // to start a newcomer that knows others introduces them
-                self.start(new.into());
-                self.count(Kind::Replaced);
+                self.jump(at, by);
             }
         }
     }
 
-    fn cut(&mut self, kind: FaultKind) {
-        self.count(if matches!(kind, FaultKind::Bridge { .. }) { Kind::Bridge } else { Kind::Cut });
-        if self.tampering != Some(Tampering::CutsDoNothing) {
-            self.cut_links(kind);
+    fn begin_order(&mut self, fault: &Fault, via: u8, order: OnView) {
+        match order {
+            OnView::RemoveForAWhile(replica) | OnView::Remove(replica) => {
+                self.say(fault, Order::Remove, replica, via);
+            }
+            OnView::Add(replica) => self.say(fault, Order::Add, replica, via),
+            OnView::Replace { old, new } => {
+                self.say(fault, Order::Remove, old, via);
+                self.say(fault, Order::Add, new, via);
+                self.judge.on_operator(new.into(), false); // to start a newcomer that knows others introduces them
+                self.start(new.into());
+                self.count(Kind::Replaced);
+            }
         }
     }
 
@@ -107,47 +117,44 @@ impl<S: Subject> World<S> {
     /// Ends a fault; with `core_only` for the replicas that are healed, and for others not.
     pub(super) fn end(&mut self, fault: &Fault, core_only: bool) {
         self.note(None, || Note::Ends { fault: fault.clone() });
-        let spared = |replica: u8| core_only && !self.plan.is_core(replica.into());
-        match fault.kind {
-            FaultKind::Crash { replica }
-            | FaultKind::Leave { replica }
-            | FaultKind::Pause { replica }
-            | FaultKind::Suspend { replica }
-            | FaultKind::Slow { replica, .. }
-                if spared(replica) => {}
-            FaultKind::Burst { from, to, .. } if spared(from) || spared(to) => {}
-            FaultKind::Crash { replica } => self.restart(replica.into()),
-            FaultKind::Leave { replica } => self.end_leave(fault, replica.into()),
-            FaultKind::Pause { replica } => self.resume(replica.into()),
-            FaultKind::Suspend { replica } => self.wake_up(replica.into()),
-            FaultKind::Twin { replica } => self.end_twin(replica.into()),
-            FaultKind::Isolate { .. }
-            | FaultKind::Pair { .. }
-            | FaultKind::OneWay { .. }
-            | FaultKind::Split { .. }
-            | FaultKind::Bridge { .. } => {
+        match fault.kind.effect() {
+            Effect::Process(replica, what) => {
+                let spared = core_only && !self.plan.is_core(replica.into());
+                if !(spared && what.outlives_the_heal()) {
+                    self.end_at(fault, replica.into(), what);
+                }
+            }
+            Effect::Links(links, OnLinks::Cut { hold }) => {
                 if self.tampering != Some(Tampering::CutsDoNothing) {
-                    self.mend_links(fault.kind, core_only);
+                    self.mend_links(links, hold, core_only);
                 }
             }
-            FaultKind::InFlight { .. } => {
-                self.aims.retain(|aim| self.plan.faults[aim.index].id != fault.id);
-            }
-            FaultKind::Jump { replica, by } => self.jump(replica.into(), by.saturating_neg()),
-            FaultKind::Burst { from, to, loss } => {
-                let bursts = &mut self.link(from, to).bursts;
-                if let Some(at) = bursts.iter().position(|&burst| burst == loss) {
-                    bursts.swap_remove(at);
+            Effect::Links(links, OnLinks::Lose { parts }) => {
+                for at in self.links_to_end(links, core_only) {
+                    let bursts = &mut self.links[at].bursts;
+                    if let Some(at) = bursts.iter().position(|&burst| burst == parts) {
+                        bursts.swap_remove(at);
+                    }
                 }
             }
-            FaultKind::Slow { replica, by } => self.nodes[usize::from(replica)].slow_by -= by,
-            FaultKind::Unwant { replica, via } => self.say(fault, Order::AddAgain, replica, via),
-            FaultKind::Remove { .. } | FaultKind::Want { .. } => {}
-            FaultKind::Replace { old, .. } => {
-                if !core_only {
-                    self.crash(old.into());
-                }
+            Effect::Frame { .. } => self.aims.retain(|aim| self.plan.faults[aim.index].id != fault.id),
+            Effect::View { via, order: OnView::RemoveForAWhile(replica) } => {
+                self.say(fault, Order::AddAgain, replica, via);
             }
+            Effect::View { order: OnView::Replace { old, .. }, .. } if !core_only => self.crash(old.into()),
+            Effect::View { order: OnView::Remove(_) | OnView::Add(_) | OnView::Replace { .. }, .. } => {}
+        }
+    }
+
+    fn end_at(&mut self, fault: &Fault, replica: usize, what: OnProcess) {
+        match what {
+            OnProcess::Crash => self.restart(replica),
+            OnProcess::Leave => self.end_leave(fault, replica),
+            OnProcess::Pause => self.resume(replica),
+            OnProcess::Suspend => self.wake_up(replica),
+            OnProcess::Copy => self.end_twin(replica),
+            OnProcess::Slow { by } => self.nodes[replica].slow_by -= by,
+            OnProcess::Jump { by } => self.jump(replica, by.saturating_neg()),
         }
     }
 
@@ -173,7 +180,7 @@ impl<S: Subject> World<S> {
         let mut struck = Vec::new();
         for at in (0..self.aims.len()).rev() {
             let fault = self.plan.faults[self.aims[at].index].clone();
-            let FaultKind::InFlight { message: wanted, hit, .. } = fault.kind else { continue };
+            let Effect::Frame { message: wanted, hit, .. } = fault.kind.effect() else { continue };
             if wanted != message || self.healed {
                 continue;
             }
