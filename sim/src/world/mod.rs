@@ -29,6 +29,7 @@ use crate::observe::{Note, Observer};
 use crate::oracle::adversity::Kind;
 use crate::oracle::history::History;
 use crate::oracle::judge::Judge;
+use crate::oracle::judge::bounds::Limits;
 use crate::oracle::seen::Seen;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Invariant, Verdict};
@@ -248,8 +249,8 @@ impl<S: Subject> World<S> {
     fn judge_of(plan: &Plan, keys: &[Key], writes_max: usize) -> Judge {
         let mut judge = Judge::new(plan.replicas.len(), keys.to_vec(), writes_max);
         let all_together = plan.replicas.iter().all(|replica| replica.knows == 0);
-        judge.store_bytes_max = plan.settings.store_bytes_max;
-        judge.memory_bytes_max = plan.settings.memory_bytes_max;
+        let (store, memory) = (plan.settings.store_bytes_max, plan.settings.memory_bytes_max);
+        judge.limit(Limits { store, memory });
         let roomy = plan.settings.memory_bytes_max == u64::MAX;
         // A value costs some bytes more than were asked for, and each try has its own.
         let written = |operation: &Operation| (operation.act.bytes() + 256) * (u64::from(operation.retries) + 1);
@@ -257,10 +258,8 @@ impl<S: Subject> World<S> {
         let pieces = if roomy { plan.settings.pieces_bytes_max as u64 } else { 0 };
         judge.limit_pieces(plan.operations.iter().map(written).sum(), pieces);
         // What cannot be said in a link's format comes as a state.
-        judge.roomy_logs = all_together
-            && roomy
-            && !plan.has_formats()
-            && plan.settings.log_bytes_max >= Config::default().log_bytes_max;
+        let logs = plan.settings.log_bytes_max >= Config::default().log_bytes_max;
+        judge.expect_no_transfers(all_together && roomy && !plan.has_formats() && logs);
         judge.counts.add_if(Kind::Formats, plan.has_formats());
         judge
     }

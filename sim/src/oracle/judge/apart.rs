@@ -1,5 +1,5 @@
 //! What was made while a link was cut is not news when the cut is over. Repair of it is patient (contract, the rows on
-//! a cut). Judged from the cuts themselves, whatever they looked like to the processes.
+//! a cut; INV-16). Judged from the cuts themselves, whatever they looked like to the processes.
 
 use super::Judge;
 use crate::oracle::adversity::Kind;
@@ -100,16 +100,16 @@ impl Judge {
         }
         let Some(number) = self.truth.number(dot) else { return };
         let Some(origin) = self.truth.replica_of(dot).filter(|&origin| origin != replica) else { return };
-        let made = self.ways.made[number as usize];
+        let made = self.ways.made(number as usize);
         let (place, sign) = match lane {
             Lane::Push => (origin * self.apart.replicas + replica, Sign::InterruptedPush),
             Lane::Repair => (self.apart.replicas * self.apart.replicas + replica, Sign::EarlyRepair),
             Lane::Hurry => return,
         };
         let Some((from, to)) = self.apart.span(place, made, patience.least) else { return };
-        let known = self.ways.since[replica] < from
-            && self.ways.since[origin] < from
-            && self.ways.met[origin * self.apart.replicas + replica] < from;
+        let known = self.ways.began_before(replica, from)
+            && self.ways.began_before(origin, from)
+            && self.ways.met_before(origin * self.apart.replicas + replica, from);
         if !known || !well(replica, from) || !well(origin, from) {
             return;
         }
@@ -132,13 +132,13 @@ impl Judge {
 
     /// Did all that was sent then meet the cut that ended so much later? What is on its way for long enough need not have.
     fn met_the_cut(&self, link: usize, made: u64, ended_at: u64, apart: u64) -> bool {
-        made.saturating_add(self.ways.fastest[link]).saturating_add(apart) < ended_at
+        made.saturating_add(self.ways.fastest(link)).saturating_add(apart) < ended_at
     }
 
     /// Has this replica taken in a status of the life that is at the other address now?
     #[must_use]
     pub fn has_met(&self, replica: usize, other: usize) -> bool {
-        self.ways.met[other * self.apart.replicas + replica] != u64::MAX
+        self.ways.met_before(other * self.apart.replicas + replica, u64::MAX)
     }
 
     /// A replica began to fetch from another what it lacks, for no other reason than that. Something that it gets there
@@ -146,11 +146,11 @@ impl Judge {
     pub fn on_repair(&mut self, replica: usize, from: usize, patience: Patience) {
         let [here, there] = [replica, from].map(|replica| &self.truth.holdings[replica].included);
         let lacking = bits::lacking(here, there);
-        let long = |&&number: &&usize| self.ways.made[number] + patience.repair <= self.now + COALESCE;
+        let long = |&&number: &&usize| self.ways.made(number) + patience.repair <= self.now + COALESCE;
         if lacking.iter().any(|number| long(&number)) {
             return self.counts.add(Kind::PatientPull);
         }
-        let newest = lacking.iter().map(|&number| self.now - self.ways.made[number]).max();
+        let newest = lacking.iter().map(|&number| self.now - self.ways.made(number)).max();
         self.fail(Invariant::Freshness, Sign::EarlyPull, Some(replica), || match newest {
             Some(age) => format!("fetches from {from} what was made {age} us ago at most"),
             None => format!("fetches from {from}, which has nothing for it"),

@@ -1,4 +1,4 @@
-//! What a replica holds beside its data, and what one input makes it do, stay within limits.
+//! What a replica holds beside its data, and what one input makes it do, stay within limits (INV-10).
 
 use super::memory::Room;
 use super::{Asked, Judge};
@@ -12,16 +12,25 @@ use hence_core::Config;
 pub(super) const HOLD_OF_COPIES: [Sign; 5] =
     [Sign::Endless, Sign::Load, Sign::Work, Sign::DamageTaken, Sign::Unanswered];
 
+/// What data may hold at a replica, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Its store, when it takes a write.
+    pub store: u64,
+    /// All of it.
+    pub memory: u64,
+}
+
 impl Judge {
     /// A write was refused for want of room: what is truly held leaves none.
     pub(super) fn check_write_limit(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
         self.counts.add(Kind::StoreFull);
         self.counts.add_if(Kind::MemoryShort, self.limits_memory());
         if let Some(Room { held, more }) = self.room_needed(replica, asked, probe, 0)
-            && held + more <= self.store_bytes_max
+            && held + more <= self.limits.store
             && !(self.limits_memory() && self.memory_is_short(replica, asked, probe))
         {
-            let (store, memory) = (self.store_bytes_max, self.memory_bytes_max);
+            let (store, memory) = (self.limits.store, self.limits.memory);
             self.fail(Invariant::Bounds, Sign::RefusedWithRoom, Some(replica), || {
                 format!("refused {more} bytes beside {held}, and a store may have {store}, all data {memory}")
             });
@@ -33,14 +42,14 @@ impl Judge {
         if self.limits_memory() {
             self.check_memory_for(replica, asked, probe);
         }
-        if self.store_bytes_max == u64::MAX {
+        if self.limits.store == u64::MAX {
             return;
         }
         if let Some(Room { held, more }) = self.room_needed(replica, asked, probe, 0)
-            && held + more > self.store_bytes_max
+            && held + more > self.limits.store
             && more > 0
         {
-            let most = self.store_bytes_max;
+            let most = self.limits.store;
             self.fail(Invariant::Bounds, Sign::NoRoom, Some(replica), || {
                 format!("took {more} bytes beside {held}, and only {most} are allowed")
             });

@@ -1,4 +1,4 @@
-//! Push is fresh or not at all: what a cut held up is not news when it arrives (contract, the rows on a cut).
+//! Push is fresh or not at all: what a cut held up is not news when it arrives (contract, the rows on a cut; INV-16).
 //!
 //! Lateness is judged against the fastest status that the same two lives exchanged, as the receiver must have seen it.
 //! Only time in which nothing arrived on the link counts: what waits behind other bytes is not late. Where a replica
@@ -22,7 +22,7 @@ const SILENCES: usize = 16;
 pub(super) struct Ways {
     replicas: usize,
     /// Per link, the shortest time that a status took which was taken in.
-    pub(super) fastest: Vec<u64>,
+    fastest: Vec<u64>,
     /// Per link, when something last arrived, and the last silences that were longer than a running peer keeps.
     moved: Vec<u64>,
     silences: Vec<VecDeque<(u64, u64)>>,
@@ -31,11 +31,11 @@ pub(super) struct Ways {
     /// Per link, since when contact has been steady.
     steady: Vec<u64>,
     /// Per link, when the first of them was taken in.
-    pub(super) met: Vec<u64>,
+    met: Vec<u64>,
     /// When the present life at each replica began.
-    pub(super) since: Vec<u64>,
+    since: Vec<u64>,
     /// When each write was accepted.
-    pub(super) made: Vec<u64>,
+    made: Vec<u64>,
 }
 
 impl Ways {
@@ -52,6 +52,26 @@ impl Ways {
             since: vec![0; replicas],
             made: Vec::new(),
         }
+    }
+
+    /// When this write was accepted.
+    pub(super) fn made(&self, number: usize) -> u64 {
+        self.made[number]
+    }
+
+    /// The shortest time that a status took on this link which was taken in.
+    pub(super) fn fastest(&self, link: usize) -> u64 {
+        self.fastest[link]
+    }
+
+    /// Was a status taken in on this link before that time? None ever was where the time is the last of all.
+    pub(super) fn met_before(&self, link: usize, at: u64) -> bool {
+        self.met[link] < at
+    }
+
+    /// Did the present life at this replica begin before that time?
+    pub(super) fn began_before(&self, replica: usize, at: u64) -> bool {
+        self.since[replica] < at
     }
 
     /// Another life answers here: it has seen nothing, and others have seen nothing of it.

@@ -1,18 +1,44 @@
-//! Lives that are over and writes that are lost, judged from ground truth.
+//! A write is reported lost only when no replica at a member address holds it (INV-6).
 
 use super::{Asked, Judge};
 use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
-use crate::oracle::truth::Number;
 use crate::oracle::verdict::Invariant;
 use crate::plan::Plan;
 use crate::subject::Probe;
 use hence_checker::bits;
-use hence_core::{Address, Dot, Incarnation, VersionVector};
+use hence_core::{Address, Dot, VersionVector};
+
+/// What rounds found lost, and what may have come back since.
+#[derive(Debug)]
+pub(super) struct Losses {
+    /// What lost-write rounds of each process found.
+    found: Vec<Vec<Finding>>,
+    /// Everything that any round ever found.
+    ever: Vec<Finding>,
+    /// What processes had that died after an operator had removed them.
+    leavers: Vec<u64>,
+}
+
+impl Losses {
+    pub(super) fn new(replicas: usize, none: Vec<u64>) -> Self {
+        Self { found: vec![Vec::new(); replicas], ever: Vec::new(), leavers: none }
+    }
+
+    /// Another process has found nothing.
+    pub(super) fn forget(&mut self, replica: usize) {
+        self.found[replica].clear();
+    }
+
+    /// A process died that had this, after an operator had removed it.
+    pub(super) fn on_leaver(&mut self, included: &[u64]) {
+        bits::join(&mut self.leavers, included);
+    }
+}
 
 /// A round found a write lost, among these addresses.
 #[derive(Debug, Clone)]
-pub(super) struct Finding {
+struct Finding {
     dot: Dot,
     wanted: Vec<Address>,
 }
@@ -37,7 +63,7 @@ impl Judge {
         for &dot in &lost {
             let number = self.truth.number(dot).unwrap_or_default();
             let holds = |holder: &usize| bits::has(&self.truth.holdings[*holder].included, number as usize);
-            let removed = bits::has(&self.leavers, number as usize)
+            let removed = bits::has(&self.losses.leavers, number as usize)
                 || (0..self.truth.holdings.len()).filter(|&holder| !wanted[holder]).any(|holder| holds(&holder));
             let holder = (0..self.truth.holdings.len()).filter(|&holder| wanted[holder] && !removed).find(holds);
             if let Some(holder) = holder {
@@ -48,8 +74,8 @@ impl Judge {
         }
         let wanted: Vec<Address> = probe.view().members().cloned().collect();
         let findings = lost.into_iter().map(|dot| Finding { dot, wanted: wanted.clone() });
-        self.ever_lost.extend(findings.clone());
-        self.lost[replica].extend(findings);
+        self.losses.ever.extend(findings.clone());
+        self.losses.found[replica].extend(findings);
     }
 
     /// What was reported lost returns only by an operator's act. A round of one cluster says nothing of another that it
@@ -58,7 +84,7 @@ impl Judge {
         let was_asked = |finding: &Finding| {
             finding.dot == dot && finding.wanted.iter().any(|address| address.as_str() == Plan::address(replica))
         };
-        if self.operators.rested() && self.ever_lost.iter().any(was_asked) {
+        if self.operators.rested() && self.losses.ever.iter().any(was_asked) {
             self.fail(Invariant::Refusals, Sign::LostCameBack, Some(replica), || {
                 format!("applied {dot}, which a round had found lost")
             });
@@ -66,7 +92,7 @@ impl Judge {
     }
 
     fn was_found_lost(&self, replica: usize, dot: Dot) -> bool {
-        self.lost[replica].iter().any(|finding| finding.dot == dot)
+        self.losses.found[replica].iter().any(|finding| finding.dot == dot)
     }
 
     /// A client is told of losses only after a round that found them; from then on its past is what is left.
@@ -80,7 +106,8 @@ impl Judge {
             });
         }
         let holds = |finding: &&Finding| probe.view().members().all(|address| finding.wanted.contains(address));
-        let outdated = |dot: &&Dot| !self.lost[replica].iter().filter(holds).any(|finding| finding.dot == **dot);
+        let outdated =
+            |dot: &&Dot| !self.losses.found[replica].iter().filter(holds).any(|finding| finding.dot == **dot);
         if let Some(dot) = dots.iter().find(outdated).copied() {
             self.fail(Invariant::Refusals, Sign::Outdated, Some(replica), || {
                 format!("said that {dot} is lost, which was found before another address was wanted")
@@ -95,22 +122,5 @@ impl Judge {
         }
         let left = self.truth.closure_of(left);
         asked.past.iter_mut().zip(&left).for_each(|(past, left)| *past &= left);
-    }
-
-    /// A replica wrote down that a life is over.
-    pub fn on_retired(&mut self, replica: usize, dot: Dot, incarnation: Incarnation, through: u64) {
-        if self.off {
-            return;
-        }
-        if self.truth.number(dot).is_some() {
-            return;
-        }
-        if self.truth.accept_retirement(replica, dot, incarnation, through) {
-            self.note_made(self.truth.writes.len() as Number - 1);
-        } else {
-            self.fail(Invariant::Dots, Sign::NotNext, Some(replica), || {
-                format!("retired {incarnation} by {dot}, which is not the next of a life of this replica")
-            });
-        }
     }
 }

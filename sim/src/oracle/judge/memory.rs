@@ -31,25 +31,25 @@ pub(super) struct Room {
 
 impl Judge {
     pub(super) const fn limits_memory(&self) -> bool {
-        self.memory_bytes_max != u64::MAX
+        self.limits.memory != u64::MAX
     }
 
     /// A client's write was refused for want of memory: is there truly none?
     pub(super) fn memory_is_short(&self, replica: usize, asked: &Asked, probe: &dyn Probe) -> bool {
         let Some(Room { held, more }) = self.room_needed(replica, asked, probe, KEY_BYTES) else { return true };
-        held + more > sixteenths(self.memory_bytes_max, WRITES_SIXTEENTHS) || self.is_full(probe, more)
+        held + more > sixteenths(self.limits.memory, WRITES_SIXTEENTHS) || self.is_full(probe, more)
     }
 
     /// Is there no room for so many bytes, even when the log has given way?
     #[must_use]
     pub fn is_full(&self, probe: &dyn Probe, bytes: u64) -> bool {
         let now = probe.load().memory;
-        self.limits_memory() && now.total() - now.log + bytes > self.memory_bytes_max
+        self.limits_memory() && now.total() - now.log + bytes > self.limits.memory
     }
 
     /// A write was taken: there was memory for it.
     pub(super) fn check_memory_for(&mut self, replica: usize, asked: &Asked, probe: &dyn Probe) {
-        let most = sixteenths(self.memory_bytes_max, WRITES_SIXTEENTHS);
+        let most = sixteenths(self.limits.memory, WRITES_SIXTEENTHS);
         if let Some(Room { held, more }) = self.room_needed(replica, asked, probe, KEY_BYTES)
             && more > 0
             && held + more > most
@@ -81,8 +81,8 @@ impl Judge {
 
     /// A replica is within its limit, its log included.
     pub(super) fn check_memory(&mut self, replica: usize, memory: MemoryUse) {
-        if memory.total() > self.memory_bytes_max {
-            let most = self.memory_bytes_max;
+        if memory.total() > self.limits.memory {
+            let most = self.limits.memory;
             self.fail(Invariant::Bounds, Sign::Memory, Some(replica), || format!("{memory:?}, and {most} are allowed"));
         }
     }
@@ -101,7 +101,7 @@ impl Judge {
             self.key_costs(key, numbers.into_iter(), KEY_BYTES)
         });
         let own = holdings.iter().map(|live| self.live_costs(live, KEY_BYTES)).max().unwrap_or(0);
-        all.sum::<u64>() + own > self.memory_bytes_max
+        all.sum::<u64>() + own > self.limits.memory
     }
 
     fn live_costs(&self, live: &[Numbers], key_bytes: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! Pieces that arrived need not come again: a replica that goes on fetching a value goes on where it was.
+//! Pieces that arrived need not come again: a replica that goes on fetching a value goes on where it was (INV-10).
 
 use super::Judge;
 use crate::oracle::sign::Sign;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(super) struct Prefixes {
     /// Nothing has to make room: every value that a run can write fits into the limit for pieces.
-    pub(super) roomy: bool,
+    roomy: bool,
     /// Per replica, the bytes from the beginning of a value that arrived there in order; none once a piece overtook another.
     held: Vec<BTreeMap<Dot, Option<u64>>>,
 }

@@ -1,4 +1,4 @@
-//! The store of a replica beside the replay of exactly what is truly included in it.
+//! The store of a replica beside the replay of exactly what is truly included in it (INV-5).
 
 use super::{FULL_EVERY, Judge};
 use crate::oracle::sign::Sign;

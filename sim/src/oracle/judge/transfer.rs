@@ -9,9 +9,26 @@ use crate::subject::Part;
 use hence_checker::bits;
 use hence_core::Incarnation;
 
+/// Whole states on their way, and whether any is needed.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    snapshots: Vec<Snapshot>,
+    /// A process ended, or began anew under its address.
+    restarted: bool,
+    /// Logs have room for everything that a run can write.
+    roomy_logs: bool,
+}
+
+impl Transfers {
+    /// A process ended, or began anew under its address.
+    pub(super) fn on_restart(&mut self) {
+        self.restarted = true;
+    }
+}
+
 /// What a supplier truly had when it began to supply a whole state.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+struct Snapshot {
     supplier: Incarnation,
     receiver: usize,
     pull: u64,
@@ -19,14 +36,19 @@ pub(super) struct Snapshot {
 }
 
 impl Judge {
+    /// Logs have room for everything that a run can write, so that no whole state is needed.
+    pub fn expect_no_transfers(&mut self, roomy_logs: bool) {
+        self.transfers.roomy_logs = roomy_logs;
+    }
+
     /// A supplier sent a part of what a pull asked for. A whole state is that of the moment when its last part is sent.
     pub fn on_supply(&mut self, replica: usize, receiver: usize, part: Part) {
         let Part { supplier, pull, state } = part;
         let same = |old: &Snapshot| old.supplier == supplier && old.receiver == receiver && old.pull == pull;
         if state {
-            self.snapshots.retain(|old| !same(old));
+            self.transfers.snapshots.retain(|old| !same(old));
             let included = self.truth.holdings[replica].included.clone();
-            self.snapshots.push(Snapshot { supplier, receiver, pull, included });
+            self.transfers.snapshots.push(Snapshot { supplier, receiver, pull, included });
         }
     }
 
@@ -36,13 +58,14 @@ impl Judge {
             return;
         }
         self.counts.add(Kind::Installed);
-        if self.roomy_logs && !self.restarted && self.operators.rested() {
+        if self.transfers.roomy_logs && !self.transfers.restarted && self.operators.rested() {
             self.fail(Invariant::Bounds, Sign::NeedlessTransfer, Some(receiver), || {
                 "fetched a whole state, though everybody's log reaches back to the beginning".into()
             });
         }
         let same = |old: &Snapshot| old.supplier == from && old.receiver == receiver && old.pull == pull;
-        let Some(included) = self.snapshots.iter().find(|old| same(old)).map(|old| old.included.clone()) else {
+        let Some(included) = self.transfers.snapshots.iter().find(|old| same(old)).map(|old| old.included.clone())
+        else {
             return self.fail(Invariant::Causes, Sign::UnknownState, Some(receiver), || {
                 format!("installed pull {pull} from {from}, which never supplied it")
             });

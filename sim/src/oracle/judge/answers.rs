@@ -1,0 +1,87 @@
+//! An answer is the one that is promised for what is truly included (INV-4).
+
+use super::{Asked, Judge};
+use crate::oracle::adversity::Kind;
+use crate::oracle::sign::Sign;
+use crate::oracle::truth::Number;
+use crate::oracle::verdict::Invariant;
+use hence_core::{Action, Dot, Dots, Match, Siblings, Written};
+
+impl Judge {
+    /// Does an accepted write say truly what it replaced? `shown` is what it met.
+    pub(super) fn check_written(&mut self, replica: usize, asked: &Asked, shown: &[Number], written: &Written) {
+        if matches!(asked.action, Action::Delete) && shown.is_empty() || matches!(asked.action, Action::Get) {
+            let dot = written.dot;
+            self.fail(Invariant::Answers, Sign::WroteNothing, Some(replica), || {
+                format!("{dot} was written for a key without versions")
+            });
+        }
+        let mut replaced: Dots = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+        replaced.sort_unstable();
+        if replaced != written.superseded {
+            self.fail(Invariant::Answers, Sign::Replaced, Some(replica), || {
+                format!("{} says that it replaced {:?}; it truly met {replaced:?}", written.dot, written.superseded)
+            });
+        }
+    }
+
+    pub(super) fn check_shown(&mut self, replica: usize, asked: &Asked, siblings: &Siblings, went: Went) {
+        self.check_served(replica, asked);
+        self.learn_stamps(siblings);
+        let shown = self.truth.shown(replica, asked.key);
+        self.check_condition(replica, asked, &shown, went);
+        if shown.len() > 1 {
+            self.counts.add(Kind::Concurrent);
+            if shown.iter().any(|&other| other > shown[0]) {
+                self.counts.add(Kind::SkewWon);
+            }
+        }
+        if !self.same(&shown, siblings) {
+            let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+            let sign = if siblings.len() < truly.len() { Sign::VersionHidden } else { Sign::VersionWrong };
+            let answered: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
+            self.fail(Invariant::Answers, sign, Some(replica), || {
+                format!("key {} shows {answered:?} instead of {truly:?}", asked.key)
+            });
+        }
+    }
+
+    pub(super) fn same(&self, shown: &[Number], siblings: &Siblings) -> bool {
+        shown.len() == siblings.len()
+            && shown.iter().zip(siblings).all(|(&number, sibling)| {
+                let write = &self.truth.writes[number as usize];
+                let stamped = write.stamp.is_none_or(|stamp| stamp == sibling.hlc);
+                write.dot == sibling.dot && stamped && write.value.as_ref() == Some(&sibling.value)
+            })
+    }
+
+    pub(super) fn check_condition(&mut self, replica: usize, asked: &Asked, shown: &[Number], went: Went) {
+        let matches = |wanted: &Match| match wanted {
+            Match::Any => !shown.is_empty(),
+            Match::OneOf(sets) => sets.iter().any(|set| {
+                let named = |number: &Number| set.contains(&self.truth.writes[*number as usize].dot);
+                !shown.is_empty() && set.len() == shown.len() && shown.iter().all(named)
+            }),
+        };
+        let expected = if asked.condition.if_match.as_ref().is_some_and(|wanted| !matches(wanted)) {
+            Went::Failed
+        } else if asked.condition.if_none_match.as_ref().is_some_and(matches) {
+            if matches!(asked.action, Action::Get) { Went::NotModified } else { Went::Failed }
+        } else {
+            Went::Ahead
+        };
+        if went != expected {
+            self.fail(Invariant::Answers, Sign::Condition, Some(replica), || {
+                format!("condition {:?} went {went:?} instead of {expected:?}", asked.condition)
+            });
+        }
+    }
+}
+
+/// How a request went on after its precondition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Went {
+    Ahead,
+    NotModified,
+    Failed,
+}
