@@ -73,7 +73,7 @@ impl<S: Subject> World<S> {
         let attempt = &self.attempts[number];
         let Some((index, _)) = attempt.operation else { return };
         let settings = &self.plan.settings;
-        let left = self.healed && !self.plan.is_core(replica); // what waits there has no client any more
+        let left = self.recovery.is_healed() && !self.plan.is_core(replica); // what waits there has no client any more
         let waits = self.plan.operations[index].wait.min(settings.wait_max) > 0;
         if left || !waits || attempt.arrived_at < self.now {
             return;

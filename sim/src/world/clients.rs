@@ -244,7 +244,7 @@ impl<S: Subject> World<S> {
         self.hash = mix(self.hash, id.0 ^ digest(&reply));
         let stage = self.attempts.get(number).map(|attempt| (attempt.stage, attempt.replica));
         if stage != Some((Stage::Arrived, replica)) {
-            if self.judge.contested || self.healed && !self.plan.is_core(replica) {
+            if self.judge.contested || self.recovery.is_healed() && !self.plan.is_core(replica) {
                 return; // both of two images answer, or one without a listener any more
             }
             return self.judge.fail(Invariant::Liveness, Sign::AnsweredTwice, Some(replica), || {
@@ -320,7 +320,7 @@ impl<S: Subject> World<S> {
         if self.attempts[number].stage != Stage::Replied {
             return; // the client gave up meanwhile
         }
-        self.events += 1;
+        self.tally.on_event();
         self.attempts[number].stage = Stage::Done;
         self.open -= 1;
         let (client, operation) = (self.attempts[number].client, self.attempts[number].operation);
@@ -340,7 +340,7 @@ impl<S: Subject> World<S> {
             }
         };
         if refused {
-            self.refused += 1;
+            self.tally.on_refused();
             self.retry(number);
         }
     }

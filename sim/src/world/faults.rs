@@ -12,15 +12,6 @@ use hence_core::{Request, Time};
 /// How long a process that was told to end has to hand over what others lack, in microseconds.
 const LEAVE_MAX: u64 = 2_000_000;
 
-/// A fault that waits for a frame to be sent.
-#[derive(Debug)]
-pub(super) struct Aim {
-    /// The fault's place in the plan.
-    index: usize,
-    /// So many frames of its kind pass before.
-    left: u8,
-}
-
 /// When a fault strikes and when it ends, each under its key. What is over before it strikes does nothing.
 pub(super) fn course<M>(index: usize, fault: &Fault, heal_at: u64) -> Vec<(u64, u64, Happening<M>)> {
     let (at, until, key) = (fault.at, fault.until, mix(Domain::Fault as u64, fault.id.into()));
@@ -66,7 +57,7 @@ impl<S: Subject> World<S> {
             Effect::Links(links, OnLinks::Lose { parts }) => {
                 self.links_of(links).into_iter().for_each(|at| self.links[at].bursts.push(parts));
             }
-            Effect::Frame { skip, .. } => self.aims.push(Aim { index, left: skip }),
+            Effect::Frame { skip, .. } => self.aims.add(index, skip),
             Effect::View { via, order } => self.begin_order(&fault, via, order),
         }
     }
@@ -109,7 +100,7 @@ impl<S: Subject> World<S> {
     /// A fault's time is over. After the heal nothing ends any more: what is left stays.
     pub(super) fn relieve(&mut self, index: usize) {
         let fault = self.plan.faults[index].clone();
-        if fault.until == self.now && !self.healed {
+        if fault.until == self.now && !self.recovery.is_healed() {
             self.end(&fault, false);
         }
     }
@@ -137,7 +128,10 @@ impl<S: Subject> World<S> {
                     }
                 }
             }
-            Effect::Frame { .. } => self.aims.retain(|aim| self.plan.faults[aim.index].id != fault.id),
+            Effect::Frame { .. } => {
+                let places = self.plan.faults.iter().enumerate().filter(|(_, other)| other.id == fault.id);
+                places.for_each(|(index, _)| self.aims.drop_fault(index));
+            }
             Effect::View { via, order: OnView::RemoveForAWhile(replica) } => {
                 self.say(fault, Order::AddAgain, replica, via);
             }
@@ -177,21 +171,14 @@ impl<S: Subject> World<S> {
 
     /// A frame of this kind leaves: is it the one that a fault waits for?
     pub(super) fn take_aim(&mut self, from: usize, to: usize, message: u8) {
-        let mut struck = Vec::new();
-        for at in (0..self.aims.len()).rev() {
-            let fault = self.plan.faults[self.aims[at].index].clone();
-            let Effect::Frame { message: wanted, hit, .. } = fault.kind.effect() else { continue };
-            if wanted != message || self.healed {
-                continue;
-            }
-            if self.aims[at].left > 0 {
-                self.aims[at].left -= 1;
-                continue;
-            }
-            self.aims.swap_remove(at);
-            struck.push((fault, hit));
+        if self.recovery.is_healed() {
+            return;
         }
-        for (fault, hit) in struck {
+        let faults = &self.plan.faults;
+        let wants = |index: usize| matches!(faults[index].kind.effect(), Effect::Frame { message: wanted, .. } if wanted == message);
+        for index in self.aims.hits(wants) {
+            let fault = self.plan.faults[index].clone();
+            let Effect::Frame { hit, .. } = fault.kind.effect() else { continue };
             let (from, to) = (from as u8, to as u8);
             let kind = match hit {
                 Hit::Sender => FaultKind::Crash { replica: from },

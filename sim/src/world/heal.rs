@@ -22,7 +22,7 @@ impl<S: Subject> World<S> {
 
     /// Is the core healed, and is its network good from then on?
     pub(super) fn is_healed_well(&self) -> bool {
-        self.healed && (!self.plan.network.heals_slowly || self.tampering == Some(Tampering::HealsWell))
+        self.recovery.is_healed() && (!self.plan.network.heals_slowly || self.tampering == Some(Tampering::HealsWell))
     }
 
     /// What each link carries at this moment, in bytes a second; 0 is any number.
@@ -51,7 +51,7 @@ impl<S: Subject> World<S> {
 
     /// The core is healed: every fault over, every process running, the network calm.
     pub(super) fn heal(&mut self) {
-        self.healed = true;
+        self.recovery.heal();
         self.aims.clear();
         for index in 0..self.plan.faults.len() {
             let fault = self.plan.faults[index].clone();
@@ -88,13 +88,17 @@ impl<S: Subject> World<S> {
 
     /// Can it neither run nor answer, for ever?
     pub(super) fn is_lost(&self, replica: usize) -> bool {
-        self.healed && !self.plan.is_core(replica) && (!self.is_alive(replica) || self.nodes[replica].pauses > 0)
+        self.recovery.is_healed()
+            && !self.plan.is_core(replica)
+            && (!self.is_alive(replica) || self.nodes[replica].pauses > 0)
     }
 
     /// An operator's order holds for ever, so an operator sets right what the view of a core member says. Every address
     /// of the core becomes a member, and no other.
     pub(super) fn operate(&mut self) {
-        if self.views_right || self.operator.is_some_and(|attempt| self.attempts[attempt].stage != Stage::Done) {
+        if self.recovery.are_views_right()
+            || self.recovery.order().is_some_and(|attempt| self.attempts[attempt].stage != Stage::Done)
+        {
             return;
         }
         let wrong = |replica: usize| {
@@ -105,7 +109,7 @@ impl<S: Subject> World<S> {
             self.core().chain(outside).find(wrong).map(|address| (replica, address))
         };
         let Some((replica, address)) = self.core().find_map(wrong) else {
-            self.views_right = true;
+            self.recovery.see_views(true);
             return;
         };
         let named = self.addresses[address].clone();
@@ -114,7 +118,8 @@ impl<S: Subject> World<S> {
         let cause = mix(mix(Domain::Client as u64, self.now), replica as u64);
         let now = self.now;
         self.name(cause, || format!("operator {}{}@{now}", Plan::name(replica), Plan::name(address)));
-        self.operator = Some(self.send_request(None, None, replica, request, None, cause));
+        let attempt = self.send_request(None, None, replica, request, None, cause);
+        self.recovery.on_order(attempt);
     }
 
     /// A replica said that it does not serve. It may while it joins, and it may when an operator removed it. Nothing
@@ -123,7 +128,7 @@ impl<S: Subject> World<S> {
         let node = &self.nodes[replica];
         let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return };
         if !probe.view().is_member(&self.addresses[replica]) {
-            if self.judge.counts.count(Kind::Unwanted) == 0 && self.operator.is_none() {
+            if self.judge.counts.count(Kind::Unwanted) == 0 && self.recovery.order().is_none() {
                 self.judge.fail(Invariant::Refusals, Sign::RemovedByNobody, Some(replica), || {
                     "says that it was removed, and no operator removed anybody".into()
                 });

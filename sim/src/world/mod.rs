@@ -2,7 +2,12 @@
 //!
 //! Invariant kept here: everything that happens is a function of the plan. Events are ordered by time and a
 //! keyed hash; nothing asks a clock, a thread or an unordered map; the running hash covers every event.
+//!
+//! A world is made of parts that own their state. `judge` knows the truth, and `tally` counts. `reaction` is what the step
+//! under way came to. `recovery` is how far the heal is, and `aims` are the faults that wait for a frame. The other modules
+//! say what follows.
 
+mod aims;
 mod checks;
 mod clients;
 mod cuts;
@@ -13,10 +18,13 @@ mod lanes;
 mod outputs;
 mod parts;
 mod patience;
+mod reaction;
+mod recovery;
 mod settle;
 mod start;
 mod steps;
 mod streams;
+mod tally;
 mod twins;
 mod words;
 
@@ -36,12 +44,16 @@ use crate::oracle::verdict::{Invariant, Verdict};
 use crate::plan::{Act, Operation, Plan, ReplicaPlan};
 use crate::random::{Domain, Source, mix};
 use crate::subject::{Lane, Subject};
-use hence_core::{Address, Config, Dot, Dots, Key, Reply};
+use hence_core::{Address, Config, Dots, Key, Reply};
 use std::collections::BTreeMap;
 
+use aims::Aims;
 use outputs::Frame;
 use parts::{Attempt, Client, Node, Stage};
+use reaction::Reaction;
+use recovery::Recovery;
 pub use settle::Unsettled;
+use tally::Tally;
 pub(crate) use words::summary;
 
 /// Every so many inputs the laws of merging are checked on the states that there are.
@@ -116,40 +128,14 @@ pub struct World<S: Subject> {
     keys: Vec<Key>,
     /// Where values are made, one after another.
     text: Vec<u8>,
-    /// How often outputs were taken.
-    steps: u64,
     /// The detector doubts at random, so links are opened anew for no other reason.
     doubtful: bool,
-    openings: u64,
-    busy_messages: u64,
-    idle_messages: u64,
-    /// Answers that told a client to come back later, lost connections included.
-    refused: u64,
-    /// This step put out something else than pings.
-    spoke: bool,
-    healed: bool,
-    /// More was written apart than fits into one replica.
-    overfull: bool,
-    /// When the last connection in the core goes on that a cut had stopped, before the heal or by it.
-    stuck_until: u64,
+    tally: Tally,
+    reaction: Reaction,
+    recovery: Recovery,
     /// Faults that wait for a frame to be sent.
-    aims: Vec<faults::Aim>,
-    /// The last order of an operator after the heal.
-    operator: Option<usize>,
-    /// An operator saw that every view in the core is right, and none has changed since.
-    views_right: bool,
-    /// How often a view in the core changed.
-    view_changes: u64,
+    aims: Aims,
     hash: u64,
-    events: u64,
-    idle_events: u64,
-    frames: u64,
-    /// The operation that the message of the step under way pushes.
-    pushed: Option<Dot>,
-    /// The step under way refused its message.
-    dropped: bool,
-    /// It refused it as late.
-    refused_as_late: bool,
     tampering: Option<Tampering>,
     recording: Option<Recording>,
     observer: Option<Box<dyn Observer>>,
@@ -214,27 +200,12 @@ impl<S: Subject> World<S> {
             judge,
             history,
             text: Vec::new(),
-            steps: 0,
             doubtful: false,
-            openings: 0,
-            busy_messages: 0,
-            idle_messages: 0,
-            refused: 0,
-            spoke: false,
-            healed: false,
-            overfull: false,
-            stuck_until: 0,
-            aims: Vec::new(),
-            operator: None,
-            views_right: false,
-            view_changes: 0,
+            tally: Tally::default(),
+            reaction: Reaction::default(),
+            recovery: Recovery::default(),
+            aims: Aims::default(),
             hash: plan.seed,
-            events: 0,
-            idle_events: 0,
-            frames: 0,
-            pushed: None,
-            dropped: false,
-            refused_as_late: false,
             tampering: None,
             recording: None,
             observer: None,
@@ -370,7 +341,7 @@ impl<S: Subject> World<S> {
                 Next::Event(happening) => self.happen(happening),
                 Next::Alarm(replica) => self.timer(replica),
             }
-            if self.events > most {
+            if self.tally.events() > most {
                 self.judge.fail(Invariant::Liveness, Sign::Endless, None, || format!("{most} inputs and no end"));
             }
         }
@@ -429,8 +400,8 @@ impl<S: Subject> World<S> {
         Verdict {
             violation: self.judge.violation.clone(),
             hash: self.hash,
-            events: self.events,
-            idle_events: self.idle_events,
+            events: self.tally.events(),
+            idle_events: self.tally.idle_events(),
             ended_at: self.now,
             counts: self.judge.counts.clone(),
             judged: None,

@@ -58,13 +58,13 @@ impl Head {
 
 impl<S: Subject> World<S> {
     pub(super) fn put_out(&mut self, replica: usize, cause: u64) {
-        self.steps += 1;
+        self.tally.on_step();
         while let Some(out) = self.poll_output(replica) {
             if let Out::Send { to, message } = out {
                 self.transmit(replica, to, message, cause);
                 continue;
             }
-            self.spoke = true;
+            self.reaction.on_output(false);
             match out {
                 Out::Send { .. } => {}
                 Out::Reply { id, reply } => self.on_reply(replica, id, reply),
@@ -103,8 +103,7 @@ impl<S: Subject> World<S> {
     }
 
     fn on_event(&mut self, replica: usize, event: Event) {
-        self.dropped |= matches!(event, Event::Dropped { .. });
-        self.refused_as_late |= matches!(event, Event::Dropped { reason: DropReason::Late, .. });
+        self.reaction.on_event(&event);
         self.note(Some(replica), || Note::Event(event.clone()));
         let kind = match event {
             Event::Installed { from, pull, vector } => {
@@ -205,11 +204,11 @@ impl<S: Subject> World<S> {
     }
 
     fn on_view_changed(&mut self, replica: usize) {
-        self.views_right = false;
+        self.recovery.see_views(false);
         self.nodes[replica].view_changed = true;
         if self.plan.is_core(replica) {
             self.judge.over = false;
-            self.view_changes += 1;
+            self.tally.on_view_change();
         }
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
         let view = probe.view();
@@ -226,11 +225,10 @@ impl<S: Subject> World<S> {
         self.hash = mix(self.hash, traits.digest ^ (to as u64) << 56 ^ u64::from(traits.kind) << 48);
         let link = &mut self.links[from * self.nodes.len() + to];
         let ping = traits.idle && std::mem::replace(&mut link.said, traits.digest) == traits.digest;
-        let ordinal = link.sent_before(self.steps, traits.kind);
-        self.spoke |= !ping;
+        let ordinal = link.sent_before(self.tally.steps(), traits.kind);
+        self.reaction.on_output(ping);
         if self.plan.is_core(from) && self.plan.is_core(to) {
-            self.openings += u64::from(traits.opening);
-            *(if traits.idle { &mut self.idle_messages } else { &mut self.busy_messages }) += 1;
+            self.tally.on_message(traits.idle, traits.opening);
         }
         if !self.aims.is_empty() {
             self.take_aim(from, to, traits.kind);
@@ -244,8 +242,7 @@ impl<S: Subject> World<S> {
         let what = (to as u64) << 48 | (from as u64) << 32 | u64::from(traits.kind) << 16 | u64::from(ordinal);
         let cause = mix(step ^ Domain::Network as u64, what);
         let fate = self.fate(cause, (from, to), &traits, ordinal, step);
-        self.frames += 1;
-        let id = self.frames;
+        let id = self.tally.next_frame();
         if self.observer.is_some() {
             let content = format!("{message:?}");
             self.note(Some(from), || Note::Sent { id, to, name: traits.name, content, fate, idle: traits.idle });
@@ -282,7 +279,7 @@ impl<S: Subject> World<S> {
             )
             | None => {}
         }
-        if self.healed {
+        if self.recovery.is_healed() {
             fate = Fate::plain(fate.delay.min(self.healed_delay_max()));
             self.judge.counts.add_if(Kind::SlowHeal, fate.delay > HEALED_DELAY);
         }
@@ -323,7 +320,7 @@ impl<S: Subject> World<S> {
             self.links[link].last_arrival = 0; // a new connection does not wait behind the old one
         }
         // The heal frees what is stuck: nothing sent before it arrives long after it.
-        let latest = if self.healed { u64::MAX } else { self.plan.heal_at + STUCK_MAX };
+        let latest = if self.recovery.is_healed() { u64::MAX } else { self.plan.heal_at + STUCK_MAX };
         let slow_by = self.nodes[to].slow_by;
         if slow_by > 0 {
             self.count(Kind::Slow);
@@ -425,26 +422,28 @@ impl<S: Subject> World<S> {
         self.judge.on_arrival(from, to, self.silence_allowed(from, to));
         let Frame { head: Head { cause, id, sent_at, ping, .. }, message } = frame;
         let traits = S::traits(&message);
-        self.idle_events += u64::from(ping);
+        self.tally.on_idle_event(ping);
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
-        (self.dropped, self.refused_as_late) = (false, false);
         let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
-        self.pushed = traits.op.map(|(dot, _)| dot);
+        self.reaction.begin(traits.op.map(|(dot, _)| dot));
         self.step(to, Stimulus::Message { from, message }, cause);
-        self.pushed = None;
+        self.reaction.end();
         // What the process before it said does not count.
-        self.heard[place].met |= traits.role == Role::Hello && !self.dropped && sent_at >= self.nodes[from].started_at;
-        if traits.role == Role::Status && !self.dropped {
+        self.heard[place].met |=
+            traits.role == Role::Hello && !self.reaction.dropped() && sent_at >= self.nodes[from].started_at;
+        if traits.role == Role::Status && !self.reaction.dropped() {
             self.judge.on_status(from, to, self.now - sent_at);
         }
         match (traits.piece, traits.op) {
-            (Some((dot, offset, bytes)), _) => self.judge.on_piece(to, dot, offset, bytes, self.dropped),
-            (_, Some((dot, _))) if traits.role == Role::Announce && !self.dropped => self.nodes[to].announced.push(dot),
+            (Some((dot, offset, bytes)), _) => self.judge.on_piece(to, dot, offset, bytes, self.reaction.dropped()),
+            (_, Some((dot, _))) if traits.role == Role::Announce && !self.reaction.dropped() => {
+                self.nodes[to].announced.push(dot)
+            }
             _ => {}
         }
         if let Some((dot, _)) = traits.op.filter(|_| traits.role != Role::Announce) {
             self.judge.on_pushed(to, dot);
-            self.judge_news(from, to, dot, self.refused_as_late);
+            self.judge_news(from, to, dot, self.reaction.refused_as_late());
         }
         if let Some((dot, _)) = news.filter(|&(dot, _)| self.judge.includes(to, dot) && self.runs_well(to)) {
             let allowed = self.lateness_allowed(from, to) + self.stood_still(from);

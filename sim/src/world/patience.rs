@@ -82,7 +82,7 @@ impl<S: Subject> World<S> {
 
     /// An operation was applied that another replica made.
     pub(super) fn judge_lane(&mut self, replica: usize, dot: Dot) {
-        let lane = match (self.pushed, self.nodes[replica].fetches_from) {
+        let lane = match (self.reaction.pushed(), self.nodes[replica].fetches_from) {
             (Some(pushed), _) if pushed == dot => Lane::Push,
             // The pieces of its value came one by one, and no pull asked for them.
             _ if !self.nodes[replica].fetching && self.nodes[replica].announced.contains(&dot) => Lane::Push,

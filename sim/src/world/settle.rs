@@ -1,5 +1,6 @@
 //! After the heal: everything must become equal, quiet and served, in bounded time.
 
+use super::tally::Messages;
 use super::{Stage, World};
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
@@ -56,7 +57,7 @@ impl<S: Subject> World<S> {
             self.finish();
             return self.verdict();
         }
-        if self.overfull {
+        if self.recovery.is_overfull() {
             // An operator has to give it more memory. Until then replicas differ, and say so.
             self.judge_overfull();
             self.finish();
@@ -80,16 +81,16 @@ impl<S: Subject> World<S> {
         self.check_merges();
         self.hand_over();
         // What was stuck in a connection goes on when its retransmission timer fires.
-        let deadline = self.now.max(self.stuck_until) + self.settle_max();
+        let deadline = self.now.max(self.recovery.stuck_until()) + self.settle_max();
         while self.judge.violation.is_none() && !self.judge.contested {
             self.operate();
             self.run_until(self.now + LOOK_EVERY);
-            if self.now < self.stuck_until {
+            if self.now < self.recovery.stuck_until() {
                 continue;
             }
             let Some(why) = self.unsettled() else { return };
             if self.now >= deadline && self.judge.is_too_much() {
-                return self.overfull = true;
+                return self.recovery.give_up_as_overfull();
             }
             if self.now >= deadline {
                 let invariant = if why.sign == Sign::Unanswered { Invariant::Liveness } else { Invariant::Convergence };
@@ -242,7 +243,7 @@ impl<S: Subject> World<S> {
             return;
         }
         for closing in 0..CLOSINGS_MAX {
-            let views = self.view_changes;
+            let views = self.tally.view_changes();
             self.close_once(3 * closing);
             if self.views_changed_since(views) {
                 // A replica outside the core brought news of an old order, late: an operator sets right what came of
@@ -263,14 +264,14 @@ impl<S: Subject> World<S> {
 
     /// Did a view change since there were so many changes?
     fn views_changed_since(&self, changes: u64) -> bool {
-        self.view_changes > changes && self.judge.violation.is_none()
+        self.tally.view_changes() > changes && self.judge.violation.is_none()
     }
 
     /// `first` names the reads; each takes three such numbers.
     fn close_once(&mut self, first: u64) {
         let core: Vec<usize> = self.core().collect();
         let keys = self.keys.len();
-        let views = self.view_changes;
+        let views = self.tally.view_changes();
         let place = |client: usize| core[client % core.len()];
         let answered = 2 * self.plan.network.client_delay_max + 10;
         // A round that was held long ago may name what has died since as held: a client that is told so asks once more.
@@ -278,9 +279,9 @@ impl<S: Subject> World<S> {
             for client in 0..self.clients.len() {
                 self.closing_read(Some(client), place(client), client % keys, first + time);
             }
-            let (refused, lost) = (self.refused, self.judge.counts.count(Kind::Lost));
+            let (refused, lost) = (self.tally.refused(), self.judge.counts.count(Kind::Lost));
             self.run_until(self.now + answered);
-            if self.refused > refused || self.judge.counts.count(Kind::Lost) > lost {
+            if self.tally.refused() > refused || self.judge.counts.count(Kind::Lost) > lost {
                 // A token whose writes died with their holder is found out by a round, and then every token ends.
                 self.run_until(self.now + 2_500_000 + 4 * self.plan.settings.round_timeout);
             }
@@ -340,13 +341,13 @@ impl<S: Subject> World<S> {
         // retired, which a peer may have to repair.
         let repaired = settings.retire_interval + settings.repair_delay + 4 * settings.pull_timeout;
         self.run_until(self.now + 4 * interval + 2 * settings.ack_delay + repaired + 100_000);
-        let (busy, idle, opened) = (self.busy_messages, self.idle_messages, self.openings);
+        let before = self.tally.messages();
         let beats = 10;
         self.run_until(self.now + beats * interval);
         let pairs = (self.core().count() * self.core().count().saturating_sub(1)) as u64;
-        let (busy, idle) = (self.busy_messages - busy, self.idle_messages - idle);
+        let Messages { busy, idle, openings } = self.tally.messages().since(before);
         // Where the detector doubts at random, every link that it opened anew accounts for a few messages.
-        let excused = if self.doubtful { OPENING_COSTS * (self.openings - opened) } else { 0 };
+        let excused = if self.doubtful { OPENING_COSTS * openings } else { 0 };
         if busy > excused || idle > pairs * (beats + 2) * 2 + excused {
             self.judge.fail(Invariant::Liveness, Sign::NotIdle, None, || {
                 format!("{busy} busy and {idle} idle messages in {beats} heartbeats among {pairs} pairs")

@@ -57,7 +57,7 @@ impl<S: Subject> World<S> {
         let subject = S::start(&self.setup, config, identity, seed, now);
         let incarnation = subject.probe().map(|probe| probe.incarnation());
         node.subject = Some(subject);
-        self.views_right = false;
+        self.recovery.see_views(false);
         self.judge.on_start(replica, incarnation);
         if self.plan.replicas[replica].start_at >= self.plan.heal_at {
             // An operator that starts a newcomer tells it of others, and so introduces these to each other.

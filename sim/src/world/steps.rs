@@ -30,9 +30,9 @@ impl<S: Subject> World<S> {
         let ordinal = node.timer_slot.1;
         let cause = mix(mix(Domain::Timer as u64, replica as u64 | u64::from(life) << 32), slot << 16 | ordinal);
         self.name(cause, || format!("timer {}.{life}@{}ms#{ordinal}", Plan::name(replica), slot * 50));
-        self.spoke = false;
+        self.reaction.listen();
         self.step(replica, Stimulus::Timeout, cause);
-        self.idle_events += u64::from(!self.spoke);
+        self.tally.on_idle_event(!self.reaction.spoke());
     }
 
     pub(super) fn connected(&mut self, replica: usize, to: usize, cause: u64) {
@@ -51,7 +51,7 @@ impl<S: Subject> World<S> {
         let node = &mut self.nodes[replica];
         let Some(subject) = &mut node.subject else { return };
         let now = node.clock.now(self.now);
-        self.events += 1;
+        self.tally.on_event();
         self.hash = mix(self.hash, self.now ^ (replica as u64) << 56);
         self.hash = mix(self.hash, cause);
         subject.handle(now, stimulus, &self.addresses);
@@ -67,11 +67,11 @@ impl<S: Subject> World<S> {
         if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
             self.judge.after_step(replica, probe);
             self.judge.check_work(replica, probe);
-            if self.events.is_multiple_of(64) {
+            if self.tally.events().is_multiple_of(64) {
                 self.judge.check_load(replica, probe, &self.config);
                 self.check_waiting(replica);
             }
-            if self.events.is_multiple_of(MERGE_EVERY) {
+            if self.tally.events().is_multiple_of(MERGE_EVERY) {
                 self.check_merges();
             }
         }

@@ -84,7 +84,7 @@ impl<S: Subject> World<S> {
         let (from, to) = (link / count, link % count);
         let way = |key: u64, ends| self.plan.network.fate(self.source.words(mix(cause, key)), ends).delay;
         let both = way(31, (from, to)) + way(32, (to, from));
-        if self.healed { both.min(2 * self.healed_delay_max()) } else { both }
+        if self.recovery.is_healed() { both.min(2 * self.healed_delay_max()) } else { both }
     }
 
     fn flow(&mut self, link: usize, socket: u32, (at, epoch): (u64, u32), turn: Turn, key: u64) {
@@ -411,7 +411,7 @@ impl<S: Subject> World<S> {
             self.count(Kind::StreamLate);
         }
         if self.plan.is_core(link / self.nodes.len()) && self.plan.is_core(link % self.nodes.len()) {
-            self.stuck_until = self.stuck_until.max(at + STUCK_MAX);
+            self.recovery.is_stuck_until(at + STUCK_MAX);
         }
         self.flow(link, number, (at, epoch), Turn::GoOn, mix(cause, 37));
     }

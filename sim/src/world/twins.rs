@@ -51,7 +51,7 @@ impl<S: Subject> World<S> {
     pub(super) fn swap(&mut self, replica: usize) {
         let node = &mut self.nodes[replica];
         std::mem::swap(&mut node.subject, &mut node.twin);
-        self.views_right = false;
+        self.recovery.see_views(false);
     }
 
     /// After the heal and all the time that there is: was it told, or does nothing show of it?
