@@ -7,6 +7,7 @@ use std::fs;
 /// Rooms that are renamed so far.
 const EDGE: &[&str] = &["core/src/", "core/tests/", "transport/src/", "server/src/"];
 const CORE: &[&str] = &["core/src/", "core/tests/"];
+const SIM: &[&str] = &["sim/src/", "examples/"];
 
 /// A name of so many parts is a sentence.
 const SENTENCE_PARTS_MIN: usize = 5;
@@ -36,6 +37,7 @@ const FORMER: &[Former] = &[
     Former { words: &["put_aside", "folding", "folded", "layered", "spelled"], now: "staging, merge step, expanded", rooms: CORE, except: &[] },
     Former { words: &["told", "hear", "heard", "news", "doubt", "doubts", "doubted", "waiting"], now: "reported, contact, warning, blocked",
         rooms: &["transport/src/", "server/src/"], except: &[] },
+    Former { words: &["stimulus", "stimuli"], now: "input", rooms: SIM, except: &[] },
 ];
 
 /// The names in Rust, comments and texts left out.

@@ -7,7 +7,7 @@ use hence_core::{
     Action, Address, Config, DataRequest, Dot, Hlc, Identity, Incarnation, Key, Now, Reply, Request, Seed, Sibling,
     Siblings, Time, Value, Written,
 };
-use hence_sim::subject::{Out, Probe, Stimulus, Subject, Traits};
+use hence_sim::subject::{Input, Out, Probe, Subject, Traits};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One write: the version that it made, and its value; none for a delete.
@@ -69,17 +69,17 @@ impl Subject for Naive {
         Self { own, highest: 0, store: BTreeMap::new(), outputs: VecDeque::new() }
     }
 
-    fn handle(&mut self, _now: Now, input: Stimulus<Write>, addresses: &[Address]) {
+    fn handle(&mut self, _now: Now, input: Input<Write>, addresses: &[Address]) {
         match input {
-            Stimulus::Message { message, .. } => self.apply(message),
-            Stimulus::Request { id, request } => {
+            Input::Message { message, .. } => self.apply(message),
+            Input::Request { id, request } => {
                 let reply = match request {
                     Request::Data(request) => self.serve(*request, addresses.len()),
                     Request::View | Request::ViewAdd(_) | Request::ViewRemove(_) => Reply::View(addresses.to_vec()),
                 };
                 self.outputs.push_back(Out::Reply { id, reply: Box::new(reply) });
             }
-            Stimulus::Timeout | Stimulus::Connected { .. } | Stimulus::Cancel { .. } | Stimulus::Leave => {}
+            Input::Timeout | Input::Connected { .. } | Input::Cancel { .. } | Input::Leave => {}
         }
     }
 

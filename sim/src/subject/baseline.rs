@@ -7,7 +7,7 @@
 //! keys.
 
 use crate::random::mix;
-use crate::subject::{Out, Probe, Stimulus, Subject, Traits, number_of};
+use crate::subject::{Input, Out, Probe, Subject, Traits, number_of};
 use hence_core::{
     Action, Address, Config, DataRequest, Dot, Hlc, Identity, Incarnation, Key, Now, Refusal, Reply, Request,
     RequestId, Seed, Sibling, Siblings, Time, Value, Written,
@@ -146,12 +146,12 @@ impl Subject for Baseline {
         replica
     }
 
-    fn handle(&mut self, now: Now, input: Stimulus<Word>, addresses: &[Address]) {
+    fn handle(&mut self, now: Now, input: Input<Word>, addresses: &[Address]) {
         match input {
-            Stimulus::Timeout => self.tick(now.monotonic),
-            Stimulus::Message { from, message } => self.hear(&addresses[from], message, now.monotonic),
-            Stimulus::Connected { .. } | Stimulus::Cancel { .. } | Stimulus::Leave => {}
-            Stimulus::Request { id, request } => {
+            Input::Timeout => self.tick(now.monotonic),
+            Input::Message { from, message } => self.hear(&addresses[from], message, now.monotonic),
+            Input::Connected { .. } | Input::Cancel { .. } | Input::Leave => {}
+            Input::Request { id, request } => {
                 let reply = match request {
                     Request::Data(request) => self.serve(*request),
                     Request::View => {

@@ -4,7 +4,7 @@
 use crate::plan::network::{Delay, NetworkPlan};
 use crate::plan::settings::Settings;
 use crate::plan::{FORMAT, Plan, ReplicaPlan, limits};
-use crate::subject::{Out, Probe, Stimulus, Subject, Traits, number_of};
+use crate::subject::{Input, Out, Probe, Subject, Traits, number_of};
 use hence_core::{Address, Config, Identity, Now, Seed, Time};
 
 /// A plan for these replicas in which nothing happens but their messages, each of which takes 100 to 900 microseconds.
@@ -45,14 +45,10 @@ impl Subject for Echo {
     }
 
     #[inline]
-    fn handle(&mut self, _now: Now, input: Stimulus<u64>, _addresses: &[Address]) {
+    fn handle(&mut self, _now: Now, input: Input<u64>, _addresses: &[Address]) {
         match input {
-            Stimulus::Message { from, message } => self.heard = Some((from, message)),
-            Stimulus::Timeout
-            | Stimulus::Connected { .. }
-            | Stimulus::Request { .. }
-            | Stimulus::Cancel { .. }
-            | Stimulus::Leave => {}
+            Input::Message { from, message } => self.heard = Some((from, message)),
+            Input::Timeout | Input::Connected { .. } | Input::Request { .. } | Input::Cancel { .. } | Input::Leave => {}
         }
     }
 

@@ -11,7 +11,7 @@ mod wire;
 
 use crate::random::Words;
 use hence_core::{
-    Address, Body, Config, Content, Dot, Event, Formats, Hlc, Identity, Incarnation, Input, Key, LinkState, MemoryUse,
+    Address, Body, Config, Content, Dot, Event, Formats, Hlc, Identity, Incarnation, Key, LinkState, MemoryUse,
     Message, Now, Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View,
     Written,
 };
@@ -20,7 +20,7 @@ pub use wire::Lane;
 
 /// What can happen to a subject.
 #[derive(Debug, Clone)]
-pub enum Stimulus<M> {
+pub enum Input<M> {
     /// Time has passed.
     Timeout,
     /// A message arrived.
@@ -150,7 +150,7 @@ pub trait Subject: Sized {
     /// A process starts.
     fn start(setup: &Self::Setup, config: Config, identity: Identity, seed: Seed, now: Now) -> Self;
     /// Takes one input.
-    fn handle(&mut self, now: Now, input: Stimulus<Self::Message>, addresses: &[Address]);
+    fn handle(&mut self, now: Now, input: Input<Self::Message>, addresses: &[Address]);
     /// The next thing that it wants done, until there is none: asked for after each input.
     fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<Self::Message>>;
     /// Among what it wants done, the answer to the client that made this write.
@@ -338,14 +338,14 @@ impl<R: Rules + Clone> Subject for Replica<R> {
     }
 
     #[inline]
-    fn handle(&mut self, now: Now, input: Stimulus<Message>, addresses: &[Address]) {
+    fn handle(&mut self, now: Now, input: Input<Message>, addresses: &[Address]) {
         let input = match input {
-            Stimulus::Timeout => Input::Timeout,
-            Stimulus::Message { from, message } => Input::Message { from: addresses[from].clone(), message },
-            Stimulus::Connected { to } => Input::Connected { to: addresses[to].clone() },
-            Stimulus::Request { id, request } => Input::Request { id, request },
-            Stimulus::Cancel { id } => Input::Cancel { id },
-            Stimulus::Leave => Input::Leave,
+            Input::Timeout => hence_core::Input::Timeout,
+            Input::Message { from, message } => hence_core::Input::Message { from: addresses[from].clone(), message },
+            Input::Connected { to } => hence_core::Input::Connected { to: addresses[to].clone() },
+            Input::Request { id, request } => hence_core::Input::Request { id, request },
+            Input::Cancel { id } => hence_core::Input::Cancel { id },
+            Input::Leave => hence_core::Input::Leave,
         };
         Self::handle(self, now, input);
     }

@@ -10,7 +10,7 @@ use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::{Act, ConditionUse, Operation, TokenUse};
 use crate::random::{Domain, mix, scale};
-use crate::subject::{Stimulus, Subject};
+use crate::subject::{Input, Subject};
 use hence_checker::bits;
 use hence_core::{
     Action, ClusterTag, Condition, DataRequest, Dots, Formats, Match, Micros, Refusal, Reply, Request, RequestId,
@@ -214,7 +214,7 @@ impl<S: Subject> World<S> {
         let wait = if let Request::Data(request) = &request { request.wait.0 } else { 0 };
         let waits = wait > 0;
         client.inspect(|&client| self.note(Some(replica), || Note::Takes { client, request: number }));
-        self.step(replica, Stimulus::Request { id: RequestId(number as u64), request }, cause);
+        self.step(replica, Input::Request { id: RequestId(number as u64), request }, cause);
         if !waits && self.attempts[number].stage == Stage::Arrived {
             self.judge.fail(Invariant::Liveness, Sign::KeptWaiting, Some(replica), || {
                 "a request that did not want to wait got no answer in its step".into()
@@ -408,7 +408,7 @@ impl<S: Subject> World<S> {
         self.count(Kind::Abandoned);
         self.retry(number);
         if stage == Stage::Arrived {
-            self.step(replica, Stimulus::Cancel { id: RequestId(number as u64) }, mix(cause, 6));
+            self.step(replica, Input::Cancel { id: RequestId(number as u64) }, mix(cause, 6));
         }
     }
 }

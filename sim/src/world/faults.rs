@@ -6,7 +6,7 @@ use crate::observe::Note;
 use crate::oracle::adversity::Kind;
 use crate::plan::{Effect, Fault, FaultKind, Hit, Links, OnLinks, OnProcess, OnView, limits};
 use crate::random::{Domain, mix};
-use crate::subject::{Stimulus, Subject};
+use crate::subject::{Input, Subject};
 use hence_core::{Request, Time};
 
 /// How long a process that was told to end has to hand over what others lack, in microseconds.
@@ -203,7 +203,7 @@ impl<S: Subject> World<S> {
             self.count(Kind::Left);
             let cause = mix(Domain::Fault as u64, fault.id.into());
             self.name(cause, || format!("fault{}", fault.id));
-            self.step(node, Stimulus::Leave, cause);
+            self.step(node, Input::Leave, cause);
         }
         let at = (self.now + LEAVE_MAX).min(fault.until - 1).max(self.now);
         self.follow_up(fault, at, FaultKind::Crash { replica });

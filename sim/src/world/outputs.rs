@@ -10,7 +10,7 @@ use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::network::{Fate, QUEUED_MAX};
 use crate::random::{Domain, chance, mix};
-use crate::subject::{Out, Probe, Role, Stimulus, Subject, Traits};
+use crate::subject::{Input, Out, Probe, Role, Subject, Traits};
 use hence_core::{Address, Dot, DropReason, Event, Formats, VersionVector};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
@@ -426,7 +426,7 @@ impl<S: Subject> World<S> {
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
         let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
         self.reaction.begin(traits.op.map(|(dot, _)| dot));
-        self.step(to, Stimulus::Message { from, message }, cause);
+        self.step(to, Input::Message { from, message }, cause);
         self.reaction.end();
         // What the process before it said does not count.
         self.heard[place].met |=

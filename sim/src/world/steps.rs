@@ -3,7 +3,7 @@
 use super::{Happening, MERGE_EVERY, World, tie};
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
-use crate::subject::{Stimulus, Subject};
+use crate::subject::{Input, Subject};
 use hence_core::Time;
 
 impl<S: Subject> World<S> {
@@ -31,7 +31,7 @@ impl<S: Subject> World<S> {
         let cause = mix(mix(Domain::Timer as u64, replica as u64 | u64::from(life) << 32), slot << 16 | ordinal);
         self.name(cause, || format!("timer {}.{life}@{}ms#{ordinal}", Plan::name(replica), slot * 50));
         self.reaction.listen();
-        self.step(replica, Stimulus::Timeout, cause);
+        self.step(replica, Input::Timeout, cause);
         self.tally.on_idle_event(!self.reaction.spoke());
     }
 
@@ -39,14 +39,14 @@ impl<S: Subject> World<S> {
         if self.nodes[replica].pauses > 0 {
             return self.nodes[replica].backlog.push(Happening::Connected { replica, to, cause });
         }
-        self.step(replica, Stimulus::Connected { to }, cause);
+        self.step(replica, Input::Connected { to }, cause);
     }
 
     /// Hands one input to a replica that is alive and looks at everything that comes out.
     ///
     /// Always inlined, so that a message is not moved twice on its way in.
     #[inline(always)]
-    pub(super) fn step(&mut self, replica: usize, stimulus: Stimulus<S::Message>, cause: u64) {
+    pub(super) fn step(&mut self, replica: usize, input: Input<S::Message>, cause: u64) {
         self.maybe_swap(replica, cause);
         let node = &mut self.nodes[replica];
         let Some(subject) = &mut node.subject else { return };
@@ -54,7 +54,7 @@ impl<S: Subject> World<S> {
         self.tally.on_event();
         self.hash = mix(self.hash, self.now ^ (replica as u64) << 56);
         self.hash = mix(self.hash, cause);
-        subject.handle(now, stimulus, &self.addresses);
+        subject.handle(now, input, &self.addresses);
         self.after_input(replica, cause);
     }
 
