@@ -38,6 +38,7 @@ const FORMER: &[Former] = &[
     Former { words: &["told", "hear", "heard", "news", "doubt", "doubts", "doubted", "waiting"], now: "reported, contact, warning, blocked",
         rooms: &["transport/src/", "server/src/"], except: &[] },
     Former { words: &["stimulus", "stimuli"], now: "input", rooms: SIM, except: &[] },
+    Former { words: &["happening", "happenings"], now: "event, scheduled", rooms: SIM, except: &[] },
 ];
 
 /// The names in Rust, comments and texts left out.

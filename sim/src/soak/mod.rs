@@ -67,7 +67,7 @@ pub fn run(seed: u64, days: u64, dead: bool, mut told: impl FnMut(&Day) -> bool)
 }
 
 #[derive(Debug)]
-enum Happening {
+enum Scheduled {
     Deliver { from: usize, to: usize, message: Message },
     Connected { replica: usize, to: usize },
     Load,
@@ -95,7 +95,7 @@ struct World {
     dead: Option<usize>,
     source: Source,
     now: u64,
-    queue: Queue<Happening>,
+    queue: Queue<Scheduled>,
     drawn: u64,
     addresses: Vec<Address>,
     nodes: Vec<Node>,
@@ -160,16 +160,16 @@ impl World {
             entries: 0,
             broken: None,
         };
-        (0..REPLICAS).for_each(|replica| world.push(0, Happening::Start { replica }));
-        for (after, happening) in [
-            (MINUTE, Happening::Crash),
-            (MINUTE, Happening::Cut),
-            (MINUTE, Happening::Pause),
-            (MINUTE, Happening::Remove),
-            (SECOND, Happening::Load),
-            (MINUTE, Happening::Look),
+        (0..REPLICAS).for_each(|replica| world.push(0, Scheduled::Start { replica }));
+        for (after, scheduled) in [
+            (MINUTE, Scheduled::Crash),
+            (MINUTE, Scheduled::Cut),
+            (MINUTE, Scheduled::Pause),
+            (MINUTE, Scheduled::Remove),
+            (SECOND, Scheduled::Load),
+            (MINUTE, Scheduled::Look),
         ] {
-            world.push(after, happening);
+            world.push(after, scheduled);
         }
         world
     }
@@ -179,9 +179,9 @@ impl World {
         self.source.draw(Domain::Operation, self.drawn)
     }
 
-    fn push(&mut self, at: u64, happening: Happening) {
+    fn push(&mut self, at: u64, scheduled: Scheduled) {
         self.drawn += 1;
-        self.queue.push(at, mix(Domain::Tie as u64, self.drawn), happening);
+        self.queue.push(at, mix(Domain::Tie as u64, self.drawn), scheduled);
     }
 
     fn set_alarm(&mut self, replica: usize, at: u64) {
@@ -192,11 +192,11 @@ impl World {
         self.day = Day { day: number, starts: self.day.starts, faults: self.day.faults, ..Day::default() };
         (self.looks, self.entries) = (0, 0);
         let end = number * DAY;
-        ASKED.iter().for_each(|before| self.push(end - before, Happening::Ask));
+        ASKED.iter().for_each(|before| self.push(end - before, Scheduled::Ask));
         while let Some((at, next)) = self.queue.pop(end) {
             self.now = at;
             match next {
-                Next::Event(happening) => self.happen(happening),
+                Next::Event(scheduled) => self.run_scheduled(scheduled),
                 Next::Alarm(replica) if self.nodes[replica].paused_until > at => {
                     self.set_alarm(replica, self.nodes[replica].paused_until);
                 }
@@ -212,44 +212,44 @@ impl World {
         Ok(self.day.clone())
     }
 
-    fn happen(&mut self, happening: Happening) {
-        let whose = match &happening {
-            Happening::Connected { replica, .. } => Some(*replica),
-            Happening::Deliver { to, .. } => Some(*to),
-            Happening::Load
-            | Happening::Ask
-            | Happening::Crash
-            | Happening::Pause
-            | Happening::Start { .. }
-            | Happening::Cut
-            | Happening::Heal { .. }
-            | Happening::Remove
-            | Happening::Add { .. }
-            | Happening::Look => None,
+    fn run_scheduled(&mut self, scheduled: Scheduled) {
+        let whose = match &scheduled {
+            Scheduled::Connected { replica, .. } => Some(*replica),
+            Scheduled::Deliver { to, .. } => Some(*to),
+            Scheduled::Load
+            | Scheduled::Ask
+            | Scheduled::Crash
+            | Scheduled::Pause
+            | Scheduled::Start { .. }
+            | Scheduled::Cut
+            | Scheduled::Heal { .. }
+            | Scheduled::Remove
+            | Scheduled::Add { .. }
+            | Scheduled::Look => None,
         };
         let paused = whose.map_or(0, |replica| self.nodes[replica].paused_until);
         if paused > self.now {
-            return self.push(paused, happening);
+            return self.push(paused, scheduled);
         }
-        match happening {
-            Happening::Deliver { from, to, message } => {
+        match scheduled {
+            Scheduled::Deliver { from, to, message } => {
                 if self.links[from * REPLICAS + to].0 == 0 {
                     self.step(to, Input::Message { from: self.addresses[from].clone(), message });
                 }
             }
-            Happening::Connected { replica, to } => {
+            Scheduled::Connected { replica, to } => {
                 self.step(replica, Input::Connected { to: self.addresses[to].clone() });
             }
-            Happening::Load => self.load(),
-            Happening::Ask => self.ask_everywhere(),
-            Happening::Crash => self.crash(),
-            Happening::Pause => self.pause(),
-            Happening::Start { replica } => self.start(replica),
-            Happening::Cut => self.cut(),
-            Happening::Heal { links } => links.into_iter().for_each(|link| self.links[link].0 -= 1),
-            Happening::Remove => self.remove(),
-            Happening::Add { replica } => self.add(replica),
-            Happening::Look => self.look(),
+            Scheduled::Load => self.load(),
+            Scheduled::Ask => self.ask_everywhere(),
+            Scheduled::Crash => self.crash(),
+            Scheduled::Pause => self.pause(),
+            Scheduled::Start { replica } => self.start(replica),
+            Scheduled::Cut => self.cut(),
+            Scheduled::Heal { links } => links.into_iter().for_each(|link| self.links[link].0 -= 1),
+            Scheduled::Remove => self.remove(),
+            Scheduled::Add { replica } => self.add(replica),
+            Scheduled::Look => self.look(),
         }
     }
 
@@ -278,9 +278,9 @@ impl World {
         let arrival = (self.now + delay).max(self.links[link].1 + 1);
         self.links[link].1 = arrival;
         if message.is_opening() && self.nodes[to].replica.is_some() {
-            self.push(arrival + delay, Happening::Connected { replica: from, to });
+            self.push(arrival + delay, Scheduled::Connected { replica: from, to });
         }
-        self.push(arrival, Happening::Deliver { from, to, message });
+        self.push(arrival, Scheduled::Deliver { from, to, message });
     }
 
     fn start(&mut self, replica: usize) {
@@ -303,7 +303,7 @@ impl World {
     }
 
     /// How long the next fault lasts, and when the one after it comes.
-    fn fault(&mut self, again: Happening, every: u64, least: u64, mean: u64) -> (Draw, u64) {
+    fn fault(&mut self, again: Scheduled, every: u64, least: u64, mean: u64) -> (Draw, u64) {
         let mut draw = self.draw();
         let next = self.now + 1 + exponential(draw.word(), every);
         self.push(next, again);
@@ -312,7 +312,7 @@ impl World {
     }
 
     fn crash(&mut self) {
-        let (mut draw, length) = self.fault(Happening::Crash, RESTART_EVERY, SECOND, 20 * SECOND);
+        let (mut draw, length) = self.fault(Scheduled::Crash, RESTART_EVERY, SECOND, 20 * SECOND);
         let replica = draw.below(REPLICAS as u64) as usize;
         let alive = self.nodes.iter().filter(|node| node.replica.is_some()).count();
         let dies = self.dead.filter(|&dead| self.nodes[dead].replica.is_some());
@@ -325,12 +325,12 @@ impl World {
         if dies.is_some() {
             return;
         }
-        self.push(self.now + length, Happening::Start { replica });
+        self.push(self.now + length, Scheduled::Start { replica });
     }
 
     /// A process is not run for a while; what is sent to it waits.
     fn pause(&mut self) {
-        let (mut draw, length) = self.fault(Happening::Pause, PAUSE_EVERY, SECOND, 8 * SECOND);
+        let (mut draw, length) = self.fault(Scheduled::Pause, PAUSE_EVERY, SECOND, 8 * SECOND);
         let replica = draw.below(REPLICAS as u64) as usize;
         if !self.is_quiet() && self.nodes[replica].replica.is_some() {
             self.nodes[replica].paused_until = self.now + length;
@@ -339,7 +339,7 @@ impl World {
     }
 
     fn cut(&mut self) {
-        let (mut draw, length) = self.fault(Happening::Cut, CUT_EVERY, SECOND, 40 * SECOND);
+        let (mut draw, length) = self.fault(Scheduled::Cut, CUT_EVERY, SECOND, 40 * SECOND);
         if self.is_quiet() {
             return;
         }
@@ -351,12 +351,12 @@ impl World {
         };
         links.iter().for_each(|&link| self.links[link].0 += 1);
         self.day.faults += 1;
-        self.push(self.now + length, Happening::Heal { links });
+        self.push(self.now + length, Scheduled::Heal { links });
     }
 
     /// An operator removes a member, alive or dead, at another one, and adds it later.
     fn remove(&mut self) {
-        let (mut draw, length) = self.fault(Happening::Remove, CHURN_EVERY, 10 * SECOND, MINUTE);
+        let (mut draw, length) = self.fault(Scheduled::Remove, CHURN_EVERY, 10 * SECOND, MINUTE);
         let (replica, via) = (draw.below(REPLICAS as u64) as usize, draw.below(REPLICAS as u64) as usize);
         if self.is_quiet() || replica == via || self.dead.is_some() || self.nodes.iter().any(|node| node.removed) {
             return;
@@ -365,7 +365,7 @@ impl World {
         if self.ask(via, subject).is_some() {
             self.nodes[replica].removed = true;
             self.day.faults += 1;
-            self.push(self.now + length, Happening::Add { replica });
+            self.push(self.now + length, Scheduled::Add { replica });
         }
     }
 
@@ -376,7 +376,7 @@ impl World {
         // Where the removal is known: elsewhere the order would change nothing, and the removal would come later.
         let vias = || (0..REPLICAS).filter(|&via| via != replica && runs(&self.nodes[via]));
         let Some(via) = vias().find(|&via| unwanted(via)).or_else(|| vias().next()) else {
-            return self.push(self.now + SECOND, Happening::Add { replica });
+            return self.push(self.now + SECOND, Scheduled::Add { replica });
         };
         _ = self.ask(via, Request::ViewAdd(self.addresses[replica].clone()));
         self.nodes[replica].removed = false;
@@ -394,7 +394,7 @@ impl World {
     fn load(&mut self) {
         let mut draw = self.draw();
         let next = self.now + 1 + exponential(draw.word(), REQUEST_EVERY);
-        self.push(next, Happening::Load);
+        self.push(next, Scheduled::Load);
         if self.now % DAY >= DAY - LOAD_ENDS {
             return;
         }

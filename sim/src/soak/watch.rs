@@ -1,6 +1,6 @@
 //! What is looked at while a soak lives, and at the rest that ends each day.
 
-use super::{Happening, MINUTE, REPLICAS, World};
+use super::{MINUTE, REPLICAS, Scheduled, World};
 use hence_core::{ClusterTag, Replica, ReplicaStatus, Token, VersionVector};
 
 impl World {
@@ -9,7 +9,7 @@ impl World {
     }
 
     pub(super) fn look(&mut self) {
-        self.push(self.now + MINUTE, Happening::Look);
+        self.push(self.now + MINUTE, Scheduled::Look);
         let statuses: Vec<_> = self.statuses().collect();
         // An operator that had added an address before its removal was known there looks again.
         let removed = |replica: &usize| {
@@ -19,7 +19,7 @@ impl World {
         };
         let again: Vec<usize> =
             (0..REPLICAS).filter(|&replica| !self.nodes[replica].removed).filter(|replica| removed(replica)).collect();
-        again.into_iter().for_each(|replica| self.push(self.now, Happening::Add { replica }));
+        again.into_iter().for_each(|replica| self.push(self.now, Scheduled::Add { replica }));
         let day = &mut self.day;
         for status in statuses {
             self.looks += 1;

@@ -1,7 +1,7 @@
 //! Clients: they send operations with the causal past they carry, take answers in, give up and try again.
 
 use super::words::{describe, digest, summary};
-use super::{Attempt, Happening, Kept, Stage, World};
+use super::{Attempt, Kept, Scheduled, Stage, World};
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::Asked;
@@ -36,10 +36,10 @@ impl<S: Subject> World<S> {
 
     /// Adds an operation to the plan and schedules it.
     pub fn add_operation(&mut self, operation: Operation) {
-        let (at, key, happening) = beginning(self.plan.operations.len(), &operation);
+        let (at, key, scheduled) = beginning(self.plan.operations.len(), &operation);
         self.plan.operations.push(operation);
         self.open += 1;
-        self.push(at, key, happening);
+        self.push(at, key, scheduled);
     }
 
     pub(super) fn begin_operation(&mut self, index: usize, attempt: u8) {
@@ -73,7 +73,7 @@ impl<S: Subject> World<S> {
         let number = self.send_request(Some((index, attempt)), Some(client), replica, request, asked, cause);
         self.note(None, || Note::Asked { client, replica, request: number, what: describe(&operation) });
         if operation.patience > 0 {
-            self.push(self.now + operation.patience, mix(cause, 3), Happening::Impatient { attempt: number });
+            self.push(self.now + operation.patience, mix(cause, 3), Scheduled::Impatient { attempt: number });
         }
     }
 
@@ -191,7 +191,7 @@ impl<S: Subject> World<S> {
         self.open += 1;
         let delay =
             scale(self.source.words(mix(cause, Domain::Client as u64)).word(0), self.plan.network.client_delay_max + 1);
-        self.push(self.now + delay, cause, Happening::Arrive { attempt });
+        self.push(self.now + delay, cause, Scheduled::Arrive { attempt });
         attempt
     }
 
@@ -205,7 +205,7 @@ impl<S: Subject> World<S> {
             return self.lose_attempt(number);
         }
         if self.nodes[replica].pauses > 0 {
-            return self.nodes[replica].backlog.push(Happening::Arrive { attempt: number });
+            return self.nodes[replica].backlog.push(Scheduled::Arrive { attempt: number });
         }
         let attempt = &mut self.attempts[number];
         (attempt.stage, attempt.arrived_at) = (Stage::Arrived, self.now);
@@ -229,7 +229,7 @@ impl<S: Subject> World<S> {
         }
         self.attempts[attempt].stage = Stage::Replied;
         let cause = mix(self.attempts[attempt].cause, 5);
-        self.push(self.now + 1, cause, Happening::Answer { attempt });
+        self.push(self.now + 1, cause, Scheduled::Answer { attempt });
     }
 
     /// All requests that a process which died had not answered.
@@ -299,7 +299,7 @@ impl<S: Subject> World<S> {
             scale(self.source.words(mix(cause, Domain::Client as u64)).word(1), self.plan.network.client_delay_max + 1);
         self.attempts[number].reply = Some(reply);
         client.inspect(|&client| self.note(Some(replica), || Note::Replies { client, request: number }));
-        self.push(self.now + delay, mix(cause, 4), Happening::Answer { attempt: number });
+        self.push(self.now + delay, mix(cause, 4), Scheduled::Answer { attempt: number });
     }
 
     /// A subject without a probe is judged by what its clients see alone.
@@ -386,7 +386,7 @@ impl<S: Subject> World<S> {
             self.count(Kind::Retried);
             self.open += 1;
             let key = mix(mix(Domain::Operation as u64, id.into()), u64::from(attempt) + 1);
-            self.push(self.now + after, key, Happening::Operation { index, attempt: attempt + 1 });
+            self.push(self.now + after, key, Scheduled::Operation { index, attempt: attempt + 1 });
         }
     }
 
@@ -397,7 +397,7 @@ impl<S: Subject> World<S> {
         }
         if attempt.stage == Stage::Arrived && self.nodes[attempt.replica].pauses > 0 {
             // The socket closes while the process is not run; it sees that when it is.
-            return self.nodes[attempt.replica].backlog.push(Happening::Impatient { attempt: number });
+            return self.nodes[attempt.replica].backlog.push(Scheduled::Impatient { attempt: number });
         }
         let (stage, replica, cause) = (attempt.stage, attempt.replica, attempt.cause);
         attempt.stage = Stage::Abandoned;
@@ -414,9 +414,9 @@ impl<S: Subject> World<S> {
 }
 
 /// When an operation begins, under which key.
-pub(super) fn beginning<M>(index: usize, operation: &Operation) -> (u64, u64, Happening<M>) {
+pub(super) fn beginning<M>(index: usize, operation: &Operation) -> (u64, u64, Scheduled<M>) {
     let key = mix(Domain::Operation as u64, operation.id.into());
-    (operation.at, key, Happening::Operation { index, attempt: 0 })
+    (operation.at, key, Scheduled::Operation { index, attempt: 0 })
 }
 
 /// The value of the n-th attempt at an operation: unique in a run. Made by hand, since formatting took 2 % of

@@ -1,6 +1,6 @@
 //! Cuts: links that lose or keep frames, and what is released when a cut ends.
 
-use super::{Happening, World};
+use super::{Scheduled, World};
 use crate::oracle::adversity::Kind;
 use crate::plan::Links;
 use crate::random::mix;
@@ -61,7 +61,7 @@ impl<S: Subject> World<S> {
                 link.last_arrival = (link.last_arrival + 1).max(self.now + 100);
                 let (arrival, cause) = (link.last_arrival, frame.head.cause);
                 self.count(Kind::FrameReleased);
-                self.push(arrival, mix(cause, 7), Happening::Deliver(frame));
+                self.push(arrival, mix(cause, 7), Scheduled::Deliver(frame));
             }
         }
         self.judge_apart();

@@ -1,6 +1,6 @@
 //! Faults: they strike, and they end.
 
-use super::{Happening, World};
+use super::{Scheduled, World};
 use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
@@ -13,19 +13,19 @@ use hence_core::{Request, Time};
 const LEAVE_MAX: u64 = 2_000_000;
 
 /// When a fault strikes and when it ends, each under its key. What is over before it strikes does nothing.
-pub(super) fn course<M>(index: usize, fault: &Fault, heal_at: u64) -> Vec<(u64, u64, Happening<M>)> {
+pub(super) fn course<M>(index: usize, fault: &Fault, heal_at: u64) -> Vec<(u64, u64, Scheduled<M>)> {
     let (at, until, key) = (fault.at, fault.until, mix(Domain::Fault as u64, fault.id.into()));
     if at >= until.min(heal_at) {
         return Vec::new();
     }
-    vec![(at, key, Happening::Strike { index }), (until, mix(key, 1), Happening::Relieve { index })]
+    vec![(at, key, Scheduled::Strike { index }), (until, mix(key, 1), Scheduled::Relieve { index })]
 }
 
 impl<S: Subject> World<S> {
     /// Adds a fault to the plan and schedules it.
     pub fn add_fault(&mut self, fault: Fault) {
-        for (at, key, happening) in course(self.plan.faults.len(), &fault, self.plan.heal_at) {
-            self.push(at, key, happening);
+        for (at, key, scheduled) in course(self.plan.faults.len(), &fault, self.plan.heal_at) {
+            self.push(at, key, scheduled);
         }
         self.plan.faults.push(fault);
     }
@@ -242,8 +242,8 @@ impl<S: Subject> World<S> {
         let node = &mut self.nodes[replica];
         let backlog = std::mem::take(&mut node.backlog);
         self.lose_attempts_at(replica);
-        for happening in backlog {
-            if let Happening::Arrive { attempt } = happening {
+        for scheduled in backlog {
+            if let Scheduled::Arrive { attempt } = scheduled {
                 self.lose_attempt(attempt);
             }
         }
@@ -266,7 +266,7 @@ impl<S: Subject> World<S> {
         if node.pauses == 0 {
             node.quiet_since = self.now;
             let backlog = std::mem::take(&mut node.backlog);
-            backlog.into_iter().for_each(|happening| self.happen(happening));
+            backlog.into_iter().for_each(|scheduled| self.run_scheduled(scheduled));
         }
     }
 

@@ -64,7 +64,7 @@ const EVENTS_MAX: u64 = 50_000;
 
 /// Something that is going to happen.
 #[derive(Debug)]
-enum Happening<M> {
+enum Scheduled<M> {
     Start {
         replica: usize,
     },
@@ -108,7 +108,7 @@ pub struct World<S: Subject> {
     setup: S::Setup,
     source: Source,
     now: u64,
-    queue: Queue<Happening<S::Message>>,
+    queue: Queue<Scheduled<S::Message>>,
     nodes: Vec<Node<S>>,
     links: Vec<Link<Frame<S::Message>>>,
     /// One for each link, in a run with streams.
@@ -312,9 +312,9 @@ impl<S: Subject> World<S> {
     }
 
     /// Everything that the plan says will happen, with its time and its tie.
-    fn agenda(plan: &Plan) -> Vec<(u64, u64, Happening<S::Message>)> {
+    fn agenda(plan: &Plan) -> Vec<(u64, u64, Scheduled<S::Message>)> {
         let start = |(replica, start): (usize, &ReplicaPlan)| {
-            (start.start_at, mix(Domain::Birth as u64, replica as u64), Happening::Start { replica })
+            (start.start_at, mix(Domain::Birth as u64, replica as u64), Scheduled::Start { replica })
         };
         let starts = plan.replicas.iter().enumerate().map(start);
         let operations =
@@ -322,12 +322,12 @@ impl<S: Subject> World<S> {
         let faults =
             plan.faults.iter().enumerate().flat_map(|(index, fault)| faults::course(index, fault, plan.heal_at));
         let all = starts.chain(operations).chain(faults);
-        all.map(|(at, key, happening)| (at, tie(plan.seed, key), happening)).collect()
+        all.map(|(at, key, scheduled)| (at, tie(plan.seed, key), scheduled)).collect()
     }
 
     #[inline]
-    fn push(&mut self, at: u64, key: u64, happening: Happening<S::Message>) {
-        self.queue.push(at, tie(self.plan.seed, key), happening);
+    fn push(&mut self, at: u64, key: u64, scheduled: Scheduled<S::Message>) {
+        self.queue.push(at, tie(self.plan.seed, key), scheduled);
     }
 
     /// Lets everything happen that happens until this time, or until a promise is broken.
@@ -338,7 +338,7 @@ impl<S: Subject> World<S> {
             self.now = at;
             self.judge.now = at;
             match next {
-                Next::Event(happening) => self.happen(happening),
+                Next::Event(scheduled) => self.run_scheduled(scheduled),
                 Next::Alarm(replica) => self.timer(replica),
             }
             if self.tally.events() > most {
@@ -351,19 +351,19 @@ impl<S: Subject> World<S> {
         }
     }
 
-    fn happen(&mut self, happening: Happening<S::Message>) {
-        match happening {
-            Happening::Start { replica } => self.start(replica),
-            Happening::Deliver(frame) => self.deliver(frame),
-            Happening::Stream(flow) => self.on_flow(flow),
-            Happening::Connected { replica, to, cause } => self.connected(replica, to, cause),
-            Happening::Timer { replica } => self.timer(replica),
-            Happening::Operation { index, attempt } => self.begin_operation(index, attempt),
-            Happening::Arrive { attempt } => self.arrive(attempt),
-            Happening::Answer { attempt } => self.answer(attempt),
-            Happening::Impatient { attempt } => self.give_up(attempt),
-            Happening::Strike { index } => self.strike(index),
-            Happening::Relieve { index } => self.relieve(index),
+    fn run_scheduled(&mut self, scheduled: Scheduled<S::Message>) {
+        match scheduled {
+            Scheduled::Start { replica } => self.start(replica),
+            Scheduled::Deliver(frame) => self.deliver(frame),
+            Scheduled::Stream(flow) => self.on_flow(flow),
+            Scheduled::Connected { replica, to, cause } => self.connected(replica, to, cause),
+            Scheduled::Timer { replica } => self.timer(replica),
+            Scheduled::Operation { index, attempt } => self.begin_operation(index, attempt),
+            Scheduled::Arrive { attempt } => self.arrive(attempt),
+            Scheduled::Answer { attempt } => self.answer(attempt),
+            Scheduled::Impatient { attempt } => self.give_up(attempt),
+            Scheduled::Strike { index } => self.strike(index),
+            Scheduled::Relieve { index } => self.relieve(index),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What comes out of a replica: messages go to the network, answers to clients, events to the oracles.
 
 use super::formats::Said;
-use super::{Happening, World};
+use super::{Scheduled, World};
 use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
@@ -334,16 +334,16 @@ impl<S: Subject> World<S> {
         if opening && self.plan.network.connects && self.is_alive(to) {
             let cause = mix(head.cause, 1);
             self.derive(cause, head.cause, "connection");
-            self.push(arrival + fate.delay, cause, Happening::Connected { replica: from, to, cause });
+            self.push(arrival + fate.delay, cause, Scheduled::Connected { replica: from, to, cause });
         }
         if let Some(copy) = fate.copy {
             self.count(Kind::FrameTwice);
             let twin = Head { cause: mix(head.cause, 2), free: false, ..head };
             self.derive(twin.cause, head.cause, "copy");
             let frame = Frame { head: twin, message: message.clone() };
-            self.push((self.now + copy).min(latest), twin.cause, Happening::Deliver(frame));
+            self.push((self.now + copy).min(latest), twin.cause, Scheduled::Deliver(frame));
         }
-        self.push(arrival, head.cause, Happening::Deliver(Frame { head, message }));
+        self.push(arrival, head.cause, Scheduled::Deliver(Frame { head, message }));
     }
 
     /// Bits of a frame change on its way: the codec must refuse it, and must have been able to read it before. Says
@@ -416,7 +416,7 @@ impl<S: Subject> World<S> {
         }
         link.newest = frame.head.id.max(link.newest);
         if node.pauses > 0 {
-            return node.backlog.push(Happening::Deliver(frame));
+            return node.backlog.push(Scheduled::Deliver(frame));
         }
         (node.quiet_since, node.spoken_to) = (self.now, true);
         self.judge.on_arrival(from, to, self.silence_allowed(from, to));

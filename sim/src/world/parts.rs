@@ -1,6 +1,6 @@
 //! What a world is made of: addresses with their processes, clients, and requests under way.
 
-use super::Happening;
+use super::Scheduled;
 use crate::engine::clock::Clock;
 use crate::oracle::judge::Asked;
 use crate::subject::Subject;
@@ -47,7 +47,7 @@ pub(super) struct Node<S: Subject> {
     pub(super) slow_by: u64,
     pub(super) pauses: u16,
     pub(super) crashes: u16,
-    pub(super) backlog: Vec<Happening<S::Message>>,
+    pub(super) backlog: Vec<Scheduled<S::Message>>,
 }
 
 impl<S: Subject> Node<S> {

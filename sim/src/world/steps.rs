@@ -1,6 +1,6 @@
 //! Steps: a timer fires, an input goes in, and then everything is looked at.
 
-use super::{Happening, MERGE_EVERY, World, tie};
+use super::{MERGE_EVERY, Scheduled, World, tie};
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::{Input, Subject};
@@ -10,7 +10,7 @@ impl<S: Subject> World<S> {
     pub(super) fn timer(&mut self, replica: usize) {
         let node = &mut self.nodes[replica];
         if node.pauses > 0 {
-            return node.backlog.push(Happening::Timer { replica });
+            return node.backlog.push(Scheduled::Timer { replica });
         }
         let mut due = std::mem::replace(&mut node.alarm, Time::NEVER);
         if node.twin.is_some() {
@@ -37,7 +37,7 @@ impl<S: Subject> World<S> {
 
     pub(super) fn connected(&mut self, replica: usize, to: usize, cause: u64) {
         if self.nodes[replica].pauses > 0 {
-            return self.nodes[replica].backlog.push(Happening::Connected { replica, to, cause });
+            return self.nodes[replica].backlog.push(Scheduled::Connected { replica, to, cause });
         }
         self.step(replica, Input::Connected { to }, cause);
     }

@@ -2,7 +2,7 @@
 
 use super::formats::Said;
 use super::outputs::{Frame, Head, STUCK_MAX};
-use super::{Happening, World};
+use super::{Scheduled, World};
 use crate::engine::stream::{DIAL_MAX, GREETING_MAX, Phase, Piece, RETRANSMIT_MIN, Road, goes_on_at};
 use crate::mutants::tampering::Tampering;
 use crate::observe::Note;
@@ -90,7 +90,7 @@ impl<S: Subject> World<S> {
     fn flow(&mut self, link: usize, socket: u32, (at, epoch): (u64, u32), turn: Turn, key: u64) {
         let count = self.nodes.len();
         let (from, to) = ((link / count) as u16, (link % count) as u16);
-        self.push(at, key, Happening::Stream(Flow { from, to, socket, epoch, turn }));
+        self.push(at, key, Scheduled::Stream(Flow { from, to, socket, epoch, turn }));
     }
 
     fn note_stream(&mut self, link: usize, what: &'static str) {
@@ -273,7 +273,7 @@ impl<S: Subject> World<S> {
             return;
         }
         if self.nodes[to].pauses > 0 {
-            return self.nodes[to].backlog.push(Happening::Stream(flow));
+            return self.nodes[to].backlog.push(Scheduled::Stream(flow));
         }
         let (alive, life, road) = (self.is_alive(to), self.nodes[to].life, self.road(to));
         let Some(socket) = self.streams[link].socket(flow.socket) else { return };
