@@ -167,7 +167,7 @@ fn a_tame_simulator_is_found_out() {
         (Tampering::WideLinks, Kind::Heavy),
     ];
     let convicted = [
-        (Tampering::SameBirth, "dots/life_twice"),
+        (Tampering::SameStartSeed, "dots/life_twice"),
         (Tampering::DamageUnseen, "frames/damage_taken"),
         (Tampering::CodecSkips, "frames/read_otherwise"),
         (Tampering::LimitsLost, "bounds/no_room"),

@@ -13,7 +13,7 @@ pub enum Domain {
     /// One fault of a plan.
     Fault = 3,
     /// The randomness that a replica is born with.
-    Birth = 4,
+    StartSeed = 4,
     /// What the network does with a message.
     Network = 5,
     /// In what order things happen that happen at the same time.

@@ -38,6 +38,8 @@ const FORMER: &[Former] = &[
     Former { words: &["told", "hear", "heard", "news", "doubt", "doubts", "doubted", "waiting"], now: "reported, contact, warning, blocked",
         rooms: &["transport/src/", "server/src/"], except: &[] },
     Former { words: &["stimulus", "stimuli"], now: "input", rooms: SIM, except: &[] },
+    Former { words: &["strike", "relieve", "impatient", "birth", "births"], now: "fault start, fault end, client timeout, start seed",
+        rooms: SIM, except: &[] },
     Former { words: &["happening", "happenings"], now: "event, scheduled", rooms: SIM, except: &[] },
 ];
 

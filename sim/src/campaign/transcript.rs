@@ -367,15 +367,15 @@ impl<S: Subject> Interpreter<S> {
             }
             (None, None) => FaultKind::Isolate { replica: self.replica(what)? as u8, hold },
         };
-        self.strike(what, kind)
+        self.add_fault(what, kind)
     }
 
     fn begin(&mut self, name: &str, kind: impl Fn(u8) -> FaultKind, what: &str) -> Result<(), String> {
         let replica = self.replica(name)? as u8;
-        self.strike(&format!("{what} {name}"), kind(replica))
+        self.add_fault(&format!("{what} {name}"), kind(replica))
     }
 
-    fn strike(&mut self, name: &str, kind: FaultKind) -> Result<(), String> {
+    fn add_fault(&mut self, name: &str, kind: FaultKind) -> Result<(), String> {
         let id = self.next_id;
         self.next_id += 1;
         self.faults.push((name.into(), id));

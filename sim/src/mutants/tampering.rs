@@ -17,7 +17,7 @@ pub enum Tampering {
     /// A crash is only a pause: memory is kept.
     CrashKeepsMemory,
     /// A restarted process is born with the randomness of its first life.
-    SameBirth,
+    SameStartSeed,
     /// Whatever happens to a frame on its way, its checksum fits.
     DamageUnseen,
     /// What a connection holds when a cut begins is lost, and the connection is not.
@@ -64,7 +64,7 @@ impl Tampering {
         Self::NoLoss,
         Self::NoOvertaking,
         Self::CrashKeepsMemory,
-        Self::SameBirth,
+        Self::SameStartSeed,
         Self::DamageUnseen,
         Self::StreamsForget,
         Self::StallsEndAtOnce,
@@ -84,7 +84,7 @@ impl Tampering {
             Self::NoLoss => "no-loss",
             Self::NoOvertaking => "no-overtaking",
             Self::CrashKeepsMemory => "crash-keeps-memory",
-            Self::SameBirth => "same-birth",
+            Self::SameStartSeed => "same-birth",
             Self::DamageUnseen => "damage-unseen",
             Self::StreamsForget => "streams-forget",
             Self::StallsEndAtOnce => "stalls-end-at-once",
@@ -107,7 +107,7 @@ impl Tampering {
             | Self::NoLoss
             | Self::NoOvertaking
             | Self::CrashKeepsMemory
-            | Self::SameBirth
+            | Self::SameStartSeed
             | Self::DamageUnseen
             | Self::StreamsForget
             | Self::StallsEndAtOnce

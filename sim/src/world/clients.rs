@@ -73,7 +73,7 @@ impl<S: Subject> World<S> {
         let number = self.send_request(Some((index, attempt)), Some(client), replica, request, asked, cause);
         self.note(None, || Note::Asked { client, replica, request: number, what: describe(&operation) });
         if operation.patience > 0 {
-            self.push(self.now + operation.patience, mix(cause, 3), Scheduled::Impatient { attempt: number });
+            self.push(self.now + operation.patience, mix(cause, 3), Scheduled::ClientTimeout { attempt: number });
         }
     }
 
@@ -397,7 +397,7 @@ impl<S: Subject> World<S> {
         }
         if attempt.stage == Stage::Arrived && self.nodes[attempt.replica].pauses > 0 {
             // The socket closes while the process is not run; it sees that when it is.
-            return self.nodes[attempt.replica].backlog.push(Scheduled::Impatient { attempt: number });
+            return self.nodes[attempt.replica].backlog.push(Scheduled::ClientTimeout { attempt: number });
         }
         let (stage, replica, cause) = (attempt.stage, attempt.replica, attempt.cause);
         attempt.stage = Stage::Abandoned;

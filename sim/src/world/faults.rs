@@ -18,7 +18,7 @@ pub(super) fn course<M>(index: usize, fault: &Fault, heal_at: u64) -> Vec<(u64, 
     if at >= until.min(heal_at) {
         return Vec::new();
     }
-    vec![(at, key, Scheduled::Strike { index }), (until, mix(key, 1), Scheduled::Relieve { index })]
+    vec![(at, key, Scheduled::FaultStart { index }), (until, mix(key, 1), Scheduled::FaultEnd { index })]
 }
 
 impl<S: Subject> World<S> {
@@ -34,11 +34,11 @@ impl<S: Subject> World<S> {
     pub fn end_fault(&mut self, id: u32) {
         if let Some(index) = self.plan.faults.iter().position(|fault| fault.id == id && fault.until > self.now) {
             self.plan.faults[index].until = self.now;
-            self.relieve(index);
+            self.end_fault_at(index);
         }
     }
 
-    pub(super) fn strike(&mut self, index: usize) {
+    pub(super) fn start_fault(&mut self, index: usize) {
         let fault = self.plan.faults[index].clone();
         if fault.until <= self.now {
             return; // ended before it struck
@@ -98,7 +98,7 @@ impl<S: Subject> World<S> {
     }
 
     /// A fault's time is over. After the heal nothing ends any more: what is left stays.
-    pub(super) fn relieve(&mut self, index: usize) {
+    pub(super) fn end_fault_at(&mut self, index: usize) {
         let fault = self.plan.faults[index].clone();
         if fault.until == self.now && !self.recovery.is_healed() {
             self.end(&fault, false);

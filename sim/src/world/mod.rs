@@ -89,13 +89,13 @@ enum Scheduled<M> {
     Answer {
         attempt: usize,
     },
-    Impatient {
+    ClientTimeout {
         attempt: usize,
     },
-    Strike {
+    FaultStart {
         index: usize,
     },
-    Relieve {
+    FaultEnd {
         index: usize,
     },
 }
@@ -314,7 +314,7 @@ impl<S: Subject> World<S> {
     /// Everything that the plan says will happen, with its time and its tie.
     fn agenda(plan: &Plan) -> Vec<(u64, u64, Scheduled<S::Message>)> {
         let start = |(replica, start): (usize, &ReplicaPlan)| {
-            (start.start_at, mix(Domain::Birth as u64, replica as u64), Scheduled::Start { replica })
+            (start.start_at, mix(Domain::StartSeed as u64, replica as u64), Scheduled::Start { replica })
         };
         let starts = plan.replicas.iter().enumerate().map(start);
         let operations =
@@ -361,9 +361,9 @@ impl<S: Subject> World<S> {
             Scheduled::Operation { index, attempt } => self.begin_operation(index, attempt),
             Scheduled::Arrive { attempt } => self.arrive(attempt),
             Scheduled::Answer { attempt } => self.answer(attempt),
-            Scheduled::Impatient { attempt } => self.give_up(attempt),
-            Scheduled::Strike { index } => self.strike(index),
-            Scheduled::Relieve { index } => self.relieve(index),
+            Scheduled::ClientTimeout { attempt } => self.give_up(attempt),
+            Scheduled::FaultStart { index } => self.start_fault(index),
+            Scheduled::FaultEnd { index } => self.end_fault_at(index),
         }
     }
 

@@ -265,7 +265,7 @@ impl<S: Subject> World<S> {
             Some(Tampering::NoOvertaking) => fate.overtakes = false,
             Some(
                 Tampering::CutsDoNothing
-                | Tampering::SameBirth
+                | Tampering::SameStartSeed
                 | Tampering::CrashKeepsMemory
                 | Tampering::DamageUnseen
                 | Tampering::StreamsForget

@@ -33,10 +33,10 @@ impl<S: Subject> World<S> {
             return;
         }
         let life = self.nodes[replica].life;
-        let birth = replica as u64 | u64::from(life) << 32;
-        let mut draw = self.source.draw(Domain::Birth, birth);
+        let start = replica as u64 | u64::from(life) << 32;
+        let mut draw = self.source.draw(Domain::StartSeed, start);
         let seed = match self.tampering {
-            Some(Tampering::SameBirth) => Seed(self.source.draw(Domain::Birth, replica as u64).bytes()),
+            Some(Tampering::SameStartSeed) => Seed(self.source.draw(Domain::StartSeed, replica as u64).bytes()),
             Some(_) | None => Seed(draw.bytes()),
         };
         let origin = draw.below(1 << 40);
@@ -64,7 +64,7 @@ impl<S: Subject> World<S> {
             self.judge.on_operator(replica, false);
         }
         self.note(Some(replica), || Note::Started { life, incarnation });
-        let cause = mix(Domain::Birth as u64, birth);
+        let cause = mix(Domain::StartSeed as u64, start);
         self.name(cause, || format!("start {}.{life}", Plan::name(replica)));
         self.after_input(replica, cause);
     }
