@@ -2,7 +2,7 @@
 
 /// The names as the simulator's source lists them, so that the server's tests need not build the simulator.
 fn names() -> Vec<&'static str> {
-    let sources = [include_str!("../sim/src/mutants/mod.rs"), include_str!("../sim/src/mutants/tampering.rs")];
+    let sources = [include_str!("../sim/src/mutants/mod.rs"), include_str!("../sim/src/mutants/harness.rs")];
     let quoted = |line: &'static str| line.split('"').nth(1);
     let is_name =
         |name: &&str| name.contains('-') && name.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase());

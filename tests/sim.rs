@@ -11,7 +11,7 @@ use hence_sim::campaign::{Summary, campaign};
 use hence_sim::engine::recording::Recording;
 use hence_sim::generate::{self, Profile};
 use hence_sim::mutants::Mutant;
-use hence_sim::mutants::tampering::{PAIRS, Tampering};
+use hence_sim::mutants::harness::{HarnessMutant, PAIRS};
 use hence_sim::observe::{Sink, TextTrace};
 use hence_sim::oracle::adversity::Kind;
 use hence_sim::oracle::verdict::Invariant;
@@ -156,31 +156,32 @@ fn doubts_at_random_break_nothing() {
 #[test]
 fn a_tame_simulator_is_found_out() {
     let expected = [
-        (Tampering::CutsDoNothing, Kind::FrameCut),
-        (Tampering::NoDuplicates, Kind::FrameTwice),
-        (Tampering::NoLoss, Kind::FrameLost),
-        (Tampering::NoOvertaking, Kind::FrameOvertook),
-        (Tampering::CrashKeepsMemory, Kind::Crash),
-        (Tampering::StreamsForget, Kind::SentAgain),
-        (Tampering::StallsEndAtOnce, Kind::StreamLate),
-        (Tampering::HealsWell, Kind::SlowHeal),
-        (Tampering::WideLinks, Kind::Heavy),
+        (HarnessMutant::CutsDoNothing, Kind::FrameCut),
+        (HarnessMutant::NoDuplicates, Kind::FrameTwice),
+        (HarnessMutant::NoLoss, Kind::FrameLost),
+        (HarnessMutant::NoOvertaking, Kind::FrameOvertook),
+        (HarnessMutant::CrashKeepsMemory, Kind::Crash),
+        (HarnessMutant::StreamsForget, Kind::SentAgain),
+        (HarnessMutant::StallsEndAtOnce, Kind::StreamLate),
+        (HarnessMutant::HealsWell, Kind::SlowHeal),
+        (HarnessMutant::WideLinks, Kind::Heavy),
     ];
     let convicted = [
-        (Tampering::SameStartSeed, "dots/life_twice"),
-        (Tampering::DamageUnseen, "frames/damage_taken"),
-        (Tampering::CodecSkips, "frames/read_otherwise"),
-        (Tampering::LimitsLost, "bounds/no_room"),
-        (Tampering::LimitsHalved, "bounds/refused_with_room"),
+        (HarnessMutant::SameStartSeed, "dots/life_twice"),
+        (HarnessMutant::DamageUnseen, "frames/damage_taken"),
+        (HarnessMutant::CodecSkips, "frames/read_otherwise"),
+        (HarnessMutant::LimitsLost, "bounds/no_room"),
+        (HarnessMutant::LimitsHalved, "bounds/refused_with_room"),
     ];
-    let tampered = |tampering| spread(0..400, Setting { tampering: Some(tampering), ..Setting::default() });
-    for (tampering, kind) in expected {
-        assert!(tampered(tampering).below_floor().contains(&kind), "{tampering:?} looks green");
+    let tampered =
+        |harness_mutant| spread(0..400, Setting { harness_mutant: Some(harness_mutant), ..Setting::default() });
+    for (harness_mutant, kind) in expected {
+        assert!(tampered(harness_mutant).below_floor().contains(&kind), "{harness_mutant:?} looks green");
     }
-    for (tampering, sign) in convicted {
-        assert!(tampered(tampering).failures.contains_key(sign), "{tampering:?} looks green");
+    for (harness_mutant, sign) in convicted {
+        assert!(tampered(harness_mutant).failures.contains_key(sign), "{harness_mutant:?} looks green");
     }
-    assert_eq!(expected.len() + convicted.len(), Tampering::ALL.len());
+    assert_eq!(expected.len() + convicted.len(), HarnessMutant::ALL.len());
 }
 
 /// Signs of oracles that no other test plants a bug for: the first to speak, in schedules that the sound rules pass.
@@ -192,10 +193,14 @@ fn each_sign_has_a_bug_that_it_convicts() {
         (Mutant::NeverAlone, None, "liveness/not_serving_alone"),
         (Mutant::SuspicionRemoves, None, "membership/removed_by_nobody"),
         // A change of the view tells before an answer does, if a client looks at views.
-        (Mutant::SuspicionRemoves, Some(Tampering::Blind(Invariant::Membership)), "refusals/removed_by_nobody"),
+        (
+            Mutant::SuspicionRemoves,
+            Some(HarnessMutant::DisabledOracle(Invariant::Membership)),
+            "refusals/removed_by_nobody",
+        ),
     ];
-    for (mutant, tampering, sign) in bugs {
-        let setting = Setting { mutant: Some(mutant), tampering, ..Setting::default() };
+    for (mutant, harness_mutant, sign) in bugs {
+        let setting = Setting { mutant: Some(mutant), harness_mutant, ..Setting::default() };
         let verdict = |seed, setting| run(&generate::plan(seed, mutant.profile()), setting).violation;
         let convicts = |&seed: &u64| verdict(seed, setting).is_some_and(|found| found.fingerprint() == sign);
         let seed = (0..2_000).find(convicts).unwrap_or_else(|| panic!("{sign} convicts no {mutant:?}"));
@@ -209,12 +214,12 @@ fn each_sign_has_a_bug_that_it_convicts() {
 fn each_oracle_is_needed() {
     assert!(PAIRS.len() >= 5);
     for &(invariant, mutant) in PAIRS {
-        let with = |seed, tampering| {
-            let setting = Setting { mutant: Some(mutant), tampering, ..Setting::default() };
+        let with = |seed, harness_mutant| {
+            let setting = Setting { mutant: Some(mutant), harness_mutant, ..Setting::default() };
             run(&generate::plan(seed, mutant.profile()), setting).violation
         };
         let convicts = |seed: &u64| with(*seed, None).is_some_and(|found| found.invariant == invariant);
-        let blind = Some(Tampering::Blind(invariant));
+        let blind = Some(HarnessMutant::DisabledOracle(invariant));
         let survivor = (0..600).filter(convicts).find(|&seed| with(seed, blind).is_none());
         println!("{invariant:?} alone convicts {mutant:?} in seed {survivor:?}");
         assert!(survivor.is_some(), "{invariant:?} and {mutant:?}");

@@ -4,7 +4,7 @@ mod docs;
 
 use hence_sim::generate::Profile;
 use hence_sim::mutants::Mutant;
-use hence_sim::mutants::tampering::Tampering;
+use hence_sim::mutants::harness::HarnessMutant;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -128,7 +128,8 @@ fn the_binary_names_every_mutant() {
     let bytes = std::fs::read(env!("CARGO_BIN_EXE_hence-sim")).expect("the binary");
     let occurs = |name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
     let core = Mutant::ALL.iter().map(|mutant| mutant.name());
-    let missing: Vec<_> = core.chain(Tampering::ALL.iter().map(|it| it.name())).filter(|name| !occurs(name)).collect();
+    let missing: Vec<_> =
+        core.chain(HarnessMutant::ALL.iter().map(|it| it.name())).filter(|name| !occurs(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     assert!(!occurs(&["no", "such", "mutant", "anywhere"].join("-")));
 }

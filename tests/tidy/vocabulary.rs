@@ -7,6 +7,7 @@ use std::fs;
 /// Rooms that are renamed so far.
 const EDGE: &[&str] = &["core/src/", "core/tests/", "transport/src/", "server/src/"];
 const CORE: &[&str] = &["core/src/", "core/tests/"];
+const SIM_ALONE: &[&str] = &["sim/src/"];
 const SIM: &[&str] = &["sim/src/", "examples/"];
 
 /// A name of so many parts is a sentence.
@@ -40,6 +41,7 @@ const FORMER: &[Former] = &[
     Former { words: &["stimulus", "stimuli"], now: "input", rooms: SIM, except: &[] },
     Former { words: &["strike", "relieve", "impatient", "birth", "births"], now: "fault start, fault end, client timeout, start seed",
         rooms: SIM, except: &[] },
+    Former { words: &["tamper", "tampering", "blind"], now: "harness mutant, disabled oracle", rooms: SIM_ALONE, except: &["Blind", "blind"] },
     Former { words: &["happening", "happenings"], now: "event, scheduled", rooms: SIM, except: &[] },
 ];
 

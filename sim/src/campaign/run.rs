@@ -1,7 +1,7 @@
 //! One run as a function: a plan goes in, a verdict comes out, whatever the subject does.
 
 use crate::engine::recording::Recording;
-use crate::mutants::tampering::Tampering;
+use crate::mutants::harness::HarnessMutant;
 use crate::mutants::{Mutant, Mutated};
 use crate::observe::Observer;
 use crate::oracle::agreement;
@@ -61,7 +61,7 @@ pub struct Setting {
     /// The core's rules with one sentence replaced; none for the sound ones.
     pub mutant: Option<Mutant>,
     /// What is wrong with the simulator; none for nothing.
-    pub tampering: Option<Tampering>,
+    pub harness_mutant: Option<HarnessMutant>,
     /// Compare everything after every step.
     pub thorough: bool,
     /// Run this subject instead of the product's replica; none for a subject of this package.
@@ -128,7 +128,7 @@ pub fn run_subject<S: Subject>(
     watch: Watch,
 ) -> (Verdict, Option<Recording>) {
     let mut world = World::<S>::new(plan, setup);
-    world.tamper(setting.tampering);
+    world.plant(setting.harness_mutant);
     world.judge.thorough = setting.thorough;
     world.judge.off = setting.oracles_off;
     if setting.judged {

@@ -6,7 +6,7 @@ use crate::campaign::case::{Case, Outcome};
 use crate::campaign::run::{Setting, run as run_plan};
 use crate::generate::{self, Profile};
 use crate::mutants::Mutant;
-use crate::mutants::tampering::{PAIRS, Tampering};
+use crate::mutants::harness::{HarnessMutant, PAIRS};
 use crate::oracle::verdict::{Invariant, Verdict};
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<
     // Rows that no reader gets are not worth their hours.
     let wanted = |name: &str| only.is_none_or(|only| only == name) && !output::is_lost();
     let pairs = || PAIRS.iter().map(|&(oracle, mutant)| pair_name(oracle, mutant));
-    let names = Mutant::ALL.iter().map(|it| it.name()).chain(Tampering::ALL.iter().map(|it| it.name()));
+    let names = Mutant::ALL.iter().map(|it| it.name()).chain(HarnessMutant::ALL.iter().map(|it| it.name()));
     if let Some(name) = only.filter(|only| !names.map(str::to_owned).chain(pairs()).any(|name| name == **only)) {
         return Err(format!("there is no mutant \"{name}\" in the matrix").into());
     }
@@ -73,7 +73,7 @@ pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<
         });
     });
     header("Simulator");
-    Tampering::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| keep(of_simulator(it, kills)));
+    HarnessMutant::ALL.iter().filter(|it| wanted(it.name())).for_each(|&it| keep(of_simulator(it, kills)));
     header("Oracles");
     let pairs = PAIRS.iter().filter(|&&(oracle, mutant)| wanted(&pair_name(oracle, mutant)));
     pairs.for_each(|&(oracle, mutant)| keep(of_oracle(oracle, mutant, seeds, kills)));
@@ -145,10 +145,10 @@ fn of_directed(mutant: Mutant, cases: &[Case]) -> Row {
 
 /// A mutant of the simulator is found by the smallest campaign that an oracle or a floor fails. The sound simulator
 /// must pass the same seeds, floors included. Each kill has seeds of its own.
-fn of_simulator(tampering: Tampering, kills: usize) -> Row {
+fn of_simulator(harness_mutant: HarnessMutant, kills: usize) -> Row {
     let mut found = Vec::new();
     let mut signs = BTreeMap::<String, u64>::new();
-    let job = |block: usize| smallest_campaign(tampering, block as u64 * CAMPAIGN_MAX);
+    let job = |block: usize| smallest_campaign(harness_mutant, block as u64 * CAMPAIGN_MAX);
     spread(cores(), kills, job, |_, kill| {
         if let Some((schedules, sign)) = kill {
             found.push(schedules);
@@ -157,16 +157,16 @@ fn of_simulator(tampering: Tampering, kills: usize) -> Row {
         true
     });
     let by = signs.into_iter().max_by_key(|&(_, times)| times).map_or("nobody".into(), |(sign, _)| sign);
-    Row { name: tampering.name().into(), profile: Profile::Mixed.name(), kills: found, asked: kills, by }
+    Row { name: harness_mutant.name().into(), profile: Profile::Mixed.name(), kills: found, asked: kills, by }
 }
 
-fn smallest_campaign(tampering: Tampering, from: u64) -> Option<(u64, String)> {
-    let tampered = Setting { tampering: Some(tampering), ..Setting::default() };
+fn smallest_campaign(harness_mutant: HarnessMutant, from: u64) -> Option<(u64, String)> {
+    let planted = Setting { harness_mutant: Some(harness_mutant), ..Setting::default() };
     let (mut sound, mut tame) = (Summary::default(), Summary::default());
     for seed in from..from + CAMPAIGN_MAX {
         let plan = generate::plan(seed, Profile::Mixed);
         let verdict = |setting| -> Verdict { run_plan(&plan, setting) };
-        tame.add(seed, &verdict(tampered));
+        tame.add(seed, &verdict(planted));
         if let Some(sign) = tame.failures.keys().next() {
             return Some((tame.schedules, sign.clone()));
         }
@@ -186,7 +186,7 @@ fn pair_name(oracle: Invariant, mutant: Mutant) -> String {
 /// the pair survives, so only this oracle stood in its way.
 fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row {
     let name = pair_name(oracle, mutant);
-    let found = hunt(&name, seeds, kills, |seed| survives_blind(oracle, mutant, seed), |&survives| survives);
+    let found = hunt(&name, seeds, kills, |seed| survives_without(oracle, mutant, seed), |&survives| survives);
     let survived = found.iter().filter(|&(_, &survives)| survives).map(|(&seed, _)| seed);
     let passes = survived.clone().count();
     let by = format!("survives {passes} of {} schedules that {} convicts", found.len(), oracle.name());
@@ -194,9 +194,11 @@ fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row
 }
 
 /// None where this oracle does not convict; else whether the schedule passes without it.
-fn survives_blind(oracle: Invariant, mutant: Mutant, seed: u64) -> Option<bool> {
+fn survives_without(oracle: Invariant, mutant: Mutant, seed: u64) -> Option<bool> {
     let plan = generate::plan(seed, mutant.profile());
-    let with = |tampering| run_plan(&plan, Setting { mutant: Some(mutant), tampering, ..Setting::default() }).violation;
+    let with = |harness_mutant| {
+        run_plan(&plan, Setting { mutant: Some(mutant), harness_mutant, ..Setting::default() }).violation
+    };
     with(None).filter(|found| found.invariant == oracle)?;
-    Some(with(Some(Tampering::Blind(oracle))).is_none())
+    Some(with(Some(HarnessMutant::DisabledOracle(oracle))).is_none())
 }

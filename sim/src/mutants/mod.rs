@@ -3,7 +3,7 @@
 
 #[macro_use]
 mod table;
-pub mod tampering;
+pub mod harness;
 
 use crate::generate::profile::Profile;
 use crate::random::mix;

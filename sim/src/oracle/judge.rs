@@ -60,7 +60,7 @@ pub struct Judge {
     /// What really happened.
     pub counts: Counts,
     /// The invariant that is not looked at: a mutant of the oracles.
-    pub blind: Option<Invariant>,
+    pub disabled: Option<Invariant>,
     /// Simulated time.
     pub now: u64,
     /// Compare everything after every step.
@@ -101,7 +101,7 @@ impl Judge {
             truth,
             violation: None,
             counts: Counts::default(),
-            blind: None,
+            disabled: None,
             now: 0,
             thorough: false,
             contested: false,
@@ -123,9 +123,9 @@ impl Judge {
         if self.off || (self.contested && !bounds::HOLD_OF_COPIES.contains(&sign)) {
             return;
         }
-        // Without this one a run with a blind oracle would never end.
+        // Without this one a run with a disabled oracle would never end.
         let ends = sign == Sign::Endless;
-        if self.violation.is_none() && (ends || self.blind != Some(invariant)) {
+        if self.violation.is_none() && (ends || self.disabled != Some(invariant)) {
             let detail = detail();
             self.violation = Some(Violation { invariant, sign, at: self.now, replica, detail });
         }

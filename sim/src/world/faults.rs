@@ -1,7 +1,7 @@
 //! Faults: they strike, and they end.
 
 use super::{Scheduled, World};
-use crate::mutants::tampering::Tampering;
+use crate::mutants::harness::HarnessMutant;
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
 use crate::plan::{Effect, Fault, FaultKind, Hit, Links, OnLinks, OnProcess, OnView, limits};
@@ -50,7 +50,7 @@ impl<S: Subject> World<S> {
             Effect::Links(links, OnLinks::Cut { hold }) => {
                 let kind = if matches!(links, Links::BetweenGroupsBut(..)) { Kind::Bridge } else { Kind::Cut };
                 self.count(kind);
-                if self.tampering != Some(Tampering::CutsDoNothing) {
+                if self.harness_mutant != Some(HarnessMutant::CutsDoNothing) {
                     self.cut_links(links, hold);
                 }
             }
@@ -116,7 +116,7 @@ impl<S: Subject> World<S> {
                 }
             }
             Effect::Links(links, OnLinks::Cut { hold }) => {
-                if self.tampering != Some(Tampering::CutsDoNothing) {
+                if self.harness_mutant != Some(HarnessMutant::CutsDoNothing) {
                     self.mend_links(links, hold, core_only);
                 }
             }
@@ -219,7 +219,7 @@ impl<S: Subject> World<S> {
     }
 
     pub(super) fn crash(&mut self, replica: usize) {
-        if self.tampering == Some(Tampering::CrashKeepsMemory) {
+        if self.harness_mutant == Some(HarnessMutant::CrashKeepsMemory) {
             self.nodes[replica].pauses += 1;
             return;
         }
@@ -250,7 +250,7 @@ impl<S: Subject> World<S> {
     }
 
     fn restart(&mut self, replica: usize) {
-        if self.tampering == Some(Tampering::CrashKeepsMemory) {
+        if self.harness_mutant == Some(HarnessMutant::CrashKeepsMemory) {
             return self.resume(replica);
         }
         let node = &mut self.nodes[replica];

@@ -3,7 +3,7 @@
 
 use super::outputs::{HEALED_DELAY, STUCK_MAX};
 use super::{Stage, World};
-use crate::mutants::tampering::Tampering;
+use crate::mutants::harness::HarnessMutant;
 use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
@@ -22,12 +22,13 @@ impl<S: Subject> World<S> {
 
     /// Is the core healed, and is its network good from then on?
     pub(super) fn is_healed_well(&self) -> bool {
-        self.recovery.is_healed() && (!self.plan.network.heals_slowly || self.tampering == Some(Tampering::HealsWell))
+        self.recovery.is_healed()
+            && (!self.plan.network.heals_slowly || self.harness_mutant == Some(HarnessMutant::HealsWell))
     }
 
     /// What each link carries at this moment, in bytes a second; 0 is any number.
     pub(super) fn bandwidth(&self) -> u64 {
-        let is_wide = self.is_healed_well() || self.tampering == Some(Tampering::WideLinks);
+        let is_wide = self.is_healed_well() || self.harness_mutant == Some(HarnessMutant::WideLinks);
         if is_wide { 0 } else { self.plan.network.bandwidth }
     }
 

@@ -1,7 +1,7 @@
 //! What travels over connections beside the messages themselves: their bytes, which go on from what travelled before.
 
 use super::World;
-use crate::mutants::tampering::Tampering;
+use crate::mutants::harness::HarnessMutant;
 use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
@@ -49,7 +49,7 @@ impl<S: Subject> World<S> {
     /// A message leaves its connection: its bytes must say the same.
     pub(super) fn open_sealed(&mut self, link: usize, number: u32, cause: u64, message: &S::Message) {
         let Some(lane) = self.lanes.get_mut(&(link, number)) else { return };
-        if self.tampering == Some(Tampering::CodecSkips) && mix(cause, 41).is_multiple_of(SKIPPED) {
+        if self.harness_mutant == Some(HarnessMutant::CodecSkips) && mix(cause, 41).is_multiple_of(SKIPPED) {
             return lane.skip();
         }
         self.judge.counts.add(Kind::Decoded);

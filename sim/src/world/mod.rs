@@ -32,7 +32,7 @@ use crate::engine::link::Link;
 use crate::engine::queue::{Next, Queue};
 use crate::engine::recording::Recording;
 use crate::engine::stream::Wire;
-use crate::mutants::tampering::Tampering;
+use crate::mutants::harness::HarnessMutant;
 use crate::observe::{Note, Observer};
 use crate::oracle::adversity::Kind;
 use crate::oracle::history::History;
@@ -136,7 +136,7 @@ pub struct World<S: Subject> {
     /// Faults that wait for a frame to be sent.
     aims: Aims,
     hash: u64,
-    tampering: Option<Tampering>,
+    harness_mutant: Option<HarnessMutant>,
     recording: Option<Recording>,
     observer: Option<Box<dyn Observer>>,
     kept: Option<Vec<Kept>>,
@@ -206,7 +206,7 @@ impl<S: Subject> World<S> {
             recovery: Recovery::default(),
             aims: Aims::default(),
             hash: plan.seed,
-            tampering: None,
+            harness_mutant: None,
             recording: None,
             observer: None,
             kept: None,
@@ -245,10 +245,10 @@ impl<S: Subject> World<S> {
         clients + 6 * plan.faults.len() + 48
     }
 
-    /// Tampers with the simulator: its mutants.
-    pub fn tamper(&mut self, tampering: Option<Tampering>) {
-        self.tampering = tampering;
-        self.judge.blind = tampering.and_then(Tampering::blind);
+    /// Plants a mutant in the simulator itself.
+    pub fn plant(&mut self, harness_mutant: Option<HarnessMutant>) {
+        self.harness_mutant = harness_mutant;
+        self.judge.disabled = harness_mutant.and_then(HarnessMutant::disabled_oracle);
     }
 
     /// Says that the subject's detector doubts at random.

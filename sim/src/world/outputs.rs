@@ -2,7 +2,7 @@
 
 use super::formats::Said;
 use super::{Scheduled, World};
-use crate::mutants::tampering::Tampering;
+use crate::mutants::harness::HarnessMutant;
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::membership::Standing;
@@ -259,23 +259,23 @@ impl<S: Subject> World<S> {
     fn fate(&mut self, cause: u64, ends: (usize, usize), traits: &Traits, ordinal: u16, step: u64) -> Fate {
         let mut fate = self.plan.network.fate(self.source.words(cause), ends);
         fate.lost |= self.is_lost_in_burst(cause, ends);
-        match self.tampering {
-            Some(Tampering::NoDuplicates) => fate.copy = None,
-            Some(Tampering::NoLoss) => fate.lost = false,
-            Some(Tampering::NoOvertaking) => fate.overtakes = false,
+        match self.harness_mutant {
+            Some(HarnessMutant::NoDuplicates) => fate.copy = None,
+            Some(HarnessMutant::NoLoss) => fate.lost = false,
+            Some(HarnessMutant::NoOvertaking) => fate.overtakes = false,
             Some(
-                Tampering::CutsDoNothing
-                | Tampering::SameStartSeed
-                | Tampering::CrashKeepsMemory
-                | Tampering::DamageUnseen
-                | Tampering::StreamsForget
-                | Tampering::StallsEndAtOnce
-                | Tampering::HealsWell
-                | Tampering::WideLinks
-                | Tampering::LimitsLost
-                | Tampering::LimitsHalved
-                | Tampering::CodecSkips
-                | Tampering::Blind(_),
+                HarnessMutant::CutsDoNothing
+                | HarnessMutant::SameStartSeed
+                | HarnessMutant::CrashKeepsMemory
+                | HarnessMutant::DamageUnseen
+                | HarnessMutant::StreamsForget
+                | HarnessMutant::StallsEndAtOnce
+                | HarnessMutant::HealsWell
+                | HarnessMutant::WideLinks
+                | HarnessMutant::LimitsLost
+                | HarnessMutant::LimitsHalved
+                | HarnessMutant::CodecSkips
+                | HarnessMutant::DisabledOracle(_),
             )
             | None => {}
         }
@@ -351,7 +351,7 @@ impl<S: Subject> World<S> {
     pub(super) fn damage(&mut self, head: Head, message: &S::Message, word: u32) -> bool {
         self.count(Kind::FrameDamaged);
         let words = self.source.words(mix(head.cause, u64::from(word)));
-        let sealed = self.tampering == Some(Tampering::DamageUnseen);
+        let sealed = self.harness_mutant == Some(HarnessMutant::DamageUnseen);
         if let Some(Err(problem)) = S::damage(&self.addresses[usize::from(head.from)], message, words, sealed) {
             self.judge.fail(Invariant::Frames, Sign::DamageTaken, Some(head.to.into()), || problem);
             return false;

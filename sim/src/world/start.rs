@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::engine::clock::Clock;
-use crate::mutants::tampering::Tampering;
+use crate::mutants::harness::HarnessMutant;
 use crate::observe::Note;
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
@@ -13,12 +13,12 @@ impl<S: Subject> World<S> {
     /// What a process is started with: what the plan says, unless the simulator is a mutant.
     fn config_of_process(&self) -> Config {
         let mut config = self.config.clone();
-        match self.tampering {
-            Some(Tampering::LimitsLost) => {
+        match self.harness_mutant {
+            Some(HarnessMutant::LimitsLost) => {
                 (config.causal_buffer_bytes_max, config.blocked_bytes_max) = (usize::MAX, usize::MAX);
                 (config.store_bytes_max, config.memory_bytes_max) = (u64::MAX, u64::MAX);
             }
-            Some(Tampering::LimitsHalved) => {
+            Some(HarnessMutant::LimitsHalved) => {
                 config.blocked_bytes_max /= 2;
                 config.store_bytes_max /= 2;
                 config.memory_bytes_max /= if config.memory_bytes_max == u64::MAX { 1 } else { 2 };
@@ -35,8 +35,8 @@ impl<S: Subject> World<S> {
         let life = self.nodes[replica].life;
         let start = replica as u64 | u64::from(life) << 32;
         let mut draw = self.source.draw(Domain::StartSeed, start);
-        let seed = match self.tampering {
-            Some(Tampering::SameStartSeed) => Seed(self.source.draw(Domain::StartSeed, replica as u64).bytes()),
+        let seed = match self.harness_mutant {
+            Some(HarnessMutant::SameStartSeed) => Seed(self.source.draw(Domain::StartSeed, replica as u64).bytes()),
             Some(_) | None => Seed(draw.bytes()),
         };
         let origin = draw.below(1 << 40);

@@ -4,7 +4,7 @@ use super::formats::Said;
 use super::outputs::{Frame, Head, STUCK_MAX};
 use super::{Scheduled, World};
 use crate::engine::stream::{DIAL_MAX, GREETING_MAX, Phase, Piece, RETRANSMIT_MIN, Road, goes_on_at};
-use crate::mutants::tampering::Tampering;
+use crate::mutants::harness::HarnessMutant;
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
 use crate::plan::network::Fate;
@@ -174,7 +174,7 @@ impl<S: Subject> World<S> {
 
     fn stall(&mut self, link: usize, number: u32) {
         let now = self.now;
-        if self.tampering == Some(Tampering::StreamsForget) {
+        if self.harness_mutant == Some(HarnessMutant::StreamsForget) {
             return self.forget(link, number);
         }
         let Some(socket) = self.streams[link].socket(number).filter(|socket| !socket.is_empty()) else { return };
@@ -404,7 +404,7 @@ impl<S: Subject> World<S> {
         socket.epoch += 1;
         let (epoch, cause) = (socket.epoch, socket.cause);
         let mut at = goes_on_at(socket.stalled_at.unwrap_or(now), now);
-        if self.tampering == Some(Tampering::StallsEndAtOnce) {
+        if self.harness_mutant == Some(HarnessMutant::StallsEndAtOnce) {
             at = now;
         }
         if at > now {

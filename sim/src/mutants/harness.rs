@@ -5,7 +5,7 @@ use crate::oracle::verdict::Invariant;
 
 /// What is wrong with the simulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tampering {
+pub enum HarnessMutant {
     /// A cut cuts nothing.
     CutsDoNothing,
     /// No frame arrives twice.
@@ -35,7 +35,7 @@ pub enum Tampering {
     /// Replicas are started with half of the limits on bytes.
     LimitsHalved,
     /// One invariant is not looked at.
-    Blind(Invariant),
+    DisabledOracle(Invariant),
 }
 
 /// An oracle and a bug of the core that it convicts in schedules where no other oracle does. With the oracle blind, the
@@ -56,7 +56,7 @@ pub const PAIRS: &[(Invariant, Mutant)] = &[
     (Invariant::Formats, Mutant::UseUnspoken),
 ];
 
-impl Tampering {
+impl HarnessMutant {
     /// Every mutant of the simulator.
     pub const ALL: &[Self] = &[
         Self::CutsDoNothing,
@@ -93,15 +93,15 @@ impl Tampering {
             Self::CodecSkips => "codec-skips",
             Self::LimitsLost => "limits-lost",
             Self::LimitsHalved => "limits-halved",
-            Self::Blind(_) => "blind",
+            Self::DisabledOracle(_) => "blind",
         }
     }
 
     /// The invariant that is not looked at.
     #[must_use]
-    pub const fn blind(self) -> Option<Invariant> {
+    pub const fn disabled_oracle(self) -> Option<Invariant> {
         match self {
-            Self::Blind(invariant) => Some(invariant),
+            Self::DisabledOracle(invariant) => Some(invariant),
             Self::CutsDoNothing
             | Self::NoDuplicates
             | Self::NoLoss
