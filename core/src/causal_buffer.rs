@@ -31,6 +31,7 @@ impl CausalBuffer {
         self.bytes += op.bytes();
         self.origins.entry(dot.incarnation).or_default().insert(dot.counter, op);
         self.len += 1;
+        assert!(self.len <= len_max && self.bytes <= bytes_max, "{} operations of {} bytes", self.len, self.bytes);
         true
     }
 
@@ -45,6 +46,7 @@ impl CausalBuffer {
         }
         self.len -= 1;
         self.bytes -= op.bytes();
+        self.assert_emptiness();
         Some(op)
     }
 
@@ -61,6 +63,7 @@ impl CausalBuffer {
             !ops.is_empty()
         });
         self.len = self.origins.values().map(BTreeMap::len).sum();
+        self.assert_emptiness();
     }
 
     /// The link to this origin ended: what it pushed goes with it.
@@ -68,7 +71,19 @@ impl CausalBuffer {
         if let Some(ops) = self.origins.remove(&origin) {
             self.len -= ops.len();
             self.bytes -= ops.values().map(|op| op.bytes()).sum::<usize>();
+            self.assert_emptiness();
         }
+    }
+
+    /// Counters and operations agree on whether there is anything.
+    fn assert_emptiness(&self) {
+        let empty = self.origins.is_empty();
+        assert!(
+            empty == (self.len == 0) && empty == (self.bytes == 0),
+            "{} operations of {} bytes",
+            self.len,
+            self.bytes
+        );
     }
 
     /// Drops everything.

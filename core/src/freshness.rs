@@ -93,6 +93,8 @@ pub(crate) struct Spans {
 impl Spans {
     /// One more span, later than all others; the oldest is forgotten where there are too many.
     pub(crate) fn add(&mut self, from: Time, to: Time) {
+        let follows = |&(_, end): &(Time, Time)| end <= from;
+        assert!(from <= to && self.spans.back().is_none_or(follows), "spans follow each other");
         if self.spans.len() == SPANS_MAX {
             self.spans.pop_front();
         }
@@ -102,6 +104,7 @@ impl Spans {
     /// The last span goes on until now.
     pub(crate) fn extend(&mut self, now: Time) {
         if let Some((_, end)) = self.spans.back_mut() {
+            assert!(*end <= now, "a span goes on, not back");
             *end = now;
         }
     }

@@ -42,6 +42,7 @@ impl Gaps {
             Some((known, noticed)) if now.since(*noticed) < COALESCE || len >= MARKS_MAX => *known = counter,
             Some(_) | None => {
                 marks.push_back((counter, now));
+                assert!(marks.len() <= MARKS_MAX, "{len} marks and another");
                 self.oldest = self.oldest.or(Some(now));
             }
         }
@@ -64,6 +65,7 @@ impl Gaps {
 
     fn find_oldest(&mut self) {
         self.oldest = self.marks.values().filter_map(|marks| marks.front()).map(|&(_, noticed)| noticed).min();
+        assert_eq!(self.oldest.is_none(), self.marks.is_empty(), "a gap was noticed at some time");
     }
 
     /// The incarnations of which something has been missing since that moment or longer.

@@ -10,7 +10,7 @@ use crate::formats::Formats;
 use crate::identity::Incarnation;
 use crate::op::{Effect, Op};
 use crate::time::Time;
-use crate::vector::VersionVector;
+use crate::vector::{Dot, VersionVector};
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -62,6 +62,8 @@ impl Log {
     }
 
     pub(crate) fn append_own(&mut self, op: Arc<Op>, made: Time) {
+        let follows = |last: &Own| last.op.dot == Dot { counter: op.dot.counter.wrapping_sub(1), ..op.dot };
+        assert!(self.own.back().is_none_or(follows), "own operations are logged in order: {}", op.dot);
         self.own_bytes += op.bytes() as u64;
         self.own.push_back(Own { op: op.clone(), made, bytes_through: self.own_bytes });
         self.append(op);
@@ -92,6 +94,7 @@ impl Log {
         }
         self.first += 1;
         self.bytes -= op.bytes();
+        assert_eq!(self.ops.is_empty(), self.bytes == 0, "{} operations of {} bytes", self.ops.len(), self.bytes);
         self.floor.join_dot(op.dot);
         if let Effect::Retire { incarnation, through } = op.effect
             && self.floor.counter(incarnation) <= through
@@ -101,6 +104,7 @@ impl Log {
         if self.own.front().is_some_and(|own| own.op.dot == op.dot) {
             self.own.pop_front();
         }
+        assert!(self.own.len() <= self.ops.len(), "own operations outlive the log");
         if let Effect::Delete { key } | Effect::Erase { key } = &op.effect {
             if remember_delete {
                 self.deletes_floor.join_dot(context.resolve(op.dot));

@@ -103,6 +103,7 @@ impl Pieces {
 
     /// Takes in a piece of a value. The piece lies within it.
     pub(crate) fn add(&mut self, dot: Dot, outline: Outline, offset: u64, piece: &Value) -> Added {
+        assert!(offset + piece.as_bytes().len() as u64 <= outline.bytes, "a piece lies within its value");
         self.turn += 1;
         if self.values.get(&dot).is_some_and(|known| known.outline != outline) {
             self.remove(dot); // one name for two values: only where a memory was copied
@@ -114,6 +115,7 @@ impl Pieces {
         let before = partial.bytes();
         partial.grown = self.turn;
         let added = partial.add(offset, piece);
+        assert!(partial.held() <= outline.bytes, "more of {dot} than there is");
         self.bytes = self.bytes + partial.bytes() - before;
         if added == Added::Damaged {
             self.remove(dot);
@@ -134,6 +136,7 @@ impl Pieces {
         if let Some(partial) = self.values.remove(&dot) {
             self.bytes -= partial.bytes();
         }
+        assert_eq!(self.values.is_empty(), self.bytes == 0, "pieces without values");
     }
 
     /// What goes when there is too much. Of the values that rank lowest it is the one that grew longest ago, if it is

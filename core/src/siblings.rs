@@ -104,6 +104,8 @@ impl Siblings {
             Versions::Many(mut siblings) => {
                 let at = siblings.partition_point(|other| other.rank() > sibling.rank());
                 siblings.insert(at, sibling);
+                let ranked = siblings[at.saturating_sub(1)..].windows(2).take(2);
+                assert!(ranked.into_iter().all(|pair| pair[0].rank() > pair[1].rank()), "the winner comes first");
                 Versions::Many(siblings)
             }
         };

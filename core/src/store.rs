@@ -124,7 +124,7 @@ impl Store {
 
     /// The key in this slot and its versions. Nothing may be waiting to be merged in.
     pub(crate) fn at(&self, slot: usize) -> &(Key, Siblings) {
-        debug_assert!(self.incoming.is_none(), "a state is supplied only when it is whole");
+        assert!(self.incoming.is_none(), "a state is supplied only when it is whole");
         self.keys.at(slot)
     }
 
@@ -193,6 +193,7 @@ impl Store {
             incoming.unmerged -= 1;
             self.keys.swap(*slot, incoming.unmerged);
             *slot = incoming.unmerged;
+            assert!(*slot < self.keys.len(), "slots that are not merged are slots");
         }
         self.change(key, place, |present| *present = merged);
     }
@@ -209,6 +210,7 @@ impl Store {
                 if siblings.is_empty() {
                     self.keys.remove(slot);
                 }
+                assert_eq!(self.keys.len() == 0, self.bytes == 0, "a store without keys holds nothing");
             }
             Place::Absent(hash) => {
                 let mut siblings = Siblings::new();

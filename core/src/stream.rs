@@ -123,6 +123,7 @@ impl Stream {
 
     /// Bytes arrived, whether they complete a message or not.
     pub(crate) fn progress(&mut self, now: Time, limits: Limits) {
+        assert!(self.moved <= Some(now), "bytes arrived at {:?} and at {now:?}", self.moved);
         let silence = self.moved.map(|moved| now.since(moved));
         match silence {
             Some(silence) if silence <= limits.silence => self.moving.extend(now),

@@ -89,6 +89,7 @@ impl<R: Rules> Replica<R> {
         let held = self.held_of(&events);
         let round = self.rounds.begin(events.clone(), held, &asked, now + self.config.round_timeout);
         for id in asked {
+            assert!(self.peers[id].link.number() != 0, "a member is asked over a link");
             let (incarnations, events) = (incarnations.clone(), events.clone());
             self.send(id, Body::LostQuery(Box::new(LostQuery { round, incarnations, events })));
         }

@@ -122,7 +122,8 @@ impl Startup {
     }
 
     /// It serves anew, and others went on meanwhile.
-    pub(super) const fn begin_again(&mut self, provisional: Option<Time>) {
+    pub(super) fn begin_again(&mut self, provisional: Option<Time>) {
+        assert!(!self.is_joining(), "what has nothing to serve begins to serve");
         self.provisional = provisional;
     }
 

@@ -61,6 +61,7 @@ impl<R: Rules> Replica<R> {
         if serving.id == pull && frame < serving.frame {
             serving.moved = now;
             serving.taken = serving.taken.max(frame + 1);
+            assert!(serving.taken <= serving.frame, "a frame was taken that was never sent");
             serving.large.take_if(|_| serving.taken == serving.frame);
             self.supply(id);
         }
@@ -338,6 +339,7 @@ impl Frame {
                 self.bytes += bytes;
                 Version::Whole(sibling.clone())
             };
+            assert!(self.versions.len() < self.versions_max, "a frame holds what a call can take in");
             self.bytes += 32 + key.as_str().len();
             self.versions.push(SnapshotEntry { key: key.clone(), fresh, version: Some(version) });
         }
