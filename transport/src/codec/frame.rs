@@ -393,12 +393,12 @@ impl FrameReader {
     /// # Errors
     /// As [`Self::next_frame`].
     pub fn take_frame(&mut self, each: impl FnMut(&Address, Message)) -> Result<Option<Taken>, CodecError> {
-        if let Some(error) = self.failed {
-            return Err(error);
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
         let found = self.find(each);
         if let Err(error) = &found {
-            self.failed = Some(*error);
+            self.failed = Some(error.clone());
             self.buffer = BytesMut::new();
         }
         found

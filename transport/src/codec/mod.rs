@@ -98,7 +98,7 @@ pub use encode::OpMemo;
 pub use frame::{Frame, FrameReader, FrameWriter, Pending, Taken, Unsaid};
 
 use core::fmt;
-use hence_core::{ClusterTag, Formats, Hlc};
+use hence_core::{Address, ClusterTag, Formats, Hlc};
 
 /// The newest released format. A frame of a format that its reader does not speak is refused, never guessed at.
 pub const VERSION: u8 = Formats::RELEASED.highest;
@@ -117,7 +117,7 @@ const MAGIC: [u8; 2] = [0xcb, b'h'];
 const LENGTH_CHECK: u8 = 0xa5;
 
 /// Why bytes are not a frame of this cluster. A stream is of no use after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodecError {
     /// They do not begin as a frame does.
     Magic {
@@ -156,14 +156,17 @@ pub enum CodecError {
         /// What is wrong there.
         damage: Damage,
     },
+    /// It bears the address of another member than the one that proved itself on this connection.
+    Address(Address),
 }
 
 impl CodecError {
     /// How many reasons [`Self::name`] tells apart.
-    pub const REASONS: usize = 6;
+    pub const REASONS: usize = 7;
 
     /// Every reason's name, in the order of [`Self::reason`].
-    pub const NAMES: [&'static str; Self::REASONS] = ["magic", "version", "foreign", "oversize", "checksum", "body"];
+    pub const NAMES: [&'static str; Self::REASONS] =
+        ["magic", "version", "foreign", "oversize", "checksum", "body", "address"];
 
     /// The reason's place in [`Self::NAMES`], for tables of counts.
     #[must_use]
@@ -175,6 +178,7 @@ impl CodecError {
             Self::Oversize { .. } => 3,
             Self::Length(_) | Self::Checksum { .. } => 4,
             Self::Body { .. } => 5,
+            Self::Address(_) => 6,
         }
     }
 
@@ -197,6 +201,7 @@ impl fmt::Display for CodecError {
             Self::Length(length) => write!(f, "frame length {length} does not agree with its check"),
             Self::Checksum { stated, found } => write!(f, "frame says checksum {stated:#010x} but has {found:#010x}"),
             Self::Body { at, damage } => write!(f, "frame body is damaged at byte {at}: {damage}"),
+            Self::Address(address) => write!(f, "frame bears the address {address}, which its sender did not prove"),
         }
     }
 }

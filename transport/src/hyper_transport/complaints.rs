@@ -64,6 +64,9 @@ impl Complaints {
             CodecError::Version { .. } => {
                 tracing::warn!(%replica, source, "a replica that speaks another version of the protocol is refused; its data does not come here ({error})");
             }
+            CodecError::Address(_) => {
+                tracing::error!(%replica, source, "a member speaks for another one, and its connection ends: {error}");
+            }
             CodecError::Magic { .. }
             | CodecError::Oversize { .. }
             | CodecError::Length(_)

@@ -286,7 +286,8 @@ async fn secure(inner: &Inner, stream: TcpStream, address: &Address) -> Result<L
     let Some((connector, name)) = tls.connector(address) else {
         return Err(Failure::Tls("no certificate can name this address".into()));
     };
-    let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
+    let mut stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
+    stream.get_mut().1.set_buffer_limit(Some(tls.buffer_bytes_max()));
     Ok(MaybeTls::Tls(Box::new(stream.into())))
 }
 

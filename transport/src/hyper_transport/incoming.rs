@@ -4,6 +4,7 @@
 //! that connection were right.
 
 use super::admission::{Asker, NoRoom, Reserved, SMALL_BYTES};
+use super::bearer::Bearer;
 use super::greeting::Greeting;
 use super::peer::Peer;
 use super::refusal::refusal;
@@ -30,6 +31,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// Bytes of an unfinished frame are told of at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the other end of a connection said of itself. That is the address that it wants answers for on it, its formats, and
+/// the addresses that its frames may bear.
+type Said = (Option<Address>, Option<Formats>, Bearer);
 
 /// Takes its connection out of the list when it ends, however that comes.
 struct Listed {
@@ -96,6 +101,9 @@ impl HyperTransport {
             Ok(introduced) => introduced,
             Err(refusal) => return *refusal,
         };
+        // During a changeover a peer may have proved nothing.
+        let proved = inner.trust.is_any() && (inner.trust.is_strict() || introduced.is_some());
+        let bearer = greeting.as_ref().filter(|_| proved).map(Bearer::of).unwrap_or_default();
         let prove = |response: &mut Response<Full<Bytes>>| {
             if let Some(introduced) = &introduced {
                 introduced.answer(response.headers_mut());
@@ -124,7 +132,7 @@ impl HyperTransport {
             return refusal;
         }
         let upgrade = hyper::upgrade::on(&mut request);
-        self.take(asker, upgrade, back, theirs);
+        self.take(asker, upgrade, (back, theirs, bearer));
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -135,7 +143,7 @@ impl HyperTransport {
     }
 
     /// Serves a connection that was admitted; it may be a way back to an address.
-    fn take(&self, asker: Asker, upgrade: hyper::upgrade::OnUpgrade, back: Option<Address>, theirs: Option<Formats>) {
+    fn take(&self, asker: Asker, upgrade: hyper::upgrade::OnUpgrade, said: Said) {
         let inner = Rc::clone(&self.inner);
         let mut links = self.inner.links.borrow_mut();
         let id = links.next_id();
@@ -143,7 +151,7 @@ impl HyperTransport {
         let source = asker.source;
         let task = spawn_local(async move {
             let _listed = listed;
-            let ended = bring(&inner, id, upgrade, (back, theirs)).await;
+            let ended = bring(&inner, id, upgrade, said).await;
             tracing::debug!("connection from a peer ended: {ended}");
             if let Ended::Refused(error) = &ended {
                 inner.complain_of_frame(error, source);
@@ -230,12 +238,7 @@ fn names(headers: &HeaderMap, name: http::HeaderName, word: &str) -> bool {
 }
 
 /// A connection from its upgrade to its end.
-async fn bring(
-    inner: &Rc<Inner>,
-    id: u64,
-    upgrade: hyper::upgrade::OnUpgrade,
-    (back, theirs): (Option<Address>, Option<Formats>),
-) -> Ended {
+async fn bring(inner: &Rc<Inner>, id: u64, upgrade: hyper::upgrade::OnUpgrade, (back, theirs, bearer): Said) -> Ended {
     let Ok(Ok(upgraded)) = timeout(inner.settings.handshake_timeout, upgrade).await else { return Ended::NotUpgraded };
     let _open = Counted::new(inner, |counters| &mut counters.connections_in);
     let mut reader = inner.reader(theirs);
@@ -245,9 +248,9 @@ async fn bring(
         Ok(parts) => {
             reader.feed(&parts.read_buf);
             inner.count(|counters| counters.bytes_in += parts.read_buf.len() as u64);
-            read_and_answer(inner, id, &mut reader, parts.io.into_inner(), back).await
+            read_and_answer(inner, id, (&mut reader, &bearer), parts.io.into_inner(), back).await
         }
-        Err(upgraded) => read_and_answer(inner, id, &mut reader, TokioIo::new(upgraded), back).await,
+        Err(upgraded) => read_and_answer(inner, id, (&mut reader, &bearer), TokioIo::new(upgraded), back).await,
     };
     let Err(ended) = ended;
     if let Ended::Refused(error) = &ended {
@@ -260,7 +263,7 @@ async fn bring(
 async fn read_and_answer(
     inner: &Rc<Inner>,
     id: u64,
-    reader: &mut FrameReader,
+    reader: (&mut FrameReader, &Bearer),
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     back: Option<(Address, u8)>,
 ) -> Result<core::convert::Infallible, Ended> {
@@ -273,20 +276,20 @@ async fn read_and_answer(
 /// What a peer answers on a connection that this side opened; `early` came with the upgrade.
 pub(super) async fn read_answers(
     inner: &Inner,
-    theirs: Option<Formats>,
+    (theirs, bearer): (Option<Formats>, &Bearer),
     early: &[u8],
     stream: impl AsyncRead + Unpin,
 ) -> Result<core::convert::Infallible, Ended> {
     let mut reader = inner.reader(theirs);
     reader.feed(early);
     // No connection from a peer has this number.
-    read(inner, 0, &mut reader, stream).await
+    read(inner, 0, (&mut reader, bearer), stream).await
 }
 
 async fn read(
     inner: &Inner,
     id: u64,
-    reader: &mut FrameReader,
+    (reader, bearer): (&mut FrameReader, &Bearer),
     mut stream: impl AsyncRead + Unpin,
 ) -> Result<core::convert::Infallible, Ended> {
     let limit = inner.settings.first_frame_timeout.min(inner.settings.idle_timeout);
@@ -295,7 +298,7 @@ async fn read(
     let mut reserved: Option<Reserved> = None;
     let mut reported_at = Instant::now();
     loop {
-        if take_in(inner, reader, &mut speaker).map_err(Ended::Refused)? {
+        if take_in(inner, (reader, bearer), &mut speaker).map_err(Ended::Refused)? {
             (first, reserved) = (false, None);
             inner.links.borrow_mut().brought_frame(id);
             inner.room().await;
@@ -307,7 +310,7 @@ async fn read(
         // Only what is left unfinished is worth telling: a whole message speaks for itself.
         if !reader.is_between_frames()
             && reported_at.elapsed() >= PROGRESS_PAUSE
-            && let Some(from) = reader.speaker()
+            && let Some(from) = reader.speaker().filter(|from| bearer.may_bear(from))
         {
             reported_at = Instant::now();
             inner.notice(Incoming::Progress { from: from.clone() });
@@ -342,9 +345,13 @@ async fn reserve(inner: &Inner, reader: &FrameReader, first: bool) -> Result<Opt
 
 /// Surfaces the whole frames that are there. Says whether there were any, and keeps the speaker once that is known
 /// here.
-fn take_in(inner: &Inner, reader: &mut FrameReader, speaker: &mut Option<Speaks>) -> Result<bool, CodecError> {
+fn take_in(
+    inner: &Inner,
+    (reader, bearer): (&mut FrameReader, &Bearer),
+    speaker: &mut Option<Speaks>,
+) -> Result<bool, CodecError> {
     let mut any = false;
-    while let Some(frame) = inner.take_frame(reader)? {
+    while let Some(frame) = inner.take_frame(reader, bearer)? {
         any = true;
         inner.count(|counters| {
             counters.frames_in += 1;

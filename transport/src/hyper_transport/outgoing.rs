@@ -3,6 +3,7 @@
 //! Invariant kept here: a peer's queue and the task that empties it belong together. A new link ends the task
 //! and drops the queue in one step, so nothing said before an opening message is written after it.
 
+use super::bearer::Bearer;
 use super::causes::Failure;
 use super::dial::{self, Dialled, Link, Purpose};
 use super::pace::Pace;
@@ -127,9 +128,11 @@ async fn connect_and_write(inner: &Rc<Inner>, peer: &Peer) -> Result<core::conve
             let socket = SockRef::from(stream.get_ref()).try_clone().map_err(Ended::Broken)?;
             let (answering, writer) = split(stream);
             let mut half = Half { writer, socket };
+            let proved = inner.trust.is_any() && inner.trust.is_strict();
+            let bearer = if proved { Bearer::at(peer.address(), greeting.as_ref()) } else { Bearer::default() };
             tokio::select! {
                 ended = write_all(inner, peer, &mut half) => ended,
-                Err(ended) = incoming::read_answers(inner, theirs, &early, answering) => {
+                Err(ended) = incoming::read_answers(inner, (theirs, &bearer), &early, answering) => {
                     tracing::debug!(peer = %peer.address(), "answers of a peer ended: {ended}");
                     Err(Ended::Closed)
                 }

@@ -92,7 +92,8 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor().accept(stream).await?;
+        let mut stream = self.acceptor().accept(stream).await?;
+        stream.get_mut().1.set_buffer_limit(Some(self.buffer_bytes_max()));
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let shown = shown.map(|certificate| certificate.clone().into_owned());
         Ok((MaybeTls::Tls(Box::new(stream.into())), shown))

@@ -75,7 +75,12 @@ pub struct Tls {
     current: Arc<RwLock<Current>>,
     /// What every peer's certificate names; without one it names the peer's address.
     peer_name: Option<ServerName<'static>>,
+    /// Bytes that a connection holds because its other side does not take them.
+    buffer_bytes_max: usize,
 }
+
+/// What rustls holds by itself.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -129,7 +134,17 @@ impl Tls {
     pub fn new(pem: Pem<'_>, peer_name: Option<&str>) -> Result<Self, TlsError> {
         let peer_name = peer_name.map(|name| ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Name));
         let peer_name = peer_name.transpose()?;
-        Ok(Self { current: Arc::new(RwLock::new(Current::read(pem)?)), peer_name })
+        Ok(Self { current: Arc::new(RwLock::new(Current::read(pem)?)), peer_name, buffer_bytes_max: BUFFER_BYTES_MAX })
+    }
+
+    /// A connection holds no more than this because its other side does not take it, beside the record that is made. One is
+    /// as large as 16 KiB.
+    pub fn hold_at_most(&mut self, bytes: usize) {
+        self.buffer_bytes_max = bytes.min(BUFFER_BYTES_MAX);
+    }
+
+    pub(crate) const fn buffer_bytes_max(&self) -> usize {
+        self.buffer_bytes_max
     }
 
     /// New connections begin with these texts. Those that stand go on.

@@ -162,6 +162,32 @@ fn a_proof_is_good_for_one_connection_and_one_attempt() {
 }
 
 #[test]
+fn a_member_speaks_for_the_address_that_it_proved() {
+    run(async {
+        let (a, secrets) = (fresh_address(), known());
+        let member = start_trusting(&a, trust(OLD)).await;
+        let mut refused = 0;
+        for (address, is_taken) in [("10.0.0.9:1", true), ("10.0.0.8:1", false)] {
+            let mut dialler = ByHand::connect(&a).await;
+            let challenge = dialler.challenge().await;
+            let proof = dialler.proof(&challenge, &secrets);
+            assert!(dialler.ask(Some(&proof)).await.starts_with("HTTP/1.1 101"));
+            let mut writer = FrameWriter::new(cluster(), Address::parse(address).expect("an address"));
+            writer.push(&taken(7), &mut crate::codec::OpMemo::new()).expect("it is small");
+            let mut frame = Vec::new();
+            writer.take(&mut frame);
+            dialler.stream.write_all(&frame).await.expect("written");
+            let expected = if is_taken { vec![taken(7)] } else { Vec::new() };
+            assert_eq!(messages(&member, 1).await, expected, "{address}");
+            refused += u64::from(!is_taken);
+            let counted: Vec<_> = member.counters().refused().filter(|(_, count)| *count > 0).collect();
+            assert_eq!(counted, if refused > 0 { vec![("address", refused)] } else { Vec::new() });
+            assert!(is_taken || is_closed(&mut dialler.stream).await, "its connection ends");
+        }
+    });
+}
+
+#[test]
 fn a_changed_greeting_breaks_the_proof() {
     run(async {
         let (a, secrets) = (fresh_address(), known());
