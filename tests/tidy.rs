@@ -223,6 +223,10 @@ fn dependencies_point_one_way() {
             if section == "dev-dependencies" {
                 found.remove("tests");
             }
+            // The judges know nothing of hence, so its tests may ask them.
+            if (name, section) == ("server", "dev-dependencies") {
+                found.retain(|name| !["blackbox", "checker"].contains(&name.as_str()));
+            }
             assert!(found.is_subset(&allowed), "{name} [{section}] names {found:?}; allowed are {allowed:?}");
         }
     }

@@ -49,6 +49,11 @@ pub enum Input {
         /// An address at which nothing is reached, of this process alone.
         address: Option<Address>,
     },
+    /// A directory names addresses that are members, unless an operator removed them. It never takes one out.
+    Named {
+        /// Which.
+        addresses: Vec<Address>,
+    },
     /// A client asks.
     Request {
         /// The driver's name for it; never used twice.

@@ -64,7 +64,9 @@ pub use message::{
     Body, Content, Coverage, Hello, LostQuery, Message, Outline, Outlined, SnapshotEntry, Status, Supply, Version,
 };
 pub use op::{Deps, Dots, Effect, Op};
-pub use replica::{LinkState, MemoryUse, PeerStatus, Readiness, Replica, ReplicaStatus, State, Unsettled, WORK_MAX};
+pub use replica::{
+    Lag, LinkState, MemoryUse, PeerStatus, Readiness, Replica, ReplicaStatus, State, Unsettled, WORK_MAX,
+};
 pub use request::{Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written};
 pub use rules::{Rules, Sound};
 pub use siblings::{Sibling, Siblings};

@@ -80,6 +80,12 @@ impl Log {
         self.own.get(usize::try_from(counter.checked_sub(first)?).ok()?)
     }
 
+    /// The first own operation after this counter, of those that are in the log.
+    pub(crate) fn own_after(&self, counter: u64) -> Option<&Own> {
+        let first = self.own.front()?.op.dot.counter;
+        self.own.get(usize::try_from((counter + 1).saturating_sub(first)).ok()?)
+    }
+
     pub(crate) fn front(&self) -> Option<&Arc<Op>> {
         self.ops.front()
     }

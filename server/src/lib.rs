@@ -20,10 +20,12 @@ mod exposition;
 mod files;
 mod formats;
 mod http;
+mod lag;
 mod listener;
 mod logging;
 mod memory;
 mod metrics;
+mod names;
 mod node;
 mod notify;
 mod output;
@@ -33,6 +35,7 @@ mod signals;
 #[cfg(test)]
 mod tests;
 mod throwaway;
+mod traces;
 mod trust;
 mod wire;
 

@@ -40,6 +40,12 @@ impl Counted {
         (Self::Peer, "/replica", "any"),
         (Self::Other, "other", "any"),
     ];
+
+    /// The route and the method, as metrics name them.
+    pub(crate) const fn labels(self) -> (&'static str, &'static str) {
+        let (_, route, method) = Self::ALL[self as usize];
+        (route, method)
+    }
 }
 
 /// Statuses that are counted one by one; the last place takes all others.

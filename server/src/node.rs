@@ -6,6 +6,7 @@
 
 use crate::clock::Clock;
 use crate::events;
+use crate::lag::Visibility;
 use crate::metrics::Metrics;
 use hence_core::{
     Address, Event, Input, Message, Now, Readiness, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound,
@@ -32,6 +33,7 @@ pub(crate) struct Node<T> {
     wakes_at: Cell<Time>,
     wake: Notify,
     metrics: Metrics,
+    visibility: Visibility,
     /// Operations applied when the driver last asked.
     applied: Cell<u64>,
 }
@@ -57,6 +59,7 @@ impl<T: Transport> Node<T> {
             wakes_at: Cell::new(Time::default()),
             wake: Notify::new(),
             metrics: Metrics::new(),
+            visibility: Visibility::default(),
             applied: Cell::default(),
         })
     }
@@ -85,6 +88,7 @@ impl<T: Transport> Node<T> {
         let mut outlet = Outlet { node: self, awaited, reply: None };
         drain(&mut replica, &mut outlet);
         let reply = outlet.reply;
+        self.visibility.look(&replica, now.monotonic);
         let wakes_at = self.wakes_at.get();
         if wakes_at > Time::default() && replica.poll_timeout().is_some_and(|next| next < wakes_at) {
             self.wakes_at.set(Time::default());
@@ -152,6 +156,11 @@ impl<T: Transport> Node<T> {
     /// What was counted.
     pub(crate) const fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// How soon members have what is written here.
+    pub(crate) const fn visibility(&self) -> &Visibility {
+        &self.visibility
     }
 
     /// May clients be sent to the replica, as things are now?

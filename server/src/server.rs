@@ -9,6 +9,7 @@ use crate::files::{self, Watch};
 use crate::http::{Mint, Service};
 use crate::listener;
 use crate::memory::Shares;
+use crate::names;
 use crate::node::Node;
 use crate::settings::{SettingError, Settings};
 use crate::trust;
@@ -40,6 +41,7 @@ pub struct Server {
     local_address: SocketAddr,
     commands: mpsc::UnboundedSender<Command>,
     _files: Option<Watch>,
+    _names: Option<names::Watch>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -84,6 +86,8 @@ enum Command {
     Shutdown,
     /// End now, as if the process died.
     Kill,
+    /// Further members have names.
+    Named(Vec<Address>),
     /// Tell the state.
     Status(blocking::Sender<ReplicaStatus>),
 }
@@ -107,7 +111,7 @@ impl Server {
         F: FnOnce(&Settings, Trust) -> T + Send + 'static,
     {
         settings.check().map_err(StartError::Setting)?;
-        let (trust, mut readings) = trust::load(&settings).map_err(StartError::Setting)?;
+        let (mut trust, mut readings) = trust::load(&settings).map_err(StartError::Setting)?;
         let access = settings.access.as_deref().map(Access::load).transpose().map_err(StartError::Setting)?;
         let access = access.map(|(access, reading)| {
             readings.push(reading);
@@ -115,10 +119,13 @@ impl Server {
         });
         if let Some(shares) = Shares::of_settings(&settings) {
             shares.apply(&mut settings);
+            if let Some(tls) = &mut trust.tls {
+                tls.hold_at_most(settings.limits.read_bytes_max);
+            }
         }
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| StartError::System(io::Error::other(error)))?;
-        let address = settings.address.clone();
+        let (address, services, named) = (settings.address.clone(), settings.services.clone(), settings.view.clone());
         let (commands, orders) = mpsc::unbounded_channel();
         let (report, started) = blocking::channel();
         let files = files::watch(readings).map_err(StartError::System)?;
@@ -127,7 +134,10 @@ impl Server {
         let thread = thread::Builder::new().name(name).spawn(run).map_err(StartError::System)?;
         let gone = || StartError::System(io::Error::other("its thread ended at once"));
         let local_address = started.recv().map_err(|_| gone())??;
-        Ok(Self { address, local_address, commands, _files: files, thread: Some(thread) })
+        let found = commands.clone();
+        let tell = move |addresses| found.send(Command::Named(addresses)).is_ok();
+        let names = names::watch(services, address.clone(), named, tell).map_err(StartError::System)?;
+        Ok(Self { address, local_address, commands, _files: files, _names: names, thread: Some(thread) })
     }
 
     /// The replica's own address.
@@ -243,6 +253,7 @@ async fn live<T, F>(
     loop {
         match orders.recv().await {
             Some(Command::Status(answer)) => _ = answer.send(service.node.status()),
+            Some(Command::Named(addresses)) => _ = service.node.step(Input::Named { addresses }, None),
             Some(Command::Shutdown) => break,
             Some(Command::Kill) | None => return,
         }
@@ -283,7 +294,7 @@ fn assemble<T: Wire>(
 }
 
 async fn killed(orders: &mut mpsc::UnboundedReceiver<Command>) {
-    while let Some(Command::Status(_) | Command::Shutdown) = orders.recv().await {}
+    while let Some(Command::Status(_) | Command::Named(_) | Command::Shutdown) = orders.recv().await {}
 }
 
 /// Lets requests in flight finish, then lets peers take what only this replica has.

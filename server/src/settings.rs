@@ -17,6 +17,8 @@ pub struct Settings {
     pub address: Address,
     /// The members it is told of. Its own address is one of them, listed or not.
     pub view: Vec<Address>,
+    /// Names whose SRV records name further members, each with the port that these have. They are asked for again and again.
+    pub services: Vec<Address>,
     /// The cluster's name. Tokens and frames of a cluster of another name are refused.
     pub cluster: String,
     /// Where to listen, if not at `address`: behind a port mapping, for example.
@@ -40,6 +42,7 @@ impl Settings {
     pub fn at(address: Address) -> Self {
         Self {
             view: vec![address.clone()],
+            services: Vec::new(),
             address,
             cluster: DEFAULT_CLUSTER.into(),
             bind: None,
@@ -292,13 +295,40 @@ fn check_usable(name: &str, address: &Address) -> Result<(), SettingError> {
     })
 }
 
-/// Reads a list of addresses, separated by commas. Empty places are skipped.
-///
-/// # Errors
-/// [`SettingError`] for a list with something else in it; it names that part.
-pub(crate) fn parse_addresses(name: &str, text: &str) -> Result<Vec<Address>, SettingError> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| parse_address(name, part)).collect()
+/// What the setting VIEW lists.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Listed {
+    /// Members.
+    pub(crate) addresses: Vec<Address>,
+    /// Names whose SRV records name members.
+    pub(crate) services: Vec<Address>,
+}
+
+impl Listed {
+    /// Reads a list of addresses and of `dns:NAME:PORT`, separated by commas. Empty places are skipped.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a list with something else in it; it names that part.
+    pub(crate) fn parse(text: &str) -> Result<Self, SettingError> {
+        let mut listed = Self::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            // A host may be called dns, too.
+            match part.strip_prefix("dns:").filter(|rest| rest.contains(':')) {
+                Some(service) => listed.services.push(parse_service(part, service)?),
+                None => listed.addresses.push(parse_address("VIEW", part)?),
+            }
+        }
+        Ok(listed)
+    }
+}
+
+fn parse_service(part: &str, service: &str) -> Result<Address, SettingError> {
+    let parsed = Address::parse(service).ok().filter(|service| service.ip().is_none());
+    parsed.ok_or_else(|| SettingError {
+        name: "VIEW".into(),
+        value: part.into(),
+        allowed: "dns:NAME:PORT, such as dns:hence.default.svc.cluster.local:8090".into(),
+    })
 }
 
 fn show_time(time: Duration) -> String {
@@ -354,10 +384,22 @@ mod tests {
         }
         let error = parse_number("HENCE_Z", "7", 1, 6).unwrap_err();
         assert_eq!(error.to_string(), "HENCE_Z is \"7\"; it must be a whole number from 1 to 6");
-        let error = parse_addresses("VIEW", "a:1, b").unwrap_err();
+        let error = Listed::parse("a:1, b").unwrap_err();
         assert!(error.to_string().starts_with("VIEW is \"b\"; it must be IP:PORT or HOST:PORT"), "{error}");
-        assert_eq!(parse_addresses("VIEW", " a:1 ,,b:2,").map(|list| list.len()), Ok(2));
-        assert_eq!(parse_addresses("VIEW", ""), Ok(vec![]));
+        assert_eq!(Listed::parse(" a:1 ,,b:2,").map(|list| list.addresses.len()), Ok(2));
+        assert_eq!(Listed::parse(""), Ok(Listed::default()));
+    }
+
+    #[test]
+    fn a_view_may_name_services() {
+        let address = |text| Address::parse(text).unwrap();
+        let listed = Listed::parse("dns:peers.test:8090, a:1, dns:1").unwrap();
+        assert_eq!(listed.addresses, [address("a:1"), address("dns:1")]);
+        assert_eq!(listed.services, [address("peers.test:8090")]);
+        for wrong in ["dns:10.0.0.1:8090", "dns:peers.test:", "dns::8090", "dns:[::1]:8090", "dns:peers.test:99999"] {
+            let error = Listed::parse(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("VIEW is \"{wrong}\"; it must be dns:NAME:PORT")), "{error}");
+        }
     }
 
     #[test]
@@ -387,7 +429,7 @@ mod tests {
         assert!(error.starts_with("SOCKET_ADDRESS is \"0.0.0.0:8090\"; it must be an address that peers"), "{error}");
         assert!(error.contains("HENCE_BIND=0.0.0.0:8090"), "{error}");
         for text in ["a:1,[::]:1", "224.0.0.1:1", "[ff02::1]:1, a:1", "255.255.255.255:1", "[fe80::1]:1"] {
-            assert_eq!(parse_addresses("VIEW", text).unwrap_err().name, "VIEW", "{text}");
+            assert_eq!(Listed::parse(text).unwrap_err().name, "VIEW", "{text}");
         }
         let any = || Address::parse("0.0.0.0:1").unwrap();
         assert_eq!(Settings::at(any()).check().unwrap_err().name, "SOCKET_ADDRESS");

@@ -7,6 +7,7 @@ use crate::files;
 use std::io;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -70,6 +71,11 @@ impl Signals {
     pub(crate) fn wait(&self) {
         // The sender lives as long as this does.
         let _ = self.arrived.recv();
+    }
+
+    /// Waits for a signal for so long. Says whether there was one.
+    pub(crate) fn arrive_within(&self, limit: Duration) -> bool {
+        self.arrived.recv_timeout(limit).is_ok()
     }
 
     /// Passes every signal on to this sender.

@@ -22,6 +22,8 @@ mod driver;
 mod duplicates;
 mod frames;
 mod health;
+mod judged;
+mod kubernetes;
 mod late;
 mod leavers;
 mod lone;
@@ -30,9 +32,11 @@ mod lost_writes;
 mod machines;
 mod membership;
 mod memory;
+mod moves;
 mod name_server;
 mod network;
 mod newcomer;
+mod observed;
 mod odd_http;
 mod outputs;
 mod pauses;
@@ -70,6 +74,11 @@ const TESTS: &[Test] = &[
     Test::new("access_scope_by_scope", Pace::Busy, Needs::PacketFilter, access::scopes),
     Test::new("access_file_is_read_again", Pace::Busy, Needs::PacketFilter, access::read_again),
     Test::new("tls_cluster", Pace::Busy, Needs::PacketFilter, tls::cluster),
+    Test::new("metrics_that_are_named", Pace::Busy, Needs::Nothing, observed::named_metrics),
+    Test::new("metrics_of_lag", Pace::Timed, Needs::PacketFilter, observed::lag),
+    Test::new("traces_in_the_log", Pace::Busy, Needs::Nothing, observed::traces),
+    Test::new("judged_over_https", Pace::Busy, Needs::PacketFilter, judged::over_https),
+    Test::new("kubernetes_stateful_set", Pace::Busy, Needs::Program("openssl"), kubernetes::stateful_set),
     Test::new("tls_half_handshakes", Pace::Busy, Needs::PacketFilter, tls::half_handshakes),
     Test::new("tls_strangers", Pace::Busy, Needs::PacketFilter, tls::strangers),
     Test::new("tls_and_secrets_rotate_under_load", Pace::Busy, Needs::PacketFilter, tls::rotation),
@@ -160,6 +169,8 @@ const TESTS: &[Test] = &[
     Test::new("names_slow_to_look_up", Pace::Timed, Needs::PacketFilter, lookups::slow),
     Test::new("names_never_looked_up", Pace::Timed, Needs::PacketFilter, lookups::silent),
     Test::new("names_with_several_addresses", Pace::Timed, Needs::PacketFilter, lookups::several_addresses),
+    Test::new("names_that_move", Pace::Timed, Needs::PacketFilter, moves::under_load),
+    Test::new("names_from_a_service", Pace::Timed, Needs::PacketFilter, moves::from_a_service),
     Test::new("ready_in_a_rolling_restart", Pace::Timed, Needs::Nothing, late::rolling_restart),
     Test::new("ready_after_two_at_once", Pace::Timed, Needs::Nothing, late::two_at_once),
     Test::new("ready_after_the_stated_time", Pace::Timed, Needs::Nothing, late::stated_time),

@@ -10,11 +10,14 @@ const AT: &str = "127.0.0.53";
 /// The bytes of a message before its first question.
 const HEAD: usize = 12;
 const TYPE_A: u16 = 1;
+const TYPE_SRV: u16 = 33;
 
 /// What is said of one name.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     addresses: Vec<Ipv4Addr>,
+    /// The hosts that its SRV records name.
+    hosts: Vec<String>,
     after: Option<Duration>,
 }
 
@@ -22,12 +25,18 @@ impl Answer {
     /// These addresses, so long after the question.
     pub(crate) fn new(addresses: &[&str], after: Duration) -> Self {
         let addresses = addresses.iter().map(|address| address.parse().expect("tests name addresses")).collect();
-        Self { addresses, after: Some(after) }
+        Self { addresses, hosts: Vec::new(), after: Some(after) }
+    }
+
+    /// SRV records of these hosts, at once.
+    pub(crate) fn service(hosts: &[&str]) -> Self {
+        let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+        Self { addresses: Vec::new(), hosts, after: Some(Duration::ZERO) }
     }
 
     /// Nothing is ever said.
     pub(crate) fn silence() -> Self {
-        Self { addresses: Vec::new(), after: None }
+        Self { addresses: Vec::new(), hosts: Vec::new(), after: None }
     }
 }
 
@@ -86,18 +95,34 @@ fn answer_to(question: &[u8], names: &Names) -> Option<(Answer, Vec<u8>)> {
     let asked = question.get(HEAD..at + 4)?;
     let known = names.lock().expect("no holder panics").get(&labels.join(".")).cloned();
     let exists = known.is_some();
-    let answer = known.unwrap_or(Answer { addresses: Vec::new(), after: Some(Duration::ZERO) });
-    let addresses: &[Ipv4Addr] = if kind == TYPE_A { &answer.addresses } else { &[] };
+    let answer = known.unwrap_or(Answer::service(&[]));
+    let records: Vec<Vec<u8>> = match kind {
+        TYPE_A => answer.addresses.iter().map(|address| address.octets().to_vec()).collect(),
+        TYPE_SRV => answer.hosts.iter().map(|host| service_record(host)).collect(),
+        _ => Vec::new(),
+    };
     let mut message = question[..2].to_vec();
     // A response to a recursive query: no error, or that there is no such name.
     message.extend([0x81, if exists { 0x80 } else { 0x83 }, 0, 1]);
-    message.extend(u16::try_from(addresses.len()).expect("a few").to_be_bytes());
+    message.extend(u16::try_from(records.len()).expect("a few").to_be_bytes());
     message.extend([0, 0, 0, 0]);
     message.extend(asked);
-    for address in addresses {
-        // The name of the question, an address, class IN, to be kept for no time.
-        message.extend([0xc0, HEAD as u8, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
-        message.extend(address.octets());
+    for record in records {
+        // The name of the question, the type that was asked for, class IN, to be kept for no time.
+        message.extend([0xc0, HEAD as u8, 0, u8::try_from(kind).expect("a small number"), 0, 1, 0, 0, 0, 0]);
+        message.extend(u16::try_from(record.len()).expect("it is short").to_be_bytes());
+        message.extend(record);
     }
     Some((answer, message))
+}
+
+/// Priority, weight, a port that is none of a replica, and the host (RFC 2782).
+fn service_record(host: &str) -> Vec<u8> {
+    let mut record = vec![0, 0, 0, 0, 0, 9];
+    for label in host.split('.') {
+        record.push(u8::try_from(label.len()).expect("a label is short"));
+        record.extend(label.bytes());
+    }
+    record.push(0);
+    record
 }

@@ -100,7 +100,9 @@ pub(crate) fn set_name_server(ip: &str) {
 fn replace_file(path: &str, text: &str) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("process");
     std::fs::create_dir_all(&folder).expect("the target directory is ours");
-    let own = folder.join(format!("{}.{}", path.replace('/', "_"), std::process::id()));
+    // Each worker is the first process of its namespace, so the process id names all of them.
+    let namespace = std::fs::read_link("/proc/self/ns/mnt").expect("a link to the mount namespace");
+    let own = folder.join(format!("{}.{}", path.replace('/', "_"), namespace.display()));
     std::fs::write(&own, text).expect("the directory was made");
     run("mount", &["--bind", own.to_str().expect("a path of ours"), path]);
 }

@@ -43,7 +43,7 @@ fn certified(authority: &Throwaway, at: usize, name: &str) -> [(&'static str, St
 }
 
 /// A cluster within TLS, not running yet. The client of this process speaks it, too.
-fn secured(name: &str, members: usize) -> (Throwaway, Cluster) {
+pub(crate) fn secured(name: &str, members: usize) -> (Throwaway, Cluster) {
     let authority = Throwaway::new(folder(name)).expect("the target directory is ours");
     let mut cluster = Cluster::new(name, members);
     for at in 0..members {

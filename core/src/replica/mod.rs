@@ -60,7 +60,7 @@ pub use budget::MemoryUse;
 pub use effects::WORK_MAX;
 pub use merge::State;
 pub use readiness::{Readiness, Unsettled};
-pub use status::{LinkState, PeerStatus, ReplicaStatus};
+pub use status::{Lag, LinkState, PeerStatus, ReplicaStatus};
 
 use crate::causal_buffer::CausalBuffer;
 use crate::causal_context::Retirement;
@@ -202,6 +202,7 @@ impl<R: Rules> Replica<R> {
             Input::Refused { by, why } => self.on_refused(&by, why),
             Input::Aside { address: Some(address) } => self.stand_aside(address),
             Input::Aside { address: None } => self.come_home(),
+            Input::Named { addresses } => self.on_named(addresses),
             Input::Request { id, request } => self.on_request(id, request),
             Input::Cancel { id } => _ = self.blocked.remove(id),
             Input::Leave => self.on_leave(),

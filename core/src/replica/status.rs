@@ -1,5 +1,6 @@
 //! What a replica tells about itself: for metrics, diagnostics, oracles.
 
+use super::peer::Peer;
 use super::{MemoryUse, Readiness, Replica};
 use crate::causal_context::CausalContext;
 use crate::data::Key;
@@ -8,6 +9,7 @@ use crate::identity::{Address, Incarnation};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::store::Store;
+use crate::time::Micros;
 use crate::vector::VersionVector;
 use crate::view::{MemberRecord, View};
 use alloc::borrow::Cow;
@@ -75,6 +77,17 @@ pub struct PeerStatus {
     pub vector: VersionVector,
     /// The formats that its incarnation speaks, once it said hello.
     pub formats: Option<Formats>,
+    /// How far it is behind; none where it is no member.
+    pub lag: Option<Lag>,
+}
+
+/// How far a member is behind this replica, by what it last said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lag {
+    /// Operations that are here, and that it has not said that it has.
+    pub ops: u64,
+    /// The age of the oldest of them that was made here.
+    pub age: Micros,
 }
 
 /// The state of a link.
@@ -216,8 +229,45 @@ impl<R: Rules> Replica<R> {
             formats: self.config.formats,
             upgraded: self.all_speak(self.config.formats.highest),
             view: self.membership.view().to_records(),
-            peers: self.peers.iter().map(peer_status).collect(),
+            peers: self.peers.iter().map(|peer| self.peer_status(peer)).collect(),
         }
+    }
+
+    fn peer_status(&self, peer: &Peer) -> PeerStatus {
+        PeerStatus {
+            address: peer.address.clone(),
+            link: peer.link_state(),
+            suspected: peer.suspect.is_suspected(),
+            vector: (*peer.acknowledged).clone(),
+            formats: peer.formats,
+            lag: peer.is_member.then(|| self.lag(&peer.acknowledged)),
+        }
+    }
+
+    fn lag(&self, acknowledged: &VersionVector) -> Lag {
+        let context = self.data.context();
+        let lacks = |(incarnation, counter): (Incarnation, u64)| {
+            counter.saturating_sub(context.counter_in(acknowledged, incarnation))
+        };
+        let own = context.counter_in(acknowledged, self.membership.incarnation());
+        let oldest = self.data.log().own_after(own);
+        Lag {
+            ops: context.vector().entries().map(lacks).sum(),
+            age: oldest.map_or(Micros::ZERO, |own| self.now.monotonic.since(own.made)),
+        }
+    }
+
+    /// What this replica wrote in its present incarnation, in number.
+    #[must_use]
+    pub fn own_writes(&self) -> u64 {
+        self.data.context().vector().counter(self.membership.incarnation())
+    }
+
+    /// How many of these each other member has said that it has.
+    pub fn own_writes_acknowledged(&self) -> impl Iterator<Item = (&Address, u64)> {
+        let (context, incarnation) = (self.data.context(), self.membership.incarnation());
+        let of = move |peer: &'_ Peer| context.counter_in(&peer.acknowledged, incarnation);
+        self.peers.iter().filter(|peer| peer.is_member).map(move |peer| (&peer.address, of(peer)))
     }
 
     /// Checks every invariant that costs O(n). The simulator calls it every few steps.
@@ -240,7 +290,7 @@ impl<R: Rules> Replica<R> {
     }
 }
 
-impl super::peer::Peer {
+impl Peer {
     const fn link_state(&self) -> LinkState {
         match (self.link.is_established(), self.dormant) {
             (true, _) => LinkState::Established,
@@ -248,11 +298,4 @@ impl super::peer::Peer {
             (false, false) => LinkState::Opening,
         }
     }
-}
-
-fn peer_status(peer: &super::peer::Peer) -> PeerStatus {
-    let vector = (*peer.acknowledged).clone();
-    let (address, link, formats) = (peer.address.clone(), peer.link_state(), peer.formats);
-    let suspected = peer.suspect.is_suspected();
-    PeerStatus { address, link, suspected, vector, formats }
 }

@@ -426,6 +426,51 @@ fn what_a_leaving_replica_has_is_fetched_at_once() {
     assert_eq!(world.get(3, "x", &token), Ok("1".into()));
 }
 
+/// A member that is cut off falls behind: what it lacks is counted, and has an age. One that was removed is not counted.
+#[test]
+fn how_far_members_are_behind() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    let lag = |world: &World, n: u8, of: u8| {
+        let peers = world.replica(n).status().peers;
+        peers.iter().find(|peer| peer.address == address(of)).expect("a peer").lag
+    };
+    world.put(1, "x", "1", &VersionVector::new());
+    world.run(500);
+    assert_eq!([lag(&world, 1, 2), lag(&world, 1, 3)], [Some(Lag::default()); 2]);
+    world.cut.insert(address(3));
+    for value in ["2", "3"] {
+        world.put(1, "x", value, &VersionVector::new());
+        world.put(2, "y", value, &VersionVector::new());
+        world.run(1_000);
+    }
+    let behind = lag(&world, 1, 3).expect("a member");
+    assert!(behind.ops == 4 && (Micros(1_700_000)..Micros(2_300_000)).contains(&behind.age), "{behind:?}");
+    assert_eq!(lag(&world, 1, 2), Some(Lag::default()));
+    let seen: Vec<u64> = world.replica(1).own_writes_acknowledged().map(|(_, count)| count).collect();
+    assert_eq!((world.replica(1).own_writes(), seen), (3, [3, 1].into()));
+    world.cut.clear();
+    world.run(6_000);
+    assert_eq!(lag(&world, 1, 3), Some(Lag::default()));
+    world.handle(&address(1), Input::Request { id: RequestId(1), request: Request::ViewRemove(address(3)) });
+    assert_eq!(lag(&world, 1, 3), None);
+}
+
+/// What a directory names is a member, unless an operator removed it.
+#[test]
+fn a_name_adds_a_member_and_overrules_no_operator() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    world.handle(&address(1), Input::Request { id: RequestId(1), request: Request::ViewRemove(address(3)) });
+    let named = [2, 3, 9].map(address).into();
+    world.handle(&address(1), Input::Named { addresses: named });
+    world.run(1_000);
+    for n in 1..=2 {
+        let view = world.replica(n).view();
+        assert!(view.is_member(&address(9)) && view.is_member(&address(2)) && !view.is_member(&address(3)), "{n}");
+    }
+}
+
 /// A token from the future of a living replica used to be judged by a round, and then honest tokens up to its counter.
 #[test]
 fn what_a_living_replica_has_yet_to_write_is_never_called_lost() {

@@ -1,4 +1,4 @@
-//! What follows when the view changes, and when this replica becomes another incarnation (ID-2, VIEW-1, VIEW-2, VIEW-4).
+//! What follows when the view changes, and when this replica becomes another incarnation (ID-2, VIEW-1, VIEW-2, VIEW-4, VIEW-7).
 //!
 //! Only operators move a generation; suspicion is local and removes no member. A replica whose address has a newer
 //! incarnation takes a new incarnation and keeps its state.
@@ -101,6 +101,11 @@ impl<R: Rules> Replica<R> {
         if self.membership.merge(&self.rules, records) {
             self.after_view_change();
         }
+    }
+
+    /// A directory names these (VIEW-7).
+    pub(super) fn on_named(&mut self, addresses: Vec<Address>) {
+        self.merge_view(View::of(addresses).records());
     }
 
     fn after_view_change(&mut self) {

@@ -8,8 +8,8 @@ use super::trust_args::TrustArgs;
 use crate::formats;
 use crate::memory::MemoryMax;
 use crate::settings::{
-    DEFAULT_CLUSTER, Limits, SettingError, Settings, TrustSettings, parse_address, parse_addresses, parse_bytes,
-    parse_number, parse_time,
+    DEFAULT_CLUSTER, Limits, Listed, SettingError, Settings, TrustSettings, parse_address, parse_bytes, parse_number,
+    parse_time,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hence_core::{Address, Config, Micros, Token};
@@ -103,9 +103,10 @@ pub(crate) struct ServeArgs {
     /// a host name, at that port of all interfaces
     #[arg(long, env = "SOCKET_ADDRESS", value_name = "SOCKET_ADDRESS", value_parser = address("SOCKET_ADDRESS"))]
     pub(crate) socket_address: Address,
-    /// The cluster's members, separated by commas [default: only this replica]
-    #[arg(long, env = "VIEW", value_name = "VIEW", value_parser = addresses("VIEW"))]
-    pub(crate) view: Option<Addresses>,
+    /// The cluster's members, separated by commas. For dns:NAME:PORT, the SRV records of NAME name members, again and
+    /// again [default: only this replica]
+    #[arg(long, env = "VIEW", value_name = "VIEW", value_parser = Listed::parse)]
+    pub(crate) view: Option<Listed>,
     /// The cluster's name; metadata and peers of a cluster of another name are refused
     #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = DEFAULT_CLUSTER)]
     pub(crate) cluster: String,
@@ -169,10 +170,6 @@ pub(crate) enum LogFormat {
     /// One JSON object per line.
     Json,
 }
-
-/// A list of addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Addresses(pub(crate) Vec<Address>);
 
 /// What clients may do, and what memory it may take.
 #[derive(Debug, Args)]
@@ -335,15 +332,15 @@ impl ServeArgs {
     /// The settings of the replica, and whether its own address was missing from the view it was given.
     pub(crate) fn settings(&self) -> (Settings, bool) {
         let address = self.socket_address.clone();
-        let given = self.view.as_ref().map_or(&[][..], |view| &view.0);
-        let missing = !given.is_empty() && !given.contains(&address);
-        let mut view = given.to_vec();
+        let Listed { addresses: mut view, services } = self.view.clone().unwrap_or_default();
+        let missing = !view.is_empty() && !view.contains(&address) && services.is_empty();
         if !view.contains(&address) {
             view.push(address.clone());
         }
         let settings = Settings {
             address,
             view,
+            services,
             cluster: self.cluster.clone(),
             bind: self.bind,
             access: self.access_file.clone(),
@@ -367,6 +364,7 @@ impl UpArgs {
         Settings {
             address,
             view,
+            services: Vec::new(),
             cluster: self.cluster.clone(),
             bind: None,
             access: None,
@@ -475,10 +473,6 @@ fn number(
 
 fn address(name: &'static str) -> impl Fn(&str) -> Result<Address, SettingError> + Clone + Send + Sync + 'static {
     move |text| parse_address(name, text)
-}
-
-fn addresses(name: &'static str) -> impl Fn(&str) -> Result<Addresses, SettingError> + Clone + Send + Sync + 'static {
-    move |text| parse_addresses(name, text).map(Addresses)
 }
 
 fn bind(text: &str) -> Result<SocketAddr, SettingError> {

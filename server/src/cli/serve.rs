@@ -4,7 +4,8 @@ use super::CommandFailure;
 use super::args::ServeArgs;
 use crate::memory::{Limit, MemoryMax};
 use crate::server::{Server, StartError};
-use crate::{descriptors, notify, signals};
+use crate::{descriptors, names, notify, signals};
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// Runs one replica until SIGTERM or Ctrl-C.
@@ -20,6 +21,11 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CommandFailure> {
     settings.memory_max = memory.bytes;
     settings.limits.connections_max = descriptors::prepare(settings.limits.connections_max, 1);
     let signals = signals::listen().map_err(CommandFailure::running)?;
+    let limit = Duration::from_micros(settings.config.ready_alone_after.0);
+    let Some(named) = names::at_start(&settings.services, limit, |pause| !signals.arrive_within(pause)) else {
+        return Ok(());
+    };
+    settings.view.extend(named);
     let server = Server::start(settings).map_err(failure)?;
     notify::tell(notify::READY);
     signals.wait();

@@ -23,11 +23,13 @@ use crate::access::Access;
 use crate::advice;
 use crate::connections::{Connection, Connections};
 use crate::exposition::{Exposition, Kind};
+use crate::lag;
 use crate::logging;
 use crate::memory;
 use crate::metrics::{Counted, expose_status};
 use crate::node::{Asked, BlockedReply, Node};
 use crate::settings::Limits;
+use crate::traces::Trace;
 use crate::wire::{self, Wire};
 use answer::Form;
 use bad_request::BadRequest;
@@ -107,6 +109,8 @@ struct Exchange<T> {
     started: Time,
     /// The client passes over interim answers.
     interim: bool,
+    /// The client's trace, where the log shows traces.
+    trace: Option<Trace>,
 }
 
 impl<T: Wire + 'static> Exchange<T> {
@@ -121,6 +125,9 @@ impl<T: Wire + 'static> Exchange<T> {
         service.connections.on_answer(&self.connection, bytes, large, service.node.metrics().applied());
         let took = service.node.clock().now().monotonic.since(self.started);
         service.node.metrics().count_request(counted, answer.status(), took);
+        if let Some(trace) = &self.trace {
+            trace.end(counted, answer.status(), took);
+        }
     }
 
     /// The replica answers first.
@@ -158,7 +165,8 @@ impl<T: Wire + 'static> Service<T> {
         let now = self.node.clock().now();
         let (connection, started) = (connection.clone(), now.monotonic);
         let interim = request.version() == Version::HTTP_11;
-        let exchange = Exchange { service: self.clone(), connection, started, interim };
+        let trace = Trace::read(request.headers());
+        let exchange = Exchange { service: self.clone(), connection, started, interim, trace };
         let connection = &exchange.connection;
         connection.on_request();
         let (parts, body) = request.into_parts();
@@ -298,6 +306,8 @@ impl<T: Wire + 'static> Service<T> {
         let ready = ready::why_not(&status.readiness, standing).is_none();
         expose_status(&status, ready, self.mint.bytes_of_text(&status.vector), &mut page);
         memory::expose(self.memory_max, &status.memory, self.connections.memory(), &mut page);
+        lag::expose(&status, &mut page);
+        self.node.visibility().expose(&mut page);
         self.node.metrics().expose(&mut page);
         wire::expose(&self.node.transport().counters(), &mut page);
         logging::expose(&mut page);

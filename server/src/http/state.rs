@@ -80,6 +80,8 @@ fn peer(peer: &PeerStatus, outages: &[(Address, LinkCause)]) -> Value {
         "suspected": peer.suspected,
         "outage": outage,
         "formats": peer.formats.map(|formats| formats.to_string()),
+        "lag-ops": peer.lag.map(|lag| lag.ops),
+        "lag-ms": peer.lag.map(|lag| lag.age.0 / 1_000),
         "vector": vector(&peer.vector),
     })
 }
