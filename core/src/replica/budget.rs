@@ -177,6 +177,10 @@ impl core::iter::Sum for Growth {
 pub(super) struct Budget {
     /// What all of it may hold. `u64::MAX` stands for no limit.
     max: u64,
+    /// Clients' writes that add are accepted while the store is below this.
+    writes_max: u64,
+    /// Operations of other replicas are taken in below this.
+    ops_max: u64,
     /// What the versions of all keys may hold.
     store_bytes_max: u64,
     refuses_writes: bool,
@@ -189,23 +193,19 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) const fn new(config: &Config) -> Self {
         let (max, store_bytes_max) = (config.memory_bytes_max, config.store_bytes_max);
-        Self { max, store_bytes_max, refuses_writes: false, held_back: None, merging: (0, 0) }
+        let (writes_max, ops_max) = (sixteenths(max, WRITES_SIXTEENTHS), sixteenths(max, OPS_SIXTEENTHS));
+        assert!(writes_max <= ops_max && ops_max <= max, "no limit is above the one number");
+        Self { max, writes_max, ops_max, store_bytes_max, refuses_writes: false, held_back: None, merging: (0, 0) }
     }
 
+    #[inline]
     pub(super) const fn is_limited(&self) -> bool {
         self.max != u64::MAX
     }
 
+    #[inline]
     pub(super) const fn is_held_back(&self) -> bool {
         self.held_back.is_some()
-    }
-
-    const fn writes_max(&self) -> u64 {
-        sixteenths(self.max, WRITES_SIXTEENTHS)
-    }
-
-    const fn ops_max(&self) -> u64 {
-        sixteenths(self.max, OPS_SIXTEENTHS)
     }
 
     /// What data holds, and what it may.
@@ -220,7 +220,7 @@ impl Budget {
             pieces: of.pieces as u64,
             transfer: of.staging + bytes / keys.max(1) as u64 * of.keys_to_merge as u64,
             max: self.max,
-            writes_max: self.writes_max(),
+            writes_max: self.writes_max,
             refuses_writes: self.refuses_writes,
             held_back: self.is_held_back(),
         }
@@ -238,7 +238,7 @@ impl Budget {
 
     /// Is there room for operations of other replicas, or will there be when they wait no more?
     pub(super) const fn has_room_for_ops(&self, usage: &MemoryUse, bytes: u64) -> bool {
-        usage.held().saturating_add(bytes) <= self.ops_max()
+        usage.held().saturating_add(bytes) <= self.ops_max
     }
 
     /// Is there room for operations of another replica that grow the store so much?
@@ -250,7 +250,7 @@ impl Budget {
     pub(super) const fn fits_at_last(&self, usage: &MemoryUse, growth: Growth, value_bytes: u64) -> bool {
         let Growth { adds, gone } = growth.with_value(value_bytes);
         let lasting = usage.store + usage.transfer;
-        adds <= gone || lasting.saturating_add(adds - gone) <= self.ops_max()
+        adds <= gone || lasting.saturating_add(adds - gone) <= self.ops_max
     }
 
     /// Is there room for this frame of a pull, whose operations grow the store so much?
@@ -287,7 +287,7 @@ impl Budget {
         if !self.is_limited() {
             return true;
         }
-        let (growth, max) = (change.net(KEY_COSTS), self.writes_max());
+        let (growth, max) = (change.net(KEY_COSTS), self.writes_max);
         let fits = growth == 0 || usage.store.saturating_add(growth) <= max && self.has_room(usage, growth);
         if !fits {
             self.report_refusing(true, effects);

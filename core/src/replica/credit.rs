@@ -68,6 +68,7 @@ impl Outbound {
     }
 
     /// The counter of the next push, if there is credit for it.
+    #[inline]
     pub(super) fn next(&mut self, (ops_max, bytes_max): (u64, u64), now: Time) -> Option<u64> {
         assert!(self.returned <= self.pushed, "credit for more than was pushed: {self:?}");
         let ops = self.pushed - self.returned;

@@ -63,16 +63,19 @@ impl Data {
     }
 
     /// The live versions of every key.
+    #[inline]
     pub(super) const fn store(&self) -> &Store {
         &self.store
     }
 
     /// What is covered here.
+    #[inline]
     pub(super) const fn context(&self) -> &CausalContext {
         &self.context
     }
 
     /// The operations that peers may still need.
+    #[inline]
     pub(super) const fn log(&self) -> &Log {
         &self.log
     }

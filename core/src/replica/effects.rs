@@ -45,6 +45,7 @@ impl Effects {
     ///
     /// # Panics
     /// If outputs of the call before were left: a mistake of the driver.
+    #[inline]
     pub(super) fn begin(&mut self) {
         assert!(self.outputs.is_empty(), "outputs must be drained before the next input");
         self.work = 0;
@@ -55,18 +56,22 @@ impl Effects {
         self.outputs.clear();
     }
 
+    #[inline]
     pub(super) fn emit(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }
 
+    #[inline]
     pub(super) fn send(&mut self, to: Address, message: Message) {
         self.outputs.push_back(Output::Send { to, message });
     }
 
+    #[inline]
     pub(super) fn reply(&mut self, id: RequestId, reply: Reply) {
         self.outputs.push_back(Output::Reply { id, reply: Box::new(reply) });
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -76,11 +81,13 @@ impl Effects {
     }
 
     /// How much more this call may do.
+    #[inline]
     pub(super) const fn room(&self) -> usize {
         if self.is_bounded { WORK_MAX.saturating_sub(self.work) as usize } else { usize::MAX }
     }
 
     /// So much was done.
+    #[inline]
     pub(super) fn did(&mut self, units: usize) {
         let units = u32::try_from(units).expect("what one call does is counted by a u32");
         self.work = self.work.checked_add(units).expect("what one call does is counted by a u32");
@@ -95,15 +102,18 @@ impl Effects {
         self.deferred = true;
     }
 
+    #[inline]
     pub(super) const fn defer_if(&mut self, something_is_left: bool) {
         self.deferred |= something_is_left;
     }
 
+    #[inline]
     pub(super) const fn is_deferred(&self) -> bool {
         self.deferred
     }
 
     /// Was something left? It is done now.
+    #[inline]
     pub(super) const fn take_deferred(&mut self) -> bool {
         core::mem::replace(&mut self.deferred, false)
     }

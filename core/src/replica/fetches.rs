@@ -65,6 +65,7 @@ impl Fetches {
     }
 
     /// Bytes of values that are not whole, or not needed yet.
+    #[inline]
     pub(super) const fn bytes(&self) -> usize {
         self.pieces.bytes()
     }

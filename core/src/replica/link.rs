@@ -21,14 +21,17 @@ pub(super) struct Link {
 }
 
 impl Link {
+    #[inline]
     pub(super) const fn number(&self) -> u64 {
         self.number
     }
 
+    #[inline]
     pub(super) const fn echo(&self) -> u64 {
         self.echo
     }
 
+    #[inline]
     pub(super) const fn is_established(&self) -> bool {
         self.established
     }
@@ -57,6 +60,7 @@ impl Link {
     }
 
     /// Does a message with these numbers belong to it?
+    #[inline]
     pub(super) const fn fits(&self, number: u64, echo: u64) -> bool {
         number == self.echo && echo == self.number && number != 0 && echo != 0
     }
@@ -66,6 +70,7 @@ impl Link {
         self.established = true;
     }
 
+    #[inline]
     pub(super) const fn next_sequence(&mut self) -> u64 {
         let sequence = self.sequence;
         self.sequence += 1;
@@ -73,6 +78,7 @@ impl Link {
     }
 
     /// Is the message that has just arrived its first?
+    #[inline]
     pub(super) const fn take_first(&mut self) -> bool {
         core::mem::replace(&mut self.silent, false)
     }

@@ -54,6 +54,9 @@ impl<R: Rules> Replica<R> {
 
     /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
     fn query_for_blocked(&mut self) {
+        if self.blocked.is_empty() {
+            return;
+        }
         let oldest = self.blocked.since(RequestId(0)).take(REQUESTS_QUERIED_MAX);
         let missing: Vec<_> = oldest.flat_map(|(_, past)| self.missing_everywhere(past)).collect();
         self.rounds.add(missing);

@@ -44,6 +44,7 @@ impl Membership {
         }
     }
 
+    #[inline]
     pub(super) const fn address(&self) -> &Address {
         &self.address
     }
@@ -53,10 +54,12 @@ impl Membership {
         self.home.is_some()
     }
 
+    #[inline]
     pub(super) const fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
+    #[inline]
     pub(super) const fn view(&self) -> &View {
         &self.view
     }
@@ -66,11 +69,13 @@ impl Membership {
         self.records.clone()
     }
 
+    #[inline]
     pub(super) const fn hash(&self) -> u64 {
         self.hash
     }
 
     /// Is the own address a member?
+    #[inline]
     pub(super) const fn is_member(&self) -> bool {
         self.is_member
     }

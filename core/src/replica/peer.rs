@@ -232,6 +232,7 @@ impl Peer {
     /// Is it a removed address at which no incarnation was ever heard of? Most likely nothing is there. But two sides
     /// that removed each other before they met are there for one another. So all such addresses together are dialled as
     /// often as one.
+    #[inline]
     pub(super) const fn is_stranger(&self) -> bool {
         self.unknown && !self.dormant && !self.link.is_established()
     }

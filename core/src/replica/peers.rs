@@ -3,6 +3,9 @@
 //! Invariants kept here:
 //! - A place in the table is never removed, so an index stays good. Each address has one place.
 //! - No number is given to two links.
+//!
+//! Replicas are generic and compiled in the packages that drive them. What is small and hot in a part is `#[inline]`, so
+//! that they need not call it.
 
 use super::peer::{Peer, PeerId};
 use crate::identity::Address;
@@ -30,10 +33,12 @@ impl Peers {
         self.table.len()
     }
 
+    #[inline]
     pub(super) fn ids(&self) -> impl Iterator<Item = PeerId> + use<> {
         (0..self.table.len()).map(PeerId)
     }
 
+    #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Peer> {
         self.table.iter()
     }
@@ -47,6 +52,7 @@ impl Peers {
         self.ids().filter(|&id| self[id].link.is_established())
     }
 
+    #[inline]
     pub(super) fn members(&self) -> &[PeerId] {
         &self.members
     }
@@ -113,12 +119,14 @@ impl Peers {
 impl Index<PeerId> for Peers {
     type Output = Peer;
 
+    #[inline]
     fn index(&self, id: PeerId) -> &Peer {
         &self.table[id.0]
     }
 }
 
 impl IndexMut<PeerId> for Peers {
+    #[inline]
     fn index_mut(&mut self, id: PeerId) -> &mut Peer {
         &mut self.table[id.0]
     }

@@ -159,10 +159,12 @@ impl Pulls {
         self.next
     }
 
+    #[inline]
     pub(super) const fn is_under_way(&self) -> bool {
         self.current.is_some()
     }
 
+    #[inline]
     pub(super) fn is_from(&self, peer: PeerId) -> bool {
         self.current.as_ref().is_some_and(|pull| pull.peer == peer)
     }
@@ -176,6 +178,7 @@ impl Pulls {
         self.current.as_ref().is_some_and(|pull| pull.peer == peer && pull.name == name)
     }
 
+    #[inline]
     pub(super) fn may_begin(&self, now: Time) -> bool {
         self.current.is_none() && now >= self.not_before
     }
@@ -259,11 +262,13 @@ impl Pulls {
     }
 
     /// When the pull has waited too long.
+    #[inline]
     pub(super) fn deadline(&self) -> Option<Time> {
         self.current.as_ref().map(|pull| pull.deadline)
     }
 
     /// When the next pull begins, where one is due then.
+    #[inline]
     pub(super) fn begins_at(&self, due: Time, now: Time) -> Time {
         let due = due.max(self.not_before);
         // What is due and found no peer to ask is looked at again with every status of a linked peer.
@@ -277,6 +282,7 @@ impl Pulls {
     }
 
     /// The value that the pull stands at.
+    #[inline]
     pub(super) fn awaited(&self) -> Option<(Dot, Outline)> {
         let large = self.current.as_ref()?.large.as_ref()?;
         Some((large.content.dot(), large.outline))
@@ -309,6 +315,7 @@ impl Pulls {
         }
     }
 
+    #[inline]
     pub(super) fn staging_bytes(&self) -> u64 {
         self.current.as_ref().map_or(0, |pull| pull.staging.bytes)
     }
@@ -325,6 +332,7 @@ impl Pulls {
         self.discarded.extend(keys.into_chunks());
     }
 
+    #[inline]
     pub(super) const fn has_discarded(&self) -> bool {
         !self.discarded.is_empty()
     }

@@ -61,6 +61,7 @@ impl Renewals {
         self.due = None;
     }
 
+    #[inline]
     pub(super) fn timeout(&self) -> Time {
         self.due.unwrap_or(Time::NEVER)
     }

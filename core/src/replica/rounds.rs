@@ -77,15 +77,18 @@ impl Rounds {
         }
     }
 
+    #[inline]
     pub(super) const fn is_under_way(&self) -> bool {
         self.current.is_some()
     }
 
     /// Is there something to ask about in the next round?
+    #[inline]
     pub(super) fn is_due(&self) -> bool {
         !self.to_query.is_empty()
     }
 
+    #[inline]
     pub(super) fn may_begin(&self, now: Time) -> bool {
         self.is_due() && now >= self.not_before
     }
@@ -176,12 +179,14 @@ impl Rounds {
     }
 
     /// When the round under way has taken too long.
+    #[inline]
     pub(super) fn timeout(&self) -> Time {
         self.current.as_ref().map_or(Time::NEVER, |round| round.deadline)
     }
 
     /// When the next round may begin, if there is something to ask about: it is not left to the next status, which may
     /// be far. Where a member is not linked it is, because that is what a round waits for then.
+    #[inline]
     pub(super) fn begin_timeout(&self, now: Time) -> Time {
         let pauses = self.current.is_none() && self.is_due() && self.not_before > now;
         if pauses { self.not_before } else { Time::NEVER }

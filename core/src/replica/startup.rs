@@ -46,16 +46,19 @@ impl Startup {
     }
 
     /// Has it not loaded its state yet?
+    #[inline]
     pub(super) const fn is_joining(&self) -> bool {
         self.joining.is_some()
     }
 
     /// Is it up, though what it holds may not be what the cluster holds?
+    #[inline]
     pub(super) const fn is_provisional(&self) -> bool {
         self.provisional.is_some()
     }
 
     /// Until when absent members are waited for, if it is provisional.
+    #[inline]
     pub(super) const fn provisional_until(&self) -> Option<Time> {
         self.provisional
     }
@@ -78,6 +81,7 @@ impl Startup {
     }
 
     /// What that member covered when it was chosen.
+    #[inline]
     pub(super) fn goal(&self) -> Option<&VersionVector> {
         self.joining.as_ref()?.goal.as_ref().map(|(_, goal)| &**goal)
     }

@@ -35,6 +35,7 @@ impl Suspect {
         Self { detector: FailureDetector::new(now), since: None, probed_at: None, vouched_at: None }
     }
 
+    #[inline]
     pub(super) const fn is_suspected(&self) -> bool {
         self.since.is_some()
     }
@@ -95,6 +96,7 @@ impl Suspect {
     }
 
     /// When it needs attention next.
+    #[inline]
     pub(super) fn timeout(&self, config: &Config) -> Time {
         match self.probed_at {
             _ if self.is_suspected() => Time::NEVER,
