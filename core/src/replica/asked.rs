@@ -43,6 +43,12 @@ impl Asked {
         self.window = self.window.max(bytes);
     }
 
+    /// Is nothing asked for?
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// May so many bytes be asked for, where so many are asked for ahead of the first that is missing?
     pub(super) fn has_room(&self, ahead: u64, bytes: u64) -> bool {
         self.bytes.max(ahead) + bytes <= self.window

@@ -141,3 +141,73 @@ impl BlockedRequests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Key, Value};
+    use crate::formats::Formats;
+    use crate::request::Condition;
+    use crate::time::Micros;
+
+    fn request(bytes: usize) -> Box<DataRequest> {
+        Box::new(DataRequest {
+            key: Key::new("k").expect("a key"),
+            action: Action::Put(Value::new(&alloc::vec![0; bytes])),
+            past: VersionVector::new(),
+            wait: Micros::from_seconds(1),
+            condition: Condition::default(),
+            format: Formats::RELEASED.lowest,
+        })
+    }
+
+    fn covering(entries: &[(u64, u64)]) -> CausalContext {
+        let mut context = CausalContext::default();
+        context.join(&VersionVector::from_entries(entries.iter().map(|&(i, counter)| (Incarnation(i), counter))));
+        context
+    }
+
+    fn blocked() -> BlockedRequests {
+        let mut blocked = BlockedRequests::default();
+        for (id, incarnation, counter) in [(1, 7, 2), (2, 7, 5), (3, 8, 1)] {
+            blocked.insert(RequestId(id), request(10), (Incarnation(incarnation), counter), Time(100 + id));
+        }
+        blocked.check_invariants(&CausalContext::default());
+        blocked
+    }
+
+    #[test]
+    fn a_wake_up_looks_at_what_moved_and_no_more() {
+        let mut blocked = blocked();
+        blocked.note(Incarnation(9));
+        assert!(!blocked.is_noted(), "no request waits for that");
+        blocked.note(Incarnation(7));
+        let context = covering(&[(7, 4), (8, 1)]);
+        assert_eq!(blocked.next_reached(&context, 10), (Some(RequestId(1)), 0));
+        assert!(blocked.remove(RequestId(1)).is_some());
+        assert_eq!(blocked.next_reached(&context, 10), (None, 0), "8 was not noted");
+        blocked.note_all();
+        assert_eq!(blocked.next_reached(&context, 10), (Some(RequestId(3)), 1));
+    }
+
+    #[test]
+    fn a_look_at_all_goes_on_where_it_stopped() {
+        let mut blocked = blocked();
+        blocked.note_all();
+        let context = covering(&[(8, 1)]);
+        assert_eq!(blocked.next_reached(&context, 1), (None, 1));
+        assert!(blocked.is_noted());
+        assert_eq!(blocked.next_reached(&context, 1), (Some(RequestId(3)), 0));
+    }
+
+    #[test]
+    fn requests_end_in_the_order_of_their_deadlines_and_free_their_bytes() {
+        let mut blocked = blocked();
+        assert_eq!((blocked.bytes(), blocked.next_deadline()), (30, Some(Time(101))));
+        assert_eq!(blocked.expired(Time(102), 9), [RequestId(1), RequestId(2)]);
+        for id in blocked.expired(Time(103), 9) {
+            blocked.remove(id);
+        }
+        assert!(blocked.is_empty() && blocked.bytes() == 0 && blocked.next_deadline().is_none());
+    }
+}

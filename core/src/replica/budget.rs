@@ -209,16 +209,18 @@ impl Budget {
     }
 
     /// What data holds, and what it may.
+    #[inline]
     pub(super) fn usage(&self, of: Holdings) -> MemoryUse {
         let (bytes, keys) = self.merging;
-        assert!(of.keys_to_merge == 0 || of.keys_to_merge <= keys, "{of:?} has more to merge than {keys} keys");
+        assert!(of.keys_to_merge <= keys, "{of:?} has more to merge than {keys} keys");
+        let merging = if of.keys_to_merge == 0 { 0 } else { bytes / keys as u64 * of.keys_to_merge as u64 };
         MemoryUse {
             store: of.store_bytes + KEY_COSTS * of.keys as u64,
             log: of.log_bytes as u64 + OP_COSTS * of.log_ops as u64,
             causal_buffer: of.causal_buffer as u64,
             blocked: of.blocked as u64,
             pieces: of.pieces as u64,
-            transfer: of.staging + bytes / keys.max(1) as u64 * of.keys_to_merge as u64,
+            transfer: of.staging + merging,
             max: self.max,
             writes_max: self.writes_max,
             refuses_writes: self.refuses_writes,

@@ -86,6 +86,9 @@ impl<R: Rules> Replica<R> {
 
     /// When joining needs attention next.
     pub(super) fn join_timeout(&self) -> Time {
+        if !self.startup.is_joining() {
+            return Time::NEVER;
+        }
         let [silent, contact] = [false, true].map(|contact| self.startup.alone_at(contact));
         match silent.zip(contact) {
             Some((silent, contact))

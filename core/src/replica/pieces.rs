@@ -257,6 +257,9 @@ impl<R: Rules> Replica<R> {
 
     /// When this peer is asked again.
     pub(super) fn pieces_timeout(&self, peer: &Peer) -> Time {
+        if peer.asked.is_idle() {
+            return Time::NEVER;
+        }
         peer.asked.timeout(peer.supplier.piece_timeout(self.config.pull_timeout))
     }
 

@@ -50,6 +50,7 @@ impl Suspect {
         now.since(self.detector.last_arrival()) <= within
     }
 
+    #[inline]
     pub(super) fn on_arrival(&mut self, now: Time) {
         self.detector.on_arrival(now);
     }
