@@ -42,6 +42,7 @@ const FORMER: &[Former] = &[
     Former { words: &["strike", "relieve", "impatient", "birth", "births"], now: "fault start, fault end, client timeout, start seed",
         rooms: SIM, except: &[] },
     Former { words: &["tamper", "tampering", "blind"], now: "harness mutant, disabled oracle", rooms: SIM_ALONE, except: &["Blind", "blind"] },
+    Former { words: &["suspicious"], now: "buggify", rooms: SIM_ALONE, except: &["suspicious"] },
     Former { words: &["happening", "happenings"], now: "event, scheduled", rooms: SIM, except: &[] },
 ];
 

@@ -11,7 +11,7 @@ use crate::oracle::verdict::{Invariant, Verdict, Violation};
 use crate::plan::Plan;
 use crate::subject::Subject;
 use crate::subject::baseline::Baseline;
-use crate::subject::suspicious::Suspicious;
+use crate::subject::buggify::Buggify;
 use crate::world::World;
 use hence_checker::history::Operation;
 use hence_checker::proof::Proof;
@@ -109,9 +109,7 @@ pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Opt
         return run_subject::<Baseline>(plan, (), setting, watch);
     }
     match setting.mutant {
-        None if setting.suspicious => {
-            run_subject::<Replica<Suspicious>>(plan, Suspicious::new(plan.seed), setting, watch)
-        }
+        None if setting.suspicious => run_subject::<Replica<Buggify>>(plan, Buggify::new(plan.seed), setting, watch),
         None => run_subject::<Replica<Sound>>(plan, Sound, setting, watch),
         Some(mutant) => run_subject::<Replica<Mutated>>(plan, Mutated(mutant), setting, watch),
     }

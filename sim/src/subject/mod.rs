@@ -5,8 +5,9 @@
 //! of causal metadata maps it onto one. A subject without a [`Probe`] is judged by what clients see alone.
 
 pub mod baseline;
+pub mod buggify;
 pub mod echo;
-pub mod suspicious;
+
 mod wire;
 
 use crate::random::Words;

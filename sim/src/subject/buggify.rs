@@ -1,6 +1,6 @@
-//! An adversarial failure detector and forgetful buffers. Now and then a peer that is well is suspected, what is parked
-//! is dropped, or a transfer ends at some frame. All that may cost time and messages, never a promise, so every
-//! campaign must stay as clean with it (invariants 13 and 14).
+//! Buggify, as FoundationDB has it: now and then what is legal and rare happens for no reason. A peer that is well is
+//! suspected, what is buffered is dropped, or a transfer ends at some frame. All that may cost time and messages, never a
+//! promise. So every campaign must stay as clean with it (INV-13, INV-14). Its flag and stored name is `suspicious`.
 
 use crate::random::mix;
 use hence_core::Rules;
@@ -14,36 +14,36 @@ const DOUBTS_MAX: u32 = 24;
 
 /// The sound rules with a detector that doubts, and buffers that forget, at random.
 #[derive(Debug, Clone)]
-pub struct Suspicious {
+pub struct Buggify {
     state: Cell<u64>,
     left: Cell<u32>,
 }
 
-impl Suspicious {
+impl Buggify {
     /// A detector whose doubts follow from this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { state: Cell::new(seed), left: Cell::new(DOUBTS_MAX) }
     }
 
-    fn strikes(&self) -> bool {
+    fn fires(&self) -> bool {
         self.state.set(mix(self.state.get(), 1));
-        let strikes = self.left.get() > 0 && self.state.get().is_multiple_of(ONE_IN);
-        self.left.set(self.left.get() - u32::from(strikes));
-        strikes
+        let fires = self.left.get() > 0 && self.state.get().is_multiple_of(ONE_IN);
+        self.left.set(self.left.get() - u32::from(fires));
+        fires
     }
 }
 
-impl Rules for Suspicious {
+impl Rules for Buggify {
     fn suspects(&self, silent: bool) -> bool {
-        silent || self.strikes()
+        silent || self.fires()
     }
 
     fn keeps_causal_buffer(&self) -> bool {
-        !self.strikes()
+        !self.fires()
     }
 
     fn goes_on_pulling(&self) -> bool {
-        !self.strikes()
+        !self.fires()
     }
 }
