@@ -114,8 +114,8 @@ impl<S: Subject> World<S> {
             return;
         };
         let named = self.addresses[address].clone();
-        let wanted = self.plan.is_core(address);
-        let request = if wanted { Request::ViewAdd(named) } else { Request::ViewRemove(named) };
+        let joins = self.plan.is_core(address);
+        let request = if joins { Request::ViewAdd(named) } else { Request::ViewRemove(named) };
         let cause = mix(mix(Domain::Client as u64, self.now), replica as u64);
         let now = self.now;
         self.name(cause, || format!("operator {}{}@{now}", Plan::name(replica), Plan::name(address)));

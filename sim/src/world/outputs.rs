@@ -136,7 +136,7 @@ impl<S: Subject> World<S> {
             Event::Dropped { reason: DropReason::OtherLink, .. } => Kind::OtherLink,
             Event::Dropped { reason: DropReason::CausalBufferFull, .. } => Kind::ParkedFull,
             Event::Up { alone } => {
-                (self.nodes[replica].was_up, self.nodes[replica].hungry) = (true, alone);
+                (self.nodes[replica].was_up, self.nodes[replica].needs_initial_sync) = (true, alone);
                 if !alone {
                     return;
                 }
@@ -172,7 +172,7 @@ impl<S: Subject> World<S> {
 
     fn on_pull_ended(&mut self, replica: usize, complete: bool) {
         let node = &mut self.nodes[replica];
-        (node.fetching, node.hungry) = (false, node.hungry && !complete);
+        (node.fetching, node.needs_initial_sync) = (false, node.needs_initial_sync && !complete);
         if !complete {
             self.count(Kind::PullFailed);
         }
@@ -198,8 +198,8 @@ impl<S: Subject> World<S> {
 
     fn judge_round(&mut self, replica: usize, events: &VersionVector, held: &VersionVector) {
         if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
-            let wanted = wanted_in(probe, &self.addresses);
-            self.judge.on_round(replica, (events, held), &wanted, probe);
+            let members = members_in(probe, &self.addresses);
+            self.judge.on_round(replica, (events, held), &members, probe);
         }
     }
 
@@ -213,8 +213,8 @@ impl<S: Subject> World<S> {
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
         let view = probe.view();
         let standing = |address| {
-            let row = view.record(address).filter(|row| row.generation > 0)?;
-            Some(Standing { wanted: view.is_member(address), ordered_out: row.generation.is_multiple_of(2) })
+            let record = view.record(address).filter(|record| record.generation > 0)?;
+            Some(Standing { is_member: view.is_member(address), ordered_out: record.generation.is_multiple_of(2) })
         };
         let standings: Vec<Option<Standing>> = self.addresses.iter().map(standing).collect();
         self.judge.on_view(replica, &standings);
@@ -452,6 +452,6 @@ impl<S: Subject> World<S> {
     }
 }
 
-fn wanted_in(probe: &dyn Probe, addresses: &[Address]) -> Vec<bool> {
+fn members_in(probe: &dyn Probe, addresses: &[Address]) -> Vec<bool> {
     addresses.iter().map(|address| probe.view().is_member(address)).collect()
 }

@@ -28,7 +28,7 @@ pub(super) struct Node<S: Subject> {
     /// It has been up in this life of its process.
     pub(super) was_up: bool,
     /// It started alone and has not fetched anything since.
-    pub(super) hungry: bool,
+    pub(super) needs_initial_sync: bool,
     /// After its last input a request waited here.
     pub(super) keeps_waiting: bool,
     /// After its last input it knew of an address that is no member.
@@ -65,7 +65,7 @@ impl<S: Subject> Node<S> {
             timer_slot: (0, 0),
             quiet_since: 0,
             was_up: false,
-            hungry: false,
+            needs_initial_sync: false,
             keeps_waiting: false,
             knows_removed: false,
             view_changed: false,

@@ -145,7 +145,7 @@ impl<S: Subject> World<S> {
         let node = &self.nodes[replica];
         let Some(probe) = node.subject.as_ref().and_then(S::probe) else { return true };
         let left = |kind: FaultKind| matches!(kind, FaultKind::Leave { .. });
-        node.hungry
+        node.needs_initial_sync
             || !node.was_up
             || node.keeps_waiting
             || probe.load().waiting > 0

@@ -128,13 +128,13 @@ impl<S: Subject> World<S> {
         let deadline = self.now + self.settle_max();
         while self.judge.violation.is_none() && !self.judge.contested {
             let view = |replica: usize| self.subject(replica).and_then(S::probe).map(Probe::view);
-            let wanted = |replica: usize| view(replica).is_some_and(|view| view.is_member(&self.addresses[replica]));
+            let is_member = |replica: usize| view(replica).is_some_and(|view| view.is_member(&self.addresses[replica]));
             // Clusters that have not met yet owe each other nothing.
             let knows = |replica: usize, other: usize| {
                 let row = view(replica).and_then(|view| view.record(&self.addresses[other]));
                 row.is_some_and(|row| row.generation > 0)
             };
-            let (members, removed): (Vec<usize>, _) = self.core().partition(|&replica| wanted(replica));
+            let (members, removed): (Vec<usize>, _) = self.core().partition(|&replica| is_member(replica));
             let met = |holder: usize, member: usize| knows(holder, member) && knows(member, holder);
             let Some((holder, member)) = self.judge.kept_to_itself(&removed, &members, met) else { return };
             if self.now >= deadline && self.judge.is_too_much() {

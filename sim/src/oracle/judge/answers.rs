@@ -56,14 +56,14 @@ impl Judge {
     }
 
     pub(super) fn check_condition(&mut self, replica: usize, asked: &Asked, shown: &[Number], went: Went) {
-        let matches = |wanted: &Match| match wanted {
+        let matches = |named: &Match| match named {
             Match::Any => !shown.is_empty(),
             Match::OneOf(sets) => sets.iter().any(|set| {
                 let named = |number: &Number| set.contains(&self.truth.writes[*number as usize].dot);
                 !shown.is_empty() && set.len() == shown.len() && shown.iter().all(named)
             }),
         };
-        let expected = if asked.condition.if_match.as_ref().is_some_and(|wanted| !matches(wanted)) {
+        let expected = if asked.condition.if_match.as_ref().is_some_and(|named| !matches(named)) {
             Went::Failed
         } else if asked.condition.if_none_match.as_ref().is_some_and(matches) {
             if matches!(asked.action, Action::Get) { Went::NotModified } else { Went::Failed }

@@ -40,7 +40,7 @@ impl Losses {
 #[derive(Debug, Clone)]
 struct Finding {
     dot: Dot,
-    wanted: Vec<Address>,
+    members: Vec<Address>,
 }
 
 impl Judge {
@@ -50,7 +50,7 @@ impl Judge {
         &mut self,
         replica: usize,
         (events, held): (&VersionVector, &VersionVector),
-        wanted: &[bool],
+        members: &[bool],
         probe: &dyn Probe,
     ) {
         if self.off {
@@ -64,16 +64,16 @@ impl Judge {
             let number = self.truth.number(dot).unwrap_or_default();
             let holds = |holder: &usize| bits::has(&self.truth.holdings[*holder].included, number as usize);
             let removed = bits::has(&self.losses.leavers, number as usize)
-                || (0..self.truth.holdings.len()).filter(|&holder| !wanted[holder]).any(|holder| holds(&holder));
-            let holder = (0..self.truth.holdings.len()).filter(|&holder| wanted[holder] && !removed).find(holds);
+                || (0..self.truth.holdings.len()).filter(|&holder| !members[holder]).any(|holder| holds(&holder));
+            let holder = (0..self.truth.holdings.len()).filter(|&holder| members[holder] && !removed).find(holds);
             if let Some(holder) = holder {
                 self.fail(Invariant::Refusals, Sign::NotLost, Some(replica), || {
                     format!("found that {dot} is lost, which replica {holder} holds")
                 });
             }
         }
-        let wanted: Vec<Address> = probe.view().members().cloned().collect();
-        let findings = lost.into_iter().map(|dot| Finding { dot, wanted: wanted.clone() });
+        let members: Vec<Address> = probe.view().members().cloned().collect();
+        let findings = lost.into_iter().map(|dot| Finding { dot, members: members.clone() });
         self.losses.ever.extend(findings.clone());
         self.losses.found[replica].extend(findings);
     }
@@ -82,7 +82,7 @@ impl Judge {
     /// has not met. To introduce them to each other, or to start a newcomer that does, is an operator's act.
     pub(super) fn check_came_back(&mut self, replica: usize, dot: Dot) {
         let was_asked = |finding: &Finding| {
-            finding.dot == dot && finding.wanted.iter().any(|address| address.as_str() == Plan::address(replica))
+            finding.dot == dot && finding.members.iter().any(|address| address.as_str() == Plan::address(replica))
         };
         if self.operators.rested() && self.losses.ever.iter().any(was_asked) {
             self.fail(Invariant::Refusals, Sign::LostCameBack, Some(replica), || {
@@ -105,7 +105,7 @@ impl Judge {
                 format!("said that {dots:?} are lost, which no round of it found")
             });
         }
-        let holds = |finding: &&Finding| probe.view().members().all(|address| finding.wanted.contains(address));
+        let holds = |finding: &&Finding| probe.view().members().all(|address| finding.members.contains(address));
         let outdated =
             |dot: &&Dot| !self.losses.found[replica].iter().filter(holds).any(|finding| finding.dot == **dot);
         if let Some(dot) = dots.iter().find(outdated).copied() {

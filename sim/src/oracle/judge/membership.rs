@@ -11,17 +11,17 @@ pub(super) struct Operators {
     /// Per address: a client asked a replica to remove it, or to add it.
     removed: Vec<bool>,
     added: Vec<bool>,
-    /// Per address: every member was removed somewhere, so that every one is wanted there, without an order.
+    /// Per address: every member was removed somewhere, so that every one is a member there, without an order.
     left: Vec<bool>,
-    /// Per replica, the addresses that were not wanted there when last looked at, as bits.
-    unwanted: Vec<u64>,
+    /// Per replica, the addresses that were no members there when last looked at, as bits.
+    removed_at: Vec<u64>,
 }
 
 /// How an address stands in a view.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
-    /// It is wanted.
-    pub wanted: bool,
+    /// It is a member.
+    pub is_member: bool,
     /// The last order that is known about it was to remove it.
     pub ordered_out: bool,
 }
@@ -29,7 +29,7 @@ pub struct Standing {
 impl Operators {
     pub(super) fn new(replicas: usize) -> Self {
         let none = vec![false; replicas];
-        Self { removed: none.clone(), added: none.clone(), left: none, unwanted: vec![0; replicas] }
+        Self { removed: none.clone(), added: none.clone(), left: none, removed_at: vec![0; replicas] }
     }
 
     /// No operator has removed or added anything yet.
@@ -47,25 +47,25 @@ impl Judge {
 
     /// A process that has just started knows its own list only.
     pub(super) fn forget_view(&mut self, replica: usize) {
-        self.operators.unwanted[replica] = 0;
+        self.operators.removed_at[replica] = 0;
     }
 
-    /// The view of a replica changed: is each address wanted in it, and was it removed by the last order that is known
+    /// The view of a replica changed: is each address a member in it, and was it removed by the last order that is known
     /// there? None for one that it has not met.
     pub fn on_view(&mut self, replica: usize, view: &[Option<Standing>]) {
-        let before = std::mem::take(&mut self.operators.unwanted[replica]);
+        let before = std::mem::take(&mut self.operators.removed_at[replica]);
         for (address, standing) in view.iter().enumerate() {
-            let wanted = standing.map(|standing| standing.wanted);
+            let is_member = standing.map(|standing| standing.is_member);
             // Where no member is left every one is. The next order of an operator says so to all.
-            self.operators.left[address] |= standing.is_some_and(|standing| standing.wanted && standing.ordered_out);
-            let was_wanted = before >> address & 1 == 0;
-            self.operators.unwanted[replica] |= u64::from(wanted == Some(false)) << address;
-            if wanted == Some(false) && !self.operators.removed[address] {
+            self.operators.left[address] |= standing.is_some_and(|standing| standing.is_member && standing.ordered_out);
+            let was_member = before >> address & 1 == 0;
+            self.operators.removed_at[replica] |= u64::from(is_member == Some(false)) << address;
+            if is_member == Some(false) && !self.operators.removed[address] {
                 self.fail(Invariant::Membership, Sign::RemovedByNobody, Some(replica), || {
                     format!("does not want replica {address}, which no operator removed")
                 });
-            } else if wanted == Some(true)
-                && !was_wanted
+            } else if is_member == Some(true)
+                && !was_member
                 && !self.operators.added[address]
                 && !self.operators.left[address]
             {
@@ -74,7 +74,7 @@ impl Judge {
                 });
             }
         }
-        if !view.iter().flatten().any(|standing| standing.wanted) {
+        if !view.iter().flatten().any(|standing| standing.is_member) {
             self.fail(Invariant::Membership, Sign::NobodyWanted, Some(replica), || {
                 "wants nobody, itself included".into()
             });
