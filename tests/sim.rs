@@ -8,7 +8,7 @@ use hence_sim::campaign::case::{Case, Outcome};
 use hence_sim::campaign::run::{Setting, Watch, run, run_watched};
 use hence_sim::campaign::shrink::{is_minimal, shrink};
 use hence_sim::campaign::{Summary, campaign};
-use hence_sim::engine::recording::Recording;
+use hence_sim::engine::choice_log::ChoiceLog;
 use hence_sim::generate::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::mutants::harness::{HarnessMutant, PAIRS};
@@ -240,7 +240,7 @@ fn first_difference(plan: &Plan) -> String {
     let trace = || {
         let sink = Sink::default();
         let observer = Some(Box::new(TextTrace::new(sink.clone(), true)) as _);
-        _ = run_watched(plan, Setting::default(), Watch { recording: None, observer });
+        _ = run_watched(plan, Setting::default(), Watch { choice_log: None, observer });
         sink.take()
     };
     let (first, second) = (trace(), trace());
@@ -307,10 +307,10 @@ fn choices_carry_a_case_without_its_seed() {
 fn recorded_choices_repeat_a_run() {
     for seed in 0..400 {
         let plan = generate::plan(seed, Profile::Mixed);
-        let with = |recording| Watch { recording: Some(recording), observer: None };
-        let (first, made) = run_watched(&plan, Setting::default(), with(Recording::default()));
+        let with = |choice_log| Watch { choice_log: Some(choice_log), observer: None };
+        let (first, made) = run_watched(&plan, Setting::default(), with(ChoiceLog::default()));
         let made = made.expect("it was recorded").made().clone();
-        let (again, followed) = run_watched(&plan, Setting::default(), with(Recording::following(made)));
+        let (again, followed) = run_watched(&plan, Setting::default(), with(ChoiceLog::following(made)));
         assert_eq!(again.hash, first.hash, "seed {seed}");
         assert_eq!(followed.expect("it was recorded").unmatched(), (0, 0), "seed {seed}");
     }

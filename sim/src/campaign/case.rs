@@ -3,7 +3,7 @@
 
 use crate::campaign::run::{NamedSubject, Setting, Watch, run, run_watched};
 use crate::campaign::shrink::shrink;
-use crate::engine::recording::Recording;
+use crate::engine::choice_log::ChoiceLog;
 use crate::mutants::Mutant;
 use crate::oracle::verdict::{Verdict, Violation};
 use crate::plan::network::Fate;
@@ -138,8 +138,8 @@ impl Case {
     /// Runs a plan that fails once more, recorded, and keeps it as a case. None if it passes.
     #[must_use]
     pub fn of(plan: &Plan, setting: Setting) -> Option<Self> {
-        let watch = Watch { recording: Some(Recording::default()), observer: None };
-        let (verdict, recording) = run_watched(plan, setting, watch);
+        let watch = Watch { choice_log: Some(ChoiceLog::default()), observer: None };
+        let (verdict, choice_log) = run_watched(plan, setting, watch);
         let violation = verdict.violation?;
         Some(Self {
             format: FORMAT,
@@ -154,7 +154,7 @@ impl Case {
             violation,
             hash: format!("{:016x}", verdict.hash),
             plan: plan.clone(),
-            choices: recording.map(|recording| recording.made().clone()).unwrap_or_default(),
+            choices: choice_log.map(|choice_log| choice_log.made().clone()).unwrap_or_default(),
         })
     }
 
@@ -240,13 +240,13 @@ impl Case {
     /// Runs it again with this, as [`Case::setting_among`] says it.
     #[must_use]
     pub fn replay_with(&self, setting: Setting) -> (Outcome, Verdict) {
-        let watch = Watch { recording: Some(Recording::following(self.choices.clone())), observer: None };
-        let (verdict, recording) = run_watched(&self.plan, setting, watch);
+        let watch = Watch { choice_log: Some(ChoiceLog::following(self.choices.clone())), observer: None };
+        let (verdict, choice_log) = run_watched(&self.plan, setting, watch);
         let outcome = match &verdict.violation {
             Some(violation) if violation.fingerprint() == self.fingerprint => Outcome::Same,
             Some(violation) => Outcome::Other(violation.clone()),
             None => {
-                let (unmatched, fresh) = recording.map(|recording| recording.unmatched()).unwrap_or_default();
+                let (unmatched, fresh) = choice_log.map(|choice_log| choice_log.unmatched()).unwrap_or_default();
                 Outcome::Passes { unmatched, fresh }
             }
         };

@@ -1,6 +1,6 @@
 //! One run as a function: a plan goes in, a verdict comes out, whatever the subject does.
 
-use crate::engine::recording::Recording;
+use crate::engine::choice_log::ChoiceLog;
 use crate::mutants::harness::HarnessMutant;
 use crate::mutants::{Mutant, Mutated};
 use crate::observe::Observer;
@@ -24,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[derive(Clone, Copy)]
 pub struct NamedSubject {
     name: &'static str,
-    run: fn(&Plan, Setting, Watch) -> (Verdict, Option<Recording>),
+    run: fn(&Plan, Setting, Watch) -> (Verdict, Option<ChoiceLog>),
 }
 
 impl NamedSubject {
@@ -82,7 +82,7 @@ pub struct Setting {
 #[derive(Debug, Default)]
 pub struct Watch {
     /// Takes and records choices by name.
-    pub recording: Option<Recording>,
+    pub choice_log: Option<ChoiceLog>,
     /// Sees everything that happens.
     pub observer: Option<Box<dyn Observer>>,
 }
@@ -101,7 +101,7 @@ pub fn run(plan: &Plan, setting: Setting) -> Verdict {
 /// # Panics
 /// If the plan does not pass [`Plan::check`].
 #[must_use]
-pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Option<Recording>) {
+pub fn run_watched(plan: &Plan, setting: Setting, watch: Watch) -> (Verdict, Option<ChoiceLog>) {
     if let Some(subject) = setting.subject {
         return (subject.run)(plan, setting, watch);
     }
@@ -124,7 +124,7 @@ pub fn run_subject<S: Subject>(
     setup: S::Setup,
     setting: Setting,
     watch: Watch,
-) -> (Verdict, Option<Recording>) {
+) -> (Verdict, Option<ChoiceLog>) {
     let mut world = World::<S>::new(plan, setup);
     world.plant(setting.harness_mutant);
     world.judge.thorough = setting.thorough;
@@ -133,8 +133,8 @@ pub fn run_subject<S: Subject>(
         world.watch_clients();
     }
     world.expect_doubts(setting.suspicious);
-    if let Some(recording) = watch.recording {
-        world.record(recording);
+    if let Some(choice_log) = watch.choice_log {
+        world.record(choice_log);
     }
     if let Some(observer) = watch.observer {
         world.observe(observer);
@@ -162,7 +162,7 @@ pub fn run_subject<S: Subject>(
         let truth = white.then(|| seen.explanation(&world.judge.truth));
         second_opinion(&mut verdict, seen.into_operations(), truth, options);
     }
-    (verdict, world.take_recording())
+    (verdict, world.take_choice_log())
 }
 
 /// Asks the checker about what clients saw. Where it may not say what it says, that is the failure.

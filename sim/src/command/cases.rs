@@ -7,7 +7,7 @@ use super::{Done, End, Problem, ProgressLine, cores, output, provenance, spread}
 use crate::campaign::case::{Case, Outcome};
 use crate::campaign::run::{NamedSubject, Setting, Watch, run, run_watched};
 use crate::campaign::shrink::{is_minimal, shrink as shrink_plan};
-use crate::engine::recording::Recording;
+use crate::engine::choice_log::ChoiceLog;
 use crate::observe::{JsonLines, Observer, ShiViz, Sink, TextTrace};
 use crate::plan::Plan;
 use std::path::{Path, PathBuf};
@@ -115,8 +115,8 @@ pub(crate) fn show(asked: &Show, subjects: &[NamedSubject]) -> Done {
         (None, true) => Box::new(JsonLines::new(sink.clone())),
         (None, false) => Box::new(text),
     };
-    let recording = Some(Recording::following(case.choices.clone()));
-    let (verdict, _) = run_watched(&case.plan, setting, Watch { recording, observer: Some(observer) });
+    let choice_log = Some(ChoiceLog::following(case.choices.clone()));
+    let (verdict, _) = run_watched(&case.plan, setting, Watch { choice_log, observer: Some(observer) });
     match &asked.shiviz {
         Some(path) => files::write(path, sink.borrow().as_bytes())?,
         None => output::text(&sink.borrow()),

@@ -22,7 +22,7 @@ pub(crate) fn explain(seed: u64, against: Option<&Path>) -> Done {
     let sink = Sink::default();
     let observer = Some(Box::new(TextTrace::new(sink.clone(), true)) as _);
     let (verdict, _) =
-        run_watched(&generate::plan(seed, Profile::Mixed), Setting::default(), Watch { recording: None, observer });
+        run_watched(&generate::plan(seed, Profile::Mixed), Setting::default(), Watch { choice_log: None, observer });
     let mut here = sink.borrow().clone();
     here.push_str(&format!("{seed} {:016x} {}\n", verdict.hash, verdict.events));
     let Some(path) = against else {

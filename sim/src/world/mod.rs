@@ -28,9 +28,9 @@ mod tally;
 mod twins;
 mod words;
 
+use crate::engine::choice_log::ChoiceLog;
 use crate::engine::link::Link;
 use crate::engine::queue::{Next, Queue};
-use crate::engine::recording::Recording;
 use crate::engine::stream::Wire;
 use crate::mutants::harness::HarnessMutant;
 use crate::observe::{Note, Observer};
@@ -137,7 +137,7 @@ pub struct World<S: Subject> {
     aims: Aims,
     hash: u64,
     harness_mutant: Option<HarnessMutant>,
-    recording: Option<Recording>,
+    choice_log: Option<ChoiceLog>,
     observer: Option<Box<dyn Observer>>,
     kept: Option<Vec<Kept>>,
     seen: Option<Seen>,
@@ -207,7 +207,7 @@ impl<S: Subject> World<S> {
             aims: Aims::default(),
             hash: plan.seed,
             harness_mutant: None,
-            recording: None,
+            choice_log: None,
             observer: None,
             kept: None,
             seen: None,
@@ -257,13 +257,13 @@ impl<S: Subject> World<S> {
     }
 
     /// Records every choice by name, or takes recorded ones instead of drawing.
-    pub fn record(&mut self, recording: Recording) {
-        self.recording = Some(recording);
+    pub fn record(&mut self, choice_log: ChoiceLog) {
+        self.choice_log = Some(choice_log);
     }
 
     /// What was recorded.
-    pub fn take_recording(&mut self) -> Option<Recording> {
-        self.recording.take()
+    pub fn take_choice_log(&mut self) -> Option<ChoiceLog> {
+        self.choice_log.take()
     }
 
     /// Shows everything that happens to this observer.
@@ -374,14 +374,14 @@ impl<S: Subject> World<S> {
     }
 
     fn name(&mut self, cause: u64, name: impl FnOnce() -> String) {
-        if let Some(recording) = &mut self.recording {
-            recording.name(cause, name());
+        if let Some(choice_log) = &mut self.choice_log {
+            choice_log.name(cause, name());
         }
     }
 
     fn derive(&mut self, cause: u64, from: u64, what: &str) {
-        if let Some(recording) = &mut self.recording {
-            recording.derive(cause, from, what);
+        if let Some(choice_log) = &mut self.choice_log {
+            choice_log.derive(cause, from, what);
         }
     }
 

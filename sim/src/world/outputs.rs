@@ -283,8 +283,8 @@ impl<S: Subject> World<S> {
             fate = Fate::plain(fate.delay.min(self.healed_delay_max()));
             self.judge.counts.add_if(Kind::SlowHeal, fate.delay > HEALED_DELAY);
         }
-        match &mut self.recording {
-            Some(recording) => recording.choose(cause, ends, traits.name, ordinal, step, fate),
+        match &mut self.choice_log {
+            Some(choice_log) => choice_log.choose(cause, ends, traits.name, ordinal, step, fate),
             None => fate,
         }
     }

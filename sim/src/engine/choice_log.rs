@@ -10,7 +10,7 @@ const NAME_BYTES_MAX: usize = 160;
 
 /// The choices of one run.
 #[derive(Debug, Clone, Default)]
-pub struct Recording {
+pub struct ChoiceLog {
     names: BTreeMap<u64, String>,
     given: BTreeMap<String, Fate>,
     made: BTreeMap<String, Fate>,
@@ -19,7 +19,7 @@ pub struct Recording {
     fresh: usize,
 }
 
-impl Recording {
+impl ChoiceLog {
     /// Records; takes these choices where their names come up.
     #[must_use]
     pub fn following(given: BTreeMap<String, Fate>) -> Self {
