@@ -44,6 +44,7 @@ const FORMER: &[Former] = &[
     Former { words: &["tamper", "tampering", "blind"], now: "harness mutant, disabled oracle", rooms: SIM_ALONE, except: &["Blind", "blind"] },
     Former { words: &["suspicious"], now: "buggify", rooms: SIM_ALONE, except: &["suspicious"] },
     Former { words: &["recording", "recordings"], now: "choice_log", rooms: SIM_ALONE, except: &[] },
+    Former { words: &["take_seen"], now: "client_history", rooms: SIM_ALONE, except: &[] },
     Former { words: &["hungry"], now: "needs_initial_sync", rooms: SIM_ALONE, except: &[] },
     Former { words: &["wanted", "unwanted"], now: "member, removed", rooms: &["sim/src/oracle/judge"], except: &["NobodyWanted"] },
     Former { words: &["happening", "happenings"], now: "event, scheduled", rooms: SIM, except: &[] },

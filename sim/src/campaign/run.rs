@@ -156,11 +156,11 @@ pub fn run_subject<S: Subject>(
         }
     };
     // Where a memory image was copied two writes may bear one name, and what clients see is not promised.
-    if let Some(seen) = world.take_seen().filter(|_| !world.judge.contested) {
+    if let Some(history) = world.take_client_history().filter(|_| !world.judge.contested) {
         let white = (0..world.replicas()).any(|at| world.subject(at).is_some_and(|subject| subject.probe().is_some()));
         let options = Options { blind: setting.checker, ..Options::default() };
-        let truth = white.then(|| seen.explanation(&world.judge.truth));
-        second_opinion(&mut verdict, seen.into_operations(), truth, options);
+        let truth = white.then(|| history.explanation(&world.judge.truth));
+        second_opinion(&mut verdict, history.into_operations(), truth, options);
     }
     (verdict, world.take_choice_log())
 }

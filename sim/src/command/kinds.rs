@@ -146,7 +146,7 @@ pub(crate) fn simulate(making: Making) -> Vec<Operation> {
         cluster.go_on();
     }
     cluster.end();
-    let mut operations = cluster.world.take_seen().map(|seen| seen.into_operations()).unwrap_or_default();
+    let mut operations = cluster.world.take_client_history().map(|seen| seen.into_operations()).unwrap_or_default();
     if making.broken {
         plant(&mut operations);
     }

@@ -2,9 +2,9 @@
 
 pub mod adversity;
 pub mod agreement;
+pub mod client_history;
 pub mod history;
 pub mod judge;
-pub mod seen;
 pub mod sign;
 pub mod truth;
 pub mod verdict;

@@ -4,8 +4,8 @@ use super::words::{describe, digest, summary};
 use super::{Attempt, Kept, Scheduled, Stage, World};
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
+use crate::oracle::client_history::ClientHistory;
 use crate::oracle::judge::Asked;
-use crate::oracle::seen::Seen;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::{Act, ConditionUse, Operation, TokenUse};
@@ -26,12 +26,12 @@ const HEAVY: u64 = 300_000;
 impl<S: Subject> World<S> {
     /// Writes down what clients see.
     pub fn watch_clients(&mut self) {
-        self.seen.get_or_insert_default();
+        self.client_history.get_or_insert_default();
     }
 
     /// What clients saw, if it was written down.
-    pub fn take_seen(&mut self) -> Option<Seen> {
-        self.seen.take()
+    pub fn take_client_history(&mut self) -> Option<ClientHistory> {
+        self.client_history.take()
     }
 
     /// Adds an operation to the plan and schedules it.
@@ -79,8 +79,8 @@ impl<S: Subject> World<S> {
 
     fn use_token(&mut self, operation: &Operation) {
         let client = usize::from(operation.client);
-        if let Some(seen) = &mut self.seen {
-            seen.use_token(client, operation.token);
+        if let Some(history) = &mut self.client_history {
+            history.use_token(client, operation.token);
         }
         match operation.token {
             TokenUse::Keep => return,
@@ -165,8 +165,8 @@ impl<S: Subject> World<S> {
         cause: u64,
     ) -> usize {
         let attempt = self.attempts.len();
-        if let (Some(seen), Some(asked)) = (&mut self.seen, &asked) {
-            seen.ask(attempt, self.now, client, replica, asked);
+        if let (Some(history), Some(asked)) = (&mut self.client_history, &asked) {
+            history.ask(attempt, self.now, client, replica, asked);
         }
         if let Request::ViewRemove(address) | Request::ViewAdd(address) = &request
             && let Some(about) = self.addresses.iter().position(|known| known == address)
@@ -251,8 +251,8 @@ impl<S: Subject> World<S> {
                 format!("request {number} is {stage:?} and gets {reply:?}")
             });
         }
-        if let Some(seen) = &mut self.seen {
-            seen.reply(number, self.now, &reply);
+        if let Some(history) = &mut self.client_history {
+            history.reply(number, self.now, &reply);
         }
         let cut = self.cut_at(replica);
         let attempt = &mut self.attempts[number];
@@ -276,8 +276,8 @@ impl<S: Subject> World<S> {
                 self.judge.counts.add(Kind::WaitServed);
             }
         }
-        if let (true, Some(seen), Some(asked)) = (white, &mut self.seen, &self.attempts[number].asked) {
-            seen.shaped_by(number, asked.key, &reply, &self.judge.truth.holdings[replica]);
+        if let (true, Some(history), Some(asked)) = (white, &mut self.client_history, &self.attempts[number].asked) {
+            history.shaped_by(number, asked.key, &reply, &self.judge.truth.holdings[replica]);
         }
         if unready {
             self.judge_unready(replica);
@@ -362,8 +362,8 @@ impl<S: Subject> World<S> {
         // the connection was lost it stays: a replica may go ahead all the same.
         let attempt = &mut self.attempts[number];
         let (Some(client), Some(asked)) = (attempt.client, attempt.asked.take()) else { return };
-        if let Some(seen) = &mut self.seen {
-            seen.hear(number, self.now, client, self.clients[client].turns == attempt.turn);
+        if let Some(history) = &mut self.client_history {
+            history.hear(number, self.now, client, self.clients[client].turns == attempt.turn);
         }
         let client = &mut self.clients[client];
         if client.turns == attempt.turn {
@@ -401,8 +401,8 @@ impl<S: Subject> World<S> {
         }
         let (stage, replica, cause) = (attempt.stage, attempt.replica, attempt.cause);
         attempt.stage = Stage::Abandoned;
-        if let Some(seen) = &mut self.seen {
-            seen.give_up(number);
+        if let Some(history) = &mut self.client_history {
+            history.give_up(number);
         }
         self.open -= 1;
         self.count(Kind::Abandoned);

@@ -35,10 +35,10 @@ use crate::engine::stream::Wire;
 use crate::mutants::harness::HarnessMutant;
 use crate::observe::{Note, Observer};
 use crate::oracle::adversity::Kind;
+use crate::oracle::client_history::ClientHistory;
 use crate::oracle::history::History;
 use crate::oracle::judge::Judge;
 use crate::oracle::judge::bounds::Limits;
-use crate::oracle::seen::Seen;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Invariant, Verdict};
 use crate::plan::{Act, Operation, Plan, ReplicaPlan};
@@ -140,7 +140,7 @@ pub struct World<S: Subject> {
     choice_log: Option<ChoiceLog>,
     observer: Option<Box<dyn Observer>>,
     kept: Option<Vec<Kept>>,
-    seen: Option<Seen>,
+    client_history: Option<ClientHistory>,
 }
 
 /// An answer that a client got.
@@ -210,7 +210,7 @@ impl<S: Subject> World<S> {
             choice_log: None,
             observer: None,
             kept: None,
-            seen: None,
+            client_history: None,
             open: plan.operations.len(),
             plan,
         }

@@ -96,8 +96,8 @@ impl<S: Subject> World<S> {
         let asked = attempt.and_then(|attempt| attempt.asked.as_mut());
         if let (Some(asked), Some(probe)) = (asked, subject.and_then(S::probe)) {
             self.judge.on_write(replica, asked, written, probe);
-            if let Some(seen) = &mut self.seen {
-                seen.wrote(id.0 as usize, dot, &self.judge.truth, replica);
+            if let Some(history) = &mut self.client_history {
+                history.wrote(id.0 as usize, dot, &self.judge.truth, replica);
             }
         }
     }

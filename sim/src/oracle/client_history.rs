@@ -18,7 +18,7 @@ type Carried = Vec<usize>;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ClientHistory {
     operations: Vec<Operation>,
     /// Where each attempt's operation is.
     places: BTreeMap<usize, usize>,
@@ -30,7 +30,7 @@ pub struct Seen {
     shaped: Vec<(Number, u32)>,
 }
 
-impl Seen {
+impl ClientHistory {
     /// A client uses a token other than its own, or puts its own aside.
     pub(crate) fn use_token(&mut self, client: usize, token: TokenUse) {
         let other = |from: u8| self.clients.get(&usize::from(from)).cloned().unwrap_or_default().0;
