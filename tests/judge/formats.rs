@@ -339,7 +339,7 @@ fn wrappings_change_nothing() {
             judge(&read, Options::default()).expect("it fits together").verdicts
         };
         let expected = verdicts(text.as_bytes(), None);
-        let wrapped: [Vec<u8>; 8] = [
+        let wrapped: [Vec<u8>; 10] = [
             format!("{text}\n").into_bytes(),
             format!("{text}\r\n  \n\n").into_bytes(),
             format!("\n \n{text}").into_bytes(),
@@ -348,6 +348,8 @@ fn wrappings_change_nothing() {
             format!("\u{feff}{text}").into_bytes(),
             gzipped(text.as_bytes()),
             [gzipped(&text.as_bytes()[..100]), gzipped(&text.as_bytes()[100..])].concat(),
+            [gzipped(text.as_bytes()), vec![0; 512]].concat(),
+            [gzipped(&text.as_bytes()[..100]), vec![0; 9], gzipped(b""), gzipped(&text.as_bytes()[100..])].concat(),
         ];
         for bytes in &wrapped {
             assert_eq!(verdicts(bytes, None), expected, "{}", format.name());
@@ -364,6 +366,7 @@ fn wrappings_change_nothing() {
         (b"\x28\xb5\x2f\xfdrest".to_vec(), "compressed by zstd"),
         (b"\xff\xfe{\0".to_vec(), "UTF-16"),
         (gzipped(b""), "the history is empty"),
+        ([gzipped(GOOD.as_bytes()), b"\0\0rest".to_vec()].concat(), "gzip around the history is damaged or cut off"),
         (b"\xef\xbb\xbf\n \n".to_vec(), "the history is empty"),
     ];
     for (bytes, says) in refused {

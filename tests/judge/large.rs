@@ -23,6 +23,7 @@ struct Store {
     random: ChaCha8Rng,
     names_versions: bool,
     deletes: bool,
+    keys: u32,
     /// Per key, the value that is there.
     values: BTreeMap<String, u64>,
     history: Vec<Operation>,
@@ -31,7 +32,7 @@ struct Store {
 impl Store {
     fn new(names_versions: bool, deletes: bool) -> Self {
         let random = ChaCha8Rng::seed_from_u64(7);
-        Self { random, names_versions, deletes, values: BTreeMap::new(), history: Vec::new() }
+        Self { random, names_versions, deletes, keys: KEYS, values: BTreeMap::new(), history: Vec::new() }
     }
 
     fn below(&mut self, limit: u32) -> u32 {
@@ -47,7 +48,7 @@ impl Store {
             5..9 => Action::Put,
             _ => Action::Delete,
         };
-        let key = format!("k{}", self.below(KEYS));
+        let key = format!("k{}", self.below(self.keys));
         self.serve(&format!("c{client}"), action, &key);
     }
 
@@ -173,6 +174,49 @@ fn planted_faults_come_out_small() {
             assert_eq!(small.kind(), kind, "{name}");
             assert!(small.is_minimal() && small.history().len() <= most, "{name}: {}", small.prose());
         }
+    }
+}
+
+/// A request of a client of its own whose answer says no more than it must.
+fn quiet(store: &mut Store, action: Action, key: &str) -> (usize, Option<String>) {
+    let operation = store.serve("planter", action, key);
+    operation.status = if action == Action::Get { 200 } else { 204 };
+    (operation.id as usize, operation.value.clone())
+}
+
+/// A few busy keys without names of versions, whose values are deleted all the time. Thousands of deletes may excuse what is
+/// not there, and none excuses what is wrong here.
+#[test]
+fn what_no_delete_excuses_comes_out_small_at_any_size() {
+    let stale: Plant = |store| {
+        let (_, old) = quiet(store, Action::Put, "k0");
+        quiet(store, Action::Put, "k0");
+        let (read, _) = quiet(store, Action::Get, "k0");
+        store.history[read].value = old;
+    };
+    let cycle: Plant = |store| {
+        let (read, _) = quiet(store, Action::Get, "k1");
+        (0..100).for_each(|_| store.ask());
+        let (_, value) = quiet(store, Action::Put, "k1");
+        store.history[read].value = value;
+    };
+    let deleted: Plant = |store| {
+        let (_, old) = quiet(store, Action::Put, "k2");
+        quiet(store, Action::Delete, "k2");
+        let (read, _) = quiet(store, Action::Get, "k2");
+        store.history[read].value = old;
+    };
+    let plants: [(&str, &str, Plant); 3] = [
+        ("stale", "an overwritten value", stale),
+        ("deleted", "an overwritten value", deleted),
+        ("cycle", "a cycle", cycle),
+    ];
+    for (name, kind, plant) in plants {
+        let mut store = Store::new(false, true);
+        store.keys = 8;
+        let Found { small, told } = found(name, &store.broken(OPERATIONS, plant), Options::default());
+        assert_eq!(small.kind(), kind, "{name}");
+        assert!(small.is_minimal() && small.history().len() <= 3, "{name}: {told}");
     }
 }
 

@@ -167,6 +167,13 @@ impl Watch {
     pub const fn new(passed: fn(u64) -> u32) -> Self {
         Self { passed, until: Self::WHOLE }
     }
+
+    /// The same watch, which ends when so much of the time has passed, in parts of [`Self::WHOLE`]. More than the whole is
+    /// for what is done with the verdict.
+    #[must_use]
+    pub const fn until(self, until: u32) -> Self {
+        Self { until, ..self }
+    }
 }
 
 impl PartialEq for Watch {
@@ -206,6 +213,12 @@ impl Budget {
         Self { watch, ..self }
     }
 
+    /// The same, which ends a little earlier, in parts of [`Watch::WHOLE`].
+    pub(crate) fn less(self, parts: u32) -> Self {
+        let watch = self.watch.map(|watch| Watch { until: watch.until.saturating_sub(parts), ..watch });
+        Self { watch, ..self }
+    }
+
     pub(crate) const fn take(&mut self, part: Self) {
         self.walks -= part.walks;
         self.nodes -= part.nodes;
@@ -213,10 +226,19 @@ impl Budget {
 
     /// Takes so much work off; says whether there was any left.
     pub(crate) fn spend(&mut self, nodes: u64) -> bool {
-        let is_early = |watch: Watch| (watch.passed)(self.nodes) < watch.until;
-        let goes_on = self.nodes > 0 && self.watch.is_none_or(is_early);
+        let goes_on = self.nodes > 0 && !self.is_over();
         self.nodes = if goes_on { self.nodes.saturating_sub(nodes) } else { 0 };
         goes_on
+    }
+
+    /// Is the time over? A look costs a call of the watch.
+    pub(crate) fn is_over(&self) -> bool {
+        self.watch.is_some_and(|watch| (watch.passed)(self.nodes) >= watch.until)
+    }
+
+    /// Looks at the time from within a loop, where a look at each turn would cost too much.
+    pub(crate) const fn glance(&self) -> Glance {
+        Glance { budget: *self, turns: 0, is_over: false }
     }
 
     /// Is nothing left of it?
@@ -227,6 +249,54 @@ impl Budget {
     pub(crate) const fn give(&mut self, part: Self) {
         self.walks += part.walks;
         self.nodes += part.nodes;
+    }
+}
+
+/// What every loop of the judge does again and again, counted by tests as the time that goes by.
+#[cfg(test)]
+pub(crate) mod steps {
+    use std::cell::Cell;
+
+    thread_local! {
+        static TAKEN: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn take() {
+        TAKEN.set(TAKEN.get() + 1);
+    }
+
+    pub(crate) fn taken() -> u64 {
+        TAKEN.get()
+    }
+}
+
+/// Counts a step, in tests.
+#[inline]
+pub(crate) fn step() {
+    #[cfg(test)]
+    steps::take();
+}
+
+/// Looks at the time now and then: a loop asks it at each turn, and ends when it says so.
+#[derive(Debug)]
+pub(crate) struct Glance {
+    budget: Budget,
+    turns: u32,
+    is_over: bool,
+}
+
+impl Glance {
+    /// So many turns of a loop go by between two looks.
+    const TURNS: u32 = 1 << 10;
+
+    /// So many more turns; is the time over?
+    pub(crate) fn have_passed(&mut self, turns: u32) -> bool {
+        self.turns = self.turns.saturating_add(turns);
+        if self.turns >= Self::TURNS {
+            self.turns = 0;
+            self.is_over |= self.budget.is_over();
+        }
+        self.is_over
     }
 }
 
@@ -278,6 +348,15 @@ pub(crate) enum Debt {
     Removed { put: Node, event: Node },
     /// Some put was alive at the event.
     Alive { event: Node },
+}
+
+impl Debt {
+    /// The event that asks for it.
+    pub(crate) const fn event(self) -> Node {
+        match self {
+            Self::Removed { event, .. } | Self::Alive { event } => event,
+        }
+    }
 }
 
 /// A put that a read had in its past and did not return: it comes before the winner, unless a delete removed it.

@@ -15,10 +15,10 @@ mod play;
 mod repair;
 mod stage;
 
-use crate::graph::Problem;
 use crate::graph::certificate::Certificate;
+use crate::graph::{Guesses, Problem};
 use crate::history::{History, NONE};
-use crate::terms::{Budget, Node};
+use crate::terms::{Budget, Debt, Node};
 use blame::{Fault, Way};
 use play::Play;
 use repair::Repairs;
@@ -64,6 +64,9 @@ struct Tried {
 /// What is around a fault is left to the search: so many operations before and after it.
 const WIDTH: u32 = 32;
 
+/// So far around what is refuted nothing is kept of what the search guessed.
+const ANEW: u32 = 128;
+
 /// How often the search may name more that must be left to it.
 const REFINED_MAX: usize = 24;
 
@@ -88,14 +91,14 @@ pub(crate) fn find<T>(
     history: &History,
     problem: &Problem,
     budget: &mut Budget,
-    mut test: impl FnMut(&Certificate, &mut Budget) -> Tested<T>,
+    mut test: impl FnMut(&Certificate, &mut Budget, &mut Guesses) -> Tested<T>,
 ) -> Option<T> {
     for place in Place::ALL {
         let Some(stage) = Stage::of(history, problem, place) else { continue };
         let (repairs, is_whole) = rehearse(&stage, budget);
-        let play = Play::of(&stage, &repairs);
+        let play = Play::of(&stage, &repairs, budget)?;
         let mut loose: Vec<u32> = Vec::new();
-        if is_whole && let Tested::Fine(found) = test(&play.certificate(|_| false), budget) {
+        if is_whole && let Tested::Fine(found) = test(&play.certificate(|_| false), budget, &mut Guesses::new()) {
             return Some(found);
         }
         for fault in play.faults(budget) {
@@ -103,11 +106,12 @@ pub(crate) fn find<T>(
         }
         // How far each operation that was named is known not to be the only one to blame.
         let mut reach: BTreeMap<Node, u32> = BTreeMap::new();
+        let mut guesses = Guesses::new();
         for _ in 0..REFINED_MAX {
             loose.sort_unstable();
             loose.dedup();
             let near = |node: Node| around(&loose, stage.place[node as usize], WIDTH) > 0;
-            match test(&play.certificate(near), budget) {
+            match test(&play.certificate(near), budget, &mut guesses) {
                 Tested::Fine(found) => return Some(found),
                 Tested::Unknown => break,
                 Tested::Refuted(contradictions) => {
@@ -116,6 +120,12 @@ pub(crate) fn find<T>(
                         let reach = reach.entry(name).and_modify(|reach| *reach *= 2).or_insert(2);
                         loosen(&stage, &mut loose, *reach, nodes);
                     }
+                    // Around what was refuted everything is guessed anew.
+                    let mut refuted: Vec<u32> =
+                        contradictions.iter().flatten().map(|&node| stage.place[node as usize]).collect();
+                    refuted.sort_unstable();
+                    let place = |debt: &Debt| stage.place[debt.event() as usize];
+                    guesses.retain(|debt, _| around(&refuted, place(debt), ANEW) == 0);
                 }
             }
         }
@@ -149,7 +159,7 @@ fn rehearse(stage: &Stage<'_>, budget: &mut Budget) -> (Repairs, bool) {
         if !budget.spend(stage.problem.nodes() as u64 * 4) {
             break;
         }
-        let play = Play::of(stage, &repairs);
+        let Some(play) = Play::of(stage, &repairs, budget) else { break };
         let faults = play.faults(budget);
         if budget.is_spent() {
             break; // they are not all

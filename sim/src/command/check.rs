@@ -4,14 +4,18 @@ use super::files::{self, Input, Output};
 use super::{Done, End, Problem, codes, provenance, watch};
 use hence_blackbox::torture::Recorded;
 use hence_checker::format::edn;
-use hence_checker::format::error::WriteError;
+use hence_checker::format::error::{ReadError, WriteError};
 use hence_checker::format::{self, Format, Reading};
 use hence_checker::history::History;
 use hence_checker::{Budget, Counterexample, Level, Options, Report, SHRINKING, Verdict, judge};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const MILLION: u64 = 1_000_000;
+
+/// By then a counterexample is small, or shrinking is given up, in parts of [`Watch::WHOLE`](hence_checker::Watch::WHOLE).
+const SHRUNK_UNTIL: u32 = 1_080;
 
 /// Judge a history of what clients saw
 #[derive(clap::Args)]
@@ -109,14 +113,19 @@ pub(crate) fn check(asked: &Check) -> Done {
     // Whether it can be written is found out now; a judge that is ended by a signal leaves no part of it.
     outputs.iter().try_for_each(|path| Output::create(path).map(drop))?;
     let at = |error: String| format!("{}: {error}", input.name);
+    watch::begin(Some(asked.budget));
     let reading = Reading { format: asked.format, initial: asked.initial.clone() };
-    let history = format::read_as(input.bytes, &reading).map_err(|error| at(error.to_string()))?;
+    let history = format::read_as(watch::InTime(input.bytes), &reading).map_err(|error| match error {
+        ReadError::Io(error) if error.kind() == ErrorKind::TimedOut => {
+            Problem::nothing(at("the time was over before all was read: no verdict; --budget gives more".into()))
+        }
+        other => at(other.to_string()).into(),
+    })?;
     let mut is_exported = true;
     if let (Some(path), Some(format)) = (&asked.export, asked.to) {
         is_exported = written(export(&history, path, format))?;
     }
     let causal_only = asked.level == "cc";
-    watch::begin(Some(asked.budget));
     let (budget, shrinking) =
         (Budget { watch: Some(watch::WATCH), ..Budget::default() }, asked.shrink.saturating_mul(MILLION));
     let options = Options { program_order: asked.program_order, causal_only, budget, shrinking, ..Options::default() };
@@ -127,8 +136,9 @@ pub(crate) fn check(asked: &Check) -> Done {
         provenance::introduce();
         print(&report, &history, asked);
     }
-    // Shrinking has a budget of its own, and what it tries is small.
-    let found = report.counterexample(&history, Options { budget: Budget::default(), ..options });
+    // What is broken is made smaller even where the verdict took all of the time.
+    let late = Budget { watch: Some(watch::WATCH.until(SHRUNK_UNTIL)), ..budget };
+    let found = report.counterexample(&history, Options { budget: late, ..options });
     let value = || format!("{:#}\n", report.value(&history, found.as_deref(), asked.full));
     let (are_written, remarks) = keep(found.as_deref(), asked)?;
     is_exported &= are_written;

@@ -13,6 +13,7 @@ mod effort;
 mod lineage;
 
 use crate::report::Counterexample;
+use crate::report::counterexample::GivenUp;
 use around::Fate;
 use effort::Effort;
 use lineage::Lineage;
@@ -32,6 +33,11 @@ const WHOLE_MAX: usize = 600;
 
 /// Larger than this, all that was done with a key is not tried: what may excuse what there costs the cube of it.
 const WIDE_MAX: usize = 3_000;
+
+/// So much of the time is left to judge the smallest part again, in parts of [`Watch::WHOLE`].
+///
+/// [`Watch::WHOLE`]: crate::Watch::WHOLE
+const JUDGING: u32 = 20;
 
 /// How many walks one step of shrinking gets.
 const STEP_WALKS: u64 = 300;
@@ -59,7 +65,8 @@ impl Report {
         let Decision::Broken(wrong, forced) = decide(&small_problem, *level, &mut options.budget.clone()) else {
             return None;
         };
-        let spent = shrinker.effort.is_spent().then_some(options.shrinking);
+        let why = if shrinker.effort.is_late() { GivenUp::Time } else { GivenUp::Steps(options.shrinking) };
+        let given_up = shrinker.effort.is_spent().then_some(why);
         let (of, level, places, levels) = (history.len(), *level, OnceCell::new(), OnceCell::new());
         let problem = small_problem;
         Some(Rc::new(Counterexample {
@@ -70,7 +77,8 @@ impl Report {
             forced,
             minimal,
             of,
-            spent,
+            given_up,
+            watch: options.budget.watch,
             places,
             levels,
         }))
@@ -115,7 +123,9 @@ impl<'a> Shrinker<'a> {
             }
             rows
         });
-        let (kind, effort) = (kind(problem, wrong), Effort::new(options.shrinking));
+        // Some of the time is left to judge what is left of the history.
+        let budget = options.budget.less(JUDGING);
+        let (kind, effort) = (kind(problem, wrong), Effort::new(options.shrinking, budget));
         Self {
             history,
             problem,
@@ -135,6 +145,9 @@ impl<'a> Shrinker<'a> {
         let all: Vec<Node> = (0..self.problem.operations as Node).collect();
         if all.len() <= WHOLE_MAX && !matches!(wrong, Break::Nonsense(_)) {
             return all;
+        }
+        if let Some(bare) = self.bare(wrong) {
+            return bare;
         }
         let named = self.named(wrong);
         // What was forced by then may be of other operations, and there may be thousands.
@@ -166,6 +179,30 @@ impl<'a> Shrinker<'a> {
             }
         }
         all
+    }
+
+    /// The few operations that are wrong whatever else the history says. A cycle is one, and so is an overwritten value:
+    /// no delete excuses it. Of these only what happened counts, and which values were read.
+    fn bare(&mut self, wrong: &Break) -> Option<Vec<Node>> {
+        let mut kept = match wrong {
+            Break::Cycle(nodes) => nodes.clone(),
+            Break::Overwritten { .. } => self.connected(self.named(wrong), &[]),
+            Break::Nonsense(_) | Break::Missing { .. } | Break::NotAlive { .. } | Break::Arbitration(_) => return None,
+        };
+        kept.retain(|&node| (node as usize) < self.problem.operations);
+        let reads = kept.iter().filter(|&&node| !self.problem.is(node, PUT | DELETE));
+        let read: Vec<Node> = reads.filter_map(|&node| self.problem.shown(node).first()).copied().collect();
+        kept.extend(read);
+        kept.sort_unstable();
+        kept.dedup();
+        self.silent = kept.iter().copied().collect();
+        match self.judged(&kept) {
+            Some((wrong, problem, forced)) if forced.is_empty() && kind(&problem, &wrong) == self.kind => Some(kept),
+            Some(_) | None => {
+                self.silent.clear();
+                None
+            }
+        }
     }
 
     /// Whether these violate already, without what only came between them.
@@ -290,7 +327,9 @@ impl<'a> Shrinker<'a> {
         let same = |node: &&Node| problem.key[**node as usize] == key && **node != delete;
         let puts: Vec<Node> = left.iter().filter(same).copied().filter(|&node| problem.is(node, PUT)).collect();
         let may_remove = |put: Node, event: Node| {
-            crate::search::candidates::removers(problem, rows, put, event).iter().any(|way| way.write == delete)
+            crate::search::candidates::removers(problem, rows, put, event, self.effort.time())
+                .iter()
+                .any(|way| way.write == delete)
         };
         left.iter().filter(same).filter(|&&event| self.asks(event)).any(|&event| {
             // What cannot be found out any more may be an excuse.
@@ -304,18 +343,26 @@ impl<'a> Shrinker<'a> {
 
     /// Whether what is left does wrong what the whole does wrong.
     fn violates(&self, kept: &[Node]) -> bool {
+        self.judged(kept).is_some_and(|(wrong, problem, _)| kind(&problem, &wrong) == self.kind)
+    }
+
+    /// What is wrong with what is left, if something is.
+    fn judged(&self, kept: &[Node]) -> Option<(Break, Problem, Vec<Forced>)> {
         if !self.effort.spend(kept.len() as u64) {
-            return false;
+            return None;
         }
-        let Some(small) = self.part(kept) else { return false };
-        let Ok(mut problem) = Problem::of(&small, false) else { return false };
+        let small = self.part(kept)?;
+        let mut problem = Problem::of(&small, false).ok()?;
         problem.blind = self.options.blind;
         let Budget { walks, nodes, watch } = self.options.budget;
         let nodes = nodes.min(self.effort.left());
         let mut budget = Budget { walks: walks.min(STEP_WALKS), nodes, watch };
         let decision = decide(&problem, self.level, &mut budget);
         _ = self.effort.spend(nodes - budget.nodes);
-        matches!(decision, Decision::Broken(wrong, _) if kind(&problem, &wrong) == self.kind)
+        match decision {
+            Decision::Broken(wrong, forced) => Some((wrong, problem, forced)),
+            Decision::Fine(_) | Decision::Unknown(_) => None,
+        }
     }
 
     /// These operations as a history of their own, with the lineage that they had among each other.

@@ -1,7 +1,7 @@
 //! The bytes of a history: without the gzip around them, and without a byte order mark before them.
 
 use crate::format::error::ReadError;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use std::io::{BufRead, BufReader, Cursor, Error, ErrorKind, Read};
 
 /// How much of the beginning is looked at.
@@ -28,12 +28,42 @@ pub(super) enum Plain<R> {
     Gzip(Box<Looked<BufReader<Unpacked<Looked<R>>>>>),
 }
 
-/// What comes out of gzip; what is wrong with it says so.
-pub(super) struct Unpacked<R>(MultiGzDecoder<R>);
+/// What comes out of gzip, member by member; what is wrong with it says so. Tapes and blocks are filled up with zeros, which
+/// `gzip` does not mind either.
+pub(super) struct Unpacked<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Unpacked<R> {
+    fn read_on(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let is_last = is_over(member.get_mut())?;
+            let rest = self.0.take().map(GzDecoder::into_inner);
+            self.0 = rest.filter(|_| !is_last).map(GzDecoder::new);
+        }
+        Ok(0)
+    }
+}
+
+/// Skips zeros; says whether nothing is behind them.
+fn is_over(input: &mut impl BufRead) -> std::io::Result<bool> {
+    loop {
+        let bytes = input.fill_buf()?;
+        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+        if zeros < bytes.len() || bytes.is_empty() {
+            let is_over = bytes.is_empty();
+            input.consume(zeros);
+            return Ok(is_over);
+        }
+        input.consume(zeros);
+    }
+}
 
 impl<R: BufRead> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(buffer).map_err(|error| {
+        self.read_on(buffer).map_err(|error| {
             if error.kind() == ErrorKind::Interrupted {
                 return error;
             }
@@ -49,7 +79,7 @@ impl<R: BufRead> Plain<R> {
         if !start.starts_with(GZIP) {
             return Ok(Self::Bare(without_mark(input)?));
         }
-        let inner = looked(BufReader::with_capacity(START_BYTES, Unpacked(MultiGzDecoder::new(input))))?;
+        let inner = looked(BufReader::with_capacity(START_BYTES, Unpacked(Some(GzDecoder::new(input)))))?;
         if inner.get_ref().0.get_ref().starts_with(GZIP) {
             return Err(foreign("gzip within gzip"));
         }

@@ -18,7 +18,7 @@ use crate::graph::lineage::Lineage;
 use crate::graph::writers::Writers;
 use crate::history::operation::happened_perhaps;
 use crate::history::{Action, History, NONE, Outcome, SILENT};
-use crate::terms::{Blind, DELETE, Node, Nonsense, PUT, Unreadable, View, WINNER, WRITE};
+use crate::terms::{Blind, DELETE, Debt, Explanation, Node, Nonsense, PUT, Unreadable, View, WINNER, WRITE, step};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -26,6 +26,9 @@ const VIEW: u8 = 12;
 const FOUND: u8 = 4;
 const EXACT: u8 = 8;
 const ALIVE: u8 = 12;
+
+/// How debts are paid.
+pub(crate) type Guesses = BTreeMap<Debt, Explanation>;
 
 /// The graph of a history.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub(crate) struct Problem {
     pub(crate) unexplained_reads: usize,
     /// It holds more than the history says.
     pub(crate) is_guess: bool,
+    /// How debts were paid in the last search, to begin the next one with.
+    pub(crate) guesses: std::cell::RefCell<Guesses>,
     /// What is wrong with the checker.
     pub(crate) blind: Option<Blind>,
 }
@@ -103,6 +108,7 @@ impl Problem {
             nonsense: None,
             unexplained_reads: 0,
             is_guess: false,
+            guesses: std::cell::RefCell::default(),
             blind: None,
         };
         problem.key.resize(nodes, NONE);
@@ -179,10 +185,12 @@ impl Problem {
     }
 
     pub(crate) fn is(&self, node: Node, flag: u8) -> bool {
+        step();
         self.flags[node as usize] & flag != 0
     }
 
     pub(crate) fn view(&self, node: Node) -> View {
+        step();
         match self.flags[node as usize] & VIEW {
             FOUND => View::Found,
             EXACT => View::Exact,
@@ -193,6 +201,7 @@ impl Problem {
 
     /// The puts that an event showed, the winner first where it is known.
     pub(crate) fn shown(&self, node: Node) -> &[Node] {
+        step();
         let at = node as usize;
         &self.shown[self.shown_start[at] as usize..self.shown_start[at + 1] as usize]
     }

@@ -113,6 +113,19 @@ pub(crate) fn shortest_cycle(problem: &Problem, extra: &[Edge], leftover: &[bool
     short_cycle(leftover, STARTS_MAX, |node| successors.of_node(node))
 }
 
+/// A cycle of each part of the graph that has cycles.
+pub(crate) fn cycles(problem: &Problem) -> Vec<Vec<Node>> {
+    let Err(leftover) = sorted(problem, &[]) else { return Vec::new() };
+    let successors = Successors::of(problem, &[]);
+    let all = (0..problem.nodes() as Node).filter(|&node| leftover[node as usize]);
+    let component = components(problem.nodes(), all.clone(), |node, at| successors.of_node(node).get(at).copied());
+    let of = |node: Node| component[node as usize];
+    let mut starts: Vec<(Node, Node)> = all.map(|node| (of(node), node)).collect();
+    starts.sort_unstable();
+    starts.dedup_by_key(|&mut (component, _)| component);
+    starts.into_iter().filter_map(|(part, start)| path(&successors, start, start, |next| of(next) == part)).collect()
+}
+
 /// A cycle among these nodes, as short as a bounded search finds it; nothing where there is none. Nodes that lie behind
 /// cycles and on none are not asked. There may be as many as a history has, and each would look at all of them.
 pub(crate) fn short_cycle<'a>(among: &[bool], starts_max: usize, next: impl Fn(Node) -> &'a [Node]) -> Vec<Node> {

@@ -6,7 +6,7 @@
 
 use crate::graph::Problem;
 use crate::history::NONE;
-use crate::terms::{Edge, Node};
+use crate::terms::{Edge, Node, step};
 
 /// A cell of a row.
 pub(crate) trait Cell: Copy + Ord + Default {
@@ -79,6 +79,7 @@ impl<T: Cell> Rows<T> {
 
     /// How far into a chain the past of a node reaches.
     pub(crate) fn cell(&self, node: Node, chain: u32) -> T {
+        step();
         let page = self.table[self.slot[node as usize] as usize * self.pages + (chain >> self.shift) as usize];
         self.cells[self.place(page, chain)]
     }

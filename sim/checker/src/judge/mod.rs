@@ -1,9 +1,11 @@
 //! The verdict on a history, level by level.
 
 mod convergence;
+#[cfg(test)]
+mod in_time;
 
-use crate::graph::Problem;
 use crate::graph::certificate::Certificate;
+use crate::graph::{Guesses, Problem, order};
 use crate::history::History;
 use crate::report::{Counterexample, Options, Report};
 use crate::search::{Decision, contradictions, decide, is_plainly_broken};
@@ -51,8 +53,8 @@ fn by_witness(history: &History, problem: &Problem, options: Options) -> Option<
         return None;
     }
     let mut budget = Budget { walks: WITNESS_WALKS.min(options.budget.walks), ..options.budget.until(WITNESS_UNTIL) };
-    let mut report = witness::find(history, problem, &mut budget, |certificate, budget| {
-        by_guess(history, certificate, options, budget)
+    let mut report = witness::find(history, problem, &mut budget, |certificate, budget, guesses| {
+        by_guess(history, certificate, options, budget, guesses)
     })?;
     (report.certified, report.witnessed) = (false, true);
     // The guess says that more was known than tokens say, so it cannot say which reads are final.
@@ -66,13 +68,14 @@ fn by_witness(history: &History, problem: &Problem, options: Options) -> Option<
 const GUESS_WALKS: (u64, u64) = (60, 300);
 
 /// How many nodes it may visit by that.
-const GUESS_NODES: u64 = 6_000_000;
+const GUESS_NODES: u64 = 30_000_000;
 
 /// The verdict if the names of versions lead to an explanation at once.
 fn by_certificate(history: &History, options: Options) -> Result<Option<Report>, Unreadable> {
     match Certificate::of(history).filter(|_| options.certificates) {
         Some(certificate) => {
-            match by_guess(history, &certificate, options, &mut options.budget.until(CERTIFICATE_UNTIL)) {
+            let mut budget = options.budget.until(CERTIFICATE_UNTIL);
+            match by_guess(history, &certificate, options, &mut budget, &mut Guesses::new()) {
                 Tested::Fine(report) => Ok(Some(report)),
                 Tested::Refuted(_) | Tested::Unknown => Ok(None),
             }
@@ -81,18 +84,25 @@ fn by_certificate(history: &History, options: Options) -> Result<Option<Report>,
     }
 }
 
-/// The verdict if a guess leads to an explanation.
-fn by_guess(history: &History, certificate: &Certificate, options: Options, budget: &mut Budget) -> Tested<Report> {
+/// The verdict if a guess leads to an explanation. What it took beside the guess is kept for the next one.
+fn by_guess(
+    history: &History,
+    certificate: &Certificate,
+    options: Options,
+    budget: &mut Budget,
+    guesses: &mut Guesses,
+) -> Tested<Report> {
     let Ok(mut problem) = Problem::certified(history, options.program_order, certificate) else {
         return Tested::Unknown;
     };
-    if let Some(cycle) = problem.cycle {
-        return Tested::Refuted(vec![cycle]);
+    if problem.cycle.is_some() {
+        return Tested::Refuted(order::cycles(&problem));
     }
     if problem.nonsense.is_some() {
         return Tested::Unknown;
     }
     problem.blind = options.blind;
+    problem.guesses.replace(std::mem::take(guesses));
     let level = if options.causal_only { Level::Causal } else { Level::Convergent };
     let (least, most) = GUESS_WALKS;
     let affordable = (GUESS_NODES / problem.nodes().max(1) as u64).clamp(least, most);
@@ -101,10 +111,11 @@ fn by_guess(history: &History, certificate: &Certificate, options: Options, budg
     let decision = decide(&problem, level, &mut left);
     let spent = Budget { walks: walks - left.walks, nodes: nodes - left.nodes, watch: None };
     budget.take(spent);
+    *guesses = problem.guesses.take();
     let mut proof = match decision {
         Decision::Fine(proof) => proof,
         Decision::Broken(wrong, _) => {
-            let mut all = contradictions(&problem, level);
+            let mut all = contradictions(&problem, level, &left);
             all.push(wrong.nodes());
             return Tested::Refuted(all);
         }
@@ -220,7 +231,7 @@ impl Counterexample {
     pub fn broken(&self) -> Vec<Level> {
         let broken = || {
             // It is as small as it gets. Where that is large, not all of it can be known.
-            let budget = Budget { nodes: LEVELS_NODES, ..Budget::default() };
+            let budget = Budget { nodes: LEVELS_NODES, watch: self.watch, ..Budget::default() };
             let options = Options { shrinking: 0, budget, ..Options::default() };
             let report = crate::judge::judge_problem(&self.history, &self.problem, options);
             Level::ALL.into_iter().filter(|&level| report.verdict(level) == Verdict::Broken).collect()

@@ -2,8 +2,17 @@
 
 use crate::graph::Problem;
 use crate::history::History;
-use crate::terms::{Break, Forced, Level, Node};
+use crate::terms::{Break, Forced, Level, Node, Watch};
 use std::cell::OnceCell;
+
+/// Why shrinking did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// All of these steps were taken.
+    Steps(u64),
+    /// The time was over.
+    Time,
+}
 
 /// A violation, as small as it gets.
 #[derive(Debug)]
@@ -18,8 +27,9 @@ pub struct Counterexample {
     pub(crate) minimal: bool,
     /// How many operations the whole history has.
     pub(crate) of: usize,
-    /// The work that shrinking got, if all of it was done before the end.
-    pub(crate) spent: Option<u64>,
+    /// Why shrinking did not come to its end.
+    pub(crate) given_up: Option<GivenUp>,
+    pub(crate) watch: Option<Watch>,
     pub(crate) places: OnceCell<Vec<Place>>,
     pub(crate) levels: OnceCell<Vec<Level>>,
 }
@@ -43,18 +53,19 @@ impl Counterexample {
         self.wrong.name()
     }
 
-    /// What was not tried any more because the work that shrinking gets was done; nothing where it came to its end.
+    /// What was not tried any more because the work that shrinking gets was done, or the time over; nothing where it came
+    /// to its end.
     #[must_use]
     pub fn given_up(&self) -> Option<String> {
         let (left, of) = (self.history.len(), self.of);
-        let tried = |work: u64| {
-            format!(
-                "shrinking was given up after {} million steps, at {left} of {of} operations: fewer of them may be broken, \
-                 too; --shrink gives it more",
-                work.div_ceil(1_000_000)
-            )
+        let (when, option) = match self.given_up? {
+            GivenUp::Steps(steps) => (format!("after {} million steps", steps.div_ceil(1_000_000)), "--shrink"),
+            GivenUp::Time => ("when the time was over".into(), "--budget"),
         };
-        self.spent.map(tried)
+        Some(format!(
+            "shrinking was given up {when}, at {left} of {of} operations: fewer of them may be broken, too; {option} gives \
+             it more"
+        ))
     }
 
     /// Whether each operation was shown to be necessary.

@@ -2,11 +2,14 @@
 
 use crate::graph::Problem;
 use crate::graph::rows::{Cell, Rows};
-use crate::terms::{DELETE, Debt, Edge, Explanation, Node, PUT, View};
+use crate::terms::{Budget, DELETE, Debt, Edge, Explanation, Node, PUT, View};
 use std::collections::BTreeMap;
 
 /// With more chains than this, how likely an explanation is, is judged by its edges alone.
 const CHAINS_MAX: usize = 64;
+
+/// Where the writes of a chain are divided is found by halving them so often, more or less.
+const HALVINGS: u32 = 4;
 
 /// How much visibility grows by explanations, in one walk.
 pub(crate) struct Growth<'a, T> {
@@ -45,26 +48,39 @@ impl<'a, T: Cell> Growth<'a, T> {
     }
 }
 
-/// What may explain a debt, so many explanations at most.
-pub(crate) fn explanations<T: Cell>(problem: &Problem, rows: &Rows<T>, debt: Debt, most: usize) -> Vec<Explanation> {
+/// What may explain a debt, so many explanations at most. Where the time is over they are not all.
+pub(crate) fn explanations<T: Cell>(
+    problem: &Problem,
+    rows: &Rows<T>,
+    debt: Debt,
+    most: usize,
+    budget: &Budget,
+) -> Vec<Explanation> {
     match debt {
-        Debt::Removed { put, event } => removers_at_most(problem, rows, put, event, most),
-        Debt::Alive { event } => living(problem, rows, event, most),
+        Debt::Removed { put, event } => removers_at_most(problem, rows, (put, event), most, budget),
+        Debt::Alive { event } => living(problem, rows, event, most, budget),
     }
 }
 
 /// The deletes and shown puts that may have removed the put before the event, each with the write that met the put
-/// itself. That write is the remover, or one that the remover replaced, and so on.
-pub(crate) fn removers<T: Cell>(problem: &Problem, rows: &Rows<T>, put: Node, event: Node) -> Vec<Explanation> {
-    removers_at_most(problem, rows, put, event, usize::MAX)
+/// itself. That write is the remover, or one that the remover replaced, and so on. Where the time is over they are not
+/// all.
+pub(crate) fn removers<T: Cell>(
+    problem: &Problem,
+    rows: &Rows<T>,
+    put: Node,
+    event: Node,
+    budget: &Budget,
+) -> Vec<Explanation> {
+    removers_at_most(problem, rows, (put, event), usize::MAX, budget)
 }
 
 fn removers_at_most<T: Cell>(
     problem: &Problem,
     rows: &Rows<T>,
-    put: Node,
-    event: Node,
+    (put, event): (Node, Node),
     most: usize,
+    budget: &Budget,
 ) -> Vec<Explanation> {
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let shown = problem.shown(event);
@@ -77,7 +93,10 @@ fn removers_at_most<T: Cell>(
     let follows = |write: Node| after.iter().any(|&first| first == write || before(first, write));
     let excused = |write: Node| shown.iter().any(|&shown| before(shown, write));
     // Along a chain, what the put has met comes first, and what follows the event, or what it showed, comes last.
-    let windows = problem.index.segments(problem.key[event as usize]).flat_map(|segment| {
+    let mut glance = budget.glance();
+    let cost = 1 + after.len() as u32 * HALVINGS;
+    let segments = problem.index.segments(problem.key[event as usize]).take_while(|_| !glance.have_passed(cost));
+    let windows = segments.flat_map(|segment| {
         let writes = problem.index.beyond(segment, rows.cell(put, segment.chain).count());
         &writes[..writes.partition_point(|&write| !follows(write) && !excused(write))]
     });
@@ -111,7 +130,7 @@ fn removers_at_most<T: Cell>(
 }
 
 /// The puts that may have been alive at an event that says that it met something: a write, or a read answered 304.
-fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node, most: usize) -> Vec<Explanation> {
+fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node, most: usize, budget: &Budget) -> Vec<Explanation> {
     let before = |a: Node, b: Node| rows.before(problem, a, b);
     let segments = || problem.index.segments(problem.key[event as usize]);
     debug_assert!(problem.index.loose(problem.key[event as usize]).is_empty(), "what may be met stands in a chain");
@@ -129,7 +148,9 @@ fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node, most: usize) 
     let after = problem.first_writes(event);
     let follows = |put: Node| after.iter().any(|&first| first == put || before(first, put));
     let replaced = |put: Node| past.iter().any(|&write| before(put, write));
-    let windows = segments().flat_map(|segment| {
+    let mut glance = budget.glance();
+    let cost = 1 + (past.len() + after.len()) as u32 * HALVINGS;
+    let windows = segments().take_while(|_| !glance.have_passed(cost)).flat_map(|segment| {
         let writes = problem.index.beyond(segment, 0);
         let writes = &writes[writes.partition_point(|&write| replaced(write))..];
         &writes[..writes.partition_point(|&write| !follows(write))]

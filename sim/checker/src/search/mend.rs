@@ -11,11 +11,10 @@
 use crate::graph::Problem;
 use crate::graph::order::{self, Successors, components};
 use crate::graph::rows::{Cell, Rows};
-use crate::mix::mix;
 use crate::proof::Proof;
 use crate::search::candidates::{Growth, explanations, removers};
 use crate::search::pass::Walk;
-use crate::search::{Arbitrated, Case, Search, event_of, likelihood, stays};
+use crate::search::{Arbitrated, Case, EXPLAINING, Search, likelihood, stays};
 use crate::terms::{Break, Debt, Edge, Explanation, Losing, Node, PUT};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +24,16 @@ const ROUNDS_MAX: u32 = 200;
 
 /// Walks without progress after which it is given up.
 const PATIENCE: u32 = 12;
+
+/// How often each way to pay a debt is to blame before the guess at what happened is.
+const BLAMED_MAX: u32 = 3;
+
+/// The same where so few things are left: each may have dozens of ways out.
+const PATIENCE_AT_FEW: u32 = 60;
+const FEW: usize = 8;
+
+/// The same where something of the guess at what happened is refuted already.
+const PATIENCE_REFUTED: u32 = 3;
 
 /// It is progress if one in so many of what is wrong or open goes.
 const PROGRESS: usize = 20;
@@ -59,10 +68,12 @@ pub(crate) struct Mend<'s, 'p, 'b, T> {
     blamed: BTreeMap<(Debt, Node), u32>,
     /// The place of each node in an order that contains the root's and is close to that of the history.
     natural: Vec<u32>,
-    /// The sets of guesses that were walked with, by their digest.
-    walked: BTreeSet<u64>,
     /// How many steps are left after this walk.
     steps: u64,
+    /// What no guess could undo so far, by its first operation.
+    refuted: BTreeMap<Node, Vec<Node>>,
+    /// What was wrong after the last walk.
+    wrong: Vec<Vec<Node>>,
 }
 
 /// What one walk led to.
@@ -72,37 +83,39 @@ enum Round {
     Left(usize),
     /// Guesses that contradicted each other outright were taken back.
     Untied,
-    /// These contradictions stand without any guess.
-    Refuted(Vec<Vec<Node>>),
+    /// Nothing is left but what no guess can undo.
+    Refuted,
     GivenUp,
 }
 
 /// What came of mending.
 pub(crate) enum Mended {
     Fine(Proof),
-    /// No guess is seen on the way to these contradictions, so none can undo them.
+    /// These contradictions are left: no guess is seen on the way to them, or none of those that were tried undid them.
     Refuted(Vec<Vec<Node>>),
-    Unknown,
 }
 
 /// Looks for guesses that explain every debt.
 pub(crate) fn mend<T: Cell>(search: &mut Search<'_, '_, T>, root: &Case) -> Mended {
-    let (chosen, blamed, walked) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-    let Some(natural) = order::natural(search.problem, &root.edges) else { return Mended::Unknown };
-    let mut mend = Mend { search, root, chosen, blamed, natural, walked, steps: 0 };
+    let (chosen, blamed) = (search.problem.guesses.take(), BTreeMap::new());
+    let Some(natural) = order::natural(search.problem, &root.edges) else { return Mended::Refuted(Vec::new()) };
+    let (refuted, wrong) = (BTreeMap::new(), Vec::new());
+    let mut mend = Mend { search, root, chosen, blamed, natural, steps: 0, refuted, wrong };
     let (mut goal, mut idle) = (usize::MAX, 0);
     for _ in 0..ROUNDS_MAX {
         match mend.round() {
             Round::Fine(proof) => return Mended::Fine(proof),
-            Round::Refuted(nodes) => return Mended::Refuted(nodes),
-            Round::GivenUp => return Mended::Unknown,
+            Round::Refuted | Round::GivenUp => break,
             Round::Untied => {}
             Round::Left(left) if left + left / PROGRESS < goal => (goal, idle) = (left, 0),
-            Round::Left(_) if idle == PATIENCE => return Mended::Unknown,
+            Round::Left(left) if idle >= mend.patience(left) => break,
             Round::Left(_) => idle += 1,
         }
     }
-    Mended::Unknown
+    mend.search.problem.guesses.replace(mend.chosen);
+    // What no guess can undo is left to the search first, because the rest may follow from it.
+    let refuted: Vec<Vec<Node>> = mend.refuted.into_values().collect();
+    Mended::Refuted(if refuted.is_empty() { mend.wrong } else { refuted })
 }
 
 /// The graph as it is guessed to be, in one walk.
@@ -117,10 +130,10 @@ struct Guessed<'a> {
 
 impl<T: Cell> Mend<'_, '_, '_, T> {
     fn round(&mut self) -> Round {
-        // What was walked with once leads where it led.
-        if !self.walked.insert(self.digest()) || !self.search.spend() {
+        if !self.search.spend() {
             return Round::GivenUp;
         }
+        self.wrong.clear();
         let problem = self.search.problem;
         self.steps = STEPS_PER_NODE * problem.nodes() as u64;
         let mut by: BTreeMap<Edge, Vec<Debt>> = BTreeMap::new();
@@ -138,20 +151,31 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
             guessed.rank[node as usize] = rank as u32;
         }
         let walk = self.search.walk_on(&case, &order);
-        let (mut gone, mut refuted) = (BTreeSet::new(), Vec::new());
+        if walk.is_cut {
+            return Round::GivenUp;
+        }
+        let (mut gone, mut refuted) = (BTreeSet::new(), 0);
         for wrong in walk.wrongs.iter().take(WRONGS_MAX) {
             if self.steps == 0 {
                 break;
             }
+            self.wrong.push(wrong.nodes());
             let moves = self.moves(&guessed, &walk.rows, wrong);
             if !self.go(moves, &mut gone) {
-                refuted.push(wrong.nodes());
+                refuted += 1;
+                self.refute(wrong.nodes());
             }
         }
+        let open = walk.debts.iter().map(|&debt| match debt {
+            Debt::Removed { put, event } => vec![event, put],
+            Debt::Alive { event } => vec![event],
+        });
+        self.wrong.extend(open.take(WRONGS_MAX));
         for &debt in &walk.debts {
             if !self.pay(&guessed, &walk.rows, debt, &mut gone) {
-                refuted.push(match debt {
-                    Debt::Removed { put, event } => vec![put, event],
+                refuted += 1;
+                self.refute(match debt {
+                    Debt::Removed { put, event } => vec![event, put],
                     Debt::Alive { event } => [event].into_iter().chain(guessed.deletes_before(event)).collect(),
                 });
             }
@@ -159,12 +183,10 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
         if self.search.budget.is_spent() {
             return Round::GivenUp;
         }
-        if !refuted.is_empty() {
-            return Round::Refuted(refuted);
-        }
         let left = walk.wrongs.len() + walk.debts.len();
         if left > 0 {
-            return Round::Left(left);
+            // What no guess can undo is found together, so the others are mended beside it.
+            return if left == refuted { Round::Refuted } else { Round::Left(left - refuted) };
         }
         match self.search.arbitrate(&case, &walk) {
             Arbitrated::Fine(order) => Round::Fine(Proof { edges: case.edges, order }),
@@ -173,22 +195,24 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
         }
     }
 
-    /// What is guessed, in one number.
-    fn digest(&self) -> u64 {
-        self.chosen.iter().fold(0, |digest, (debt, way)| {
-            let (kind, put, event) = match *debt {
-                Debt::Removed { put, event } => (1, put, event),
-                Debt::Alive { event } => (2, 0, event),
-            };
-            let seed = mix(digest, kind << 32 | u64::from(way.write));
-            mix(seed, u64::from(put) << 32 | u64::from(event))
-        })
+    fn patience(&self, left: usize) -> u32 {
+        match left {
+            _ if self.search.problem.is_guess && !self.refuted.is_empty() => PATIENCE_REFUTED,
+            0..=FEW => PATIENCE_AT_FEW,
+            _ => PATIENCE,
+        }
+    }
+
+    fn refute(&mut self, nodes: Vec<Node>) {
+        if let Some(&first) = nodes.first() {
+            self.refuted.entry(first).or_insert(nodes);
+        }
     }
 
     /// Takes so many steps.
     fn step(&mut self, steps: usize) {
-        self.steps = self.steps.saturating_sub(steps as u64);
-        self.search.budget.spend(steps as u64);
+        let goes_on = self.search.budget.spend(steps as u64);
+        self.steps = if goes_on { self.steps.saturating_sub(steps as u64) } else { 0 };
     }
 
     /// Guesses that contradict each other outright. On each circle is one that leads from what is later in the history
@@ -207,6 +231,13 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
         for &debt in &back {
             self.go(vec![Move::Drop(debt)], &mut gone);
         }
+        // Where it does not end, these are in each other's way.
+        let back_edges = guessed.by.keys().filter(|&&(from, to)| {
+            leftover[from as usize]
+                && component[from as usize] == component[to as usize]
+                && self.natural[from as usize] > self.natural[to as usize]
+        });
+        self.wrong = back_edges.map(|&(from, to)| vec![to, from]).collect();
         if back.is_empty() { Round::GivenUp } else { Round::Untied }
     }
 
@@ -220,10 +251,10 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
                 let write = self.chosen.get(debt).map_or(0, |explanation| explanation.write);
                 let times = self.blamed.get(&(*debt, write)).copied().unwrap_or(0);
                 // What stands behind its event in the history is the likelier mistake.
-                (times, write < event_of(*debt), Reverse(event_of(*debt)))
+                (times, write < debt.event(), Reverse(debt.event()))
             }
             Move::Take(debt, way) => {
-                (self.blamed.get(&(*debt, way.write)).copied().unwrap_or(0), true, Reverse(event_of(*debt)))
+                (self.blamed.get(&(*debt, way.write)).copied().unwrap_or(0), true, Reverse(debt.event()))
             }
         };
         match moves.into_iter().min_by_key(blame) {
@@ -246,7 +277,7 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
     /// Guesses how a debt is paid; if nothing can, something is taken back. Says whether there was anything to do.
     fn pay(&mut self, guessed: &Guessed<'_>, rows: &Rows<T>, debt: Debt, gone: &mut BTreeSet<Debt>) -> bool {
         let problem = guessed.problem;
-        let mut ways = explanations(problem, rows, debt, usize::MAX);
+        let mut ways = explanations(problem, rows, debt, usize::MAX, self.search.budget);
         if !self.search.budget.spend(1 + ways.len() as u64) {
             return false;
         }
@@ -266,12 +297,19 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
             return self.go(moves, gone);
         }
         let mut growth = Growth::new(problem, rows);
+        let mut glance = self.search.budget.glance();
         ways.sort_by_cached_key(|way| {
+            if glance.have_passed(EXPLAINING) {
+                return None;
+            }
             let blamed = self.blamed.get(&(debt, way.write)).copied().unwrap_or(0);
-            (Reverse(blamed), likelihood(&mut growth, way, event_of(debt)))
+            Some((Reverse(blamed), likelihood(&mut growth, way, debt.event())))
         });
         if let Some(way) = ways.pop() {
+            // Where each way was to blame again and again, none may be right.
+            let blamed = self.blamed.get(&(debt, way.write)).copied().unwrap_or(0);
             self.chosen.insert(debt, way);
+            return blamed < BLAMED_MAX || !problem.is_guess;
         }
         true
     }
@@ -330,6 +368,7 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
             if self.steps == 0 {
                 break;
             }
+            self.wrong.push(vec![losing.event, losing.put, losing.winner]);
             let first = tangled.partition_point(|other| rank(other.put) < rank(losing.winner));
             let between = tangled[first..].iter().take_while(|other| rank(other.put) < rank(losing.put));
             let opposite =
@@ -347,7 +386,8 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
     fn undo(&mut self, guessed: &Guessed<'_>, walk: &Walk<T>, losing: &Losing) -> Vec<Move> {
         let mut moves = self.drops(guessed, &walk.rows, losing.put, losing.event);
         let debt = Debt::Removed { put: losing.put, event: losing.event };
-        let ways = removers(guessed.problem, &walk.rows, losing.put, losing.event);
+        let ways = removers(guessed.problem, &walk.rows, losing.put, losing.event, self.search.budget);
+        self.step(1 + ways.len());
         moves.extend(ways.into_iter().map(|way| Move::Take(debt, way)));
         moves
     }

@@ -24,6 +24,12 @@ use crate::terms::{Break, Budget, DELETE, Debt, Edge, Explanation, Forced, Level
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+/// To look for an explanation costs as much as so many turns of a loop.
+const EXPLAINING: u32 = 512;
+
+/// In a larger history no guess is worth a dive.
+const DIVES_MAX: usize = 10_000;
+
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -108,10 +114,16 @@ pub(crate) fn is_plainly_broken(problem: &Problem, level: Level, budget: &mut Bu
 }
 
 /// What one look shows to be wrong: the operations of each contradiction, and of each debt that nothing can pay.
-pub(crate) fn contradictions(problem: &Problem, level: Level) -> Vec<Vec<Node>> {
-    let walk = walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None, true);
-    let is_hopeless = |debt: &&Debt| explanations(problem, &walk.rows, **debt, 1).is_empty();
-    let hopeless = walk.debts.iter().filter(is_hopeless).map(|&debt| without(debt));
+pub(crate) fn contradictions(problem: &Problem, level: Level, budget: &Budget) -> Vec<Vec<Node>> {
+    let walk = walk::<u32>(problem, &problem.order, &[], level == Level::Convergent, None, true, budget.glance());
+    if walk.is_cut {
+        return Vec::new();
+    }
+    let mut glance = budget.glance();
+    let mut is_hopeless = |debt: &&Debt| {
+        !glance.have_passed(EXPLAINING) && explanations(problem, &walk.rows, **debt, 1, budget).is_empty()
+    };
+    let hopeless = walk.debts.iter().filter(&mut is_hopeless).map(|&debt| without(debt));
     walk.wrongs.iter().map(Break::nodes).chain(hopeless.map(|wrong| wrong.nodes())).collect()
 }
 
@@ -152,6 +164,13 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
     fn run(&mut self) -> Decision {
         let mut root = Case::default();
         let walk = match self.saturate(&mut root) {
+            // All that is wrong with a guess is found together.
+            Saturated::Broken(..) if self.problem.is_guess => {
+                return match mend(self, &Case::default()) {
+                    Mended::Fine(proof) => Decision::Fine(proof),
+                    Mended::Refuted(contradictions) => Decision::Unknown(contradictions),
+                };
+            }
             Saturated::Broken(wrong, forced) => return Decision::Broken(wrong, forced),
             Saturated::OutOfBudget => return Decision::Unknown(Vec::new()),
             Saturated::Stable(walk) => walk,
@@ -208,8 +227,12 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
         match mend(self, root) {
             Mended::Fine(proof) => return Guessed::Fine(proof),
             // What happened is guessed otherwise then.
-            Mended::Refuted(contradictions) if self.problem.is_guess => return Guessed::Refuted(contradictions),
-            Mended::Refuted(_) | Mended::Unknown => {}
+            Mended::Refuted(contradictions)
+                if self.problem.is_guess && (!contradictions.is_empty() || self.problem.nodes() > DIVES_MAX) =>
+            {
+                return Guessed::Refuted(contradictions);
+            }
+            Mended::Refuted(_) => {}
         }
         // Only here it is asked for all that may explain each debt: there may be hundreds for each of thousands.
         let open = match self.settle(root) {
@@ -239,7 +262,10 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
         let mut growth = Growth::new(self.problem, &walk.rows);
         for &debt in &walk.debts {
             let Some(mut ways) = self.ways(&walk.rows, debt, usize::MAX) else { return Settled::OutOfBudget };
-            ways.sort_by_cached_key(|way| likelihood(&mut growth, way, event_of(debt)));
+            let mut glance = self.budget.glance();
+            ways.sort_by_cached_key(|way| {
+                if glance.have_passed(EXPLAINING) { None } else { Some(likelihood(&mut growth, way, debt.event())) }
+            });
             open.push((debt, ways));
         }
         Settled::Open(open, walk)
@@ -248,7 +274,7 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
     /// What may explain a debt, so many explanations at most if any of them counts; nothing where the budget is spent.
     fn ways(&mut self, rows: &Rows<T>, debt: Debt, most: usize) -> Option<Vec<Explanation>> {
         let (problem, must) = (self.problem, self.must);
-        let mut ways = explanations(problem, rows, debt, if must.is_none() { most } else { usize::MAX });
+        let mut ways = explanations(problem, rows, debt, if must.is_none() { most } else { usize::MAX }, self.budget);
         if !self.budget.spend(1 + ways.len() as u64) {
             return None;
         }
@@ -273,6 +299,9 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
                     return Saturated::Broken(Break::Cycle(cycle), forced);
                 }
             };
+            if walk.is_cut {
+                return Saturated::OutOfBudget;
+            }
             if let Some(wrong) = walk.wrongs.pop() {
                 return Saturated::Broken(wrong, forced);
             }
@@ -308,12 +337,12 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
     }
 
     fn walk(&self, case: &Case, order: &[Node]) -> Walk<T> {
-        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, false)
+        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, false, self.budget.glance())
     }
 
     /// The same, on and on whatever is wrong.
     pub(crate) fn walk_on(&self, case: &Case, order: &[Node]) -> Walk<T> {
-        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, true)
+        walk(self.problem, order, &case.edges, self.level == Level::Convergent, self.must, true, self.budget.glance())
     }
 
     /// Looks for an order of all writes, once everything else is explained.
@@ -342,9 +371,18 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
             let on_cycle: Vec<Edge> = cycle.iter().copied().zip(next.copied()).collect();
             let known = gone.len();
             for &edge in on_cycle.iter().filter(|edge| !certain.contains(edge)) {
+                if !self.budget.spend(walk.losing.len() as u64 / 64) {
+                    return Arbitrated::OutOfBudget;
+                }
                 let losing: Vec<&Losing> = walk.losing.iter().filter(|losing| pair(losing) == edge).collect();
-                let undo = |losing: &&Losing| removers(self.problem, &walk.rows, losing.put, losing.event);
-                let ways: Vec<Vec<Explanation>> = losing.iter().map(undo).collect();
+                let mut ways: Vec<Vec<Explanation>> = Vec::with_capacity(losing.len());
+                for losing in &losing {
+                    let undo = removers(self.problem, &walk.rows, losing.put, losing.event, self.budget);
+                    if !self.budget.spend(1 + undo.len() as u64) {
+                        return Arbitrated::OutOfBudget;
+                    }
+                    ways.push(undo);
+                }
                 // What one reader cannot have otherwise no reader has.
                 if !ways.is_empty() && ways.iter().all(|ways| !ways.is_empty()) {
                     gone.insert(edge);
@@ -398,12 +436,6 @@ pub(crate) fn likelihood<T: Cell>(
     event: Node,
 ) -> (bool, Reverse<u64>, Node) {
     (way.write < event, Reverse(growth.of(way)), way.write)
-}
-
-pub(crate) const fn event_of(debt: Debt) -> Node {
-    match debt {
-        Debt::Removed { event, .. } | Debt::Alive { event } => event,
-    }
 }
 
 /// One case for each explanation of the debt that has the fewest; the likeliest is taken first, from the end.

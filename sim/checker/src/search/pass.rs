@@ -8,7 +8,7 @@ use crate::graph::index::Cursors;
 use crate::graph::rows::{Cell, Rows};
 use crate::history::NONE;
 use crate::search::guarantees::Demands;
-use crate::terms::{Blind, Break, Debt, Edge, Losing, Node, PUT, View, WINNER};
+use crate::terms::{Blind, Break, Debt, Edge, Glance, Losing, Node, PUT, View, WINNER};
 
 /// What a walk found.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Walk<T> {
     pub(crate) certain: Vec<Edge>,
     /// Pairs that a delete may undo.
     pub(crate) losing: Vec<Losing>,
+    /// The time was over before the end: all of it means nothing.
+    pub(crate) is_cut: bool,
 }
 
 /// How far into a chain the writes reach that must come before a winner.
@@ -51,7 +53,7 @@ struct Walker<'a, T> {
 }
 
 /// Walks the graph with these extra edges, which must be sorted by where they lead. The order must respect them all. The
-/// walk ends where something is certainly wrong, or with `all` goes on.
+/// walk ends where something is certainly wrong, or with `all` goes on. It is cut where the time is over.
 pub(crate) fn walk<T: Cell>(
     problem: &Problem,
     order: &[Node],
@@ -59,6 +61,7 @@ pub(crate) fn walk<T: Cell>(
     arbitrate: bool,
     must: Must<'_>,
     all: bool,
+    mut glance: Glance,
 ) -> Walk<T> {
     let arbitrate = arbitrate && problem.blind != Some(Blind::Winners);
     let first_ahead = if arbitrate { vec![NONE; problem.nodes()] } else { Vec::new() };
@@ -70,12 +73,19 @@ pub(crate) fn walk<T: Cell>(
         ahead: Vec::new(),
         certain: Vec::new(),
         losing: Vec::new(),
+        is_cut: false,
     };
     let (writes, puts, deletes) = (Vec::new(), Vec::new(), Vec::new());
     let cursors = problem.index.cursors();
     let mut walker = Walker { problem, walk, arbitrate, must, cursors, writes, puts, deletes };
     let plain = if order.is_empty() { problem.nodes() as Node } else { 0 };
+    // A node costs as much as it has chains to be compared.
+    let cost = 1 + problem.chains() as u32 / 16;
     for node in (0..plain).chain(order.iter().copied()) {
+        if glance.have_passed(cost) {
+            walker.walk.is_cut = true;
+            break;
+        }
         let first = extra.partition_point(|&(_, to)| to < node);
         let into = extra[first..].iter().take_while(|&&(_, to)| to == node).map(|&(from, _)| from);
         walker.walk.rows.open(problem, node, into);

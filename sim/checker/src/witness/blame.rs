@@ -210,7 +210,7 @@ mod tests {
             for (first, second) in [(0, 1), (1, 2), (2, 0), (3, 0), (3, 1), (3, 2)] {
                 repairs.add(Repair::Seen(puts[first], puts[second]));
             }
-            let play = Play::of(&stage, &repairs);
+            let play = Play::of(&stage, &repairs, &Budget::default()).expect("no watch");
             for event in nodes.clone() {
                 nodes.clone().for_each(|write| _ = play.part(write, event));
             }

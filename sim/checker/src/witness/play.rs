@@ -4,11 +4,14 @@ use super::repair::{Repair, Repairs};
 use super::stage::Stage;
 use crate::graph::certificate::Certificate;
 use crate::history::NONE;
-use crate::terms::{DELETE, Edge, Node, PUT, View, WINNER, WRITE};
+use crate::terms::{Budget, DELETE, Edge, Node, PUT, View, WINNER, WRITE, step};
 use std::cell::Cell;
 
 /// How many later answers of a replica are looked at before it takes in a write.
 const AHEAD: usize = 8;
+
+/// To play one operation costs as much as so many turns of another loop.
+const TURNS: u32 = 4;
 
 /// What did not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +67,8 @@ pub(super) struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    /// Plays the run.
-    pub(super) fn of(stage: &'a Stage<'a>, repairs: &'a Repairs) -> Self {
+    /// Plays the run; nothing where the time is over.
+    pub(super) fn of(stage: &'a Stage<'a>, repairs: &'a Repairs, budget: &Budget) -> Option<Self> {
         let order = stage.order(repairs);
         let (nodes, sites) = (stage.problem.nodes(), stage.sites);
         let lists = || vec![Vec::new(); stage.keys * sites];
@@ -94,11 +97,15 @@ impl<'a> Play<'a> {
                 play.ahead[list].push(node);
             }
         }
+        let mut glance = budget.glance();
         for &node in &order {
+            if glance.have_passed(TURNS) {
+                return None;
+            }
             play.take(node);
         }
         play.order = order;
-        play
+        Some(play)
     }
 
     fn is_event(&self, node: Node) -> bool {
@@ -123,6 +130,7 @@ impl<'a> Play<'a> {
     }
 
     fn holds(&self, row: &[u32], write: Node) -> bool {
+        step();
         let position = self.position[write as usize];
         position != NONE && row[self.stage.site[write as usize] as usize] > position
     }

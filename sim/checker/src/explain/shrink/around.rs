@@ -140,7 +140,7 @@ impl Shrinker<'_> {
                 break;
             }
             for &put in puts.filter(|&&put| put != event && !self.problem.shown(event).contains(&put)) {
-                let ways = removers(self.problem, rows, put, event);
+                let ways = removers(self.problem, rows, put, event, self.effort.time());
                 found.extend(ways.iter().map(|way| way.write).filter(|&write| self.problem.is(write, DELETE)));
             }
         }
