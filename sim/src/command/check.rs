@@ -119,7 +119,9 @@ pub(crate) fn check(asked: &Check) -> Done {
         ReadError::Io(error) if error.kind() == ErrorKind::TimedOut => {
             Problem::nothing(at("the time was over before all was read: no verdict; --budget gives more".into()))
         }
-        other => at(other.to_string()).into(),
+        other @ (ReadError::Line { .. } | ReadError::Io(_) | ReadError::UnknownFormat { .. } | ReadError::Empty) => {
+            at(other.to_string()).into()
+        }
     })?;
     let mut is_exported = true;
     if let (Some(path), Some(format)) = (&asked.export, asked.to) {
