@@ -121,6 +121,7 @@ const TESTS: &[Test] = &[
     Test::new("memory_paused_member", Pace::Busy, Needs::Nothing, memory::paused_member),
     Test::new("memory_uploads", Pace::Busy, Needs::Nothing, memory::uploads),
     Test::new("memory_slow_readers", Pace::Busy, Needs::Nothing, memory::readers),
+    Test::new("memory_within_tls", Pace::Busy, Needs::PacketFilter, memory::within_tls),
     Test::new("memory_smaller_member", Pace::Busy, Needs::Nothing, memory::smaller_member),
     Test::new("tokens_stay_short_enough", Pace::Timed, Needs::Nothing, bounds::tokens),
     Test::new("views_are_bounded", Pace::Timed, Needs::Nothing, bounds::views),

@@ -1,6 +1,7 @@
 //! Processes with little memory: whatever clients and peers do, none takes more than it was given.
 
 use crate::cluster::Cluster;
+use crate::tls::secured;
 use hence_tests::client::{self, Connection};
 use hence_tests::fill::{LIMIT, MB, expect_full, fill, is_taken, put, slow_readers, storm, value};
 use hence_tests::replicas::Replicas;
@@ -128,6 +129,21 @@ pub(crate) fn readers() {
         let answers = cluster.metric(0, "hence_memory_bytes{part=\"answers\"}");
         if answers == 0 { Ok(()) } else { Err(format!("{answers} bytes")) }
     });
+}
+
+/// Slow readers and uploads within TLS, which holds records of its own.
+pub(crate) fn within_tls() {
+    let (_authority, cluster) = secured("memory_within_tls", 3);
+    let mut cluster = cluster.setting("HENCE_MEMORY_MAX", "64MiB").run();
+    let held = slow_readers(&cluster, 120, 2 * MB);
+    expect_within(&mut cluster, &ALL, "slow readers within TLS");
+    drop(held);
+    for bytes in [2 * MB, 100_000] {
+        let (taken, refused, cut) = storm(&cluster.address(0), 100, bytes);
+        println!("note: 100 clients, {bytes} bytes each: {taken} were taken, {refused} refused, {cut} cut off");
+        expect_within(&mut cluster, &ALL, "uploads within TLS");
+    }
+    cluster.await_settled(&ALL, SETTLE);
 }
 
 /// One of less memory than the others cannot follow: it says so, lives on, and follows when there is less.
