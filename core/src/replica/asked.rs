@@ -60,6 +60,7 @@ impl Asked {
             self.moved = piece.at;
         }
         self.bytes += u64::from(piece.bytes);
+        assert!(piece.bytes > 0 && self.bytes <= self.window, "{} bytes in a window of {}", self.bytes, self.window);
         self.pieces.push_back(piece);
     }
 
@@ -85,6 +86,7 @@ impl Asked {
         let at = self.pieces.iter().position(|piece| piece.dot == dot && piece.offset == offset)?;
         let piece = self.pieces.remove(at)?;
         self.bytes -= u64::from(piece.bytes);
+        assert_eq!(self.pieces.is_empty(), self.bytes == 0, "{} pieces of {} bytes", self.pieces.len(), self.bytes);
         Some(piece)
     }
 
@@ -152,15 +154,18 @@ mod tests {
     fn what_is_asked_again_is_waited_for_twice_as_long() {
         let (mut asked, after) = (Asked::default(), Micros(1_000));
         assert_eq!(asked.timeout(after), Time::NEVER);
+        asked.open(1_000);
         asked.push(piece(0, 50, false));
         assert_eq!(asked.timeout(after), Time(1_050));
         asked.give_up();
+        asked.open(1_000);
         asked.push(piece(0, 5_000, true));
         assert_eq!(asked.timeout(after), Time(7_000));
         asked.suspect_loss(Time(5_100), after);
         assert_eq!(asked.timeout(after), Time(5_100));
         let taken = asked.take(piece(0, 0, true).dot, 0).expect("it was asked for");
         asked.learn(Piece { again: false, ..taken }, Time(5_060), u64::MAX);
+        asked.open(1_000);
         asked.push(piece(0, 5_060, false));
         assert_eq!(asked.timeout(after), Time(6_060), "an answer ends the doubling");
         asked.check_invariants();

@@ -112,6 +112,7 @@ impl Data {
     pub(super) fn dependencies(&mut self, own: Incarnation, needs: &VersionVector) -> VersionVector {
         let deps = VersionVector::from_entries(self.implied.missing(needs).filter(|&(i, _)| i != own));
         self.implied.join(&deps);
+        assert!(deps.counter(own) == 0 && self.implied.dominates(&deps), "what goes beyond is implied from now on");
         deps
     }
 

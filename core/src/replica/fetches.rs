@@ -114,6 +114,7 @@ impl Fetches {
             return None;
         }
         let held = self.pieces.held(dot, outline);
+        assert!(held <= outline.bytes, "more of {dot} is here than there is");
         self.pieces.drop_ahead(dot);
         self.fetches.insert(dot, Fetch { outline, from, next: held, reached: held, moved: now });
         Some(held)

@@ -305,6 +305,7 @@ impl Pulls {
 
     pub(super) fn stage(&mut self, entry: SnapshotEntry) {
         if let Some(pull) = &mut self.current {
+            assert!(pull.large.is_none(), "pull {} goes on before its value is here", pull.name);
             pull.staging.add(entry);
         }
     }
@@ -323,6 +324,7 @@ impl Pulls {
     /// The state is whole: what was staged, what was covered here when it was asked for, and the name of the pull.
     pub(super) fn take_staging(&mut self) -> Option<(Staging, Arc<VersionVector>, u64)> {
         let pull = self.current.as_mut()?;
+        assert!(pull.large.is_none(), "pull {} ends before its value is here", pull.name);
         let staging = core::mem::replace(&mut pull.staging, Staging::new(self.hash_key));
         Some((staging, pull.asked.clone(), pull.name))
     }

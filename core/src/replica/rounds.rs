@@ -227,6 +227,7 @@ fn raise_some(to_query: &mut VersionVector, events: impl IntoIterator<Item = (In
             to_query.raise(incarnation, counter);
         }
     }
+    assert!(to_query.len() <= EVENTS_MAX, "a round would ask about {} incarnations", to_query.len());
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ impl Supplier {
     }
 
     /// A pull from it begins.
-    pub(super) const fn begin(&mut self, now: Time) {
+    pub(super) fn begin(&mut self, now: Time) {
+        assert!(now >= self.pulled_at, "a pull begins at {now:?} and one at {:?}", self.pulled_at);
         self.pulled_at = now;
     }
 

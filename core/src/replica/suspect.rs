@@ -84,7 +84,8 @@ impl Suspect {
         self.vouched_at = Some(now);
     }
 
-    pub(super) const fn suspect(&mut self, now: Time) {
+    pub(super) fn suspect(&mut self, now: Time) {
+        assert!(!self.is_suspected(), "suspected since {:?}, and now", self.since);
         self.since = Some(now);
         self.probed_at = None;
     }
