@@ -153,6 +153,8 @@ fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node, most: usize, 
     let windows = segments().take_while(|_| !glance.have_passed(cost)).flat_map(|segment| {
         let writes = problem.index.beyond(segment, 0);
         let writes = &writes[writes.partition_point(|&write| replaced(write))..];
+        // What precedes the event already was removed before it.
+        let writes = &writes[writes.partition_point(|&write| precedes(write))..];
         &writes[..writes.partition_point(|&write| !follows(write))]
     });
     let explain = |put: Node| Explanation { write: put, edges: vec![(put, event)] };

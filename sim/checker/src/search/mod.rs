@@ -261,7 +261,9 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
         let mut open = Vec::with_capacity(walk.debts.len());
         let mut growth = Growth::new(self.problem, &walk.rows);
         for &debt in &walk.debts {
-            let Some(mut ways) = self.ways(&walk.rows, debt, usize::MAX) else { return Settled::OutOfBudget };
+            let Some(mut ways) = self.ways(&walk.rows, debt, usize::MAX, &case.edges) else {
+                return Settled::OutOfBudget;
+            };
             let mut glance = self.budget.glance();
             ways.sort_by_cached_key(|way| {
                 if glance.have_passed(EXPLAINING) { None } else { Some(likelihood(&mut growth, way, debt.event())) }
@@ -272,13 +274,19 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
     }
 
     /// What may explain a debt, so many explanations at most if any of them counts; nothing where the budget is spent.
-    fn ways(&mut self, rows: &Rows<T>, debt: Debt, most: usize) -> Option<Vec<Explanation>> {
+    /// What was taken before, and has not paid the debt, never will.
+    fn ways(&mut self, rows: &Rows<T>, debt: Debt, most: usize, taken: &[Edge]) -> Option<Vec<Explanation>> {
         let (problem, must) = (self.problem, self.must);
-        let mut ways = explanations(problem, rows, debt, if must.is_none() { most } else { usize::MAX }, self.budget);
+        let order = |&(from, to): &Edge| (to, from); // a case's edges are sorted like this
+        let has = |edge: &Edge| taken.binary_search_by_key(&order(edge), order).is_ok();
+        let next = taken.partition_point(|&(_, to)| to < debt.event());
+        let is_any = must.is_none() && taken.get(next).is_none_or(|&(_, to)| to != debt.event());
+        let mut ways = explanations(problem, rows, debt, if is_any { most } else { usize::MAX }, self.budget);
         if !self.budget.spend(1 + ways.len() as u64) {
             return None;
         }
         ways.retain(|way| must.is_none_or(|must| stays(problem, rows, must, debt, way)));
+        ways.retain(|way| is_any || !way.edges.iter().all(has));
         Some(ways)
     }
 
@@ -308,7 +316,8 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
             let known = case.edges.len();
             for &debt in &walk.debts {
                 // Whether there is none, one or more is all that matters here.
-                let Some(mut ways) = self.ways(&walk.rows, debt, 2) else { return Saturated::OutOfBudget };
+                let taken = &case.edges[..known];
+                let Some(mut ways) = self.ways(&walk.rows, debt, 2, taken) else { return Saturated::OutOfBudget };
                 match ways.len() {
                     0 => return Saturated::Broken(without(debt), forced),
                     1 => {
