@@ -15,7 +15,7 @@ use hence_sim::mutants::harness::{HarnessMutant, PAIRS};
 use hence_sim::observe::{Sink, TextTrace};
 use hence_sim::oracle::adversity::Kind;
 use hence_sim::oracle::verdict::Invariant;
-use hence_sim::plan::Plan;
+use hence_sim::plan::{FaultKind, Plan};
 use std::path::PathBuf;
 
 /// Seeds that every run of the suite runs, and fresh ones on top.
@@ -75,6 +75,19 @@ fn schedules_are_clean_and_hard() {
         summary.below_floor().iter().map(|&kind| format!("{} {}", summary.counts.count(kind), kind.name())).collect();
     assert!(summary.undecided * 100 <= summary.judged, "{} of {}", summary.undecided, summary.judged);
     assert!(low.is_empty(), "too little adversity in {} schedules: {low:?}", summary.schedules);
+}
+
+/// Where a memory was copied and neither process has written since, the other replicas are judged like in any run.
+#[test]
+fn beside_a_copied_memory_the_others_are_judged() {
+    let is_copied = |plan: &Plan| plan.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Twin { .. }));
+    let plans = (0..6_000).map(|seed| generate::plan(seed, Profile::Mixed)).filter(is_copied);
+    let setting = Setting { mutant: Some(Mutant::ServeUncovered), ..Setting::default() };
+    let found = plans.map(|plan| run(&plan, setting)).find(|verdict| {
+        let by_names = verdict.violation.as_ref().is_some_and(|found| found.invariant == Invariant::Sessions);
+        by_names && verdict.counts.count(Kind::Twin) > 0
+    });
+    assert!(found.is_some(), "no run with a copied memory convicts a replica that serves what it lacks");
 }
 
 /// The cases that were failures once. With a mutant they must still fail the same way, without one they must pass.

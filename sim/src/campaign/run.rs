@@ -155,9 +155,13 @@ pub fn run_subject<S: Subject>(
             Verdict { violation: Some(violation), ..world.verdict() }
         }
     };
-    // Where a memory image was copied two writes may bear one name, and what clients see is not promised.
-    if let Some(history) = world.take_client_history().filter(|_| !world.judge.contested) {
-        let white = (0..world.replicas()).any(|at| world.subject(at).is_some_and(|subject| subject.probe().is_some()));
+    if let Some(mut history) = world.take_client_history() {
+        // Where a memory image was copied two writes may bear one name, and what clients see then is not promised.
+        if let Some(since) = world.judge.copied.contested_since() {
+            history.end_at(since);
+        }
+        let white = !world.judge.copied.is_so()
+            && (0..world.replicas()).any(|at| world.subject(at).is_some_and(|subject| subject.probe().is_some()));
         let options = Options { blind: setting.checker, ..Options::default() };
         let truth = white.then(|| history.explanation(&world.judge.truth));
         second_opinion(&mut verdict, history.into_operations(), truth, options);

@@ -173,13 +173,16 @@ impl ClientHistory {
 
     /// The client no longer waits: it will never know.
     pub(crate) fn give_up(&mut self, attempt: usize) {
-        let Some(&place) = self.places.get(&attempt) else { return };
-        let operation = &mut self.operations[place];
-        if operation.action == Action::Get {
-            operation.value = None;
+        if let Some(&place) = self.places.get(&attempt) {
+            forget_answer(&mut self.operations[place]);
         }
-        (operation.outcome, operation.status, operation.return_ns) = (Outcome::Unknown, 0, None);
-        (operation.token_out, operation.siblings, operation.shown, operation.superseded) = (None, None, None, None);
+    }
+
+    /// What clients ask and hear from then on is left out.
+    pub(crate) fn end_at(&mut self, at: u64) {
+        let before = |at_ns: Option<u64>| at_ns.is_some_and(|at_ns| at_ns < at * 1_000);
+        self.operations.retain(|operation| before(operation.call_ns));
+        self.operations.iter_mut().filter(|operation| !before(operation.return_ns)).for_each(forget_answer);
     }
 
     /// The history.
@@ -187,6 +190,14 @@ impl ClientHistory {
     pub fn into_operations(self) -> Vec<Operation> {
         self.operations
     }
+}
+
+fn forget_answer(operation: &mut Operation) {
+    if operation.action == Action::Get {
+        operation.value = None;
+    }
+    (operation.outcome, operation.status, operation.return_ns) = (Outcome::Unknown, 0, None);
+    (operation.token_out, operation.siblings, operation.shown, operation.superseded) = (None, None, None, None);
 }
 
 fn join(into: &mut Carried, other: &[usize]) {

@@ -12,6 +12,7 @@ mod answers;
 pub(crate) mod apart;
 pub(crate) mod bounds;
 mod causes;
+pub(crate) mod copies;
 mod dots;
 mod fresh;
 mod lost;
@@ -65,8 +66,9 @@ pub struct Judge {
     pub now: u64,
     /// Compare everything after every step.
     pub thorough: bool,
-    /// A memory image was copied: names of writes are not unique any more, so nothing is judged that rests on them.
-    pub contested: bool,
+    /// Whether a memory image was copied, and what can be judged since.
+    pub copied: copies::Copied,
+    twins: copies::Twins,
     /// Judge nothing and keep no truth: only to measure what judging costs.
     pub off: bool,
     /// All is said: from now on every token must be served, or be told what is lost.
@@ -104,7 +106,8 @@ impl Judge {
             disabled: None,
             now: 0,
             thorough: false,
-            contested: false,
+            copied: copies::Copied::No,
+            twins: (0..replicas).map(|_| None).collect(),
             off: false,
             over: false,
             keys,
@@ -120,7 +123,7 @@ impl Judge {
     /// A promise was broken. The first one counts.
     #[cold]
     pub fn fail(&mut self, invariant: Invariant, sign: Sign, replica: Option<usize>, detail: impl FnOnce() -> String) {
-        if self.off || (self.contested && !bounds::HOLD_OF_COPIES.contains(&sign)) {
+        if self.off || !self.copied.leaves(invariant, &sign, replica) {
             return;
         }
         // Without this one a run with a disabled oracle would never end.

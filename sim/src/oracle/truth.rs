@@ -44,7 +44,7 @@ struct Life {
 }
 
 /// What is truly included in one replica.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Holding {
     /// The set.
     pub included: Vec<u64>,
@@ -106,6 +106,12 @@ impl Truth {
         self.lives.push(Life { incarnation, replica, writes: Vec::new() });
         self.holdings.iter_mut().for_each(|holding| holding.counts.push(0));
         true
+    }
+
+    /// Another process of this replica is looked at from now on, and the one before is put aside.
+    pub fn swap(&mut self, replica: usize, other: &mut Holding) {
+        other.counts.resize(self.lives.len(), 0); // lives may have begun meanwhile
+        std::mem::swap(other, &mut self.holdings[replica]);
     }
 
     fn life(&self, incarnation: Incarnation) -> Option<usize> {

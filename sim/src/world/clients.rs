@@ -244,7 +244,7 @@ impl<S: Subject> World<S> {
         self.hash = mix(self.hash, id.0 ^ digest(&reply));
         let stage = self.attempts.get(number).map(|attempt| (attempt.stage, attempt.replica));
         if stage != Some((Stage::Arrived, replica)) {
-            if self.judge.contested || self.recovery.is_healed() && !self.plan.is_core(replica) {
+            if self.judge.copied.is_so() || self.recovery.is_healed() && !self.plan.is_core(replica) {
                 return; // both of two images answer, or one without a listener any more
             }
             return self.judge.fail(Invariant::Liveness, Sign::AnsweredTwice, Some(replica), || {

@@ -235,6 +235,7 @@ impl<S: Subject> World<S> {
         self.judge.on_crash(replica, removed, |other| nodes[other].subject.is_some());
         let node = &mut self.nodes[replica];
         (node.subject, node.twin) = (None, None);
+        self.judge.on_twin_gone(replica);
         node.life += 1;
         node.alarm = Time::NEVER;
         self.queue.clear_alarm(replica);

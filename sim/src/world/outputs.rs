@@ -119,13 +119,14 @@ impl<S: Subject> World<S> {
                 Kind::Round
             }
             Event::Renewed(incarnation) => {
+                self.judge.contest_names_of(replica);
                 self.judge.on_life(replica, incarnation);
                 Kind::Renewed
             }
-            Event::Impersonated { counter } if !self.judge.contested => {
+            Event::Impersonated { counter } if !self.judge.copied.is_so() => {
                 return self.fail_refused_itself(replica, counter);
             }
-            Event::Diverged(_) | Event::Impersonated { .. } if self.judge.contested => return self.note_copy(),
+            Event::Diverged(_) | Event::Impersonated { .. } if self.judge.copied.is_so() => return self.note_copy(),
             Event::Impersonated { .. } => return,
             Event::Diverged(peer) => return self.fail_noticed(replica, peer),
             Event::Dropped { reason: DropReason::Invalid, from } => {

@@ -14,7 +14,8 @@ const CUT_LEAST: u64 = 1_000_000;
 /// After so much steady contact a clock that stood still is known again, in microseconds.
 const LEARNT_AFTER: u64 = 2_200_000;
 
-/// A clock that stood still through a shorter silence is not told from a network that became slower, in microseconds.
+/// A clock that stood still through a shorter silence is not told from a network that became slower, in microseconds
+/// of the receiver's clock.
 const STOOD_LEAST: u64 = 1_500_000;
 
 impl<S: Subject> World<S> {
@@ -32,8 +33,9 @@ impl<S: Subject> World<S> {
         for fault in self.plan.faults.iter().filter(|fault| fault.at <= self.now) {
             let (about, over) = (fault.kind.keeps_from_running(), fault.until.min(self.now));
             if about == Some(from) && matches!(fault.kind, FaultKind::Suspend { .. }) {
-                // What was on its way, or held up, may have arrived while the clock stood still.
-                if !self.judge.was_silent((from, to), over, STOOD_LEAST) {
+                // What was on its way, or held up, may have arrived while the clock stood still. A silence in which the
+                // receiver's own clock stood still as well is shorter on that clock.
+                if !self.judge.was_silent((from, to), over, STOOD_LEAST + self.stood_still(to)) {
                     return;
                 }
                 stood = true;

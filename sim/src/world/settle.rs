@@ -52,7 +52,7 @@ impl<S: Subject> World<S> {
             self.outlast_half_links();
             self.settle();
         }
-        if self.judge.contested {
+        if self.judge.copied.is_so() {
             self.judge_twins();
             self.finish();
             return self.verdict();
@@ -82,7 +82,7 @@ impl<S: Subject> World<S> {
         self.hand_over();
         // What was stuck in a connection goes on when its retransmission timer fires.
         let deadline = self.now.max(self.recovery.stuck_until()) + self.settle_max();
-        while self.judge.violation.is_none() && !self.judge.contested {
+        while self.judge.violation.is_none() && !self.judge.copied.is_so() {
             self.operate();
             self.run_until(self.now + LOOK_EVERY);
             if self.now < self.recovery.stuck_until() {
@@ -126,7 +126,7 @@ impl<S: Subject> World<S> {
     /// Those that are removed keep nothing to themselves: members fetch it, without any operator's help.
     fn hand_over(&mut self) {
         let deadline = self.now + self.settle_max();
-        while self.judge.violation.is_none() && !self.judge.contested {
+        while self.judge.violation.is_none() && !self.judge.copied.is_so() {
             let view = |replica: usize| self.subject(replica).and_then(S::probe).map(Probe::view);
             let is_member = |replica: usize| view(replica).is_some_and(|view| view.is_member(&self.addresses[replica]));
             // Clusters that have not met yet owe each other nothing.

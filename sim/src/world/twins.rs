@@ -1,11 +1,13 @@
-//! Two processes with one memory: a running image that was copied. Names of writes are no longer unique then, which is
-//! a limit that the protocol states. So from that moment on a run is judged by what rests on no name. Nothing panics,
-//! the run ends, and every request is answered. Memory and work stay within their limits, and damaged frames are
-//! refused. Either a replica reports what happened or nothing shows of it.
+//! Two processes with one memory: a running image that was copied. Once one of them writes, names of writes are no
+//! longer unique, which is a limit that the protocol states. Until then [`Judge`](crate::oracle::judge::Judge) goes on
+//! about the other replicas. Then a run is judged by what rests on no name. Nothing panics, the run ends, and every
+//! request is answered. Memory and work stay within their limits, and damaged frames are refused. Either a replica
+//! reports what happened or nothing shows of it.
 
 use super::World;
 use super::settle::LOOK_EVERY;
 use crate::oracle::adversity::Kind;
+use crate::oracle::judge::copies::Copied;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::random::{Domain, mix};
@@ -20,7 +22,7 @@ impl<S: Subject> World<S> {
         }
         let Some(image) = node.subject.as_ref().and_then(S::image) else { return };
         node.twin = Some(image);
-        self.judge.contested = true;
+        self.judge.on_copy(replica);
         self.count(Kind::Twin);
     }
 
@@ -28,6 +30,7 @@ impl<S: Subject> World<S> {
     pub(super) fn end_twin(&mut self, replica: usize) {
         self.maybe_swap(replica, mix(Domain::Fault as u64, self.now));
         if self.nodes[replica].twin.take().is_some() {
+            self.judge.on_twin_gone(replica);
             self.lose_attempts_at(replica); // some of them were asked of the one that died
         }
         self.reschedule(replica);
@@ -51,6 +54,7 @@ impl<S: Subject> World<S> {
     pub(super) fn swap(&mut self, replica: usize) {
         let node = &mut self.nodes[replica];
         std::mem::swap(&mut node.subject, &mut node.twin);
+        self.judge.on_swap(replica);
         self.recovery.see_views(false);
     }
 
@@ -69,14 +73,16 @@ impl<S: Subject> World<S> {
             return;
         }
         if !self.hold_the_same() {
-            self.judge.contested = false;
+            self.judge.copied = Copied::No; // it is told of as a failure of this replica
             let detail = "a memory image was copied, replicas hold something else for good, and nobody said so";
             self.judge.fail(Invariant::Dots, Sign::CopyUnnoticed, None, || detail.into());
         }
     }
 
+    /// A replica without memory for what others have says so itself, and is left out.
     fn hold_the_same(&self) -> bool {
-        let mut held = self.core().filter_map(|replica| Some(self.subject(replica)?.probe()?.all()));
+        let probes = self.core().filter_map(|replica| self.subject(replica)?.probe());
+        let mut held = probes.filter(|probe| !probe.load().memory.held_back).map(|probe| probe.all());
         let first = held.next();
         held.all(|other| first.as_ref() == Some(&other))
     }

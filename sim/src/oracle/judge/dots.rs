@@ -26,6 +26,7 @@ impl Judge {
         };
         let write =
             Write { dot, stamp: None, key: asked.key, value, replaced: Numbers::new(), replaced_by: Numbers::new() };
+        self.contest_names_of(replica);
         let Some(number) = self.truth.accept(replica, write, &asked.past) else {
             return self.fail(Invariant::Dots, Sign::NotNext, Some(replica), || {
                 format!("issued {dot}, which is not the next of a life of this replica")
@@ -48,6 +49,7 @@ impl Judge {
         if self.truth.number(dot).is_some() {
             return;
         }
+        self.contest_names_of(replica);
         if self.truth.accept_retirement(replica, dot, incarnation, through) {
             self.note_made(self.truth.writes.len() as Number - 1);
         } else {

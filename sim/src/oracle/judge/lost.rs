@@ -60,6 +60,9 @@ impl Judge {
             (held.counter(incarnation) + 1..=counter).map(move |counter| Dot { incarnation, counter })
         });
         let lost: Vec<Dot> = above.filter(|&dot| self.truth.number(dot).is_some()).collect();
+        if !lost.is_empty() {
+            self.contest_names(); // one of two processes was asked, and the other may have it
+        }
         for &dot in &lost {
             let number = self.truth.number(dot).unwrap_or_default();
             let holds = |holder: &usize| bits::has(&self.truth.holdings[*holder].included, number as usize);

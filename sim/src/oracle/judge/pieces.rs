@@ -34,7 +34,7 @@ impl Judge {
 
     /// A piece of this write's value arrived, and was taken in unless the replica dropped something in that step.
     pub fn on_piece(&mut self, replica: usize, dot: Dot, offset: u64, bytes: u64, dropped: bool) {
-        if !self.prefixes.roomy || self.contested {
+        if !self.prefixes.roomy || self.copied.is_so() {
             return;
         }
         let number = self.truth.number(dot);
@@ -53,7 +53,7 @@ impl Judge {
 
     /// A replica begins, or goes on, to fetch a value of which it says it holds so much.
     pub fn on_fetching(&mut self, replica: usize, dot: Dot, held: u64) {
-        if !self.prefixes.roomy || self.contested {
+        if !self.prefixes.roomy || self.copied.is_so() {
             return;
         }
         let arrived = self.prefixes.held[replica].insert(dot, Some(held)).flatten().unwrap_or(0);

@@ -46,6 +46,7 @@ impl Judge {
         let Part { supplier, pull, state } = part;
         let same = |old: &Snapshot| old.supplier == supplier && old.receiver == receiver && old.pull == pull;
         if state {
+            self.contest_names_of(replica);
             self.transfers.snapshots.retain(|old| !same(old));
             let included = self.truth.holdings[replica].included.clone();
             self.transfers.snapshots.push(Snapshot { supplier, receiver, pull, included });
