@@ -71,8 +71,11 @@ fn schedules_are_clean_and_hard() {
     summary.join(spread(base..base + fresh, Setting::default()));
     println!("{} schedules, {} events", summary.schedules, summary.events);
     assert_clean(&summary);
-    let low: Vec<String> =
-        summary.below_floor().iter().map(|&kind| format!("{} {}", summary.counts.count(kind), kind.name())).collect();
+    let low: Vec<String> = summary
+        .below_floor(Profile::Mixed)
+        .iter()
+        .map(|&kind| format!("{} {}", summary.counts.count(kind), kind.name()))
+        .collect();
     assert!(summary.undecided * 100 <= summary.judged, "{} of {}", summary.undecided, summary.judged);
     assert!(low.is_empty(), "too little adversity in {} schedules: {low:?}", summary.schedules);
 }
@@ -189,7 +192,7 @@ fn a_tame_simulator_is_found_out() {
     let tampered =
         |harness_mutant| spread(0..400, Setting { harness_mutant: Some(harness_mutant), ..Setting::default() });
     for (harness_mutant, kind) in expected {
-        assert!(tampered(harness_mutant).below_floor().contains(&kind), "{harness_mutant:?} looks green");
+        assert!(tampered(harness_mutant).below_floor(Profile::Mixed).contains(&kind), "{harness_mutant:?} looks green");
     }
     for (harness_mutant, sign) in convicted {
         assert!(tampered(harness_mutant).failures.contains_key(sign), "{harness_mutant:?} looks green");

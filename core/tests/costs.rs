@@ -220,8 +220,8 @@ fn run(cost: &Cost, past: bool, work: bool) {
 /// What a child of the other test does.
 #[test]
 fn child() {
-    let Ok(wanted) = std::env::var(WORK) else { return };
-    let has = |part: &str| wanted.split(' ').any(|word| word == part);
+    let Ok(asked) = std::env::var(WORK) else { return };
+    let has = |part: &str| asked.split(' ').any(|word| word == part);
     run(COSTS.iter().find(|cost| has(cost.name)).expect("it is one of the list"), has("past"), has("work"));
 }
 

@@ -3,6 +3,7 @@
 
 pub mod case;
 mod directed;
+pub mod floors;
 pub mod run;
 pub mod shrink;
 pub mod transcript;
@@ -114,10 +115,12 @@ impl Summary {
         }
     }
 
-    /// The kinds of adversity that happened less often than they must.
+    /// The kinds of adversity that happened less often than they must in schedules of this profile.
     #[must_use]
-    pub fn below_floor(&self) -> Vec<Kind> {
-        self.counts.below_floor(self.schedules)
+    pub fn below_floor(&self, profile: Profile) -> Vec<Kind> {
+        let floor = |kind: Kind| u128::from(floors::floor(profile, kind)) * u128::from(self.schedules);
+        let is_low = |kind: &Kind| u128::from(self.counts.count(*kind)) * 1_000 < floor(*kind);
+        Kind::ALL.iter().copied().filter(is_low).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use super::files::{self, Output};
 use super::findings::{Campaign, Findings};
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, provenance, spread};
+use crate::campaign::floors::floor;
 use crate::campaign::run::{self, NamedSubject, Setting};
 use crate::campaign::{Failure, Summary, campaign_telling};
 use crate::generate;
@@ -90,10 +91,10 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
         tell!("hence-sim: {text}");
     }
     // A part of a run has its floors elsewhere.
-    let low = if asked.floors && !ending.is_early() { summary.below_floor() } else { Vec::new() };
+    let low = if asked.floors && !ending.is_early() { summary.below_floor(profile) } else { Vec::new() };
     for kind in &low {
-        let (count, floor) = (summary.counts.count(*kind), kind.floor());
-        say!("too little adversity: {count} {} of at least {floor} per 1,000", kind.name());
+        let (count, least) = (summary.counts.count(*kind), floor(profile, *kind));
+        say!("too little adversity: {count} {} of at least {least} per 1,000", kind.name());
     }
     Ok(match () {
         () if !summary.failures.is_empty() || !low.is_empty() => End::Violation,

@@ -171,7 +171,9 @@ fn smallest_campaign(harness_mutant: HarnessMutant, from: u64) -> Option<(u64, S
             return Some((tame.schedules, sign.clone()));
         }
         sound.add(seed, &verdict(Setting::default()));
-        if let (Some(kind), true) = (tame.below_floor().first(), sound.below_floor().is_empty()) {
+        if let (Some(kind), true) =
+            (tame.below_floor(Profile::Mixed).first(), sound.below_floor(Profile::Mixed).is_empty())
+        {
             return Some((tame.schedules, format!("the floor of {}", kind.name())));
         }
     }

@@ -23,7 +23,7 @@ macro_rules! kinds {
                 match self { $(Self::$kind => $name,)* }
             }
 
-            /// How many 1,000 schedules must have at least.
+            /// How many 1,000 schedules of `mixed` must have at least.
             #[must_use]
             pub const fn floor(self) -> u64 {
                 match self { $(Self::$kind => $floor,)* }
@@ -236,13 +236,5 @@ impl Counts {
     /// Adds another run's counts.
     pub fn join(&mut self, other: &Self) {
         self.0.iter_mut().zip(&other.0).for_each(|(mine, more)| *mine += more);
-    }
-
-    /// The kinds that happened less often than their floors ask of so many schedules.
-    #[must_use]
-    pub fn below_floor(&self, schedules: u64) -> Vec<Kind> {
-        let low =
-            |kind: &Kind| u128::from(self.count(*kind)) * 1_000 < u128::from(kind.floor()) * u128::from(schedules);
-        Kind::ALL.iter().copied().filter(low).collect()
     }
 }
