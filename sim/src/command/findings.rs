@@ -180,8 +180,7 @@ impl Findings {
 
 /// Writes a case under a name that no other case has. The same case, written by an earlier run, stays as it is.
 fn put(folder: &Path, name: &str, case: &Case) -> std::io::Result<PathBuf> {
-    std::fs::create_dir_all(folder)?;
-    let mut file = files::beside(&folder.join(format!("{name}.json")), None)?;
+    let mut file = in_folder(folder, || files::beside(&folder.join(format!("{name}.json")), None))?;
     file.write_all(case.write().as_bytes())?;
     file.as_file().sync_all()?;
     for number in 1..=NAMES_MAX {
@@ -210,11 +209,22 @@ fn holds(path: &Path, case: &Case) -> bool {
     })
 }
 
+/// So often a folder is made again that another campaign has taken away.
+const TRIES_MAX: usize = 100;
+
+/// Makes something in a folder that is there then. Another campaign that finds out whether it can write there may take the
+/// empty folder away in between.
+fn in_folder<T>(folder: &Path, make: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    let attempt = || std::fs::create_dir_all(folder).and_then(|()| make());
+    let is_gone = |error: &Error| error.kind() == ErrorKind::NotFound;
+    (1..TRIES_MAX).fold(attempt(), |made, _| if made.as_ref().is_err_and(is_gone) { attempt() } else { made })
+}
+
 /// Can a file be made in this folder? A folder that is not there is made and taken away again, for no failure needs it.
 fn probe(folder: &Path) -> std::io::Result<()> {
     let missing: Vec<&Path> =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    let made = std::fs::create_dir_all(folder).and_then(|()| files::beside(&folder.join("case.json"), None).map(drop));
+    let made = in_folder(folder, || files::beside(&folder.join("case.json"), None).map(drop));
     // Where another campaign has written into it meanwhile, it stays.
     missing.iter().for_each(|path| _ = std::fs::remove_dir(path));
     made
