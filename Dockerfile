@@ -10,7 +10,9 @@ COPY transport/Cargo.toml transport/
 COPY sim/Cargo.toml sim/
 COPY sim/checker/Cargo.toml sim/checker/
 COPY sim/blackbox/Cargo.toml sim/blackbox/
+COPY sim/loopback/Cargo.toml sim/loopback/
 COPY server/Cargo.toml server/
+COPY server/client/Cargo.toml server/client/
 COPY tests/Cargo.toml tests/
 COPY bench/Cargo.toml bench/
 COPY examples/naive-store/Cargo.toml examples/naive-store/

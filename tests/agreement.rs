@@ -124,6 +124,26 @@ fn a_blinded_checker_is_found_out() {
     }
 }
 
+/// Where no oracle looks inside, clients alone tell of batches that are visible by halves, or before what they read.
+#[test]
+fn clients_see_halves_of_batches() {
+    let is_batch = |operations: &[Operation]| operations.iter().any(|operation| operation.same_batch);
+    for name in ["push-half-batches", "supply-half-batches", "depend-without-reads", "supersede-first-only"] {
+        let mutant = Mutant::named(name).expect("there is one");
+        let setting = Setting { mutant: Some(mutant), oracles_off: true, judged: true, ..Setting::default() };
+        let convicts = |seed: &u64| {
+            let judged = run(&generate::plan(*seed, Profile::Mixed), setting).judged?;
+            let history = History::of(&judged.history).ok().filter(|_| is_batch(&judged.history))?;
+            let report = judge(&history, Options::default()).ok().filter(|report| report.is_broken())?;
+            let found = report.counterexample(&history, Options::default())?;
+            is_batch(&found.history().operations().collect::<Vec<_>>()).then(|| found.prose())
+        };
+        let found = (0..10_000).find_map(|seed| convicts(&seed).map(|prose| (seed, prose)));
+        let (seed, prose) = found.unwrap_or_else(|| panic!("no client sees {name}"));
+        println!("{name}, seed {seed}: {prose}");
+    }
+}
+
 /// What truly happened explains a clean run, so it can stand in for a checker whose budget ends. What did not happen
 /// explains hardly any.
 #[test]

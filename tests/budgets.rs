@@ -5,7 +5,7 @@ use hence_core::{Config, Refusal, Replica, Reply, Sound};
 use hence_sim::oracle::adversity::Kind;
 use hence_sim::plan::network::NetworkPlan;
 use hence_sim::plan::settings::Settings;
-use hence_sim::plan::{Act, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse, limits};
+use hence_sim::plan::{Act, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, limits};
 use hence_sim::world::World;
 
 const MS: u64 = 1_000;
@@ -56,23 +56,7 @@ impl Cluster {
     fn ask(&mut self, act: Act, client: u8, replica: u8, wait: u64) -> Option<Reply> {
         let (id, at) = (self.next, self.world.now());
         self.next += 1;
-        let (token, condition) = (TokenUse::Keep, ConditionUse::Always);
-        let (patience, retries, retry_after, hop) = (0, 0, 0, false);
-        self.world.add_operation(Operation {
-            id,
-            at,
-            client,
-            replica,
-            key: 0,
-            act,
-            token,
-            condition,
-            wait,
-            patience,
-            retries,
-            retry_after,
-            hop,
-        });
+        self.world.add_operation(Operation { id, at, wait, ..Operation::plain(client, replica, 0, act) });
         self.run(0);
         self.answer(id)
     }

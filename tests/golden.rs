@@ -83,6 +83,10 @@ fn transcripts_convict_the_shortcut_that_they_are_about() {
         ("22", Mutant::NobodyStaysUnwanted),
         ("23", Mutant::RoundGoesOn),
         ("24", Mutant::RemovalForgotten),
+        ("29", Mutant::CountRemoved),
+        ("30", Mutant::CountUnlinked),
+        ("30", Mutant::ConcernOfListed),
+        ("31", Mutant::CountEarlierLives),
     ];
     let files = files();
     let mut blind = Vec::new();

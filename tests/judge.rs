@@ -1,14 +1,19 @@
 //! The judge of histories, judged: against enumeration, against a correct store, and against planted bugs.
 
 mod bad_patterns;
+mod batch_formats;
+mod batches;
 mod edn;
 mod few_words;
 mod final_reads;
+mod foreign;
 mod formats;
 mod large;
 mod litmus;
 mod plain_store;
 mod planted;
+mod transactions;
+mod words;
 
 use hence_checker::generate::{Bug, Generator, Shape};
 use hence_checker::history::{Action, History, Operation, Outcome};
@@ -134,14 +139,18 @@ fn retold(story: &[Operation], changes: &[(u8, u8, u8)]) -> Vec<Operation> {
     let mut history = story.to_vec();
     for &(at, what, more) in changes {
         let at = at as usize % history.len();
-        let tokens: Vec<String> = history[..at].iter().filter_map(|earlier| earlier.token_out.clone()).collect();
+        let before = history.iter().take_while(|earlier| earlier.id < history[at].id);
+        let tokens: Vec<String> = before.filter_map(|earlier| earlier.token_out.clone()).collect();
         let puts = history.iter().filter(|put| put.action == Action::Put && put.key == history[at].key);
         let mut values: Vec<String> = puts.filter_map(|put| put.value.clone()).collect();
         let operation = &mut history[at];
         match (what % 3, operation.action) {
             (0, _) => {
-                operation.token_in = tokens.get(more as usize % (tokens.len() + 1)).cloned();
-                operation.merged_from.clear();
+                let (token, id) = (tokens.get(more as usize % (tokens.len() + 1)).cloned(), operation.id);
+                for part in history.iter_mut().filter(|part| part.id == id) {
+                    part.token_in.clone_from(&token);
+                    part.merged_from.clear();
+                }
             }
             (1, Action::Get) if !values.is_empty() => {
                 let count = values.len();
@@ -236,8 +245,8 @@ fn compare(history: &[Operation], counts: &RefCell<[[u32; 3]; 6]>) -> Result<(),
 
 fn written(history: &[Operation]) -> String {
     let mut text = Vec::from(b"\n");
-    for operation in history {
-        hence_checker::format::json::write(operation, &mut text).expect("memory takes it");
+    for event in hence_checker::history::events(history) {
+        hence_checker::format::json::write_event(event, &mut text).expect("memory takes it");
     }
     String::from_utf8(text).expect("JSON is text")
 }

@@ -5,6 +5,7 @@ mod budgets;
 mod golden;
 mod judge;
 mod naive;
+mod openapi;
 mod provenance;
 mod sim;
 mod tidy;

@@ -12,7 +12,7 @@ use hence_sim::engine::choice_log::ChoiceLog;
 use hence_sim::generate::{self, Profile};
 use hence_sim::mutants::Mutant;
 use hence_sim::mutants::harness::{HarnessMutant, PAIRS};
-use hence_sim::observe::{Sink, TextTrace};
+use hence_sim::observe::{self, Idle, Recorder};
 use hence_sim::oracle::adversity::Kind;
 use hence_sim::oracle::verdict::Invariant;
 use hence_sim::plan::{FaultKind, Plan};
@@ -254,10 +254,10 @@ fn a_seed_means_the_same_twice() {
 /// The first line of two traces of one plan that differs.
 fn first_difference(plan: &Plan) -> String {
     let trace = || {
-        let sink = Sink::default();
-        let observer = Some(Box::new(TextTrace::new(sink.clone(), true)) as _);
-        _ = run_watched(plan, Setting::default(), Watch { choice_log: None, observer });
-        sink.take()
+        let recorder = Recorder::default();
+        let watch = Watch { choice_log: None, observer: Some(Box::new(recorder.clone())) };
+        let (verdict, _) = run_watched(plan, Setting::default(), watch);
+        observe::trace(&recorder.story(plan, verdict.violation.as_ref(), Idle::All), true)
     };
     let (first, second) = (trace(), trace());
     let pair = first.lines().zip(second.lines()).find(|(first, second)| first != second);

@@ -174,6 +174,7 @@ impl Cluster {
             wait,
             condition,
             format: Formats::RELEASED.lowest,
+            concern: None,
         }));
         self.step(replica, Input::Request { id: RequestId(self.requests), request });
         let log = self.nodes[replica].as_ref().map_or(0, |replica| replica.status().log_bytes);

@@ -4,6 +4,7 @@ use crate::load::{Load, Operation};
 use crate::process::{Outcome, cpu_of_ended_children};
 use crate::report::{Filled, Report, Rest, Sample};
 use crate::target::{Context, Kind, Target};
+use hence_bench::tell;
 use std::time::{Duration, Instant};
 
 /// How much is measured.
@@ -45,7 +46,7 @@ pub(crate) fn run(context: &Context, extent: &Extent, report: &mut Report) -> Ou
             measure_together(context, extent, regime, kinds, report)?;
         }
         for &kind in &extent.targets {
-            eprintln!("{regime} core(s): {}: memory and catch-up", kind.name());
+            tell!("{regime} core(s): {}: memory and catch-up", kind.name());
             report.fills.push(fill(context, extent, regime, kind)?);
         }
     }
@@ -61,7 +62,7 @@ fn measure_together(
 ) -> Outcome<()> {
     let mut targets = Vec::new();
     for &kind in kinds {
-        eprintln!("{regime} core(s): {}: start", kind.name());
+        tell!("{regime} core(s): {}: start", kind.name());
         let target = Target::start(kind, context, &cores_of(regime))?;
         target.fill(extent.keys, extent.value_bytes)?;
         // Before the next one is started: what wakes up beside it takes its lines out of the caches.
@@ -70,7 +71,7 @@ fn measure_together(
     }
     check_shapes(&targets)?;
     for round in 0..extent.rounds {
-        eprintln!("{regime} core(s): round {} of {}", round + 1, extent.rounds);
+        tell!("{regime} core(s): round {} of {}", round + 1, extent.rounds);
         let mut done = Vec::new();
         for &load in &extent.loads {
             for target in &targets {

@@ -18,6 +18,7 @@ mod target;
 
 use clap::{Parser, Subcommand};
 use compare::Extent;
+use hence_bench::tell;
 use machine::Machine;
 use process::{Outcome, Scratch, installed};
 use report::Report;
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hence-bench: {error}");
+            tell!("hence-bench: {error}");
             ExitCode::FAILURE
         }
     }
@@ -104,11 +105,11 @@ fn run(arguments: &Arguments) -> Outcome<()> {
             // What was measured before something went wrong is shown all the same.
             show::report(&report, &extent);
             std::fs::write(&json, serde_json::to_string_pretty(&report)?)?;
-            eprintln!("samples: {}", json.display());
+            tell!("samples: {}", json.display());
             outcome?;
         }
     }
-    eprintln!("took {:.0} s", start.elapsed().as_secs_f64());
+    tell!("took {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -139,7 +140,7 @@ fn extent(arguments: &Arguments, cores: usize) -> Extent {
     let mut targets = Vec::new();
     for kind in wanted {
         match kind.missing() {
-            Some(program) => eprintln!("{} is left out: {program} is not installed", kind.name()),
+            Some(program) => tell!("{} is left out: {program} is not installed", kind.name()),
             None => targets.push(kind),
         }
     }

@@ -89,6 +89,7 @@ impl Cluster {
             wait: Micros::ZERO,
             condition,
             format: Formats::RELEASED.lowest,
+            concern: None,
         }));
         self.handle(at, Input::Request { id, request });
         self.reply.take().expect("a request that does not wait is answered at once")

@@ -7,6 +7,7 @@ use crate::process::Outcome;
 use crate::report::{Filled, Sample, goal_load, median};
 use crate::table::{Table, count, number};
 use crate::target::{Context, Kind, Target};
+use hence_bench::tell;
 use std::time::Duration;
 
 const KEYS: usize = 10_000;
@@ -35,7 +36,7 @@ impl<'a> Work<'a> {
     }
 
     fn measure(&self, target: &Target<'_>, load: Load, keys: usize, value_bytes: usize) -> Outcome<Sample> {
-        eprintln!("{load:?}, {keys} keys of {value_bytes} bytes");
+        tell!("{load:?}, {keys} keys of {value_bytes} bytes");
         let found = sample(target, load, (1, 0), keys, value_bytes, self.seconds)?;
         found.ok_or_else(|| "this generator cannot produce that load".into())
     }

@@ -7,15 +7,16 @@ use crate::machine::Machine;
 use crate::report::{Report, Sample, goal_load};
 use crate::table::{Table, number};
 use crate::target::Kind;
+use hence_bench::say;
 
 /// Where and with what.
 pub(crate) fn machine(machine: &Machine) {
-    println!("{}, {} cores, Linux {}", machine.processor, machine.cores, machine.kernel);
+    say!("{}, {} cores, Linux {}", machine.processor, machine.cores, machine.kernel);
     for (name, version) in &machine.versions {
-        println!("- {name}: {version}");
+        say!("- {name}: {version}");
     }
     if machine.load_average > 0.5 {
-        println!("- NOT QUIET: the load average was {} when the run began", machine.load_average);
+        say!("- NOT QUIET: the load average was {} when the run began", machine.load_average);
     }
 }
 

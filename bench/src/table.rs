@@ -40,7 +40,7 @@ impl Table {
     }
 
     pub(crate) fn print(&self, title: &str) {
-        println!("\n### {title}\n\n{}", self.text().trim_end());
+        hence_bench::say!("\n### {title}\n\n{}", self.text().trim_end());
     }
 }
 

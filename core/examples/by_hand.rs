@@ -69,7 +69,7 @@ impl Cluster {
     fn ask(&mut self, replica: usize, action: Action, past: VersionVector) -> Reply {
         let key = Key::new("greeting").expect("a key");
         let (wait, condition, format) = (Micros::ZERO, Condition::default(), Formats::RELEASED.lowest);
-        let data = DataRequest { key, action, past, wait, condition, format };
+        let data = DataRequest { key, action, past, wait, condition, format, concern: None };
         let input = Input::Request { id: RequestId(self.time.0), request: Request::Data(Box::new(data)) };
         self.handle(replica, input).pop().expect("an answer without a wait")
     }

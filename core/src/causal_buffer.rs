@@ -35,6 +35,11 @@ impl CausalBuffer {
         true
     }
 
+    /// Has the turn of an operation come?
+    pub(crate) fn is_ready(&self, may_apply: impl Fn(&Op) -> bool) -> bool {
+        self.origins.values().any(|ops| ops.values().next().is_some_and(|op| may_apply(op)))
+    }
+
     /// Takes out an operation whose turn has come.
     pub(crate) fn take_ready(&mut self, may_apply: impl Fn(&Op) -> bool) -> Option<Arc<Op>> {
         let ready = |ops: &BTreeMap<u64, Arc<Op>>| ops.values().next().is_some_and(|op| may_apply(op));

@@ -90,11 +90,12 @@ pub struct Config {
     /// 64 MiB. More costs memory while large values wait for their causes; less makes such values come later, by a
     /// repair, and over the network twice.
     pub causal_buffer_bytes_max: usize,
-    /// Bytes of values in requests that wait; beyond it a request gets its refusal at once. Default 64 MiB. More
-    /// lets more writers wait out a cut, less sends them away with 503.
+    /// Bytes of values in requests that wait, and of answers that do; beyond it a request gets its refusal at once.
+    /// Default 64 MiB. More lets more writers wait out a cut, less sends them away with 503.
     pub blocked_bytes_max: usize,
-    /// Requests waiting for their dependencies; beyond it a request gets its refusal at once. Default 4,096. More costs
-    /// memory and a longer burst when their turn comes, less sends clients away that a moment would have served.
+    /// Requests waiting for their dependencies or their write concern; beyond it a request gets its refusal at once.
+    /// Default 4,096. More costs memory and a longer burst when their turn comes, less sends clients away that a moment
+    /// would have served.
     pub blocked_max: usize,
     /// The longest a request may wait. Default 30 s; longer wishes are cut to it. More holds places and connections
     /// longer, less returns 503 to clients that were ready to wait out a longer cut.

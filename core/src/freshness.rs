@@ -11,7 +11,8 @@ const BUCKETS: usize = 6;
 const BUCKET: Micros = Micros::from_seconds(10);
 /// A peer's clock may have stood still during a silence, and then all that it says later seems late. The clock has
 /// stood still if everything in so much contact after a silence came later than the fastest by more than [`SHIFT`].
-/// What a network held back arrives at once after the silence, and fresh messages follow well before this.
+/// What a network held back arrives at once after the silence, and fresh messages follow well before this. The message
+/// that ends this time must agree with the earliest.
 const RELEARN: Micros = Micros::from_seconds(1);
 /// A clock that stood still for less makes nothing seem late.
 const SHIFT: i64 = 500_000;
@@ -48,7 +49,8 @@ impl Offsets {
             self.again = Some((arrived, difference));
         } else if let Some((since, least)) = &mut self.again {
             *least = difference.min(*least);
-            if arrived.since(*since) >= RELEARN {
+            // What is itself late says only that the way is bad.
+            if arrived.since(*since) >= RELEARN && difference.saturating_sub(*least) <= SHIFT {
                 let least = *least;
                 self.again = None;
                 if self.least().is_some_and(|before| least.saturating_sub(before) > SHIFT) {
@@ -69,9 +71,12 @@ impl Offsets {
         Micros(u64::try_from(late).unwrap_or(0))
     }
 
-    /// When the fastest message left that arrives then, on the clock of its sender. `None` while nothing is known.
-    pub(crate) fn departure(&self, arrived: Time) -> Option<Time> {
-        self.least().map(|least| Time(arrived.0.wrapping_sub(least as u64)))
+    /// Did what left then leave before the fastest message that arrives at that moment? `false` while nothing is known.
+    ///
+    /// The sender's clock may have begun after that moment. Then there is no such reading of it, and differences tell all
+    /// the same.
+    pub(crate) fn is_before(&self, departed: Time, arrived: Time) -> bool {
+        self.least().is_some_and(|least| difference(arrived, departed) > least)
     }
 
     fn least(&self) -> Option<i64> {
@@ -137,7 +142,7 @@ mod tests {
         let late = |at, from| offsets.lateness(Time(at), departed(from));
         assert_eq!(late(20_000, 19_000), Micros::ZERO);
         assert_eq!(late(2_021_000, 20_000), Micros(2_000_000));
-        assert_eq!(offsets.departure(Time(5_000)), Some(departed(4_000)));
+        assert!(offsets.is_before(departed(3_999), Time(5_000)) && !offsets.is_before(departed(4_000), Time(5_000)));
     }
 
     #[test]
@@ -174,6 +179,20 @@ mod tests {
         }
         offsets.observe(Time(42_000_020), Time(2_000_000), Some(SILENCE));
         assert_eq!(offsets.lateness(Time(42_000_120), Time(2_000_000)), Micros(100));
+    }
+
+    #[test]
+    fn a_message_that_is_late_itself_does_not_end_the_second() {
+        let silence = Some(Micros(1_300_000));
+        let mut offsets = Offsets::default();
+        offsets.observe(Time(10), Time(0), silence);
+        // A cut of two seconds ends. The first message was held back, and the second stalls once more.
+        offsets.observe(Time(3_490_000), Time(2_350_000), silence);
+        offsets.observe(Time(4_577_000), Time(2_560_000), silence);
+        assert_eq!(offsets.lateness(Time(4_577_000), Time(2_560_000)), Micros(2_016_990));
+        // The clock stands still indeed where the next one agrees with the first.
+        offsets.observe(Time(5_000_000), Time(3_860_000), silence);
+        assert_eq!(offsets.lateness(Time(5_000_000), Time(3_860_000)), Micros::ZERO);
     }
 
     #[test]

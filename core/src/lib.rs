@@ -40,6 +40,7 @@ mod identity;
 mod log;
 mod message;
 mod op;
+mod ordered;
 mod pieces;
 mod replica;
 mod request;
@@ -63,12 +64,16 @@ pub use identity::{Address, AddressError, ClusterTag, Identity, Incarnation, See
 pub use message::{
     Body, Content, Coverage, Hello, LostQuery, Message, Outline, Outlined, SnapshotEntry, Status, Supply, Version,
 };
-pub use op::{Deps, Dots, Effect, Op};
+pub use op::{BATCH_MAX, Change, Deps, Dots, Effect, KeyChange, Op};
 pub use replica::{
     Lag, LinkState, MemoryUse, PeerStatus, Readiness, Replica, ReplicaStatus, State, Unsettled, WORK_MAX,
 };
-pub use request::{Action, Condition, DataRequest, Match, Refusal, Reply, Request, RequestId, Written};
-pub use rules::{Rules, Sound};
+pub use request::{
+    Action, BatchAnswer, BatchError, BatchOperation, BatchRequest, Condition, DataRequest, Holders, LIST_MAX,
+    ListAnswer, ListRequest, ListShape, Listed, Match, Outcome, Refusal, Reply, Request, RequestId, WriteConcern,
+    Written,
+};
+pub use rules::{Holder, Rule, Rules, Sound};
 pub use siblings::{Sibling, Siblings};
 pub use store::Store;
 pub use time::{Micros, Now, Time, Wall};

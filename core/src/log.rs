@@ -2,13 +2,14 @@
 //!
 //! Invariants kept here: every prefix is causally closed, because an operation is appended in the step that applies it.
 //! `floor` covers exactly what may have left. Every delete that left is covered by `deletes_floor`. So a client that
-//! met an answer which a delete shaped stays bound to that delete (REQ-3, LOG-1).
+//! met an answer which a delete shaped stays bound to that delete (REQ-3, LOG-1, BATCH-4).
 
 use crate::causal_context::{CausalContext, Retirement};
 use crate::data::Key;
 use crate::formats::Formats;
 use crate::identity::Incarnation;
 use crate::op::{Effect, Op};
+use crate::rules::{Rule, Rules};
 use crate::time::Time;
 use crate::vector::{Dot, VersionVector};
 use alloc::borrow::Cow;
@@ -43,11 +44,15 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn append(&mut self, op: Arc<Op>) {
+    pub(crate) fn append<R: Rules>(&mut self, rules: &R, op: Arc<Op>) {
         self.bytes += op.bytes();
-        if let Effect::Delete { key } | Effect::Erase { key } = &op.effect {
-            self.deletes.entry(key.clone()).or_default().join_dot(op.dot);
-            self.deletes_all.join_dot(op.dot);
+        for key in op.deletes() {
+            if !op.is_batch() || rules.follows(Rule::IndexesBatchDeletes) {
+                self.deletes.entry(key.clone()).or_default().join_dot(op.dot);
+            }
+            if !op.is_batch() || rules.follows(Rule::SuppliesBatchDeletes) {
+                self.deletes_all.join_dot(op.dot);
+            }
         }
         if op.format() > Formats::RELEASED.lowest {
             let before = self.format(); // what came before may take more
@@ -61,12 +66,12 @@ impl Log {
         self.special.filter(|&(number, _)| number >= self.first).map_or(Formats::RELEASED.lowest, |(_, format)| format)
     }
 
-    pub(crate) fn append_own(&mut self, op: Arc<Op>, made: Time) {
+    pub(crate) fn append_own<R: Rules>(&mut self, rules: &R, op: Arc<Op>, made: Time) {
         let follows = |last: &Own| last.op.dot == Dot { counter: op.dot.counter.wrapping_sub(1), ..op.dot };
         assert!(self.own.back().is_none_or(follows), "own operations are logged in order: {}", op.dot);
         self.own_bytes += op.bytes() as u64;
         self.own.push_back(Own { op: op.clone(), made, bytes_through: self.own_bytes });
-        self.append(op);
+        self.append(rules, op);
     }
 
     /// A new incarnation has no operations of its own yet.
@@ -90,8 +95,8 @@ impl Log {
         self.ops.front()
     }
 
-    /// Cuts the oldest operation. `remember_delete` is false only for a mutant.
-    pub(crate) fn cut_front(&mut self, remember_delete: bool, context: &CausalContext) {
+    /// Cuts the oldest operation.
+    pub(crate) fn cut_front<R: Rules>(&mut self, rules: &R, context: &CausalContext) {
         let Some(op) = self.ops.pop_front() else { return };
         if self.ops.capacity() > 1_024.max(8 * self.ops.len()) {
             // What a long log left behind goes back.
@@ -111,8 +116,9 @@ impl Log {
             self.own.pop_front();
         }
         assert!(self.own.len() <= self.ops.len(), "own operations outlive the log");
-        if let Effect::Delete { key } | Effect::Erase { key } = &op.effect {
-            if remember_delete {
+        let of_batch = !op.is_batch() || rules.follows(Rule::RemembersTrimmedBatchDeletes);
+        for key in op.deletes() {
+            if rules.follows(Rule::RemembersTrimmedDeletes) && of_batch {
                 self.deletes_floor.join_dot(context.resolve(op.dot));
             }
             // An incarnation's operations leave in the order of their numbers: the highest delete is the last to go.
@@ -189,15 +195,16 @@ impl Log {
 
     /// # Panics
     /// If an invariant of this module does not hold.
-    pub(crate) fn check_invariants(&self, context: &CausalContext) {
+    pub(crate) fn check_invariants<R: Rules>(&self, rules: &R, context: &CausalContext) {
         assert!(context.dominates(&self.floor), "the floor {:?} is not covered by {context:?}", self.floor);
         assert!(context.dominates(&self.deletes_floor), "deletes that left are not covered");
         assert_eq!(self.bytes, self.ops.iter().map(|op| op.bytes()).sum::<usize>(), "log bytes");
         assert!(self.ops.iter().all(|op| context.covers(op.dot)), "an operation in the log is not covered");
         assert!(self.ops.iter().all(|op| op.format() <= self.format()), "an operation takes more than the log says");
         let mut deletes: BTreeMap<&Key, VersionVector> = BTreeMap::new();
-        for op in self.ops.iter().filter(|op| op.is_delete()) {
-            deletes.entry(op.key().expect("a delete has a key")).or_default().join_dot(op.dot);
+        let indexed = |op: &&Arc<Op>| !op.is_batch() || rules.follows(Rule::IndexesBatchDeletes);
+        for op in self.ops.iter().filter(indexed) {
+            op.deletes().for_each(|key| _ = deletes.entry(key).or_default().join_dot(op.dot));
         }
         assert!(deletes.into_iter().eq(self.deletes.iter().map(|(key, dots)| (key, dots.clone()))), "index of deletes");
         let own = self.own.iter().map(|own| own.op.dot.counter);

@@ -1,4 +1,4 @@
-//! An operation: one write event as it travels and as the log keeps it.
+//! An operation: one write event as it travels and as the log keeps it (BATCH-1, BATCH-5).
 
 use crate::data::{Key, Value};
 use crate::formats::Formats;
@@ -42,6 +42,34 @@ pub enum Effect {
         /// Its last counter that every member covered; the operation depends on that.
         through: u64,
     },
+    /// Changes several keys at once: 2 to [`BATCH_MAX`], sorted by key, none twice. The dots superseded stand with each
+    /// change, and [`Op::superseded`] is empty.
+    Batch(Box<[KeyChange]>),
+}
+
+/// The most operations of one batch. A call can do so many with all that follows from them, so none is ever split.
+pub const BATCH_MAX: usize = 64;
+
+/// What a batch does to one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The key.
+    pub key: Key,
+    /// The value that is put; none deletes.
+    pub value: Option<Value>,
+    /// The versions of this key that it removes.
+    pub superseded: Dots,
+}
+
+/// What an operation does to one of its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change<'a> {
+    /// The key.
+    pub key: &'a Key,
+    /// The value that is put; none deletes.
+    pub value: Option<&'a Value>,
+    /// The versions of this key that it removes.
+    pub superseded: &'a [Dot],
 }
 
 /// One write event.
@@ -89,39 +117,79 @@ impl fmt::Debug for Deps {
 }
 
 impl Op {
-    /// Is it a delete?
-    #[must_use]
-    pub const fn is_delete(&self) -> bool {
-        matches!(self.effect, Effect::Delete { .. } | Effect::Erase { .. })
+    /// What it does to keys: one change for most operations, several for a batch, none for a retirement.
+    #[inline]
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        let (single, batch): (_, &[KeyChange]) = match &self.effect {
+            Effect::Put { key, value } => (Some((key, Some(value))), &[]),
+            Effect::Delete { key } | Effect::Erase { key } => (Some((key, None)), &[]),
+            Effect::Retire { .. } => (None, &[]),
+            Effect::Batch(changes) => (None, changes),
+        };
+        let single = single.map(|(key, value)| Change { key, value, superseded: &self.superseded });
+        single.into_iter().chain(batch.iter().map(KeyChange::as_change))
     }
 
-    /// The key it writes; a retire operation writes none.
+    /// The keys that it deletes.
+    #[inline]
+    pub fn deletes(&self) -> impl Iterator<Item = &Key> {
+        let (single, batch): (_, &[KeyChange]) = match &self.effect {
+            Effect::Delete { key } | Effect::Erase { key } => (Some(key), &[]),
+            Effect::Put { .. } | Effect::Retire { .. } => (None, &[]),
+            Effect::Batch(changes) => (None, changes),
+        };
+        single.into_iter().chain(batch.iter().filter(|change| change.value.is_none()).map(|change| &change.key))
+    }
+
+    /// Does it change several keys at once?
     #[must_use]
-    pub const fn key(&self) -> Option<&Key> {
+    #[inline]
+    pub const fn is_batch(&self) -> bool {
+        matches!(self.effect, Effect::Batch(_))
+    }
+
+    /// Units of work to apply, send or drop it: one for each effect.
+    #[must_use]
+    #[inline]
+    pub const fn effects(&self) -> usize {
         match &self.effect {
-            Effect::Put { key, .. } | Effect::Delete { key } | Effect::Erase { key } => Some(key),
-            Effect::Retire { .. } => None,
+            Effect::Put { .. } | Effect::Delete { .. } | Effect::Erase { .. } | Effect::Retire { .. } => 1,
+            Effect::Batch(changes) => changes.len(),
         }
     }
 
     /// The oldest format in which it can be said.
     #[must_use]
+    #[inline]
     pub const fn format(&self) -> u8 {
         match self.effect {
             Effect::Put { .. } | Effect::Delete { .. } | Effect::Retire { .. } => Formats::RELEASED.lowest,
+            Effect::Batch(_) => Formats::BATCH,
             Effect::Erase { .. } => Formats::TEST,
         }
     }
 
-    /// What it counts for against limits that are given in bytes: its data and 64 bytes of bookkeeping.
+    /// What it counts for against limits that are given in bytes: its data and 64 bytes of bookkeeping for each effect.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let data = match &self.effect {
             Effect::Put { key, value } => key.as_str().len() + value.as_bytes().len(),
             Effect::Delete { key } | Effect::Erase { key } => key.as_str().len(),
             Effect::Retire { .. } => 16,
+            Effect::Batch(changes) => changes.iter().map(KeyChange::bytes).sum(),
         };
         64 + data + 16 * (self.superseded.len() + self.deps.len())
+    }
+}
+
+impl KeyChange {
+    fn as_change(&self) -> Change<'_> {
+        Change { key: &self.key, value: self.value.as_ref(), superseded: &self.superseded }
+    }
+
+    fn bytes(&self) -> usize {
+        let value = self.value.as_ref().map_or(0, |value| value.as_bytes().len());
+        64 + self.key.as_str().len() + value + 16 * self.superseded.len()
     }
 }
 

@@ -1,7 +1,14 @@
 //! What clients ask and what they get. Tokens are decoded by the caller; conditions are sets of dots.
 
+mod batch;
+mod list;
+
+pub use batch::{BatchAnswer, BatchError, BatchOperation, BatchRequest, Outcome};
+pub(crate) use list::above_all_with;
+pub use list::{LIST_MAX, ListAnswer, ListRequest, ListShape, Listed};
+
 use crate::data::{Key, Value};
-use crate::identity::Address;
+use crate::identity::{Address, Incarnation};
 use crate::op::Dots;
 use crate::siblings::Siblings;
 use crate::time::Micros;
@@ -19,6 +26,10 @@ pub struct RequestId(pub u64);
 pub enum Request {
     /// To read or write a key.
     Data(Box<DataRequest>),
+    /// To read and write several keys at once.
+    Batch(Box<BatchRequest>),
+    /// To read the keys of a range, in order.
+    List(Box<ListRequest>),
     /// `GET /view`: which members are in.
     View,
     /// `PUT /view`: an operator wants this address.
@@ -43,6 +54,40 @@ pub struct DataRequest {
     /// The oldest format in which what it asks for can be said to other replicas. Above the lowest released one it is
     /// refused until every member speaks that format. The one for tests makes a delete an erasure.
     pub format: u8,
+    /// Where a write is to be before it is answered; none is here alone.
+    pub concern: Option<WriteConcern>,
+}
+
+/// How far a write is to have spread before it is answered (CONCERN-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteConcern {
+    /// How many replicas are to hold it.
+    pub holders: Holders,
+    /// How long to wait for that, from the arrival of the request. Cut to [`crate::Config::wait_max`].
+    pub wait: Micros,
+}
+
+/// How many replicas are to hold a write, the one that takes it included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holders {
+    /// At least so many.
+    AtLeast(usize),
+    /// More than half of the member addresses.
+    Majority,
+    /// One at each member address.
+    All,
+}
+
+impl Holders {
+    /// So many they are where so many addresses are members.
+    #[must_use]
+    pub const fn among(self, members: usize) -> usize {
+        match self {
+            Self::AtLeast(holders) => holders,
+            Self::Majority => members / 2 + 1,
+            Self::All => members,
+        }
+    }
 }
 
 /// What to do with a key.
@@ -54,6 +99,23 @@ pub enum Action {
     Put(Value),
     /// Remove it.
     Delete,
+}
+
+impl Action {
+    /// Is it a put or a delete?
+    #[must_use]
+    pub const fn writes(&self) -> bool {
+        !matches!(self, Self::Get)
+    }
+
+    /// Bytes of the value that it puts.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        match self {
+            Self::Put(value) => value.as_bytes().len(),
+            Self::Get | Self::Delete => 0,
+        }
+    }
 }
 
 /// Preconditions on the versions that this replica shows (RFC 9110, section 13).
@@ -113,6 +175,15 @@ pub enum Reply {
     },
     /// The write is applied here.
     Written(Written),
+    /// The write is applied here, and was asked to be elsewhere, too (CONCERN-2).
+    Spread {
+        /// What is answered without a write concern.
+        answer: Box<Reply>,
+        /// The incarnations that count as holding it at this moment, at most one for each member address.
+        holders: Vec<Incarnation>,
+        /// They are as many as were asked for. If not, only the spread of the write is unproved.
+        reached: bool,
+    },
     /// The precondition does not hold here; nothing changed.
     PreconditionFailed {
         /// The versions it was compared with.
@@ -125,6 +196,17 @@ pub enum Reply {
         /// The client's causal past, cut to what some member still holds.
         token: VersionVector,
     },
+    /// A batch was read, and written as a whole.
+    Batch(BatchAnswer),
+    /// The precondition of one operation of a batch does not hold here; nothing changed.
+    BatchFailed {
+        /// Which one, counted from zero: the first of them.
+        index: usize,
+        /// The client's causal past from now on.
+        token: VersionVector,
+    },
+    /// A page of the keys of a range.
+    Listed(ListAnswer),
     /// Refused; nothing changed.
     Refused(Refusal),
     /// The members that are not known to be down, in order of address.
@@ -140,6 +222,37 @@ pub enum Reply {
     ViewUnknown,
     /// `DELETE /view` of the last member.
     ViewLast,
+}
+
+impl Reply {
+    /// The write event that it acknowledges, if it does.
+    #[must_use]
+    pub fn dot(&self) -> Option<Dot> {
+        if let Self::Batch(answer) = self { answer.dot } else { self.written().map(|written| written.dot) }
+    }
+
+    /// The write of one key that it answers, whatever became of its concern.
+    #[must_use]
+    pub fn written(&self) -> Option<&Written> {
+        match self {
+            Self::Written(written) => Some(written),
+            Self::Spread { answer, .. } => answer.written(),
+            Self::Found { .. }
+            | Self::NotModified { .. }
+            | Self::Absent { .. }
+            | Self::PreconditionFailed { .. }
+            | Self::Lost { .. }
+            | Self::Batch(_)
+            | Self::BatchFailed { .. }
+            | Self::Listed(_)
+            | Self::Refused(_)
+            | Self::View(_)
+            | Self::ViewAdded { .. }
+            | Self::ViewRemoved
+            | Self::ViewUnknown
+            | Self::ViewLast => None,
+        }
+    }
 }
 
 /// A write that was applied.
@@ -166,6 +279,17 @@ pub enum Refusal {
     WriteLimit,
     /// It asks for something that not every member understands yet.
     Upgrading,
+    /// More replicas are to hold the write than there are member addresses.
+    TooFewMembers,
+    /// As many writes as may wait do so for their write concern.
+    NoRoomToWait,
+    /// There is no memory left to put the keys in order for a list.
+    NoMemoryToList,
+    /// The values of a batch are larger than what travels as a whole.
+    BatchTooLarge {
+        /// How many bytes they may have together.
+        bytes_max: usize,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -176,6 +300,12 @@ impl fmt::Display for Refusal {
             Self::Impossible => "causal-metadata names a write that this replica never made",
             Self::WriteLimit => "Write limit reached; try again later",
             Self::Upgrading => "Cluster is being upgraded",
+            Self::TooFewMembers => "Write-Concern is above the number of members",
+            Self::NoRoomToWait => "Too many requests wait; try again later",
+            Self::NoMemoryToList => "No memory is left to list keys; try again later",
+            Self::BatchTooLarge { bytes_max } => {
+                return write!(f, "Values of the batch are too large; at most {bytes_max} bytes are allowed");
+            }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The live versions of every key, in memory, with a digest that is kept up to date (REQ-7, ID-3).
+//! The live versions of every key, in memory, with a digest that is kept up to date (REQ-7, ID-3, BATCH-1).
 //!
 //! Invariants kept here: a key is present exactly when it has a version; an absent key takes no memory. The digest is
 //! a sum over live versions, so equal stores have equal digests whatever the order of events.
@@ -10,7 +10,8 @@
 use crate::causal_context::CausalContext;
 use crate::data::Key;
 use crate::message::Version;
-use crate::rules::Rules;
+use crate::ordered::{ORDERED_COSTS, Ordered};
+use crate::rules::{Rule, Rules};
 use crate::siblings::{Sibling, Siblings};
 use crate::table::{HashKey, Place, Table};
 use crate::vector::Dot;
@@ -24,6 +25,26 @@ pub struct Store {
     digest: u64,
     bytes: u64,
     incoming: Option<Incoming>,
+    index: Index,
+}
+
+/// The keys in order, for lists (LIST-4).
+#[derive(Debug, Clone, Default)]
+struct Index {
+    keys: Ordered,
+    state: Indexed,
+}
+
+/// How far the index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Indexed {
+    /// There is none. What is left of a former one is given back in slices.
+    #[default]
+    Not,
+    /// The keys in the slots from this one on are in it.
+    From(usize),
+    /// Every key is in it.
+    All,
 }
 
 /// The versions of a key in a transfer: nearly always one.
@@ -42,11 +63,14 @@ struct Incoming {
     their_past: CausalContext,
 }
 
+/// Units of work to give back a chunk of keys that stand in order.
+const FREED_CHUNK_COSTS: usize = 16;
+
 static ABSENT: Siblings = Siblings::new();
 
 impl Store {
     pub(crate) const fn new(hash_key: HashKey) -> Self {
-        Self { keys: Table::new(hash_key), digest: 0, bytes: 0, incoming: None }
+        Self { keys: Table::new(hash_key), digest: 0, bytes: 0, incoming: None, index: Index::new() }
     }
 
     /// How many keys are present; while a state is merged in, as many as are already.
@@ -61,8 +85,8 @@ impl Store {
         self.keys.len() == 0 && self.incoming.is_none()
     }
 
-    /// The sum over all live versions of a hash of their dots and stamps: a dot determines key and value. None while a
-    /// state is merged in.
+    /// The sum over all live versions of a hash of their keys, dots and stamps: key and dot determine the value. None
+    /// while a state is merged in.
     #[must_use]
     pub fn digest(&self) -> Option<u64> {
         self.incoming.is_none().then_some(self.digest)
@@ -129,8 +153,14 @@ impl Store {
     }
 
     /// Removes these versions of a key and adds that one.
-    pub(crate) fn write(&mut self, key: &Key, place: Place, superseded: &[Dot], add: Option<Sibling>) {
-        self.change(key, place, |siblings| {
+    pub(crate) fn write<R: Rules>(
+        &mut self,
+        rules: &R,
+        (key, place): (&Key, Place),
+        superseded: &[Dot],
+        add: Option<Sibling>,
+    ) {
+        self.change(rules, key, place, |siblings| {
             if !superseded.is_empty() {
                 siblings.retain(|sibling| !superseded.contains(&sibling.dot));
             }
@@ -147,6 +177,73 @@ impl Store {
     pub(crate) fn install(&mut self, theirs: Table<Offered>, my_past: CausalContext, their_past: CausalContext) {
         assert!(self.incoming.is_none(), "one state is folded in before the next is fetched");
         self.incoming = Some(Incoming { theirs, unmerged: self.keys.len(), my_past, their_past });
+        if self.index.state != Indexed::All {
+            self.index.restart(); // keys change their slots while they are merged in
+        }
+    }
+
+    /// Is every key in order, so that lists can be answered?
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.index.state == Indexed::All
+    }
+
+    /// Puts up to so many keys in order; restarted by an install. Says how many. Nothing may be waiting to be merged in.
+    pub(crate) fn index_step(&mut self, keys_max: usize) -> usize {
+        assert!(self.incoming.is_none(), "keys keep their slots while they are put in order");
+        let from = match self.index.state {
+            Indexed::All => return 0,
+            Indexed::Not => self.keys.len(),
+            Indexed::From(slot) => slot.min(self.keys.len()),
+        };
+        if self.has_dropped_index() {
+            return self.free_index(keys_max);
+        }
+        let to = from.saturating_sub(keys_max);
+        for slot in (to..from).rev() {
+            self.index.keys.insert(&self.keys.at(slot).0);
+        }
+        self.index.state = if to == 0 { Indexed::All } else { Indexed::From(to) };
+        from - to
+    }
+
+    /// Bytes that keys in order take; of those that are given back, none.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        if self.index.state == Indexed::Not { 0 } else { ORDERED_COSTS * self.index.keys.len() as u64 }
+    }
+
+    /// Bytes that it would take now, with every key in it.
+    pub(crate) fn whole_index_bytes(&self) -> u64 {
+        ORDERED_COSTS * self.keys.len() as u64
+    }
+
+    /// No list is answered from it any more.
+    pub(crate) const fn drop_index(&mut self) {
+        self.index.state = Indexed::Not;
+    }
+
+    /// Is something left of an index that is not needed any more?
+    pub(crate) fn has_dropped_index(&self) -> bool {
+        self.index.state == Indexed::Not && self.index.keys.len() > 0
+    }
+
+    /// Gives back a part of it, for up to so many units of work. Says how many.
+    pub(crate) fn free_index(&mut self, units_max: usize) -> usize {
+        let mut units = 0;
+        while units + FREED_CHUNK_COSTS <= units_max && self.has_dropped_index() {
+            self.index.keys.free_chunk();
+            units += FREED_CHUNK_COSTS;
+        }
+        units
+    }
+
+    /// The keys at or above this text, ascending, each with its versions. Every key must be in order.
+    pub(crate) fn ascending(&self, from: &str) -> impl Iterator<Item = (&Key, &Siblings)> {
+        self.index.keys.ascending(from).map(|key| (key, self.siblings(self.find(key))))
+    }
+
+    /// The keys below this text, or all, descending, each with its versions. Every key must be in order.
+    pub(crate) fn descending(&self, below: Option<&str>) -> impl Iterator<Item = (&Key, &Siblings)> {
+        self.index.keys.descending(below).map(|key| (key, self.siblings(self.find(key))))
     }
 
     /// Keys of a state that are not merged in yet.
@@ -195,19 +292,26 @@ impl Store {
             *slot = incoming.unmerged;
             assert!(*slot < self.keys.len(), "slots that are not merged are slots");
         }
-        self.change(key, place, |present| *present = merged);
+        self.change(rules, key, place, |present| *present = merged);
+        if !rules.follows(Rule::OrdersInstalledKeys) {
+            self.index.remove(key);
+        }
     }
 
-    fn change(&mut self, key: &Key, place: Place, change: impl FnOnce(&mut Siblings)) {
+    fn change<R: Rules>(&mut self, rules: &R, key: &Key, place: Place, change: impl FnOnce(&mut Siblings)) {
         match place {
             Place::Slot(slot) => {
                 let (_, siblings) = self.keys.at_mut(slot);
-                let (digest, bytes) = weigh(key, siblings);
+                let name = name_of(key);
+                let (digest, bytes) = weigh(name, key, siblings);
                 change(siblings);
-                let (digest_now, bytes_now) = weigh(key, siblings);
+                let (digest_now, bytes_now) = weigh(name, key, siblings);
                 self.digest = self.digest.wrapping_sub(digest).wrapping_add(digest_now);
                 self.bytes = self.bytes - bytes + bytes_now;
                 if siblings.is_empty() {
+                    if rules.follows(Rule::TakesRemovedOut) {
+                        self.index.remove(key);
+                    }
                     self.keys.remove(slot);
                 }
                 assert_eq!(self.keys.len() == 0, self.bytes == 0, "a store without keys holds nothing");
@@ -216,10 +320,11 @@ impl Store {
                 let mut siblings = Siblings::new();
                 change(&mut siblings);
                 if !siblings.is_empty() {
-                    let (digest, bytes) = weigh(key, &siblings);
+                    let (digest, bytes) = weigh(name_of(key), key, &siblings);
                     self.digest = self.digest.wrapping_add(digest);
                     self.bytes += bytes;
                     self.keys.insert(key.clone(), hash, siblings);
+                    self.index.insert(key);
                 }
             }
         }
@@ -227,21 +332,63 @@ impl Store {
 
     /// # Panics
     /// If an invariant of this module does not hold.
-    pub(crate) fn check_invariants(&self) {
+    pub(crate) fn check_invariants<R: Rules>(&self, rules: &R) {
         let (mut digest, mut bytes) = (0_u64, 0);
         for (key, siblings) in self.keys.iter() {
             assert!(!siblings.is_empty(), "key {key:?} is present without a version");
             let ranks = siblings.as_slice().windows(2).all(|pair| pair[0].rank() > pair[1].rank());
             assert!(ranks, "versions of {key:?} are out of order: {siblings:?}");
-            let (a, b) = weigh(key, siblings);
+            let (a, b) = weigh(name_of(key), key, siblings);
             digest = digest.wrapping_add(a);
             bytes += b;
         }
         assert_eq!((digest, bytes), (self.digest, self.bytes), "digest and bytes follow the versions");
         self.keys.check_invariants();
+        self.index.keys.check_invariants();
+        let is_indexed = |(key, _): &(Key, _)| self.index.keys.ascending(key.as_str()).next() == Some(key);
+        let exact = rules.follows(Rule::OrdersInstalledKeys) && rules.follows(Rule::TakesRemovedOut);
+        match self.index.state {
+            Indexed::All if exact => {
+                assert_eq!(self.index.keys.len(), self.keys.len(), "what is in order is there");
+                assert!(self.keys.iter().all(is_indexed), "every key is in order");
+            }
+            Indexed::From(from) if exact => {
+                assert!(self.keys.iter().skip(from).all(is_indexed), "keys from {from} on are in order");
+            }
+            Indexed::All | Indexed::From(_) | Indexed::Not => {}
+        }
         if let Some(incoming) = &self.incoming {
             assert!(incoming.unmerged <= self.keys.len(), "slots that are not merged are slots");
             incoming.theirs.check_invariants();
+        }
+    }
+}
+
+impl Index {
+    const fn new() -> Self {
+        Self { keys: Ordered::new(), state: Indexed::Not }
+    }
+
+    /// A key came.
+    #[inline]
+    fn insert(&mut self, key: &Key) {
+        if self.state != Indexed::Not {
+            self.keys.insert(key);
+        }
+    }
+
+    /// A key went.
+    #[inline]
+    fn remove(&mut self, key: &Key) {
+        if self.state != Indexed::Not {
+            self.keys.remove(key);
+        }
+    }
+
+    /// It is begun anew, with what is in it: keys that are in it are in it.
+    const fn restart(&mut self) {
+        if matches!(self.state, Indexed::From(_)) {
+            self.state = Indexed::From(usize::MAX);
         }
     }
 }
@@ -274,11 +421,22 @@ pub(crate) fn merged<'a, R: Rules>(
     kept.chain(taken).cloned().collect()
 }
 
-fn weigh(key: &Key, siblings: &Siblings) -> (u64, u64) {
+fn weigh(name: u64, key: &Key, siblings: &Siblings) -> (u64, u64) {
     siblings.iter().fold((0, 0), |(digest, bytes), sibling| {
         let size = 64 + key.as_str().len() + sibling.value.as_bytes().len();
-        (digest.wrapping_add(mix(sibling)), bytes + size as u64)
+        (digest.wrapping_add(mix(name, sibling)), bytes + size as u64)
     })
+}
+
+/// A hash of a key that is the same everywhere, over all its bytes: keys mostly differ in the middle.
+#[inline]
+fn name_of(key: &Key) -> u64 {
+    let bytes = key.as_str().as_bytes();
+    let (words, rest) = bytes.as_chunks::<8>();
+    let last = rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    let add = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0xa24b_aed4_963e_e407);
+    words.chain([last]).fold(bytes.len() as u64, add)
 }
 
 /// A value's length, its first eight bytes and its last: what all of it would cost, each write would pay twice.
@@ -290,13 +448,13 @@ fn ends(value: &[u8]) -> u64 {
     ends ^ (value.len() as u64).rotate_left(48)
 }
 
-/// The finalizer of SplitMix64 (Steele et al., 2014) over both halves of a dot, its stamp and the value's ends. The
-/// ends tell two writes apart that bear one name because a memory image was copied. Where clocks stand, the stamps are
-/// equal, too.
-fn mix(sibling: &Sibling) -> u64 {
+/// The finalizer of SplitMix64 (Steele et al., 2014) over the key, both halves of a dot, its stamp and the value's ends.
+/// The key tells the versions of one batch apart. The ends tell two writes apart that bear one name because a memory
+/// image was copied. Where clocks stand, the stamps are equal, too.
+fn mix(name: u64, sibling: &Sibling) -> u64 {
     let Dot { incarnation, counter } = sibling.dot;
     let mut x = incarnation.0 ^ counter.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sibling.hlc.0.rotate_left(20);
-    x ^= ends(sibling.value.as_bytes()).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    x ^= name ^ ends(sibling.value.as_bytes()).wrapping_mul(0xd6e8_feb8_6659_fd93);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

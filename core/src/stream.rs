@@ -20,7 +20,7 @@ pub(crate) struct Arrival {
     pub(crate) sequence: u64,
     /// When it left, on the peer's monotonic clock, where it says so.
     pub(crate) departed: Option<Time>,
-    /// It is the first of a link.
+    /// It is the first of a link, or comes before the link stands.
     pub(crate) opens: bool,
 }
 
@@ -148,7 +148,7 @@ impl Stream {
     /// Did the peer make this before an interruption ended?
     pub(crate) fn is_stale(&self, made: Time, offsets: &Offsets) -> bool {
         // Asked anew each time: what is known of the peer's clock may change after the interruption.
-        self.interrupted.and_then(|at| offsets.departure(at)).is_some_and(|until| made < until)
+        self.interrupted.is_some_and(|at| offsets.is_before(made, at))
     }
 
     /// The own process did not run for so long: that is not the peer's silence.
@@ -235,6 +235,22 @@ mod tests {
         let mut next = world.stream.of_next_incarnation();
         let hello = Arrival { sequence: 0, departed: Some(Time(1)), opens: true };
         assert!(next.arrive(Time(11_500_000), hello, &Offsets::default(), &world.stalls, LIMITS));
+    }
+
+    /// The clock of a process that starts after the interruption begins at zero: it never showed that moment.
+    #[test]
+    fn an_interruption_before_an_incarnation_taints_nothing_of_it() {
+        let mut world = World::new();
+        world.next += 3;
+        assert!(world.arrive(11_400_000, 11_399_000, false), "the last message of the incarnation before ends the cut");
+        let (mut next, mut offsets) = (world.stream.of_next_incarnation(), Offsets::default());
+        for n in 0..25 {
+            let (now, departed) = (Time(11_500_000 + n * 200_000), Time(n * 200_000));
+            let arrival = Arrival { sequence: n, departed: Some(departed), opens: n == 0 };
+            assert!(!next.arrive(now, arrival, &offsets, &world.stalls, LIMITS), "it follows at once");
+            offsets.observe(now, departed, Some(crate::freshness::SILENCE));
+        }
+        assert!(!next.is_stale(Time(1), &offsets), "it was made after the interruption");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::HeaderMap;
 
 /// Is this a build for tests?
 const FOR_TESTS: bool = cfg!(any(debug_assertions, feature = "test-formats"));
-/// The formats to speak, such as `4-5`.
+/// The formats to speak, such as `4-6`.
 const VARIABLE: &str = "HENCE_TEST_FORMATS";
 /// Of a request: the format that it takes.
 const HEADER: &str = "hence-test-format";

@@ -41,5 +41,5 @@ mod wire;
 
 pub use cluster::{Cluster, ClusterError, Member, REPLICAS_MAX};
 pub use server::{Server, StartError};
-pub use settings::{Limits, SecretText, SettingError, Settings, TrustSettings};
+pub use settings::{BrowserSettings, Limits, Origins, SecretText, SettingError, Settings, TrustSettings};
 pub use throwaway::{Issued, Throwaway};

@@ -19,6 +19,10 @@ pub(crate) enum Counted {
     Delete,
     /// `HEAD /kvs/<key>`.
     Head,
+    /// `POST /kvs`.
+    Batch,
+    /// `GET /kvs` and `HEAD /kvs`.
+    List,
     /// `/view`, whatever the method.
     View,
     /// `/health`, `/ready`, `/metrics` and `/replica/state`.
@@ -30,11 +34,13 @@ pub(crate) enum Counted {
 }
 
 impl Counted {
-    const ALL: [(Self, &str, &str); 8] = [
+    const ALL: [(Self, &str, &str); 10] = [
         (Self::Get, "/kvs/{key}", "GET"),
         (Self::Put, "/kvs/{key}", "PUT"),
         (Self::Delete, "/kvs/{key}", "DELETE"),
         (Self::Head, "/kvs/{key}", "HEAD"),
+        (Self::Batch, "/kvs", "POST"),
+        (Self::List, "/kvs", "GET"),
         (Self::View, "/view", "any"),
         (Self::Diagnostics, "diagnostics", "any"),
         (Self::Peer, "/replica", "any"),
@@ -379,7 +385,11 @@ pub(crate) fn expose_status(status: &ReplicaStatus, ready: bool, token_bytes: us
         size(status.causal_buffer),
     );
     into.gauge("hence_parked_ops", "The former name of hence_causal_buffer_ops.", size(status.causal_buffer));
-    into.gauge("hence_blocked_requests", "Requests that wait for their dependencies.", size(status.blocked));
+    into.gauge(
+        "hence_blocked_requests",
+        "Requests that wait for their dependencies or their write concern.",
+        size(status.blocked),
+    );
     into.gauge("hence_waiting_requests", "The former name of hence_blocked_requests.", size(status.blocked));
     into.gauge("hence_transfer_running", "1 while a fetch is under way.", u64::from(status.pulling));
     into.gauge("hence_view_members", "Members that GET /view lists.", size(status.listed.len()));

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::connections::Connections;
 use crate::driver;
 use crate::files::{self, Watch};
-use crate::http::{Mint, Service};
+use crate::http::{Browsers, Mint, Service};
 use crate::listener;
 use crate::memory::Shares;
 use crate::names;
@@ -288,6 +288,7 @@ fn assemble<T: Wire>(
         limits: settings.limits.clone(),
         access,
         mint: Mint::new(ClusterTag::of(&settings.cluster), &trust),
+        browsers: Browsers::new(&settings.browsers, trust.tls.is_some()),
         trust,
         memory_max: settings.memory_max,
     })

@@ -31,6 +31,8 @@ pub struct Settings {
     pub config: Config,
     /// What clients may do.
     pub limits: Limits,
+    /// What browsers are answered beyond what every client is.
+    pub browsers: BrowserSettings,
     /// Bytes of memory that the replica may take, all in all; none is no limit. What each part may hold is lowered so that
     /// all of it together stays within.
     pub memory_max: Option<u64>,
@@ -50,6 +52,7 @@ impl Settings {
             trust: TrustSettings::default(),
             config: Config::default(),
             limits: Limits::default(),
+            browsers: BrowserSettings::default(),
             memory_max: None,
         }
     }
@@ -88,6 +91,84 @@ impl Settings {
             });
         }
         Ok(())
+    }
+}
+
+/// CORS, and sessions in a cookie. By default there is neither.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BrowserSettings {
+    /// The origins whose pages may read answers.
+    pub origins: Origins,
+    /// The name of the cookie in which the token travels, too.
+    pub cookie: Option<String>,
+}
+
+/// Origins whose pages may read answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// These, such as `https://shop.example`.
+    Listed(Vec<String>),
+    /// Every origin.
+    Any,
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+impl Origins {
+    /// May pages of this origin read answers?
+    pub(crate) fn allow(&self, origin: &[u8]) -> bool {
+        match self {
+            Self::Listed(listed) => listed.iter().any(|one| one.as_bytes() == origin),
+            Self::Any => true,
+        }
+    }
+
+    /// Reads `*`, or origins that commas separate.
+    ///
+    /// # Errors
+    /// [`SettingError`] for what is no origin as browsers send it.
+    pub(crate) fn parse(text: &str) -> Result<Self, SettingError> {
+        if text.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let origin = |part: &str| match is_origin(part) {
+            true => Ok(part.to_owned()),
+            false => Err(SettingError {
+                name: "HENCE_CORS_ORIGINS".into(),
+                value: part.into(),
+                allowed: "*, or origins as browsers send them, such as https://shop.example:8443".into(),
+            }),
+        };
+        parts.map(origin).collect::<Result<_, _>>().map(Self::Listed)
+    }
+}
+
+/// A scheme, a host in lower case and perhaps a port, and nothing behind.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let uri = text.parse::<http::Uri>();
+    let is_whole = uri.is_ok_and(|uri| uri.authority().is_some_and(|authority| authority.as_str() == rest));
+    is_whole && !scheme.is_empty() && !rest.contains('@') && text.bytes().all(|byte| !byte.is_ascii_uppercase())
+}
+
+/// Reads the name of a cookie.
+///
+/// # Errors
+/// [`SettingError`] for what RFC 6265 takes for none.
+pub(crate) fn parse_cookie(text: &str) -> Result<String, SettingError> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match (1..=64).contains(&text.len()) && text.bytes().all(legal) {
+        true => Ok(text.to_owned()),
+        false => Err(SettingError {
+            name: "HENCE_COOKIE".into(),
+            value: text.into(),
+            allowed: "a name of 1 to 64 letters, digits and the like, such as hence".into(),
+        }),
     }
 }
 
@@ -388,6 +469,23 @@ mod tests {
         assert!(error.to_string().starts_with("VIEW is \"b\"; it must be IP:PORT or HOST:PORT"), "{error}");
         assert_eq!(Listed::parse(" a:1 ,,b:2,").map(|list| list.addresses.len()), Ok(2));
         assert_eq!(Listed::parse(""), Ok(Listed::default()));
+    }
+
+    #[test]
+    fn origins_and_cookies() {
+        let listed = |all: &[&str]| Ok(Origins::Listed(all.iter().map(|&one| one.to_owned()).collect()));
+        assert_eq!(Origins::parse(" * "), Ok(Origins::Any));
+        assert_eq!(Origins::parse(""), listed(&[]));
+        assert_eq!(Origins::parse("http://a:1, https://b.example,"), listed(&["http://a:1", "https://b.example"]));
+        for wrong in
+            ["a", "http://", "http://a/", "http://a/x", "http://A", "http://u@a", "null", "*, http://a", "http://*.a b"]
+        {
+            assert_eq!(Origins::parse(wrong).unwrap_err().name, "HENCE_CORS_ORIGINS", "{wrong}");
+        }
+        assert_eq!(parse_cookie("hence-1"), Ok("hence-1".to_owned()));
+        for wrong in ["", "a b", "a=b", "a;b", "\u{e4}", &"x".repeat(65)] {
+            assert_eq!(parse_cookie(wrong).unwrap_err().name, "HENCE_COOKIE", "{wrong}");
+        }
     }
 
     #[test]

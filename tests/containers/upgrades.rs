@@ -47,7 +47,7 @@ pub(crate) fn roll() {
         let refusal = (503, r#"{"error":"Cluster is being upgraded"}"#);
         assert_eq!((answer.status, answer.text()), refusal, "at {at}");
     };
-    roll_to(&mut cluster, Some(&speaking("4-5")), |cluster, at| {
+    roll_to(&mut cluster, Some(&speaking("4-6")), |cluster, at| {
         if at < 2 {
             is_refused(cluster, at);
         }
@@ -56,8 +56,8 @@ pub(crate) fn roll() {
     let token = cluster.put(0, "gone", "1", None, 201).token();
     cluster.await_value(1, "gone", Some(&token), "1", SETTLE);
     assert_eq!(erase(&cluster, 1, "gone").status, 200, "what is new is taken once all speak it");
-    roll_to(&mut cluster, Some(&speaking("5")), |_, _| {});
-    roll_to(&mut cluster, Some(&speaking("4-5")), |_, _| {});
+    roll_to(&mut cluster, Some(&speaking("6")), |_, _| {});
+    roll_to(&mut cluster, Some(&speaking("4-6")), |_, _| {});
     roll_to(&mut cluster, None, |cluster, at| {
         if at < 2 {
             is_refused(cluster, 2);

@@ -358,7 +358,7 @@ fn wrappings_change_nothing() {
         let marked = gzipped(format!("\u{feff}{text}\n\n").as_bytes());
         assert_eq!(verdicts(&marked, None), expected, "{}", format.name());
         let error = format::read(&marked[..marked.len() / 2], None).expect_err("it is cut").to_string();
-        assert!(error.contains("gzip around the history is damaged or cut off"), "{error}");
+        assert!(error.contains("gzip around it is damaged or cut off"), "{error}");
     }
     let refused = [
         (gzipped(&gzipped(GOOD.as_bytes())), "gzip within gzip"),
@@ -366,7 +366,7 @@ fn wrappings_change_nothing() {
         (b"\x28\xb5\x2f\xfdrest".to_vec(), "compressed by zstd"),
         (b"\xff\xfe{\0".to_vec(), "UTF-16"),
         (gzipped(b""), "the history is empty"),
-        ([gzipped(GOOD.as_bytes()), b"\0\0rest".to_vec()].concat(), "gzip around the history is damaged or cut off"),
+        ([gzipped(GOOD.as_bytes()), b"\0\0rest".to_vec()].concat(), "gzip around it is damaged or cut off"),
         (b"\xef\xbb\xbf\n \n".to_vec(), "the history is empty"),
     ];
     for (bytes, says) in refused {

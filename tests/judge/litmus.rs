@@ -60,17 +60,27 @@ fn told<'a>(name: &str, lines: &[&str], rest: &mut std::iter::Peekable<impl Iter
     }
     let mut operations: Vec<Operation> = Vec::new();
     for line in lines {
-        let operation = litmus_operation(name, line, &operations);
-        operations.push(operation);
+        let event = litmus_event(name, line, operations.last().map_or(0, |last| last.id + 1), &operations);
+        operations.extend(event);
     }
     Litmus { name: name.into(), operations, verdicts }
 }
 
-fn litmus_operation(name: &str, line: &str, earlier: &[Operation]) -> Operation {
+/// An operation, or the parts of a batch.
+fn litmus_event(name: &str, line: &str, id: u64, earlier: &[Operation]) -> Vec<Operation> {
     let (line, replica) = line.split_once(" @").unwrap_or((line, ""));
     let (line, sent) = line.split_once(" <").map_or((line, None), |(line, sent)| (line, Some(sent)));
+    let (label, parts) = line.split_once(' ').unwrap_or_else(|| panic!("{name}: {line:?} is no operation"));
+    let part = |part| {
+        let operation = litmus_operation(name, label, part, sent, earlier);
+        Operation { id, replica: replica.into(), ..operation }
+    };
+    Operation::batch(parts.split(" & ").map(part).collect())
+}
+
+fn litmus_operation(name: &str, label: &str, line: &str, sent: Option<&str>, earlier: &[Operation]) -> Operation {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [label, verb, what, rest @ ..] = words.as_slice() else { panic!("{name}: {line:?} is no operation") };
+    let [verb, what, rest @ ..] = words.as_slice() else { panic!("{name}: {line:?} is no operation") };
     let (key, value) = what.split_once('=').map_or((*what, None), |(key, value)| (key, Some(value)));
     let action = match *verb {
         "get" | "refused" => Action::Get,
@@ -79,9 +89,8 @@ fn litmus_operation(name: &str, line: &str, earlier: &[Operation]) -> Operation 
         other => panic!("{name}: {other:?} is no verb"),
     };
     let session = &label[..1];
-    let mut operation = Operation::new(earlier.len() as u64, session, action, key);
+    let mut operation = Operation::new(0, session, action, key);
     operation.value = value.map(str::to_owned);
-    operation.replica = replica.into();
     let last = earlier.iter().rev().find(|earlier| earlier.client == session && earlier.token_out.is_some());
     match sent {
         None => operation.token_in = last.and_then(|last| last.token_out.clone()),
@@ -92,7 +101,7 @@ fn litmus_operation(name: &str, line: &str, earlier: &[Operation]) -> Operation 
             operation.merged_from = tokens.collect();
         }
     }
-    operation.token_out = Some((*label).to_owned());
+    operation.token_out = Some(label.to_owned());
     answer_litmus(name, key, &mut operation, rest);
     operation
 }

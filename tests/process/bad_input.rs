@@ -19,6 +19,10 @@ pub(crate) enum Expect {
     Error(u16, &'static str),
     /// This status with `{"error":...}` in words of the implementation's own.
     AnyError(u16),
+    /// The same of a batch, with the index of the operation that is wrong.
+    ErrorAt(u16, &'static str, u64),
+    /// The same in words of the implementation's own.
+    AnyErrorAt(u16, u64),
     /// One of these statuses, a bare one, and the connection closed; 0 stands for no answer at all.
     Bare(&'static [u16]),
     /// One answer after the other on one connection.
@@ -106,8 +110,10 @@ fn check(address: &str, bad: &Bad) {
     }
     let head = bad.bytes.starts_with(b"HEAD ");
     match bad.expect {
-        Expect::Error(status, text) => error(bad, &connection.receive(head), status, Some(text)),
-        Expect::AnyError(status) => error(bad, &connection.receive(head), status, None),
+        Expect::Error(status, text) => error(bad, &connection.receive(head), status, (Some(text), None)),
+        Expect::AnyError(status) => error(bad, &connection.receive(head), status, (None, None)),
+        Expect::ErrorAt(status, text, at) => error(bad, &connection.receive(head), status, (Some(text), Some(at))),
+        Expect::AnyErrorAt(status, at) => error(bad, &connection.receive(head), status, (None, Some(at))),
         Expect::Bare(statuses) => {
             match connection.receive(head) {
                 Ok(response) => assert!(statuses.contains(&response.status), "{}: {response:?}", bad.name),
@@ -126,13 +132,15 @@ fn check(address: &str, bad: &Bad) {
     }
 }
 
-fn error(bad: &Bad, response: &Result<Response, NoResponse>, status: u16, text: Option<&str>) {
+/// Compares an answer with this status, these words and this index of an operation, where they are given.
+fn error(bad: &Bad, response: &Result<Response, NoResponse>, status: u16, (text, index): (Option<&str>, Option<u64>)) {
     let response = response.as_ref().unwrap_or_else(|error| panic!("{}: {error:?}", bad.name));
     assert_eq!(response.status, status, "{}: {response:?}", bad.name);
     let json = response.json();
     let object = json.as_object().unwrap_or_else(|| panic!("{}: {json}", bad.name));
     let error = object.get("error").and_then(Value::as_str).unwrap_or_default();
-    assert!(object.len() == 1 && !error.is_empty(), "{}: {json}", bad.name);
+    assert!(object.len() == 1 + usize::from(index.is_some()) && !error.is_empty(), "{}: {json}", bad.name);
+    assert_eq!(object.get("index").and_then(Value::as_u64), index, "{}: {json}", bad.name);
     assert!(text.is_none_or(|text| text == error), "{}: {error}", bad.name);
     assert_eq!(response.header("content-type"), Some("application/json"), "{}: {response:?}", bad.name);
     assert_eq!(response.header("allow").is_some(), status == 405, "{}: {response:?}", bad.name);
@@ -270,7 +278,7 @@ fn paths_and_methods() -> Vec<Bad> {
     let mut table = Vec::new();
     for path in [
         "/",
-        "/kvs",
+        "/kvs/",
         "/KVS/present",
         "/kv/present",
         "//kvs/present",
@@ -410,6 +418,11 @@ fn headers() -> Vec<Bad> {
         table.push(Bad::headers(format!("Prefer: {wish:?}"), line, &header, expect));
     }
     let put = "PUT /kvs/present";
+    for concern in ["0", "-1", "1.5", "", "two", "majority, all", "1, 1", "2\r\nWrite-Concern: 2", "99", "\u{e4}"] {
+        let header = format!("Write-Concern: {concern}\r\nPrefer: wait=x\r\nContent-Length: 11\r\n\r\n{{\"value\":1}}");
+        let request = format!("{put} HTTP/1.1\r\nHost: h\r\n{header}");
+        table.push(Bad::raw(format!("Write-Concern: {concern:?}"), request, Expect::AnyError(400)));
+    }
     let unmet =
         "If-Match: \"0000000000000000-1\"\r\nContent-Length: 40\r\n\r\n{\"value\":123456789012345678901234567890}";
     table.push(Bad::raw(

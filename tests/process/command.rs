@@ -56,13 +56,17 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("HENCE_LATE_MAX", "5parsecs", &["HENCE_LATE_MAX", "\"parsecs\" is not a known unit"]),
     ("HENCE_BODY_BYTES_MAX", "1MB", &["HENCE_BODY_BYTES_MAX", "\"MB\" is not a known unit", "KiB, MiB, GiB"]),
     ("HENCE_BIND", "0.0.0.0:0", &["HENCE_BIND", "0.0.0.0:0"]),
+    ("HENCE_CORS_ORIGINS", "http://a.test/x", &["HENCE_CORS_ORIGINS", "http://a.test/x", "https://shop.example:8443"]),
+    ("HENCE_COOKIE", "a;b", &["HENCE_COOKIE", "a;b", "letters"]),
     ("HENCE_LOG", "loud", &["HENCE_LOG", "loud", "error, warn, info, debug"]),
     ("HENCE_LOG_FORMAT", "xml", &["log-format", "xml", "json"]),
 ];
 
 /// Help for newcomers, and exit code 2 with the setting's name for whatever is wrong.
 pub(crate) fn settings() {
-    for arguments in [&["--help"] as &[&str], &["serve", "--help"], &["up", "--help"], &["health", "--help"]] {
+    let commands = ["serve", "up", "health", "get", "put", "del", "batch", "view", "status"];
+    let helps = commands.map(|command| [command, "--help"]);
+    for arguments in [&["--help"][..]].into_iter().chain(helps.iter().map(|help| &help[..])) {
         let output = hence(arguments, &[]);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         let help = text(&output.stdout);

@@ -5,7 +5,7 @@
 //! that does not. By 5 s it has caught up. A client that asks to wait gets the write at once.
 
 use crate::cluster::Cluster;
-use crate::network::{Cut, cut, heal};
+use crate::network::{Cut, cut, heal, lose};
 use hence_tests::client;
 use hence_tests::replicas::Replicas;
 use hence_tests::starvation::timed;
@@ -124,6 +124,35 @@ fn one_cut(
     let time = healed.elapsed();
     cluster.await_settled(&[0, 1, 2], BUDGET);
     time
+}
+
+/// How long something is missing before it is fetched, and a margin.
+const REPAIRED: Duration = Duration::from_secs(4);
+
+/// A write dies with all that held it, and one replica has heard of it. What that replica cannot get from any other
+/// costs it no patience: after a cut it answers from its own past as before.
+pub(crate) fn beside_a_gap() {
+    let mut cluster = Cluster::running("cut_beside_a_gap", 3);
+    for (run, how) in [Cut::Refused, Cut::Silent].into_iter().enumerate() {
+        timed(&format!("{how:?}"), || {
+            let gone = format!("gone{run}");
+            cluster.await_settled_links(&[0, 1, 2], BUDGET);
+            lose(&cluster.ip(2), &format!("ip saddr {}", cluster.ip(1)));
+            let token = client::put(&cluster.address(1), &gone, "1", None).token();
+            cluster.await_value(0, &gone, Some(&token), "1", Duration::from_secs(1));
+            // The first one says so with its next status. The write would be fetched from it 2.5 s after that.
+            std::thread::sleep(Duration::from_millis(700));
+            (0..2).for_each(|at| cluster.kill(at));
+            heal(&cluster.ip(2));
+            (0..2).for_each(|at| cluster.start(at));
+            cluster.await_settled(&[0, 1, 2], Duration::from_secs(20));
+            assert_eq!(cluster.get(2, &gone, None).status, 404, "it was to die with its holders");
+            std::thread::sleep(REPAIRED);
+            cluster.await_settled_links(&[0, 1, 2], BUDGET);
+            let time = one_cut(&cluster, how, 2, &format!("beside{run}"), (CUT, Duration::from_millis(200)));
+            println!("note: {how:?}, beside a gap: caught up {} ms after the heal", time.as_millis());
+        });
+    }
 }
 
 /// `Prefer: wait` fetches what is missing at once, however long the gap has stood.

@@ -4,6 +4,9 @@
 //! that are nearly idle. So several of them share the machine, but never with a busy one. A worker that was starved
 //! nevertheless says so and repeats (`starvation.rs`). A worker that exceeds its limit is killed with everything in its
 //! process namespace. At the end the slowest ten are named.
+//!
+//! A test that fails runs once more, with the machine to itself. Only if it fails again has it failed. What the first
+//! run printed stays in the output, and at the end every such test is named.
 
 use crate::network::Isolation;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -29,6 +32,8 @@ pub(crate) enum Pace {
     Busy,
     /// It waits, and watches the clock.
     Timed,
+    /// It failed beside others.
+    Alone,
 }
 
 /// What a test cannot do without.
@@ -107,21 +112,34 @@ fn drive(tests: &'static [Test]) -> ExitCode {
     arguments.test_threads.get_or_insert(TIMED_MAX);
     let gate = Arc::new(Gate { alone, ..Gate::default() });
     let durations = Arc::new(Mutex::new(Vec::new()));
+    let repeated = Arc::new(Mutex::new(Vec::new()));
     let trials = tests.iter().map(|&test| {
-        let (gate, durations) = (gate.clone(), durations.clone());
+        let (gate, durations, repeated) = (gate.clone(), durations.clone(), repeated.clone());
         Trial::ignorable_test(test.name, move || {
             if let Some(missing) = test.needs.missing(isolation) {
                 return Ok(Completion::ignored_with(missing));
             }
-            let _pass = gate.pass(test.pace);
-            let start = Instant::now();
-            let result = run_worker(test, isolation);
-            durations.lock().expect("no holder panics").push((start.elapsed(), test.name));
+            let run = |pace| {
+                let _pass = gate.pass(pace);
+                let start = Instant::now();
+                let result = run_worker(test, isolation);
+                durations.lock().expect("no holder panics").push((start.elapsed(), test.name));
+                result
+            };
+            let result = run(test.pace).or_else(|failed| {
+                println!("{}: failed, and runs again alone:\n{}", test.name, failed.message().unwrap_or_default());
+                repeated.lock().expect("no holder panics").push(test.name);
+                run(Pace::Alone)
+            });
             result.map(|()| Completion::Completed)
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     print_slowest(&mut durations.lock().expect("no holder panics"));
+    let repeated = repeated.lock().expect("no holder panics");
+    if !repeated.is_empty() {
+        println!("process tests that failed at first: {}", repeated.join(", "));
+    }
     conclusion.exit_code()
 }
 
@@ -204,12 +222,15 @@ impl Gate {
             _ if self.alone => busy + timed > 0,
             Pace::Busy => timed > 0 || busy >= BUSY_MAX,
             Pace::Timed => busy > 0 || timed >= TIMED_MAX,
+            Pace::Alone => busy + timed > 0,
         };
         let running = self.running.lock().expect("no holder panics");
         let mut running = self.changed.wait_while(running, blocked).expect("no holder panics");
         match pace {
             Pace::Busy => running.0 += 1,
             Pace::Timed => running.1 += 1,
+            // Nothing starts beside as many as may run.
+            Pace::Alone => running.0 += BUSY_MAX,
         }
         Pass(self, pace)
     }
@@ -221,6 +242,7 @@ impl Drop for Pass<'_> {
         match self.1 {
             Pace::Busy => running.0 -= 1,
             Pace::Timed => running.1 -= 1,
+            Pace::Alone => running.0 -= BUSY_MAX,
         }
         self.0.changed.notify_all();
     }

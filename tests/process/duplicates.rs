@@ -4,6 +4,7 @@
 //! The address is a relay of the test's own, behind which the processes listen.
 
 use crate::lone::Lone;
+use crate::network;
 use hence_tests::client;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -187,8 +188,29 @@ fn standing(replica: &Lone) -> String {
 pub(crate) fn nobody_is_reached() {
     let others = start_others("nobody");
     let alone = start("nobody_alone", FIRST, SHARED);
-    let accepted = write_at(&alone, "alone", 100);
-    await_standing(&alone, "unreachable", SETTLE);
+    is_told(&others, &alone);
+    let relay = Relay::start(&[FIRST]);
+    await_standing(&alone, "home", SETTLE);
+    alone.await_ready(200, SETTLE);
+    drop(relay);
+}
+
+/// A packet filter loses what others send to open a connection. What the process opens itself carries data both ways.
+pub(crate) fn nothing_passes() {
+    let (ip, _) = SHARED.split_once(':').expect("an address");
+    network::lose(ip, "ip saddr != 127.0.0.1 tcp flags & (syn | ack) == syn");
+    let others = start_others("filtered");
+    let alone = start("filtered_alone", SHARED, SHARED);
+    is_told(&others, &alone);
+    network::heal(ip);
+    await_standing(&alone, "home", BACK);
+    alone.await_ready(200, SETTLE);
+}
+
+/// A process that the others cannot reach is told so, is not ready, and loses nothing.
+fn is_told(others: &[Lone], alone: &Lone) {
+    let accepted = write_at(alone, "alone", 100);
+    await_standing(alone, "unreachable", BACK);
     alone.await_line(&["ERROR", "none of them can connect to its address"], SETTLE);
     assert_eq!(alone.lines(&["ERROR"]).len(), 1, "{}", alone.log());
     let ready = alone.ready().expect("an answer");
@@ -196,30 +218,39 @@ pub(crate) fn nobody_is_reached() {
     assert_eq!(alone.metric("hence_ready"), Some(0));
     others.iter().for_each(|replica| await_keys(replica, &accepted));
     let others_wrote = write_at(&others[0], "other", 20);
-    await_keys(&alone, &others_wrote);
-    let relay = Relay::start(&[FIRST]);
-    await_standing(&alone, "home", SETTLE);
-    alone.await_ready(200, SETTLE);
-    drop(relay);
+    await_keys(alone, &others_wrote);
 }
 
-/// Two clusters of one name, of which one gets an address of the other.
+/// Two clusters of the default name, of which one gets an address of the other.
 pub(crate) fn clusters_merge() {
-    let start = |name: &str, at: &str, view: &[&str]| {
-        Lone::start(name, at, &[("SOCKET_ADDRESS", at), ("VIEW", &view.join(","))])
-    };
-    let ours = ["127.0.0.2:8090", "127.0.0.3:8090", "127.0.0.4:8090"];
     let theirs = ["127.0.0.5:8090", "127.0.0.6:8090"];
-    let mut first: Vec<Lone> = ours.iter().map(|at| start(&format!("merge_{at}"), at, &ours)).collect();
-    let second: Vec<Lone> = theirs.iter().map(|at| start(&format!("merge_{at}"), at, &theirs)).collect();
+    // It gets the data of the second cluster before the first cluster finds it.
+    merge("default", &[], &[OURS[2], theirs[0], theirs[1]], &theirs);
+}
+
+/// Two clusters that were given one name. The process at the address of the one knows a single member of the other.
+pub(crate) fn named_clusters_merge() {
+    let theirs = ["127.0.0.5:8090", "127.0.0.6:8090", "127.0.0.7:8090"];
+    merge("named", &[("CLUSTER", "orders")], &[OURS[2], theirs[2]], &theirs);
+}
+
+const OURS: [&str; 3] = ["127.0.0.2:8090", "127.0.0.3:8090", "127.0.0.4:8090"];
+
+fn merge(name: &str, named: &[(&str, &str)], reuser: &[&str], theirs: &[&str]) {
+    let start = |at: &str, view: &[&str], life: &str| {
+        let view = view.join(",");
+        let environment = [&[("SOCKET_ADDRESS", at), ("VIEW", &view)], named].concat();
+        Lone::start(&format!("merge_{name}_{at}{life}"), at, &environment)
+    };
+    let mut first: Vec<Lone> = OURS.iter().map(|at| start(at, &OURS, "")).collect();
+    let second: Vec<Lone> = theirs.iter().map(|at| start(at, theirs, "")).collect();
     first.iter().chain(&second).for_each(|replica| _ = replica.await_ready(200, SETTLE));
     write_at(&first[0], "ours", 5);
     write_at(&second[0], "theirs", 5);
     std::thread::sleep(Duration::from_secs(2));
     assert!(first.iter().chain(&second).all(|replica| replica.lines(&["ERROR"]).is_empty()));
-    // Its address is used again by the other cluster, where it gets the data before the first cluster finds it.
     drop(first.pop());
-    let reused = start("merge_reused", ours[2], &[ours[2], theirs[0], theirs[1]]);
+    let reused = start(OURS[2], reuser, "_again");
     let all: Vec<&Lone> = first.iter().chain(&second).chain([&reused]).collect();
     let words = ["ERROR", "members of another cluster appear"];
     reused.poll(SETTLE, "the merge to be told", || {

@@ -80,6 +80,22 @@ pub(crate) fn gone() {
             println!("note: behind the waiting request {name}, reset {resets}: free after {:?}", start.elapsed());
         }
     }
+    // Requests of every other kind wait, and are left, in the same way.
+    let headers = [("Causal-Metadata", &*token), ("Prefer", "wait=30")];
+    let batch = Some("{\"operations\":[{\"op\":\"get\",\"key\":\"k\"}]}");
+    for (method, path, body) in [
+        ("PUT", "/kvs/k", Some("{\"value\":1}")),
+        ("DELETE", "/kvs/k", None),
+        ("HEAD", "/kvs/k", None),
+        ("GET", "/kvs?prefix=k", None),
+        ("POST", "/kvs", batch),
+    ] {
+        let waits = request_bytes(method, path, &headers, body);
+        let open: Vec<Connection> = (0..20).map(|_| open(&cluster.address(0), &waits, &get)).collect();
+        await_waiting(&cluster, 20, Duration::from_secs(5));
+        drop(open);
+        await_waiting(&cluster, 0, NOTICED);
+    }
     let connections = cluster.metric(0, "hence_connections");
     assert!(connections <= 2, "{connections} connections are left");
 }

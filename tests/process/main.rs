@@ -7,14 +7,19 @@
 
 mod access;
 mod addresses;
+mod bad_batches;
 mod bad_input;
+mod bad_lists;
 mod bad_metadata;
 mod bounds;
+mod browsers;
 mod budgets;
 mod causes;
 mod chaos;
+mod client;
 mod cluster;
 mod command;
+mod concern;
 mod contract;
 mod cut_off;
 mod cuts;
@@ -39,6 +44,7 @@ mod newcomer;
 mod observed;
 mod odd_http;
 mod outputs;
+mod page;
 mod pauses;
 mod proxies;
 mod rolls;
@@ -88,9 +94,23 @@ const TESTS: &[Test] = &[
     Test::new("trust_settings_are_checked", Pace::Busy, Needs::Nothing, secrets::settings),
     Test::new("up_within_tls", Pace::Busy, Needs::PacketFilter, tls::up),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
+    Test::new("client_commands", Pace::Busy, Needs::Nothing, client::commands),
+    Test::new("client_garbage", Pace::Busy, Needs::Nothing, client::garbage),
+    Test::new("client_unreachable", Pace::Busy, Needs::Nothing, client::unreachable),
+    Test::new("client_sessions", Pace::Busy, Needs::Nothing, client::sessions),
+    Test::new("client_survives", Pace::Busy, Needs::Nothing, client::survives),
+    Test::new("client_trusted", Pace::Busy, Needs::PacketFilter, client::trusted),
+    Test::new("client_readme", Pace::Busy, Needs::Nothing, client::readme),
+    Test::new("browsers_unset", Pace::Busy, Needs::Nothing, browsers::unset),
+    Test::new("browsers_origins", Pace::Busy, Needs::Nothing, browsers::origins),
+    Test::new("browsers_cookies", Pace::Busy, Needs::Nothing, browsers::cookies),
+    Test::new("browsers_queries", Pace::Busy, Needs::Nothing, browsers::queries),
+    Test::new("page_in_a_browser", Pace::Busy, Needs::Program("chromedriver"), page::shows),
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
     Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),
     Test::new("bad_requests_change_nothing", Pace::Busy, Needs::Nothing, bad_input::requests),
+    Test::new("bad_batches_change_nothing", Pace::Busy, Needs::Nothing, bad_batches::batches),
+    Test::new("bad_lists_change_nothing", Pace::Busy, Needs::Nothing, bad_lists::lists),
     Test::new("log_that_is_not_taken", Pace::Busy, Needs::Nothing, outputs::serve),
     Test::new("terminal_that_is_not_taken", Pace::Busy, Needs::Nothing, outputs::up),
     Test::new("commands_that_are_not_heard", Pace::Busy, Needs::Nothing, outputs::commands),
@@ -111,12 +131,15 @@ const TESTS: &[Test] = &[
     Test::new("replayed_frames_change_nothing", Pace::Busy, Needs::Nothing, frames::replayed_frames),
     Test::new("slow_clients_are_ended", Pace::Busy, Needs::Nothing, slow_clients::slow),
     Test::new("strangers_leave_frames_unfinished", Pace::Busy, Needs::Nothing, strangers::unfinished_frames),
+    Test::new("strangers_trickle", Pace::Busy, Needs::Nothing, strangers::trickled_frames),
     Test::new("strangers_in_floods", Pace::Busy, Needs::Nothing, strangers::floods),
+    Test::new("strangers_that_say_they_are_members", Pace::Busy, Needs::Nothing, strangers::impostors),
     Test::new("strangers_around_a_newcomer", Pace::Busy, Needs::Nothing, strangers::newcomer_in_a_flood),
     Test::new("newcomer_under_load", Pace::Busy, Needs::Nothing, newcomer::under_load),
     Test::new("ten_thousand_idle_connections", Pace::Busy, Needs::Nothing, slow_clients::idle),
     Test::new("memory_filled", Pace::Busy, Needs::Nothing, memory::filled),
     Test::new("memory_filled_with_little", Pace::Busy, Needs::Nothing, memory::filled_with_little),
+    Test::new("memory_filled_by_batches", Pace::Busy, Needs::Nothing, memory::filled_by_batches),
     Test::new("memory_dead_member", Pace::Busy, Needs::Nothing, memory::dead_member),
     Test::new("memory_paused_member", Pace::Busy, Needs::Nothing, memory::paused_member),
     Test::new("memory_uploads", Pace::Busy, Needs::Nothing, memory::uploads),
@@ -128,6 +151,7 @@ const TESTS: &[Test] = &[
     Test::new("cut_refused_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::refused),
     Test::new("cut_silent_twenty_times", Pace::Timed, Needs::PacketFilter, cuts::silent),
     Test::new("cut_longer_than_suspicion", Pace::Timed, Needs::PacketFilter, cuts::long),
+    Test::new("cut_beside_a_gap", Pace::Timed, Needs::PacketFilter, cuts::beside_a_gap),
     Test::new("cut_off_unreachable", Pace::Timed, Needs::Machines, cut_off::unreachable),
     Test::new("cut_off_denied", Pace::Timed, Needs::Machines, cut_off::denied),
     Test::new("cut_off_lost", Pace::Timed, Needs::Machines, cut_off::lost),
@@ -141,9 +165,16 @@ const TESTS: &[Test] = &[
     Test::new("slow_links_large_values", Pace::Timed, Needs::PacketFilter, slow_links::large_values),
     Test::new("slow_links_slowest", Pace::Timed, Needs::PacketFilter, slow_links::slowest),
     Test::new("slow_links_reset", Pace::Timed, Needs::PacketFilter, slow_links::reset),
+    Test::new("slow_links_ended", Pace::Timed, Needs::PacketFilter, slow_links::ended),
+    Test::new("slow_links_slower_than_a_piece", Pace::Timed, Needs::PacketFilter, slow_links::slower_than_a_piece),
     Test::new("slow_links_reset_often", Pace::Timed, Needs::Machines, slow_links::reset_often),
     Test::new("slow_links_another_goes_on", Pace::Timed, Needs::PacketFilter, slow_links::another_goes_on),
+    Test::new("slow_links_newcomer", Pace::Timed, Needs::PacketFilter, slow_links::newcomer),
+    Test::new("slow_links_two_at_once", Pace::Timed, Needs::PacketFilter, slow_links::two_at_once),
     Test::new("slow_links_overload", Pace::Timed, Needs::PacketFilter, slow_links::overload),
+    Test::new("slow_links_overload_of_large", Pace::Timed, Needs::PacketFilter, slow_links::overload_of_large),
+    Test::new("concern_of_three", Pace::Timed, Needs::Nothing, concern::of_three),
+    Test::new("concern_leavers_free_their_places", Pace::Timed, Needs::Nothing, concern::leavers),
     Test::new("budget_first_data", Pace::Timed, Needs::Nothing, budgets::first_data),
     Test::new("budget_visible", Pace::Timed, Needs::Nothing, budgets::visible),
     Test::new("budget_killed_and_restarted", Pace::Timed, Needs::Nothing, budgets::killed_and_restarted),
@@ -163,6 +194,8 @@ const TESTS: &[Test] = &[
     Test::new("two_processes_one_reached", Pace::Timed, Needs::Nothing, duplicates::one_is_reached),
     Test::new("two_processes_either_reached", Pace::Timed, Needs::Nothing, duplicates::either_is_reached),
     Test::new("one_process_never_reached", Pace::Timed, Needs::Nothing, duplicates::nobody_is_reached),
+    Test::new("one_process_behind_a_firewall", Pace::Timed, Needs::PacketFilter, duplicates::nothing_passes),
+    Test::new("two_clusters_of_one_given_name", Pace::Timed, Needs::Nothing, duplicates::named_clusters_merge),
     Test::new("two_clusters_of_one_name", Pace::Timed, Needs::Nothing, duplicates::clusters_merge),
     Test::new("ready_not_of_another_version", Pace::Timed, Needs::Nothing, rolls::to_another_version),
     Test::new("ready_not_in_another_cluster", Pace::Timed, Needs::Nothing, rolls::to_another_cluster),

@@ -161,7 +161,11 @@ pub(crate) fn end_connections(ip: &str) {
 /// Limits what reaches each of these addresses from other replicas to so many Mbit/s, as a network card does: packets
 /// of 1,500 bytes, queued. The test's own client is not slowed down.
 pub(crate) fn slow(ips: &[String], megabits: u32) {
-    let rate = format!("{megabits}mbit");
+    slow_to(ips, &format!("{megabits}mbit"));
+}
+
+/// The same for a rate in words of `tc`.
+pub(crate) fn slow_to(ips: &[String], rate: &str) {
     let mut words = vec!["ip link set lo mtu 1500".to_owned()];
     // What was set up before goes, if anything was.
     _ = Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]).stderr(Stdio::null()).status();

@@ -145,8 +145,11 @@ pub(crate) fn traces() {
         .setting("HENCE_LOG_FORMAT", "json");
     cluster.start(0);
     let at = cluster.address(0);
-    cluster
-        .poll(SETTLE, "an answer", || client::try_get(&at, "x", None).map(drop).map_err(|error| format!("{error:?}")));
+    // A replica that has just started answers 503 until it knows that it is alone.
+    cluster.poll(SETTLE, "an answer", || match client::try_get(&at, "x", None) {
+        Ok(answer) if answer.status == 404 => Ok(()),
+        answer => Err(format!("{answer:?}")),
+    });
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     for (parent, flags) in [("00f067aa0ba902b7", "01"), ("00f067aa0ba902b8", "00")] {
         let header = format!("00-{trace}-{parent}-{flags}");

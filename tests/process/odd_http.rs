@@ -75,7 +75,9 @@ fn codings() -> Vec<Bad> {
     for coding in
         ["gzip", "GZIP", "br", "deflate", "zstd", "compress", "aws-chunked", "identity, gzip", "gzip,gzip", "?"]
     {
-        for line in ["PUT /kvs/present", "DELETE /kvs/present", "GET /kvs/present", "PUT /view"] {
+        for line in
+            ["PUT /kvs/present", "DELETE /kvs/present", "GET /kvs/present", "PUT /view", "POST /kvs", "GET /kvs"]
+        {
             let head = format!("{line} HTTP/1.1\nHost: h\nContent-Encoding: {coding}\nContent-Length: 11\n\n{body}");
             table.push(raw(&format!("{line}, {coding}"), &head, Expect::AnyError(415)));
         }
@@ -101,6 +103,9 @@ fn codings() -> Vec<Bad> {
     ] {
         table.push(Bad::request(name, "PUT /kvs/present", bytes, Expect::Error(400, MARK)));
         table.push(Bad::request(format!("{name}, view"), "PUT /view", bytes, Expect::Error(400, MARK)));
+        table.push(Bad::request(format!("{name}, batch"), "POST /kvs", bytes, Expect::Error(400, MARK)));
+        table.push(Bad::request(format!("{name}, read"), "GET /kvs/present", bytes, Expect::Error(400, MARK)));
+        table.push(Bad::request(format!("{name}, list"), "GET /kvs", bytes, Expect::Error(400, MARK)));
     }
     // Nothing there is encoded.
     let none = "GET /kvs/present HTTP/1.1\nHost: h\nContent-Encoding: gzip\n\n";
@@ -111,8 +116,9 @@ fn codings() -> Vec<Bad> {
 fn methods_and_targets() -> Vec<Bad> {
     let line = |line: &str, expect| raw(line, &format!("{line} HTTP/1.1\nHost: h\n\n"), expect);
     let mut table: Vec<Bad> =
-        ["/kvs/a", "/view", "/health", "/ready", "/metrics", "/replica/state", "*", "http://h/view"]
+        ["/kvs/a", "/kvs", "/view", "/health", "/ready", "/metrics", "/replica/state", "*", "http://h/view", "/ui"]
             .into_iter()
+            .chain(["/openapi.json", "/kvs?prefix=a"])
             .map(|target| line(&format!("OPTIONS {target}"), Expect::Pipelined(&[204])))
             .collect();
     table.extend([
@@ -203,6 +209,11 @@ fn heads(address: &str) {
         ("/ready", None),
         ("/replica/state", None),
         ("/nothing", None),
+        ("/kvs", None),
+        ("/kvs?prefix=pre&limit=1", Some("{\"causal-metadata\":null}")),
+        ("/kvs?limit=0", None),
+        ("/openapi.json", None),
+        ("/ui", None),
     ] {
         let (get, head) = (request(address, "GET", path, &[], body), request(address, "HEAD", path, &[], body));
         assert_eq!(compared(&head), compared(&get), "{path}");
@@ -232,6 +243,14 @@ fn every_answer_forbids_caching(address: &str) {
         ("GET", "/replica/link", None),
         ("GET", "/replica/other", None),
         ("GET", "/nothing", None),
+        ("GET", "/kvs", None),
+        ("GET", "/kvs?limit=0", None),
+        ("POST", "/kvs", Some("{\"operations\":[{\"op\":\"get\",\"key\":\"present\"}]}")),
+        ("POST", "/kvs", Some("[")),
+        ("HEAD", "/kvs/present", None),
+        ("DELETE", "/kvs/absent", None),
+        ("GET", "/openapi.json", None),
+        ("GET", "/ui", None),
     ];
     for (method, path, body) in asked {
         let response = request(address, method, path, &[], body);

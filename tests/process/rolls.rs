@@ -75,11 +75,12 @@ fn copy(from: &TcpStream, to: &TcpStream, way: Way) {
     });
 }
 
-/// The same with another version in the header by which replicas introduce themselves.
+/// The same with another version in the header by which replicas introduce themselves, as lowest and as highest.
 fn another_version(mut said: Vec<u8>) -> Vec<u8> {
-    let key = b"version=";
-    if let Some(at) = said.windows(key.len()).position(|window| window == key) {
-        said[at + key.len()] = b'9';
+    for key in [b"version=", b"highest="] {
+        if let Some(at) = said.windows(key.len()).position(|window| window == key) {
+            said[at + key.len()] = b'9';
+        }
     }
     said
 }

@@ -31,10 +31,14 @@ fn resident_bytes(id: u32) -> u64 {
 }
 
 fn upgraded(address: &str) -> Option<TcpStream> {
+    upgraded_by(address, UPGRADE)
+}
+
+fn upgraded_by(address: &str, request: &[u8]) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_write_timeout(Some(SECOND)).ok()?;
     stream.set_read_timeout(Some(SECOND)).ok()?;
-    stream.write_all(UPGRADE).ok()?;
+    stream.write_all(request).ok()?;
     let mut answer = [0; 1_024];
     let count = stream.read(&mut answer).ok()?;
     answer[..count].starts_with(b"HTTP/1.1 101").then_some(stream)
@@ -76,15 +80,77 @@ pub(crate) fn unfinished_frames() {
     drop(held);
 }
 
+/// Two hundred frames of which a byte comes every second: the room that they hold is bounded in size and in time.
+pub(crate) fn trickled_frames() {
+    let mut cluster = Cluster::running("trickled_frames", 2);
+    let (address, id) = (cluster.address(0), cluster.id(0));
+    let before = resident_bytes(id);
+    let begun = [frame_head(16 << 20), vec![7; 200_000]].concat();
+    let mut held: Vec<TcpStream> = (0..200).filter_map(|_| upgraded(&address)).collect();
+    // It may be closed before everything is taken.
+    held.retain_mut(|stream| stream.write_all(&begun).is_ok());
+    let grown = resident_bytes(id).saturating_sub(before);
+    let counted = cluster.metric(0, "hence_peer_unfinished_bytes");
+    println!("note: {} frames were begun: {grown} bytes, {counted} of them counted", held.len());
+    assert!(grown < 64 << 20, "{grown} bytes");
+    assert!((200_000..=(16 << 20) + (1 << 10)).contains(&counted), "{counted} bytes are counted");
+    let value = format!("\"{}\"", "x".repeat(4 << 20));
+    let token = cluster.put(1, "large", &value, None, 201).token();
+    cluster.await_value(0, "large", Some(&token), &value, SECOND * 5);
+    cluster.poll(SECOND * 60, "strangers that trickle to be sent away", || {
+        held.retain_mut(|stream| stream.write_all(&[7]).is_ok());
+        std::thread::sleep(SECOND);
+        match cluster.metric(0, "hence_peer_unfinished_bytes") {
+            0 => Ok(()),
+            bytes => Err(format!("{} of them hold {bytes} bytes", held.len())),
+        }
+    });
+}
+
 /// Thousands of upgrades a second, kept open or closed at once: links stand, and writes pass.
 pub(crate) fn floods() {
     for keeps in [false, true] {
-        flood(keeps);
+        flood(&format!("flood_{keeps}"), keeps, UPGRADE);
     }
 }
 
-fn flood(keeps: bool) {
-    let cluster = Cluster::running(&format!("flood_{keeps}"), 3);
+/// The same by processes that say that they have a member's address: they crowd out that member no more than others do.
+pub(crate) fn impostors() {
+    let greeting = format!(
+        "hence-replica: version={}; cluster={:08x}; process=0000000000000007; address=127.0.0.3:8090\r\n\r\n",
+        hence_core::Formats::RELEASED.lowest,
+        ClusterTag::of("hence").0
+    );
+    let request = [&UPGRADE[..UPGRADE.len() - 2], greeting.as_bytes()].concat();
+    flood("flood_of_impostors", true, &request);
+    let mut cluster = Cluster::running("impostors", 3);
+    let (stop, address) = (AtomicBool::new(false), cluster.address(0));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| hold_many(&address, &request, &stop));
+        }
+        std::thread::sleep(SECOND);
+        cluster.kill(1);
+        cluster.start(1);
+        let time = cluster.await_settled(&[0, 1, 2], SECOND * 10);
+        println!("note: the true one began anew among impostors and was back after {time:?}");
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Asks for one link after the other until it is stopped, and keeps the latest.
+fn hold_many(address: &str, request: &[u8], stop: &AtomicBool) {
+    let mut kept = std::collections::VecDeque::new();
+    while !stop.load(Ordering::Relaxed) {
+        kept.extend(upgraded_by(address, request));
+        while kept.len() > 150 {
+            kept.pop_front();
+        }
+    }
+}
+
+fn flood(name: &str, keeps: bool, request: &[u8]) {
+    let cluster = Cluster::running(name, 3);
     let suspicions = |cluster: &Cluster| -> Vec<u64> {
         (0..3)
             .map(|at| cluster.metric(at, "hence_suspicions_total") + cluster.metric(at, "hence_links_total"))
@@ -99,7 +165,7 @@ fn flood(keeps: bool) {
                 let mut kept = std::collections::VecDeque::new();
                 while !stop.load(Ordering::Relaxed) {
                     asked.fetch_add(1, Ordering::Relaxed);
-                    if let Some(stream) = upgraded(&address) {
+                    if let Some(stream) = upgraded_by(&address, request) {
                         taken.fetch_add(1, Ordering::Relaxed);
                         kept.push_back(stream);
                     }
@@ -138,15 +204,7 @@ pub(crate) fn newcomer_in_a_flood() {
     let address = cluster.address(0);
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            scope.spawn(|| {
-                let mut kept = std::collections::VecDeque::new();
-                while !stop.load(Ordering::Relaxed) {
-                    kept.extend(upgraded(&address));
-                    while kept.len() > 150 {
-                        kept.pop_front();
-                    }
-                }
-            });
+            scope.spawn(|| hold_many(&address, UPGRADE, &stop));
         }
         std::thread::sleep(SECOND);
         for at in [1, 2] {

@@ -1,5 +1,6 @@
 //! Rolling restarts between builds that speak different formats, under load. The format for tests stands in for the next
-//! one; a DELETE with the header `hence-test-format: erase` stands in for what that one adds.
+//! one; a DELETE with the header `hence-test-format: erase` stands in for what that one adds. Batches are what format 5
+//! added.
 
 use crate::chaos::{Board, work};
 use crate::cluster::Cluster;
@@ -27,6 +28,26 @@ fn erases_nowhere(cluster: &Cluster, when: &str) {
         assert_eq!((answer.status, answer.text()), refusal, "{when}, at {at}");
         assert_eq!(answer.header("retry-after"), Some("1"), "{when}, at {at}");
         assert_eq!(cluster.get(at, "kept", None).status, 200, "{when}, at {at}: nothing was done");
+    }
+}
+
+const BATCH: &str = r#"{"operations":[{"op":"put","key":"one","value":1},{"op":"put","key":"two","value":1}]}"#;
+
+fn batches_nowhere(cluster: &Cluster, when: &str) {
+    for at in ALL {
+        let answer = client::request(&cluster.address(at), "POST", "/kvs", &[], Some(BATCH));
+        let refusal = (503, r#"{"error":"Cluster is being upgraded"}"#);
+        assert_eq!((answer.status, answer.text()), refusal, "{when}, at {at}");
+        let reads = r#"{"operations":[{"op":"get","key":"kept"}]}"#;
+        let answer = client::request(&cluster.address(at), "POST", "/kvs", &[], Some(reads));
+        assert_eq!(answer.status, 200, "{when}, at {at}: a batch of reads tells nobody anything");
+    }
+}
+
+fn batches_everywhere(cluster: &Cluster) {
+    for at in ALL {
+        let answer = client::request(&cluster.address(at), "POST", "/kvs", &[], Some(BATCH));
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 }
 
@@ -67,7 +88,7 @@ pub(crate) fn roll() {
             scope.spawn(move || work(name, addresses, board, ended));
         }
         erases_nowhere(&cluster, "before the roll");
-        roll_to(&mut cluster, "4-5", |cluster, at| {
+        roll_to(&mut cluster, "4-6", |cluster, at| {
             if at < 2 {
                 erases_nowhere(cluster, "while it is rolled");
             }
@@ -83,18 +104,26 @@ pub(crate) fn roll() {
                 (other == 404).then_some(()).ok_or(format!("{other}"))
             });
         }
-        roll_to(&mut cluster, "5", |_, _| {});
+        roll_to(&mut cluster, "6", |_, _| {});
         assert_eq!(are_upgraded(&cluster), [1; 3]);
-        roll_to(&mut cluster, "4-5", |_, _| {});
+        roll_to(&mut cluster, "4-6", |_, _| {});
         let answer = erase(&cluster, 0, "gone0");
         assert_eq!(answer.status, 404, "{}", answer.text());
-        roll_to(&mut cluster, "4", |cluster, _| erases_nowhere(cluster, "on the way back"));
+        roll_to(&mut cluster, "4-5", |cluster, _| erases_nowhere(cluster, "on the way back"));
+        batches_everywhere(&cluster);
+        roll_to(&mut cluster, "4", |cluster, _| batches_nowhere(cluster, "while it goes back"));
+        roll_to(&mut cluster, "4-5", |cluster, at| {
+            if at < 2 {
+                batches_nowhere(cluster, "while it is rolled");
+            }
+        });
+        batches_everywhere(&cluster);
         ended.store(true, Ordering::Relaxed);
     });
     cluster.await_settled(&ALL, SETTLE);
     board.check_at(&cluster, 3);
     let [served, refused, unreachable] = board.counts();
-    println!("note: twelve restarts; {served} served, {refused} refused, {unreachable} unreachable");
+    println!("note: eighteen restarts; {served} served, {refused} refused, {unreachable} unreachable");
     assert!(served > 1_000, "too little happened: {served} served");
     for at in ALL {
         assert_eq!(cluster.metric(at, "hence_peer_formats_refused_total"), 0);
@@ -108,14 +137,14 @@ pub(crate) fn no_common_format() {
     let token = cluster.put(0, "x", "1", None, 201).token();
     cluster.await_settled(&ALL, SETTLE);
     assert_eq!(cluster.terminate(2).code(), Some(0));
-    cluster.set_of(2, FORMATS, "5");
+    cluster.set_of(2, FORMATS, "6");
     cluster.start(2);
     cluster.poll(SETTLE, "both sides to say so", || {
         let log = ALL.map(|at| cluster.log(at)).concat();
         let says = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
         let refused = "another version of the protocol is refused";
         let member = "a member speaks no format of the protocol that this replica speaks";
-        let both = [("theirs=5", "ours=4"), ("theirs=4", "ours=5")];
+        let both = [("theirs=6", "ours=4-5"), ("theirs=4-5", "ours=6")];
         let all = both.iter().all(|(theirs, ours)| says(&[refused, theirs, ours]) && says(&[member, theirs, ours]));
         all.then_some(()).ok_or("not yet".into())
     });
@@ -130,7 +159,7 @@ pub(crate) fn no_common_format() {
     });
     assert_eq!(cluster.get(0, "x", Some(&token)).json()["value"], 1);
     cluster.kill(2);
-    cluster.set_of(2, FORMATS, "4-5");
+    cluster.set_of(2, FORMATS, "4-6");
     cluster.start(2);
     cluster.await_settled(&ALL, SETTLE);
     assert_eq!(cluster.get(2, "x", Some(&token)).json()["value"], 1);

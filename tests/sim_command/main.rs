@@ -1,6 +1,9 @@
 //! The command `hence-sim` as a process: exit codes, determinism across processes, jobs and shards, bad input.
 
 mod docs;
+mod explore;
+mod shown;
+mod why;
 
 use hence_sim::generate::Profile;
 use hence_sim::mutants::Mutant;
@@ -148,6 +151,10 @@ fn a_planted_bug_ends_with_1_and_replays_shrinks_and_shows() {
     assert!(text(&sim(&["replay", "small.json"])).starts_with("same failure"));
     let show = text(&sim(&["show", "small.json"]));
     assert!(show.contains(" asks ") && show.contains(" applies "), "{show}");
+    // The verdict comes first, and what is left out is counted.
+    assert!(show.starts_with("causes/cause_missing at "), "{show}");
+    assert!(show.lines().last().is_some_and(|line| line.ends_with("left out; --idle shows them")), "{show}");
+    assert!(!text(&sim(&["show", "small.json", "--idle"])).contains("left out"));
     // Standard output is JSON and nothing else, to the violation.
     for more in [&["--json"][..], &["--json", "--idle"]] {
         let json = sim(&[&["show", "small.json"], more].concat());
@@ -158,71 +165,14 @@ fn a_planted_bug_ends_with_1_and_replays_shrinks_and_shows() {
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
             .collect();
         let (last, others) = lines.split_last().expect("lines");
+        shown::check_story(&lines);
         assert_eq!(last["kind"], "violation");
         assert!(last["violation"]["detail"].is_string() && last["at"].is_u64(), "{last}");
         let kinds: std::collections::BTreeSet<&str> = others.iter().filter_map(|line| line["kind"].as_str()).collect();
         assert!(["asked", "takes", "replies", "answered"].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
     }
     sim(&["show", "small.json", "--shiviz", "small.shiviz"]);
-    check_shiviz(&std::fs::read_to_string(folder().join("small.shiviz")).expect("the log"));
-}
-
-/// Requests and answers are edges between clients and replicas, in cases of several kinds.
-#[test]
-fn shiviz_shows_who_asked_whom() {
-    let run = sim(&["run", "--seeds", "0..60", "--mutant", "answer-without-past", "--cases", "asked"]);
-    assert_eq!(run.status.code(), Some(1), "{}", text(&run));
-    let printed = text(&run);
-    let mut cases = 0;
-    for case in printed.lines().filter_map(|line| line.strip_prefix("  case   ")) {
-        sim(&["show", case, "--shiviz", "asked.shiviz"]);
-        let log = std::fs::read_to_string(folder().join("asked.shiviz")).expect("the log");
-        check_shiviz(&log);
-        let lines: Vec<&str> = log.lines().skip(2).collect();
-        let (mut taken, mut answered, mut lost) = (0, 0, 0);
-        for pair in lines.chunks(2) {
-            let (host, clock) = pair[1].split_once(' ').expect("host and clock");
-            let clock: serde_json::Value = serde_json::from_str(clock).expect("a JSON clock");
-            let knows_a_client =
-                || clock.as_object().is_some_and(|clock| clock.keys().any(|host| host.starts_with('c')));
-            if let Some((_, client)) =
-                pair[0].split_once(" takes request ").and_then(|(_, rest)| rest.split_once(" of "))
-            {
-                // What the client did before it asked is known here now.
-                assert!(clock[client].as_u64().is_some_and(|count| count > 0), "{pair:?}");
-                taken += 1;
-            } else if pair[0].contains(" gets connection lost") {
-                lost += 1;
-            } else if host.starts_with('c') && pair[0].contains(" gets ") {
-                assert!(
-                    clock.as_object().is_some_and(|clock| clock.keys().any(|host| !host.starts_with('c'))),
-                    "{pair:?}"
-                );
-                answered += 1;
-            } else if pair[0].contains(" applies ") {
-                assert!(knows_a_client(), "{pair:?}");
-            }
-        }
-        assert!(taken > 0 && answered > 0, "{taken} taken, {answered} answered, {lost} lost");
-        cases += 1;
-    }
-    assert!(cases > 0);
-}
-
-/// ShiViz's rules: an event, then `host {clock}`; a host's own entry counts its events from 1.
-fn check_shiviz(log: &str) {
-    let mut lines = log.lines();
-    assert_eq!(lines.next(), Some("(?<event>.*)\\n(?<host>\\S*) (?<clock>{.*})"));
-    assert_eq!(lines.next(), Some(""));
-    let mut counts = std::collections::BTreeMap::<String, u64>::new();
-    while let (Some(_event), Some(line)) = (lines.next(), lines.next()) {
-        let (host, clock) = line.split_once(' ').expect("host and clock");
-        let clock: serde_json::Value = serde_json::from_str(clock).expect("a JSON clock");
-        let count = counts.entry(host.to_owned()).or_default();
-        *count += 1;
-        assert_eq!(clock[host].as_u64(), Some(*count), "{line}");
-    }
-    assert!(counts.len() >= 2, "{counts:?}");
+    shown::check_shiviz(&std::fs::read_to_string(folder().join("small.shiviz")).expect("the log"));
 }
 
 #[test]
@@ -428,7 +378,7 @@ fn a_history_may_come_through_a_pipe() {
 /// What clients of a simulated cluster saw is fine however a store tells it, and broken with a stale read in it.
 #[test]
 fn histories_of_every_kind_are_judged() {
-    for kind in ["own", "stripped", "base", "edn", "transactions", "plume"] {
+    for kind in ["own", "stripped", "base", "edn", "transactions", "apart", "plume"] {
         for (planted, code) in [(&[][..], 0), (&["--broken"][..], 1)] {
             let file = format!("{kind}-{code}");
             _ = std::fs::remove_file(folder().join(&file));

@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 
+mod folders;
+mod habits;
 mod outputs;
 
 use hence_sim::campaign::case::{Case, Outcome};
@@ -15,8 +17,21 @@ use std::time::{Duration, Instant};
 const SIM: &str = env!("CARGO_BIN_EXE_hence-sim");
 
 /// Every command.
-const COMMANDS: [&str; 11] =
-    ["run", "replay", "shrink", "show", "mutants", "soak", "hashes", "check", "check-bench", "contract", "torture"];
+const COMMANDS: [&str; 13] = [
+    "run",
+    "replay",
+    "shrink",
+    "show",
+    "mutants",
+    "soak",
+    "hashes",
+    "check",
+    "check-bench",
+    "contract",
+    "torture",
+    "explore",
+    "why",
+];
 
 /// An empty folder for one test.
 fn folder(name: &str) -> PathBuf {
@@ -71,49 +86,6 @@ fn await_until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(sent.is_ok_and(|sent| sent.success()));
-}
-
-#[test]
-fn nothing_judged_ends_with_4() {
-    let here = folder("nothing");
-    let empty = sim(&here, &["run", "--seeds", "0..2", "--shard", "2/3"]);
-    assert_eq!(empty.status.code(), Some(4), "{}", text(&empty));
-    assert!(text(&empty).contains("no schedule ran: shard 2/3 of 0..2 holds no seed"), "{}", text(&empty));
-    let allowed = sim(&here, &["run", "--seeds", "0..2", "--shard", "2/3", "--allow-empty"]);
-    assert_eq!(allowed.status.code(), Some(0), "{}", text(&allowed));
-    // It excuses nothing else.
-    for arguments in [
-        &["--seeds", "0..2", "--shard", "1/3", "--allow-empty"][..],
-        &["--seed", "3", "--shard", "0/3", "--allow-empty"],
-    ] {
-        let some = sim(&here, &[&["run"], arguments].concat());
-        assert_eq!(some.status.code(), Some(0), "{}", text(&some));
-        assert!(text(&some).contains("\n1 schedules, "), "{}", text(&some));
-    }
-    let last = u64::MAX.to_string();
-    let seeds = format!("{}..={last}", u64::MAX - 1);
-    for (arguments, says) in [
-        (&["run", "--seed", &last][..], "\n1 schedules, "),
-        (&["run", "--seeds", &seeds], "\n2 schedules, "),
-        (&["hashes", "--from", &last], &last),
-    ] {
-        let ran = sim(&here, arguments);
-        assert_eq!(ran.status.code(), Some(0), "{arguments:?}: {}", text(&ran));
-        assert!(text(&ran).contains(says), "{arguments:?}: {}", text(&ran));
-    }
-    let none = sim(&here, &["check-bench", "--most", "1", "--folder", "none"]);
-    assert_eq!(none.status.code(), Some(4), "{}", text(&none));
-    for arguments in [
-        &["mutants", "--kills", "0"][..],
-        &["mutants", "--shrink", "--only", "no-such-mutant"],
-        &["soak", "--days", "0"],
-        &["hashes", "--count", "0"],
-        &["bench", "--rounds", "0"],
-        &["bench", "--schedules", "0"],
-    ] {
-        let refused = sim(&here, arguments);
-        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", text(&refused));
-    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn a_store_of_somebody_else_passes_both() {
     assert!(says.contains("us of CPU per request"), "{says}");
     assert!(says.contains("all replicas answer alike"), "{says}");
     // What the recorder noted is no warning.
-    assert!(says.contains(" operations, and 1 notes of the recorder\n") && !says.contains("warning"), "{says}");
+    assert!(says.contains(" operations, and 1 note of the recorder\n") && !says.contains("warning"), "{says}");
     // What it judged is what the checker reads from the file.
     let again = sim(&["check", &history]);
     assert_eq!(again.status.code(), Some(0), "{}", text(&again));

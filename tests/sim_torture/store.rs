@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 pub(crate) enum Flaw {
     /// Nothing: one copy of the data behind all doors. Metadata is a number.
     None,
-    /// It answers 200 and forgets every fortieth write.
+    /// It answers 200 and forgets every tenth write. With every fortieth, one run in some hundreds met no evidence.
     LosesWrites,
     /// The naive scheme: a version for each key, data sent on later, metadata that names versions of keys. A replica
     /// refuses a key whose version it has not reached, and knows nothing of what a write depends on.
     VersionPerKey,
+    /// The doors have data of their own, and none ever comes from one to another.
+    Apart,
     /// Errors are pages, numbers are read and written again, and deletes answer 500.
     Careless,
 }
@@ -186,7 +188,7 @@ impl State {
         }
         let metadata = members.get("causal-metadata").map_or("null", |raw| raw.get());
         let Some(mut past) = self.past(metadata) else { return error(400, "metadata that is not ours") };
-        let at = if self.flaw == Flaw::VersionPerKey { at } else { 0 };
+        let at = if matches!(self.flaw, Flaw::VersionPerKey | Flaw::Apart) { at } else { 0 };
         let (version, old) = self.replicas[at].get(key).cloned().unwrap_or_default();
         if past.get(key).is_some_and(|&known| known > version) {
             return error(503, "Causal dependencies not satisfied; try again later");
@@ -214,12 +216,12 @@ impl State {
 
     fn write(&mut self, at: usize, key: &str, version: u64, value: Option<&str>) {
         self.writes += 1;
-        if self.flaw == Flaw::LosesWrites && self.writes.is_multiple_of(40) {
+        if self.flaw == Flaw::LosesWrites && self.writes.is_multiple_of(10) {
             return;
         }
         let value = value.map(|text| match self.flaw {
             Flaw::Careless => serde_json::from_str::<f64>(text).map_or(text.to_owned(), |number| number.to_string()),
-            Flaw::None | Flaw::LosesWrites | Flaw::VersionPerKey => text.to_owned(),
+            Flaw::None | Flaw::LosesWrites | Flaw::VersionPerKey | Flaw::Apart => text.to_owned(),
         });
         self.replicas[at].insert(key.to_owned(), (version, value.clone()));
         if self.flaw == Flaw::VersionPerKey {
@@ -260,7 +262,9 @@ impl State {
     fn metadata(&self, past: &Metadata) -> String {
         match self.flaw {
             Flaw::VersionPerKey => format!("\"causal-metadata\":{}", serde_json::json!(past)),
-            Flaw::None | Flaw::LosesWrites | Flaw::Careless => format!("\"causal-metadata\":{}", self.writes),
+            Flaw::None | Flaw::LosesWrites | Flaw::Apart | Flaw::Careless => {
+                format!("\"causal-metadata\":{}", self.writes)
+            }
         }
     }
 }

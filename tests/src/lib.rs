@@ -2,6 +2,7 @@
 //!
 //! It needs no package of ours, so that the tests of the server need not build the simulator.
 
+pub mod browser;
 pub mod choices;
 pub mod client;
 pub mod fill;

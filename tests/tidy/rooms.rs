@@ -8,12 +8,13 @@ use super::{files, report, without_tests};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The packages and where their modules lie.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("core", "core/src/"),
     ("transport", "transport/src/"),
     ("checker", "sim/checker/src/"),
     ("blackbox", "sim/blackbox/src/"),
     ("sim", "sim/src/"),
+    ("client", "server/client/src/"),
     ("server", "server/src/"),
     ("tests", "tests/src/"),
     ("bench", "bench/src/"),

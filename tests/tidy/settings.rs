@@ -120,9 +120,11 @@ fn effects(doc: &str) -> Option<(String, String, String)> {
 
 fn page() -> String {
     let read = |path: &str| fs::read_to_string(root().join(path)).expect("a source of ours");
-    let (core, server) =
-        (read("core/src/config.rs"), read("server/src/cli/args.rs") + &read("server/src/cli/trust_args.rs"));
-    let flags: Vec<Field> = ["ServeArgs", "TrustArgs", "LogArgs", "LimitArgs", "TimingArgs"]
+    let (core, server) = (
+        read("core/src/config.rs"),
+        ["args", "browser_args", "trust_args"].map(|name| read(&format!("server/src/cli/{name}.rs"))).concat(),
+    );
+    let flags: Vec<Field> = ["ServeArgs", "BrowserArgs", "TrustArgs", "LogArgs", "LimitArgs", "TimingArgs"]
         .iter()
         .flat_map(|name| fields(&server, name))
         .filter(|field| field.arg.contains("env = "))

@@ -1,7 +1,7 @@
 //! A transport of one's own: replicas on one machine that talk over Unix sockets. It is tried against the laws of transports.
 
 use async_trait::async_trait;
-use hence_core::{Address, ClusterTag, Message, Micros};
+use hence_core::{Address, ClusterTag, Formats, Message, Micros};
 use hence_transport::codec::{FrameReader, FrameWriter, OpMemo};
 use hence_transport::laws::{self, Character, Laboratory};
 use hence_transport::{Incoming, Transport};
@@ -44,6 +44,9 @@ struct Arrivals {
     taken: Notify,
 }
 
+/// All processes are of one build, so each link speaks its newest format.
+const FORMATS: Formats = Formats::RELEASED;
+
 fn cluster() -> ClusterTag {
     ClusterTag::of("hence")
 }
@@ -62,7 +65,10 @@ impl UnixTransport {
     }
 
     fn connect(&self, to: &Address) -> Peer {
-        let queue = Rc::new((RefCell::new(FrameWriter::new(cluster(), self.own.clone())), Notify::new()));
+        let queue = Rc::new((
+            RefCell::new(FrameWriter::new(cluster(), self.own.clone()).speaking(FORMATS.highest)),
+            Notify::new(),
+        ));
         let (socket, arrivals) = (self.directory.join(to.as_str()), Rc::clone(&self.arrivals));
         let mut task = JoinSet::new();
         task.spawn_local(write(socket, to.clone(), Rc::clone(&queue), arrivals));
@@ -143,7 +149,7 @@ async fn listen(listener: UnixListener, arrivals: Rc<Arrivals>) {
 }
 
 async fn read(mut stream: UnixStream, arrivals: Rc<Arrivals>) {
-    let mut reader = FrameReader::new(cluster());
+    let mut reader = FrameReader::new(cluster()).speaking(Formats::only(FORMATS.highest)).stated(FORMATS);
     while let Ok(count) = stream.read_buf(reader.buffer()).await {
         if count == 0 {
             return;

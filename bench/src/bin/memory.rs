@@ -41,7 +41,7 @@ fn breathe(cluster: &mut Cluster, at: usize) {
 
 fn main() -> ExitCode {
     let Some(keys) = std::env::args().nth(1).and_then(|keys| keys.parse().ok()).filter(|keys| *keys > 0) else {
-        eprintln!("usage: memory KEYS");
+        hence_bench::tell!("usage: memory KEYS");
         return ExitCode::FAILURE;
     };
     let mut cluster = Cluster::new(SIZE);
@@ -60,6 +60,6 @@ fn main() -> ExitCode {
         breathe(&mut cluster, at);
     }
     let left = (rest(&mut cluster) - empty) / (full - empty) * 100.0;
-    println!("{}", json!({"keys": keys, "bytes_per_key": per_key, "left_percent": left}));
+    hence_bench::say!("{}", json!({"keys": keys, "bytes_per_key": per_key, "left_percent": left}));
     ExitCode::SUCCESS
 }

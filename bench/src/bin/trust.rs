@@ -242,21 +242,21 @@ async fn bare(address: &str, certificate: &Path, key: &Path) -> Outcome<()> {
 async fn measure(program: &Path, rounds: usize) -> Outcome<()> {
     let files = Files::new()?;
     let config = client(&files.path("ca"))?;
-    println!("| round | variant | what | per second | CPU of the server, us each |\n|---|---|---|---|---|");
+    hence_bench::say!("| round | variant | what | per second | CPU of the server, us each |\n|---|---|---|---|---|");
     for round in 1..=rounds {
         for variant in ["plain", "tls", "secret"] {
             let server = start(program, variant, &files)?;
             let idle = server.resident()?;
             for method in ["PUT", "GET"] {
                 let (rate, cpu) = load(&server, &config, method).await?;
-                println!("| {round} | {variant} | {method} | {rate:.0} | {cpu:.1} |");
+                hence_bench::say!("| {round} | {variant} | {method} | {rate:.0} | {cpu:.1} |");
             }
-            println!("| {round} | {variant} | resident before any request, MiB | {idle:.1} | |");
+            hence_bench::say!("| {round} | {variant} | resident before any request, MiB | {idle:.1} | |");
         }
         for variant in ["bare", "tls"] {
             let server = start(program, variant, &files)?;
             let (rate, cpu) = handshakes(&server, &config).await?;
-            println!("| {round} | {variant} | handshakes | {rate:.0} | {cpu:.1} |");
+            hence_bench::say!("| {round} | {variant} | handshakes | {rate:.0} | {cpu:.1} |");
         }
     }
     Ok(())
@@ -279,7 +279,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("trust: {error}");
+            hence_bench::tell!("trust: {error}");
             ExitCode::FAILURE
         }
     }

@@ -5,10 +5,12 @@
 //! incarnations others wait for. Where many moved at once, or it is not known which, every incarnation that is waited
 //! for is looked at, some in each call.
 
+use super::lists::PAGE_ROOM;
 use crate::causal_context::CausalContext;
+use crate::formats::Formats;
 use crate::identity::Incarnation;
-use crate::request::{Action, DataRequest, RequestId};
-use crate::time::Time;
+use crate::request::{BatchRequest, DataRequest, ListRequest, RequestId, WriteConcern};
+use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -26,34 +28,94 @@ pub(super) struct BlockedRequests {
     unsure_from: Option<Incarnation>,
 }
 
-/// Bytes of the value that a request holds.
-pub(super) fn value_bytes(request: &DataRequest) -> usize {
-    match &request.action {
-        Action::Put(value) => value.as_bytes().len(),
-        Action::Get | Action::Delete => 0,
+/// A request for one key, for several, or for a range.
+#[derive(Debug, Clone)]
+pub(super) enum ForKeys {
+    One(Box<DataRequest>),
+    Batch(Box<BatchRequest>),
+    List(Box<ListRequest>),
+}
+
+impl ForKeys {
+    pub(super) fn past(&self) -> &VersionVector {
+        match self {
+            Self::One(request) => &request.past,
+            Self::Batch(batch) => &batch.past,
+            Self::List(list) => &list.past,
+        }
+    }
+
+    pub(super) fn past_mut(&mut self) -> &mut VersionVector {
+        match self {
+            Self::One(request) => &mut request.past,
+            Self::Batch(batch) => &mut batch.past,
+            Self::List(list) => &mut list.past,
+        }
+    }
+
+    pub(super) fn wait(&self) -> Micros {
+        match self {
+            Self::One(request) => request.wait,
+            Self::Batch(batch) => batch.wait,
+            Self::List(list) => list.wait,
+        }
+    }
+
+    pub(super) fn format(&self) -> u8 {
+        match self {
+            Self::One(request) => request.format,
+            Self::Batch(batch) => batch.format(),
+            Self::List(_) => Formats::RELEASED.lowest,
+        }
+    }
+
+    /// Where its write is to be before it is answered. Batches and lists are answered at once.
+    pub(super) fn concern(&self) -> Option<WriteConcern> {
+        match self {
+            Self::One(request) => request.concern,
+            Self::Batch(_) | Self::List(_) => None,
+        }
+    }
+
+    /// Bytes of the values that it holds, or of the texts that bound its range.
+    pub(super) fn value_bytes(&self) -> usize {
+        match self {
+            Self::One(request) => request.action.value_bytes(),
+            Self::Batch(batch) => batch.value_bytes(),
+            Self::List(list) => list.bytes(),
+        }
+    }
+
+    /// Units of work that it takes at least. For each key that it names they are so many if it writes.
+    pub(super) fn units(&self, of_key: usize) -> usize {
+        match self {
+            Self::One(_) => of_key,
+            Self::Batch(batch) => batch.operations().len() * of_key,
+            Self::List(_) => PAGE_ROOM,
+        }
     }
 }
 
 #[derive(Debug, Clone)]
 struct Waiter {
-    request: Box<DataRequest>,
+    request: ForKeys,
     deadline: Time,
     dot: (Incarnation, u64),
 }
 
 impl BlockedRequests {
-    pub(super) fn insert(&mut self, id: RequestId, request: Box<DataRequest>, dot: (Incarnation, u64), deadline: Time) {
+    pub(super) fn insert(&mut self, id: RequestId, request: ForKeys, dot: (Incarnation, u64), deadline: Time) {
         self.by_dot.insert((dot.0, dot.1, id));
         self.by_deadline.insert((deadline, id));
-        self.bytes += value_bytes(&request);
+        self.bytes += request.value_bytes();
         self.requests.insert(id, Waiter { request, deadline, dot });
     }
 
-    pub(super) fn remove(&mut self, id: RequestId) -> Option<(Box<DataRequest>, Time)> {
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<(ForKeys, Time)> {
         let waiter = self.requests.remove(&id)?;
         self.by_dot.remove(&(waiter.dot.0, waiter.dot.1, id));
         self.by_deadline.remove(&(waiter.deadline, id));
-        self.bytes -= value_bytes(&waiter.request);
+        self.bytes -= waiter.request.value_bytes();
         Some((waiter.request, waiter.deadline))
     }
 
@@ -105,6 +167,11 @@ impl BlockedRequests {
         self.by_dot.range((incarnation, 0, RequestId(0))..=end).next().map(|&(.., id)| id)
     }
 
+    /// Units of work that this request takes at least, so many for each key that it names.
+    pub(super) fn units_of(&self, id: RequestId, of_key: usize) -> usize {
+        self.requests.get(&id).map_or(0, |waiter| waiter.request.units(of_key))
+    }
+
     /// Requests whose time is over, up to so many.
     pub(super) fn expired(&self, now: Time, most: usize) -> Vec<RequestId> {
         self.by_deadline.range(..=(now, RequestId(u64::MAX))).map(|&(_, id)| id).take(most).collect()
@@ -116,7 +183,7 @@ impl BlockedRequests {
 
     /// The blocked requests from this one on, each with the past that it waits for.
     pub(super) fn since(&self, first: RequestId) -> impl Iterator<Item = (RequestId, &VersionVector)> {
-        self.requests.range(first..).map(|(&id, waiter)| (id, &waiter.request.past))
+        self.requests.range(first..).map(|(&id, waiter)| (id, waiter.request.past()))
     }
 
     pub(super) const fn bytes(&self) -> usize {
@@ -146,19 +213,18 @@ impl BlockedRequests {
 mod tests {
     use super::*;
     use crate::data::{Key, Value};
-    use crate::formats::Formats;
-    use crate::request::Condition;
-    use crate::time::Micros;
+    use crate::request::{Action, Condition};
 
-    fn request(bytes: usize) -> Box<DataRequest> {
-        Box::new(DataRequest {
+    fn request(bytes: usize) -> ForKeys {
+        ForKeys::One(Box::new(DataRequest {
             key: Key::new("k").expect("a key"),
             action: Action::Put(Value::new(&alloc::vec![0; bytes])),
             past: VersionVector::new(),
             wait: Micros::from_seconds(1),
             condition: Condition::default(),
             format: Formats::RELEASED.lowest,
-        })
+            concern: None,
+        }))
     }
 
     fn covering(entries: &[(u64, u64)]) -> CausalContext {

@@ -1,7 +1,7 @@
 //! One number for what data holds in memory: store, log, buffered operations, blocked requests and a state on its way
 //! (decision 0088).
 //!
-//! What is only of use to others goes first. The log gives way to everything else, because a peer that it no longer
+//! What is only of use to others goes first. Keys in order go before all (LIST-5). The log gives way to everything else, because a peer that it no longer
 //! reaches gets the whole state. Then clients' writes that add are refused, far enough below the limit that what other
 //! replicas of the same size accepted meanwhile still fits. At the limit itself nothing more is taken in from peers,
 //! and the replica says so: it is held back, until there is room again. Nothing that clients were told is written is
@@ -57,6 +57,8 @@ pub struct MemoryUse {
     pub pieces: u64,
     /// A state that is being fetched or merged in.
     pub transfer: u64,
+    /// Keys that stand in order for lists. They give way first.
+    pub index: u64,
     /// What all of it may hold: [`crate::Config::memory_bytes_max`].
     pub max: u64,
     /// Clients' writes that add are accepted up to this size of the store.
@@ -71,10 +73,10 @@ impl MemoryUse {
     /// All of it.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.held() + self.log
+        self.held() + self.log + self.index
     }
 
-    /// Everything but the log, which gives way.
+    /// Everything but what gives way: the log, and keys in order.
     pub(super) const fn held(&self) -> u64 {
         self.store + self.causal_buffer + self.blocked + self.pieces + self.transfer
     }
@@ -104,25 +106,44 @@ fn siblings_bytes<'a>(key: &Key, gone: impl Iterator<Item = &'a Sibling>) -> u64
 }
 
 /// What a client's write adds, and what goes for it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Change {
     adds: u64,
     gone: u64,
-    /// The key is absent so far.
-    new_key: bool,
+    /// Keys that are absent so far.
+    new_keys: u64,
 }
 
 impl Change {
     /// A value of so many bytes replaces all that is shown.
     pub(super) fn of(key: &Key, value_bytes: usize, shown: &Siblings) -> Self {
         let gone = siblings_bytes(key, shown.iter());
-        Self { adds: put_bytes(key, value_bytes), gone, new_key: shown.is_empty() }
+        Self { adds: put_bytes(key, value_bytes), gone, new_keys: shown.is_empty().into() }
+    }
+
+    /// All that is shown goes.
+    pub(super) fn of_delete(key: &Key, shown: &Siblings) -> Self {
+        Self { gone: siblings_bytes(key, shown.iter()), ..Self::default() }
+    }
+
+    /// So many bytes of memory it takes up beside what it frees.
+    pub(super) const fn growth(self) -> u64 {
+        self.net(KEY_COSTS)
     }
 
     /// By so much the store grows. What replaces as much or more adds nothing.
     const fn net(self, key_costs: u64) -> u64 {
-        let adds = if self.new_key { self.adds + key_costs } else { self.adds };
-        adds.saturating_sub(self.gone)
+        (self.adds + self.new_keys * key_costs).saturating_sub(self.gone)
+    }
+}
+
+impl core::iter::Sum for Change {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            adds: sum.adds + one.adds,
+            gone: sum.gone + one.gone,
+            new_keys: sum.new_keys + one.new_keys,
+        })
     }
 }
 
@@ -139,6 +160,7 @@ pub(super) struct Holdings {
     pub(super) staging: u64,
     /// Keys of an installed state that are yet to be merged in.
     pub(super) keys_to_merge: usize,
+    pub(super) index_bytes: u64,
 }
 
 /// Bytes by which an operation makes the store grow and shrink, as far as can be told before.
@@ -221,6 +243,7 @@ impl Budget {
             blocked: of.blocked as u64,
             pieces: of.pieces as u64,
             transfer: of.staging + merging,
+            index: of.index_bytes,
             max: self.max,
             writes_max: self.writes_max,
             refuses_writes: self.refuses_writes,
@@ -231,6 +254,11 @@ impl Budget {
     /// Is there more than may be, the log included?
     pub(super) const fn is_exceeded(&self, usage: &MemoryUse) -> bool {
         self.is_limited() && usage.log > self.max.saturating_sub(usage.held())
+    }
+
+    /// Is there room for so much beside all that is there, the log included?
+    pub(super) const fn has_room_beside_log(&self, usage: &MemoryUse, bytes: u64) -> bool {
+        usage.total().saturating_add(bytes) <= self.max
     }
 
     /// Is there room for so much, when the log has given way?
@@ -289,7 +317,7 @@ impl Budget {
         if !self.is_limited() {
             return true;
         }
-        let (growth, max) = (change.net(KEY_COSTS), self.writes_max);
+        let (growth, max) = (change.growth(), self.writes_max);
         let fits = growth == 0 || usage.store.saturating_add(growth) <= max && self.has_room(usage, growth);
         if !fits {
             self.report_refusing(true, effects);
@@ -361,6 +389,7 @@ mod tests {
             pieces: 0,
             staging: 0,
             keys_to_merge: 0,
+            index_bytes: 0,
         })
     }
 

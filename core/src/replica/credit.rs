@@ -86,6 +86,11 @@ impl Outbound {
         Some(self.pushed + 1)
     }
 
+    /// The own counter up to which the other end said that pushes arrived.
+    pub(super) const fn returned(&self) -> u64 {
+        self.returned
+    }
+
     /// The next one went out, and all up to it have so many bytes. Or it is left to repair.
     pub(super) fn advance(&mut self, counter: u64, bytes_through: Option<u64>) {
         assert_eq!(counter, self.pushed + 1, "pushes go out in the order of their counters");

@@ -6,12 +6,12 @@
 //! - What is applied is logged in the same step. An own operation is the next of its incarnation.
 
 use crate::causal_context::{CausalContext, Retirement};
-use crate::data::Key;
+use crate::data::{Key, Value};
 use crate::hlc::Hlc;
 use crate::identity::Incarnation;
 use crate::log::Log;
-use crate::op::{Effect, Op};
-use crate::rules::Rules;
+use crate::op::{Effect, KeyChange, Op};
+use crate::rules::{Rule, Rules};
 use crate::siblings::{Sibling, Siblings};
 use crate::store::{Offered, Store};
 use crate::table::{HashKey, Place, Table};
@@ -108,6 +108,21 @@ impl Data {
         self.store.merge_step(rules, keys_max)
     }
 
+    /// Puts some keys in order, for lists. Returns how many.
+    pub(super) fn index_step(&mut self, keys_max: usize) -> usize {
+        self.store.index_step(keys_max)
+    }
+
+    /// No list is answered from the keys in order any more.
+    pub(super) const fn drop_index(&mut self) {
+        self.store.drop_index();
+    }
+
+    /// Gives back keys in order that are not needed any more. Returns the units of work.
+    pub(super) fn free_index(&mut self, units_max: usize) -> usize {
+        self.store.free_index(units_max)
+    }
+
     /// What an own operation that needs this says about its dependencies: what the ones before do not imply.
     pub(super) fn dependencies(&mut self, own: Incarnation, needs: &VersionVector) -> VersionVector {
         let deps = VersionVector::from_entries(self.implied.missing(needs).filter(|&(i, _)| i != own));
@@ -130,13 +145,13 @@ impl Data {
     pub(super) fn apply_own<R: Rules>(&mut self, rules: &R, op: &Arc<Op>, place: Option<Place>, now: (Time, Wall)) {
         assert_eq!(op.dot, self.next_dot(op.dot.incarnation), "an own operation is the next of its incarnation");
         self.apply(rules, op, place, now.1);
-        self.log.append_own(op.clone(), now.0);
+        self.log.append_own(rules, op.clone(), now.0);
     }
 
     /// Applies and logs an operation of another replica.
     pub(super) fn apply_foreign<R: Rules>(&mut self, rules: &R, op: &Arc<Op>, wall: Wall) {
         self.apply(rules, op, None, wall);
-        self.log.append(op.clone());
+        self.log.append(rules, op.clone());
     }
 
     /// Applies one operation in one step: one of the two places where coverage moves.
@@ -150,6 +165,12 @@ impl Data {
             }
             Effect::Delete { key } | Effect::Erase { key } => {
                 self.change_key(rules, (key, place), &op.superseded, None);
+            }
+            Effect::Batch(changes) => {
+                for KeyChange { key, value, superseded } in changes {
+                    let put = |value: &Value| Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() };
+                    self.change_key(rules, (key, None), superseded, value.as_ref().map(put));
+                }
             }
             Effect::Retire { incarnation, through } => {
                 let record = Retirement { through: *through, dot: op.dot };
@@ -175,7 +196,7 @@ impl Data {
         add: Option<Sibling>,
     ) {
         let place = place.unwrap_or_else(|| self.store.touch(rules, key));
-        self.store.write(key, place, rules.removes(superseded), add);
+        self.store.write(rules, (key, place), rules.removes(superseded), add);
     }
 
     /// Merges a whole state in one step: the other of the two places where coverage moves.
@@ -183,14 +204,14 @@ impl Data {
     /// To every reader the state is in force at once; keys are merged when they are touched, or by later slices.
     pub(super) fn install<R: Rules>(&mut self, rules: &R, snapshot: Snapshot<'_>) {
         let Snapshot { keys, asked, context: theirs, deletes, clock } = snapshot;
-        let my_past = if rules.merges_with_present() {
+        let my_past = if rules.follows(Rule::MergesWithPresent) {
             self.context.clone()
         } else {
             CausalContext::of(asked.clone(), self.context.records().collect())
         };
-        let raises = rules.raises_floor_at_install();
+        let raises = rules.follows(Rule::RaisesFloorAtInstall);
         let updates = VersionVector::from_entries(self.context.missing(theirs.vector()).filter(|_| raises));
-        let deletes = if rules.joins_installed_deletes() { deletes } else { VersionVector::new() };
+        let deletes = if rules.follows(Rule::JoinsInstalledDeletes) { deletes } else { VersionVector::new() };
         for (incarnation, record) in theirs.records() {
             self.forget_implied(incarnation, record);
         }
@@ -212,17 +233,17 @@ impl Data {
 
     /// Cuts the oldest operation from the log.
     pub(super) fn cut_log<R: Rules>(&mut self, rules: &R) {
-        self.log.cut_front(rules.remember_trimmed_delete(), &self.context);
+        self.log.cut_front(rules, &self.context);
     }
 
     /// The same past without retired incarnations, if it names any.
     pub(super) fn compacted<R: Rules>(&self, rules: &R, past: &VersionVector) -> Option<VersionVector> {
-        if !rules.compacts_tokens() {
+        if !rules.follows(Rule::CompactsTokens) {
             return None;
         }
         match self.context.compact(past) {
             Cow::Borrowed(_) => None,
-            Cow::Owned(_) if rules.drops_retired_entries() => {
+            Cow::Owned(_) if !rules.follows(Rule::KeepsRetiredEntries) => {
                 let retired = |i: &Incarnation| self.context.records().any(|(retired, _)| retired == *i);
                 Some(VersionVector::from_entries(past.entries().filter(|(i, _)| !retired(i))))
             }
@@ -262,8 +283,8 @@ impl Data {
     /// # Panics
     /// If an invariant of this module does not hold.
     pub(super) fn check_invariants<R: Rules>(&self, rules: &R) {
-        self.store.check_invariants();
-        self.log.check_invariants(&self.context);
+        self.store.check_invariants(rules);
+        self.log.check_invariants(rules, &self.context);
         for (key, siblings) in self.store.shown(rules) {
             for sibling in siblings.iter() {
                 assert!(self.context.covers(sibling.dot), "a version of {key:?} is not covered");
@@ -278,7 +299,6 @@ impl Data {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Value;
     use crate::rules::Sound;
     use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! The push lane, statuses and acknowledgements (PUSH-1, PUSH-4, PUSH-5, PULL-1, LOG-1).
+//! The push lane, statuses and acknowledgements (PUSH-1, PUSH-4, PUSH-5, PULL-1, LOG-1, BATCH-5).
 //!
 //! Push is fresh or not at all: what arrives late is not applied, and repair brings it. An operation is applied
 //! when it is the next of its origin and its causes are applied; until then it is buffered. Statuses count applied
@@ -8,30 +8,34 @@ use super::Replica;
 use super::credit::Outbound;
 use super::peer::PeerId;
 use crate::edge::{DropReason, Event};
+use crate::formats::Formats;
 use crate::freshness::SILENCE;
 use crate::identity::Incarnation;
 use crate::message::{Body, Status};
-use crate::op::Op;
-use crate::rules::Rules;
+use crate::op::{BATCH_MAX, Op};
+use crate::rules::{Rule, Rules};
 use crate::time::{Micros, Time, Wall};
 use crate::vector::{Dot, VersionVector};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Operations pushed to one peer at a time, so that the others get their turn in the same call.
+/// Effects pushed to one peer at a time, so that the others get their turn in the same call. A batch fits.
 const PUSH_MAX: usize = 64;
+const _: () = assert!(BATCH_MAX <= PUSH_MAX);
 impl<R: Rules> Replica<R> {
     /// After so long a pause a peer's clock is learnt anew. Heartbeats that are far apart are no such pause.
     fn silence_of_clocks(&self) -> Option<Micros> {
-        self.rules.learns_clocks_anew().then(|| SILENCE.max(Micros(self.config.heartbeat_interval.0 * 3 / 2)))
+        self.rules
+            .follows(Rule::LearnsClocksAnew)
+            .then(|| SILENCE.max(Micros(self.config.heartbeat_interval.0 * 3 / 2)))
     }
 
     /// Everything that a hello and a status tell about the other end.
     pub(super) fn on_remote_vector(&mut self, id: PeerId, sent: Time, wall: Wall, vector: Arc<VersionVector>) {
         let now = self.now.monotonic;
         self.gaps.on_remote_vector(&vector, self.data.context(), now);
-        if self.rules.remote_vector_covers() {
+        if !self.rules.follows(Rule::RemoteVectorCoversNothing) {
             self.data.cover_unapplied(&vector);
             self.blocked.note_all();
         }
@@ -46,6 +50,7 @@ impl<R: Rules> Replica<R> {
             peer.status_sent = sent;
             peer.wall_sample = Some((wall, now));
             peer.acknowledged = vector;
+            self.concerns.note();
         }
     }
 
@@ -72,7 +77,7 @@ impl<R: Rules> Replica<R> {
         if !self.is_ours(status.vector.counter(self.membership.incarnation())) {
             return self.drop_from(id, DropReason::Invalid);
         }
-        let differs = status.digest.zip(self.data.store().digest()).is_some_and(|(theirs, ours)| theirs != ours);
+        let differs = self.digest_for(id).zip(status.digest).is_some_and(|(ours, theirs)| theirs != ours);
         let differing = differs.then(|| status.vector.clone());
         // A peer that covers the name of a retirement covers what it stands for, and leaves that out. The exception is
         // a peer where the name stands for another write. Only between members is nothing expanded.
@@ -81,12 +86,13 @@ impl<R: Rules> Replica<R> {
         let compacts_otherwise = members && !self.data.context().is_compact(&status.vector);
         self.on_remote_vector(id, status.sent, status.wall, status.vector);
         self.return_credit(id, status.received);
-        if !self.rules.keeps_causal_buffer() {
+        if !self.rules.follows(Rule::KeepsCausalBuffer) {
             self.causal_buffer.clear();
         }
         let (now, answer_after) = (self.now.monotonic, Micros(self.config.heartbeat_interval.0 / 4 * 3));
         let peer = self.peer(id);
         peer.view_hash = Some(status.view_hash);
+        peer.is_asked = false;
         peer.leaving |= status.leaving;
         peer.on_ready(status.ready);
         if now.since(peer.status_at) >= answer_after {
@@ -131,9 +137,14 @@ impl<R: Rules> Replica<R> {
             leaving: self.leaving,
             ready: self.is_firm(),
             view_hash: self.membership.hash(),
-            digest: self.data.store().digest(),
+            digest: self.digest_for(id),
         };
         self.send(id, Body::Status(Box::new(status)));
+    }
+
+    /// The digest to compare with this peer. Builds of the first format count no keys in theirs.
+    fn digest_for(&self, id: PeerId) -> Option<u64> {
+        self.data.store().digest().filter(|_| self.can_say(id, Formats::BATCH))
     }
 
     /// The process is about to end: a peer that lacks something is told to fetch it at once.
@@ -176,20 +187,31 @@ impl<R: Rules> Replica<R> {
         let own = self.data.context().counter(self.membership.incarnation());
         let credit = (self.config.credit_ops_max.max(1), self.config.credit_bytes_max as u64);
         // What makes room in the log must not wait behind what is sent.
-        for _ in 0..PUSH_MAX.min(self.effects.room().saturating_sub(1)) {
+        let kept = if self.data.log().format() < Formats::BATCH { 1 } else { BATCH_MAX };
+        let mut left = PUSH_MAX.min(self.effects.room().saturating_sub(kept));
+        while left > 0 {
             let Some(next) = self.peers[id].outbound.next(credit, now) else { return };
             if next > own {
                 return;
             }
             match self.data.log().own(next).cloned() {
                 Some(entry) if self.can_say(id, entry.op.format()) => {
+                    let effects = entry.op.effects();
+                    if effects > left {
+                        break;
+                    }
+                    left -= effects;
                     self.peer(id).outbound.advance(next, Some(entry.bytes_through));
-                    self.effects.did(1);
-                    let body = self.pushed(entry.op, entry.made);
+                    self.effects.did(effects);
+                    let op = self.travelling(entry.op, Rule::PushesWholeBatches);
+                    let body = self.pushed(op, entry.made);
                     self.send(id, body);
                 }
                 // It left the log before it could be pushed, or the peer has no word for it: repair brings it.
-                Some(_) | None => self.peer(id).outbound.advance(next, None),
+                Some(_) | None => {
+                    left -= 1;
+                    self.peer(id).outbound.advance(next, None);
+                }
             }
         }
         self.effects.defer();
@@ -202,7 +224,7 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_push(&mut self, id: PeerId, op: Arc<Op>, made: Time) {
-        if self.is_fresh(id, &op, made, self.rules.interruptions_taint()) {
+        if self.is_fresh(id, &op, made, self.rules.follows(Rule::InterruptionsTaint)) {
             self.take_push(id, op);
         }
     }
@@ -257,7 +279,7 @@ impl<R: Rules> Replica<R> {
         }
         self.gaps.on_remote_counter(op.dot.incarnation, op.dot.counter, now);
         self.gaps.on_remote_vector(&op.deps, self.data.context(), now);
-        let bounded = self.rules.bounds_causal_buffer();
+        let bounded = self.rules.follows(Rule::BoundsCausalBuffer);
         let limits = if bounded {
             (self.config.causal_buffer_max, self.config.causal_buffer_bytes_max)
         } else {
@@ -282,7 +304,10 @@ impl<R: Rules> Replica<R> {
         let mut had = None;
         for _ in 0..self.effects.room() {
             let Some(front) = self.data.log().front() else { return };
-            let Dot { incarnation, counter } = front.dot;
+            let (Dot { incarnation, counter }, effects) = (front.dot, front.effects());
+            if effects > self.effects.room() {
+                break;
+            }
             // Writes of one incarnation come in a row, so members are asked about the row and not about each.
             let through = match had {
                 Some((known, through)) if known == incarnation => through,
@@ -293,7 +318,7 @@ impl<R: Rules> Replica<R> {
                 return;
             }
             self.data.cut_log(&self.rules);
-            self.effects.did(1);
+            self.effects.did(effects);
         }
         self.effects.defer();
     }

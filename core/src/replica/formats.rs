@@ -7,12 +7,12 @@
 use super::Replica;
 use super::peer::PeerId;
 use crate::formats::Formats;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 
 impl<R: Rules> Replica<R> {
     /// A hello said which formats the peer speaks.
     pub(super) fn on_formats(&mut self, id: PeerId, formats: Formats) {
-        let anew = self.rules.formats_end_with_the_link();
+        let anew = self.rules.follows(Rule::FormatsEndWithTheLink);
         let peer = self.peer(id);
         if anew || peer.formats.is_none() {
             peer.formats = Some(formats);

@@ -3,7 +3,7 @@
 use super::Replica;
 use super::peer::PeerId;
 use crate::edge::Event;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::time::Time;
 use alloc::sync::Arc;
 
@@ -22,7 +22,7 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn on_unlinked(&mut self, id: PeerId) {
-        if self.rules.goal_ends_with_its_source() {
+        if self.rules.follows(Rule::GoalEndsWithItsSource) {
             self.startup.forget_source(id);
         }
         self.maybe_pull();
@@ -41,7 +41,7 @@ impl<R: Rules> Replica<R> {
         let source = self.join_source();
         let source = source.map(|id| (id, self.peers[id].acknowledged.clone()));
         let alone = self.may_start_alone();
-        if self.rules.goal_ends_with_its_source() || self.startup.goal().is_none() {
+        if self.rules.follows(Rule::GoalEndsWithItsSource) || self.startup.goal().is_none() {
             self.startup.choose(source);
         }
         match self.startup.goal() {
@@ -55,7 +55,7 @@ impl<R: Rules> Replica<R> {
     /// before. Where a memory was copied, the other copy may have promised what this one never had.
     pub(super) fn caught_up_with(&mut self, id: PeerId) {
         self.peer(id).goal = Some(Arc::default());
-        if self.rules.goal_ends_with_its_source() {
+        if self.rules.follows(Rule::GoalEndsWithItsSource) {
             self.startup.on_caught_up(id);
         }
     }

@@ -7,6 +7,9 @@
 /// No honest end has counted so far.
 const NUMBER_LIMIT: u64 = 1 << 62;
 
+/// From the second crossing in a row on the pause doubles with each, up to this one.
+const CROSSED_MAX: u8 = 3;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Link {
     /// The number that this end gave it.
@@ -18,6 +21,10 @@ pub(super) struct Link {
     sequence: u64,
     /// No message of this link has arrived yet.
     silent: bool,
+    /// The other end said a hello since this one opened it last.
+    met: bool,
+    /// So many openings in a row met hellos of the other end.
+    crossed: u8,
 }
 
 impl Link {
@@ -59,6 +66,21 @@ impl Link {
         self.silent = true;
     }
 
+    /// A hello of the other end arrived that does not make it stand.
+    pub(super) const fn cross(&mut self) {
+        self.met = true;
+    }
+
+    /// This end opens it now. How many times the usual pause is it to wait before it opens it again?
+    ///
+    /// A transport connects anew for each opening and drops what waited. Where the other end was heard meanwhile, it is
+    /// there. What this end said to it may have been dropped like that, because connecting takes long here.
+    pub(super) fn open(&mut self) -> u64 {
+        let met = core::mem::replace(&mut self.met, false);
+        self.crossed = if met { (self.crossed + 1).min(CROSSED_MAX) } else { 0 };
+        1 << self.crossed.saturating_sub(1)
+    }
+
     /// Does a message with these numbers belong to it?
     #[inline]
     pub(super) const fn fits(&self, number: u64, echo: u64) -> bool {
@@ -68,6 +90,7 @@ impl Link {
     pub(super) fn establish(&mut self) {
         assert!(self.number != 0 && self.echo != 0, "{self:?} is established");
         self.established = true;
+        (self.met, self.crossed) = (false, 0);
     }
 
     #[inline]
@@ -98,6 +121,22 @@ mod tests {
         link.establish();
         assert!(link.take_first() && !link.take_first());
         assert_eq!([link.next_sequence(), link.next_sequence()], [0, 1]);
+    }
+
+    #[test]
+    fn openings_that_cross_give_each_other_time() {
+        let mut link = Link::default();
+        assert_eq!(link.open(), 1, "nobody was heard");
+        let pauses = [(); 4].map(|()| {
+            link.cross();
+            link.open()
+        });
+        assert_eq!(pauses, [1, 2, 4, 4]);
+        assert_eq!(link.open(), 1, "the other end fell silent");
+        link.cross();
+        (link.number, link.echo) = (5, 7);
+        link.establish();
+        assert_eq!(link.open(), 1, "it stood meanwhile");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::view_changes::is_bounded;
 use crate::edge::{DropReason, Event};
 use crate::identity::{Address, Incarnation};
 use crate::message::{Body, Hello, Message};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::stream::{Arrival, Limits};
 use crate::time::{Micros, Time};
 use alloc::boxed::Box;
@@ -27,7 +27,7 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         let pause = self.peers[id].hello_pause(&self.config, now);
         let peer = self.peer(id);
-        peer.next_hello = now + pause;
+        peer.next_hello = now + pause.times(peer.link.open());
         self.send_hello(id, 0);
     }
 
@@ -104,6 +104,7 @@ impl<R: Rules> Replica<R> {
             self.establish(id);
         } else {
             self.count_beyond(id, echo);
+            self.peer(id).link.cross();
             self.answer_hello(id);
         }
     }
@@ -160,7 +161,7 @@ impl<R: Rules> Replica<R> {
         let peer = &self.peers[id];
         let link = peer.link;
         let present = peer.incarnation == Some(incarnation) && link.fits(number, echo);
-        let accepted = present || !self.rules.only_present_link() && peer.incarnation.is_some();
+        let accepted = present || !self.rules.follows(Rule::TakesOnlyPresentLink) && peer.incarnation.is_some();
         if !accepted {
             self.drop_message(from, DropReason::OtherLink);
             if link.is_established() {
@@ -206,6 +207,7 @@ impl<R: Rules> Replica<R> {
             self.effects.emit(Event::Recovered(address.clone()));
         }
         self.effects.emit(Event::Linked { address, incarnation });
+        self.concerns.note();
         self.begin_pushing(id, acknowledged);
         self.send_status(id);
         self.push(id);
@@ -217,7 +219,9 @@ impl<R: Rules> Replica<R> {
         let (now, limits) = (self.now.monotonic, self.stream_limits());
         let peer = &mut self.peers[id];
         peer.unfinished = None;
-        let opens = peer.link.take_first();
+        // No end is heard of regularly before the link stands. So a silence until then does not tell of a process that
+        // stood still. The network may as well have held back what would have opened the link.
+        let opens = peer.link.take_first() || !peer.link.is_established();
         let arrival = Arrival { sequence, departed, opens };
         let (gap, unheard) = (peer.stream.is_beyond(sequence), peer.stream.is_unheard());
         let silent = peer.stream.is_silent(now, limits);
@@ -242,7 +246,7 @@ impl<R: Rules> Replica<R> {
         let (now, limits) = (self.now.monotonic, self.stream_limits());
         let lately = Time(now.0.saturating_sub(self.config.repair_delay.0));
         let mut others = self.peer_ids().filter(|&other| other != id);
-        self.rules.interruptions_taint()
+        self.rules.follows(Rule::InterruptionsTaint)
             && others.any(|other| self.peers[other].stream.is_cut_since(lately, now, limits))
     }
 
@@ -272,14 +276,16 @@ impl<R: Rules> Replica<R> {
 
     /// Ends the link: what came over it and is not applied is dropped.
     pub(super) fn close_link(&mut self, id: PeerId) {
-        if let Some(incarnation) = self.peers[id].incarnation.filter(|_| self.rules.drops_causal_buffer_with_link()) {
+        if let Some(incarnation) =
+            self.peers[id].incarnation.filter(|_| self.rules.follows(Rule::DropsCausalBufferWithLink))
+        {
             self.causal_buffer.drop_origin(incarnation);
         }
         self.peer(id).close();
         self.forget_asked(id);
         self.fail_pull_from(id);
         self.on_unlinked(id);
-        if self.peers[id].is_member && self.rules.round_restarts() {
+        if self.peers[id].is_member && self.rules.follows(Rule::RoundRestarts) {
             self.rounds.abort();
         }
     }

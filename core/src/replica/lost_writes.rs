@@ -12,7 +12,7 @@ use crate::edge::{DropReason, Event};
 use crate::identity::Incarnation;
 use crate::message::{Body, LostQuery};
 use crate::request::{Reply, RequestId};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -76,7 +76,7 @@ impl<R: Rules> Replica<R> {
         }
         let mut asked = self.peers.members().to_vec();
         asked.retain(|id| self.peers[*id].link.is_established());
-        let everybody = asked.len() == self.peers.members().len() || !self.rules.round_needs_all_members();
+        let everybody = asked.len() == self.peers.members().len() || !self.rules.follows(Rule::RoundNeedsAllMembers);
         if !everybody || !self.is_ready() {
             return;
         }
@@ -85,7 +85,7 @@ impl<R: Rules> Replica<R> {
         let mut incarnations: Vec<_> = asked.iter().filter_map(|id| self.peers[*id].incarnation).collect();
         incarnations.push(self.membership.incarnation());
         self.close_links_outside(&incarnations);
-        let events = self.rounds.take_events(&incarnations, self.rules.outcomes_are_asked_again());
+        let events = self.rounds.take_events(&incarnations, self.rules.follows(Rule::OutcomesAreAskedAgain));
         if events.is_empty() {
             return;
         }
@@ -107,7 +107,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn close_links_outside(&mut self, incarnations: &[Incarnation]) {
-        if !self.rules.closes_links_for_round() {
+        if !self.rules.follows(Rule::ClosesLinksForRound) {
             return;
         }
         for id in self.peer_ids() {
@@ -154,7 +154,7 @@ impl<R: Rules> Replica<R> {
 
     /// Outcomes end where a new address becomes a member.
     pub(super) fn forget_outcomes(&mut self) {
-        if self.rules.outcomes_end() {
+        if self.rules.follows(Rule::OutcomesEnd) {
             self.rounds.keep_only_of(&self.membership.view().members().collect::<Vec<_>>());
         }
     }

@@ -7,7 +7,7 @@
 
 use super::renewals::Renewals;
 use crate::identity::{Address, Identity, Incarnation};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::view::{MemberRecord, Presence, View};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -110,7 +110,7 @@ impl Membership {
 
     /// The view changed: what messages say of it follows.
     pub(super) fn derive<R: Rules>(&mut self, rules: &R) {
-        if !rules.all_when_no_members() {
+        if !rules.follows(Rule::AllWhenNoMembers) {
             self.view.stay_without_members();
         }
         self.records = self.view.to_records().into();

@@ -1,11 +1,12 @@
-//! What a replica does about its memory: who gives way, and what is not taken in. [`super::budget`] holds the limits.
+//! What a replica does about its memory: who gives way, and what is not taken in (LIST-5, PULL-4).
+//! [`super::budget`] holds the limits.
 
 use super::budget::{Change, Growth, Holdings};
 use super::peer::PeerId;
 use super::{MemoryUse, Replica};
 use crate::message::Content;
-use crate::op::{Effect, Op};
-use crate::rules::Rules;
+use crate::op::{self, Op};
+use crate::rules::{Rule, Rules};
 use crate::time::Time;
 
 impl<R: Rules> Replica<R> {
@@ -18,10 +19,11 @@ impl<R: Rules> Replica<R> {
             log_bytes: self.data.log().bytes(),
             log_ops: self.data.log().len(),
             causal_buffer: self.causal_buffer.bytes(),
-            blocked: self.blocked.bytes(),
+            blocked: self.blocked_bytes(),
             pieces: self.fetches.bytes(),
             staging: self.pulls.staging_bytes(),
             keys_to_merge: self.data.store().incoming(),
+            index_bytes: self.data.store().index_bytes(),
         })
     }
 
@@ -41,16 +43,15 @@ impl<R: Rules> Replica<R> {
     }
 
     fn growth(&self, op: &Op) -> Growth {
-        let (key, growth) = match &op.effect {
-            Effect::Put { key, value } => (key, Growth::of_put(key, value.as_bytes().len())),
-            Effect::Delete { key } | Effect::Erase { key } => (key, Growth::default()),
-            Effect::Retire { .. } => return Growth::default(),
+        let of_change = |op::Change { key, value, superseded }| {
+            let growth = value.map_or_else(Growth::default, |value| Growth::of_put(key, value.as_bytes().len()));
+            if superseded.is_empty() {
+                return growth;
+            }
+            let present = self.data.store().siblings(self.data.store().find(key));
+            growth.replacing(key, present.iter().filter(|sibling| superseded.contains(&sibling.dot)))
         };
-        if op.superseded.is_empty() {
-            return growth;
-        }
-        let present = self.data.store().siblings(self.data.store().find(key));
-        growth.replacing(key, present.iter().filter(|sibling| op.superseded.contains(&sibling.dot)))
+        op.changes().map(of_change).sum()
     }
 
     /// Is there room for this operation of another replica?
@@ -98,7 +99,9 @@ impl<R: Rules> Replica<R> {
     pub(super) fn hold_back_pulls(&mut self) {
         self.hold_back();
         let pause = self.budget.lengthen_pause();
-        self.pulls.wait_until(self.now.monotonic + pause);
+        if self.rules.follows(Rule::PausesWithoutMemory) {
+            self.pulls.wait_until(self.now.monotonic + pause);
+        }
     }
 
     /// Is the whole state the better answer to a peer that is not ready, though the log reaches it?
@@ -116,13 +119,37 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Memory after a call: the log gives way, and what is not held back any more says so.
+    /// Is there room for all keys in order, and some more? What is in order is not needed more than the log.
+    pub(super) fn has_memory_for_index(&self) -> bool {
+        let (whole, present) = (self.data.store().whole_index_bytes(), self.data.store().index_bytes());
+        let bytes = (whole + whole / 4).saturating_sub(present);
+        !self.budget.is_limited() || self.budget.has_room_beside_log(&self.memory(), bytes)
+    }
+
+    /// Memory after a call: keys in order give way, then what is on its way, then the log. What is not held back any
+    /// more says so.
     pub(super) fn tend_memory(&mut self) {
+        if self.budget.is_limited() && self.data.store().index_bytes() > 0 {
+            self.tend_index();
+        }
+        if self.budget.is_limited() && !self.budget.has_room(&self.memory(), 0) {
+            // There was room for each when it was let in. Pieces of a value come later, beside what was let in meanwhile.
+            self.causal_buffer.clear();
+            self.drop_announced();
+        }
         if self.is_over_memory() {
             self.trim_log();
         }
         if self.budget.is_held_back() && !self.pulls.is_under_way() && self.gaps.oldest().is_none() {
             self.budget.end_holding_back(&mut self.effects);
+        }
+    }
+
+    /// Keys in order give way at the limit, to whatever it is.
+    fn tend_index(&mut self) {
+        if !self.budget.has_room_beside_log(&self.memory(), 0) {
+            self.data.drop_index();
+            self.effects.defer();
         }
     }
 }

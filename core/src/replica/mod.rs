@@ -4,21 +4,26 @@
 //! A replica is dispatch over parts that own their state. A part keeps its fields to itself and states its invariants.
 //! None reaches into another, and what one needs of another is handed in. `data` holds what is applied. `membership`
 //! holds the view and who this is, and `startup` how far it is on its way to serve. `pulls` holds the fetch under way,
-//! `fetches` large values, and `blocked` requests that wait. `rounds` holds what is asked about lost writes, `budget` the
-//! limits of memory, and `effects` what a call does to the outside. `peers` is the table of other addresses.
+//! `fetches` large values, and `blocked` requests that wait. `concerns` holds writes that wait to be elsewhere, too,
+//! and `lists` lists that wait.
+//! `rounds` holds what is asked about lost writes, `budget` the limits of memory, and `effects` what a call does to the
+//! outside. `peers` is the table of other addresses.
 //! Each has a `link`, and `credit` for pushes. `suspect` says how it sounds, `supplier` what became of pulls from it, and
 //! `asked` which pieces it owes.
 //!
-//! The other modules say what follows from what. `requests` answers clients, `links` opens and closes links, `exchange`
-//! pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
+//! The other modules say what follows from what. `requests` answers clients, `batch` those that ask for several keys, and
+//! `list` those that ask for a range of them. `concern` answers those whose writes are to spread first. `links` opens and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
 //! `supply` answers pulls. `view_changes` and `joining` follow the view, `readiness` says when clients may be sent here,
 //! and `suspicion` suspects. `formats` knows what each peer understands. `retirement` replaces incarnations that are over,
 //! `lost_writes` finds out what is lost, `memory` says what gives way, and `timers` when to wake up.
 
 mod aside;
 mod asked;
+mod batch;
 mod blocked;
 mod budget;
+mod concern;
+mod concerns;
 mod credit;
 mod data;
 mod effects;
@@ -29,6 +34,8 @@ mod joining;
 mod large;
 mod link;
 mod links;
+mod list;
+mod lists;
 mod lost_writes;
 mod membership;
 mod memory;
@@ -70,17 +77,19 @@ use crate::freshness::Spans;
 use crate::gaps::Gaps;
 use crate::identity::{Address, Identity, Incarnation, Seed};
 use crate::message::{Body, Message};
-use crate::op::{Effect, Op};
-use crate::rules::{Rules, Sound};
+use crate::op::{BATCH_MAX, Effect, Op};
+use crate::rules::{Rule, Rules, Sound};
 use crate::table::HashKey;
 use crate::time::{Micros, Now, Time};
 use crate::vector::VersionVector;
 use alloc::sync::Arc;
 use blocked::BlockedRequests;
 use budget::Budget;
+use concerns::Concerns;
 use data::Data;
 use effects::Effects;
 use fetches::Fetches;
+use lists::Lists;
 use membership::Membership;
 use peer::{Peer, PeerId};
 use peers::Peers;
@@ -138,6 +147,8 @@ pub struct Replica<R: Rules = Sound> {
     stalls: Spans,
     pulls: Pulls,
     blocked: BlockedRequests,
+    concerns: Concerns,
+    lists: Lists,
     budget: Budget,
     rounds: Rounds,
     retire_at: Time,
@@ -157,7 +168,7 @@ impl<R: Rules> Replica<R> {
         // tells incarnations at the receiving address apart as well. The same goes for the answers to pulls.
         let fresh = u64::from(random.next_u32()) + 1;
         let hash_key = hash_key(seed);
-        let effects = Effects::new(rules.bounds_work());
+        let effects = Effects::new(rules.follows(Rule::BoundsWork));
         let mut replica = Self {
             rules,
             random,
@@ -174,6 +185,8 @@ impl<R: Rules> Replica<R> {
             stalls: Spans::default(),
             pulls: Pulls::new(hash_key, fresh),
             blocked: BlockedRequests::default(),
+            concerns: Concerns::default(),
+            lists: Lists::default(),
             budget: Budget::new(&config),
             rounds: Rounds::new(config.rounds_max),
             retire_at: now.monotonic,
@@ -204,9 +217,10 @@ impl<R: Rules> Replica<R> {
             Input::Aside { address: None } => self.come_home(),
             Input::Named { addresses } => self.on_named(addresses),
             Input::Request { id, request } => self.on_request(id, request),
-            Input::Cancel { id } => _ = self.blocked.remove(id),
+            Input::Cancel { id } => self.cancel(id),
             Input::Leave => self.on_leave(),
         }
+        self.settle_concerns();
         self.tend_memory();
     }
 
@@ -291,15 +305,20 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved by this operation: the others hear of it.
     fn after_apply(&mut self, op: &Op) {
-        self.effects.did(1);
+        self.effects.did(op.effects());
         match &op.effect {
             Effect::Put { key, .. } | Effect::Delete { key } | Effect::Erase { key } => self.mark_changed(key),
-            Effect::Retire { incarnation, through } => {
-                let (dot, incarnation, through) = (op.dot, *incarnation, *through);
-                self.blocked.note(incarnation);
-                self.mark_retired(incarnation, Retirement { through, dot });
-                self.effects.emit(Event::Retired { dot, incarnation, through });
+            Effect::Batch(changes) => {
+                let marked = if self.rules.follows(Rule::SuppliesChangesOfBatches) { BATCH_MAX } else { 1 };
+                changes.iter().take(marked).for_each(|change| self.mark_changed(&change.key));
             }
+            Effect::Retire { .. } => {}
+        }
+        if let Effect::Retire { incarnation, through } = op.effect {
+            let dot = op.dot;
+            self.blocked.note(incarnation);
+            self.mark_retired(incarnation, Retirement { through, dot });
+            self.effects.emit(Event::Retired { dot, incarnation, through });
         }
         if self.data.has_loose_records() {
             self.blocked.note_all();
@@ -311,9 +330,15 @@ impl<R: Rules> Replica<R> {
 
     /// Coverage moved: what waited for that goes on. Bounded; the rest is left to the next call.
     fn progress(&mut self) {
+        // What came by another way stands before what waited behind it.
+        self.causal_buffer.drop_covered(self.data.context());
         while self.effects.room() > 0 {
-            let (rules, context) = (&self.rules, self.data.context());
-            let Some(op) = self.causal_buffer.take_ready(|op| rules.may_apply(context, op)) else {
+            let (rules, context, room) = (&self.rules, self.data.context(), self.effects.room());
+            let fits = |op: &Op| op.effects() == 1 || 2 * op.effects() <= room; // the log is cut by as much
+            let Some(op) = self.causal_buffer.take_ready(|op| rules.may_apply(context, op) && fits(op)) else {
+                if room < 2 * BATCH_MAX && self.causal_buffer.is_ready(|op| rules.may_apply(context, op)) {
+                    break; // a batch waits for the next call and is never split
+                }
                 return self.settle();
             };
             self.apply_foreign(&op);
@@ -338,7 +363,7 @@ impl<R: Rules> Replica<R> {
     }
 
     fn shared_vector(&mut self) -> Arc<VersionVector> {
-        if !self.rules.acknowledges_applied_only() {
+        if !self.rules.follows(Rule::AcknowledgesAppliedOnly) {
             let mut vector = self.data.context().vector().clone();
             self.causal_buffer.dots().for_each(|dot| _ = vector.join_dot(dot));
             return Arc::new(vector);

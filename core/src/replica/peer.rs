@@ -62,6 +62,10 @@ pub(super) struct Peer {
     pub(super) next_status: Time,
     /// When the last status went out.
     pub(super) status_at: Time,
+    /// It was asked for a status and has sent none since.
+    pub(super) is_asked: bool,
+    /// The own counter that it was last asked about.
+    pub(super) asked_through: u64,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
     /// Pieces of large values that were asked for.
@@ -184,6 +188,8 @@ impl Peer {
             view_hash: None,
             next_status: Time::NEVER,
             status_at: Time::default(),
+            is_asked: false,
+            asked_through: 0,
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             asked: Asked::default(),
@@ -209,6 +215,7 @@ impl Peer {
         self.view_hash = None;
         self.leaving = false;
         self.next_status = Time::NEVER;
+        (self.is_asked, self.asked_through) = (false, 0);
         self.inbound = Inbound::default();
         self.outbound = Outbound::default();
         self.serving = None;

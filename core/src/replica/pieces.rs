@@ -17,7 +17,7 @@ use crate::edge::{DropReason, Event};
 use crate::message::{Body, Outline, Outlined};
 use crate::op::{Effect, Op};
 use crate::pieces::Added;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::time::{Micros, Time};
 use crate::vector::Dot;
 use alloc::sync::Arc;
@@ -53,13 +53,13 @@ impl<R: Rules> Replica<R> {
         if !is_sound(outline) || op.with(&Value::new(&[])).is_none() {
             return self.drop_from(id, DropReason::Invalid);
         }
-        if !self.is_fresh(id, &op.op, made, self.rules.interruptions_taint_announced()) {
+        if !self.is_fresh(id, &op.op, made, self.rules.follows(Rule::InterruptionsTaintAnnounced)) {
             return;
         }
         if !self.is_ours(op.op.deps.counter(self.membership.incarnation())) {
             return self.drop_from(id, DropReason::Invalid);
         }
-        if !self.rules.applies_only_whole() {
+        if !self.rules.follows(Rule::AppliesOnlyWhole) {
             return self.take_push(id, op.op);
         }
         self.gaps.on_remote_counter(dot.incarnation, dot.counter, now);
@@ -122,7 +122,7 @@ impl<R: Rules> Replica<R> {
         let served = serving.filter(|(served, _)| *served == dot).map(|(_, value)| value.clone());
         let own = || match &self.data.log().own(dot.counter).filter(|own| own.op.dot == dot)?.op.effect {
             Effect::Put { value, .. } => Some(value.clone()),
-            Effect::Delete { .. } | Effect::Erase { .. } | Effect::Retire { .. } => None,
+            Effect::Delete { .. } | Effect::Erase { .. } | Effect::Retire { .. } | Effect::Batch(_) => None,
         };
         let value = served.or_else(own).unwrap_or_else(|| Value::new(&[]));
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -230,8 +230,8 @@ impl<R: Rules> Replica<R> {
     /// The link ended: what was announced over it is no news, and what was asked for does not come. The pieces stay.
     pub(super) fn forget_asked(&mut self, id: PeerId) {
         self.peer(id).asked = Asked::default();
-        self.fetches.on_unlinked(id, self.rules.drops_causal_buffer_with_link());
-        if !self.rules.keeps_pieces() {
+        self.fetches.on_unlinked(id, self.rules.follows(Rule::DropsCausalBufferWithLink));
+        if !self.rules.follows(Rule::KeepsPieces) {
             self.fetches.forget_all_pieces();
         }
     }

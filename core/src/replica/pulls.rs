@@ -10,7 +10,7 @@ use super::peer::PeerId;
 use crate::causal_context::Retirement;
 use crate::data::Key;
 use crate::identity::Incarnation;
-use crate::message::{Outline, Outlined, SnapshotEntry};
+use crate::message::{Outline, Outlined, SnapshotEntry, Version};
 use crate::store::Offered;
 use crate::table::{HashKey, Place, Table};
 use crate::time::{Micros, Time};
@@ -90,6 +90,10 @@ pub(super) struct Staging {
 impl Staging {
     const fn new(hash_key: HashKey) -> Self {
         Self { keys: Table::new(hash_key), bytes: 0, highest: VersionVector::new(), retired: BTreeMap::new() }
+    }
+
+    fn has(&self, dot: Dot) -> bool {
+        self.keys.iter().any(|(_, versions)| versions.iter().any(|version| version.dot() == dot))
     }
 
     fn add(&mut self, entry: SnapshotEntry) {
@@ -303,8 +307,13 @@ impl Pulls {
         Some((pull.peer, pull.name, large))
     }
 
-    pub(super) fn stage(&mut self, entry: SnapshotEntry) {
+    /// Sets part of a state aside. A dot may stand at several keys: those of a batch. Only a mutant takes it once.
+    pub(super) fn stage(&mut self, entry: SnapshotEntry, by_key: bool) {
         if let Some(pull) = &mut self.current {
+            let dot = entry.version.as_ref().map(Version::dot);
+            if !by_key && dot.is_some_and(|dot| pull.staging.has(dot)) {
+                return;
+            }
             assert!(pull.large.is_none(), "pull {} goes on before its value is here", pull.name);
             pull.staging.add(entry);
         }
@@ -366,7 +375,6 @@ pub(super) fn keep_greater(records: &mut BTreeMap<Incarnation, Retirement>, of: 
 mod tests {
     use super::*;
     use crate::data::Value;
-    use crate::message::Version;
     use crate::siblings::Sibling;
 
     const PEER: PeerId = PeerId(3);
@@ -398,7 +406,7 @@ mod tests {
     fn a_failed_pull_leaves_nothing_staged_and_a_pause() {
         let (mut pulls, name) = begun();
         for key in ["a", "b", "c"] {
-            pulls.stage(entry(key, b"value", true));
+            pulls.stage(entry(key, b"value", true), true);
         }
         let ended = pulls.end(false, Time(50)).expect("it was under way");
         assert_eq!((ended.name, ended.peer, pulls.staging_bytes()), (name, PEER, 0));
@@ -410,11 +418,11 @@ mod tests {
     #[test]
     fn a_key_that_is_sent_again_costs_once() {
         let (mut pulls, _) = begun();
-        pulls.stage(entry("a", b"long value", true));
+        pulls.stage(entry("a", b"long value", true), true);
         let once = pulls.staging_bytes();
-        pulls.stage(entry("a", b"long value", true));
+        pulls.stage(entry("a", b"long value", true), true);
         assert_eq!(pulls.staging_bytes(), once);
-        pulls.stage(entry("a", b"", false));
+        pulls.stage(entry("a", b"", false), true);
         assert!(pulls.staging_bytes() > once, "another version of it");
         let (staging, ..) = pulls.take_staging().expect("it is under way");
         assert_eq!((staging.keys.len(), staging.highest.counter(Incarnation(7))), (1, 4));

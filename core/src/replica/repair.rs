@@ -13,7 +13,7 @@ use crate::edge::{DropReason, Event};
 use crate::identity::Incarnation;
 use crate::message::{Body, Content, Coverage, SnapshotEntry, Supply, Version};
 use crate::op::Op;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::time::Time;
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
@@ -27,7 +27,7 @@ impl<R: Rules> Replica<R> {
             return;
         }
         let due = self.gaps_due(now);
-        if self.rules.forgets_gaps() && self.gaps.oldest().is_some_and(|noticed| noticed <= due) {
+        if self.rules.follows(Rule::ForgetsGaps) && self.gaps.oldest().is_some_and(|noticed| noticed <= due) {
             let mut gaps = core::mem::take(&mut self.gaps);
             gaps.forget(due, |incarnation| self.turn(|id| self.gives(id, incarnation)).is_some());
             self.gaps = gaps;
@@ -50,7 +50,7 @@ impl<R: Rules> Replica<R> {
         let missing = self.gaps.oldest().is_some();
         // A replica that is no member repairs nothing, and is not patient when it becomes one.
         self.peer(id).supplier.on_interrupted(missing, is_member, now, delay);
-        if self.pulls.is_from(id) && self.pulls.is_patient() && self.rules.interruptions_postpone_repair() {
+        if self.pulls.is_from(id) && self.pulls.is_patient() && self.rules.follows(Rule::InterruptionsPostponeRepair) {
             self.end_pull(false);
         }
     }
@@ -89,7 +89,7 @@ impl<R: Rules> Replica<R> {
     /// network.
     fn note_unkept(&mut self, id: PeerId, claimed: Arc<VersionVector>) {
         let now = self.now.monotonic;
-        let kept = !self.rules.pauses_unkept_claims() || self.data.context().dominates(&claimed);
+        let kept = !self.rules.follows(Rule::PausesUnkeptClaims) || self.data.context().dominates(&claimed);
         self.peer(id).supplier.on_complete(claimed, kept, now);
     }
 
@@ -123,10 +123,10 @@ impl<R: Rules> Replica<R> {
         if !present && self.peers[id].supplier.is_overdue(supply.id) {
             return self.take_in_overdue(id, &supply.content);
         }
-        if !self.pulls.is_under_way() || !present && self.rules.only_present_pull() {
+        if !self.pulls.is_under_way() || !present && self.rules.follows(Rule::TakesOnlyPresentPull) {
             return self.drop_from(id, DropReason::OtherPull);
         }
-        match self.pulls.take_turn(supply.frame, !self.rules.frames_in_order(), now) {
+        match self.pulls.take_turn(supply.frame, !self.rules.follows(Rule::FramesInOrder), now) {
             Turn::Next => {}
             Turn::Past => return self.drop_from(id, DropReason::OtherPull),
             Turn::Beyond => {
@@ -142,7 +142,7 @@ impl<R: Rules> Replica<R> {
             self.drop_from(id, DropReason::NotMember);
             return self.end_pull(false);
         }
-        if !self.rules.goes_on_pulling() {
+        if !self.rules.follows(Rule::GoesOnPulling) {
             return self.end_pull(false);
         }
         let awaits = self.pulls.awaited().is_some();
@@ -267,19 +267,19 @@ impl<R: Rules> Replica<R> {
     }
 
     fn stage(&mut self, entry: SnapshotEntry) {
-        if !self.rules.install_only_whole()
+        if !self.rules.follows(Rule::InstallsOnlyWhole)
             && let Some(Version::Whole(sibling)) = &entry.version
         {
             self.effects.did(1);
             self.data.change_key(&self.rules, (&entry.key, None), &[], Some(sibling.clone()));
             self.mark_changed(&entry.key);
         }
-        self.pulls.stage(entry);
+        self.pulls.stage(entry, self.rules.follows(Rule::StagesDotsByKey));
     }
 
     /// Only for the mutant that takes a record that it heard of for coverage.
     fn on_remote_retirements(&mut self, records: &[(Incarnation, Retirement)]) {
-        if self.rules.remote_retirement_covers() {
+        if !self.rules.follows(Rule::RemoteRetirementCoversNothing) {
             let remote = VersionVector::from_entries(records.iter().map(|&(i, record)| (i, record.through)));
             self.data.cover_unapplied(&remote);
             self.blocked.note_all();
@@ -290,7 +290,7 @@ impl<R: Rules> Replica<R> {
 /// How many things a frame holds. No honest supplier sends more in one than a call can take in.
 fn items(content: &Content) -> usize {
     match content {
-        Content::Ops(ops) => ops.len(),
+        Content::Ops(ops) => ops.iter().map(|op| op.effects()).sum(),
         Content::Op(_) | Content::Version(..) => 1,
         Content::Versions(versions) => versions.len(),
         Content::Retired(records) => records.len(),

@@ -3,28 +3,33 @@
 //! Every request gets exactly one reply, unless it is cancelled. No client waits for a peer unless it asked to.
 
 use super::Replica;
+use super::blocked::ForKeys;
 use super::budget::Change;
 use crate::edge::Event;
 use crate::formats::Formats;
 use crate::hlc::Hlc;
 use crate::op::{Dots, Effect, Op};
 use crate::request::{Action, Condition, DataRequest, Refusal, Reply, Request, RequestId, Written};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::siblings::Siblings;
 use crate::table::Place;
 use crate::time::{Micros, Time, Wall};
 use crate::vector::VersionVector;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-/// Units of work that a request costs at least if it writes. A key is looked at and written, and the log is cut by as
+/// Units of work that a request costs at least for each key if it writes. A key is looked at and written, and the log is cut by as
 /// much as it grew. Pushes, and further cuts, take what room is left.
 const REQUEST_COSTS: usize = 3;
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request) {
         let reply = match request {
-            Request::Data(request) => return self.on_data(id, request),
+            Request::Data(request) => return self.on_data(id, ForKeys::One(request)),
+            Request::Batch(batch) => match self.is_too_large(&batch) {
+                None => return self.on_data(id, ForKeys::Batch(batch)),
+                Some(refusal) => Reply::Refused(refusal),
+            },
+            Request::List(list) => return self.on_data(id, ForKeys::List(list)),
             Request::View => Reply::View(self.listed()),
             Request::ViewAdd(address) => self.add_member(&address),
             Request::ViewRemove(address) => self.remove_member(&address),
@@ -39,27 +44,37 @@ impl<R: Rules> Replica<R> {
         !self.startup.is_joining() && self.membership.is_member()
     }
 
-    fn on_data(&mut self, id: RequestId, mut request: Box<DataRequest>) {
-        if let Some(past) = self.data.compacted(&self.rules, &request.past) {
-            request.past = past;
+    fn on_data(&mut self, id: RequestId, mut request: ForKeys) {
+        if let Some(past) = self.data.compacted(&self.rules, request.past()) {
+            *request.past_mut() = past;
         }
         match self.gate(&request) {
             None => {
-                let reply = self.serve(*request);
-                self.effects.reply(id, reply);
+                let wait = request.concern().map_or(Micros::ZERO, |concern| concern.wait.min(self.config.wait_max));
+                self.answer(id, request, self.now.monotonic + wait);
             }
             Some(Refusal::NotCovered) => self.on_not_covered(id, request),
             Some(refusal) => self.effects.reply(id, Reply::Refused(refusal)),
         }
     }
 
-    fn on_not_covered(&mut self, id: RequestId, request: Box<DataRequest>) {
-        self.query_lost(&request.past);
+    fn answer(&mut self, id: RequestId, request: ForKeys, deadline: Time) {
+        let concern = request.concern().map(|concern| (concern.holders, deadline));
+        let reply = match request {
+            ForKeys::One(request) => self.serve(*request),
+            ForKeys::Batch(batch) => self.serve_batch(&batch),
+            ForKeys::List(list) => return self.answer_list(id, list),
+        };
+        self.reply_when_spread(id, reply, concern);
+    }
+
+    fn on_not_covered(&mut self, id: RequestId, request: ForKeys) {
+        self.query_lost(request.past());
         self.maybe_query();
-        if let Some(token) = self.lost(&request.past) {
+        if let Some(token) = self.lost(request.past()) {
             self.effects.reply(id, Reply::Lost { token });
-        } else if request.wait > Micros::ZERO && self.may_wait(&request) {
-            let deadline = self.now.monotonic + request.wait.min(self.config.wait_max);
+        } else if request.wait() > Micros::ZERO && self.may_wait(&request) {
+            let deadline = self.now.monotonic + request.wait().min(self.config.wait_max);
             self.block_request(id, request, deadline);
             self.maybe_pull();
         } else {
@@ -67,32 +82,42 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    fn may_wait(&self, request: &DataRequest) -> bool {
-        let own = super::blocked::value_bytes(request);
-        let bytes = self.blocked.bytes() + own;
-        self.blocked.len() < self.config.blocked_max
-            && bytes <= self.config.blocked_bytes_max
-            && self.budget.has_room(&self.memory(), own as u64)
+    fn may_wait(&self, request: &ForKeys) -> bool {
+        self.has_place_to_wait(request.value_bytes())
     }
 
-    fn gate(&self, request: &DataRequest) -> Option<Refusal> {
-        if request.past.counter(self.membership.incarnation())
+    /// May one more request with so many bytes wait, for whatever it is?
+    pub(super) fn has_place_to_wait(&self, bytes: usize) -> bool {
+        self.has_place_to_wait_beside(bytes, 0)
+    }
+
+    /// The same, where the store is to grow by so many bytes before.
+    pub(super) fn has_place_to_wait_beside(&self, bytes: usize, growth: u64) -> bool {
+        self.blocked() < self.config.blocked_max
+            && self.blocked_bytes() + bytes <= self.config.blocked_bytes_max
+            && self.budget.has_room(&self.memory(), growth + bytes as u64)
+    }
+
+    pub(super) fn gate(&self, request: &ForKeys) -> Option<Refusal> {
+        if request.past().counter(self.membership.incarnation())
             > self.data.context().counter(self.membership.incarnation())
         {
             Some(Refusal::Impossible)
         } else if !self.is_ready() {
             Some(Refusal::NotReady)
-        } else if !self.may_use(request.format) {
+        } else if self.has_too_few_members(request.concern()) {
+            Some(Refusal::TooFewMembers)
+        } else if !self.may_use(request.format()) {
             Some(Refusal::Upgrading)
-        } else if !self.rules.may_serve(self.data.context(), &request.past) {
+        } else if !self.rules.may_serve(self.data.context(), request.past()) {
             Some(Refusal::NotCovered)
         } else {
             None
         }
     }
 
-    fn block_request(&mut self, id: RequestId, request: Box<DataRequest>, deadline: Time) {
-        let missing = self.data.context().missing(&request.past).next();
+    fn block_request(&mut self, id: RequestId, request: ForKeys, deadline: Time) {
+        let missing = self.data.context().missing(request.past()).next();
         match missing {
             Some(dot) => self.blocked.insert(id, request, dot, deadline),
             None => self.effects.reply(id, Reply::Refused(Refusal::NotCovered)),
@@ -109,14 +134,15 @@ impl<R: Rules> Replica<R> {
             }
             let (id, looked) = self.blocked.next_reached(self.data.context(), (room - REQUEST_COSTS).max(1));
             self.effects.did(looked);
+            if id.is_some_and(|id| self.blocked.units_of(id, REQUEST_COSTS) > self.effects.room()) {
+                self.effects.defer();
+                return;
+            }
             let Some((id, (request, deadline))) = id.and_then(|id| Some((id, self.blocked.remove(id)?))) else {
                 continue;
             };
             match self.gate(&request) {
-                None => {
-                    let reply = self.serve(*request);
-                    self.effects.reply(id, reply);
-                }
+                None => self.answer(id, request, deadline),
                 Some(Refusal::NotCovered) => {
                     self.effects.did(1);
                     self.block_request(id, request, deadline);
@@ -130,8 +156,12 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn refuse_expired(&mut self) {
-        if !self.rules.waits_end() {
+        if !self.rules.follows(Rule::WaitsEnd) {
             return;
+        }
+        if self.blocked.is_noted() {
+            // The past of some of them may be here by now: the next call looks at that first.
+            return self.effects.defer();
         }
         let room = self.effects.room();
         let expired = self.blocked.expired(self.now.monotonic, room);
@@ -171,7 +201,13 @@ impl<R: Rules> Replica<R> {
                 if !self.admits(change) {
                     return Reply::Refused(Refusal::WriteLimit);
                 }
+                if self.lacks_room_to_spread(request.concern, change) {
+                    return Reply::Refused(Refusal::NoRoomToWait);
+                }
                 self.write(Effect::Put { key: request.key, value }, place, &request.past)
+            }
+            Action::Delete if self.lacks_room_to_spread(request.concern, Change::default()) => {
+                Reply::Refused(Refusal::NoRoomToWait)
             }
             Action::Delete => {
                 drop(deletes);
@@ -248,13 +284,13 @@ impl<R: Rules> Replica<R> {
     }
 }
 
-enum Unmet {
+pub(super) enum Unmet {
     Match,
     NoneMatch,
 }
 
 /// The precondition that these versions do not meet, in the order of RFC 9110, section 13.2.2.
-fn unmet<R: Rules>(rules: &R, condition: &Condition, shown: &Siblings) -> Option<Unmet> {
+pub(super) fn unmet<R: Rules>(rules: &R, condition: &Condition, shown: &Siblings) -> Option<Unmet> {
     if condition.if_match.as_ref().is_some_and(|versions| !rules.matches(versions, shown)) {
         return Some(Unmet::Match);
     }

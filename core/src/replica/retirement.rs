@@ -12,7 +12,7 @@ use crate::causal_context::{CausalContext, Retirement};
 use crate::config::Config;
 use crate::identity::Incarnation;
 use crate::op::{Dots, Effect};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::time::Time;
 use crate::vector::VersionVector;
 use alloc::vec::Vec;
@@ -82,7 +82,7 @@ impl<R: Rules> Replica<R> {
         self.effects.defer_if(length == Length::TooLong && !gone.is_empty());
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
-            let needs = if self.rules.retirement_depends() { needs } else { VersionVector::new() };
+            let needs = if self.rules.follows(Rule::RetirementDepends) { needs } else { VersionVector::new() };
             self.make(Effect::Retire { incarnation, through }, None, Dots::new(), &needs);
         }
     }

@@ -7,7 +7,7 @@ use super::Replica;
 use super::peer::{Peer, PeerId};
 use super::pulls::RETRY_PAUSE;
 use crate::identity::Incarnation;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::time::Time;
 
 impl<R: Rules> Replica<R> {
@@ -45,7 +45,7 @@ impl<R: Rules> Replica<R> {
         let fills = |id: PeerId| {
             self.gaps.since(due).any(|incarnation| !self.is_coming(incarnation, now) && self.gives(id, incarnation))
         };
-        let fits = |id: PeerId| fills(id) || !self.rules.forgets_gaps() && self.has_missing(id);
+        let fits = |id: PeerId| fills(id) || !self.rules.follows(Rule::ForgetsGaps) && self.has_missing(id);
         self.turn(|id| fits(id) && now >= self.repairs_from(id))
     }
 
@@ -62,7 +62,7 @@ impl<R: Rules> Replica<R> {
                 && peer.link.is_established()
                 && peer.incarnation == Some(incarnation)
         };
-        self.rules.pushes_postpone_repair() && self.peers.iter().any(comes)
+        self.rules.follows(Rule::PushesPostponeRepair) && self.peers.iter().any(comes)
     }
 
     /// From when on patient repair may fetch from this peer. What it made during an interruption of its link must not
@@ -70,7 +70,7 @@ impl<R: Rules> Replica<R> {
     /// interrupted again and again does not put repair off for ever.
     fn repairs_from(&self, id: PeerId) -> Time {
         let peer = &self.peers[id];
-        let counts = self.rules.interruptions_postpone_repair() && peer.supplier.may_be_put_off();
+        let counts = self.rules.follows(Rule::InterruptionsPostponeRepair) && peer.supplier.may_be_put_off();
         let reliable = peer.stream.reliable_since().filter(|_| counts);
         reliable.map_or(Time::default(), |at| at + self.config.repair_delay)
     }

@@ -6,6 +6,7 @@ use crate::causal_context::CausalContext;
 use crate::data::Key;
 use crate::formats::Formats;
 use crate::identity::{Address, Incarnation};
+use crate::request::{RequestId, Written};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::store::Store;
@@ -167,10 +168,21 @@ impl<R: Rules> Replica<R> {
         self.causal_buffer.len()
     }
 
-    /// How many requests wait.
+    /// How many requests wait: for their dependencies, or for their write concern.
     #[must_use]
     pub fn blocked(&self) -> usize {
-        self.blocked.len()
+        self.blocked.len() + self.concerns.len() + self.lists.len()
+    }
+
+    /// How many of them wrote, and wait until that is elsewhere, too.
+    #[must_use]
+    pub fn concerns(&self) -> usize {
+        self.concerns.len()
+    }
+
+    /// The writes whose answers wait until they are elsewhere, too, each with the request that made it.
+    pub fn spreading(&self) -> impl Iterator<Item = (RequestId, &Written)> {
+        self.concerns.iter().filter_map(|(id, spreading)| Some((id, spreading.answer.written()?)))
     }
 
     /// Bytes of the operations parked.
@@ -179,10 +191,10 @@ impl<R: Rules> Replica<R> {
         self.causal_buffer.bytes()
     }
 
-    /// Bytes of the values in requests that wait.
+    /// Bytes of the values in requests that wait, and of answers that do.
     #[must_use]
     pub const fn blocked_bytes(&self) -> usize {
-        self.blocked.bytes()
+        self.blocked.bytes() + self.concerns.bytes() + self.lists.bytes()
     }
 
     /// Bytes of the operations in the log.
@@ -223,7 +235,7 @@ impl<R: Rules> Replica<R> {
             log_bytes: self.data.log().bytes(),
             memory: self.memory(),
             causal_buffer: self.causal_buffer.len(),
-            blocked: self.blocked.len(),
+            blocked: self.blocked(),
             pulling: self.pulls.is_under_way(),
             listed: self.listed(),
             formats: self.config.formats,
@@ -285,8 +297,10 @@ impl<R: Rules> Replica<R> {
         self.rounds.check_invariants();
         self.membership.check_invariants();
         assert!(self.causal_buffer.len() <= self.config.causal_buffer_max, "parked beyond its limit");
-        assert!(self.blocked.len() <= self.config.blocked_max, "waiting beyond its limit");
-        assert!(self.blocked.is_empty() || !self.startup.is_joining(), "requests wait while joining");
+        self.concerns.check_invariants();
+        assert!(self.blocked() <= self.config.blocked_max, "waiting beyond its limit");
+        let waits = !self.blocked.is_empty() || !self.lists.is_empty();
+        assert!(!waits || !self.startup.is_joining(), "requests wait while joining");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers pulls: from the log in apply order, or with the whole state (PULL-3, STATE-1).
+//! Answers pulls: from the log in apply order, or with the whole state (PULL-3, STATE-1, BATCH-5).
 //!
 //! A whole state is sent key by key while the supplier goes on. What changes behind the cursor is noted and sent again.
 //! When nothing is left, the last frame says what the whole covers, in the same step. So the asker's copy is exactly
@@ -12,7 +12,7 @@ use crate::data::Value;
 use crate::edge::DropReason;
 use crate::message::{Body, Content, Coverage, Outline, Outlined, SnapshotEntry, Supply, Version};
 use crate::op::{Effect, Op};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::siblings::{Sibling, Siblings};
 use crate::table::Place;
 use crate::vector::{Dot, VersionVector};
@@ -143,10 +143,10 @@ impl<R: Rules> Replica<R> {
 
     fn frame_of_ops(&mut self, next: &mut u64, end: u64, vector: &VersionVector) -> Vec<Arc<Op>> {
         let mut ops: Vec<Arc<Op>> = Vec::new();
-        let mut bytes = 0;
+        let (mut items, mut bytes) = (0, 0);
         let (ops_max, bytes_max) = (self.frame_items_max(), self.config.frame_bytes_max.max(1));
         for _ in 0..self.effects.room() {
-            if *next >= end || ops.len() >= ops_max || bytes >= bytes_max {
+            if *next >= end || items >= ops_max || bytes >= bytes_max {
                 break;
             }
             let Some(op) = self.data.log().op(*next) else { break };
@@ -155,17 +155,23 @@ impl<R: Rules> Replica<R> {
             if large && !ops.is_empty() {
                 break; // it goes alone
             }
+            let effects = if lacks { op.effects() } else { 1 };
+            let fits = effects <= self.effects.room() && (ops.is_empty() || items + effects <= ops_max);
+            if effects > 1 && !fits {
+                break; // a batch waits for the next frame, or for the next call
+            }
             *next += 1;
-            self.effects.did(1);
+            self.effects.did(effects);
             if lacks {
+                items += effects;
                 bytes += op.bytes();
-                ops.push(op.clone());
+                ops.push(self.travelling(op.clone(), Rule::SuppliesWholeBatches));
             }
             if large {
                 break;
             }
         }
-        if !self.rules.supply_in_apply_order() {
+        if !self.rules.follows(Rule::SuppliesInApplyOrder) {
             ops.sort_by_key(|op| op.dot);
         }
         ops
@@ -176,7 +182,11 @@ impl<R: Rules> Replica<R> {
         let [op] = ops else { return None };
         match &op.effect {
             Effect::Put { value, .. } if self.is_large(value) => Some((Outlined::of(op)?, value.clone())),
-            Effect::Put { .. } | Effect::Delete { .. } | Effect::Erase { .. } | Effect::Retire { .. } => None,
+            Effect::Put { .. }
+            | Effect::Delete { .. }
+            | Effect::Erase { .. }
+            | Effect::Retire { .. }
+            | Effect::Batch(_) => None,
         }
     }
 
@@ -257,7 +267,7 @@ impl<R: Rules> Replica<R> {
     /// A key changed: a peer that has been sent it already is sent it again. Of one that went away it is not known
     /// where it was.
     pub(super) fn mark_changed(&mut self, key: &Key) {
-        if !self.rules.supplies_changes() {
+        if !self.rules.follows(Rule::SuppliesChanges) {
             return;
         }
         for peer in self.peers.iter_mut() {

@@ -9,7 +9,7 @@ use super::suspect::Silence;
 use crate::edge::Event;
 use crate::identity::Address;
 use crate::message::Body;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 
 /// How many others are asked.
 const ASKED_MAX: usize = 2;
@@ -51,12 +51,16 @@ impl<R: Rules> Replica<R> {
         let address = peer.address.clone();
         self.effects.emit(Event::Suspected(address.clone()));
         self.close_link(id);
-        if self.rules.suspicion_removes() {
+        if !self.rules.follows(Rule::SuspicionIsLocal) {
             self.remove_member(&address);
         }
     }
 
     pub(super) fn on_probe(&mut self, id: PeerId, address: &Address) {
+        if address == self.membership.address() {
+            // The peer made a write that is to be answered when it is here (CONCERN-5).
+            return self.on_status_asked(id);
+        }
         let now = self.now.monotonic;
         let is_heard_here = self.find_peer(address).is_some_and(|about| {
             let peer = &self.peers[about];

@@ -1,9 +1,12 @@
 //! A handful of replicas on a perfect network with one millisecond of delay: the plain cases, quickly.
 
 mod apart;
+mod batches;
 mod bounds;
 mod budget;
+mod concerns;
 mod formats;
+mod lists;
 mod pieces;
 mod waits;
 
@@ -123,6 +126,7 @@ impl World {
             wait: Micros::from_millis(wait),
             condition: Condition::default(),
             format: Formats::RELEASED.lowest,
+            concern: None,
         };
         self.handle(&address(n), Input::Request { id, request: Request::Data(Box::new(request)) });
         self.run(wait);
@@ -526,6 +530,7 @@ fn many_waiting_requests_are_all_served() {
             wait: Micros::from_seconds(20),
             condition: Condition::default(),
             format: Formats::RELEASED.lowest,
+            concern: None,
         };
         world.handle(
             &address(2),
@@ -567,6 +572,7 @@ fn copies_that_write_with_one_stamp_are_told_apart() {
             wait: Micros::ZERO,
             condition: Condition::default(),
             format: Formats::RELEASED.lowest,
+            concern: None,
         };
         replica.handle(now, Input::Request { id: RequestId(1), request: Request::Data(Box::new(request)) });
         (replica.data.context().vector().clone(), replica.data.clock(), replica.data.store().digest())

@@ -1,7 +1,7 @@
 //! One kind of timeout: what is due is done, and the next moment is the least of all that is pending.
 
 use super::Replica;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::time::{Micros, Time};
 
 impl<R: Rules> Replica<R> {
@@ -23,6 +23,7 @@ impl<R: Rules> Replica<R> {
         self.maybe_pull();
         self.maybe_query();
         self.refuse_expired();
+        self.end_late_concerns();
     }
 
     /// What earlier calls left, because one call does bounded work.
@@ -30,6 +31,7 @@ impl<R: Rules> Replica<R> {
         if self.effects.take_deferred() {
             self.effects.did(self.data.merge_step(&self.rules, self.effects.room()));
             self.effects.defer_if(self.data.store().is_merging());
+            self.serve_lists();
             self.progress();
             self.reply_lost();
             self.push_own();
@@ -73,7 +75,8 @@ impl<R: Rules> Replica<R> {
         if self.effects.is_deferred() {
             return self.now.monotonic;
         }
-        let blocked = self.blocked.next_deadline().filter(|_| self.rules.waits_end()).unwrap_or(Time::NEVER);
+        let waits = self.blocked.next_deadline().into_iter().chain(self.concerns.next_deadline()).min();
+        let waits = waits.filter(|_| self.rules.follows(Rule::WaitsEnd)).unwrap_or(Time::NEVER);
         let rest = self
             .pull_timeout()
             .min(self.rounds.timeout())
@@ -81,7 +84,7 @@ impl<R: Rules> Replica<R> {
             .min(self.join_timeout())
             .min(self.renewal_timeout())
             .min(self.retire_timeout())
-            .min(blocked);
+            .min(waits);
         self.peers.iter().map(|peer| self.link_timeout(peer)).fold(rest, Time::min)
     }
 }

@@ -10,7 +10,7 @@ use crate::edge::{DropReason, Event};
 use crate::identity::Address;
 use crate::message::Body;
 use crate::request::{Refusal, Reply};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::time::Time;
 use crate::view::{MemberRecord, View};
 use alloc::vec::Vec;
@@ -29,7 +29,7 @@ impl<R: Rules> Replica<R> {
     /// The view changed: what is derived from it follows, and the others hear of it.
     fn refresh_view(&mut self) {
         self.membership.derive(&self.rules);
-        if self.rules.round_restarts() {
+        if self.rules.follows(Rule::RoundRestarts) {
             self.rounds.abort();
         }
         self.forget_outcomes();
@@ -63,6 +63,7 @@ impl<R: Rules> Replica<R> {
         }
         // What only a member that is none any more had not acknowledged can leave the log.
         self.effects.defer_if(self.peers.set_members(members) && self.data.log().len() > 0);
+        self.concerns.note();
         self.effects.emit(Event::ViewChanged);
     }
 
@@ -154,7 +155,7 @@ impl<R: Rules> Replica<R> {
     pub(super) fn consider_renewal(&mut self) {
         let _now = self.now.monotonic;
         let is_newest = self.membership.newest_here().is_none_or(|newest| newest <= self.membership.incarnation());
-        if is_newest || !self.rules.takes_new_incarnation() {
+        if is_newest || !self.rules.follows(Rule::TakesNewIncarnation) {
             return self.membership.renewals.cancel();
         }
         match self.membership.renewals.next(self.now.monotonic) {
@@ -168,7 +169,7 @@ impl<R: Rules> Replica<R> {
         let now = self.now.monotonic;
         self.membership.renewals.on_renewal(now);
         self.membership.renew(self.random.next_u64());
-        if !self.rules.stays_up_renewed() {
+        if !self.rules.follows(Rule::StaysUpRenewed) {
             self.startup.join_again(now, &self.config);
         }
         self.rounds.abort();
@@ -220,7 +221,7 @@ impl<R: Rules> Replica<R> {
         let same_view = peer.view_hash == Some(self.membership.hash());
         let theirs_here = peer.is_member || self.data.context().dominates(&peer.acknowledged);
         let mine_there = self.membership.is_member()
-            || !self.rules.removed_stays_as_source()
+            || !self.rules.follows(Rule::RemovedStaysAsSource)
             || self.data.context().dominates_in(&peer.acknowledged, self.data.context().vector());
         if (peer.is_member && self.membership.is_member())
             || !peer.link.is_established()

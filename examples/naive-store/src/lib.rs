@@ -4,8 +4,8 @@
 //! message carried never arrives, and a client's token is stored but not obeyed. The simulator finds both.
 
 use hence_core::{
-    Action, Address, Config, DataRequest, Dot, Hlc, Identity, Incarnation, Key, Now, Reply, Request, Seed, Sibling,
-    Siblings, Time, Value, Written,
+    Action, Address, Config, DataRequest, Dot, Hlc, Identity, Incarnation, Key, Now, Refusal, Reply, Request, Seed,
+    Sibling, Siblings, Time, Value, Written,
 };
 use hence_sim::subject::{Input, Out, Probe, Subject, Traits};
 use std::collections::{BTreeMap, VecDeque};
@@ -75,6 +75,8 @@ impl Subject for Naive {
             Input::Request { id, request } => {
                 let reply = match request {
                     Request::Data(request) => self.serve(*request, addresses.len()),
+                    // It has no batches and no lists.
+                    Request::Batch(_) | Request::List(_) => Reply::Refused(Refusal::WriteLimit),
                     Request::View | Request::ViewAdd(_) | Request::ViewRemove(_) => Reply::View(addresses.to_vec()),
                 };
                 self.outputs.push_back(Out::Reply { id, reply: Box::new(reply) });

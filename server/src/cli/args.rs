@@ -2,7 +2,9 @@
 //!
 //! The defaults shown by `--help` are texts; a test holds them equal to the defaults of the types.
 
-use super::examples::HEALTH_EXAMPLES;
+use super::browser_args::BrowserArgs;
+use super::client::args::{BatchArgs, DelArgs, EXIT_CODES, GetArgs, PutArgs, StatusArgs, ViewArgs};
+use super::examples::{HEALTH_EXAMPLES, SERVE_EXAMPLES, UP_EXAMPLES};
 use super::health_args::HealthArgs;
 use super::trust_args::TrustArgs;
 use crate::formats;
@@ -28,9 +30,9 @@ Examples:
     hence up
   One replica of three:
     SOCKET_ADDRESS=10.10.0.2:8090 VIEW=10.10.0.2:8090,10.10.0.3:8090,10.10.0.4:8090 hence serve
-  Write, then read with what the write returned:
-    curl -X PUT localhost:8082/kvs/x -d '{\"value\":1,\"causal-metadata\":null}'
-    curl localhost:8083/kvs/x -H 'Causal-Metadata: <what the write returned>'
+  Write at one replica of these, and read at another with what the write returned:
+    hence put x 1 --session ME
+    hence get x --session ME --endpoints 127.0.0.1:8083
   Does a replica run?
     hence health localhost:8082
 
@@ -65,36 +67,25 @@ pub(crate) enum Command {
     /// Ask a replica whether it runs; exit code 0 if so, 1 if not
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(HealthArgs),
+    /// Read a key
+    #[command(after_help = EXIT_CODES)]
+    Get(Box<GetArgs>),
+    /// Write a key
+    #[command(after_help = EXIT_CODES)]
+    Put(Box<PutArgs>),
+    /// Delete a key
+    #[command(after_help = EXIT_CODES)]
+    Del(Box<DelArgs>),
+    /// Read and write several keys at one moment: all writes or none
+    #[command(after_help = EXIT_CODES)]
+    Batch(Box<BatchArgs>),
+    /// List the members, add one or remove one
+    #[command(after_help = EXIT_CODES)]
+    View(Box<ViewArgs>),
+    /// Ask each endpoint how it is; exit code 0 if all are ready
+    #[command(after_help = EXIT_CODES)]
+    Status(Box<StatusArgs>),
 }
-
-const SERVE_EXAMPLES: &str = "\
-Examples:
-  SOCKET_ADDRESS=10.10.0.2:8090 VIEW=10.10.0.2:8090,10.10.0.3:8090 hence serve
-  hence serve --socket-address alice:8090 --view alice:8090,bob:8090 --log debug
-
-Ends with exit code 0 on SIGTERM or Ctrl-C, after requests in flight are answered and peers have taken what
-only this replica holds (four seconds at most). A second signal ends it at once.
-
-Exit codes:
-  0    a signal ended it
-  1    it could not start, as where another process listens at its address
-  2    usage, or a wrong setting, which is named
-  101  a mistake of ours, which is told; nothing goes on from there
-  130  a second signal ended it at once";
-
-const UP_EXAMPLES: &str = "\
-Examples:
-  hence up             three replicas, a to c, at 127.0.0.1:8082 to 8084
-  hence up 5 --port 9000
-  hence up --tls       the same within TLS; it says where the authority's certificate is
-
-While it runs, type help, view, cut b, heal b, kill b, restart b or quit.
-
-Exit codes:
-  0    quit, or a signal, ended it
-  1    it could not start, as where another process listens at one of the addresses
-  2    usage, or a wrong setting, which is named
-  101  a mistake of ours, which is told";
 
 /// `hence serve`.
 #[derive(Debug, Args)]
@@ -116,6 +107,8 @@ pub(crate) struct ServeArgs {
     /// Clients must bear a token of this file: lines of scopes and a SHA-256, such as read,write HASH
     #[arg(long, env = "HENCE_ACCESS_FILE", value_name = "FILE")]
     pub(crate) access_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) browsers: BrowserArgs,
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
@@ -142,6 +135,8 @@ pub(crate) struct UpArgs {
     /// The cluster's name
     #[arg(long, env = "CLUSTER", value_name = "NAME", default_value = DEFAULT_CLUSTER)]
     pub(crate) cluster: String,
+    #[command(flatten)]
+    pub(crate) browsers: BrowserArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -224,7 +219,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, alias = "parked-max", env = "HENCE_CAUSAL_BUFFER_MAX", value_name = "NUMBER", default_value = "16384",
           value_parser = number("HENCE_CAUSAL_BUFFER_MAX", 1, 1 << 30))]
     causal_buffer_max: u64,
-    /// Requests that wait for their dependencies; beyond, they are refused at once
+    /// Requests that wait for their dependencies or write concern; beyond, they are refused at once
     #[arg(long, alias = "waiting-max", env = "HENCE_BLOCKED_MAX", value_name = "NUMBER", default_value = "4096",
           value_parser = number("HENCE_BLOCKED_MAX", 0, 1 << 30))]
     blocked_max: u64,
@@ -347,6 +342,7 @@ impl ServeArgs {
             trust: self.trust.settings(),
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
+            browsers: self.browsers.settings(),
             memory_max: None,
         };
         (settings, missing)
@@ -371,6 +367,7 @@ impl UpArgs {
             trust: TrustSettings::default(),
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
+            browsers: self.browsers.settings(),
             memory_max: None,
         }
     }
@@ -502,10 +499,9 @@ mod tests {
     }
 
     fn serve(arguments: &[&str]) -> ServeArgs {
-        match parse(&[&["serve"], arguments].concat()).unwrap().command {
-            Command::Serve(serve) => *serve,
-            other @ (Command::Up(_) | Command::Health(_)) => panic!("{other:?}"),
-        }
+        let parsed = parse(&[&["serve"], arguments].concat()).unwrap().command;
+        let Command::Serve(serve) = parsed else { panic!("{parsed:?}") };
+        *serve
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The command `hence`.
 //!
-//! Exit codes: 0 it went well; 1 it went wrong while running; 2 it was asked wrongly; 101 a mistake of ours.
+//! Exit codes: 0 it went well; 1 it went wrong while running; 2 it was asked wrongly; 101 a mistake of ours. Commands
+//! that ask replicas have more of them.
 
 mod args;
+mod browser_args;
+mod client;
 mod examples;
 mod health;
 mod health_args;
@@ -57,6 +60,12 @@ fn run(cli: Cli) -> ExitCode {
             up::run(*up)
         }),
         Command::Health(args) => health::run(&args),
+        Command::Get(args) => client::get(*args),
+        Command::Put(args) => client::put(*args),
+        Command::Del(args) => client::del(*args),
+        Command::Batch(args) => client::batch(*args),
+        Command::View(args) => client::view(&args),
+        Command::Status(args) => client::status(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,12 +3,19 @@
 //! The one place where a [`Reply`] becomes a status, headers and JSON. A value goes out as the bytes that came in. A
 //! large one is shared with the store, not copied, so a slow reader holds no copy of it.
 
+mod batch;
+mod list;
+
+#[cfg(test)]
+pub(super) use list::next;
+
+use super::concern;
 use super::etag;
 use super::mint::Mint;
 use crate::connections::{PIECE_BYTES_MIN, Piece, piece};
 use bytes::Bytes;
-use hence_core::{Address, Refusal, Reply, Siblings, Value, VersionVector, Written};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
+use hence_core::{Address, Dot, ListRequest, Refusal, Reply, Siblings, Value, VersionVector, Written};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
@@ -16,6 +23,10 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll};
+
+/// Marks an answer that refuses the client's past although it can be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PastRefused;
 
 /// An HTTP answer.
 pub(crate) type Answer = Response<AnswerBody>;
@@ -126,6 +137,11 @@ impl Pieces {
         self.open.extend_from_slice(text.as_bytes());
     }
 
+    /// A string of JSON.
+    fn string(&mut self, text: &str) {
+        serde_json::to_writer(&mut self.open, text).expect("text is always JSON, and memory always takes it");
+    }
+
     fn value(&mut self, value: &Value) {
         if value.as_bytes().len() <= COPIED_BYTES_MAX {
             self.open.extend_from_slice(value.as_bytes());
@@ -158,8 +174,16 @@ impl Pieces {
 
 /// `{"error":"..."}`.
 pub(crate) fn error_body(text: &str) -> AnswerBody {
+    error_body_at(text, None)
+}
+
+/// `{"error":"...","index":N}`: of a batch, with the operation that it is about.
+pub(crate) fn error_body_at(text: &str, index: Option<usize>) -> AnswerBody {
     let mut body = b"{\"error\":".to_vec();
     serde_json::to_writer(&mut body, text).expect("text is always JSON, and memory always takes it");
+    if let Some(index) = index {
+        body.extend_from_slice(format!(",\"index\":{index}").as_bytes());
+    }
     body.push(b'}');
     body.into()
 }
@@ -171,6 +195,18 @@ pub(crate) fn json(status: StatusCode, body: impl Into<AnswerBody>) -> Answer {
     // Room for all that an answer has, instead of growing twice on the way.
     *answer.headers_mut() = HeaderMap::with_capacity(6);
     answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    answer
+}
+
+/// A page for browsers, which may load nothing and ask only this replica.
+pub(crate) fn page(text: Bytes) -> Answer {
+    const POLICY: HeaderValue = HeaderValue::from_static(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    );
+    let mut answer = Answer::new(text.into());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     answer
 }
 
@@ -208,11 +244,18 @@ pub(crate) struct Form {
     pub(crate) waited: bool,
     /// It was a PUT; else GET, HEAD or DELETE.
     pub(crate) put: bool,
+    /// It was a list: which, without its client's past.
+    pub(crate) list: Option<Box<ListRequest>>,
 }
 
 /// The answer to a request for a key whose client had this past.
-pub(crate) fn data(reply: Reply, past: impl FnOnce() -> VersionVector, form: &Form) -> Answer {
+pub(crate) fn data<P: FnOnce() -> VersionVector>(reply: Reply, past: P, form: &Form) -> Answer {
     let mut answer = match reply {
+        Reply::Spread { answer, holders, reached } => {
+            let mut answer = data(*answer, past, form);
+            concern::say(&mut answer, &holders, reached);
+            return answer;
+        }
         Reply::Found { siblings, token } => found(&siblings, token, form),
         Reply::NotModified { siblings, token } => not_modified(&siblings, token, form),
         Reply::Absent { token } => {
@@ -233,6 +276,9 @@ pub(crate) fn data(reply: Reply, past: impl FnOnce() -> VersionVector, form: &Fo
             add_token(&mut answer, &token);
             answer
         }
+        Reply::Batch(batch) => batch::answered(batch, form),
+        Reply::BatchFailed { index, token } => batch::failed(index, token, form),
+        Reply::Listed(page) => list::listed(page, form),
         Reply::Refused(refusal) => refused(refusal, past, form),
         Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => {
             unreachable!("the core answers a request for a key with a reply for a key")
@@ -256,10 +302,19 @@ fn add_token(answer: &mut Answer, token: &str) {
 /// Every status and text of a refusal, in one place.
 fn refused(refusal: Refusal, past: impl FnOnce() -> VersionVector, form: &Form) -> Answer {
     let status = match refusal {
-        Refusal::Impossible => return error(StatusCode::BAD_REQUEST, &refusal.to_string()),
-        Refusal::NotReady | Refusal::NotCovered | Refusal::WriteLimit | Refusal::Upgrading => {
-            StatusCode::SERVICE_UNAVAILABLE
+        Refusal::TooFewMembers => return error(StatusCode::BAD_REQUEST, &refusal.to_string()),
+        Refusal::Impossible => {
+            let mut answer = error(StatusCode::BAD_REQUEST, &refusal.to_string());
+            answer.extensions_mut().insert(PastRefused);
+            return answer;
         }
+        Refusal::BatchTooLarge { .. } => return error(StatusCode::PAYLOAD_TOO_LARGE, &refusal.to_string()),
+        Refusal::NotReady
+        | Refusal::NotCovered
+        | Refusal::WriteLimit
+        | Refusal::Upgrading
+        | Refusal::NoRoomToWait
+        | Refusal::NoMemoryToList => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = error(status, &refusal.to_string());
     add_token(&mut answer, &encode(past(), form));
@@ -315,6 +370,15 @@ fn tag_of(siblings: &Siblings) -> HeaderValue {
     etag::tag(&dots)
 }
 
+/// A tag as a field of JSON: its quotes are part of it.
+fn tag<'a>(dots: impl IntoIterator<Item = &'a Dot>, body: &mut Pieces) {
+    let tag = etag::tag(dots);
+    let inner = tag.to_str().expect("a tag is ASCII").trim_matches('"');
+    for text in [",\"etag\":\"\\\"", inner, "\\\"\""] {
+        body.text(text);
+    }
+}
+
 fn written(written: Written, form: &Form) -> Answer {
     let Written { dot, superseded, token } = written;
     let (status, result) = match (form.put, superseded.is_empty()) {
@@ -353,8 +417,12 @@ pub(crate) fn view(reply: Reply) -> Answer {
         | Reply::NotModified { .. }
         | Reply::Absent { .. }
         | Reply::Written(_)
+        | Reply::Spread { .. }
         | Reply::Lost { .. }
-        | Reply::PreconditionFailed { .. } => {
+        | Reply::PreconditionFailed { .. }
+        | Reply::Batch(_)
+        | Reply::BatchFailed { .. }
+        | Reply::Listed(_) => {
             unreachable!("the core answers a request about the view with a reply about the view")
         }
     }
@@ -369,9 +437,10 @@ fn view_body(members: &[Address]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_core::{ClusterTag, Dot, Hlc, Incarnation, Sibling};
+    use hence_core::{ClusterTag, Hlc, Incarnation, Sibling};
 
-    const FORM: Form = Form { mint: Mint::plain(ClusterTag(7)), siblings: false, waited: false, put: false };
+    pub(super) const FORM: Form =
+        Form { mint: Mint::plain(ClusterTag(7)), siblings: false, waited: false, put: false, list: None };
 
     fn dot(counter: u64) -> Dot {
         Dot { incarnation: Incarnation(0xa), counter }
@@ -390,7 +459,7 @@ mod tests {
     }
 
     /// Status, headers in order of name, body.
-    fn show(answer: Answer) -> (u16, Vec<String>, String) {
+    pub(super) fn show(answer: Answer) -> (u16, Vec<String>, String) {
         let (parts, mut body) = answer.into_parts();
         let show = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
         let mut headers: Vec<String> = parts.headers.iter().map(show).collect();
@@ -407,7 +476,7 @@ mod tests {
         (parts.status.as_u16(), headers, String::from_utf8(bytes).unwrap())
     }
 
-    fn token() -> String {
+    pub(super) fn token() -> String {
         FORM.mint.encode(past())
     }
 
@@ -478,6 +547,24 @@ mod tests {
     }
 
     #[test]
+    fn writes_that_were_to_spread() {
+        let t = token();
+        let (json, superseded) = ("content-type: application/json", "causal-superseded: \"\"");
+        for (reached, status) in [(true, 200), (false, 202)] {
+            let written = Written { dot: dot(3), superseded: vec![].into(), token: past() };
+            let answer = Box::new(Reply::Written(written));
+            let holders = vec![Incarnation(1), Incarnation(2)];
+            let reply = Reply::Spread { answer, holders, reached };
+            let headers = with(&t, &[json, superseded, "write-concern-applied: 2"]);
+            let body = format!("{{\"result\":\"deleted\",\"causal-metadata\":\"{t}\"}}");
+            assert_eq!(show(data(reply, past, &FORM)), (status, headers, body));
+        }
+        let (status, _, body) = show(data(Reply::Refused(Refusal::TooFewMembers), past, &FORM));
+        let text = "{\"error\":\"Write-Concern is above the number of members\"}";
+        assert_eq!((status, body.as_str()), (400, text));
+    }
+
+    #[test]
     fn refusals() {
         let t = token();
         let form = Form { waited: true, ..FORM };
@@ -487,6 +574,8 @@ mod tests {
             (Refusal::NotCovered, "Causal dependencies not satisfied; try again later"),
             (Refusal::WriteLimit, "Write limit reached; try again later"),
             (Refusal::Upgrading, "Cluster is being upgraded"),
+            (Refusal::NoRoomToWait, "Too many requests wait; try again later"),
+            (Refusal::NoMemoryToList, "No memory is left to list keys; try again later"),
         ] {
             let headers = with(&t, &[json, "preference-applied: wait", "retry-after: 1"]);
             let expected = (503, headers, format!("{{\"error\":\"{text}\"}}"));

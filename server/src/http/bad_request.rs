@@ -1,7 +1,11 @@
 //! What can be wrong with a request that gets 400, in words.
 
-use hence_core::{Address, AddressError, TokenError, Unusable};
+use hence_core::{Address, AddressError, LIST_MAX, TokenError, Unusable};
 use std::fmt;
+
+/// The parameters of a list, in the order in which they are written.
+pub(crate) const LIST_PARAMETERS: [&str; 9] =
+    ["prefix", "start", "end", "limit", "reverse", "delimiter", "keys-only", "count-only", "causal-metadata"];
 
 /// What is wrong with a request that gets 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +53,32 @@ pub(crate) enum BadRequest {
     Unusable(Address, Unusable),
     /// `?siblings=` with another value; holds it.
     SiblingsParameter(String),
+    /// A parameter of a list that is not known; holds it.
+    UnknownParameter(String),
+    /// A parameter of a list that stands there twice; holds its name.
+    ParameterTwice(&'static str),
+    /// A parameter of a list that decodes to no text; holds its name.
+    ParameterEncoding(&'static str),
+    /// A parameter of a list that is neither `true` nor `false`; holds its name and it.
+    FlagParameter(&'static str, String),
+    /// The limit of a list is out of its range; holds it.
+    LimitParameter(String),
+    /// A list of keys only, and a count only.
+    KeysOrCount,
+    /// The body of a batch has no list of operations.
+    NoOperations,
+    /// An operation of a batch is not an object, or has a field twice; holds the parser's words.
+    Operation(String),
+    /// An operation of a batch names none of the three words.
+    OperationWord,
+    /// An operation of a batch names no key.
+    NoKey,
+    /// A condition of an operation of a batch is not what its header would be; holds its name.
+    OperationTags(&'static str),
     /// A conditional header that is not a list of entity tags; holds its name.
     EntityTags(&'static str),
+    /// A write concern that is neither a positive number nor a word that is known, or two of them.
+    WriteConcern,
 }
 
 impl fmt::Display for BadRequest {
@@ -85,6 +113,28 @@ impl fmt::Display for BadRequest {
             Self::Unusable(address, why) => write!(f, "address \"{address}\" is of no use in a view: {why}"),
             Self::SiblingsParameter(value) => {
                 write!(f, "query parameter \"siblings\" is \"{value}\"; it must be true or false")
+            }
+            Self::UnknownParameter(name) => {
+                write!(f, "query parameter \"{name}\" is not known; lists know {}", LIST_PARAMETERS.join(", "))
+            }
+            Self::ParameterTwice(name) => write!(f, "query parameter \"{name}\" is there twice"),
+            Self::ParameterEncoding(name) => {
+                write!(f, "query parameter \"{name}\" is not percent-encoded text in UTF-8")
+            }
+            Self::FlagParameter(name, value) => {
+                write!(f, "query parameter \"{name}\" is \"{value}\"; it must be true or false")
+            }
+            Self::LimitParameter(value) => {
+                write!(f, "query parameter \"limit\" is \"{value}\"; it must be a number from 1 to {LIST_MAX}")
+            }
+            Self::KeysOrCount => f.write_str("query parameters \"keys-only\" and \"count-only\" exclude each other"),
+            Self::WriteConcern => f.write_str("header Write-Concern must be a positive number, majority or all, once"),
+            Self::NoOperations => f.write_str("body has no field \"operations\" with a list"),
+            Self::Operation(why) => write!(f, "operation is not an object of fields: {why}"),
+            Self::OperationWord => f.write_str("field \"op\" must be \"put\", \"delete\" or \"get\""),
+            Self::NoKey => f.write_str("field \"key\" must be a string of 1 to 50 characters"),
+            Self::OperationTags(name) => {
+                write!(f, "field \"{name}\" must be a string: * or a list of quoted entity tags")
             }
             Self::EntityTags(name) => write!(f, "header {name} must be * or a list of quoted entity tags"),
         }

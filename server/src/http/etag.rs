@@ -64,15 +64,27 @@ pub(crate) fn condition(
     shown_name: &'static str,
     comparison: Comparison,
 ) -> Result<Option<Match>, BadRequest> {
-    let mut sets = Vec::new();
-    let mut lines = super::lines(headers, name).peekable();
+    let mut lines = super::lines(headers, name).map(HeaderValue::as_bytes).peekable();
     if lines.peek().is_none() {
         return Ok(None);
     }
+    read(lines, shown_name, comparison).map(Some)
+}
+
+/// Reads the lines of a condition.
+///
+/// # Errors
+/// [`BadRequest::EntityTags`] for what is neither `*` nor a list of entity tags.
+pub(crate) fn read<'a>(
+    lines: impl Iterator<Item = &'a [u8]>,
+    shown_name: &'static str,
+    comparison: Comparison,
+) -> Result<Match, BadRequest> {
+    let mut sets = Vec::new();
     let mut tags = 0;
     let mut any = false;
     for line in lines {
-        let line = line.as_bytes().trim_ascii();
+        let line = line.trim_ascii();
         if line == b"*" {
             any = true;
         } else {
@@ -80,9 +92,9 @@ pub(crate) fn condition(
         }
     }
     match (any, tags) {
-        (true, 0) => Ok(Some(Match::Any)),
+        (true, 0) => Ok(Match::Any),
         (true, _) | (false, 0) => Err(BadRequest::EntityTags(shown_name)),
-        (false, _) => Ok(Some(Match::OneOf(sets))),
+        (false, _) => Ok(Match::OneOf(sets)),
     }
 }
 
@@ -152,7 +164,7 @@ mod tests {
         Dot { incarnation: Incarnation(incarnation), counter }
     }
 
-    fn read(lines: &[&[u8]], comparison: Comparison) -> Result<Option<Match>, BadRequest> {
+    fn read_header(lines: &[&[u8]], comparison: Comparison) -> Result<Option<Match>, BadRequest> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(IF_MATCH, HeaderValue::from_bytes(line).unwrap());
@@ -205,9 +217,9 @@ mod tests {
             (vec![b"W/"], bad),
         ];
         for (lines, expected) in cases {
-            assert_eq!(read(&lines, Comparison::Strong), expected, "{lines:?}");
+            assert_eq!(read_header(&lines, Comparison::Strong), expected, "{lines:?}");
         }
-        assert_eq!(read(&[&weak], Comparison::Weak), Ok(Some(Match::OneOf(vec![one()]))));
+        assert_eq!(read_header(&[&weak], Comparison::Weak), Ok(Some(Match::OneOf(vec![one()]))));
     }
 
     proptest! {
@@ -215,12 +227,12 @@ mod tests {
         fn what_is_written_reads_back(dots in proptest::collection::btree_set((any::<u64>(), 1..=u64::MAX), 1..6)) {
             let dots: Vec<Dot> = dots.into_iter().map(|(incarnation, counter)| dot_of(incarnation, counter)).collect();
             let text = tag(&dots);
-            prop_assert_eq!(read(&[text.as_bytes()], Comparison::Strong), Ok(Some(Match::OneOf(vec![dots]))));
+            prop_assert_eq!(read_header(&[text.as_bytes()], Comparison::Strong), Ok(Some(Match::OneOf(vec![dots]))));
         }
 
         #[test]
         fn nothing_panics(line in "[\"W/*, +0-9a-f\\-]{0,60}|\\PC{0,30}") {
-            let _ = read(&[line.as_bytes()], Comparison::Weak);
+            let _ = read_header(&[line.as_bytes()], Comparison::Weak);
         }
     }
 }

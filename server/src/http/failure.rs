@@ -1,12 +1,13 @@
 //! What can be wrong with a request before the replica sees it, and how each is answered.
 //!
-//! Every failure is JSON with one field, `error`, in words that name what is wrong. The texts of the
+//! Every failure is JSON with the field `error`, in words that name what is wrong. Of a batch, `index` says which
+//! operation it is about. The texts of the
 //! contract stand here and in `bad_request` to the byte.
 
-use super::answer::{Answer, JSON, error_body};
+use super::answer::{Answer, JSON, error_body_at};
 use super::bad_request::BadRequest;
 use crate::access::Denied;
-use hence_core::Refusal;
+use hence_core::{BatchError, Refusal};
 use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use std::fmt;
@@ -42,6 +43,21 @@ pub(crate) enum Failure {
     Denied(Denied),
     /// 400.
     Bad(BadRequest),
+    /// 400: an operation of a batch is wrong.
+    InBatch {
+        /// Which one, counted from zero.
+        index: usize,
+        /// What is wrong with it.
+        bad: BadRequest,
+    },
+    /// 400 or 413: the operations make no batch.
+    Batch(BatchError),
+}
+
+impl From<BatchError> for Failure {
+    fn from(error: BatchError) -> Self {
+        Self::Batch(error)
+    }
 }
 
 impl From<BadRequest> for Failure {
@@ -65,7 +81,8 @@ impl fmt::Display for Failure {
             Self::Denied(Denied::NoToken) => f.write_str("A bearer token is required"),
             Self::Denied(Denied::Unknown) => f.write_str("The bearer token is not known"),
             Self::Denied(Denied::Lacks(scope)) => write!(f, "The bearer token lacks the scope {}", scope.name()),
-            Self::Bad(bad) => bad.fmt(f),
+            Self::Bad(bad) | Self::InBatch { bad, .. } => bad.fmt(f),
+            Self::Batch(error) => error.fmt(f),
         }
     }
 }
@@ -75,7 +92,7 @@ impl Failure {
         match self {
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::Batch(BatchError::TooMany) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::ContentCoding | Self::Bad(BadRequest::BodyCompressed(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
@@ -83,7 +100,7 @@ impl Failure {
             Self::NoRoom | Self::TooManyConnections => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(Denied::Lacks(_)) => StatusCode::FORBIDDEN,
             Self::Denied(_) => StatusCode::UNAUTHORIZED,
-            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Bad(_) | Self::InBatch { .. } | Self::Batch(_) => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -97,13 +114,34 @@ impl Failure {
             | Self::TransferCoding
             | Self::Http2
             | Self::Bad(BadRequest::BodyCut) => true,
-            Self::UnknownPath | Self::Method { .. } | Self::ContentCoding | Self::Denied(_) | Self::Bad(_) => false,
+            Self::UnknownPath
+            | Self::Method { .. }
+            | Self::ContentCoding
+            | Self::Denied(_)
+            | Self::Bad(_)
+            | Self::InBatch { .. }
+            | Self::Batch(_) => false,
         }
     }
 
     /// The answer.
     pub(crate) fn answer(&self) -> Answer {
-        let mut answer = Answer::new(error_body(&self.to_string()));
+        let index = match self {
+            Self::InBatch { index, .. } | Self::Batch(BatchError::KeyTwice { index }) => Some(*index),
+            Self::UnknownPath
+            | Self::Method { .. }
+            | Self::TooLarge { .. }
+            | Self::TooSlow
+            | Self::ContentCoding
+            | Self::TransferCoding
+            | Self::Http2
+            | Self::NoRoom
+            | Self::TooManyConnections
+            | Self::Denied(_)
+            | Self::Bad(_)
+            | Self::Batch(BatchError::Empty | BatchError::TooMany) => None,
+        };
+        let mut answer = Answer::new(error_body_at(&self.to_string(), index));
         *answer.status_mut() = self.status();
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);

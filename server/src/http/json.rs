@@ -19,7 +19,7 @@ struct Fields<'a> {
     twice: Option<&'static str>,
 }
 
-/// The body of a request for a key.
+/// The body of a request for a key, or for several.
 #[derive(Debug, Default)]
 pub(crate) struct DataBody<'a> {
     value: Option<&'a RawValue>,
@@ -34,6 +34,20 @@ impl<'a> DataBody<'a> {
     pub(crate) fn parse(body: &'a [u8], nesting_max: usize) -> Result<Self, BadRequest> {
         let fields = parse(body, nesting_max, Names { first: "value", second: Some("causal-metadata") })?;
         Ok(Self { value: fields.first, metadata: fields.second })
+    }
+
+    /// Reads the body of a batch in the same way.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub(crate) fn parse_batch(body: &'a [u8], nesting_max: usize) -> Result<Self, BadRequest> {
+        let fields = parse(body, nesting_max, Names { first: "operations", second: Some("causal-metadata") })?;
+        Ok(Self { value: fields.first, metadata: fields.second })
+    }
+
+    /// The operations of a batch as they stand there, if they are a list.
+    pub(crate) fn list(&self) -> Option<&'a str> {
+        self.value.map(RawValue::get).filter(|text| text.starts_with('['))
     }
 
     /// The value to write, exactly as it was sent.
@@ -74,7 +88,7 @@ pub(crate) fn parse_view(body: &[u8], nesting_max: usize) -> Result<Address, Bad
 }
 
 /// A JSON string's text.
-fn string(text: &str) -> Result<Cow<'_, str>, BadRequest> {
+pub(super) fn string(text: &str) -> Result<Cow<'_, str>, BadRequest> {
     let inner = &text[1..text.len() - 1];
     if !inner.contains('\\') {
         return Ok(Cow::Borrowed(inner));
@@ -179,7 +193,7 @@ impl<'a> Visitor<'a> for Names {
 }
 
 /// A field's name, copied only where it has escapes.
-struct Name<'a>(Cow<'a, str>);
+pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
 
 impl<'a> serde::Deserialize<'a> for Name<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {

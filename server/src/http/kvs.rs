@@ -5,6 +5,7 @@
 
 use super::answer::{CAUSAL_METADATA, Form};
 use super::bad_request::BadRequest;
+use super::concern::{self, WRITE_CONCERN};
 use super::etag::{self, Comparison};
 use super::json::DataBody;
 use super::mint::Mint;
@@ -15,7 +16,7 @@ use crate::settings::Limits;
 use hence_core::{Action, Condition, DataRequest, Key, Micros, TokenError, Value, VersionVector};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use memchr::memchr;
 
 /// What a request for a key asks, and in which form it wants its answer.
@@ -48,18 +49,24 @@ pub(crate) fn parse(
     };
     let past = past(&body, &parts.headers, mint, limits.token_bytes_max)?;
     let siblings = route::wants_siblings(parts.uri.query())?;
-    let (condition, wait) = match is_plain(&parts.headers) {
-        true => (Condition::default(), Micros::ZERO),
-        false => (condition(&parts.headers)?, prefer::wait(&parts.headers)),
+    let (condition, wait, concern) = match is_plain(&parts.headers) {
+        true => (Condition::default(), Micros::ZERO, None),
+        false => {
+            let writes = !matches!(action, Action::Get);
+            let concern = if writes { concern::concern(&parts.headers)? } else { None };
+            (condition(&parts.headers)?, prefer::wait(&parts.headers), concern)
+        }
     };
-    let form = Form { mint: mint.clone(), siblings, waited: wait > Micros::ZERO, put };
+    let form = Form { mint: mint.clone(), siblings, waited: wait > Micros::ZERO, put, list: None };
     let format = formats::asked(&parts.headers);
-    Ok(KeyRequest { request: DataRequest { key, action, past, wait, condition, format }, form })
+    Ok(KeyRequest { request: DataRequest { key, action, past, wait, condition, format, concern }, form })
 }
 
 /// Has the request nothing of what few have? One walk over its headers tells, instead of one for each.
 fn is_plain(headers: &HeaderMap) -> bool {
-    !headers.keys().any(|name| *name == IF_MATCH || *name == IF_NONE_MATCH || *name == PREFER)
+    let is_rare =
+        |name: &HeaderName| *name == IF_MATCH || *name == IF_NONE_MATCH || *name == PREFER || *name == WRITE_CONCERN;
+    !headers.keys().any(is_rare)
 }
 
 fn condition(headers: &HeaderMap) -> Result<Condition, BadRequest> {
@@ -70,7 +77,12 @@ fn condition(headers: &HeaderMap) -> Result<Condition, BadRequest> {
 }
 
 /// The client's past: the join of the body's token and those of every `Causal-Metadata` header.
-fn past(body: &DataBody<'_>, headers: &HeaderMap, mint: &Mint, bytes_max: usize) -> Result<VersionVector, BadRequest> {
+pub(super) fn past(
+    body: &DataBody<'_>,
+    headers: &HeaderMap,
+    mint: &Mint,
+    bytes_max: usize,
+) -> Result<VersionVector, BadRequest> {
     let mut past = VersionVector::new();
     let mut tokens = 0;
     let mut join = |text: &str| -> Result<(), BadRequest> {
@@ -105,7 +117,7 @@ fn past(body: &DataBody<'_>, headers: &HeaderMap, mint: &Mint, bytes_max: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_core::{ClusterTag, Dot, Incarnation, Match, Token};
+    use hence_core::{ClusterTag, Dot, Holders, Incarnation, Match, Token, WriteConcern};
     use http::Request;
     use proptest::prelude::*;
 
@@ -138,6 +150,7 @@ mod tests {
             ("if-match", "\"0000000000000001-5\""),
             ("if-none-match", "*"),
             ("prefer", "wait=40"),
+            ("write-concern", "majority"),
         ];
         let parsed = read("PUT", "/kvs/k?siblings=true", &headers, &body).unwrap();
         let dot = Dot { incarnation: Incarnation(1), counter: 5 };
@@ -148,8 +161,9 @@ mod tests {
             wait: Micros::from_seconds(30),
             condition: Condition { if_match: Some(Match::OneOf(vec![vec![dot]])), if_none_match: Some(Match::Any) },
             format: hence_core::Formats::RELEASED.lowest,
+            concern: Some(WriteConcern { holders: Holders::Majority, wait: Micros::from_seconds(30) }),
         };
-        let form = Form { mint: Mint::plain(CLUSTER), siblings: true, waited: true, put: true };
+        let form = Form { mint: Mint::plain(CLUSTER), siblings: true, waited: true, put: true, list: None };
         assert_eq!(parsed, KeyRequest { request, form });
     }
 
@@ -161,6 +175,7 @@ mod tests {
                 assert_eq!(parsed.request.action, action);
                 assert_eq!(parsed.request.past, VersionVector::new());
                 assert_eq!(parsed.request.wait, Micros::ZERO);
+                assert_eq!(parsed.request.concern, None);
                 assert!(!parsed.form.put && !parsed.form.waited);
             }
         }
@@ -217,7 +232,7 @@ mod tests {
             line in "[ -~\\x{80}-\\x{ff}]{0,40}",
         ) {
             let mut request = Request::put("/kvs/k");
-            for name in ["if-match", "if-none-match", "prefer", "causal-metadata"] {
+            for name in ["if-match", "if-none-match", "prefer", "causal-metadata", "write-concern"] {
                 request = request.header(name, line.as_bytes());
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();

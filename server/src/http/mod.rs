@@ -5,11 +5,15 @@
 
 mod answer;
 mod bad_request;
+mod batch;
 mod body;
+mod browsers;
+mod concern;
 mod etag;
 mod failure;
 mod json;
 mod kvs;
+mod list;
 mod mint;
 mod prefer;
 mod ready;
@@ -17,6 +21,7 @@ mod route;
 mod state;
 
 pub(crate) use answer::Answer;
+pub(crate) use browsers::Browsers;
 pub(crate) use mint::Mint;
 
 use crate::access::Access;
@@ -33,6 +38,8 @@ use crate::traces::Trace;
 use crate::wire::{self, Wire};
 use answer::Form;
 use bad_request::BadRequest;
+use batch::Batch;
+use browsers::Visit;
 use bytes::Bytes;
 use failure::Failure;
 use hence_core::{Now, Refusal, Reply, Request, Time, TokenError, VersionVector};
@@ -43,11 +50,18 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use kvs::KeyRequest;
+use list::List;
 use route::Route;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+
+/// The description of the API. `tests/openapi.rs` holds it against the contract tables.
+const OPENAPI: &[u8] = include_bytes!("openapi.json");
+
+/// The page of a replica, which needs nothing but its own API.
+const PAGE: &[u8] = include_bytes!("ui.html");
 
 /// What every handler of one replica shares.
 pub(crate) struct Service<T> {
@@ -65,6 +79,8 @@ pub(crate) struct Service<T> {
     pub(crate) trust: Trust,
     /// Makes and reads what clients carry.
     pub(crate) mint: Mint,
+    /// What browsers are answered beyond that, where a setting says so.
+    pub(crate) browsers: Option<Browsers>,
 }
 
 /// An answer, or the way to it.
@@ -111,6 +127,8 @@ struct Exchange<T> {
     interim: bool,
     /// The client's trace, where the log shows traces.
     trace: Option<Trace>,
+    /// What a browser's answer depends on, where a setting says so.
+    visit: Option<Box<Visit>>,
 }
 
 impl<T: Wire + 'static> Exchange<T> {
@@ -121,6 +139,10 @@ impl<T: Wire + 'static> Exchange<T> {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer::forbid_caching(answer);
+        if let (Some(browsers), Some(visit), false) = (&service.browsers, &self.visit, counted == Counted::Peer) {
+            let bytes_max = service.limits_given().token_bytes_max;
+            browsers.dress(visit, answer, |text| service.mint.decode(text, bytes_max).is_ok());
+        }
         let (bytes, large) = (answer.body().remaining(), answer.body_mut().take_large());
         service.connections.on_answer(&self.connection, bytes, large, service.node.metrics().applied());
         let took = service.node.clock().now().monotonic.since(self.started);
@@ -166,10 +188,12 @@ impl<T: Wire + 'static> Service<T> {
         let (connection, started) = (connection.clone(), now.monotonic);
         let interim = request.version() == Version::HTTP_11;
         let trace = Trace::read(request.headers());
-        let exchange = Exchange { service: self.clone(), connection, started, interim, trace };
+        let (mut parts, body) = request.into_parts();
+        browsers::join_query(&mut parts);
+        let visit = self.browsers.as_ref().map(|browsers| Box::new(browsers.visit(&mut parts)));
+        let exchange = Exchange { service: self.clone(), connection, started, interim, trace, visit };
         let connection = &exchange.connection;
         connection.on_request();
-        let (parts, body) = request.into_parts();
         let (counted, mut answer) = match self.route(&parts, !body.is_end_stream(), connection) {
             Err(failure) => (Counted::Other, failure.answer()),
             Ok(route) if parts.method == Method::OPTIONS && route.allow().is_some() => {
@@ -209,12 +233,13 @@ impl<T: Wire + 'static> Service<T> {
             return Err(Failure::Http2);
         }
         let route = Route::parse(parts.uri.path())?;
-        if matches!(route, Route::Key(_) | Route::View) && connection.is_surplus() {
+        if matches!(route, Route::Key(_) | Route::Keys | Route::View) && connection.is_surplus() {
             return Err(Failure::TooManyConnections);
         }
         route.check_method(&parts.method)?;
-        if let (Some(access), Some(scope)) = (&self.access, route.scope(&parts.method)) {
-            access.check(&parts.headers, scope).map_err(Failure::Denied)?;
+        if let Some(access) = &self.access {
+            let scopes = route.scopes(&parts.method);
+            scopes.iter().try_for_each(|&scope| access.check(&parts.headers, scope)).map_err(Failure::Denied)?;
         }
         if has_body {
             check_codings(&parts.headers)?;
@@ -225,10 +250,14 @@ impl<T: Wire + 'static> Service<T> {
     fn answer(&self, route: &Route<'_>, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Box<Waits<T>>> {
         Ok(match route {
             Route::Key(key) => return self.key(key, parts, body, now),
+            Route::Keys if parts.method == Method::POST => return self.batch(parts, body, now),
+            Route::Keys => return self.list(parts, &body, now),
             Route::View => self.view(&parts.method, &body, now),
             Route::Health => answer::json(StatusCode::OK, Bytes::from_static(b"{\"result\":\"healthy\"}")),
             Route::Ready => self.ready(),
             Route::Metrics => self.metrics(),
+            Route::OpenApi => answer::json(StatusCode::OK, Bytes::from_static(OPENAPI)),
+            Route::Ui => answer::page(Bytes::from_static(PAGE)),
             Route::State => {
                 let (status, transport) = (self.node.status(), self.node.transport());
                 answer::json(StatusCode::OK, state::show(&status, &transport.outages(), transport.standing()))
@@ -239,11 +268,8 @@ impl<T: Wire + 'static> Service<T> {
 
     fn key(&self, key: &str, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Box<Waits<T>>> {
         let parsed = match kvs::parse(key, parts, &body, &self.limits, &self.mint) {
-            // What this replica handed out it takes back, be the cluster larger than the limit was made for.
             Err(BadRequest::Token(TokenError::TooLong { .. })) => {
-                let token_bytes_max =
-                    self.mint.bytes_of(self.node.token_entries_given()).max(self.limits.token_bytes_max);
-                kvs::parse(key, parts, &body, &Limits { token_bytes_max, ..self.limits.clone() }, &self.mint)
+                kvs::parse(key, parts, &body, &self.limits_given(), &self.mint)
             }
             parsed => parsed,
         };
@@ -253,7 +279,49 @@ impl<T: Wire + 'static> Service<T> {
         };
         drop(body); // a blocked request holds its value, which is counted, and not the body a second time
         let past = request.past.clone();
-        match self.node.ask(now, Request::Data(Box::new(request))) {
+        self.ask(now, Request::Data(Box::new(request)), past, form)
+    }
+
+    fn batch(&self, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Box<Waits<T>>> {
+        let parsed = match batch::parse(parts, &body, &self.limits, &self.mint) {
+            Err(Failure::Bad(BadRequest::Token(TokenError::TooLong { .. }))) => {
+                batch::parse(parts, &body, &self.limits_given(), &self.mint)
+            }
+            parsed => parsed,
+        };
+        let Batch { request, form } = match parsed {
+            Ok(parsed) => parsed,
+            Err(failure) => return Ok(failure.answer()),
+        };
+        drop(body);
+        let past = request.past.clone();
+        self.ask(now, Request::Batch(Box::new(request)), past, form)
+    }
+
+    fn list(&self, parts: &Parts, body: &[u8], now: Now) -> Result<Answer, Box<Waits<T>>> {
+        let parsed = match list::parse(parts, body, &self.limits, &self.mint) {
+            Err(BadRequest::Token(TokenError::TooLong { .. })) => {
+                list::parse(parts, body, &self.limits_given(), &self.mint)
+            }
+            parsed => parsed,
+        };
+        let List { request, form } = match parsed {
+            Ok(parsed) => parsed,
+            Err(bad) => return Ok(Failure::from(bad).answer()),
+        };
+        let past = request.past.clone();
+        self.ask(now, Request::List(Box::new(request)), past, form)
+    }
+
+    /// The limits, with room for what this replica handed out. It takes that back, be the cluster larger than the limit
+    /// was made for.
+    fn limits_given(&self) -> Limits {
+        let token_bytes_max = self.mint.bytes_of(self.node.token_entries_given()).max(self.limits.token_bytes_max);
+        Limits { token_bytes_max, ..self.limits.clone() }
+    }
+
+    fn ask(&self, now: Now, request: Request, past: VersionVector, form: Form) -> Result<Answer, Box<Waits<T>>> {
+        match self.node.ask(now, request) {
             Asked::Answered(reply) => Ok(answer::data(*reply, || past, &form)),
             Asked::Blocked(reply) => Err(Box::new(Waits { reply, past, form })),
         }
@@ -329,8 +397,12 @@ fn counted(route: &Route<'_>, method: &Method) -> Counted {
         Route::Key(_) if *method == Method::PUT => Counted::Put,
         Route::Key(_) if *method == Method::HEAD => Counted::Head,
         Route::Key(_) => Counted::Delete,
+        Route::Keys if *method == Method::POST => Counted::Batch,
+        Route::Keys => Counted::List,
         Route::View => Counted::View,
-        Route::Health | Route::Ready | Route::Metrics | Route::State => Counted::Diagnostics,
+        Route::Health | Route::Ready | Route::Metrics | Route::State | Route::OpenApi | Route::Ui => {
+            Counted::Diagnostics
+        }
         Route::Peer => Counted::Peer,
         Route::Server => Counted::Other,
     }

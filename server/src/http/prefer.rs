@@ -12,11 +12,15 @@ pub(crate) const WAIT_SECONDS_MAX: u64 = 30;
 
 /// How long the client is willing to wait; zero where it does not say.
 pub(crate) fn wait(headers: &HeaderMap) -> Micros {
+    given(headers).unwrap_or(Micros::ZERO)
+}
+
+/// How long the client is willing to wait, where it says.
+pub(crate) fn given(headers: &HeaderMap) -> Option<Micros> {
     // The first mention counts, so says the RFC.
     let lines = super::lines(headers, &PREFER).filter_map(|line| line.to_str().ok());
-    let preferences = lines.flat_map(|line| line.split(','));
-    let seconds = preferences.filter_map(wait_of).next().unwrap_or(0);
-    Micros::from_seconds(seconds.min(WAIT_SECONDS_MAX))
+    let mut preferences = lines.flat_map(|line| line.split(','));
+    preferences.find_map(wait_of).map(|seconds| Micros::from_seconds(seconds.min(WAIT_SECONDS_MAX)))
 }
 
 /// The seconds of `wait=N`, with whatever parameters; `None` for every other preference.

@@ -14,6 +14,8 @@ use std::borrow::Cow;
 pub(crate) enum Route<'a> {
     /// `/kvs/<key>`, decoded, of any length.
     Key(Cow<'a, str>),
+    /// `/kvs`: several keys.
+    Keys,
     /// `/view`.
     View,
     /// `/health`.
@@ -24,6 +26,10 @@ pub(crate) enum Route<'a> {
     Metrics,
     /// `/replica/state`.
     State,
+    /// `/openapi.json`.
+    OpenApi,
+    /// `/ui`.
+    Ui,
     /// `*`: the server as a whole, which only OPTIONS asks about.
     Server,
     /// Everything else below `/replica/`: other replicas talk here.
@@ -43,11 +49,14 @@ impl<'a> Route<'a> {
             return Ok(Self::Key(percent_decode(segment)?));
         }
         match path {
+            "/kvs" => Ok(Self::Keys),
             "/view" => Ok(Self::View),
             "/health" => Ok(Self::Health),
             "/ready" => Ok(Self::Ready),
             "/metrics" => Ok(Self::Metrics),
             "/replica/state" => Ok(Self::State),
+            "/openapi.json" => Ok(Self::OpenApi),
+            "/ui" => Ok(Self::Ui),
             "*" => Ok(Self::Server),
             other if other.starts_with("/replica/") => Ok(Self::Peer),
             _ => Err(Failure::UnknownPath),
@@ -59,21 +68,25 @@ impl<'a> Route<'a> {
     pub(crate) const fn allow(&self) -> Option<&'static str> {
         match self {
             Self::Key(_) | Self::View | Self::Server => Some("GET, HEAD, PUT, DELETE, OPTIONS"),
-            Self::Health | Self::Ready | Self::Metrics | Self::State => Some("GET, HEAD, OPTIONS"),
+            Self::Keys => Some("GET, HEAD, POST, OPTIONS"),
+            Self::Health | Self::Ready | Self::Metrics | Self::State | Self::OpenApi | Self::Ui => {
+                Some("GET, HEAD, OPTIONS")
+            }
             Self::Peer => None,
         }
     }
 
-    /// What a token must be good for to ask this; `None` where none is asked for. Links between replicas are not a
+    /// What a token must be good for to ask this; none where no token is asked for. Links between replicas are not a
     /// client's.
-    pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
+    pub(crate) fn scopes(&self, method: &Method) -> &'static [Scope] {
         match self {
-            Self::Health | Self::Ready | Self::Server | Self::Peer => None,
-            _ if *method == Method::OPTIONS => None,
-            Self::View => Some(Scope::View),
-            Self::Metrics | Self::State => Some(Scope::Metrics),
-            Self::Key(_) if *method == Method::GET || *method == Method::HEAD => Some(Scope::Read),
-            Self::Key(_) => Some(Scope::Write),
+            Self::Health | Self::Ready | Self::OpenApi | Self::Ui | Self::Server | Self::Peer => &[],
+            _ if *method == Method::OPTIONS => &[],
+            Self::View => &[Scope::View],
+            Self::Metrics | Self::State => &[Scope::Metrics],
+            Self::Key(_) | Self::Keys if *method == Method::GET || *method == Method::HEAD => &[Scope::Read],
+            Self::Key(_) => &[Scope::Write],
+            Self::Keys => &[Scope::Read, Scope::Write],
         }
     }
 
@@ -88,6 +101,7 @@ impl<'a> Route<'a> {
         match *method {
             Method::OPTIONS => Ok(()),
             _ if *self == Self::Server => Err(Failure::UnknownPath),
+            Method::POST if *self == Self::Keys => Ok(()),
             Method::GET | Method::HEAD => Ok(()),
             Method::PUT | Method::DELETE if takes_writes => Ok(()),
             _ => Err(Failure::Method { allow }),
@@ -101,7 +115,7 @@ fn has(text: &str, byte: u8) -> bool {
 }
 
 /// Decodes `%XX`. Text without any is borrowed.
-fn percent_decode(segment: &str) -> Result<Cow<'_, str>, BadRequest> {
+pub(super) fn percent_decode(segment: &str) -> Result<Cow<'_, str>, BadRequest> {
     if !has(segment, b'%') {
         return Ok(Cow::Borrowed(segment));
     }
@@ -165,7 +179,7 @@ mod tests {
             ("/kvs/%ff", Err(Failure::Bad(BadRequest::KeyNotText))),
             ("/kvs/%ED%A0%80", Err(Failure::Bad(BadRequest::KeyNotText))),
             ("/kvs/", Err(Failure::UnknownPath)),
-            ("/kvs", Err(Failure::UnknownPath)),
+            ("/kvs", Ok(Route::Keys)),
             ("/kvs//", Err(Failure::UnknownPath)),
             ("/kvs/a/", Err(Failure::UnknownPath)),
             ("/kvs/../view", Err(Failure::UnknownPath)),
@@ -181,6 +195,9 @@ mod tests {
             ("/metrics", Ok(Route::Metrics)),
             ("/replica", Err(Failure::UnknownPath)),
             ("/replica/state", Ok(Route::State)),
+            ("/openapi.json", Ok(Route::OpenApi)),
+            ("/ui", Ok(Route::Ui)),
+            ("/openapi", Err(Failure::UnknownPath)),
             ("/replica/link", Ok(Route::Peer)),
         ];
         for (path, expected) in cases {
@@ -193,7 +210,7 @@ mod tests {
         let names = ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "POST", "PATCH", "TRACE", "get", "FOO"];
         for name in names {
             let method = Method::from_bytes(name.as_bytes()).unwrap();
-            for route in [Route::View, Route::Health, Route::Server] {
+            for route in [Route::Keys, Route::View, Route::Health, Route::Server] {
                 let listed = route.allow().unwrap().split(", ").any(|listed| listed == name);
                 let expected = if route == Route::Server { name == "OPTIONS" } else { listed };
                 assert_eq!(route.check_method(&method).is_ok(), expected, "{name} {route:?}");

@@ -1,6 +1,6 @@
 //! Judges what two clients of some store saw: `cargo run -p hence-checker --example check_history`.
 
-use hence_checker::recorder::{Error, Recorder, Response};
+use hence_checker::recorder::{Error, Part, Recorder, Response};
 use hence_checker::{Level, Options, judge};
 
 fn main() -> Result<(), Error> {
@@ -14,11 +14,10 @@ fn main() -> Result<(), Error> {
     let answer = recorder.on_invoke_put("bob", "answer", "Here.", Some("t1"));
     recorder.on_return(answer, Response::created().token("t2"))?;
 
-    // Eve sees the answer, and not the question that it answers.
-    let read = recorder.on_invoke_get("eve", "answer", None);
-    recorder.on_return(read, Response::found(["Here."]).token("t2"))?;
-    let read = recorder.on_invoke_get("eve", "question", Some("t2"));
-    recorder.on_return(read, Response::absent().token("t2"))?;
+    // Eve asks for both at once. She sees the answer, and not the question that it answers.
+    let read = recorder.on_invoke_batch("eve", &[Part::Get("answer"), Part::Get("question")], None);
+    let results = [Response::found(["Here."]), Response::absent()];
+    recorder.on_return(read, Response::batch(results).token("t3"))?;
 
     let history = recorder.history()?;
     let report = judge(&history, Options::default())?;

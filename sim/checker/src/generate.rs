@@ -63,6 +63,9 @@ pub struct Shape {
     pub spreading: u64,
     /// At the end every key is read at every replica, with all tokens.
     pub final_reads: bool,
+    /// So many operations one after another are of one session, of as many keys, and reach another replica together.
+    /// More than one only where no session wanders and no answer is lost.
+    pub transaction: usize,
     /// What is wrong with the store.
     pub bug: Option<Bug>,
 }
@@ -83,6 +86,7 @@ impl Default for Shape {
             exact: true,
             spreading: 3,
             final_reads: true,
+            transaction: 1,
             bug: None,
         }
     }
@@ -97,6 +101,8 @@ struct Entry {
     stamp: (u64, usize),
     replaced: Vec<(usize, u32)>,
     causes: Vec<u32>,
+    /// It and the one before it are of one transaction.
+    is_joined: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -123,6 +129,8 @@ pub struct Generator {
     /// Each session's token and replica.
     sessions: Vec<(Option<Vec<u32>>, usize)>,
     made: usize,
+    /// The session of the transaction at hand, the keys that it asked for, and whether it wrote.
+    open: (usize, Vec<usize>, bool),
     final_reads_made: usize,
     everything: Vec<u32>,
 }
@@ -138,6 +146,7 @@ impl Generator {
             replicas: (0..shape.replicas).map(|_| replica()).collect(),
             sessions: (0..shape.sessions).map(|session| (None, session % shape.replicas)).collect(),
             made: 0,
+            open: (0, Vec::new(), false),
             final_reads_made: 0,
             everything: vec![0; shape.replicas],
             shape,
@@ -163,6 +172,25 @@ impl Generator {
         }
     }
 
+    /// Begins or continues a transaction: its session, and a key that it has not asked for.
+    fn choose(&mut self) -> (usize, bool) {
+        let is_first = self.made.is_multiple_of(self.shape.transaction.max(1));
+        if is_first {
+            self.spread();
+            self.open = (self.draw(self.shape.sessions as u64) as usize, Vec::new(), false);
+        }
+        (self.open.0, is_first)
+    }
+
+    fn choose_key(&mut self) -> usize {
+        let mut key = self.draw(self.shape.keys as u64) as usize;
+        while self.open.1.contains(&key) {
+            key = (key + 1) % self.shape.keys;
+        }
+        self.open.1.push(key);
+        key
+    }
+
     /// Applies the next operation of an origin if its causes are there; says whether.
     fn apply_next(&mut self, to: usize, origin: usize) -> bool {
         let at = self.replicas[to].applied[origin] as usize;
@@ -184,6 +212,10 @@ impl Generator {
         versions.retain(|version| !greedy && !entry.replaced.contains(&version.dot));
         if let Some(value) = entry.value {
             versions.push(Version { dot: (origin, at as u32 + 1), value, stamp: entry.stamp });
+        }
+        // What belongs to it comes with it.
+        if self.logs[origin].get(at + 1).is_some_and(|next| next.is_joined) {
+            self.apply_next(to, origin);
         }
         true
     }
@@ -212,11 +244,10 @@ impl Generator {
     }
 
     fn request(&mut self) -> Operation {
-        self.spread();
-        let session = self.draw(self.shape.sessions as u64) as usize;
-        let merged = if self.chance(self.shape.wandering) { self.wander(session) } else { None };
+        let (session, is_first) = self.choose();
+        let merged = if is_first && self.chance(self.shape.wandering) { self.wander(session) } else { None };
         let (token, replica) = self.sessions[session].clone();
-        let key = self.draw(self.shape.keys as u64) as usize;
+        let key = self.choose_key();
         let kind = self.draw(MILLION);
         let action = match kind {
             kind if kind < self.shape.reads => Action::Get,
@@ -302,8 +333,10 @@ impl Generator {
 
     fn write(&mut self, operation: &mut Operation, replica: usize, key: usize, shown: &[Version], past: &mut Vec<u32>) {
         operation.status = if operation.action == Action::Put && shown.is_empty() { 201 } else { 200 };
+        // All that one transaction writes has one stamp.
+        let is_joined = std::mem::replace(&mut self.open.2, true);
         let state = &mut self.replicas[replica];
-        state.clock += 1;
+        state.clock += u64::from(!is_joined);
         let causes = state.applied.clone();
         state.applied[replica] += 1;
         let (dot, stamp) = ((replica, state.applied[replica]), (state.clock, replica));
@@ -317,7 +350,7 @@ impl Generator {
             operation.superseded = Some(replaced.iter().map(|&dot| named(dot)).collect());
             operation.shown = value.map(|_| vec![named(dot)]);
         }
-        self.logs[replica].push(Entry { key, value, stamp, replaced, causes });
+        self.logs[replica].push(Entry { key, value, stamp, replaced, causes, is_joined });
         self.note(past, dot);
     }
 

@@ -18,9 +18,10 @@ pub struct Proof {
     pub order: Vec<u32>,
 }
 
-/// What one operation wrote and showed.
+/// What one operation wrote and showed. A part of a batch is one, too; in every order the batch is one, by its first part.
 #[derive(Debug, Default)]
 struct Event {
+    head: usize,
     put: bool,
     delete: bool,
     /// These puts were alive.
@@ -35,7 +36,7 @@ struct Event {
 
 /// Checks that there is a strict order of visibility which contains lineage, reads and the edges, and that the order of
 /// writes contains it. Each event must have shown exactly the puts among the visibility-last writes of its key in its
-/// past, winners last. Takes a history whose tokens stand on lines after those that they came with; times are not
+/// past, winners last. A batch stands at one place of both orders. Takes a history whose tokens stand on lines after those that they came with; times are not
 /// looked at.
 ///
 /// # Errors
@@ -44,21 +45,22 @@ struct Event {
 pub fn verify(history: &[Operation], proof: &Proof) -> Result<(), String> {
     let events = Reader::of(history).events()?;
     let before = predecessors(history, &events, proof)?;
-    let past = pasts(history, &before)?;
+    let past = pasts(&events, &before)?;
     let rank = ranks(history, &events, proof)?;
     let writes_of = writes(history, &events);
     let mut all = vec![0; history.len().div_ceil(64)];
     writes_of.values().for_each(|writes| bits::join(&mut all, writes));
     for (at, operation) in history.iter().enumerate() {
+        let own = &past[events[at].head];
         if events[at].put || events[at].delete {
-            let late = bits::both(&past[at], &all).find(|&other| rank[other] > rank[at]);
+            let late = bits::both(own, &all).find(|&other| rank[other] > rank[at]);
             if let Some(late) = late {
                 let (id, late) = (operation.id, history[late].id);
                 return Err(format!("operation {late} is visible to {id} and ordered after it"));
             }
         }
         let of_key = writes_of.get(operation.key.as_str()).map_or(&[][..], Vec::as_slice);
-        let last = last(past[at].iter().zip(of_key).map(|(past, of_key)| past & of_key).collect(), &past);
+        let last = last(own.iter().zip(of_key).map(|(past, of_key)| past & of_key).collect(), &past, &events);
         let alive: Vec<usize> = bits::numbers(&last).filter(|&write| events[write].put).collect();
         shows(&events[at], &alive, &rank).map_err(|what| format!("operation {}: {what}", operation.id))?;
     }
@@ -66,13 +68,13 @@ pub fn verify(history: &[Operation], proof: &Proof) -> Result<(), String> {
 }
 
 /// Those of a set that no other of it follows.
-fn last(mut set: Vec<u64>, past: &[Vec<u64>]) -> Vec<u64> {
+fn last(mut set: Vec<u64>, past: &[Vec<u64>], events: &[Event]) -> Vec<u64> {
     for word in (0..set.len()).rev() {
         let mut left = set[word];
         while let Some(bit) = left.checked_ilog2() {
             // A write that is taken out takes no other out: its past is in that of the one that follows it.
             let write = word * 64 + bit as usize;
-            set.iter_mut().zip(&past[write]).for_each(|(mine, followed)| *mine &= !followed);
+            set.iter_mut().zip(&past[events[write].head]).for_each(|(mine, followed)| *mine &= !followed);
             left &= set[word] & ((1 << bit) - 1);
         }
     }
@@ -109,11 +111,16 @@ fn shows(event: &Event, alive: &[usize], rank: &[Option<usize>]) -> Result<(), S
     }
 }
 
-/// What each operation directly follows.
+/// What each event directly follows, by first parts.
 fn predecessors(history: &[Operation], events: &[Event], proof: &Proof) -> Result<Vec<Vec<usize>>, String> {
     let mut carriers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    let mut before: Vec<Vec<usize>> = events.iter().map(|event| event.shown.clone()).collect();
-    for (at, operation) in history.iter().enumerate() {
+    let mut before: Vec<Vec<usize>> = vec![Vec::new(); history.len()];
+    for event in events {
+        before[event.head].extend(event.shown.iter().map(|&put| events[put].head));
+    }
+    // What the parts of a batch sent and got is the same.
+    let heads = history.iter().enumerate().filter(|(_, operation)| !operation.same_batch);
+    for (at, operation) in heads {
         for token in operation.token_in.iter().chain(&operation.merged_from) {
             let known = carriers.get(token.as_str());
             let known = known.ok_or_else(|| format!("operation {}: token {token} from nowhere", operation.id))?;
@@ -127,19 +134,21 @@ fn predecessors(history: &[Operation], events: &[Event], proof: &Proof) -> Resul
         }
     }
     for &(from, to) in &proof.edges {
-        before[to as usize].push(from as usize);
+        before[events[to as usize].head].push(events[from as usize].head);
     }
     Ok(before)
 }
 
-/// The whole past of each operation, as sets.
-fn pasts(history: &[Operation], before: &[Vec<usize>]) -> Result<Vec<Vec<u64>>, String> {
+/// The whole past of each event, as sets of operations.
+fn pasts(events: &[Event], before: &[Vec<usize>]) -> Result<Vec<Vec<u64>>, String> {
     let mut successors: Vec<Vec<usize>> = vec![Vec::new(); before.len()];
     let mut missing: Vec<usize> = before.iter().map(Vec::len).collect();
     for (at, before) in before.iter().enumerate() {
         before.iter().for_each(|&other| successors[other].push(at));
     }
-    let mut past = vec![vec![0_u64; history.len().div_ceil(64)]; before.len()];
+    let mut parts: Vec<Vec<usize>> = vec![Vec::new(); before.len()];
+    events.iter().enumerate().for_each(|(at, event)| parts[event.head].push(at));
+    let mut past = vec![vec![0_u64; events.len().div_ceil(64)]; before.len()];
     let mut ready: Vec<usize> = (0..before.len()).filter(|&at| missing[at] == 0).collect();
     let mut done = 0;
     while let Some(at) = ready.pop() {
@@ -148,7 +157,7 @@ fn pasts(history: &[Operation], before: &[Vec<usize>]) -> Result<Vec<Vec<u64>>, 
             if let Ok([own, theirs]) = past.get_disjoint_mut([at, other]) {
                 bits::join(own, theirs);
             }
-            bits::put(&mut past[at], other);
+            parts[other].iter().for_each(|&part| bits::put(&mut past[at], part));
         }
         for &next in &successors[at] {
             missing[next] -= 1;
@@ -160,13 +169,19 @@ fn pasts(history: &[Operation], before: &[Vec<usize>]) -> Result<Vec<Vec<u64>>, 
     if done == before.len() { Ok(past) } else { Err("visibility has a cycle".into()) }
 }
 
-/// The place of each write in the order, in which each stands once and nothing else does.
+/// The place of each write in the order, in which each stands once and nothing else does. Those of a batch stand together.
 fn ranks(history: &[Operation], events: &[Event], proof: &Proof) -> Result<Vec<Option<usize>>, String> {
     let mut rank = vec![None; history.len()];
     for (place, &write) in proof.order.iter().enumerate() {
         if rank[write as usize].replace(place).is_some() {
             return Err(format!("operation {} is ordered twice", history[write as usize].id));
         }
+    }
+    let mut runs: Vec<usize> = proof.order.iter().map(|&write| events[write as usize].head).collect();
+    runs.dedup();
+    runs.sort_unstable();
+    if let Some(torn) = runs.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("the batch of operation {} is ordered in two places", history[torn[0]].id));
     }
     let wrong = (0..history.len()).find(|&at| (events[at].put || events[at].delete) != rank[at].is_some());
     wrong.map_or(Ok(rank), |at| Err(format!("operation {} is a write or in the order, not both", history[at].id)))
@@ -176,7 +191,8 @@ fn ranks(history: &[Operation], events: &[Event], proof: &Proof) -> Result<Vec<O
 struct Reader<'a> {
     history: &'a [Operation],
     of_value: BTreeMap<(&'a str, &'a str), usize>,
-    of_version: BTreeMap<&'a str, usize>,
+    /// By version and key: what a batch puts has one version.
+    of_version: BTreeMap<(&'a str, &'a str), usize>,
 }
 
 impl<'a> Reader<'a> {
@@ -184,7 +200,7 @@ impl<'a> Reader<'a> {
         let puts = || history.iter().enumerate().filter(|(_, put)| put.action == Action::Put && may_have_written(put));
         let value = |(at, put): (usize, &'a Operation)| Some(((put.key.as_str(), put.value.as_deref()?), at));
         let version = |(at, put): (usize, &'a Operation)| match put.shown.as_deref() {
-            Some([version]) => Some((version.as_str(), at)),
+            Some([version]) => Some(((version.as_str(), put.key.as_str()), at)),
             Some(_) | None => None,
         };
         Self { history, of_value: puts().filter_map(value).collect(), of_version: puts().filter_map(version).collect() }
@@ -194,14 +210,18 @@ impl<'a> Reader<'a> {
         let event = |operation: &'a Operation| {
             self.event(operation).map_err(|what| format!("operation {}: {what}", operation.id))
         };
-        self.history.iter().map(event).collect()
+        let mut events: Vec<Event> = self.history.iter().map(event).collect::<Result<_, _>>()?;
+        for (at, operation) in self.history.iter().enumerate() {
+            events[at].head = if operation.same_batch { events[at - 1].head } else { at };
+        }
+        Ok(events)
     }
 
     fn event(&self, operation: &'a Operation) -> Result<Event, String> {
         let written = may_have_written(operation);
         let (put, delete) = (written && operation.action == Action::Put, written && operation.action == Action::Delete);
         let mut event = Event { put, delete, ..Event::default() };
-        if operation.outcome != Outcome::Ok {
+        if operation.outcome != Outcome::Ok || operation.own {
             return Ok(event);
         }
         match (operation.action, operation.status) {
@@ -216,12 +236,12 @@ impl<'a> Reader<'a> {
                 event.winner = event.shown.first().copied();
                 event.exact = operation.siblings.is_some();
                 if let (false, Some(versions)) = (event.exact, &operation.shown) {
-                    event.exact = self.add(&mut event.shown, versions);
+                    event.exact = self.add(&operation.key, &mut event.shown, versions);
                 }
             }
             (Action::Get, 304) => {
                 if let Some(versions) = &operation.shown {
-                    event.exact = self.add(&mut event.shown, versions);
+                    event.exact = self.add(&operation.key, &mut event.shown, versions);
                     event.alive = true;
                 }
             }
@@ -229,7 +249,7 @@ impl<'a> Reader<'a> {
             (Action::Put | Action::Delete, 200) => {
                 event.alive = true;
                 if let Some(versions) = &operation.superseded {
-                    event.exact = self.add(&mut event.shown, versions);
+                    event.exact = self.add(&operation.key, &mut event.shown, versions);
                 }
             }
             (Action::Get | Action::Put | Action::Delete, _) => {}
@@ -238,9 +258,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Adds the puts of these versions; says whether each is known. That of a put without an answer is not.
-    fn add(&self, shown: &mut Vec<usize>, versions: &[String]) -> bool {
+    fn add(&self, key: &'a str, shown: &mut Vec<usize>, versions: &'a [String]) -> bool {
         let mut known = 0;
-        for put in versions.iter().filter_map(|version| self.of_version.get(version.as_str())) {
+        let put_of = |version: &'a String| {
+            let of_key = self.of_version.get(&(version, key));
+            let any = || self.of_version.range((version.as_str(), "")..).next().filter(|(name, _)| name.0 == version);
+            of_key.or_else(|| any().map(|(_, put)| put))
+        };
+        for put in versions.iter().filter_map(put_of) {
             known += 1;
             if !shown.contains(put) {
                 shown.push(*put);

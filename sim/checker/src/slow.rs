@@ -1,17 +1,19 @@
 //! The slow judge: the definitions, word for word, by enumeration.
 //!
 //! It shares no code with the checker but the model of a history. It reads tokens, answers and sets on its own. It
-//! enumerates every order of visibility between events of one key, and for each every order of writes. That takes
-//! exponential time; with up to seven operations it is the yardstick that the checker is held against.
+//! enumerates every order of visibility between events of one key, and for each every order of writes. A batch is one
+//! event in both. That takes exponential time; with up to seven events it is the yardstick that the checker is held against.
 
 use crate::history::{Action, Operation, Outcome};
 use crate::terms::{Level, Verdict};
 
 /// The most operations it takes.
-pub const OPERATIONS_MAX: usize = 12;
+pub const OPERATIONS_MAX: usize = 18;
 
-/// What one operation means.
+/// What one operation means: an event, or a part of one.
 struct Event {
+    /// The first part of its batch: itself, if it is in none. Orders are of these.
+    head: usize,
     key: String,
     /// Where it was answered; empty if that has no name.
     replica: String,
@@ -60,18 +62,22 @@ struct Slow {
 pub fn judge(history: &[Operation]) -> [Verdict; 6] {
     let count = history.len();
     assert!(count <= OPERATIONS_MAX, "{count} operations take too long");
-    let Some(events) = history.iter().map(|operation| event(history, operation)).collect::<Option<Vec<_>>>() else {
+    let Some(mut events) = history.iter().map(|operation| event(history, operation)).collect::<Option<Vec<_>>>() else {
         return impossible();
     };
+    for (at, operation) in history.iter().enumerate() {
+        events[at].head = if operation.same_batch { events[at - 1].head } else { at };
+    }
+    let head = |at: usize| events[at].head;
     let mut lineage = vec![vec![false; count]; count];
     for (at, operation) in history.iter().enumerate() {
         for token in operation.token_in.iter().chain(&operation.merged_from) {
             let carried =
                 |&before: &usize| goes_on(&history[before]) && history[before].token_out.as_ref() == Some(token);
-            let carriers: Vec<usize> = (0..at).filter(carried).collect();
+            let carriers: Vec<usize> = (0..head(at)).filter(carried).collect();
             assert!(!carriers.is_empty(), "token {token} comes from nowhere");
             for before in carriers.into_iter().filter(|_| operation.status != 424) {
-                lineage[before][at] = true;
+                lineage[head(before)][head(at)] = true;
             }
         }
     }
@@ -79,15 +85,20 @@ pub fn judge(history: &[Operation]) -> [Verdict; 6] {
     let mut happens_before = lineage.clone();
     for (at, event) in events.iter().enumerate() {
         for &shown in &event.shown {
-            happens_before[shown][at] = true;
+            happens_before[head(shown)][head(at)] = true;
         }
     }
     close(&mut happens_before);
     if (0..count).any(|at| happens_before[at][at]) {
         return impossible();
     }
-    let related = |a: usize, b: usize| events[a].key == events[b].key && (events[a].is_write() || events[b].is_write());
-    let pairs = (0..count).flat_map(|b| (0..b).map(move |a| (a, b))).filter(|&(a, b)| related(a, b)).collect();
+    let related = |a: usize, b: usize| {
+        events[a].key == events[b].key && (events[a].is_write() || events[b].is_write()) && head(a) != head(b)
+    };
+    let pairs = (0..count).flat_map(|b| (0..b).map(move |a| (a, b))).filter(|&(a, b)| related(a, b));
+    let mut pairs: Vec<(usize, usize)> = pairs.map(|(a, b)| (head(a), head(b))).collect();
+    pairs.sort_unstable_by_key(|&(a, b)| (b, a));
+    pairs.dedup();
     let mut slow = Slow { events, lineage, happens_before, explained: [false; 6], explained_held: [false; 6], pairs };
     let visible = slow.happens_before.clone();
     slow.enumerate(&visible, &vec![vec![false; count]; count], 0);
@@ -117,26 +128,29 @@ fn close(matrix: &mut Matrix) {
     }
 }
 
+fn may_have_written(operation: &Operation) -> bool {
+    match (operation.outcome, operation.status) {
+        (Outcome::Ok, status) => matches!(status, 200 | 201 | 204) || status >= 500 && status != 503,
+        (Outcome::Unknown, _) => true,
+        (Outcome::Fail, _) => false,
+    }
+}
+
 /// Reads an operation; nothing if it names what no client wrote, or contradicts itself.
 fn event(history: &[Operation], operation: &Operation) -> Option<Event> {
+    let written = may_have_written(operation);
     let mut event = Event {
+        head: 0,
         key: operation.key.clone(),
         replica: operation.replica.clone(),
-        is_put: false,
-        is_delete: false,
+        is_put: operation.action == Action::Put && written,
+        is_delete: operation.action == Action::Delete && written,
         shown: Vec::new(),
         exact: false,
         alive: false,
         winner: None,
     };
     let answered = operation.outcome == Outcome::Ok;
-    let written = match (operation.outcome, operation.status) {
-        (Outcome::Ok, status) => matches!(status, 200 | 201 | 204) || status >= 500 && status != 503,
-        (Outcome::Unknown, _) => true,
-        (Outcome::Fail, _) => false,
-    };
-    event.is_put = operation.action == Action::Put && written;
-    event.is_delete = operation.action == Action::Delete && written;
     let put_of = |value: &String| {
         let writes = |put: &Operation| {
             put.action == Action::Put
@@ -147,11 +161,16 @@ fn event(history: &[Operation], operation: &Operation) -> Option<Event> {
         };
         history.iter().position(writes)
     };
+    // What a batch puts has one version, and each key its own put of it.
     let put_with = |version: &String| {
         let made =
             |put: &Operation| put.action == Action::Put && put.shown.as_deref() == Some(std::slice::from_ref(version));
-        history.iter().position(made)
+        let of_key = history.iter().position(|put| made(put) && put.key == operation.key);
+        of_key.or_else(|| history.iter().position(made))
     };
+    if operation.own {
+        return is_own_write(history, operation).then_some(event);
+    }
     match (operation.action, operation.status) {
         _ if !answered => {}
         (Action::Get, 200) => {
@@ -188,6 +207,12 @@ fn event(history: &[Operation], operation: &Operation) -> Option<Event> {
     (!wrong_key && !replaced_nothing).then_some(event)
 }
 
+/// Whether a read of what its batch wrote returned that.
+fn is_own_write(history: &[Operation], read: &Operation) -> bool {
+    let same = |other: &&Operation| other.id == read.id && other.key == read.key && other.action != Action::Get;
+    history.iter().find(same).is_some_and(|write| write.value == read.value)
+}
+
 impl Slow {
     /// What replicas surely held counts as seen only where no weaker guarantee is broken.
     fn verdicts(&self) -> [bool; 6] {
@@ -197,6 +222,15 @@ impl Slow {
         fine[reads] &= !fine[your_writes] || self.explained_held[reads];
         fine[follow] &= !fine[your_writes] || !fine[reads] || self.explained_held[follow];
         fine
+    }
+
+    /// Whether one order has the event of the first operation before that of the second.
+    fn has(&self, order: &Matrix, first: usize, second: usize) -> bool {
+        order[self.events[first].head][self.events[second].head]
+    }
+
+    fn is_one_event(&self, a: usize, b: usize) -> bool {
+        self.events[a].head == self.events[b].head
     }
 
     /// Every order that contains `visible`, decides all pairs, and leaves those apart that `apart` names.
@@ -250,10 +284,12 @@ impl Slow {
     /// The puts among the visible-last writes of the event's key in its past.
     fn alive_at(&self, visible: &Matrix, event: usize) -> Vec<usize> {
         let same = |&write: &usize| {
-            self.events[write].is_write() && self.events[write].key == self.events[event].key && visible[write][event]
+            self.events[write].is_write()
+                && self.events[write].key == self.events[event].key
+                && self.has(visible, write, event)
         };
         let past: Vec<usize> = (0..self.events.len()).filter(same).collect();
-        let last = |&&write: &&usize| !past.iter().any(|&later| visible[write][later]);
+        let last = |&&write: &&usize| !past.iter().any(|&later| self.has(visible, write, later));
         past.iter().filter(last).copied().filter(|&write| self.events[write].is_put).collect()
     }
 
@@ -269,10 +305,12 @@ impl Slow {
     /// Whether some order of all writes, of which `placed` is the beginning, contains visibility and makes each
     /// winner the last of what was alive.
     fn can_arbitrate(&self, visible: &Matrix, placed: &mut Vec<usize>) -> bool {
-        let writes: Vec<usize> = (0..self.events.len()).filter(|&at| self.events[at].is_write()).collect();
+        let mut writes: Vec<usize> =
+            self.events.iter().filter(|event| event.is_write()).map(|event| event.head).collect();
+        writes.dedup();
         if placed.len() == writes.len() {
             return (0..self.events.len()).all(|at| {
-                let rank = |put: &usize| placed.iter().position(|placed| placed == put);
+                let rank = |put: &usize| placed.iter().position(|&placed| placed == self.events[*put].head);
                 let last = self.alive_at(visible, at).into_iter().max_by_key(rank);
                 self.events[at].winner.is_none_or(|winner| last == Some(winner))
             });
@@ -297,16 +335,24 @@ impl Slow {
 
     /// What the session had been shown at the replica of this event, by itself at last.
     fn seen(&self, event: usize) -> impl Iterator<Item = usize> {
-        let there =
-            move |&other: &usize| other == event || self.lineage[other][event] && self.is_one_replica(other, event);
+        let there = move |&other: &usize| {
+            self.is_one_event(other, event)
+                || self.has(&self.lineage, other, event) && self.is_one_replica(other, event)
+        };
         (0..self.events.len()).filter(there).flat_map(|other| self.events[other].shown.iter().copied())
+    }
+
+    /// Whether a session knew an operation when it made a write: from before, or as a read of the same batch.
+    fn knew(&self, operation: usize, write: usize) -> bool {
+        self.has(&self.lineage, operation, write)
+            || self.is_one_event(operation, write) && !self.events[operation].is_write()
     }
 
     /// Whether a write was made by a session that knew this operation, or had read a write of which that is so, and
     /// so on.
     fn follows(&self, operation: usize, write: usize) -> bool {
-        let past = || (0..self.events.len()).filter(|&earlier| self.lineage[earlier][write]);
-        self.lineage[operation][write]
+        let past = || (0..self.events.len()).filter(|&earlier| self.knew(earlier, write));
+        self.knew(operation, write)
             || past().any(|read| self.events[read].shown.iter().any(|&put| self.follows(operation, put)))
     }
 
@@ -319,18 +365,20 @@ impl Slow {
     fn demands(&self, level: Level, held: bool, write: usize, event: usize) -> bool {
         let shown = &self.events[event].shown;
         let was_shown = |to: usize| self.events[to].shown.contains(&write);
-        let there = || (0..self.events.len()).filter(|&at| self.lineage[at][event] && self.is_one_replica(at, event));
+        let lineage = &self.lineage;
+        let there =
+            || (0..self.events.len()).filter(|&at| self.has(lineage, at, event) && self.is_one_replica(at, event));
         let shows_both =
             |first: &dyn Fn(usize) -> bool| shown.contains(&write) && shown.iter().any(|&other| first(other));
         let is_held = |shown: bool| held && there().any(|at| at == write || shown && was_shown(at));
         match level {
-            Level::ReadYourWrites => self.lineage[write][event],
+            Level::ReadYourWrites => self.has(lineage, write, event),
             Level::MonotonicReads => {
-                is_held(false) || (0..self.events.len()).any(|read| was_shown(read) && self.lineage[read][event])
+                is_held(false) || (0..self.events.len()).any(|read| was_shown(read) && self.has(lineage, read, event))
             }
             Level::MonotonicWrites => {
-                self.seen(event).any(|seen| self.lineage[write][seen])
-                    || shows_both(&|other| self.lineage[other][write])
+                self.seen(event).any(|seen| self.has(lineage, write, seen))
+                    || shows_both(&|other| self.has(lineage, other, write))
             }
             Level::WritesFollowReads => {
                 is_held(true)
@@ -344,8 +392,10 @@ impl Slow {
     /// Whether the guarantee demands that the second event knows what the first one knew.
     fn hands_on(&self, level: Level, first: usize, second: usize) -> bool {
         match level {
-            Level::MonotonicReads => self.lineage[first][second],
-            Level::WritesFollowReads => first != second && self.seen(second).any(|seen| self.follows(first, seen)),
+            Level::MonotonicReads => self.has(&self.lineage, first, second),
+            Level::WritesFollowReads => {
+                !self.is_one_event(first, second) && self.seen(second).any(|seen| self.follows(first, seen))
+            }
             Level::ReadYourWrites | Level::MonotonicWrites | Level::Causal | Level::Convergent => false,
         }
     }
@@ -357,21 +407,21 @@ impl Slow {
             written.is_write()
                 && event.has_view()
                 && written.key == event.key
-                && write != at
+                && !self.is_one_event(write, at)
                 && self.demands(level, held, write, at)
         };
         // A delete that was seen once may not be unseen where that must be known.
         let stays = |remover: usize, at: usize| {
             let brings_back = |later: usize| {
                 self.events[later].key == self.events[at].key
-                    && self.events[later].shown.iter().any(|&shown| visible[shown][remover])
+                    && self.events[later].shown.iter().any(|&shown| self.has(visible, shown, remover))
                     && self.hands_on(level, at, later)
             };
             self.events[remover].is_put || !(0..count).any(brings_back)
         };
         let respected = |write: usize, at: usize| {
             let event = &self.events[at];
-            let hides_none = !event.shown.iter().any(|&shown| visible[shown][write]);
+            let hides_none = !event.shown.iter().any(|&shown| self.has(visible, shown, write));
             let excuses = |remover: usize| self.removes(visible, remover, write, at) && stays(remover, at);
             let needs_excuse = event.exact && self.events[write].is_put && !event.shown.contains(&write);
             hides_none && (!needs_excuse || (0..count).any(excuses))
@@ -383,8 +433,8 @@ impl Slow {
     fn removes(&self, visible: &Matrix, remover: usize, put: usize, at: usize) -> bool {
         let (write, event) = (&self.events[remover], &self.events[at]);
         let is_candidate = write.key == event.key && (write.is_delete || event.shown.contains(&remover));
-        let in_between = visible[put][remover] && visible[remover][at];
-        let hides_shown = event.shown.iter().any(|&shown| visible[shown][remover]);
+        let in_between = self.has(visible, put, remover) && self.has(visible, remover, at);
+        let hides_shown = event.shown.iter().any(|&shown| self.has(visible, shown, remover));
         is_candidate && in_between && !hides_shown && self.met(visible, remover, put)
     }
 
@@ -392,6 +442,6 @@ impl Slow {
         let event = &self.events[write];
         !event.exact
             || event.shown.contains(&put)
-            || event.shown.iter().any(|&member| visible[put][member] && self.met(visible, member, put))
+            || event.shown.iter().any(|&member| self.has(visible, put, member) && self.met(visible, member, put))
     }
 }

@@ -86,7 +86,7 @@ pub enum Blind {
     Alive,
     /// Winners may differ from reader to reader.
     Winners,
-    /// A value may be missing only when its delete was seen: the tempting wording that convicts the innocent.
+    /// Nothing may be shown only where no value ever was: a delete excuses none. It convicts the innocent.
     Eager,
 }
 

@@ -17,7 +17,7 @@ mod stage;
 
 use crate::graph::certificate::Certificate;
 use crate::graph::{Guesses, Problem};
-use crate::history::{History, NONE};
+use crate::history::{History, NONE, Outcome};
 use crate::terms::{Budget, Debt, Node};
 use blame::{Fault, Way};
 use play::Play;
@@ -35,8 +35,41 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// The likelier one first.
-    pub(crate) const ALL: [Self; 2] = [Self::Replica, Self::Client];
+    /// What is around a fault is left to the search: so many operations before and after it. Of a guess that holds nearly
+    /// everywhere as little as possible is given up.
+    const fn width(self) -> u32 {
+        match self {
+            Self::Replica => 32,
+            Self::Client => 8,
+        }
+    }
+
+    /// What lies between the operations of a contradiction is left to the search, too, if it is no more than this.
+    const fn span(self) -> u32 {
+        match self {
+            Self::Replica => 512,
+            Self::Client => 64,
+        }
+    }
+
+    /// The likelier one first. Where clients are sessions the order of each one's writes is certain, and that of a replica's
+    /// is guessed.
+    pub(crate) fn all(history: &History, problem: &Problem) -> [Self; 2] {
+        if is_by_client(history, problem) { [Self::Client, Self::Replica] } else { [Self::Replica, Self::Client] }
+    }
+}
+
+/// Whether each operation of a client follows the last one that it had an answer to.
+fn is_by_client(history: &History, problem: &Problem) -> bool {
+    let mut last = vec![NONE; history.clients.len()];
+    (0..history.len()).all(|at| {
+        let Some(last) = last.get_mut(history.client[at] as usize) else { return false };
+        let before = *last;
+        if history.outcome[at] == Outcome::Ok {
+            *last = at as Node;
+        }
+        before == NONE || problem.predecessors(at as Node).any(|node| node == before)
+    })
 }
 
 /// How often a run is played at most.
@@ -61,9 +94,6 @@ struct Tried {
     way: Way,
 }
 
-/// What is around a fault is left to the search: so many operations before and after it.
-const WIDTH: u32 = 32;
-
 /// So far around what is refuted nothing is kept of what the search guessed.
 const ANEW: u32 = 128;
 
@@ -72,9 +102,6 @@ const REFINED_MAX: usize = 24;
 
 /// What is around an operation that is named again and again is left to it up to so many widths.
 const REACH_MAX: u32 = 64;
-
-/// What lies between the operations of a contradiction is left to the search, too, if it is no more than this.
-const SPAN_MAX: u32 = 512;
 
 /// What became of a guess.
 pub(crate) enum Tested<T> {
@@ -93,7 +120,7 @@ pub(crate) fn find<T>(
     budget: &mut Budget,
     mut test: impl FnMut(&Certificate, &mut Budget, &mut Guesses) -> Tested<T>,
 ) -> Option<T> {
-    for place in Place::ALL {
+    for place in Place::all(history, problem) {
         let Some(stage) = Stage::of(history, problem, place) else { continue };
         let (repairs, is_whole) = rehearse(&stage, budget);
         let play = Play::of(&stage, &repairs, budget)?;
@@ -102,7 +129,7 @@ pub(crate) fn find<T>(
             return Some(found);
         }
         for fault in play.faults(budget) {
-            loosen(&stage, &mut loose, 1, &[fault.event, fault.other]);
+            loosen(&stage, &mut loose, (place, 1), &[fault.event, fault.other]);
         }
         // How far each operation that was named is known not to be the only one to blame.
         let mut reach: BTreeMap<Node, u32> = BTreeMap::new();
@@ -110,15 +137,16 @@ pub(crate) fn find<T>(
         for _ in 0..REFINED_MAX {
             loose.sort_unstable();
             loose.dedup();
-            let near = |node: Node| around(&loose, stage.place[node as usize], WIDTH) > 0;
+            let near = |node: Node| around(&loose, stage.place[node as usize], place.width()) > 0;
             match test(&play.certificate(near), budget, &mut guesses) {
                 Tested::Fine(found) => return Some(found),
                 Tested::Unknown => break,
                 Tested::Refuted(contradictions) => {
                     for nodes in &contradictions {
                         let name = nodes.first().copied().unwrap_or(NONE);
-                        let reach = reach.entry(name).and_modify(|reach| *reach *= 2).or_insert(2);
-                        loosen(&stage, &mut loose, *reach, nodes);
+                        let wider = |reach: &mut u32| *reach = (*reach * 2).min(2 * REACH_MAX);
+                        let reach = reach.entry(name).and_modify(wider).or_insert(2);
+                        loosen(&stage, &mut loose, (place, *reach), nodes);
                     }
                     // Around what was refuted everything is guessed anew.
                     let mut refuted: Vec<u32> =
@@ -134,16 +162,17 @@ pub(crate) fn find<T>(
 }
 
 /// Leaves the operations of a contradiction to the search, and what lies between and around them.
-fn loosen(stage: &Stage<'_>, loose: &mut Vec<u32>, reach: u32, nodes: &[Node]) {
+fn loosen(stage: &Stage<'_>, loose: &mut Vec<u32>, (place, reach): (Place, u32), nodes: &[Node]) {
+    let width = place.width();
     let places = nodes.iter().map(|&node| stage.place[node as usize]);
     let (Some(first), Some(last)) = (places.clone().min(), places.clone().max()) else { return };
     let around = |place: u32| {
-        let far = (reach - 1).min(REACH_MAX) * WIDTH;
-        (place.saturating_sub(far)..=place.saturating_add(far)).step_by(WIDTH as usize)
+        let far = (reach - 1).min(REACH_MAX) * width;
+        (place.saturating_sub(far)..=place.saturating_add(far)).step_by(width as usize)
     };
     loose.extend(places.flat_map(around));
-    if last - first <= SPAN_MAX {
-        loose.extend((first..last).step_by(WIDTH as usize));
+    if last - first <= place.span() {
+        loose.extend((first..last).step_by(width as usize));
     }
 }
 

@@ -122,6 +122,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// In one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Other(_) => "other",
+            Self::Passes { .. } => "passes",
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -138,7 +150,13 @@ impl Case {
     /// Runs a plan that fails once more, recorded, and keeps it as a case. None if it passes.
     #[must_use]
     pub fn of(plan: &Plan, setting: Setting) -> Option<Self> {
-        let watch = Watch { choice_log: Some(ChoiceLog::default()), observer: None };
+        Self::of_choices(plan, BTreeMap::new(), setting)
+    }
+
+    /// Runs a plan with these choices and keeps its failure.
+    #[must_use]
+    pub fn of_choices(plan: &Plan, choices: BTreeMap<String, Fate>, setting: Setting) -> Option<Self> {
+        let watch = Watch { choice_log: Some(ChoiceLog::following(choices)), observer: None };
         let (verdict, choice_log) = run_watched(plan, setting, watch);
         let violation = verdict.violation?;
         Some(Self {

@@ -1,7 +1,7 @@
 //! Schedules for mutants that chance finds too seldom: each is a case that fails with its mutant, and without it passes.
 //!
-//! They are failures of earlier versions of the core, each mended by the sentence that its mutant replaces again. The kill
-//! matrix runs them instead of seeds.
+//! Most are failures of earlier versions of the core, each mended by the sentence that its mutant replaces again. The
+//! kill matrix runs them instead of seeds.
 
 use crate::campaign::case::Case;
 use crate::mutants::Mutant;
@@ -10,6 +10,8 @@ use crate::mutants::Mutant;
 const CASES: &[(Mutant, &str)] = &[
     (Mutant::OutcomesPushOut, include_str!("directed/outcomes-push-out.json")),
     (Mutant::AskUnkeptAgain, include_str!("directed/ask-unkept-again.json")),
+    (Mutant::PullWithoutMemory, include_str!("directed/pull-without-memory.json")),
+    (Mutant::CountJoining, include_str!("directed/count-joining.json")),
     (Mutant::TakeTaintedAnnounced, include_str!("directed/take-tainted-announced.json")),
 ];
 

@@ -12,7 +12,7 @@ const fn own(profile: Profile) -> &'static [(Kind, u64)] {
         Profile::Mixed | Profile::General | Profile::Speed => &[],
         Profile::Retirement => &[(Kind::Retired, 2_000), (Kind::Renewed, 1_000), (Kind::Crash, 1_800)],
         Profile::LostWrites => &[(Kind::CrashUnspread, 270), (Kind::NotCovered, 6_000)],
-        Profile::Transfer => &[(Kind::WaitServed, 15_000), (Kind::Installed, 2_000)],
+        Profile::Transfer => &[(Kind::WaitServed, 15_000), (Kind::Installed, 2_000), (Kind::ListWaited, 1_900)],
         Profile::Membership => &[(Kind::Unwanted, 1_200), (Kind::Introduced, 450)],
         Profile::Deletes => &[(Kind::DeleteHid, 1_600)],
         Profile::Clocks => &[(Kind::ClockDistrusted, 110), (Kind::SkewWon, 160), (Kind::LearntAnew, 200)],
@@ -35,5 +35,7 @@ pub fn floor(profile: Profile, kind: Kind) -> u64 {
     }
     // Replicas speak one format unless that is what the profile is for.
     let of_formats = matches!(kind, Kind::Formats | Kind::FormatChanged | Kind::Upgrading | Kind::Erased);
-    if of_formats { 0 } else { kind.floor() / 10 }
+    // Small states are merged in by one call, before a list can come.
+    let of_large_states = kind == Kind::ListWaited;
+    kind.floor() / if of_large_states { 100 } else { 10 } * u64::from(!of_formats)
 }

@@ -149,8 +149,8 @@ pub fn campaign_telling(
 ) -> Summary {
     let mut summary = Summary::default();
     for seed in seeds {
-        let plan = generate::plan(seed, profile);
         let judged = setting.judged || is_judged(seed) && !setting.oracles_off;
+        let plan = generate::plan(seed, profile);
         let verdict = run(&plan, Setting { judged, ..setting });
         summary.add(seed, &verdict);
         let Some(violation) = &verdict.violation else { continue };

@@ -3,7 +3,7 @@
 use crate::engine::choice_log::ChoiceLog;
 use crate::mutants::harness::HarnessMutant;
 use crate::mutants::{Mutant, Mutated};
-use crate::observe::Observer;
+use crate::observe::{Names, Observer};
 use crate::oracle::agreement;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Finding, Judged};
@@ -165,6 +165,9 @@ pub fn run_subject<S: Subject>(
         let options = Options { blind: setting.checker, ..Options::default() };
         let truth = white.then(|| history.explanation(&world.judge.truth));
         second_opinion(&mut verdict, history.into_operations(), truth, options);
+    }
+    if let Some(violation) = &mut verdict.violation {
+        violation.detail = Names::of(world.judge.truth.life_names()).of_oracle(&violation.detail);
     }
     (verdict, world.take_choice_log())
 }

@@ -193,9 +193,16 @@ fn simpler_operations(operation: &Operation) -> Vec<Operation> {
     };
     with(&|operation| operation.retries = 0);
     with(&|operation| (operation.patience, operation.wait) = (0, 0));
+    with(&|operation| operation.concern = None);
     with(&|operation| operation.condition = ConditionUse::Always);
     with(&|operation| operation.token = TokenUse::Keep);
     with(&|operation| operation.key = 0);
+    with(&|operation| operation.with.clear());
+    with(&|operation| operation.with.truncate(operation.with.len().div_ceil(2)));
+    for at in 0..operation.with.len() {
+        with(&|operation| _ = operation.with.remove(at));
+        with(&|operation| operation.with[at].condition = ConditionUse::Always);
+    }
     with(&|operation| operation.act = if operation.act == Act::Get { Act::Get } else { Act::Put(0) });
     if operation.retries == 0 {
         with(&|operation| (operation.hop, operation.retry_after) = (false, 0));

@@ -99,6 +99,10 @@ impl Observer for Narrator {
             ) => format!("{event:?}"),
             Note::Answered { client, what, .. } => format!("c{client}: {}", plain(&what)),
             Note::Sent { .. }
+            | Note::Died
+            | Note::Held { .. }
+            | Note::Gone { .. }
+            | Note::Acted
             | Note::Stream { .. }
             | Note::Received { .. }
             | Note::Event(_)
@@ -303,13 +307,14 @@ impl<S: Subject> Interpreter<S> {
                 "fresh" => operation.token = TokenUse::Drop,
                 "if-absent" => operation.condition = ConditionUse::IfAbsent,
                 "if-seen" => operation.condition = ConditionUse::IfSeen,
-                _ => match word.strip_prefix("wait=") {
-                    Some(time) => operation.wait = micros(time)?,
-                    None => return Err(format!("{word} is not understood")),
+                _ => match word.split_once('=') {
+                    Some(("wait", time)) => operation.wait = micros(time)?,
+                    Some(("concern", holders)) => operation.concern = Some(holders.parse()?),
+                    Some(_) | None => return Err(format!("{word} is not understood")),
                 },
             }
         }
-        let (id, waits) = (operation.id, operation.wait > 0);
+        let (id, waits) = (operation.id, operation.waits() > 0);
         let world = self.world()?;
         world.add_operation(operation);
         let now = world.now();

@@ -3,11 +3,13 @@
 //! The kinds of run take turns within each round, so that what else the machine does meanwhile meets all of them.
 
 use super::{Done, End, Problem, clock, provenance};
-use crate::campaign::run::Setting;
+use crate::campaign::run::{Setting, run};
 use crate::campaign::{Summary, campaign};
-use crate::generate::Profile;
+use crate::explore::{Change, Session};
+use crate::generate::{self, Profile};
 use crate::subject::echo::{self, Echo};
 use crate::world::World;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Simulated time of one echo world, in microseconds: about 40,000 events.
@@ -15,6 +17,9 @@ const ECHO_TIME: u64 = 1_000_000;
 
 /// Replicas that echo.
 const ECHOES: usize = 5;
+
+/// Events of a run that is forked.
+const FORKED: u64 = 5_000;
 
 /// One figure of each round.
 struct Figure {
@@ -31,6 +36,7 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
         "schedules/s with oracles",
         "events in a schedule",
         "pings among them, %",
+        "fork of a run of 5,000 events, ms",
     ];
     let mut figures = names.map(|name| Figure { name, rounds: Vec::new() });
     provenance::introduce();
@@ -54,6 +60,7 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
             judged.schedules as f64 / seconds,
             share(judged.events, &judged),
             share(judged.idle_events * 100, &judged) / share(judged.events, &judged),
+            fork_millis(round),
         ];
         figures.iter_mut().zip(row).for_each(|(figure, value)| figure.rounds.push(value));
     }
@@ -68,6 +75,20 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
         say!("most memory at any time            {:>9.2} MiB", kib as f64 / 1024.0);
     }
     Ok(End::Clean)
+}
+
+/// How long a fork takes for each 5,000 events of its run: all of it is executed again, with every state, and told anew.
+fn fork_millis(round: u64) -> f64 {
+    let long = |seed| {
+        let plan = generate::plan(seed, Profile::Mixed);
+        let events = run(&plan, Setting::default()).events;
+        (FORKED..2 * FORKED).contains(&events).then_some((plan, events))
+    };
+    let Some((plan, events)) = (round * 1_000..(round + 1) * 1_000).find_map(long) else { return f64::NAN };
+    let mut session = Session::new(plan, BTreeMap::new(), Setting::default());
+    let change = Change::Request { client: 0, replica: 'A', key: 0, act: "get".into() };
+    let (_, seconds) = measured(|| session.fork(&change));
+    seconds * 1e3 * FORKED as f64 / events as f64
 }
 
 /// Lets replicas echo in one world for each seed.

@@ -4,17 +4,18 @@ use super::cli::Run;
 use super::files::{self, Output};
 use super::findings::{Campaign, Findings};
 use super::signals::Stop;
-use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, provenance, spread};
+use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, junit, provenance, spread};
 use crate::campaign::floors::floor;
 use crate::campaign::run::{self, NamedSubject, Setting};
 use crate::campaign::{Failure, Summary, campaign_telling};
 use crate::generate;
 use crate::mutants::Mutant;
+use crate::observe::count;
 use crate::oracle::adversity::Kind;
 use crate::plan::Plan;
 use hence_checker::format::json;
-use hence_checker::history::{Action, Operation, Outcome};
-use std::collections::BTreeSet;
+use hence_checker::history::{Action, Operation, Outcome, events};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,17 +66,18 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
     let (profile, shard) = (asked.profile, asked.shard.unwrap_or((0, 1)));
     let campaign = Campaign { profile, setting, seeds, shard };
     let stop = Stop::watch()?;
-    let outputs: Vec<&Path> = [&asked.history, &asked.json].into_iter().flatten().map(PathBuf::as_path).collect();
+    let outputs: Vec<&Path> =
+        [&asked.history, &asked.json, &asked.junit].into_iter().flatten().map(PathBuf::as_path).collect();
     files::apart(None, &outputs)?;
     asked.history.as_deref().map(Output::create).transpose()?;
+    asked.junit.as_deref().map(Output::create).transpose()?;
     let findings = Findings::open(campaign.clone(), &asked.cases, asked.json.as_deref())?;
     provenance::introduce();
     if first_of(seeds, shard).is_none() {
-        say!("no schedule ran: shard {}/{} of {seeds} holds no seed", shard.0, shard.1);
-        return Ok(if asked.allow_empty { End::Clean } else { End::Nothing });
+        return nothing_to_run(asked, &campaign, &findings);
     }
     let (summary, passed, ending) = spread_seeds(asked, &campaign, &findings, &stop);
-    report(&campaign, &findings, &summary, passed);
+    report(&campaign, &findings, &summary, passed, asked.counters);
     if ending.is_early() {
         say!(
             "the run ended early, by {}: what did not run is not judged",
@@ -87,9 +89,14 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
         Some(path) => write_history(&generate::plan(seeds.first, profile), setting, path),
         None => Ok(()),
     };
-    if let Err(Problem { text, .. }) = &history {
+    let junit = match &asked.junit {
+        Some(path) => files::write(path, junit::xml(&campaign, &findings, &summary).as_bytes()),
+        None => Ok(()),
+    };
+    for Problem { text, .. } in [&history, &junit].into_iter().filter_map(|written| written.as_ref().err()) {
         tell!("hence-sim: {text}");
     }
+    let is_written = history.is_ok() && junit.is_ok();
     // A part of a run has its floors elsewhere.
     let low = if asked.floors && !ending.is_early() { summary.below_floor(profile) } else { Vec::new() };
     for kind in &low {
@@ -98,9 +105,20 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
     }
     Ok(match () {
         () if !summary.failures.is_empty() || !low.is_empty() => End::Violation,
-        () if ending.is_early() || findings.is_over() || summary.schedules == 0 || history.is_err() => End::Nothing,
+        () if ending.is_early() || findings.is_over() || summary.schedules == 0 || !is_written => End::Nothing,
         () => End::Clean,
     })
+}
+
+/// A shard without any seed says so, also in the outputs, which another program may wait for.
+fn nothing_to_run(asked: &Run, campaign: &Campaign, findings: &Findings) -> Done {
+    let ((part, parts), summary) = (campaign.shard, Summary::default());
+    say!("no schedule ran: shard {part}/{parts} of {} holds no seed", campaign.seeds);
+    findings.append(summary_line(&summary, findings, Ending::Complete));
+    if let Some(path) = &asked.junit {
+        files::write(path, junit::xml(campaign, findings, &summary).as_bytes())?;
+    }
+    Ok(if asked.allow_empty && !findings.is_over() { End::Clean } else { End::Nothing })
 }
 
 /// The first seed of a shard.
@@ -121,18 +139,20 @@ fn write_history(plan: &Plan, setting: Setting, path: &Path) -> Result<(), Probl
         history.iter_mut().for_each(|operation| (operation.shown, operation.superseded) = (None, None));
     }
     let mut output = Output::create(path)?;
-    history.iter().try_for_each(|operation| json::write(operation, &mut output)).map_err(at)?;
+    events(&history).try_for_each(|parts| json::write_event(parts, &mut output)).map_err(at)?;
     output.finish()?;
     say!("{} operations of clients: {}", history.len(), path.display());
     Ok(())
 }
 
-/// A name that two writes got, as from a scheme with a number for each key: no names that a history can go by.
+/// A name that two writes got, as from a scheme with a number for each key: no names that a history can go by. What one
+/// batch puts has one name.
 fn named_twice(history: &[Operation]) -> Option<&str> {
     let made = |operation: &'_ &Operation| operation.action == Action::Put && operation.outcome == Outcome::Ok;
-    let names = history.iter().filter(made).flat_map(|operation| operation.shown.iter().flatten());
-    let mut seen = BTreeSet::new();
-    names.map(String::as_str).find(|name| !seen.insert(*name))
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    let names = history.iter().filter(made).flat_map(|one| one.shown.iter().flatten().map(|name| (name, one.id)));
+    let mut twice = names.filter(|&(name, id)| *seen.entry(name).or_insert(id) != id);
+    twice.next().map(|(name, _)| name.as_str())
 }
 
 fn setting(mutant: Option<&str>) -> Result<Setting, String> {
@@ -168,7 +188,7 @@ fn spread_seeds(asked: &Run, campaign: &Campaign, findings: &Findings, stop: &St
         campaign_telling(seeds, campaign.profile, campaign.setting, |seed, found| findings.keep(seed, found))
     };
     let (mut done, mut is_time_up) = (0, false);
-    spread(asked.jobs.unwrap_or_else(cores).max(1), batches, job, |_, part| {
+    spread(asked.jobs.map_or_else(cores, |jobs| jobs as usize), batches, job, |_, part| {
         summary.join(part);
         done += 1;
         let (schedules, failures) = (summary.schedules, summary.failures.len());
@@ -189,41 +209,58 @@ fn spread_seeds(asked: &Run, campaign: &Campaign, findings: &Findings, stop: &St
     (summary, started.elapsed(), ending)
 }
 
-fn report(campaign: &Campaign, findings: &Findings, summary: &Summary, passed: Duration) {
+fn report(campaign: &Campaign, findings: &Findings, summary: &Summary, passed: Duration, counters: bool) {
     let seconds = passed.as_secs_f64().max(1e-6);
     let rate = |count: u64| count as f64 / seconds;
+    for (fingerprint, failure) in &summary.failures {
+        report_failure(campaign, findings, fingerprint, failure);
+    }
     say!(
-        "{} schedules, {} events ({} idle), {} failures of {} kinds; {:.0} schedules/s, {:.2} M events/s",
-        summary.schedules,
+        "{}, {} events ({} idle), {}; {:.0} schedules/s, {:.2} M events/s",
+        count(summary.schedules, "schedule"),
         summary.events,
         summary.idle_events,
-        summary.failures.values().map(|failure| failure.times).sum::<u64>(),
-        summary.failures.len(),
+        failures(summary),
         rate(summary.schedules),
         rate(summary.events) / 1e6
     );
-    say!("{} runs were judged by what their clients saw, too", summary.judged);
+    match summary.judged {
+        1 => say!("1 run was judged by what its clients saw, too"),
+        judged => say!("{judged} runs were judged by what their clients saw, too"),
+    }
     if summary.undecided > 0 {
         say!("  in {} of them the checker's budget ended", summary.undecided);
     }
     for (fingerprint, (convicted, invisible)) in &summary.visible {
         say!("  {fingerprint}: clients could see {convicted}, and could not see {invisible}");
     }
-    for (fingerprint, failure) in &summary.failures {
-        report_failure(campaign, findings, fingerprint, failure);
+    if counters {
+        print_counts(summary);
     }
     if campaign.shard.1 > 1 || summary.schedules > 1 {
-        print_counts(summary);
+        say!("hash of all traces {:016x}", summary.hash);
+    }
+}
+
+/// How many failures, of how many kinds.
+fn failures(summary: &Summary) -> String {
+    let (kinds, times) = (summary.failures.len() as u64, summary.failures.values().map(|failure| failure.times).sum());
+    match times {
+        0 => "no failure".into(),
+        1 => "1 failure".into(),
+        times => format!("{} of {}", count(times, "failure"), count(kinds, "kind")),
     }
 }
 
 /// One line of verdict, the path of the case, the command that replays it.
 fn report_failure(campaign: &Campaign, findings: &Findings, fingerprint: &str, failure: &Failure) {
-    say!("seed {} (and {} more): {}", failure.seed, failure.times - 1, failure.violation);
+    let more = if failure.times > 1 { format!(" (and {} more)", failure.times - 1) } else { String::new() };
+    say!("seed {}{more}: {}", failure.seed, failure.violation);
     match findings.case(fingerprint) {
         Ok(path) => {
             say!("  case   {}", path.display());
             say!("  replay hence-sim replay {}", provenance::quoted(&path.to_string_lossy()));
+            say!("  look   hence-sim show {} --html run.html", provenance::quoted(&path.to_string_lossy()));
         }
         Err(why) => {
             say!("  case   none: {why}");
@@ -237,7 +274,6 @@ fn print_counts(summary: &Summary) {
     for &kind in Kind::ALL {
         say!("  {:<32} {:>12}", kind.name(), summary.counts.count(kind));
     }
-    say!("hash of all traces {:016x}", summary.hash);
 }
 
 fn summary_line(summary: &Summary, findings: &Findings, ending: Ending) -> serde_json::Value {

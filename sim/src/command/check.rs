@@ -2,6 +2,7 @@
 
 use super::files::{self, Input, Output};
 use super::{Done, End, Problem, codes, provenance, watch};
+use crate::observe::{self, About, count};
 use hence_blackbox::torture::Recorded;
 use hence_checker::format::edn;
 use hence_checker::format::error::{ReadError, WriteError};
@@ -26,7 +27,7 @@ pub(crate) struct Check {
     /// What to judge: cc, ccv or all
     #[arg(long, default_value = "all", value_parser = ["cc", "ccv", "all"])]
     level: String,
-    /// The history's format: json, plume or edn; guessed from its beginning by default
+    /// The history's format: json, plume, edn, hist, dbcop or awdit; guessed from its beginning by default
     #[arg(long, value_parser = Format::named)]
     format: Option<Format>,
     /// What a key of foreign EDN holds before its first write; nil by default, or 0 where that is read and never written
@@ -38,6 +39,9 @@ pub(crate) struct Check {
     /// Give up after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = super::duration)]
     budget: Duration,
+    /// Write a page for a browser: what clients asked and got, and what is broken
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Where to draw the counterexample
     #[arg(long)]
     svg: Option<PathBuf>,
@@ -57,7 +61,7 @@ pub(crate) struct Check {
     #[arg(long, requires = "to")]
     export: Option<PathBuf>,
     /// Which: json, plume, edn, hist or shiviz
-    #[arg(long, value_parser = Format::named)]
+    #[arg(long, value_parser = Format::named, requires = "export")]
     to: Option<Format>,
     /// All replicas were seen to answer alike in the end, so it is no loss if the history does not tell.
     #[arg(skip)]
@@ -74,6 +78,7 @@ impl Check {
             initial: None,
             program_order: false,
             budget: Duration::from_secs(600),
+            html: None,
             svg: recorded.svg.clone(),
             counterexample: None,
             full: false,
@@ -102,14 +107,15 @@ pub(crate) fn check_recorded(recorded: &Recorded) -> Done {
 
 pub(crate) fn check(asked: &Check) -> Done {
     let input = Input::open(&asked.history)?;
-    let prints_json = asked.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let prints_json = asked.json.as_deref().is_some_and(|path| path.as_os_str() == files::STANDARD);
     let report_file = asked.json.clone().filter(|_| !prints_json);
-    let outputs: Vec<&Path> = [&asked.export, &asked.svg, &asked.counterexample, &report_file]
+    let outputs: Vec<&Path> = [&asked.export, &asked.html, &asked.svg, &asked.counterexample, &report_file]
         .into_iter()
         .flatten()
         .map(PathBuf::as_path)
         .collect();
-    files::apart(input.metadata.as_ref(), &outputs)?;
+    let printed = prints_json.then_some(Path::new(files::STANDARD));
+    files::apart(input.metadata.as_ref(), &outputs.iter().copied().chain(printed).collect::<Vec<_>>())?;
     // Whether it can be written is found out now; a judge that is ended by a signal leaves no part of it.
     outputs.iter().try_for_each(|path| Output::create(path).map(drop))?;
     let at = |error: String| format!("{}: {error}", input.name);
@@ -144,6 +150,10 @@ pub(crate) fn check(asked: &Check) -> Done {
     let value = || format!("{:#}\n", report.value(&history, found.as_deref(), asked.full));
     let (are_written, remarks) = keep(found.as_deref(), asked)?;
     is_exported &= are_written;
+    if let Some(path) = &asked.html {
+        let page = observe::history_page(&history, &report, found.as_deref(), &about(&input.name));
+        is_exported &= written(files::write(path, page.as_bytes()))?;
+    }
     if let Some(path) = &report_file {
         is_exported &= written(files::write(path, value().as_bytes()))?;
     }
@@ -156,6 +166,17 @@ pub(crate) fn check(asked: &Check) -> Done {
     match report.is_broken() {
         true => Ok(End::Violation),
         false => Ok(if is_exported { end(&report, asked) } else { End::Nothing }),
+    }
+}
+
+/// What a page says of where its history comes from.
+fn about(name: &str) -> About {
+    About {
+        title: name.to_owned(),
+        subject: "what clients saw".into(),
+        program: provenance::FULL.to_owned(),
+        replay: format!("hence-sim check {}", provenance::quoted(name)),
+        ..About::default()
     }
 }
 
@@ -196,7 +217,7 @@ fn export(history: &History, path: &Path, format: Format) -> Result<(), Problem>
     let mut output = Output::create(path)?;
     format::write(history, format, &mut output).map_err(|error| match error {
         WriteError::Io(error) => Problem::of_file(path, &error),
-        other @ (WriteError::Inexpressible { .. } | WriteError::Unreadable(_)) => {
+        other @ (WriteError::Inexpressible { .. } | WriteError::OnlyRead(_) | WriteError::Unreadable(_)) => {
             format!("{}: {other}", path.display()).into()
         }
     })?;
@@ -225,8 +246,8 @@ fn end(report: &Report, asked: &Check) -> End {
 
 fn print(report: &Report, history: &History, asked: &Check) {
     let notes = history.notes;
-    let remarks = if notes > 0 { format!(", and {notes} notes of the recorder") } else { String::new() };
-    say!("{} operations{remarks}", report.operations);
+    let remarks = if notes > 0 { format!(", and {} of the recorder", count(notes, "note")) } else { String::new() };
+    say!("{}{remarks}", count(report.operations as u64, "operation"));
     for warning in &report.warnings {
         say!("warning: {warning}");
     }

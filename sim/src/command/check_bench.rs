@@ -6,6 +6,7 @@
 use super::files::{Input, Output};
 use super::kinds::{self, Kind, Making};
 use super::{Done, End, Problem, clock, codes, output, provenance, watch};
+use crate::plan::limits;
 use hence_checker::format::json;
 use hence_checker::format::{self, Format};
 use hence_checker::generate::{Generator, Shape};
@@ -22,23 +23,26 @@ use std::time::Duration;
 #[command(after_help = codes::CHECK_BENCH)]
 pub(crate) struct Bench {
     /// Operations
-    #[arg(long, default_value_t = 1_000_000, requires = "file")]
+    #[arg(long, default_value_t = 1_000_000, requires = "file", value_parser = counted::<100_000_000>)]
     operations: usize,
     /// Sessions
-    #[arg(long, default_value_t = 8, requires = "file")]
+    #[arg(long, default_value_t = 8, requires = "file", value_parser = counted::<1_000_000>)]
     sessions: usize,
     /// Keys
-    #[arg(long, default_value_t = 1_000, requires = "file")]
+    #[arg(long, default_value_t = 1_000, requires = "file", value_parser = counted::<1_000_000>)]
     keys: usize,
     /// Replicas of the store that makes the history
-    #[arg(long, default_value_t = 8, requires = "file")]
+    #[arg(long, default_value_t = 8, requires = "file", value_parser = counted::<1_000>)]
     replicas: usize,
     /// plume or json
-    #[arg(long, default_value = "plume", value_parser = Format::named, requires = "file")]
+    #[arg(long, default_value = "plume", value_parser = made, requires = "file")]
     format: Format,
     /// Deletes among the operations of a JSON history, in parts of a million
-    #[arg(long, default_value_t = 0, requires = "file")]
+    #[arg(long, default_value_t = 0, requires = "file", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     deletes: u64,
+    /// Operations in each transaction of a Plume history
+    #[arg(long, default_value_t = 1, requires = "file", value_parser = counted::<1_000>)]
+    transaction: usize,
     /// Only histories of this kind: what clients of a simulated cluster saw, as such a store tells it
     #[arg(long)]
     kind: Option<Kind>,
@@ -52,14 +56,30 @@ pub(crate) struct Bench {
     #[arg(long, default_value = "target/check-bench")]
     folder: PathBuf,
     /// Measurements of each history; the table has their medians
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = counted::<1_000>)]
     rounds: usize,
     /// The largest history of the table
     #[arg(long, default_value_t = 10_000_000)]
     most: usize,
 }
 
+/// A number from 1 to a most.
+fn counted<const MOST: usize>(text: &str) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|error| format!("{error}"))?;
+    let is_within = (1..=MOST).contains(&number);
+    if is_within { Ok(number) } else { Err(format!("{number} is not in 1..={MOST}")) }
+}
+
+/// A format in which histories are drawn.
+fn made(text: &str) -> Result<Format, String> {
+    let format = Format::named(text).ok().filter(|format| matches!(format, Format::Plume | Format::Json));
+    format.ok_or_else(|| "it is plume or json".into())
+}
+
 pub(crate) fn bench(asked: &Bench) -> Done {
+    if asked.kind.is_some() && asked.sessions > SEEN_CLIENTS_MAX {
+        return Err(format!("{} sessions; of a --kind {SEEN_CLIENTS_MAX} are possible", asked.sessions).into());
+    }
     match &asked.file {
         Some(file) if file.exists() => measure(asked, file),
         Some(file) => {
@@ -71,6 +91,9 @@ pub(crate) fn bench(asked: &Bench) -> Done {
     }
 }
 
+/// Clients that a simulated cluster may have.
+const SEEN_CLIENTS_MAX: usize = limits::CLIENTS_MAX as usize;
+
 /// How long one history may take, in seconds on the wall.
 const TIME_MAX: u64 = 60;
 
@@ -79,6 +102,8 @@ const TIME_MAX: u64 = 60;
 enum What {
     /// Drawn from a model of a store, in this format.
     Drawn(Format),
+    /// The same as Plume text, in transactions of so many operations.
+    Transactions(usize),
     /// Seen by clients of a simulated cluster.
     Seen(Kind),
 }
@@ -87,6 +112,7 @@ impl What {
     fn name(self) -> String {
         match self {
             Self::Drawn(format) => format.name().to_owned(),
+            Self::Transactions(size) => format!("plume-by-{size}"),
             Self::Seen(kind) => format!("seen-{}", kind.name()),
         }
     }
@@ -106,7 +132,7 @@ struct Cost {
 fn table(asked: &Bench) -> Done {
     std::fs::create_dir_all(&asked.folder).map_err(|error| format!("{}: {error}", asked.folder.display()))?;
     provenance::introduce();
-    let mut rows_measured = 0;
+    let mut verdicts: Vec<String> = Vec::new();
     say!(
         "  operations sessions format                CPU s   least to most   us/operation  parsing s  times     MiB  CCv"
     );
@@ -114,7 +140,6 @@ fn table(asked: &Bench) -> Done {
         if operations > asked.most || output::is_lost() {
             continue;
         }
-        rows_measured += 1;
         let twin = if asked.broken { "-broken" } else { "" };
         let name = what.name();
         let file = asked.folder.join(format!("{name}-{operations}-{sessions}{twin}"));
@@ -122,7 +147,7 @@ fn table(asked: &Bench) -> Done {
         if !file.exists() {
             child()?;
         }
-        let costs: Vec<Cost> = (0..asked.rounds.max(1)).map(|_| child()).collect::<Result<_, _>>()?;
+        let costs: Vec<Cost> = (0..asked.rounds).map(|_| child()).collect::<Result<_, _>>()?;
         let sorted = |field: fn(&Cost) -> f64| {
             let mut all: Vec<f64> = costs.iter().map(field).collect();
             all.sort_by(f64::total_cmp);
@@ -139,11 +164,17 @@ fn table(asked: &Bench) -> Done {
             "{operations:>12} {sessions:>8} {name:<17} {all:>9.3} {spread:>15} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}  {}",
             costs[0].verdict
         );
+        verdicts.extend(costs.into_iter().map(|cost| cost.verdict));
     }
-    if rows_measured == 0 {
+    if verdicts.is_empty() {
         say!("no history of the table has at most {} operations", asked.most);
     }
-    Ok(if rows_measured == 0 || output::is_lost() { End::Nothing } else { End::Clean })
+    let is_there = |verdict: Verdict| verdicts.contains(&verdict.to_string());
+    Ok(match () {
+        () if is_there(Verdict::Broken) => End::Violation,
+        () if verdicts.is_empty() || is_there(Verdict::Unknown) || output::is_lost() => End::Nothing,
+        () => End::Clean,
+    })
 }
 
 /// The rows that were asked for.
@@ -156,7 +187,15 @@ fn rows(asked: &Bench) -> Vec<Row> {
         return seen(kind).collect();
     }
     let (plume, json) = (What::Drawn(Format::Plume), What::Drawn(Format::Json));
-    let rows = [(1_000_000, 8, plume), (1_000_000, 64, plume), (100_000, 10_000, plume), (1_000_000, 8, json)];
+    let by_four = What::Transactions(4);
+    let rows = [
+        (1_000_000, 8, plume),
+        (1_000_000, 64, plume),
+        (100_000, 10_000, plume),
+        (1_000_000, 8, by_four),
+        (1_000_000, 64, by_four),
+        (1_000_000, 8, json),
+    ];
     let sizes = [10_000, 100_000, 1_000_000, 10_000_000];
     let of = |what: What| sizes.map(|operations| (operations, 8, what));
     let drawn = rows.into_iter().chain(of(plume)).chain(of(json)).chain([(10_000_000, 1, plume)]);
@@ -171,17 +210,20 @@ fn measured_apart(file: &Path, (operations, sessions, what): Row, broken: bool) 
     match what {
         What::Seen(kind) => command.args(["--kind", kind.name()]),
         What::Drawn(format) => command.args(["--format", format.name()]),
+        What::Transactions(size) => command.args(["--format", "plume", "--transaction", &size.to_string()]),
     };
     if broken {
         command.arg("--broken");
     }
     let output = command.arg("--file").arg(file).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Whatever the verdict is, the row says so.
-    let is_judged =
-        [End::Clean, End::Violation, End::Nothing].iter().any(|&end| output.status.code() == Some(end as i32));
-    if !is_judged {
-        return Err(format!("{}: {text}{}", file.display(), String::from_utf8_lossy(&output.stderr)).into());
+    // Whatever the verdict is, the row says so. Where there is none, the disk may be full.
+    let is_one = |end: End| output.status.code() == Some(end as i32);
+    let is_told = text.contains(", CCv ") || text.starts_with("made ");
+    if !(is_told && [End::Clean, End::Violation, End::Nothing].into_iter().any(is_one)) {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let said = format!("{text}{}", errors.strip_prefix("hence-sim: ").unwrap_or(&errors)).trim_end().to_owned();
+        return Err(if is_one(End::Nothing) { Problem::nothing(said) } else { said.into() });
     }
     let number = |unit: &str| -> f64 {
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -252,15 +294,17 @@ fn make(asked: &Bench, path: &Path) -> Result<(), Problem> {
         exact: !plume,
         spreading: 12,
         final_reads: false,
+        transaction: if plume { asked.transaction.clamp(1, asked.keys) } else { 1 },
         bug: None,
     };
+    let transaction = shape.transaction as u64;
     let mut output = Output::create(path)?;
     for operation in Generator::new(shape) {
         if plume {
             let (session, key) = (&operation.client[1..], &operation.key[1..]);
             let kind = if operation.action == Action::Get { 'r' } else { 'w' };
             let value = operation.value.map_or(0, |value| value.parse().unwrap_or(0_u64) + 1);
-            writeln!(output, "{kind}({key},{value},{session},{})", operation.id).map_err(at)?;
+            writeln!(output, "{kind}({key},{value},{session},{})", operation.id / transaction).map_err(at)?;
         } else {
             json::write(&operation, &mut output).map_err(at)?;
         }

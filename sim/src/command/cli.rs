@@ -27,20 +27,40 @@ pub(crate) enum Command {
     /// Run a case file again
     #[command(after_help = codes::REPLAY)]
     Replay {
-        /// The case file
+        /// The case file, gzipped or not; - for standard input
         case: PathBuf,
+        /// One JSON object instead of text, and nothing else on standard output
+        #[arg(long)]
+        json: bool,
     },
     /// Make a case as small as it goes
     #[command(after_help = codes::SHRINK)]
     Shrink {
-        /// The case file
+        /// The case file, gzipped or not; - for standard input
         case: PathBuf,
         /// Where to write the smaller one; beside the case by default
         #[arg(short, long)]
         output: Option<PathBuf>,
+        /// One JSON object instead of text, and nothing else on standard output
+        #[arg(long)]
+        json: bool,
     },
     /// Show what happens in a case
     Show(Show),
+    /// Serve the page of a run on loopback, where it can be forked; the same verbs as a JSON API
+    Explore(Explore),
+    /// Say why a case fails: what decided it, what it rests on, and what would have made it pass
+    #[command(after_help = codes::WHY)]
+    Why {
+        /// The case file, gzipped or not; - for standard input
+        case: PathBuf,
+        /// One JSON object instead of text, and nothing else on standard output
+        #[arg(long)]
+        json: bool,
+        /// Events that all further runs have at most together; 0 names the step and asks no more
+        #[arg(long, default_value_t = crate::why::EVENTS_MAX)]
+        budget: u64,
+    },
     /// Measure how soon each planted bug is found
     #[command(after_help = codes::MUTANTS)]
     Mutants {
@@ -59,6 +79,13 @@ pub(crate) enum Command {
         /// Instead, make the first failure of each mutant of the core as small as it goes, and print how small
         #[arg(long)]
         shrink: bool,
+        /// Instead, ask `why` about the first failure of each mutant of the core, made small. Print whether it names the
+        /// step in which the mutant first decides otherwise
+        #[arg(long, conflicts_with = "shrink")]
+        why: bool,
+        /// With --why, take these cases, NAME.json for each mutant, instead of looking for failures
+        #[arg(long, value_name = "DIR", requires = "why")]
+        cases: Option<PathBuf>,
     },
     /// Let one cluster live for simulated weeks and see that nothing grows
     #[command(after_help = codes::SOAK)]
@@ -85,7 +112,7 @@ pub(crate) enum Command {
         /// Print every event of this seed instead
         #[arg(long)]
         explain: Option<u64>,
-        /// Compare with the events that another process printed, and print the first that differs
+        /// Compare with the events that another process printed, and print the first that differs; - for standard input
         #[arg(long, requires = "explain")]
         against: Option<PathBuf>,
     },
@@ -115,8 +142,8 @@ pub(crate) struct Run {
     #[arg(long, value_parser = super::seed_range)]
     pub(crate) seeds: Option<Seeds>,
     /// Threads; all cores by default. The result does not depend on it
-    #[arg(long)]
-    pub(crate) jobs: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_024))]
+    pub(crate) jobs: Option<u64>,
     /// Only the i-th of n parts of the seeds, written i/n with i from 0
     #[arg(long, value_parser = super::shard)]
     pub(crate) shard: Option<(u64, u64)>,
@@ -126,9 +153,12 @@ pub(crate) struct Run {
     /// Stop handing out seeds after this, such as 60s, 10m or 2h
     #[arg(long, value_parser = super::duration)]
     pub(crate) time: Option<std::time::Duration>,
-    /// Append one JSON line for each failure and one for the summary
-    #[arg(long)]
+    /// Append one JSON line for each failure and one for the summary; - for standard output, and nothing else there
+    #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write what failed as JUnit's XML, for a CI service: one test for each kind of failure
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
     /// Plant this bug in the core
     #[arg(long)]
     pub(crate) mutant: Option<String>,
@@ -153,23 +183,61 @@ pub(crate) struct Run {
     /// Where case files of failures go
     #[arg(long, default_value = "hence-cases")]
     pub(crate) cases: PathBuf,
+    /// Print how often each kind of adversity struck
+    #[arg(long)]
+    pub(crate) counters: bool,
     /// Fail when a kind of adversity stays below its floor
     #[arg(long)]
     pub(crate) floors: bool,
 }
 
 #[derive(Args)]
+#[command(after_help = codes::EXPLORE)]
+pub(crate) struct Explore {
+    /// The case file, gzipped or not; - for standard input
+    #[arg(conflicts_with_all = ["seed", "mutant", "profile"])]
+    pub(crate) case: Option<PathBuf>,
+    /// The plan of this seed instead
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// What plan to draw
+    #[arg(long, default_value = Profile::Mixed.name(), value_parser = profiles())]
+    pub(crate) profile: Profile,
+    /// Plant this bug in the core
+    #[arg(long)]
+    pub(crate) mutant: Option<String>,
+    /// The port on 127.0.0.1; 0 for any
+    #[arg(long, default_value_t = 7878)]
+    pub(crate) port: u16,
+}
+
+#[derive(Args)]
 #[command(after_help = codes::SHOW)]
 pub(crate) struct Show {
-    /// The case file
+    /// The case file, gzipped or not; - for standard input
     pub(crate) case: PathBuf,
     /// Idle chatter, too
     #[arg(long)]
     pub(crate) idle: bool,
-    /// JSON lines instead of text
-    #[arg(long, conflicts_with = "shiviz")]
-    pub(crate) json: bool,
-    /// Write a log for ShiViz
+    /// JSON lines instead of text, and nothing else on standard output
     #[arg(long)]
+    pub(crate) json: bool,
+    /// With --html, ask `why`, too, and show what it says
+    #[arg(long, requires = "html")]
+    pub(crate) why: bool,
+    /// Write a page for a browser: lanes, states, search; it needs no network
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write a picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write a sequence diagram for Mermaid
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mermaid: Option<PathBuf>,
+    /// Write a trace for Perfetto
+    #[arg(long, value_name = "FILE")]
+    pub(crate) perfetto: Option<PathBuf>,
+    /// Write a log for ShiViz
+    #[arg(long, value_name = "FILE")]
     pub(crate) shiviz: Option<PathBuf>,
 }

@@ -13,8 +13,8 @@ pub(crate) const RUN: &str = codes!(
     0: "every schedule that was asked for ran, within --time, and none failed",
     1: "a schedule failed, or with --floors too little adversity; also when the run was cut short then",
     4: "no schedule ran, or the run was cut short without a failure: by a signal, by a full disk",
-    "Failures are kept as they are found, whatever ends the run. SIGINT or SIGTERM ends it with a report of what ran;\n\
-     a second one ends it at once."
+    "Failures are kept as they are found, whatever ends the run. SIGINT, SIGTERM or SIGHUP ends it with a report\n\
+     of what ran; a second one ends it at once."
 );
 
 /// `replay`.
@@ -29,7 +29,7 @@ pub(crate) const SHRINK: &str = codes!(
     0: "never: what a smaller case shows is a violation",
     1: "the smaller case is written",
     4: "the disk is full",
-    "SIGINT or SIGTERM ends it early and writes the smallest case so far; a second one ends it at once."
+    "SIGINT, SIGTERM or SIGHUP ends it early and writes the smallest case so far; a second one ends it at once."
 );
 
 /// `show`.
@@ -39,10 +39,25 @@ pub(crate) const SHOW: &str = codes!(
     4: "what happens could not be told"
 );
 
+/// `explore`.
+pub(crate) const EXPLORE: &str = codes!(
+    0: "it was ended by Ctrl-C",
+    1: "never: it judges nothing",
+    4: "it could not say its address"
+);
+
+/// `why`.
+pub(crate) const WHY: &str = codes!(
+    0: "the case passes, so there is nothing to explain",
+    1: "the case fails, and why is said",
+    4: "it could not be told"
+);
+
 /// `mutants`.
 pub(crate) const MUTANTS: &str = codes!(
-    0: "each mutant was found as often as was asked; with --shrink, at most 12 operations and faults in the median",
-    1: "one was found less often, or with --shrink more are left",
+    0: "each mutant was found as often as was asked; with --shrink, at most 12 operations and faults in the median;
+         with --why, nine in ten were named",
+    1: "one was found less often, with --shrink more are left, or with --why fewer were named",
     4: "the reader of the table left before its end"
 );
 
@@ -69,8 +84,8 @@ pub(crate) const CHECK: &str = codes!(
 
 /// `check-bench`.
 pub(crate) const CHECK_BENCH: &str = codes!(
-    0: "every history was measured, and is fine",
-    1: "the history of --file is broken",
+    0: "every history was measured, and is fine; or the history of --file was made",
+    1: "a history is broken",
     4: "nothing was measured, or no verdict was reached"
 );
 

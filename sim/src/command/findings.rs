@@ -2,7 +2,7 @@
 //! Whatever ends the process afterwards, a signal, a full disk or the machine's operator, takes none of it away.
 
 use super::provenance::{self, quoted};
-use super::{Problem, Seeds, files};
+use super::{Problem, Seeds, files, output};
 use crate::campaign::case::{Case, Origin};
 use crate::campaign::run::{NamedSubject, Setting};
 use crate::generate::{self, Profile};
@@ -233,35 +233,42 @@ fn probe(folder: &Path) -> std::io::Result<()> {
 /// A file of JSON lines that grows at its end, whatever else writes to it.
 struct Lines {
     path: PathBuf,
-    file: File,
+    /// Nothing for standard output, which is written to as everywhere.
+    file: Option<File>,
 }
 
 impl Lines {
     fn open(path: &Path) -> std::io::Result<Self> {
+        if path.as_os_str() == files::STANDARD {
+            return Ok(Self { path: "standard output".into(), file: None });
+        }
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         // A line that a full disk cut off ends here, so that the next one is whole.
         if is_cut_off(path) {
             file.write_all(b"\n")?;
         }
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file: Some(file) })
     }
 
     /// Appends a line at once, so that no other process writes into it, or else leaves nothing of it.
     fn append(&mut self, line: &Value) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else {
+            output::text(&format!("{line}\n"));
+            return if output::is_lost() { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) };
+        };
         let bytes = format!("{line}\n").into_bytes();
         let length = |file: &File| file.metadata().ok().filter(|file| file.is_file()).map(|file| file.len());
-        let before = length(&self.file);
+        let before = length(file);
         let mut done = 0;
         while done < bytes.len() {
-            match self.file.write(&bytes[done..]) {
+            match file.write(&bytes[done..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let is_alone =
-                        before.zip(length(&self.file)).is_some_and(|(before, now)| now == before + done as u64);
+                    let is_alone = before.zip(length(file)).is_some_and(|(before, now)| now == before + done as u64);
                     if let Some(before) = before.filter(|_| is_alone) {
-                        _ = self.file.set_len(before);
+                        _ = file.set_len(before);
                     }
                     return Err(error);
                 }
@@ -281,4 +288,52 @@ fn is_cut_off(path: &Path) -> bool {
         Ok(byte[0])
     };
     path.is_file() && last().is_ok_and(|byte| byte != b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Another campaign takes the empty folder away after it was made and before a file is in it. How often, is counted.
+    fn made_where_others_take_away(times: usize) -> (std::io::Result<()>, usize) {
+        let above = std::env::temp_dir().join(format!("hence-folders-{}-{times}", std::process::id()));
+        let folder = above.join("not").join("there");
+        let taken = Cell::new(0);
+        let make = || {
+            if taken.get() < times {
+                taken.set(taken.get() + 1);
+                std::fs::remove_dir(&folder)?;
+            }
+            files::beside(&folder.join("case.json"), None)?
+                .persist(folder.join("case.json"))
+                .map_err(|failed| failed.error)
+        };
+        let made = in_folder(&folder, make).map(drop);
+        assert_eq!(made.is_ok(), folder.join("case.json").exists());
+        _ = std::fs::remove_dir_all(&above);
+        (made, taken.get())
+    }
+
+    #[test]
+    fn a_folder_that_others_take_away_is_made_again() {
+        for times in [0, 1, 2, TRIES_MAX - 1] {
+            let (made, taken) = made_where_others_take_away(times);
+            assert!(made.is_ok() && taken == times, "{times}: {made:?}");
+        }
+        let (made, taken) = made_where_others_take_away(usize::MAX);
+        assert!(made.is_err_and(|error| error.kind() == ErrorKind::NotFound) && taken == TRIES_MAX);
+    }
+
+    /// What has another reason is not tried again.
+    #[test]
+    fn other_failures_end_it_at_once() {
+        let tried = Cell::new(0);
+        let make = || -> std::io::Result<()> {
+            tried.set(tried.get() + 1);
+            Err(ErrorKind::StorageFull.into())
+        };
+        let made = in_folder(&std::env::temp_dir(), make);
+        assert!(made.is_err_and(|error| error.kind() == ErrorKind::StorageFull) && tried.get() == 1);
+    }
 }

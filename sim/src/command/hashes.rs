@@ -1,9 +1,11 @@
 //! `hashes`: does a seed mean the same here as there, and if not, which event is the first that differs?
 
+use super::files::Input;
 use super::{Done, End, output};
 use crate::campaign::run::{Setting, Watch, run as run_plan, run_watched};
 use crate::generate::{self, Profile};
-use crate::observe::{Sink, TextTrace};
+use crate::observe::{self, Idle, Recorder};
+use std::io::Read as _;
 use std::path::Path;
 
 pub(crate) fn hashes(from: u64, count: u64) -> Done {
@@ -19,17 +21,17 @@ pub(crate) fn hashes(from: u64, count: u64) -> Done {
 
 /// Every event of a seed; or the first that another process saw differently.
 pub(crate) fn explain(seed: u64, against: Option<&Path>) -> Done {
-    let sink = Sink::default();
-    let observer = Some(Box::new(TextTrace::new(sink.clone(), true)) as _);
-    let (verdict, _) =
-        run_watched(&generate::plan(seed, Profile::Mixed), Setting::default(), Watch { choice_log: None, observer });
-    let mut here = sink.borrow().clone();
+    let (plan, recorder) = (generate::plan(seed, Profile::Mixed), Recorder::default());
+    let watch = Watch { choice_log: None, observer: Some(Box::new(recorder.clone())) };
+    let (verdict, _) = run_watched(&plan, Setting::default(), watch);
+    let mut here = observe::trace(&recorder.story(&plan, verdict.violation.as_ref(), Idle::All), true);
     here.push_str(&format!("{seed} {:016x} {}\n", verdict.hash, verdict.events));
     let Some(path) = against else {
         output::text(&here);
-        return Ok(End::Clean);
+        return Ok(if output::is_lost() { End::Nothing } else { End::Clean });
     };
-    let there = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let (Input { name, mut bytes, .. }, mut there) = (Input::open(path)?, String::new());
+    bytes.read_to_string(&mut there).map_err(|error| format!("{name}: {error}"))?;
     let lines = here.lines().count().max(there.lines().count());
     let line = |text: &str, at| text.lines().nth(at).unwrap_or("nothing more").to_owned();
     let mut pairs = here

@@ -2,7 +2,7 @@
 //! stores tell it.
 //!
 //! Each client asks as soon as it was answered, so requests go on at the same time all the while. Nothing of a history
-//! is drawn but what the clients ask.
+//! is drawn but what the clients ask. Transactions alone are those of a model of a store.
 
 use crate::plan::network::{Delay, NetworkPlan};
 use crate::plan::settings::Settings;
@@ -10,6 +10,7 @@ use crate::plan::{Act, FORMAT, Operation as Asked, Plan, ReplicaPlan, TokenUse, 
 use crate::random::{Domain, Draw, Source};
 use crate::world::World;
 use hence_checker::format::{Format, json};
+use hence_checker::generate::{Generator, Shape};
 use hence_checker::history::{Action, Operation, Outcome};
 use hence_core::{Replica, Reply, Sound};
 use std::collections::BTreeMap;
@@ -26,8 +27,10 @@ pub(crate) enum Kind {
     Base,
     /// Registers in Jepsen's conventions, without deletes
     Edn,
-    /// The same as transactions of one to four operations
+    /// Transactions of four operations in Jepsen's conventions, drawn from a model of a store
     Transactions,
+    /// The same taken apart: Plume's text, in which each operation is a transaction of its own
+    Apart,
     /// Plume's text: values alone, without deletes
     Plume,
 }
@@ -44,8 +47,8 @@ pub(crate) struct Making {
 
 impl Kind {
     /// Each of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Own, Self::Stripped, Self::Base, Self::Edn, Self::Transactions, Self::Plume];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Own, Self::Stripped, Self::Base, Self::Edn, Self::Transactions, Self::Apart, Self::Plume];
 
     /// Its name on the command line and in the table.
     pub(crate) const fn name(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Kind {
             Self::Base => "base",
             Self::Edn => "edn",
             Self::Transactions => "transactions",
+            Self::Apart => "apart",
             Self::Plume => "plume",
         }
     }
@@ -64,7 +68,7 @@ impl Kind {
         match self {
             Self::Own | Self::Stripped | Self::Base => Format::Json,
             Self::Edn | Self::Transactions => Format::Edn,
-            Self::Plume => Format::Plume,
+            Self::Apart | Self::Plume => Format::Plume,
         }
     }
 
@@ -116,8 +120,11 @@ struct Cluster {
     heard: usize,
 }
 
-/// What clients of a simulated cluster saw.
+/// What clients of a simulated cluster saw; transactions are those of a model of a store.
 pub(crate) fn simulate(making: Making) -> Vec<Operation> {
+    if matches!(making.kind, Kind::Transactions | Kind::Apart) {
+        return draw(making);
+    }
     let delay = Delay::Exponential { least: 100, mean: 700 };
     let plan = Plan {
         format: FORMAT,
@@ -147,6 +154,32 @@ pub(crate) fn simulate(making: Making) -> Vec<Operation> {
     }
     cluster.end();
     let mut operations = cluster.world.take_client_history().map(|seen| seen.into_operations()).unwrap_or_default();
+    if making.broken {
+        plant(&mut operations);
+    }
+    operations
+}
+
+/// Operations in a transaction.
+const TRANSACTION: usize = 4;
+
+fn draw(making: Making) -> Vec<Operation> {
+    let shape = Shape {
+        seed: 1,
+        operations: making.operations,
+        sessions: making.clients,
+        keys: KEYS.into(),
+        deletes: 0,
+        wandering: 0,
+        unknown: 0,
+        siblings: 0,
+        exact: false,
+        spreading: 12,
+        final_reads: false,
+        transaction: TRANSACTION,
+        ..Shape::default()
+    };
+    let mut operations: Vec<Operation> = Generator::new(shape).collect();
     if making.broken {
         plant(&mut operations);
     }
@@ -237,6 +270,9 @@ impl Cluster {
     }
 }
 
+/// The client of what is planted.
+const PLANTER: &str = "planter";
+
 /// One more client writes a key twice and reads what it wrote first.
 fn plant(operations: &mut Vec<Operation>) {
     let middle = operations.len() / 2;
@@ -244,7 +280,7 @@ fn plant(operations: &mut Vec<Operation>) {
     let moment = operations[middle].call_ns.unwrap_or(0);
     let steps = [(Action::Put, "\"p1\""), (Action::Put, "\"p2\""), (Action::Get, "\"p1\"")];
     for (step, (action, value)) in steps.into_iter().enumerate() {
-        let mut planted = Operation::new((operations.len()) as u64, "planter", action, &key);
+        let mut planted = Operation::new((operations.len()) as u64, PLANTER, action, &key);
         planted.replica.clone_from(&operations[middle].replica);
         planted.value = Some(value.into());
         planted.status = if action == Action::Put { SILENT } else { 200 };
@@ -273,35 +309,21 @@ pub(crate) fn tell(operations: &[Operation], kind: Kind, output: &mut impl Write
             }
             Ok(())
         }
-        Kind::Edn => tell_edn(&runs(operations, 1), output),
-        Kind::Transactions => tell_edn(&runs(operations, 4), output),
-        Kind::Plume => tell_plume(operations, output),
+        Kind::Edn => tell_edn(&operations.chunks(1).collect::<Vec<_>>(), output),
+        Kind::Transactions => tell_edn(&transactions(operations), output),
+        Kind::Apart | Kind::Plume => tell_plume(operations, output),
     }
 }
 
-/// What a client did one after another, so many at most, in the order of time. What has no answer stands alone.
-fn runs(operations: &[Operation], most: usize) -> Vec<Vec<&Operation>> {
-    let mut open: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
-    let mut whole = Vec::new();
-    for operation in operations {
-        let run = open.entry(&operation.client).or_default();
-        // Its size is given by its first.
-        let size = run.first().map_or(0, |first| 1 + first.id as usize % most);
-        if run.len() == size || operation.outcome != Outcome::Ok || operation.status >= 500 {
-            whole.push(std::mem::take(run));
-        }
-        run.push(operation);
-        if operation.outcome != Outcome::Ok || operation.status >= 500 {
-            whole.push(std::mem::take(run));
-        }
-    }
-    whole.extend(open.into_values());
-    whole.retain(|run| !run.is_empty());
-    whole
+/// The transactions of drawn operations; what was planted are transactions of one.
+fn transactions(operations: &[Operation]) -> Vec<&[Operation]> {
+    let place = |one: &Operation| one.id as usize / TRANSACTION;
+    let chunks = operations.chunk_by(|one, next| place(one) == place(next) && next.client != PLANTER);
+    chunks.collect()
 }
 
 /// Invocations and completions in the order of time; a process that does not know how it ended is another one then.
-fn tell_edn(runs: &[Vec<&Operation>], output: &mut impl Write) -> io::Result<()> {
+fn tell_edn(runs: &[&[Operation]], output: &mut impl Write) -> io::Result<()> {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     for run in runs {
         let next = names.len();
@@ -319,8 +341,8 @@ fn tell_edn(runs: &[Vec<&Operation>], output: &mut impl Write) -> io::Result<()>
     events.sort_unstable();
     let is_single = runs.iter().all(|run| run.len() == 1);
     for (index, (time, is_call, at)) in events.into_iter().enumerate() {
-        let (run, client) = (&runs[at], names[runs[at][0].client.as_str()]);
-        let kind = match run[0] {
+        let (run, client) = (runs[at], names[runs[at][0].client.as_str()]);
+        let kind = match &run[0] {
             _ if is_call => "invoke",
             one if one.outcome == Outcome::Unknown => "info",
             one if one.status >= 500 => "fail",
@@ -334,10 +356,10 @@ fn tell_edn(runs: &[Vec<&Operation>], output: &mut impl Write) -> io::Result<()>
         };
         if is_single {
             let f = if run[0].action == Action::Get { "read" } else { "write" };
-            writeln!(output, ":f :{f}, :value [{} {}]}}", &run[0].key[1..], said(run[0]))?;
+            writeln!(output, ":f :{f}, :value [{} {}]}}", &run[0].key[1..], said(&run[0]))?;
         } else {
             let f = |one: &Operation| if one.action == Action::Get { ":r" } else { ":w" };
-            let micro = |one: &&Operation| format!("[{} {} {}]", f(one), &one.key[1..], said(one));
+            let micro = |one: &Operation| format!("[{} {} {}]", f(one), &one.key[1..], said(one));
             writeln!(output, ":f :txn, :value [{}]}}", run.iter().map(micro).collect::<Vec<_>>().join(" "))?;
         }
         if kind == "info" {

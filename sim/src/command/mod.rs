@@ -8,14 +8,17 @@ pub(crate) mod check;
 pub(crate) mod check_bench;
 pub(crate) mod cli;
 pub(crate) mod codes;
+pub(crate) mod explore;
 pub(crate) mod findings;
 pub(crate) mod hashes;
+pub(crate) mod junit;
 pub(crate) mod kinds;
 pub(crate) mod mutants;
 pub(crate) mod provenance;
 pub(crate) mod sizes;
 pub(crate) mod soak;
 pub(crate) mod watch;
+pub(crate) mod why;
 
 use crate::campaign::run::NamedSubject;
 use clap::Parser as _;
@@ -155,9 +158,14 @@ fn no_command(error: &clap::Error) -> ExitCode {
 fn run(command: Command, subjects: &[NamedSubject]) -> Done {
     match command {
         Command::Run(run) => campaign::run(&run, subjects),
-        Command::Replay { case } => cases::replay(&case, subjects),
-        Command::Shrink { case, output } => cases::shrink(&case, output.as_deref(), subjects),
+        Command::Replay { case, json } => cases::replay(&case, json, subjects),
+        Command::Shrink { case, output, json } => cases::shrink(&case, output.as_deref(), json, subjects),
         Command::Show(show) => cases::show(&show, subjects),
+        Command::Explore(asked) => explore::explore(&asked, subjects),
+        Command::Why { case, json, budget } => why::why(&case, (json, budget), subjects),
+        Command::Mutants { seeds, only, why: true, cases, .. } => {
+            why::accuracy(seeds, only.as_deref(), cases.as_deref())
+        }
         Command::Mutants { seeds, only, shrink: true, .. } => sizes::run(seeds, only.as_deref()),
         Command::Mutants { seeds, kills, only, profile, .. } => {
             mutants::run(seeds, kills as usize, only.as_deref(), profile)

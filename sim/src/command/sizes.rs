@@ -39,7 +39,8 @@ pub(crate) fn run(seeds: u64, only: Option<&str>) -> Done {
     Ok(if median <= MEDIAN_MAX && missing.is_empty() { End::Clean } else { End::Violation })
 }
 
-fn shrunk(mutant: Mutant, seeds: u64) -> Option<(usize, f64)> {
+/// The first failing plan of a mutant: its seed, the plan and the fingerprint.
+pub(super) fn first_failure(mutant: Mutant, seeds: u64) -> Option<(u64, Plan, String)> {
     let setting = Setting { mutant: Some(mutant), ..Setting::default() };
     let sign = |plan: &Plan| run_plan(plan, setting).violation.map(|found| found.fingerprint());
     let fails = |seed: u64| {
@@ -49,8 +50,13 @@ fn shrunk(mutant: Mutant, seeds: u64) -> Option<(usize, f64)> {
     // Where chance finds it too seldom, the schedule that is there for it stands for the first seed.
     let directed =
         || mutant.directed().into_iter().find_map(|case| Some((case.plan.seed, sign(&case.plan)?, case.plan)));
-    let (seed, plan, fingerprint) =
-        directed().map(|(seed, sign, plan)| (seed, plan, sign)).or_else(|| (0..seeds).find_map(fails))?;
+    directed().map(|(seed, sign, plan)| (seed, plan, sign)).or_else(|| (0..seeds).find_map(fails))
+}
+
+fn shrunk(mutant: Mutant, seeds: u64) -> Option<(usize, f64)> {
+    let setting = Setting { mutant: Some(mutant), ..Setting::default() };
+    let sign = |plan: &Plan| run_plan(plan, setting).violation.map(|found| found.fingerprint());
+    let (seed, plan, fingerprint) = first_failure(mutant, seeds)?;
     let same = |plan: &Plan| sign(plan).as_ref() == Some(&fingerprint);
     let mut trial = |plans: &[Plan]| first(plans, &same);
     let started = clock();

@@ -17,13 +17,33 @@ pub struct ChoiceLog {
     /// How often each name came up.
     times: BTreeMap<String, u32>,
     fresh: usize,
+    anew: Option<(u64, Draw)>,
 }
+
+/// Draws the fate of the message whose choice has this name: from a number of the run's own, and from what was drawn.
+pub type Draw = fn(u64, &str, Fate) -> Fate;
 
 impl ChoiceLog {
     /// Records; takes these choices where their names come up.
     #[must_use]
     pub fn following(given: BTreeMap<String, Fate>) -> Self {
         Self { given, ..Self::default() }
+    }
+
+    /// Takes these choices where their names come up, and has every other one drawn in this way, until the heal.
+    #[must_use]
+    pub fn drawing(given: BTreeMap<String, Fate>, number: u64, draw: Draw) -> Self {
+        Self { given, anew: Some((number, draw)), ..Self::default() }
+    }
+
+    /// From now on nothing is drawn in another way: what follows the heal is judged by what the heal promises.
+    pub(crate) fn heal(&mut self) {
+        self.anew = None;
+    }
+
+    /// The name of the choice that this cause was.
+    pub(crate) fn name_of(&self, cause: u64) -> &str {
+        self.names.get(&cause).map_or("", String::as_str)
     }
 
     pub(crate) fn name(&mut self, cause: u64, name: String) {
@@ -61,7 +81,7 @@ impl ChoiceLog {
             Some(&fate) => fate,
             None => {
                 self.fresh += 1;
-                drawn
+                self.anew.map_or(drawn, |(number, draw)| draw(number, &name, drawn))
             }
         };
         self.names.insert(cause, name.clone());

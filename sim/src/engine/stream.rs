@@ -9,6 +9,10 @@ use std::collections::VecDeque;
 
 const MS: u64 = 1_000;
 
+/// A queue takes so many messages, however large they are. As in production it holds many of the largest frames, and the
+/// end of a state follows its last frame in the same step (STATE-1).
+const QUEUED_LEAST: usize = 16;
+
 /// An attempt to connect ends after this, in microseconds.
 pub const DIAL_MAX: u64 = 500 * MS;
 /// A connection that stands and is not upgraded ends after this.
@@ -233,7 +237,8 @@ impl<F> Wire<F> {
     #[must_use]
     pub fn is_full(&self, plan: &StreamPlan) -> bool {
         let waiting = |socket: &Socket<F>| socket.bytes.saturating_sub(self.taken(socket, plan));
-        self.present && self.sockets.last().is_some_and(|socket| waiting(socket) >= plan.queue_bytes_max)
+        let full = |socket: &Socket<F>| socket.len() >= QUEUED_LEAST && waiting(socket) >= plan.queue_bytes_max;
+        self.present && self.sockets.last().is_some_and(full)
     }
 
     /// Has the kernel taken nothing for too long?
@@ -392,7 +397,9 @@ mod tests {
     #[test]
     fn a_queue_is_bounded_beside_what_the_kernel_took() {
         let plan = StreamPlan { queue_bytes_max: 200, kernel_bytes_max: 300, ..StreamPlan::ROOMY };
-        assert!(!open("abcd", 100).0.is_full(&plan) && open("abcde", 100).0.is_full(&plan));
+        let many = "abcdefghijklmnopqrst";
+        assert!(!open("abcd", 100).0.is_full(&plan) && open(many, 100).0.is_full(&plan));
+        assert!(!open("abc", 1_000).0.is_full(&plan), "however large they are");
         let (mut wire, number) = open("abcd", 100);
         wire.socket(number).expect("it is open").stall(50);
         assert!(!wire.is_stuck(&plan, WRITE_MAX) && wire.is_stuck(&plan, 50 + WRITE_MAX));

@@ -17,7 +17,11 @@ pub(super) fn add(source: &Source, plan: &mut Plan, asked: Profile) {
         return;
     }
     // Whatever runs at a time has a format in common: to skip one on the way up is the operator's mistake.
-    let choices = if draw.chance(700_000) { [Speaks::Old, Speaks::Both] } else { [Speaks::Both, Speaks::New] };
+    let choices = match draw.below(10) {
+        0..=3 => [Speaks::Old, Speaks::Both],
+        4..=6 => [Speaks::First, Speaks::Old],
+        _ => [Speaks::Both, Speaks::New],
+    };
     for replica in &mut plan.replicas {
         // Upgraded at some restart and perhaps taken back at another, or as it comes.
         let (up, down) = (draw.below(4) as u32, if draw.coin() { draw.between(2, 7) as u32 } else { u32::MAX });

@@ -4,8 +4,11 @@
 //! including all. Then its size is drawn, as often small as large. Each operation and each fault is drawn under its own
 //! key, so plans of neighbouring shapes share them.
 
+mod batches;
 mod classes;
+mod concerns;
 mod formats;
+mod lists;
 mod machines;
 pub mod profile;
 mod scenes;
@@ -80,6 +83,9 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     streams::add(&source, &mut plan, profile);
     machines::add(&source, &mut plan, profile, shape.faults);
     formats::add(&source, &mut plan, asked);
+    concerns::add(&source, &mut plan, asked);
+    batches::add(&source, &mut plan);
+    lists::add(&source, &mut plan);
     // Newcomers start at the heal, which may have been put off since.
     let newcomers = plan.replicas.iter_mut().filter(|replica| replica.start_at == newcomers_start);
     newcomers.for_each(|newcomer| newcomer.start_at = plan.heal_at);
@@ -147,7 +153,25 @@ fn operation(source: Source, id: u32, shape: &Shape) -> Operation {
     let retries = if draw.coin() { draw.between(1, 3) as u8 } else { 0 };
     let retry_after = draw.sized(MS, 500 * MS);
     let hop = draw.coin();
-    Operation { id, at, client, replica, key, act, token, condition, wait, patience, retries, retry_after, hop }
+    let (concern, with, list) = (None, Vec::new(), None);
+    Operation {
+        id,
+        at,
+        client,
+        replica,
+        key,
+        act,
+        token,
+        condition,
+        with,
+        list,
+        wait,
+        concern,
+        patience,
+        retries,
+        retry_after,
+        hop,
+    }
 }
 
 /// A class of faults, all of which are in a plan or none. Their order is that of what is drawn.

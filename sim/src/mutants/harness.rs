@@ -54,6 +54,7 @@ pub const PAIRS: &[(Invariant, Mutant)] = &[
     (Invariant::Membership, Mutant::RemovedGoesSilent),
     (Invariant::Freshness, Mutant::AcceptLate),
     (Invariant::Formats, Mutant::UseUnspoken),
+    (Invariant::Concern, Mutant::CountReceived),
 ];
 
 impl HarnessMutant {

@@ -8,8 +8,8 @@ pub mod harness;
 use crate::generate::profile::Profile;
 use crate::random::mix;
 use hence_core::{
-    Address, CausalContext, Dot, Dots, Formats, Hlc, Incarnation, Match, Micros, Op, Rules, Sibling, Siblings,
-    VersionVector, Wall,
+    Address, CausalContext, Dot, Dots, Formats, Hlc, Holder, Incarnation, Match, Micros, Op, Rule, Rules, Sibling,
+    Siblings, VersionVector, Wall,
 };
 
 mutants! {
@@ -42,49 +42,49 @@ mutants! {
     /// Stamps heard are not followed.
     FollowNothing "follow-nothing" General;
     /// Late pushes are news.
-    AcceptLate "accept-late" Links;
+    AcceptLate "accept-late" Links drops InterruptionsTaintAnnounced InterruptionsTaint;
     /// After an interruption a gap is repaired as if there had been none.
-    RepairThroughInterruptions "repair-through-interruptions" Links;
+    RepairThroughInterruptions "repair-through-interruptions" Links drops InterruptionsPostponeRepair;
     /// A gap that no replica can fill stays due for ever.
-    KeepGaps "keep-gaps" LostWrites;
+    KeepGaps "keep-gaps" LostWrites drops ForgetsGaps;
     /// A clock that stood still is never learnt anew.
-    TrustStoppedClocks "trust-stopped-clocks" Links;
+    TrustStoppedClocks "trust-stopped-clocks" Links drops LearnsClocksAnew;
     /// An operation leaves the log before every member has it.
     TrimEarly "trim-early" General;
     /// A delete that leaves the log is forgotten.
-    ForgetTrimmedDeletes "forget-trimmed-deletes" Deletes;
+    ForgetTrimmedDeletes "forget-trimmed-deletes" Deletes drops RemembersTrimmedDeletes;
     /// A version of the other side is always kept.
     SurviveAlways "survive-always" Transfer;
     /// A version that the other side lacks is always dropped.
     SurviveNever "survive-never" General;
     /// A state is merged with what was covered when it was asked for.
-    InstallWithAsked "install-with-asked" Transfer;
+    InstallWithAsked "install-with-asked" Transfer drops MergesWithPresent;
     /// Keys of a state are visible as they arrive.
-    InstallPiecemeal "install-piecemeal" Transfer;
+    InstallPiecemeal "install-piecemeal" Transfer drops InstallsOnlyWhole;
     /// What a peer says it covers is covered.
-    HearingCovers "hearing-covers" General;
+    HearingCovers "hearing-covers" General drops RemoteVectorCoversNothing;
     /// Messages of other links are taken in.
-    AnyLink "any-link" General;
+    AnyLink "any-link" General drops TakesOnlyPresentLink;
     /// A row of a retired life that was only heard of covers that life.
-    HeardRetirementCovers "heard-retirement-covers" Retirement;
+    HeardRetirementCovers "heard-retirement-covers" Retirement drops RemoteRetirementCoversNothing;
     /// A token's entry of a retired life is dropped instead of replaced.
-    DropRetiredEntries "drop-retired-entries" Retirement;
+    DropRetiredEntries "drop-retired-entries" Retirement drops KeepsRetiredEntries;
     /// A retire operation does not depend on what its dot stands for.
-    RetireWithoutCauses "retire-without-causes" Retirement;
+    RetireWithoutCauses "retire-without-causes" Retirement drops RetirementDepends;
     /// A lost-write round leaves links to lives outside it open.
-    AskOverOpenLinks "ask-over-open-links" LostWrites;
+    AskOverOpenLinks "ask-over-open-links" LostWrites drops ClosesLinksForRound;
     /// A lost entry is dropped from the token instead of cut to what is held.
     DropLostEntries "drop-lost-entries" LostWrites;
     /// One member's word is enough to call a write lost.
     AskOnlyOne "ask-only-one" LostWrites;
     /// A removed replica goes silent before others cover what it has.
-    RemovedGoesSilent "removed-goes-silent" Membership;
+    RemovedGoesSilent "removed-goes-silent" Membership drops RemovedStaysAsSource;
     /// Operations are supplied sorted by origin.
-    SupplyByOrigin "supply-by-origin" General;
+    SupplyByOrigin "supply-by-origin" General drops SuppliesInApplyOrder;
     /// A life has the same name after every start at its address.
     ReuseLife "reuse-life" General;
     /// A life stays though another is the newest at its address.
-    KeepOldLife "keep-old-life" General;
+    KeepOldLife "keep-old-life" General drops TakesNewIncarnation;
     /// Only an answer that a key is absent carries the deletes of its key.
     DeletesWithAbsentOnly "deletes-with-absent-only" Deletes;
     /// A writer carries the deletes of its key, and the write does not depend on them.
@@ -98,67 +98,113 @@ mutants! {
     /// The clock of an installed state is not followed.
     InstallWithoutClock "install-without-clock" Transfer;
     /// An operation whose value travels in pieces is applied without its value.
-    ApplyWithoutValue "apply-without-value" General;
+    ApplyWithoutValue "apply-without-value" General drops AppliesOnlyWhole;
     /// An announced operation is news however it was held up by an interruption.
-    TakeTaintedAnnounced "take-tainted-announced" Links;
+    TakeTaintedAnnounced "take-tainted-announced" Links drops InterruptionsTaintAnnounced;
     /// The pieces of a value go with the link that brought them.
-    ForgetPieces "forget-pieces" Links;
+    ForgetPieces "forget-pieces" Links drops KeepsPieces;
     /// Parked operations know no limit.
-    ParkWithoutLimit "park-without-limit" General;
+    ParkWithoutLimit "park-without-limit" General drops BoundsCausalBuffer;
     /// Parked operations outlive the link that they came over.
-    ParkedOutlivesLink "parked-outlives-link" LostWrites;
+    ParkedOutlivesLink "parked-outlives-link" LostWrites drops DropsCausalBufferWithLink;
     /// Parked operations are acknowledged.
-    AcknowledgeParked "acknowledge-parked" General;
+    AcknowledgeParked "acknowledge-parked" General drops AcknowledgesAppliedOnly;
     /// A request waits until its dependencies are there, however long.
-    WaitForEver "wait-for-ever" General;
+    WaitForEver "wait-for-ever" General drops WaitsEnd;
     /// One input does all that there is to do.
-    WorkWithoutLimit "work-without-limit" Transfer;
+    WorkWithoutLimit "work-without-limit" Transfer drops BoundsWork;
     /// Keys that change while a state is sent are not sent again.
-    TransferWithoutChanges "transfer-without-changes" Transfer;
+    TransferWithoutChanges "transfer-without-changes" Transfer drops SuppliesChanges;
     /// Deletes in an installed state are forgotten.
-    InstallWithoutDeletes "install-without-deletes" Transfer;
+    InstallWithoutDeletes "install-without-deletes" Transfer drops JoinsInstalledDeletes;
     /// What an installed state brought is taken for part of the log.
-    InstallWithoutFloor "install-without-floor" Transfer;
+    InstallWithoutFloor "install-without-floor" Transfer drops RaisesFloorAtInstall;
     /// Frames of any pull are taken in.
-    MixPulls "mix-pulls" Transfer;
+    MixPulls "mix-pulls" Transfer drops TakesOnlyPresentPull;
     /// A pull goes on after a frame that is missing.
-    SkipMissingFrames "skip-missing-frames" Transfer;
+    SkipMissingFrames "skip-missing-frames" Transfer drops FramesInOrder;
     /// Answers name retired lives for ever.
-    KeepRetiredEntries "keep-retired-entries" Retirement;
+    KeepRetiredEntries "keep-retired-entries" Retirement drops CompactsTokens;
     /// Doubt removes an address.
-    SuspicionRemoves "suspicion-removes" General;
+    SuspicionRemoves "suspicion-removes" General drops SuspicionIsLocal;
     /// A replica that wants an address prevails over an operator that removed it.
     RemovalForgotten "removal-forgotten" Membership;
     /// The counter that was heard of last prevails.
     LastHeardPrevails "last-heard-prevails" Membership;
     /// Two sides that removed each other stay removed.
-    NobodyStaysUnwanted "nobody-stays-unwanted" Membership;
+    NobodyStaysUnwanted "nobody-stays-unwanted" Membership drops AllWhenNoMembers;
     /// A joining replica waits for others that join as well.
     JoinWaits "join-waits" Joining;
     /// A joining replica without an answer waits for one.
     NeverAlone "never-alone" Joining;
     /// A replica that takes a new life joins again.
-    JoinAgain "join-again" Joining;
+    JoinAgain "join-again" Joining drops StaysUpRenewed;
     /// A joining replica sticks to its goal when the member that had it is gone.
-    GoalOutlivesSource "goal-outlives-source" Joining;
+    GoalOutlivesSource "goal-outlives-source" Joining drops GoalEndsWithItsSource;
     /// A newer life at its address is enough to call a life's writes lost.
     AskNobody "ask-nobody" LostWrites;
     /// A round asks only linked members.
-    AskOnlyLinked "ask-only-linked" LostWrites;
+    AskOnlyLinked "ask-only-linked" LostWrites drops RoundNeedsAllMembers;
     /// A round goes on when membership or links change.
-    RoundGoesOn "round-goes-on" LostWrites;
+    RoundGoesOn "round-goes-on" LostWrites drops RoundRestarts;
     /// What a round found holds for ever.
-    OutcomeForEver "outcome-for-ever" LostWrites;
+    OutcomeForEver "outcome-for-ever" LostWrites drops OutcomesEnd;
     /// The oldest outcome goes without another question to the members.
-    OutcomesPushOut "outcomes-push-out" LostWrites;
+    OutcomesPushOut "outcomes-push-out" LostWrites drops OutcomesAreAskedAgain;
     /// A peer that does not give what it claims is asked again at once.
-    AskUnkeptAgain "ask-unkept-again" General;
+    AskUnkeptAgain "ask-unkept-again" General drops PausesUnkeptClaims;
+    /// A pull that brought what does not fit is tried again at once.
+    PullWithoutMemory "pull-without-memory" General drops PausesWithoutMemory;
     /// A replica speaks the highest format that it knows itself.
     SpeakOwnHighest "speak-own-highest" Upgrades;
     /// What a format adds is used before every member speaks it.
     UseUnspoken "use-unspoken" Upgrades;
+    /// A write concern counts what arrived at a peer, applied or not.
+    CountReceived "count-received" General;
+    /// A write concern counts peers whose links are gone.
+    CountUnlinked "count-unlinked" General;
+    /// A write concern counts replicas that were removed.
+    CountRemoved "count-removed" Membership;
+    /// A write concern counts a life though a newer one is known at its address.
+    CountEarlierLives "count-earlier-lives" General;
+    /// A write concern counts replicas that join.
+    CountJoining "count-joining" Joining;
+    /// A write concern leaves suspected members out of what it is a share of.
+    ConcernOfListed "concern-of-listed" General;
     /// The format that was agreed with one process is spoken with the next at its address.
-    FormatOutlivesLink "format-outlives-link" Upgrades;
+    FormatOutlivesLink "format-outlives-link" Upgrades drops FormatsEndWithTheLink;
+    /// Half of a batch is pushed.
+    PushHalfBatches "push-half-batches" General drops PushesWholeBatches;
+    /// Half of a batch is supplied.
+    SupplyHalfBatches "supply-half-batches" General drops SuppliesWholeBatches;
+    /// Of a batch only the first key counts as changed while a state is sent.
+    TransferHalfBatches "transfer-half-batches" Transfer drops SuppliesChangesOfBatches;
+    /// A dot is taken into a state once, whatever keys it stands at.
+    InstallHalfBatches "install-half-batches" Transfer drops StagesDotsByKey;
+    /// A batch supersedes only what its first write replaces.
+    SupersedeFirstOnly "supersede-first-only" General drops BatchSupersedesAll;
+    /// A batch does not depend on what it only read.
+    DependWithoutReads "depend-without-reads" General drops BatchDependsOnReads;
+    /// An answer does not carry the deletes of its key that were part of a batch.
+    AnswerWithoutBatchDeletes "answer-without-batch-deletes" Deletes drops IndexesBatchDeletes;
+    /// A delete of a batch that leaves the log is forgotten.
+    ForgetTrimmedBatchDeletes "forget-trimmed-batch-deletes" Deletes drops RemembersTrimmedBatchDeletes;
+    /// Deletes of batches are left out of a state.
+    SupplyWithoutBatchDeletes "supply-without-batch-deletes" Transfer drops SuppliesBatchDeletes;
+    /// A list does not bind its reader to the versions that it shows.
+    ListWithoutShown "list-without-shown" General drops ListsBindToShown;
+    /// A list does not bind its reader to deletes.
+    ListWithoutDeletes "list-without-deletes" Deletes drops ListsBindToDeletes;
+    /// A list binds its reader to all that its replica has.
+    ListWholeVector "list-whole-vector" General drops ListsBindToNoMore;
+    /// A list is answered while an installed state is merged in.
+    ListWhileMerging "list-while-merging" Transfer drops ListsWaitForMerging;
+    /// Keys that an installed state brings are left out of lists.
+    ListWithoutInstalled "list-without-installed" Transfer drops OrdersInstalledKeys;
+    /// A key that is gone is listed.
+    ListRemoved "list-removed" Deletes drops TakesRemovedOut;
+    /// The next page leaves out the key that it was to begin with.
+    ListWithGaps "list-with-gaps" General drops PagesLeaveNoGap;
 }
 
 /// The rules with one sentence replaced.
@@ -178,13 +224,13 @@ impl Mutated {
 }
 
 impl Rules for Mutated {
+    fn follows(&self, rule: Rule) -> bool {
+        !self.0.drops().contains(&rule)
+    }
+
     fn incarnation(&self, drawn: Incarnation, address: &Address) -> Incarnation {
         let name = address.as_str().bytes().fold(7, |hash, byte| mix(hash, byte.into()));
         if self.is(Mutant::ReuseLife) { Incarnation::new(1, name) } else { drawn }
-    }
-
-    fn takes_new_incarnation(&self) -> bool {
-        !self.is(Mutant::KeepOldLife)
     }
 
     fn may_serve(&self, context: &CausalContext, past: &VersionVector) -> bool {
@@ -264,60 +310,12 @@ impl Rules for Mutated {
         if ignores { clock } else { SOUND.follow_installed(clock, heard) }
     }
 
-    fn applies_only_whole(&self) -> bool {
-        !self.is(Mutant::ApplyWithoutValue)
-    }
-
-    fn interruptions_taint_announced(&self) -> bool {
-        !self.is(Mutant::AcceptLate) && !self.is(Mutant::TakeTaintedAnnounced)
-    }
-
-    fn keeps_pieces(&self) -> bool {
-        !self.is(Mutant::ForgetPieces)
-    }
-
-    fn bounds_causal_buffer(&self) -> bool {
-        !self.is(Mutant::ParkWithoutLimit)
-    }
-
-    fn drops_causal_buffer_with_link(&self) -> bool {
-        !self.is(Mutant::ParkedOutlivesLink)
-    }
-
-    fn acknowledges_applied_only(&self) -> bool {
-        !self.is(Mutant::AcknowledgeParked)
-    }
-
-    fn waits_end(&self) -> bool {
-        !self.is(Mutant::WaitForEver)
-    }
-
     fn is_fresh(&self, lateness: Micros, late_max: Micros) -> bool {
         self.is(Mutant::AcceptLate) || SOUND.is_fresh(lateness, late_max)
     }
 
-    fn interruptions_taint(&self) -> bool {
-        !self.is(Mutant::AcceptLate)
-    }
-
-    fn interruptions_postpone_repair(&self) -> bool {
-        !self.is(Mutant::RepairThroughInterruptions)
-    }
-
-    fn forgets_gaps(&self) -> bool {
-        !self.is(Mutant::KeepGaps)
-    }
-
-    fn learns_clocks_anew(&self) -> bool {
-        !self.is(Mutant::TrustStoppedClocks)
-    }
-
     fn may_trim(&self, acknowledged_by_all: bool) -> bool {
         self.is(Mutant::TrimEarly) || SOUND.may_trim(acknowledged_by_all)
-    }
-
-    fn remember_trimmed_delete(&self) -> bool {
-        !self.is(Mutant::ForgetTrimmedDeletes)
     }
 
     fn survives(&self, sibling: &Sibling, other_has_it: bool, other: &CausalContext) -> bool {
@@ -326,38 +324,6 @@ impl Rules for Mutated {
         }
         let sound = SOUND.survives(sibling, other_has_it, other);
         if self.is(Mutant::SurviveNever) { other_has_it } else { sound }
-    }
-
-    fn merges_with_present(&self) -> bool {
-        !self.is(Mutant::InstallWithAsked)
-    }
-
-    fn supplies_changes(&self) -> bool {
-        !self.is(Mutant::TransferWithoutChanges)
-    }
-
-    fn joins_installed_deletes(&self) -> bool {
-        !self.is(Mutant::InstallWithoutDeletes)
-    }
-
-    fn raises_floor_at_install(&self) -> bool {
-        !self.is(Mutant::InstallWithoutFloor)
-    }
-
-    fn only_present_pull(&self) -> bool {
-        !self.is(Mutant::MixPulls)
-    }
-
-    fn frames_in_order(&self) -> bool {
-        !self.is(Mutant::SkipMissingFrames)
-    }
-
-    fn compacts_tokens(&self) -> bool {
-        !self.is(Mutant::KeepRetiredEntries)
-    }
-
-    fn suspicion_removes(&self) -> bool {
-        self.is(Mutant::SuspicionRemoves)
     }
 
     fn merge_counter(&self, mine: u64, theirs: u64) -> u64 {
@@ -369,74 +335,33 @@ impl Rules for Mutated {
         }
     }
 
-    fn all_when_no_members(&self) -> bool {
-        !self.is(Mutant::NobodyStaysUnwanted)
-    }
-
-    fn stays_up_renewed(&self) -> bool {
-        !self.is(Mutant::JoinAgain)
-    }
-
-    fn bounds_work(&self) -> bool {
-        !self.is(Mutant::WorkWithoutLimit)
-    }
-
     fn starts_alone(&self, all_answered: bool, time_over: bool, some_answered: bool) -> bool {
         let time_over = time_over && !self.is(Mutant::NeverAlone);
         let waits = self.is(Mutant::JoinWaits) && some_answered;
         !waits && SOUND.starts_alone(all_answered, time_over, some_answered)
     }
 
-    fn goal_ends_with_its_source(&self) -> bool {
-        !self.is(Mutant::GoalOutlivesSource)
-    }
-
-    fn round_needs_all_members(&self) -> bool {
-        !self.is(Mutant::AskOnlyLinked)
-    }
-
-    fn round_restarts(&self) -> bool {
-        !self.is(Mutant::RoundGoesOn)
-    }
-
-    fn outcomes_end(&self) -> bool {
-        !self.is(Mutant::OutcomeForEver)
-    }
-
-    fn outcomes_are_asked_again(&self) -> bool {
-        !self.is(Mutant::OutcomesPushOut)
-    }
-
-    fn pauses_unkept_claims(&self) -> bool {
-        !self.is(Mutant::AskUnkeptAgain)
-    }
-
-    fn remote_retirement_covers(&self) -> bool {
-        self.is(Mutant::HeardRetirementCovers)
-    }
-
-    fn drops_retired_entries(&self) -> bool {
-        self.is(Mutant::DropRetiredEntries)
-    }
-
-    fn retirement_depends(&self) -> bool {
-        !self.is(Mutant::RetireWithoutCauses)
-    }
-
     fn format(&self, ours: Formats, theirs: Formats) -> Option<u8> {
         if self.is(Mutant::SpeakOwnHighest) { Some(ours.highest) } else { SOUND.format(ours, theirs) }
-    }
-
-    fn formats_end_with_the_link(&self) -> bool {
-        !self.is(Mutant::FormatOutlivesLink)
     }
 
     fn may_use(&self, spoken_by_all: bool) -> bool {
         self.is(Mutant::UseUnspoken) || SOUND.may_use(spoken_by_all)
     }
 
-    fn closes_links_for_round(&self) -> bool {
-        !self.is(Mutant::AskOverOpenLinks)
+    fn holds_through(&self, holder: Holder) -> u64 {
+        SOUND.holds_through(Holder {
+            applied: if self.is(Mutant::CountReceived) { holder.applied.max(holder.received) } else { holder.applied },
+            is_linked: holder.is_linked || self.is(Mutant::CountUnlinked),
+            is_member: holder.is_member || self.is(Mutant::CountRemoved),
+            is_newest: holder.is_newest || self.is(Mutant::CountEarlierLives),
+            is_up: holder.is_up || self.is(Mutant::CountJoining),
+            ..holder
+        })
+    }
+
+    fn concerned(&self, members: usize, suspected: usize) -> usize {
+        if self.is(Mutant::ConcernOfListed) { members - suspected } else { members }
     }
 
     fn cut_lost(&self, held: u64) -> u64 {
@@ -451,25 +376,5 @@ impl Rules for Mutated {
         } else {
             members
         }
-    }
-
-    fn removed_stays_as_source(&self) -> bool {
-        !self.is(Mutant::RemovedGoesSilent)
-    }
-
-    fn install_only_whole(&self) -> bool {
-        !self.is(Mutant::InstallPiecemeal)
-    }
-
-    fn remote_vector_covers(&self) -> bool {
-        self.is(Mutant::HearingCovers)
-    }
-
-    fn only_present_link(&self) -> bool {
-        !self.is(Mutant::AnyLink)
-    }
-
-    fn supply_in_apply_order(&self) -> bool {
-        !self.is(Mutant::SupplyByOrigin)
     }
 }

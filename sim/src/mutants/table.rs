@@ -1,7 +1,7 @@
 //! The table of the mutants of the core: a name, a doc and a profile for each.
 
 macro_rules! mutants {
-    ($($(#[$doc:meta])* $kind:ident $name:literal $profile:ident;)*) => {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $profile:ident $(drops $($rule:ident)+)?;)*) => {
         /// Which sentence is replaced.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Mutant {
@@ -22,6 +22,12 @@ macro_rules! mutants {
             #[must_use]
             pub const fn profile(self) -> Profile {
                 match self { $(Self::$kind => Profile::$profile,)* }
+            }
+
+            /// The sentences that it does not follow. It may replace what others compute, too.
+            #[must_use]
+            pub const fn drops(self) -> &'static [Rule] {
+                match self { $(Self::$kind => &[$($(Rule::$rule),+)?],)* }
             }
 
             /// The mutant with this name.

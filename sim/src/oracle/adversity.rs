@@ -53,6 +53,28 @@ kinds! {
     Upgrading "refused_while_upgraded" 20;
     /// A write was made that only the newer format has a word for.
     Erased "writes_of_the_newer_format" 5;
+    /// A batch that writes was accepted.
+    Batch "batches_that_write" 500;
+    /// It changed several keys.
+    BatchOfSeveral "batches_of_several_writes" 240;
+    /// It had a delete.
+    BatchDeletes "batches_with_deletes" 100;
+    /// A batch that only reads was answered.
+    BatchReads "batches_of_reads" 170;
+    /// A batch failed by a precondition.
+    BatchFailed "batches_that_failed" 120;
+    /// A batch was refused for the bytes of its values.
+    BatchTooLarge "batches_too_large" 150;
+    /// A list was answered.
+    Listed "lists" 1_100;
+    /// It has a next page.
+    ListedInPages "lists_with_a_next_page" 140;
+    /// It has common prefixes.
+    ListedInGroups "lists_with_common_prefixes" 100;
+    /// It waited, for a state to be merged in or for its causes.
+    ListWaited "lists_that_waited" 130;
+    /// A state was being merged in when it came.
+    ListMerging "lists_during_a_merge" 0;
     /// A machine was suspended with its monotonic clock.
     Suspended "machines_suspended" 80;
     /// A push from a machine that had been suspended for long was news again.
@@ -138,6 +160,16 @@ kinds! {
     WaitServed "waits_served" 100;
     /// A request wanted to wait, and there was no room.
     NoRoomToWait "waits_without_room" 600;
+    /// A write was where it was asked to be, elsewhere included, before its answer.
+    ConcernReached "concerns_reached" 110;
+    /// A write was answered before it was where it was asked to be.
+    ConcernMissed "concerns_missed" 280;
+    /// It was answered before its time was over, because its replica was removed or is another life, or members went.
+    ConcernOver "concerns_that_ended_early" 5;
+    /// A write was refused because it was asked to be at more replicas than are members.
+    ConcernBeyond "concerns_beyond_the_members" 230;
+    /// A write was refused because too many wait.
+    ConcernNoRoom "concerns_without_room" 400;
     /// A write was refused because the store was full.
     StoreFull "writes_beyond_the_store" 300;
     /// A client's write was refused in a run that limits memory.

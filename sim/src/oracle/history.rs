@@ -42,7 +42,7 @@ impl History {
     /// # Errors
     /// What no causally consistent store answers.
     pub fn see(&mut self, asked: &mut Asked, reply: &Reply) -> Result<(), Wrong> {
-        if let Reply::Written(_) = reply {
+        if reply.written().is_some() {
             let number = self.writes.len();
             let row = self.closures.push_copy(&asked.past);
             bits::put(self.closures.row_mut(row), number);

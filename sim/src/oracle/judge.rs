@@ -4,17 +4,21 @@
 //! from [`Truth`] alone. Each costs at most a few words per replica and event; the whole store is compared
 //! every [`FULL_EVERY`]th step and at the end.
 //!
-//! This file dispatches. Each invariant has a file of its own below it, with what it remembers. INV-6 takes two,
+//! This file dispatches. Each invariant has a file of its own below it, with what it remembers. INV-4 takes
+//! three, `answers`, `batches` and `lists`. INV-6 takes two,
 //! `refusals` and `lost`. INV-10 takes four: `bounds`, `memory`, `pieces` and `transfer`. INV-16 takes `fresh` and `apart`.
 //! What needs a whole world is judged there.
 
 mod answers;
 pub(crate) mod apart;
+mod batches;
 pub(crate) mod bounds;
 mod causes;
+pub(crate) mod concern;
 pub(crate) mod copies;
 mod dots;
 mod fresh;
+mod lists;
 mod lost;
 pub(crate) mod membership;
 mod memory;
@@ -29,9 +33,12 @@ use crate::oracle::adversity::{Counts, Kind};
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::Truth;
 use crate::oracle::verdict::{Invariant, Violation};
-use crate::subject::Probe;
+use crate::subject::{Load, Probe};
 use hence_checker::bits;
-use hence_core::{Action, Condition, Dot, Incarnation, Key, Refusal, Reply, Siblings, VersionVector, Written};
+use hence_core::{
+    Action, BatchAnswer, Condition, Dot, Incarnation, Key, ListRequest, Refusal, Reply, Siblings, VersionVector,
+    WriteConcern, Written,
+};
 
 /// Every so many steps of a run everything is compared, not only what changed.
 pub const FULL_EVERY: u64 = 32;
@@ -45,10 +52,46 @@ pub struct Asked {
     pub action: Action,
     /// When to go ahead.
     pub condition: Condition,
+    /// Where it is to be before it is answered.
+    pub concern: Option<WriteConcern>,
+    /// What goes with it in one batch; alone it is no batch.
+    pub with: Vec<Part>,
+    /// A range of keys instead of one key.
+    pub list: Option<Box<ListRequest>>,
     /// The token that was sent.
     pub token: VersionVector,
     /// The client's true causal past.
     pub past: Vec<u64>,
+    /// What a replica wrote for it, once it did.
+    pub wrote: Option<Dot>,
+}
+
+/// Another operation of a batch.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Which key.
+    pub key: u8,
+    /// What to do with it.
+    pub action: Action,
+    /// When to go ahead.
+    pub condition: Condition,
+}
+
+impl Asked {
+    /// Every operation that it asks for: one, or those of a batch.
+    pub fn parts(&self) -> impl Iterator<Item = (u8, &Action, &Condition)> {
+        let more = self.with.iter().map(|Part { key, action, condition }| (*key, action, condition));
+        std::iter::once((self.key, &self.action, &self.condition)).chain(more)
+    }
+
+    /// Bytes of the values that it puts, or of the texts that bound its range.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        if let Some(list) = &self.list {
+            return list.bytes();
+        }
+        self.parts().map(|(_, action, _)| action.value_bytes()).sum()
+    }
 }
 
 /// All oracles of one run.
@@ -83,6 +126,9 @@ pub struct Judge {
     ways: fresh::Ways,
     apart: apart::Apart,
     prefixes: pieces::Prefixes,
+    spreads: concern::Spreads,
+    /// What each replica held after its last input.
+    loads: Vec<Load>,
 }
 
 impl Judge {
@@ -100,6 +146,8 @@ impl Judge {
             ways: fresh::Ways::new(replicas),
             apart: apart::Apart::new(replicas),
             prefixes: pieces::Prefixes::new(replicas),
+            spreads: concern::Spreads::default(),
+            loads: vec![Load::default(); replicas],
             truth,
             violation: None,
             counts: Counts::default(),
@@ -192,13 +240,21 @@ impl Judge {
         }
         let ready = probe.is_ready();
         match reply {
+            Reply::Listed(page) => match asked.list.take() {
+                Some(list) => {
+                    self.on_list(replica, asked, &list, page);
+                    asked.list = Some(list);
+                    return;
+                }
+                None => self.wrong_kind(replica, reply),
+            },
             Reply::Refused(Refusal::WriteLimit) => return self.check_write_limit(replica, asked, probe),
             Reply::Refused(refusal) => return self.check_refusal(replica, asked, *refusal, ready),
             Reply::Lost { token } => return self.check_lost(replica, asked, token, probe),
             Reply::Found { siblings, .. } => {
                 self.check_shown(replica, asked, siblings, answers::Went::Ahead);
                 if !matches!(asked.action, Action::Get) || siblings.is_empty() {
-                    self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("{reply:?}"));
+                    self.wrong_kind(replica, reply);
                 }
             }
             Reply::NotModified { siblings, .. } => {
@@ -211,22 +267,31 @@ impl Judge {
             Reply::Absent { .. } => {
                 self.check_shown(replica, asked, &Siblings::new(), answers::Went::Ahead);
                 if matches!(asked.action, Action::Put(_)) {
-                    self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("{reply:?}"));
+                    self.wrong_kind(replica, reply);
                 }
                 if !self.truth.holdings[replica].deletes[usize::from(asked.key)].is_empty() {
                     self.counts.add(Kind::DeleteHid);
                 }
             }
-            Reply::Written(written) => {
-                let dot = written.dot;
+            Reply::Spread { answer, .. } => return self.on_answer(replica, asked, answer, probe),
+            Reply::Batch(answer) if answer.dot.is_none() => self.check_batch(replica, asked, answer),
+            Reply::BatchFailed { index, .. } => self.check_batch_failed(replica, asked, *index),
+            Reply::Written(Written { dot, .. }) | Reply::Batch(BatchAnswer { dot: Some(dot), .. }) => {
                 self.fail(Invariant::Dots, Sign::Unapplied, Some(replica), || {
                     format!("{dot} is acknowledged and not applied")
                 });
             }
-            Reply::View(_) | Reply::ViewAdded { .. } | Reply::ViewRemoved | Reply::ViewUnknown | Reply::ViewLast => {
-                self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("{reply:?}"));
-            }
+            Reply::Batch(_)
+            | Reply::View(_)
+            | Reply::ViewAdded { .. }
+            | Reply::ViewRemoved
+            | Reply::ViewUnknown
+            | Reply::ViewLast => self.wrong_kind(replica, reply),
         }
-        self.truth.bind(replica, asked.key, &mut asked.past);
+        self.bind(replica, asked);
+    }
+
+    fn wrong_kind(&mut self, replica: usize, reply: &Reply) {
+        self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("{reply:?}"));
     }
 }

@@ -75,6 +75,14 @@ signs! {
     VersionWrong "version_wrong";
     /// A condition was judged wrongly.
     Condition "condition";
+    /// Of a batch an answer is not what was there at its moment.
+    BatchWrong "batch_wrong";
+    /// A page is not what was there of its range at its moment.
+    PageWrong "page_wrong";
+    /// A list does not bind its reader to what it rests on.
+    ListUnbound "list_unbound";
+    /// A list binds its reader to what it does not rest on.
+    ListBound "list_bound";
     // Of the stores.
     /// The store has another number of keys.
     Keys "keys";
@@ -87,6 +95,8 @@ signs! {
     // Of the refusals.
     /// A dependency is said to be missing that is there.
     Covered "covered";
+    /// The values of a batch are said to be too large that are not.
+    Fits "fits";
     /// A replica that is ready says that it is not.
     Ready "ready";
     /// No replica can refuse in this way here.
@@ -215,6 +225,15 @@ signs! {
     UsedTooEarly "used_too_early";
     /// A replica does not know which formats all others speak.
     Formats "formats";
+    // Of the concerns.
+    /// A life is counted that never held the write.
+    NeverHeld "never_held";
+    /// A life is counted that is no present, linked one at a member address, or is counted twice.
+    NotPresent "not_present";
+    /// A concern is said to be reached that is not, or the other way round.
+    ConcernWrong "concern_wrong";
+    /// A write was answered before it had spread, and before its time was over.
+    ConcernEarly "concern_early";
     // Of the histories.
     /// A client saw what no client wrote, or a replica applied it.
     Invented "invented";

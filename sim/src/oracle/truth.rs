@@ -9,9 +9,6 @@ use hence_checker::bits::{self, Table};
 use hence_core::{Dot, Hlc, Incarnation, Value, VersionVector};
 use smallvec::SmallVec;
 
-/// The key of an operation that writes none.
-pub const NO_KEY: u8 = u8::MAX;
-
 /// The number of a write in a run.
 pub type Number = u32;
 
@@ -25,6 +22,13 @@ pub struct Write {
     pub dot: Dot,
     /// Its stamp, once the simulator saw it.
     pub stamp: Option<Hlc>,
+    /// What it does to keys: nothing for a retirement, several things for a batch.
+    pub changes: SmallVec<[Change; 1]>,
+}
+
+/// What a write does to one key.
+#[derive(Debug, Clone)]
+pub struct Change {
     /// Which key.
     pub key: u8,
     /// What was written; none for a delete.
@@ -33,6 +37,22 @@ pub struct Write {
     pub replaced: Numbers,
     /// The writes that replaced it.
     pub replaced_by: Numbers,
+}
+
+impl Change {
+    /// A key that is written, or deleted.
+    #[must_use]
+    pub fn of(key: u8, value: Option<Value>) -> Self {
+        Self { key, value, replaced: Numbers::new(), replaced_by: Numbers::new() }
+    }
+}
+
+impl Write {
+    /// What it put at this key, if anything.
+    #[must_use]
+    pub fn value_of(&self, key: u8) -> Option<&Value> {
+        self.changes.iter().find(|change| change.key == key)?.value.as_ref()
+    }
 }
 
 /// One life of a replica.
@@ -57,6 +77,28 @@ pub struct Holding {
     /// Per life, how many of its writes.
     counts: Vec<u32>,
     present: usize,
+}
+
+impl Holding {
+    /// What an included write does to one key.
+    fn include(&mut self, number: Number, change: &Change) {
+        let key = usize::from(change.key);
+        let live = &mut self.live[key];
+        let before = live.is_empty();
+        if !change.replaced.is_empty() {
+            live.retain(|version| !change.replaced.contains(version));
+        }
+        let dead = change.replaced_by.iter().any(|&by| bits::has(&self.included, by as usize));
+        if change.value.is_none() {
+            self.deletes[key].push(number);
+        } else if !dead {
+            live.push(number);
+        }
+        self.present = self.present + usize::from(before) - usize::from(live.is_empty());
+        if !self.changed.contains(&change.key) {
+            self.changed.push(change.key);
+        }
+    }
 }
 
 /// Everything known.
@@ -149,16 +191,18 @@ impl Truth {
         }
         let number = self.writes.len() as Number;
         let row = self.closures.push_copy(past);
-        if write.key != NO_KEY {
-            write.replaced = self.holdings[replica].live[usize::from(write.key)].as_slice().into();
-            for &more in write.replaced.iter().chain(&self.holdings[replica].deletes[usize::from(write.key)]) {
+        for change in &mut write.changes {
+            let key = usize::from(change.key);
+            change.replaced = self.holdings[replica].live[key].as_slice().into();
+            for &more in change.replaced.iter().chain(&self.holdings[replica].deletes[key]) {
                 self.closures.join(row, more as usize);
+            }
+            for &replaced in &change.replaced {
+                let before = self.writes[replaced as usize].changes.iter_mut().find(|before| before.key == change.key);
+                before.expect("what is shown was put").replaced_by.push(number);
             }
         }
         bits::put(self.closures.row_mut(row), number as usize);
-        for &replaced in &write.replaced {
-            self.writes[replaced as usize].replaced_by.push(number);
-        }
         self.lives[life].writes.push(number);
         self.writes.push(write);
         Some(number)
@@ -196,24 +240,7 @@ impl Truth {
         if let Some(life) = life {
             holding.counts[life] += 1;
         }
-        if write.key == NO_KEY {
-            return;
-        }
-        let live = &mut holding.live[usize::from(write.key)];
-        let before = live.is_empty();
-        if !write.replaced.is_empty() {
-            live.retain(|version| !write.replaced.contains(version));
-        }
-        let dead = write.replaced_by.iter().any(|&by| bits::has(&holding.included, by as usize));
-        if write.value.is_none() {
-            holding.deletes[usize::from(write.key)].push(number);
-        } else if !dead {
-            live.push(number);
-        }
-        holding.present = holding.present + usize::from(before) - usize::from(live.is_empty());
-        if !holding.changed.contains(&write.key) {
-            holding.changed.push(write.key);
-        }
+        write.changes.iter().for_each(|change| holding.include(number, change));
     }
 
     /// How many keys are present in a replica.
@@ -274,8 +301,7 @@ impl Truth {
     /// Registers that a life is over: an operation of no key, which all of that life up to there precedes.
     pub fn accept_retirement(&mut self, replica: usize, dot: Dot, incarnation: Incarnation, through: u64) -> bool {
         let past = self.closure_of(&VersionVector::from_entries([(incarnation, through)]));
-        let write =
-            Write { dot, stamp: None, key: NO_KEY, value: None, replaced: Numbers::new(), replaced_by: Numbers::new() };
+        let write = Write { dot, stamp: None, changes: SmallVec::new() };
         self.accept(replica, write, &past).is_some()
     }
 

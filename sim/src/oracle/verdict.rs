@@ -41,6 +41,8 @@ pub enum Invariant {
     Freshness,
     /// INV-18: what one member does not understand is not used.
     Formats,
+    /// INV-19: what a write concern counts holds the write.
+    Concern,
     /// INV-15: every request is answered once, and idle traffic returns.
     Liveness,
     /// The subject's own assertion failed.
@@ -53,7 +55,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Dots,
         Self::Causes,
         Self::Sessions,
@@ -69,6 +71,7 @@ impl Invariant {
         Self::Membership,
         Self::Freshness,
         Self::Formats,
+        Self::Concern,
         Self::Liveness,
         Self::Panic,
         Self::History,
@@ -94,6 +97,7 @@ impl Invariant {
             Self::Membership => "membership",
             Self::Freshness => "freshness",
             Self::Formats => "formats",
+            Self::Concern => "concern",
             Self::Liveness => "liveness",
             Self::Panic => "panic",
             Self::History => "history",

@@ -3,16 +3,20 @@
 //! Invariant kept here: a plan that passed [`Plan::check`] refers only to things that exist and stays within
 //! [`limits`]. So a run of it can neither panic on an index nor work for hours.
 
+mod concern;
 mod fault;
 pub mod limits;
+mod list;
 pub mod network;
 pub mod settings;
 pub mod stream;
 
+pub use concern::{ConcernUse, HoldersUse};
 pub use fault::{Effect, Fault, FaultKind, Hit, Links, OnLinks, OnProcess, OnView};
 use hence_core::Formats;
 pub use limits::PlanError;
 use limits::{at_most, below, repeated};
+pub use list::{ListUse, ShapeUse};
 use network::NetworkPlan;
 use serde::{Deserialize, Serialize};
 use settings::Settings;
@@ -73,12 +77,14 @@ pub struct ReplicaPlan {
 /// Which formats a process speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
-    /// The released ones: an old build.
+    /// The released ones.
     Old = 0,
     /// Those and the one for tests: a new build.
     Both = 1,
     /// Only the one for tests: a build that has given the others up.
     New = 2,
+    /// Only the first released one: a build that knows of no batches.
+    First = 3,
 }
 
 impl Speaks {
@@ -96,7 +102,8 @@ impl ReplicaPlan {
         match self.formats >> (2 * (life % Speaks::LIVES)) & 3 {
             0 => Formats::RELEASED,
             1 => Formats::WITH_TEST,
-            _ => Formats::only(Formats::TEST),
+            2 => Formats::only(Formats::TEST),
+            _ => Formats::only(Formats::RELEASED.lowest),
         }
     }
 
@@ -133,8 +140,17 @@ pub struct Operation {
     pub token: TokenUse,
     /// When the replica is to go ahead.
     pub condition: ConditionUse,
+    /// What goes with it in one batch; alone it is no batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Beside>,
+    /// A read of a range instead of one key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<ListUse>,
     /// How long the replica may wait for missing dependencies.
     pub wait: u64,
+    /// Where a write is to be before it is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concern: Option<ConcernUse>,
     /// How long the client waits before it gives up; 0 for ever.
     pub patience: u64,
     /// How often it tries again when refused.
@@ -158,13 +174,28 @@ impl Operation {
             act,
             token: TokenUse::Keep,
             condition: ConditionUse::Always,
+            with: Vec::new(),
+            list: None,
             wait: 0,
+            concern: None,
             patience: 0,
             retries: 0,
             retry_after: 0,
             hop: false,
         }
     }
+}
+
+/// Another operation of a batch. A key that the batch writes already is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// For which key.
+    pub key: u8,
+    /// What it does: get, put or delete.
+    pub act: Act,
+    /// When the replica is to go ahead.
+    pub condition: ConditionUse,
 }
 
 /// What a client operation does.
@@ -181,6 +212,20 @@ pub enum Act {
     Erase,
     /// Reads the view.
     View,
+}
+
+impl Operation {
+    /// Is it a batch?
+    #[must_use]
+    pub const fn is_batch(&self) -> bool {
+        !self.with.is_empty()
+    }
+
+    /// At least so many bytes it writes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.act.bytes() + self.with.iter().map(|beside| beside.act.bytes() + 256).sum::<u64>()
+    }
 }
 
 impl Act {
@@ -276,12 +321,24 @@ impl Plan {
             below(place("replica"), operation.replica.into(), replicas)?;
             below(place("key"), operation.key.into(), self.keys.into())?;
             at_most(place("wait"), operation.wait, limits::TIME_MAX)?;
+            at_most(place("concern"), operation.concern.map_or(0, |concern| concern.wait), limits::TIME_MAX)?;
             at_most(place("patience"), operation.patience, limits::TIME_MAX)?;
             at_most(place("retries"), operation.retries.into(), limits::RETRIES_MAX.into())?;
             at_most(place("retry_after"), operation.retry_after, limits::TIME_MAX)?;
             match operation.act {
                 Act::Put(bytes) => at_most(place("act.put"), bytes.into(), limits::VALUE_BYTES_MAX.into())?,
                 Act::Get | Act::Delete | Act::Erase | Act::View => {}
+            }
+            at_most(place("with"), operation.with.len() as u64, hence_core::BATCH_MAX as u64 - 1)?;
+            for beside in &operation.with {
+                below(place("with.key"), beside.key.into(), self.keys.into())?;
+                at_most(place("with.act.put"), beside.act.bytes(), limits::VALUE_BYTES_MAX.into())?;
+                if matches!(beside.act, Act::Erase | Act::View) || operation.act == Act::View {
+                    return Err(PlanError { place: place("with")(), problem: "a batch gets, puts and deletes".into() });
+                }
+            }
+            if let Some(list) = operation.list {
+                list.check(operation, self.keys.into(), place("list"))?;
             }
             match operation.token {
                 TokenUse::Merge(other) | TokenUse::Take(other) => {

@@ -414,7 +414,8 @@ impl World {
         let key = Key::new(&format!("k{key}")).expect("a short key");
         let past = self.pasts[client].clone();
         let (wait, condition, format) = (Micros::ZERO, Condition::default(), Formats::RELEASED.lowest);
-        let request = Request::Data(Box::new(DataRequest { key, action, past: past.clone(), wait, condition, format }));
+        let request = DataRequest { key, action, past: past.clone(), wait, condition, format, concern: None };
+        let request = Request::Data(Box::new(request));
         let Some(reply) = self.ask(replica, request) else { return false };
         let (token, kind) = match reply {
             Reply::Found { token, .. } | Reply::Absent { token } => (token, 0),
@@ -426,7 +427,19 @@ impl World {
             }
             other @ (Reply::NotModified { .. }
             | Reply::PreconditionFailed { .. }
-            | Reply::Refused(Refusal::Impossible | Refusal::WriteLimit | Refusal::Upgrading)
+            | Reply::Refused(
+                Refusal::Impossible
+                | Refusal::WriteLimit
+                | Refusal::Upgrading
+                | Refusal::TooFewMembers
+                | Refusal::NoRoomToWait
+                | Refusal::NoMemoryToList
+                | Refusal::BatchTooLarge { .. },
+            )
+            | Reply::Spread { .. }
+            | Reply::Batch(_)
+            | Reply::BatchFailed { .. }
+            | Reply::Listed(_)
             | Reply::View(_)
             | Reply::ViewAdded { .. }
             | Reply::ViewRemoved

@@ -154,6 +154,8 @@ impl Subject for Baseline {
             Input::Request { id, request } => {
                 let reply = match request {
                     Request::Data(request) => self.serve(*request),
+                    // It has no batches and no lists.
+                    Request::Batch(_) | Request::List(_) => Reply::Refused(Refusal::WriteLimit),
                     Request::View => {
                         let own = std::iter::once(self.address.clone());
                         Reply::View(own.chain(self.peers.iter().map(|(address, _)| address.clone())).collect())

@@ -3,7 +3,7 @@
 //! promise. So every campaign must stay as clean with it (INV-13, INV-14). Its flag and stored name is `suspicious`.
 
 use crate::random::mix;
-use hence_core::Rules;
+use hence_core::{Rule, Rules};
 use std::cell::Cell;
 
 /// One question in so many is answered that way.
@@ -39,11 +39,7 @@ impl Rules for Buggify {
         silent || self.fires()
     }
 
-    fn keeps_causal_buffer(&self) -> bool {
-        !self.fires()
-    }
-
-    fn goes_on_pulling(&self) -> bool {
-        !self.fires()
+    fn follows(&self, rule: Rule) -> bool {
+        !matches!(rule, Rule::KeepsCausalBuffer | Rule::GoesOnPulling) || !self.fires()
     }
 }

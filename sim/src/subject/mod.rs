@@ -8,15 +8,17 @@ pub mod baseline;
 pub mod buggify;
 pub mod echo;
 
+mod traits;
 mod wire;
 
 use crate::random::Words;
 use hence_core::{
-    Address, Body, Config, Content, Dot, Event, Formats, Hlc, Identity, Incarnation, Key, LinkState, MemoryUse,
-    Message, Now, Output, Replica, Reply, Request, RequestId, Rules, Seed, Siblings, Time, VersionVector, View,
+    Address, BatchAnswer, Body, Config, Content, Dot, Event, Formats, Identity, Incarnation, Key, LinkState, MemoryUse,
+    Message, Now, Output, Replica, Reply, Request, RequestId, Rule, Rules, Seed, Siblings, Time, VersionVector, View,
     Written,
 };
 use std::borrow::Cow;
+pub use traits::{Part, Role, Traits};
 pub use wire::Lane;
 
 /// What can happen to a subject.
@@ -52,6 +54,15 @@ pub enum Input<M> {
     Leave,
 }
 
+/// What a replica did for the client that made a write.
+#[derive(Debug, Clone, Copy)]
+pub enum Wrote<'a> {
+    /// It wrote one key.
+    One(&'a Written),
+    /// It wrote a batch.
+    Batch(&'a BatchAnswer),
+}
+
 /// What a subject wants done.
 #[derive(Debug)]
 pub enum Out<M> {
@@ -84,54 +95,6 @@ pub enum Law {
     Idempotent,
 }
 
-/// What a message is to the oracles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Role {
-    /// It introduces its sender, at the start of a link.
-    Hello,
-    /// It tells how its sender stands.
-    Status,
-    /// It announces an operation whose value comes later.
-    Announce,
-    /// Something else.
-    #[default]
-    Other,
-}
-
-/// What the simulator needs to know of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traits {
-    /// A short name.
-    pub name: &'static str,
-    /// What it is to the oracles.
-    pub role: Role,
-    /// A number below 8 for the kind.
-    pub kind: u8,
-    /// A hash of what tells it from others of its kind.
-    pub digest: u64,
-    /// It opens a connection.
-    pub opening: bool,
-    /// It is idle chatter: sent for ever when nothing happens.
-    pub idle: bool,
-    /// The operation that it carries, if one, and its stamp.
-    pub op: Option<(Dot, Hlc)>,
-    /// It is a part of what is supplied for a pull.
-    pub supply: Option<Part>,
-    /// It is a piece of this write's value: where it begins and how long it is.
-    pub piece: Option<(Dot, u64, u64)>,
-}
-
-/// A part of what is supplied for a pull.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
-    /// The supplier's life.
-    pub supplier: Incarnation,
-    /// The receiver's name for the pull.
-    pub pull: u64,
-    /// It ends a whole state: what came before it is the supplier's state of this moment.
-    pub state: bool,
-}
-
 /// Which of the plan's replicas lives at this address, if one does.
 #[must_use]
 #[inline]
@@ -154,8 +117,8 @@ pub trait Subject: Sized {
     fn handle(&mut self, now: Now, input: Input<Self::Message>, addresses: &[Address]);
     /// The next thing that it wants done, until there is none: asked for after each input.
     fn poll_output(&mut self, addresses: &[Address]) -> Option<Out<Self::Message>>;
-    /// Among what it wants done, the answer to the client that made this write.
-    fn written(&self, _dot: Dot) -> Option<(RequestId, &Written)> {
+    /// What a replica did for the client that made this write: its answer, among what it wants done or puts off.
+    fn written(&self, _dot: Dot) -> Option<(RequestId, Wrote<'_>)> {
         None
     }
     /// When to hand in a timeout.
@@ -229,6 +192,8 @@ pub trait Probe {
     fn view(&self) -> &View;
     /// Serves data requests.
     fn is_ready(&self) -> bool;
+    /// Is its own address a member?
+    fn is_member(&self) -> bool;
     /// Operations parked, requests waiting, operations and bytes in the log.
     fn load(&self) -> Load;
     /// What the last input cost, in units of which one input may cost at most [`hence_core::WORK_MAX`].
@@ -244,15 +209,17 @@ pub trait Probe {
 }
 
 /// What a replica holds besides its store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
     /// Operations parked.
     pub parked: usize,
     /// Requests waiting.
     pub waiting: usize,
+    /// Those among them that wait until what they wrote is elsewhere, too.
+    pub spreading: usize,
     /// Bytes of the operations parked.
     pub parked_bytes: usize,
-    /// Bytes of the values in requests waiting.
+    /// Bytes of the values in requests waiting, and of answers that do.
     pub waiting_bytes: usize,
     /// Bytes in the log.
     pub log_bytes: usize,
@@ -301,11 +268,16 @@ impl<R: Rules> Probe for Replica<R> {
         Self::is_ready(self)
     }
 
+    fn is_member(&self) -> bool {
+        self.view().is_member(self.address())
+    }
+
     fn load(&self) -> Load {
         let (parked, waiting) = (self.causal_buffer(), self.blocked());
         let (parked_bytes, waiting_bytes) = (self.causal_buffer_bytes(), self.blocked_bytes());
-        let (log_bytes, memory, pulling) = (self.log_bytes(), self.memory(), self.is_pulling());
-        Load { parked, waiting, parked_bytes, waiting_bytes, log_bytes, memory, pulling }
+        let (log_bytes, memory, pulling, spreading) =
+            (self.log_bytes(), self.memory(), self.is_pulling(), self.concerns());
+        Load { parked, waiting, spreading, parked_bytes, waiting_bytes, log_bytes, memory, pulling }
     }
 
     fn work(&self) -> u32 {
@@ -318,7 +290,7 @@ impl<R: Rules> Probe for Replica<R> {
     }
 
     fn link(&self, to: &Address) -> Option<LinkState> {
-        self.status().peers.into_iter().find(|peer| peer.address == *to).map(|peer| peer.link)
+        Self::link(self, to).map(|(link, _)| link)
     }
 
     fn all_speak(&self, format: u8) -> bool {
@@ -365,12 +337,17 @@ impl<R: Rules + Clone> Subject for Replica<R> {
         }
     }
 
-    fn written(&self, dot: Dot) -> Option<(RequestId, &Written)> {
-        self.outputs().find_map(|output| {
+    fn written(&self, dot: Dot) -> Option<(RequestId, Wrote<'_>)> {
+        let batch = self.outputs().find_map(|output| {
             let Output::Reply { id, reply } = output else { return None };
-            let Reply::Written(written) = &**reply else { return None };
-            (written.dot == dot).then_some((*id, written))
-        })
+            let Reply::Batch(answer) = &**reply else { return None };
+            (answer.dot == Some(dot)).then_some((*id, Wrote::Batch(answer)))
+        });
+        let answered = self.outputs().filter_map(|output| {
+            if let Output::Reply { id, reply } = output { Some((*id, reply.written()?)) } else { None }
+        });
+        let mut single = answered.chain(self.spreading()).filter(|(_, written)| written.dot == dot);
+        batch.or_else(|| single.next().map(|(id, written)| (id, Wrote::One(written))))
     }
 
     fn poll_timeout(&self) -> Option<Time> {
@@ -471,7 +448,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
     }
 
     fn formats_end_with_the_link(rules: &R) -> bool {
-        rules.formats_end_with_the_link()
+        rules.follows(Rule::FormatsEndWithTheLink)
     }
 
     fn format_of(message: &Message) -> u8 {

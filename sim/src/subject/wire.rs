@@ -55,6 +55,7 @@ pub(super) fn bytes(message: &Message) -> u64 {
 #[derive(Debug)]
 pub struct Lane {
     from: Address,
+    format: u8,
     writer: FrameWriter,
     reader: FrameReader,
     memo: OpMemo,
@@ -68,11 +69,18 @@ impl Lane {
         let cluster = ClusterTag::of("hence");
         Self {
             from: from.clone(),
+            format,
             writer: FrameWriter::new(cluster, from.clone()).speaking(format),
             reader: FrameReader::new(cluster).speaking(Formats::only(format)).stated(formats),
             memo: OpMemo::new(),
             on_the_way: VecDeque::new(),
         }
+    }
+
+    /// What the two ends agreed on when they connected.
+    #[must_use]
+    pub const fn format(&self) -> u8 {
+        self.format
     }
 
     /// The first message that was sent and has not been read is never read: only for a mutant.

@@ -7,8 +7,8 @@ use crate::oracle::judge::Asked;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::Fault;
-use crate::subject::{Law, Subject};
-use hence_core::{Action, Micros};
+use crate::subject::{Law, Probe, Subject};
+use hence_core::Micros;
 
 impl<S: Subject> World<S> {
     /// Merging real states must not depend on which replica merges which.
@@ -34,7 +34,7 @@ impl<S: Subject> World<S> {
     pub(super) fn check_waited(&mut self, replica: usize, number: usize) {
         let attempt = &self.attempts[number];
         let Some((index, _)) = attempt.operation else { return };
-        let wait = self.plan.operations[index].wait.min(self.plan.settings.wait_max);
+        let wait = self.plan.operations[index].waits().min(self.plan.settings.wait_max);
         // By the clock of the process that was asked.
         let (clock, arrived_at) = (&self.nodes[replica].clock, attempt.arrived_at);
         let latest = clock.when(clock.now(arrived_at).monotonic + Micros(wait)) + 1_000;
@@ -49,10 +49,7 @@ impl<S: Subject> World<S> {
     /// How many requests wait at a replica, and the bytes of their values, as their clients see it.
     pub(super) fn waiting_at(&self, replica: usize) -> (usize, usize) {
         let waits = |attempt: &&Attempt| attempt.stage == Stage::Arrived && attempt.replica == replica;
-        let bytes = |asked: &Asked| match &asked.action {
-            Action::Put(value) => value.as_bytes().len(),
-            Action::Get | Action::Delete => 0,
-        };
+        let bytes = |asked: &Asked| if asked.wrote.is_none() { asked.value_bytes() } else { 0 };
         let waiting = self.attempts.iter().filter(waits).filter_map(|attempt| attempt.asked.as_ref());
         waiting.fold((0, 0), |(count, sum), asked| (count + 1, sum + bytes(asked)))
     }
@@ -79,11 +76,11 @@ impl<S: Subject> World<S> {
             return;
         }
         let (count, bytes) = self.waiting_at(replica);
-        let own = match attempt.asked.as_ref().map(|asked| &asked.action) {
-            Some(Action::Put(value)) => value.as_bytes().len(),
-            Some(Action::Get | Action::Delete) | None => 0,
-        };
-        let short = self.subject(replica).and_then(S::probe).is_some_and(|probe| self.judge.is_full(probe, own as u64));
+        let own = attempt.asked.as_ref().map_or(0, Asked::value_bytes);
+        let probe = self.subject(replica).and_then(S::probe);
+        let short = probe.is_some_and(|probe| self.judge.is_full(replica, probe, own as u64));
+        // Clients do not see what is kept of a write that was made and is to spread.
+        let bytes = probe.map(Probe::load).filter(|load| load.spreading > 0).map_or(bytes, |load| load.waiting_bytes);
         let room = count < settings.blocked_max && bytes + own <= settings.blocked_bytes_max && !short;
         self.count(Kind::NoRoomToWait);
         if room {

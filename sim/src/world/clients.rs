@@ -1,5 +1,6 @@
 //! Clients: they send operations with the causal past they carry, take answers in, give up and try again.
 
+use super::batches::{dots, see_batch};
 use super::words::{describe, digest, summary};
 use super::{Attempt, Kept, Scheduled, Stage, World};
 use crate::observe::Note;
@@ -13,8 +14,8 @@ use crate::random::{Domain, mix, scale};
 use crate::subject::{Input, Subject};
 use hence_checker::bits;
 use hence_core::{
-    Action, ClusterTag, Condition, DataRequest, Dots, Formats, Match, Micros, Refusal, Reply, Request, RequestId,
-    Siblings, Token, Value, VersionVector,
+    Action, BatchAnswer, ClusterTag, Condition, DataRequest, Dots, Formats, ListAnswer, Match, Micros, Refusal, Reply,
+    Request, RequestId, Token, Value, VersionVector,
 };
 
 /// Every so many attempts the token travels as text.
@@ -52,11 +53,22 @@ impl<S: Subject> World<S> {
         let replica = (usize::from(operation.replica) + hops) % self.nodes.len();
         let (request, asked) = match operation.act {
             Act::View => (Request::View, None),
+            Act::Get if operation.list.is_some() => {
+                let list = operation.list.expect("asked just now");
+                let (list, asked) = self.list_request(&operation, list);
+                (Request::List(Box::new(list)), Some(asked))
+            }
+            Act::Get | Act::Put(_) | Act::Delete if operation.is_batch() => {
+                let (batch, asked) = self.batch_request(&operation, attempt);
+                (Request::Batch(Box::new(batch)), Some(asked))
+            }
             Act::Get | Act::Put(_) | Act::Delete | Act::Erase => {
                 let request = self.data_request(&operation, attempt);
                 let (action, condition) = (request.action.clone(), request.condition.clone());
                 let (token, past) = (request.past.clone(), self.clients[client].past.clone());
-                (Request::Data(Box::new(request)), Some(Asked { key: operation.key, action, condition, token, past }))
+                let (key, with, concern) = (operation.key, Vec::new(), request.concern);
+                let asked = Asked { key, action, condition, concern, with, list: None, token, past, wrote: None };
+                (Request::Data(Box::new(request)), Some(asked))
             }
         };
         let cause = mix(mix(Domain::Operation as u64, operation.id.into()), attempt.into());
@@ -71,7 +83,8 @@ impl<S: Subject> World<S> {
             self.count(Kind::Heavy);
         }
         let number = self.send_request(Some((index, attempt)), Some(client), replica, request, asked, cause);
-        self.note(None, || Note::Asked { client, replica, request: number, what: describe(&operation) });
+        self.note(None, || Note::Asked { client, replica, request: number, what: describe(&operation, attempt) });
+        self.show_client(client);
         if operation.patience > 0 {
             self.push(self.now + operation.patience, mix(cause, 3), Scheduled::ClientTimeout { attempt: number });
         }
@@ -113,33 +126,44 @@ impl<S: Subject> World<S> {
         self.count(Kind::TokenMoved);
     }
 
-    fn data_request(&mut self, operation: &Operation, attempt: u8) -> DataRequest {
-        let client = &self.clients[usize::from(operation.client)];
-        let seen = &client.seen[usize::from(operation.key)];
+    /// What a client means by its condition on a key.
+    pub(super) fn condition(&self, client: u8, key: u8, condition: ConditionUse) -> Condition {
+        let seen = &self.clients[usize::from(client)].seen[usize::from(key)];
         let seen = || if seen.is_empty() { Match::Any } else { Match::OneOf(vec![seen.to_vec()]) };
-        let (if_match, if_none_match) = match operation.condition {
+        let (if_match, if_none_match) = match condition {
             ConditionUse::Always => (None, None),
             ConditionUse::IfAbsent => (None, Some(Match::Any)),
             ConditionUse::IfPresent => (Some(Match::Any), None),
             ConditionUse::IfSeen => (Some(seen()), None),
             ConditionUse::IfChanged => (None, Some(seen())),
         };
-        let action = match operation.act {
-            Act::Put(bytes) => Action::Put(value(operation.id, attempt, bytes, &mut self.text)),
+        Condition { if_match, if_none_match }
+    }
+
+    /// What the n-th part of an operation does; one that is no batch has only the first.
+    pub(super) fn action(&mut self, operation: &Operation, (attempt, part): (u8, usize), act: Act) -> Action {
+        match act {
+            Act::Put(bytes) => Action::Put(value((operation.id, attempt, part), bytes, &mut self.text)),
             Act::Delete | Act::Erase => Action::Delete,
             Act::Get | Act::View => Action::Get,
-        };
-        let mut past = client.token.clone();
-        if self.attempts.len().is_multiple_of(ENCODE_EVERY) {
-            past = self.through_text(&past);
         }
+    }
+
+    /// The token that a client sends, now and then by way of its text.
+    pub(super) fn token_of(&mut self, client: u8) -> VersionVector {
+        let past = self.clients[usize::from(client)].token.clone();
+        if self.attempts.len().is_multiple_of(ENCODE_EVERY) { self.through_text(&past) } else { past }
+    }
+
+    fn data_request(&mut self, operation: &Operation, attempt: u8) -> DataRequest {
         DataRequest {
             key: self.keys[usize::from(operation.key)].clone(),
-            action,
-            past,
+            action: self.action(operation, (attempt, 0), operation.act),
+            past: self.token_of(operation.client),
             wait: Micros(operation.wait),
-            condition: Condition { if_match, if_none_match },
+            condition: self.condition(operation.client, operation.key, operation.condition),
             format: if operation.act == Act::Erase { Formats::TEST } else { Formats::RELEASED.lowest },
+            concern: operation.write_concern(),
         }
     }
 
@@ -211,8 +235,15 @@ impl<S: Subject> World<S> {
         (attempt.stage, attempt.arrived_at) = (Stage::Arrived, self.now);
         let client = attempt.client;
         let Some(request) = attempt.request.take() else { return };
-        let wait = if let Request::Data(request) = &request { request.wait.0 } else { 0 };
-        let waits = wait > 0;
+        let waits = match &request {
+            Request::Data(request) => {
+                request.wait > Micros::ZERO || request.concern.is_some_and(|concern| concern.wait > Micros::ZERO)
+            }
+            Request::Batch(batch) => batch.wait > Micros::ZERO,
+            Request::List(_) => true, // until a state is merged in, though it says nothing of waiting
+            Request::View | Request::ViewAdd(_) | Request::ViewRemove(_) => false,
+        };
+        self.count_list(replica, &request);
         client.inspect(|&client| self.note(Some(replica), || Note::Takes { client, request: number }));
         self.step(replica, Input::Request { id: RequestId(number as u64), request }, cause);
         if !waits && self.attempts[number].stage == Stage::Arrived {
@@ -263,21 +294,24 @@ impl<S: Subject> World<S> {
         let cause = attempt.cause;
         let probe = self.nodes[replica].subject.as_ref().and_then(S::probe);
         let white = probe.is_some();
+        let spread = matches!(*reply, Reply::Spread { .. });
         if let (Some(asked), Some(probe)) = (attempt.asked.as_mut(), probe) {
-            let known = matches!(&*reply, Reply::Written(written) if self.judge.truth.number(written.dot).is_some());
+            let known = reply.dot().is_some_and(|dot| self.judge.truth.number(dot).is_some());
             if !known {
                 self.judge.on_answer(replica, asked, &reply, probe);
             }
+            let listed = matches!(*reply, Reply::Listed(_));
+            self.judge.counts.add_if(Kind::ListWaited, late && listed);
             let served = !matches!(*reply, Reply::Refused(_));
             if cut && served {
                 self.judge.counts.add(Kind::ServedCut);
             }
-            if late && served {
+            if late && served && !spread {
                 self.judge.counts.add(Kind::WaitServed);
             }
         }
         if let (true, Some(history), Some(asked)) = (white, &mut self.client_history, &self.attempts[number].asked) {
-            history.shaped_by(number, asked.key, &reply, &self.judge.truth.holdings[replica]);
+            history.shaped_by(number, asked, &reply, &self.judge.truth.holdings[replica]);
         }
         if unready {
             self.judge_unready(replica);
@@ -285,7 +319,10 @@ impl<S: Subject> World<S> {
         let erases = |(index, _): (usize, u8)| self.plan.operations[index].act == Act::Erase;
         if self.attempts[number].operation.is_some_and(erases) {
             self.judge_use(replica, Formats::TEST, &reply);
+        } else if matches!(&*reply, Reply::Batch(_) | Reply::Refused(Refusal::Upgrading)) {
+            self.judge_use(replica, Formats::BATCH, &reply);
         }
+        self.judge_concern(replica, number, &reply);
         if uncovered && white {
             self.check_sent_away(replica, number);
         }
@@ -333,9 +370,17 @@ impl<S: Subject> World<S> {
             kept.push(Kept { operation, at: self.now, reply: reply.as_deref().cloned() });
         }
         let refused = match reply.as_deref() {
-            None | Some(Reply::Refused(Refusal::NotReady | Refusal::NotCovered | Refusal::Upgrading)) => true,
+            None
+            | Some(Reply::Refused(
+                Refusal::NotReady
+                | Refusal::NotCovered
+                | Refusal::Upgrading
+                | Refusal::NoRoomToWait
+                | Refusal::NoMemoryToList,
+            )) => true,
             Some(reply) => {
                 self.take_in(number, reply);
+                client.inspect(|&client| self.show_client(client));
                 false
             }
         };
@@ -353,15 +398,20 @@ impl<S: Subject> World<S> {
             (token, dots(siblings))
         } else if let Reply::Absent { token } | Reply::Lost { token } = reply {
             (token, Dots::new())
-        } else if let Reply::Written(written) = reply {
+        } else if let Some(written) = reply.written() {
             (&written.token, Dots::from_slice(&[written.dot]))
+        } else if let Reply::Batch(BatchAnswer { token, .. })
+        | Reply::BatchFailed { token, .. }
+        | Reply::Listed(ListAnswer { token, .. }) = reply
+        {
+            (token, Dots::new())
         } else {
             return;
         };
         // Let go here and not at the end of the run, so that what comes next gets the same memory, still warm. Where
         // the connection was lost it stays: a replica may go ahead all the same.
         let attempt = &mut self.attempts[number];
-        let (Some(client), Some(asked)) = (attempt.client, attempt.asked.take()) else { return };
+        let (Some(client), Some(mut asked)) = (attempt.client, attempt.asked.take()) else { return };
         if let Some(history) = &mut self.client_history {
             history.hear(number, self.now, client, self.clients[client].turns == attempt.turn);
         }
@@ -369,13 +419,17 @@ impl<S: Subject> World<S> {
         if client.turns == attempt.turn {
             // The contract: a client sends the last value that it received.
             client.token.clone_from(token);
-            client.past = asked.past;
+            client.past = std::mem::take(&mut asked.past);
         } else {
             client.token.join(token);
             bits::join(&mut client.past, &asked.past);
         }
         client.turns += 1;
-        client.seen[usize::from(asked.key)] = seen;
+        if asked.with.is_empty() && asked.list.is_none() {
+            client.seen[usize::from(asked.key)] = seen;
+        } else if let Reply::Batch(answer) = reply {
+            see_batch(client, &asked, answer);
+        }
     }
 
     fn retry(&mut self, number: usize) {
@@ -419,14 +473,18 @@ pub(super) fn beginning<M>(index: usize, operation: &Operation) -> (u64, u64, Sc
     (operation.at, key, Scheduled::Operation { index, attempt: 0 })
 }
 
-/// The value of the n-th attempt at an operation: unique in a run. Made by hand, since formatting took 2 % of
+/// The value of the n-th attempt at a part of an operation: unique in a run. Made by hand, since formatting took 2 % of
 /// all instructions.
-fn value(operation: u32, attempt: u8, bytes: u32, text: &mut Vec<u8>) -> Value {
+fn value((operation, attempt, part): (u32, u8, usize), bytes: u32, text: &mut Vec<u8>) -> Value {
     text.clear();
     text.push(b'"');
     push_digits(text, operation);
     text.push(b'.');
     push_digits(text, attempt.into());
+    if part > 0 {
+        text.push(b'.');
+        push_digits(text, part as u32);
+    }
     text.push(b'"');
     text.resize(text.len().max(bytes as usize), b' ');
     Value::new(text)
@@ -437,10 +495,4 @@ fn push_digits(text: &mut Vec<u8>, number: u32) {
         push_digits(text, number / 10);
     }
     text.push(b'0' + (number % 10) as u8);
-}
-
-fn dots(siblings: &Siblings) -> Dots {
-    let mut dots: Dots = siblings.iter().map(|sibling| sibling.dot).collect();
-    dots.sort_unstable();
-    dots
 }

@@ -227,6 +227,7 @@ impl<S: Subject> World<S> {
         if !self.is_alive(replica) {
             return;
         }
+        self.note(Some(replica), || Note::Died);
         let address = &self.addresses[replica];
         let removes =
             |n: usize| self.subject(n).and_then(S::probe).is_some_and(|probe| !probe.view().is_member(address));

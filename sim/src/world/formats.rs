@@ -79,15 +79,15 @@ impl<S: Subject> World<S> {
     /// What only some understand was done. A hello of a member that lacks it had said so.
     pub(super) fn judge_use(&mut self, replica: usize, format: u8, reply: &Reply) {
         self.judge.counts.add_if(Kind::Upgrading, matches!(reply, Reply::Refused(Refusal::Upgrading)));
-        if !matches!(reply, Reply::Written(_)) {
+        if reply.dot().is_none() || format == Formats::BATCH && !self.plan.has_formats() {
             return;
         }
-        self.count(Kind::Erased);
+        self.judge.counts.add_if(Kind::Erased, format == Formats::TEST);
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
         let count = self.nodes.len();
         let lacks = |&other: &usize| {
             let member = probe.view().is_member(&self.addresses[other]);
-            other != replica && member && self.is_alive(other) && !self.nodes[other].formats.speaks(format)
+            other != replica && member && self.is_alive(other) && self.nodes[other].formats.highest < format
         };
         let lacking = (0..count).filter(lacks).find(|&other| self.heard[other * count + replica].met);
         if let Some(other) = lacking {

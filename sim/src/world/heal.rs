@@ -42,7 +42,7 @@ impl<S: Subject> World<S> {
     /// little all that was ever written may have to pass a few times.
     pub(super) fn settle_max(&self) -> u64 {
         let (settings, network) = (&self.plan.settings, &self.plan.network);
-        let bytes: u64 = self.plan.operations.iter().map(|operation| operation.act.bytes() + 256).sum();
+        let bytes: u64 = self.plan.operations.iter().map(|operation| operation.bytes() + 256).sum();
         let slowness = match network.bandwidth {
             0 => 0,
             bandwidth => 4 * bytes * 1_000_000 / bandwidth,
@@ -54,6 +54,9 @@ impl<S: Subject> World<S> {
     pub(super) fn heal(&mut self) {
         self.recovery.heal();
         self.aims.clear();
+        if let Some(choice_log) = &mut self.choice_log {
+            choice_log.heal();
+        }
         for index in 0..self.plan.faults.len() {
             let fault = self.plan.faults[index].clone();
             if fault.at < self.now && fault.until > self.now {

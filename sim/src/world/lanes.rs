@@ -12,19 +12,25 @@ use crate::subject::{Lane, Subject};
 const SKIPPED: u64 = 32;
 
 impl<S: Subject> World<S> {
-    /// A message enters a connection: it is encoded behind those before it.
-    pub(super) fn seal(&mut self, link: usize, number: u32, message: &S::Message) {
+    /// A message enters a connection: it is encoded behind those before it. Says whether the connection has words for it.
+    /// One to the process before at that address may speak an older format, and nothing has told its sender yet.
+    pub(super) fn seal(&mut self, link: usize, number: u32, message: &S::Message) -> bool {
         if self.judge.off || !self.plan.network.streams.is_some_and(|streams| streams.codec) {
-            return;
+            return true;
         }
         let from = link / self.nodes.len();
         let formats = self.nodes[from].formats;
         let format = self.spoken(link, formats).unwrap_or(formats.highest);
         let lane =
             self.lanes.entry((link, number)).or_insert_with(|| Lane::new(&self.addresses[from], format, formats));
+        if S::format_of(message) > lane.format() {
+            self.count(Kind::Unsaid);
+            return false;
+        }
         if let Some(Err(problem)) = S::seal(lane, message) {
             self.judge.fail(Invariant::Frames, Sign::NotEncoded, Some(from), || problem);
         }
+        true
     }
 
     /// The peer said which formats it speaks: what waits for the connection is written in the highest common one.

@@ -8,19 +8,23 @@
 //! say what follows.
 
 mod aims;
+mod batches;
 mod checks;
 mod clients;
+mod concerns;
 mod cuts;
 mod faults;
 mod formats;
 mod heal;
 mod lanes;
+mod lists;
 mod outputs;
 mod parts;
 mod patience;
 mod reaction;
 mod recovery;
 mod settle;
+mod shown;
 mod start;
 mod steps;
 mod streams;
@@ -224,7 +228,7 @@ impl<S: Subject> World<S> {
         judge.limit(Limits { store, memory });
         let roomy = plan.settings.memory_bytes_max == u64::MAX;
         // A value costs some bytes more than were asked for, and each try has its own.
-        let written = |operation: &Operation| (operation.act.bytes() + 256) * (u64::from(operation.retries) + 1);
+        let written = |operation: &Operation| (operation.bytes() + 256) * (u64::from(operation.retries) + 1);
         // Where memory is short, pieces make room for other things, too.
         let pieces = if roomy { plan.settings.pieces_bytes_max as u64 } else { 0 };
         judge.limit_pieces(plan.operations.iter().map(written).sum(), pieces);
@@ -236,11 +240,12 @@ impl<S: Subject> World<S> {
     }
 
     fn writes_max(plan: &Plan) -> usize {
-        let tries = |act: Act, retries: u8| match act {
-            Act::Put(_) | Act::Delete | Act::Erase => usize::from(retries) + 1,
-            Act::Get | Act::View => 0,
+        let writes = |act: Act| matches!(act, Act::Put(_) | Act::Delete | Act::Erase);
+        let tries = |operation: &Operation| {
+            let any = writes(operation.act) || operation.with.iter().any(|part| writes(part.act));
+            usize::from(any) * (usize::from(operation.retries) + 1)
         };
-        let clients: usize = plan.operations.iter().map(|operation| tries(operation.act, operation.retries)).sum();
+        let clients: usize = plan.operations.iter().map(tries).sum();
         // Lives that are over are retired by operations as well, now and then by several members at once.
         clients + 6 * plan.faults.len() + 48
     }

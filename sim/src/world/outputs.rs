@@ -10,7 +10,7 @@ use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::network::{Fate, QUEUED_MAX};
 use crate::random::{Domain, chance, mix};
-use crate::subject::{Input, Out, Probe, Role, Subject, Traits};
+use crate::subject::{Input, Out, Probe, Role, Subject, Traits, Wrote};
 use hence_core::{Address, Dot, DropReason, Event, Formats, VersionVector};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
@@ -95,9 +95,12 @@ impl<S: Subject> World<S> {
         let attempt = self.attempts.get_mut(id.0 as usize);
         let asked = attempt.and_then(|attempt| attempt.asked.as_mut());
         if let (Some(asked), Some(probe)) = (asked, subject.and_then(S::probe)) {
-            self.judge.on_write(replica, asked, written, probe);
+            match written {
+                Wrote::One(written) => self.judge.on_write(replica, asked, written, probe),
+                Wrote::Batch(answer) => self.judge.on_batch(replica, asked, answer, probe),
+            }
             if let Some(history) = &mut self.client_history {
-                history.wrote(id.0 as usize, dot, &self.judge.truth, replica);
+                history.wrote(id.0 as usize, asked, dot, &self.judge.truth, replica);
             }
         }
     }
@@ -246,7 +249,10 @@ impl<S: Subject> World<S> {
         let id = self.tally.next_frame();
         if self.observer.is_some() {
             let content = format!("{message:?}");
-            self.note(Some(from), || Note::Sent { id, to, name: traits.name, content, fate, idle: traits.idle });
+            let (name, idle) = (traits.name, traits.idle);
+            let dot = traits.op.map(|(dot, _)| dot).or(traits.piece.map(|(dot, ..)| dot));
+            let choice = self.choice_log.as_ref().map_or("", |log| log.name_of(cause)).to_owned();
+            self.note(Some(from), || Note::Sent { id, to, name, dot, content, fate, choice, idle });
         }
         let formats = self.nodes[from].formats;
         if self.said(from * self.nodes.len() + to, formats, &message) == Said::Unsaid {
@@ -313,10 +319,14 @@ impl<S: Subject> World<S> {
             return self.count(Kind::FrameLost);
         }
         if let Some(word) = fate.damaged {
+            self.note(Some(from), || Note::Gone { id: head.id, why: "the network damages it, and it cannot be read" });
             _ = self.damage(head, &message, word);
             return;
         }
-        let Some(queued) = self.queue_up(link, &message) else { return self.count(Kind::QueueFull) };
+        let Some(queued) = self.queue_up(link, &message) else {
+            self.note(Some(from), || Note::Gone { id: head.id, why: "the queue of its link is full" });
+            return self.count(Kind::QueueFull);
+        };
         if opening {
             self.links[link].last_arrival = 0; // a new connection does not wait behind the old one
         }
@@ -384,9 +394,12 @@ impl<S: Subject> World<S> {
 
     /// A frame meets a cut of its link, and is lost or kept.
     fn stop(&mut self, link: usize, frame: Frame<S::Message>) {
+        let id = frame.head.id;
         if self.links[link].losing > 0 {
+            self.note(Some(frame.head.from.into()), || Note::Gone { id, why: "a cut loses it" });
             return self.count(Kind::FrameCut);
         }
+        self.note(Some(frame.head.from.into()), || Note::Held { id });
         self.links[link].held.push(frame);
         self.count(Kind::FrameHeld);
     }
@@ -410,7 +423,8 @@ impl<S: Subject> World<S> {
         let place = from * self.nodes.len() + to;
         let (link, node) = (&mut self.links[place], &mut self.nodes[to]);
         if node.subject.is_none() {
-            return;
+            let why = "no process is there to take it";
+            return self.note(Some(from), || Note::Gone { id: frame.head.id, why });
         }
         if frame.head.free && frame.head.id < link.newest {
             self.judge.counts.add(Kind::FrameOvertook);
@@ -429,9 +443,10 @@ impl<S: Subject> World<S> {
         self.reaction.begin(traits.op.map(|(dot, _)| dot));
         self.step(to, Input::Message { from, message }, cause);
         self.reaction.end();
-        // What the process before it said does not count.
-        self.heard[place].met |=
-            traits.role == Role::Hello && !self.reaction.dropped() && sent_at >= self.nodes[from].started_at;
+        if traits.role == Role::Hello && !self.reaction.dropped() {
+            // What the process before it said does not count. Taken in late, it hides what this one said.
+            self.heard[place].met = sent_at >= self.nodes[from].started_at;
+        }
         if traits.role == Role::Status && !self.reaction.dropped() {
             self.judge.on_status(from, to, self.now - sent_at);
         }

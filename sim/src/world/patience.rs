@@ -4,7 +4,7 @@ use super::World;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::apart::{Lane, Patience};
 use crate::plan::{Fault, FaultKind};
-use crate::subject::{Probe, Subject, number_of};
+use crate::subject::{Load, Probe, Subject, number_of};
 use hence_checker::bits;
 use hence_core::{Address, Dot, Incarnation};
 
@@ -71,12 +71,16 @@ impl<S: Subject> World<S> {
         self.plan.faults.iter().filter(suspended).map(stood).sum()
     }
 
+    /// A silence of this length is noticed, and where there is none a heartbeat arrives meanwhile; in microseconds.
+    fn noticed_after(&self) -> u64 {
+        (self.plan.settings.heartbeat_interval + self.plan.settings.late_max) * 21 / 20 + 5_000
+    }
+
     fn patience(&self) -> Patience {
         let settings = &self.plan.settings;
-        let noticed = (settings.heartbeat_interval + settings.late_max) * 21 / 20 + 5_000;
         let drift = self.plan.replicas.iter().map(|replica| u64::from(replica.drift.unsigned_abs())).max().unwrap_or(0);
         Patience {
-            least: noticed.max(CUT_LEAST),
+            least: self.noticed_after().max(CUT_LEAST),
             repair: (settings.repair_delay * 97 / 100).saturating_sub(1_000),
             apart: 2 * drift * self.now / 1_000_000,
         }
@@ -92,10 +96,15 @@ impl<S: Subject> World<S> {
             (_, None) => Lane::Hurry,
         };
         let patience = self.patience();
-        let (faults, now) = (&self.plan.faults, self.now);
-        let well = |replica: usize, since: u64| {
-            let struck = |fault: &Fault| fault.at <= now && fault.until >= since;
-            !faults.iter().any(|fault| fault.kind.keeps_from_running() == Some(replica) && struck(fault))
+        let (faults, now, noticed) = (&self.plan.faults, self.now, self.noticed_after());
+        let well = |about: usize, since: u64| {
+            let struck = |fault: &Fault| {
+                // What arrived while the receiver's clock stood still says nothing of the way. It knows the way again
+                // by the next heartbeat.
+                let stood = about == replica && matches!(fault.kind, FaultKind::Suspend { .. });
+                fault.at <= now && fault.until + if stood { noticed } else { 0 } >= since
+            };
+            !faults.iter().any(|fault| fault.kind.keeps_from_running() == Some(about) && struck(fault))
         };
         self.judge.on_lane(replica, dot, lane, patience, well);
     }
@@ -132,13 +141,14 @@ impl<S: Subject> World<S> {
     /// The outputs of an input are judged: notes what holds before the next one.
     pub(super) fn note_reasons(&mut self, replica: usize) {
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
-        let waits = probe.load().waiting > 0;
+        let load = probe.load();
         let removed = self.nodes[replica].view_changed.then(|| self.knows_removed(probe));
         let node = &mut self.nodes[replica];
-        node.keeps_waiting = waits;
+        node.keeps_waiting = wants_at_once(&load);
         if let Some(removed) = removed {
             (node.knows_removed, node.view_changed) = (removed, false);
         }
+        self.judge.note_load(replica, load);
     }
 
     /// Has this replica a reason to fetch what it lacks at once? It joins, it started alone, a request waits there, or
@@ -150,9 +160,14 @@ impl<S: Subject> World<S> {
         node.needs_initial_sync
             || !node.was_up
             || node.keeps_waiting
-            || probe.load().waiting > 0
+            || wants_at_once(&probe.load())
             || node.knows_removed
             || self.knows_removed(probe)
             || self.plan.faults.iter().any(|fault| left(fault.kind) && fault.at <= self.now)
     }
+}
+
+/// Does a request wait for what is missing here? One that waits until its write has spread misses nothing.
+const fn wants_at_once(load: &Load) -> bool {
+    load.waiting > load.spreading
 }

@@ -19,6 +19,9 @@ pub(super) const LOOK_EVERY: u64 = 50_000;
 /// Messages that a link costs which is opened anew: hellos, views, statuses, what is asked of others, and a pull.
 const OPENING_COSTS: u64 = 16;
 
+/// Messages of a pull that ends because what it brings does not fit.
+const TRY_COSTS: u64 = 16;
+
 /// How often the closing reads are repeated because a view changed meanwhile.
 const CLOSINGS_MAX: u64 = 8;
 
@@ -319,10 +322,19 @@ impl<S: Subject> World<S> {
         let known = client.map(|client| (self.clients[client].token.clone(), self.clients[client].past.clone()));
         let (token, past) = known.unwrap_or_else(|| (VersionVector::new(), self.judge.truth.closures.empty()));
         let (action, condition) = (Action::Get, Condition::default());
-        let asked =
-            Asked { key: key as u8, action: Action::Get, condition: condition.clone(), token: token.clone(), past };
+        let asked = Asked {
+            key: key as u8,
+            action: Action::Get,
+            condition: condition.clone(),
+            concern: None,
+            with: Vec::new(),
+            list: None,
+            token: token.clone(),
+            past,
+            wrote: None,
+        };
         let (key_name, wait, format) = (self.keys[key].clone(), Micros::ZERO, Formats::RELEASED.lowest);
-        let request = DataRequest { key: key_name, action, past: token, wait, condition, format };
+        let request = DataRequest { key: key_name, action, past: token, wait, condition, format, concern: None };
         let place = (replica as u64) << 32 | (key as u64) << 16 | client.map_or(0, |client| client as u64 + 1);
         let cause = mix(mix(Domain::Client as u64, 1 + time), place);
         self.name(cause, || format!("closing{time}-{place:x}"));
@@ -348,6 +360,12 @@ impl<S: Subject> World<S> {
         let Messages { busy, idle, openings } = self.tally.messages().since(before);
         // Where the detector doubts at random, every link that it opened anew accounts for a few messages.
         let excused = if self.doubtful { OPENING_COSTS * openings } else { 0 };
+        // One without memory for what another retired meanwhile says so, and tries again after pauses of 1 s or more.
+        let says_so = |&replica: &usize| {
+            self.subject(replica).and_then(S::probe).is_some_and(|probe| probe.load().memory.held_back)
+        };
+        let tries = self.core().filter(says_so).count() as u64 * (2 + beats * interval / 1_000_000);
+        let excused = excused + TRY_COSTS * tries;
         if busy > excused || idle > pairs * (beats + 2) * 2 + excused {
             self.judge.fail(Invariant::Liveness, Sign::NotIdle, None, || {
                 format!("{busy} busy and {idle} idle messages in {beats} heartbeats among {pairs} pairs")

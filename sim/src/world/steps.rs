@@ -60,12 +60,14 @@ impl<S: Subject> World<S> {
 
     pub(super) fn after_input(&mut self, replica: usize, cause: u64) {
         self.put_out(replica, cause);
+        self.show_replica(replica);
         self.reschedule(replica);
         if self.judge.off {
             return;
         }
         if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) {
             self.judge.after_step(replica, probe);
+            self.judge.note_spread(replica, probe.incarnation());
             self.judge.check_work(replica, probe);
             if self.tally.events().is_multiple_of(64) {
                 self.judge.check_load(replica, probe, &self.config);

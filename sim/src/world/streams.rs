@@ -134,7 +134,9 @@ impl<S: Subject> World<S> {
             if opening {
                 self.end_lane(link, number); // what waited for this connection was dropped
             }
-            self.seal(link, number, &message);
+            if !self.seal(link, number, &message) {
+                return;
+            }
         }
         let frame = Frame::new(head, message);
         let damaged = fate.damaged.is_some();

@@ -4,12 +4,13 @@
 //! small multiple of the frame. Nothing panics whatever the bytes are.
 
 mod announced;
+mod batch;
 mod hello;
 
 use super::table::Table;
 use super::{Damage, Previous, TABLE_PLACES_FULL, differing, kind, shape, snapshot_entry};
 use hence_core::{
-    Address, Body, Content, Coverage, Deps, Dot, Dots, Effect, Formats, Hlc, Incarnation, Key, LostQuery, MemberRecord,
+    Address, Body, Content, Coverage, Deps, Dot, Effect, Formats, Hlc, Incarnation, Key, LostQuery, MemberRecord,
     Message, Op, Presence, Retirement, Sibling, SnapshotEntry, Status, Supply, Time, Value, Version, VersionVector,
     Wall,
 };
@@ -247,13 +248,12 @@ impl<'a> BodyReader<'a> {
         let shape = self.byte()?;
         let superseded_count = self.shape_count(shape >> shape::SUPERSEDED_SHIFT)?;
         let deps_count = self.shape_count(shape)?;
-        let effect = self.effect(shape)?;
+        let effect = self.effect(shape, dot)?;
         self.check_count(superseded_count.saturating_add(deps_count), ENTRY_BYTES_MIN)?;
-        let mut superseded = Dots::with_capacity(superseded_count.min(ROOM_MAX));
-        for _ in 0..superseded_count {
-            let (incarnation, counter) = self.related(dot)?;
-            superseded.push(Dot { incarnation, counter });
+        if superseded_count > 0 && matches!(effect, Effect::Batch(_)) {
+            return Err(Damage::Choice(shape)); // its changes say what they supersede
         }
+        let superseded = self.superseded(superseded_count, dot)?;
         let deps = match deps_count {
             0 => Deps::default(),
             count => self.entries(count, |reader| reader.related(dot))?.into(),
@@ -268,11 +268,11 @@ impl<'a> BodyReader<'a> {
         Ok(more.saturating_add(usize::from(count)))
     }
 
-    fn effect(&mut self, shape: u8) -> Result<Effect> {
+    fn effect(&mut self, shape: u8, own: Dot) -> Result<Effect> {
         match shape & shape::EFFECT_MASK {
             shape::PUT => Ok(Effect::Put { key: self.key()?, value: self.value()? }),
             shape::DELETE => Ok(Effect::Delete { key: self.key()? }),
-            shape::ERASE if self.format >= Formats::TEST => Ok(Effect::Erase { key: self.key()? }),
+            shape::MORE if self.format >= Formats::BATCH => self.batch_or_erasure(own),
             shape::RETIRE => Ok(Effect::Retire { incarnation: self.incarnation()?, through: self.counter()? }),
             _ => Err(Damage::Choice(shape)),
         }

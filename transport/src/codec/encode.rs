@@ -3,8 +3,8 @@
 use super::table::Table;
 use super::{Previous, difference, kind, push_varint, shape, snapshot_entry};
 use hence_core::{
-    Body, Content, Dot, Effect, Formats, Hello, Incarnation, LostQuery, MemberRecord, Message, Op, Outline, Outlined,
-    Retirement, SnapshotEntry, Status, Supply, Version, VersionVector,
+    Body, Content, Dot, Effect, Formats, Hello, Incarnation, KeyChange, LostQuery, MemberRecord, Message, Op, Outline,
+    Outlined, Retirement, SnapshotEntry, Status, Supply, Version, VersionVector,
 };
 use std::sync::Arc;
 
@@ -328,8 +328,8 @@ fn put_content(op: &Op, sink: &mut impl Sink) {
     let effect = match &op.effect {
         Effect::Put { .. } => shape::PUT,
         Effect::Delete { .. } => shape::DELETE,
-        Effect::Erase { .. } => shape::ERASE,
         Effect::Retire { .. } => shape::RETIRE,
+        Effect::Erase { .. } | Effect::Batch(_) => shape::MORE,
     };
     sink.byte(effect | superseded << shape::SUPERSEDED_SHIFT | deps);
     for count in [op.superseded.len(), op.deps.len()] {
@@ -342,19 +342,45 @@ fn put_content(op: &Op, sink: &mut impl Sink) {
             put_blob(key.as_str().as_bytes(), sink);
             put_blob(value.as_bytes(), sink);
         }
-        Effect::Delete { key } | Effect::Erase { key } => put_blob(key.as_str().as_bytes(), sink),
+        Effect::Delete { key } => put_blob(key.as_str().as_bytes(), sink),
+        Effect::Erase { key } => {
+            sink.byte(shape::ERASE);
+            put_blob(key.as_str().as_bytes(), sink);
+        }
+        Effect::Batch(changes) => {
+            sink.byte(changes.len() as u8);
+            changes.iter().for_each(|change| put_change(op.dot, change, sink));
+        }
         Effect::Retire { incarnation, through } => {
             sink.incarnation(*incarnation);
             sink.varint(*through);
         }
     }
     let dots = op.superseded.iter().map(|dot| (dot.incarnation, dot.counter));
-    for (incarnation, counter) in dots.chain(op.deps.entries()) {
-        sink.incarnation(incarnation);
-        // Of the same incarnation it is often one of the last few writes, so the distance is the shorter name.
-        let own = incarnation == op.dot.incarnation;
-        sink.varint(if own { op.dot.counter.wrapping_sub(counter) } else { counter });
+    dots.chain(op.deps.entries()).for_each(|related| put_related(op.dot, related, sink));
+}
+
+/// One change of the batch that has this dot.
+fn put_change(own: Dot, change: &KeyChange, sink: &mut impl Sink) {
+    let KeyChange { key, value, superseded } = change;
+    let effect = if value.is_some() { shape::PUT } else { shape::DELETE };
+    let count = superseded.len().min(usize::from(shape::COUNT_MAX));
+    sink.byte(effect | (count as u8) << shape::SUPERSEDED_SHIFT);
+    if let Some(more) = superseded.len().checked_sub(usize::from(shape::COUNT_MAX)) {
+        sink.varint(more as u64);
     }
+    put_blob(key.as_str().as_bytes(), sink);
+    if let Some(value) = value {
+        put_blob(value.as_bytes(), sink);
+    }
+    superseded.iter().for_each(|dot| put_related(own, (dot.incarnation, dot.counter), sink));
+}
+
+/// What the operation that has this dot supersedes or depends on.
+fn put_related(own: Dot, (incarnation, counter): (Incarnation, u64), sink: &mut impl Sink) {
+    sink.incarnation(incarnation);
+    // Of the same incarnation it is often one of the last few writes, so the distance is the shorter name.
+    sink.varint(if incarnation == own.incarnation { own.counter.wrapping_sub(counter) } else { counter });
 }
 
 fn put_blob(bytes: &[u8], sink: &mut impl Sink) {
@@ -431,7 +457,8 @@ impl OpMemo {
     }
 
     fn copy(&mut self, op: &Arc<Op>, sink: &mut impl Sink) {
-        if matches!(&op.effect, Effect::Put { value, .. } if value.as_bytes().len() > Self::VALUE_BYTES_MAX) {
+        let values = op.changes().filter_map(|change| change.value);
+        if values.map(|value| value.as_bytes().len()).sum::<usize>() > Self::VALUE_BYTES_MAX {
             self.encoded += 1;
             return put_content(op, sink);
         }

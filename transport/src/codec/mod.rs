@@ -68,10 +68,13 @@
 //!
 //! An operation is its dot (unless it is the next one), its stamp (unless it is marked as the next one), and its
 //! content. The content begins with one byte for its shape. Two bits are for the effect (0 a put, 1 a delete, 2 a
-//! retirement, 3 is damage). In the format for tests 3 is an erasure. Three are for how many dots it supersedes, and
+//! retirement, 3 a batch). In format 4 a 3 is damage. Three are for how many dots it supersedes, and
 //! three for how many entries it depends on. Seven of either means that a varint follows with how many more than seven
 //! there are. So up to six take no byte of their own. Then come what the effect needs (key and value; key; incarnation
-//! and through), the superseded dots, and the dependencies. The counter of a related dot of the operation's own
+//! and through), the superseded dots, and the dependencies. A batch needs a byte with the number of its changes, 2 to
+//! 64, and these, sorted by key, none twice. It supersedes no dots beside. A change is a shape of its own without
+//! dependencies, its key, its value if it puts one, and the dots that it supersedes. In the format for tests a number
+//! of 0 makes it an erasure with a key. The counter of a related dot of the operation's own
 //! incarnation is told as the distance to it.
 //!
 //! What an operation holds beside its dot and stamps is encoded the same whatever frame it goes into, but for the
@@ -365,8 +368,9 @@ mod shape {
     pub(super) const PUT: u8 = 0x00;
     pub(super) const DELETE: u8 = 0x40;
     pub(super) const RETIRE: u8 = 0x80;
-    /// Only in the format for tests.
-    pub(super) const ERASE: u8 = 0xc0;
+    /// A byte says how many keys a batch changes, from format 5 on. In the format for tests 0 is an erasure.
+    pub(super) const MORE: u8 = 0xc0;
+    pub(super) const ERASE: u8 = 0;
     pub(super) const SUPERSEDED_SHIFT: u32 = 3;
     /// The greatest count of either, and the mask of its bits.
     pub(super) const COUNT_MAX: u8 = 7;

@@ -4,8 +4,8 @@ mod formats;
 
 use super::*;
 use hence_core::{
-    Address, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, LostQuery, MemberRecord, Message, Op,
-    Outline, Outlined, Presence, Retirement, Sibling, SnapshotEntry, Status, Supply, Time, Value, Version,
+    Address, Body, Content, Coverage, Dot, Dots, Effect, Hello, Incarnation, Key, KeyChange, LostQuery, MemberRecord,
+    Message, Op, Outline, Outlined, Presence, Retirement, Sibling, SnapshotEntry, Status, Supply, Time, Value, Version,
     VersionVector, Wall,
 };
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn written(messages: &[Message]) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Frame>, CodecError> {
-    let mut reader = FrameReader::new(HERE);
+    let mut reader = FrameReader::new(HERE).stated(Formats::RELEASED);
     reader.feed(bytes);
     let mut frames = Vec::new();
     while let Some(frame) = reader.next_frame()? {
@@ -110,17 +110,29 @@ fn value() -> impl Strategy<Value = Value> {
     bytes.prop_map(|bytes| Value::new(&bytes))
 }
 
+/// Sorted by key, none twice: what every honest replica says.
+fn batch() -> impl Strategy<Value = Effect> {
+    let change = (proptest::option::of(value()), proptest::collection::vec(dot(), 0..10));
+    proptest::collection::btree_map(key(), change, 2..6).prop_map(|changes| {
+        let change =
+            |(key, (value, superseded)): (_, (_, Vec<Dot>))| KeyChange { key, value, superseded: superseded.into() };
+        Effect::Batch(changes.into_iter().map(change).collect())
+    })
+}
+
 fn op() -> impl Strategy<Value = Arc<Op>> {
     let effect = prop_oneof![
         (key(), value()).prop_map(|(key, value)| Effect::Put { key, value }),
         key().prop_map(|key| Effect::Delete { key }),
         (incarnation(), counter()).prop_map(|(incarnation, through)| Effect::Retire { incarnation, through }),
+        batch(),
     ];
     // The counts that have a byte of their own begin at seven.
     let superseded = proptest::collection::vec(dot(), 0..10);
     let few = proptest::collection::vec((incarnation(), counter()), 0..10).prop_map(VersionVector::from_entries);
     (dot(), hlc(), effect, superseded, prop_oneof![few, vector()]).prop_map(|(dot, hlc, effect, superseded, deps)| {
-        Arc::new(Op { dot, hlc, effect, superseded: superseded.into(), deps: deps.into() })
+        let superseded = if matches!(effect, Effect::Batch(_)) { Dots::new() } else { superseded.into() };
+        Arc::new(Op { dot, hlc, effect, superseded, deps: deps.into() })
     })
 }
 
@@ -256,7 +268,7 @@ proptest! {
     #[test]
     fn a_stream_may_be_cut_anywhere(messages in messages(), cuts in proptest::collection::vec(1..700_usize, 1..40)) {
         let bytes = written(&messages);
-        let (mut reader, mut found, mut left) = (FrameReader::new(HERE), Vec::new(), &bytes[..]);
+        let (mut reader, mut found, mut left) = (FrameReader::new(HERE).stated(Formats::RELEASED), Vec::new(), &bytes[..]);
         for cut in cuts.into_iter().cycle() {
             let (head, rest) = left.split_at(cut.min(left.len()));
             left = rest;
@@ -279,7 +291,7 @@ proptest! {
         messages in messages(),
         steps in proptest::collection::vec((1..4_usize, 0..6_u8), 1..12),
     ) {
-        let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
+        let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE).stated(Formats::RELEASED));
         let mut memo = OpMemo::new();
         let mut left = &messages[..];
         for (count, choice) in steps.into_iter().cycle() {
@@ -288,7 +300,7 @@ proptest! {
             some.iter().for_each(|message| writer.push(message, &mut memo).expect("fits"));
             if choice == 0 {
                 writer.clear();
-                reader = FrameReader::new(HERE);
+                reader = FrameReader::new(HERE).stated(Formats::RELEASED);
             } else {
                 prop_assert_eq!(&passed(&mut writer, &mut reader)[..], some);
             }
@@ -309,7 +321,7 @@ proptest! {
         let (first, second) = (numbered(0, first), numbered(1, second));
         let mut memo = OpMemo::new();
         let mut began = || {
-            let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
+            let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE).stated(Formats::RELEASED));
             writer.push(&first, &mut memo).expect("fits");
             passed(&mut writer, &mut reader);
             (writer, reader)
@@ -408,7 +420,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-        let mut reader = FrameReader::new(HERE);
+        let mut reader = FrameReader::new(HERE).stated(Formats::RELEASED);
         reader.feed(&bytes);
         if let Err(error) = reader.next_frame() {
             prop_assert_eq!(reader.next_frame(), Err(error));
@@ -639,7 +651,8 @@ const WRONG_BODIES: &[(&[u8], usize, Damage)] = &[
     (b"\x0a\x00\x00\x07\x7f\x01x\x00\x00\x00", 8, Damage::Short),
     (b"\x0a\x00\x00\x38\x80\x00\x01x\x00\x00\x00", 6, Damage::Number),
     // No such effect; a delete without a key; an incarnation that is over before its first write.
-    (b"\x0a\x00\x00\xc0\x01x\x00", 4, Damage::Choice(0xc0)),
+    (b"\x0a\x00\x00\xc0\x01x\x00", 5, Damage::Choice(1)),
+    (b"\x0a\x00\x00\xc0\x00x\x00", 5, Damage::Choice(0)),
     (b"\x0a\x00\x00\x40\x00", 5, Damage::Key),
     (b"\x0a\x00\x00\x80\x00\x00", 6, Damage::Counter),
     (b"\x0a\x00\x00\x80\x02\0\0\0\0\0\0\0\x09\x01", 13, Damage::Incarnation),
@@ -726,7 +739,7 @@ fn counts_do_not_allocate() {
     head.truncate(HEAD_BYTES);
     head[8..12].copy_from_slice(&(FRAME_BYTES_MAX as u32).to_be_bytes());
     head[3] = head[8..12].iter().fold(LENGTH_CHECK, |check, byte| check ^ byte);
-    let mut reader = FrameReader::new(HERE);
+    let mut reader = FrameReader::new(HERE).stated(Formats::RELEASED);
     reader.feed(&head);
     assert_eq!(reader.next_frame(), Ok(None));
     assert!(reader.buffer().capacity() < 256 << 10);
@@ -780,7 +793,7 @@ fn a_full_table_begins_anew() {
         let vector = Arc::new(VersionVector::from_entries([(Incarnation(incarnation << 40), incarnation)]));
         numbered(incarnation, Body::Pull { id: incarnation, vector })
     };
-    let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE));
+    let (mut writer, mut reader) = (FrameWriter::new(HERE, here()), FrameReader::new(HERE).stated(Formats::RELEASED));
     let mut memo = OpMemo::new();
     let mut anew = Vec::new();
     for incarnation in 1..3 * TABLE_PLACES_FULL as u64 {
@@ -800,7 +813,7 @@ fn a_full_table_begins_anew() {
     assert_eq!(anew, vec![1, full, 2 * full - 1]);
 
     // A peer that goes on nevertheless is refused.
-    let mut reader = FrameReader::new(HERE);
+    let mut reader = FrameReader::new(HERE).stated(Formats::RELEASED);
     let incarnations = (1..full).map(|incarnation| (Incarnation(incarnation << 40), 1));
     let all = message(Body::Pull { id: 1, vector: Arc::new(VersionVector::from_entries(incarnations)) });
     reader.feed(&written(&[all]));
@@ -841,7 +854,8 @@ fn an_operation_is_encoded_once_for_all_peers() {
         let vector = Arc::new(VersionVector::from_entries((0..at as u64).map(|n| (Incarnation(n + 1), 1))));
         writer.push(&message(Body::Pull { id: 1, vector }), &mut memo).expect("fits");
     }
-    let mut readers: Vec<FrameReader> = writers.iter().map(|_| FrameReader::new(HERE)).collect();
+    let mut readers: Vec<FrameReader> =
+        writers.iter().map(|_| FrameReader::new(HERE).stated(Formats::RELEASED)).collect();
     for counter in 2..50 {
         let push = message(Body::Push { op: put(counter, "key", b"12345"), made: Time(counter) });
         writers.iter_mut().for_each(|writer| writer.push(&push, &mut memo).expect("fits"));

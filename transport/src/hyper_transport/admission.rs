@@ -22,7 +22,8 @@ use tokio::time::Instant;
 pub(super) const SMALL_BYTES: usize = 64 << 10;
 
 /// Upgrades in a second that one source may ask for, and as many at once. A known address is a source of its own,
-/// whatever else comes from its machine. More would only cost time: a stranger takes no peer's place.
+/// whatever else comes from its machine, and whatever other machine says that it has that address. More would only cost
+/// time: a stranger takes no peer's place.
 const UPGRADES_PER_SECOND: u32 = 1_000;
 /// Sources whose upgrades are counted at a time.
 const SOURCES_MAX: usize = 1_024;
@@ -97,7 +98,7 @@ pub(super) struct Links {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Ip(IpAddr),
-    Peer(Address),
+    Peer(Address, Option<IpAddr>),
 }
 
 /// Fills at a rate, up to that many; each upgrade takes one out.
@@ -140,7 +141,7 @@ impl Links {
 
     fn takes_turn(&mut self, asker: &Asker, now: Instant) -> bool {
         let source = match (&asker.address, asker.source) {
-            (Some(address), _) if asker.known => Source::Peer(address.clone()),
+            (Some(address), source) if asker.known => Source::Peer(address.clone(), source),
             (_, Some(ip)) => Source::Ip(ip),
             (_, None) => return true,
         };
@@ -359,6 +360,8 @@ mod tests {
         assert_eq!(taken(&mut links, &asker(1, false), now + Duration::from_millis(100)), UPGRADES_PER_SECOND / 10);
         assert_eq!(taken(&mut links, &asker(1, true), now), UPGRADES_PER_SECOND, "a peer is counted apart");
         assert_eq!(taken(&mut links, &asker(2, false), now), UPGRADES_PER_SECOND);
+        let impostor = Asker { address: asker(1, true).address, ..asker(7, true) };
+        assert_eq!(taken(&mut links, &impostor, now), UPGRADES_PER_SECOND, "and so is one that says it is that peer");
         for n in 0..3_000_u32 {
             let source = Some(IpAddr::from(n.to_be_bytes()));
             let _ = links.takes_turn(&Asker { source, known: false, address: None }, now);

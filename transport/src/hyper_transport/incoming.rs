@@ -32,6 +32,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// Bytes of an unfinished frame are told of at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
 
+/// The first frame of a connection is whole within so many times the wait for more of it.
+const FIRST_FRAME_WAITS: u32 = 3;
+
 /// What the other end of a connection said of itself. That is the address that it wants answers for on it, its formats, and
 /// the addresses that its frames may bear.
 type Said = (Option<Address>, Option<Formats>, Bearer);
@@ -293,6 +296,7 @@ async fn read(
     mut stream: impl AsyncRead + Unpin,
 ) -> Result<core::convert::Infallible, Ended> {
     let limit = inner.settings.first_frame_timeout.min(inner.settings.idle_timeout);
+    let first_due = Instant::now() + limit * FIRST_FRAME_WAITS;
     let mut deadline = Instant::now() + limit;
     let (mut first, mut speaker): (_, Option<Speaks>) = (true, None);
     let mut reserved: Option<Reserved> = None;
@@ -323,8 +327,8 @@ async fn read(
         inner.count(|counters| counters.bytes_in += count as u64);
         speaker.iter().for_each(Speaks::on_arrival);
         if first {
-            // A stranger has to go on. A slow link brings something within that time.
-            deadline = Instant::now() + limit;
+            // A stranger has to go on, and to come to an end. A slow link brings something within that time.
+            deadline = (Instant::now() + limit).min(first_due);
         }
     }
 }

@@ -14,7 +14,8 @@ pub struct HyperSettings {
     /// The formats of frames that are spoken. Default: all released ones. The replica must be told the same.
     pub formats: Formats,
     /// Bytes that may wait for one peer; messages beyond are lost. A message that begins below the limit is
-    /// taken whole, so a single one may pass it. Default 8 MiB. Less loses earlier when a peer is slow.
+    /// taken whole, so a single one may pass it. Default 8 MiB. Less loses earlier when a peer is slow. It must hold
+    /// more than [`hence_core::Config::frames_ahead_max`] of the largest frames, or a whole state never arrives.
     pub queue_bytes_max: usize,
     /// Bytes of frames that may wait to be received; beyond, nothing more is read from peers, whose own
     /// queues grow then. Default 4 MiB, passed by at most one frame per connection.
@@ -35,7 +36,8 @@ pub struct HyperSettings {
     pub redial_pause: Duration,
     /// A connection from a peer that brings no whole frame for so long is closed. Default 75 s.
     pub idle_timeout: Duration,
-    /// A connection that has brought no frame yet and no byte for so long is closed. Default 10 s.
+    /// A connection that has brought no frame yet is closed when no byte came for so long. It is closed in any case
+    /// three times as long after it was opened. Default 10 s.
     pub first_frame_timeout: Duration,
     /// Why a peer cannot be connected to is told when that has lasted for so long. Default 3 s.
     pub outage_timeout: Duration,

@@ -168,12 +168,20 @@ fn push(counter: u64, value_bytes: usize) -> Message {
     }
 }
 
-/// So many messages, or those that came in time.
+/// So many messages. It gives up after ten seconds without one.
 async fn messages(transport: &HyperTransport, count: usize) -> Vec<Message> {
-    let mut all = Vec::new();
-    let mut incoming = Vec::new();
+    arrivals(transport, count, Duration::from_secs(10)).await
+}
+
+/// What comes although fewer messages are expected. It waits 300 ms for each.
+async fn strays(transport: &HyperTransport, count: usize) -> Vec<Message> {
+    arrivals(transport, count, Duration::from_millis(300)).await
+}
+
+async fn arrivals(transport: &HyperTransport, count: usize, pause: Duration) -> Vec<Message> {
+    let (mut all, mut incoming) = (Vec::new(), Vec::new());
     while all.len() < count {
-        if timeout(Duration::from_millis(300), transport.receive(&mut incoming)).await.is_err() {
+        if timeout(pause, transport.receive(&mut incoming)).await.is_err() {
             break;
         }
         all.extend(incoming.drain(..).filter_map(|incoming| match incoming {
@@ -281,7 +289,7 @@ fn a_message_that_opens_a_link_drops_the_queue_and_takes_a_new_connection() {
         (1..50).for_each(|id| left.send(&b, taken(id)));
         left.send(&b, opening());
         left.send(&b, taken(50));
-        assert_eq!(messages(&right, 3).await, vec![opening(), taken(50)]);
+        assert_eq!(strays(&right, 3).await, vec![opening(), taken(50)]);
         let counters = left.counters();
         assert_eq!((counters.dials, counters.lost_superseded, counters.connections_out), (2, 49, 1));
         assert_eq!(right.counters().connections_in, 1);
@@ -407,7 +415,7 @@ fn refused_frames_are_counted_by_reason_and_end_their_connection() {
             assert_eq!(messages(&transport, 1).await, vec![taken(9)]);
             stream.write_all(&[bytes, framed(cluster())].concat()).await.expect("written");
             assert!(is_closed(&mut stream).await);
-            assert_eq!(messages(&transport, 1).await, vec![]);
+            assert_eq!(strays(&transport, 1).await, vec![]);
             let refused: Vec<_> = transport.counters().refused().filter(|(_, count)| *count > 0).collect();
             assert_eq!(refused.len(), at + 1);
             assert_eq!(refused.last(), Some(&(reason, 1)));

@@ -1,9 +1,9 @@
 //! Messages of every kind, each a little different from all before it.
 
 use hence_core::{
-    Address, Body, Content, Coverage, Dot, Effect, Formats, Hello, Hlc, Incarnation, Key, LostQuery, MemberRecord,
-    Message, Op, Outline, Outlined, Presence, Retirement, Sibling, SnapshotEntry, Status, Supply, Time, Value, Version,
-    VersionVector, Wall,
+    Address, Body, Content, Coverage, Dot, Dots, Effect, Formats, Hello, Hlc, Incarnation, Key, KeyChange, LostQuery,
+    MemberRecord, Message, Op, Outline, Outlined, Presence, Retirement, Sibling, SnapshotEntry, Status, Supply, Time,
+    Value, Version, VersionVector, Wall,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -153,11 +153,24 @@ impl Samples {
         let effect = match choice {
             0 => Effect::Delete { key: self.key() },
             1 => Effect::Retire { incarnation: self.incarnation(), through: self.counter() },
+            3 => return self.batch(value_bytes),
             _ => Effect::Put { key: self.key(), value: self.value(value_bytes) },
         };
         let count = self.below(4);
         let superseded = (0..count).map(|_| self.dot()).collect();
         Arc::new(Op { dot: self.dot(), hlc: self.hlc(), effect, superseded, deps: self.vector().into() })
+    }
+
+    /// Two changes or more, sorted by key, none twice: what every honest replica says.
+    fn batch(&mut self, value_bytes: usize) -> Arc<Op> {
+        let count = 2 + self.below(4);
+        let mut change = |n: u64| KeyChange {
+            key: Key::new(&format!("{n}{}", self.key().as_str().chars().take(40).collect::<String>())).expect("short"),
+            value: (self.below(3) > 0).then(|| self.value(value_bytes)),
+            superseded: (0..self.below(4)).map(|_| self.dot()).collect(),
+        };
+        let effect = Effect::Batch((0..count).map(&mut change).collect());
+        Arc::new(Op { dot: self.dot(), hlc: self.hlc(), effect, superseded: Dots::new(), deps: self.vector().into() })
     }
 
     fn snapshot_entry(&mut self, value_bytes: usize) -> SnapshotEntry {

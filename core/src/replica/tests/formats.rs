@@ -20,7 +20,8 @@ impl World {
     fn erase(&mut self, n: u8, key: &str, past: &VersionVector) -> Reply {
         let (id, key) = (RequestId(1 << 40 | self.replies.len() as u64), Key::new(key).expect("a key"));
         let (action, past, wait) = (Action::Delete, past.clone(), Micros::ZERO);
-        let request = DataRequest { key, action, past, wait, condition: Condition::default(), format: Formats::TEST };
+        let condition = Condition::default();
+        let request = DataRequest { key, action, past, wait, condition, format: Formats::TEST, concern: None };
         self.handle(&address(n), Input::Request { id, request: Request::Data(Box::new(request)) });
         self.replies.get(&id).cloned().expect("an answer at once")
     }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::message::{Content, Status, Supply};
+use crate::vector::Dot;
 
 /// Replica 2 of two, played by hand: it claims what it never gives, and says at once that this was all.
 struct Liar {
@@ -93,6 +94,7 @@ fn nor_while_a_request_waits_for_it() {
         wait: Micros::from_seconds(10),
         condition: Condition::default(),
         format: Formats::RELEASED.lowest,
+        concern: None,
     };
     let input = Input::Request { id: RequestId(5), request: Request::Data(Box::new(request)) };
     liar.world.handle(&address(1), input);
@@ -347,4 +349,58 @@ fn postponed_by(world: &mut World, n: u8, missing: bool, apart: Micros) -> u8 {
         replica.on_interrupted(id);
     }
     replica.peers[id].supplier.postponed()
+}
+
+/// One call looks at some of the requests that wait. Those behind them are not refused meanwhile.
+#[test]
+fn what_is_covered_is_served_though_its_wait_ends() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    let past = VersionVector::from_entries([(world.replica(2).incarnation(), 1)]);
+    for id in 1..=500 {
+        let request = DataRequest {
+            key: Key::new("x").expect("a key"),
+            action: Action::Put(Value::new(b"1")),
+            past: past.clone(),
+            wait: Micros::from_millis(100),
+            condition: Condition::default(),
+            format: Formats::RELEASED.lowest,
+            concern: None,
+        };
+        world.handle(&address(1), Input::Request { id: RequestId(id), request: Request::Data(Box::new(request)) });
+    }
+    world.run(99);
+    assert!(world.replies.is_empty() && world.replica(1).blocked() == 500);
+    world.put(2, "y", "1", &VersionVector::new());
+    world.run(1);
+    for id in 1..=500 {
+        let reply = &world.replies[&RequestId(id)];
+        assert!(matches!(reply, Reply::Written(_)), "request {id}: {reply:?}");
+    }
+}
+
+/// A pull brings what stood before it in the buffer. Its turn has come, then and there.
+#[test]
+fn what_waited_behind_what_a_pull_brought_is_applied_at_once() {
+    let mut world = World::new(0);
+    world.config.repair_delay = Micros::from_millis(300);
+    (1..=3).for_each(|n| world.start(n, 3, n));
+    world.run(1_000);
+    let origin = world.replica(3).incarnation();
+    world.cut_one_way.insert((address(3), address(2)));
+    world.put(3, "x", "1", &VersionVector::new());
+    world.cut_one_way.clear();
+    world.put(3, "x", "2", &VersionVector::new());
+    world.run(1);
+    world.cut_one_way.insert((address(3), address(1)));
+    world.put(3, "x", "3", &VersionVector::new());
+    world.run(1);
+    world.cut.insert(address(3));
+    let behind = Dot { incarnation: origin, counter: 3 };
+    assert_eq!((world.replica(2).causal_buffer(), world.replica(2).causal_context().covers(behind)), (2, false));
+    while world.replica(2).causal_context().counter(origin) < 2 {
+        assert!(world.now < 9_000_000, "repair comes from the first");
+        world.run(1);
+    }
+    assert!(world.replica(2).causal_context().covers(behind), "{}", world.now);
 }

@@ -2,14 +2,18 @@
 //!
 //! An output is written beside its place and renamed at the end. A command that fails, or is ended, leaves what stood
 //! there before. A device or a pipe cannot be replaced by a rename, so it is written to as it is. Standard output goes
-//! on where the command's own lines end, whatever file it is.
+//! on where the command's own lines end, whatever file it is. As an output `-` is standard output, and as what is read it
+//! is standard input.
 
-use super::Problem;
+use super::{Problem, output};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+
+/// What standard input is called as an input, and standard output as an output.
+pub const STANDARD: &str = "-";
 
 /// Where an output goes until it is whole.
 enum Place {
@@ -150,7 +154,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     Output::create(path)?.hold(bytes)
 }
 
-/// What a history is read from: a file, or the standard input, which is named `-`.
+/// What a history or a case is read from: a file, or the standard input, which is named `-`.
 pub struct Input {
     /// As messages name it.
     pub name: String,
@@ -167,7 +171,7 @@ impl Input {
     ///
     /// What cannot be opened, and folders.
     pub fn open(path: &Path) -> Result<Self, String> {
-        let is_standard = path.as_os_str() == "-";
+        let is_standard = path.as_os_str() == STANDARD;
         let name = if is_standard { "standard input".into() } else { path.display().to_string() };
         let at = |error: std::io::Error| format!("{name}: {error}");
         let file = if is_standard {
@@ -194,6 +198,9 @@ impl Standard {
     /// The stream that a name leads to, by whatever link: opened anew by its name, a file would be written from its
     /// start.
     fn named(name: &Path) -> Option<Self> {
+        if name.as_os_str() == STANDARD {
+            return Some(Self::Output);
+        }
         // Each link is followed by hand, because behind the last one is a name that many streams may share.
         let mut name = name.to_owned();
         for _ in 0..LINKS_MAX {
@@ -228,6 +235,11 @@ impl Standard {
 const LINKS_MAX: usize = 8;
 
 /// Refuses outputs that are one with what is read, with each other or with a standard stream, by whatever name or link.
+/// Where one is named `-` nothing else goes to standard output, and lines for people go to standard error.
+///
+/// # Errors
+///
+/// The first output that is none of its own, and what else it is.
 pub fn apart(input: Option<&Metadata>, outputs: &[&Path]) -> Result<(), String> {
     let mut taken: Vec<(Identity, String)> = Vec::new();
     if let Some(input) = input.filter(|input| input.is_file()) {
@@ -245,6 +257,9 @@ pub fn apart(input: Option<&Metadata>, outputs: &[&Path]) -> Result<(), String> 
             return Err(format!("{}: this is {what}; name another file", path.display()));
         }
         taken.push((identity, "another output, too".into()));
+    }
+    if outputs.iter().any(|path| path.as_os_str() == STANDARD) {
+        output::go_aside();
     }
     Ok(())
 }
@@ -370,6 +385,7 @@ mod tests {
             assert_eq!(apart(None, &[Path::new(name)]), Ok(()), "{name}");
             assert!(apart(None, &[Path::new(name), Path::new(again)]).is_err(), "{name} and {again}");
         }
+        assert!(apart(None, &[Path::new("-"), Path::new("/dev/stdout")]).is_err(), "both are standard output");
         assert_eq!(apart(None, &[Path::new("/dev/stdout"), Path::new("/dev/stderr")]), Ok(()));
         std::os::unix::fs::symlink("/dev/stdout", at("out")).expect("a link");
         assert!(apart(None, &[&at("out"), Path::new("/dev/stdout")]).is_err(), "a link to standard output");

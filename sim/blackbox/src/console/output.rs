@@ -7,7 +7,7 @@
 use super::End;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write as _};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 const OPEN: u8 = 0;
 const LEFT: u8 = 1;
@@ -15,6 +15,9 @@ const FAILED: u8 = 2;
 
 /// How standard output stands.
 static STATE: AtomicU8 = AtomicU8::new(OPEN);
+
+/// Standard output holds what programs read, so what people read goes to standard error.
+static ASIDE: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line of results.
 #[macro_export]
@@ -28,9 +31,23 @@ macro_rules! tell {
     ($($argument:tt)*) => { $crate::console::output::remark(format_args!($($argument)*)) };
 }
 
-/// A line on standard output.
+/// A line of results.
 pub fn line(arguments: Arguments<'_>) {
-    text(&format!("{arguments}\n"));
+    prose(&format!("{arguments}\n"));
+}
+
+/// A text for people, as it is: on standard output, or on standard error after [`go_aside`].
+pub fn prose(for_people: &str) {
+    if ASIDE.load(Ordering::SeqCst) {
+        _ = std::io::stderr().lock().write_all(for_people.as_bytes());
+    } else {
+        text(for_people);
+    }
+}
+
+/// From now on standard output is left to one output that was named `-`.
+pub fn go_aside() {
+    ASIDE.store(true, Ordering::SeqCst);
 }
 
 /// A text on standard output, as it is.

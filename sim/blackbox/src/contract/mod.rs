@@ -25,7 +25,7 @@ const ENDS: &str = codes!(
     0: "every case is as the contract says",
     1: "one is not, or the view could not be put back",
     4: "no case was tried, or the command was stopped before the last one without a complaint",
-    "SIGINT or SIGTERM stops after the current case and puts the view back; a second one ends it at once."
+    "SIGINT, SIGTERM or SIGHUP stops after the current case and puts the view back; a second one ends it at once."
 );
 
 /// Is a cluster of three what the contract says?

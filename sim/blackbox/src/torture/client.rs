@@ -75,8 +75,11 @@ impl<'a> Client<'a> {
         let mut turn = 0_u32;
         while !self.run.is_stopped() {
             if let Some(interval) = self.run.interval {
-                nap((interval * turn).saturating_sub(begun.elapsed()));
-                turn += 1;
+                self.run.wait((interval.saturating_mul(turn)).saturating_sub(begun.elapsed()));
+                turn = turn.saturating_add(1);
+                if self.run.is_stopped() {
+                    break;
+                }
             }
             let merged = self.change_session();
             if self.draw.chance(300_000) {

@@ -73,24 +73,37 @@ struct Reader<'a> {
     connections: Vec<Connection>,
     token: Option<Token>,
     request: Vec<u8>,
+    /// When the closing began, and how long replicas have from then on.
+    begun: Instant,
+    patience: Duration,
+    /// Since when the operator waits.
+    hurried: Option<Instant>,
 }
 
 /// Waits for quiet, reads everything everywhere, and says how that went.
 pub(crate) fn close(run: &Run, ends: Vec<Token>, patience: Duration) -> Closing {
     let begun = clock();
-    let patience = if run.is_interrupted() { patience.min(HURRIED) } else { patience };
     let connect = |target: &http::Target| Connection::new(target.clone(), run.patience);
     let connections = run.targets.iter().map(connect).collect();
-    let mut reader = Reader { run, pen: run.recorder.pen(), connections, token: None, request: Vec::new() };
+    let mut reader = Reader {
+        run,
+        pen: run.recorder.pen(),
+        connections,
+        token: None,
+        request: Vec::new(),
+        begun,
+        patience,
+        hurried: None,
+    };
     let mut closing = Closing::default();
     if run.abilities.header {
-        reader.merge(ends, begun, patience, &mut closing);
+        reader.merge(ends, &mut closing);
     } else {
         reader.carry();
     }
     loop {
         let round = reader.round(false);
-        if round.iter().all(|(_, shown)| agree(shown)) || begun.elapsed() > patience {
+        if round.iter().all(|(_, shown)| agree(shown)) || reader.is_late() {
             break;
         }
         nap(PAUSE);
@@ -121,12 +134,25 @@ fn agree(shown: &[Shown]) -> bool {
 }
 
 impl Reader<'_> {
+    /// Replicas had their time; after a signal that is little.
+    fn is_late(&mut self) -> bool {
+        self.begun.elapsed() > self.patience || self.is_hurried_for(HURRIED)
+    }
+
+    /// A signal came so long ago.
+    fn is_hurried_for(&mut self, time: Duration) -> bool {
+        if self.hurried.is_none() && self.run.is_interrupted() {
+            self.hurried = Some(clock());
+        }
+        self.hurried.is_some_and(|since| since.elapsed() > time)
+    }
+
     /// Merges all tokens into one, each by a read.
-    fn merge(&mut self, ends: Vec<Token>, begun: Instant, patience: Duration, closing: &mut Closing) {
+    fn merge(&mut self, ends: Vec<Token>, closing: &mut Closing) {
         let mut waiting: VecDeque<Token> = ends.into_iter().filter(Token::fits_a_header).collect();
         let (mut at, mut since) = (0, 0);
         while let Some(token) = waiting.pop_front() {
-            if begun.elapsed() > patience {
+            if self.is_late() {
                 closing.stuck = waiting.len() + 1;
                 return;
             }
@@ -173,6 +199,7 @@ impl Reader<'_> {
             let shown = (0..run.targets.len()).map(|at| match self.read(at, key, None, is_recorded) {
                 (200, said) => Ok(said.value),
                 (404, _) => Ok(None),
+                (0, _) if self.is_hurried_for(HURRIED * 2) => Err("not waited for after the signal".into()),
                 (0, _) => Err("no answer".into()),
                 (status, _) => Err(format!("{status}")),
             });
@@ -184,6 +211,10 @@ impl Reader<'_> {
     /// One read; the status is 0 where there is no answer.
     fn read(&mut self, at: usize, key: &str, merged: Option<&Token>, is_recorded: bool) -> (u16, Said) {
         let run = self.run;
+        // The last round has some time of its own.
+        if self.is_hurried_for(HURRIED * 2) {
+            return (0, Said::default());
+        }
         let mut operation = Operation::new(self.pen.next_id(), "closing", Action::Get, key);
         operation.replica.clone_from(&run.targets[at].address);
         operation.token_in = self.token.as_ref().map(|token| token.plain().to_owned());

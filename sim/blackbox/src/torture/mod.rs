@@ -45,6 +45,9 @@ const CLIENTS: u64 = 8;
 
 const TARGETS_MAX: usize = 64;
 
+/// How often a thread that waits looks whether the run has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
 const EXAMPLES: &str = "\
 Examples:
   Thirty seconds of eight clients against a cluster of three:
@@ -58,7 +61,7 @@ const ENDS: &str = codes!(
     1: "a violation, or replicas that differ or refuse for ever once all is quiet",
     4: "no verdict: nothing was recorded, the history was cut short by a full disk and shows nothing wrong, the\n       \
         checker does not know, or a signal came while it judged",
-    "SIGINT or SIGTERM ends the clients early: faults are healed, and the verdict is about what was recorded. While\n\
+    "SIGINT, SIGTERM or SIGHUP ends the clients early: faults are healed, and the verdict is about what was recorded. While\n\
      the history is judged it ends the command without a verdict; `hence-sim check` gives one later. A second signal\n\
      ends it at once."
 );
@@ -139,6 +142,14 @@ impl Run {
         self.interrupted.is_asked()
     }
 
+    /// Waits so long, but not beyond the end of the run.
+    fn wait(&self, time: Duration) {
+        let begun = clock();
+        while !self.is_stopped() && begun.elapsed() < time {
+            nap(LOOK.min(time.saturating_sub(begun.elapsed())));
+        }
+    }
+
     /// Leaves a token for others and takes what lay there.
     fn hand_over(&self, slot: usize, token: Option<Token>) -> Option<Token> {
         let mut board = self.board.lock().ok()?;
@@ -167,6 +178,9 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
     let targets = asked.targets.iter().map(|url| Target::shown(url, &shown)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() > TARGETS_MAX {
         return Err(format!("{} targets; {TARGETS_MAX} are possible", targets.len()).into());
+    }
+    if asked.output.as_os_str() == files::STANDARD {
+        return Err("--output: the history is judged as it lies in its file, so it needs one".into());
     }
     let log = asked.output.with_extension("commands");
     let read = asked.faults.as_ref().and_then(|path| std::fs::metadata(path).ok());
@@ -198,18 +212,19 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
         targets,
     };
     introduce(&run, asked);
-    let finish = std::thread::scope(|scope| {
+    let (finish, was_interrupted) = std::thread::scope(|scope| {
         let tape = scope.spawn(|| Tape::run(tape, &run.recorder));
         let finish = work(&run, asked, plan.as_ref());
+        // A signal from now on is about what comes now, the judging.
+        let was_interrupted = run.interrupted.take();
         run.recorder.close();
         _ = tape.join();
-        finish
+        (finish, was_interrupted)
     });
     finish.print(&run);
     if let Some(why) = run.recorder.why() {
         say!("the run ended early, because {why}");
     }
-    let was_interrupted = run.interrupted.take();
     let is_settled = finish.closing.is_settled();
     let recorded = Recorded { history: asked.output.clone(), svg: asked.svg.clone(), is_settled };
     let verdict = judge(recorded, check, &run.interrupted);
@@ -288,7 +303,7 @@ fn watch(run: &Run, time: Duration, plan: Option<&Plan>) {
     let is_terminal = std::io::stderr().is_terminal();
     let mut next = Duration::from_secs(5);
     while !run.is_stopped() && clock() < run.deadline {
-        nap(Duration::from_millis(50).min(run.deadline.saturating_duration_since(clock())));
+        nap(LOOK.min(run.deadline.saturating_duration_since(clock())));
         let text = |passed: Duration| {
             let rate = run.tally.sent() as f64 / passed.as_secs_f64().max(0.001);
             let faults = plan.map(|plan| format!("; {} faults", plan.begun())).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The picture of a counterexample: as text for a terminal, and as SVG.
 //!
-//! Lanes are sessions. Lineage is grey, what was read is blue, forced order is dashed with its reason beside it, and
+//! Lanes are sessions. The parts of a batch stand below each other, and only the first has a name. Lineage is grey, what was read is blue, forced order is dashed with its reason beside it, and
 //! what makes the violation is red.
 
 use crate::explain::prose::Arrow;
@@ -37,7 +37,7 @@ impl Counterexample {
                 let is_open = places[..at].iter().any(|other| other.lane == lane)
                     && places[at..].iter().any(|other| other.lane == lane);
                 let cell = match lane {
-                    lane if lane == place.lane => format!("{:<4} {}", place.name(), texts[at]),
+                    lane if lane == place.lane => format!("{:<4} {}", self.label(at as Node), texts[at]),
                     _ if is_open => "|".into(),
                     _ => String::new(),
                 };
@@ -108,7 +108,7 @@ impl Counterexample {
             }
         }
         for (at, place) in places.iter().enumerate() {
-            svg.push_str(&boxed(place, at, &format!("{} {}", place.name(), summary(&self.history, at))));
+            svg.push_str(&boxed(place, at, &format!("{} {}", self.label(at as Node), summary(&self.history, at))));
         }
         for (at, note) in notes.iter().enumerate() {
             let (y, text) = (below + (at + 1) * NOTE_HEIGHT, escaped(note));

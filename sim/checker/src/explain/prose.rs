@@ -1,7 +1,8 @@
 //! What happened, in words that a newcomer follows.
 
 use crate::graph::order::{self, Successors};
-use crate::history::words::{NAMED_MAX, few, short, summary};
+use crate::history::text::short;
+use crate::history::words::{NAMED_MAX, few, summary};
 use crate::report::Counterexample;
 use crate::terms::{Break, DELETE, Debt, Edge, Level, Node, PUT, View};
 use std::fmt::Write as _;
@@ -24,6 +25,11 @@ impl Counterexample {
             Some(place) => place.name(),
             None => format!("joint {node}"),
         }
+    }
+
+    /// What stands before an operation in a list: the name of its event, or that it is one more part of a batch.
+    pub(crate) fn label(&self, node: Node) -> String {
+        if self.problem.is_head(node) { self.name(node) } else { "  +".into() }
     }
 
     fn text(&self, node: Node) -> String {
@@ -75,12 +81,18 @@ impl Counterexample {
             return None;
         }
         let successors = Successors::of(problem, &self.edges());
-        let mut events = 0..problem.operations as Node;
-        let event = events.find(|&event| {
-            problem.shown(event).first() == Some(&to)
-                && (problem.shown(event).contains(&from) || order::path(&successors, from, event, |_| true).is_some())
-        })?;
-        let (winner, loser) = (self.written(to), self.written(from));
+        let precedes = |put: Node, event: Node| {
+            let (put, event) = problem.edge(put, event);
+            order::path(&successors, put, event, |_| true).is_some()
+        };
+        let choice = |event: Node| {
+            let winner = *problem.shown(event).first().filter(|&&put| problem.is_one(put, to))?;
+            let loser = problem.put_of(from, problem.key[event as usize])?;
+            let knew = problem.shown(event).contains(&loser) || precedes(loser, event);
+            knew.then_some((event, winner, loser))
+        };
+        let (event, winner, loser) = (0..problem.operations as Node).find_map(choice)?;
+        let (winner, loser) = (self.written(winner), self.written(loser));
         let reason = format!("{} had both in its past and returned {winner}, not {loser}", self.name(event));
         Some(Arrow { edge: (from, to), reason })
     }
@@ -88,6 +100,7 @@ impl Counterexample {
     /// The way from one operation to another, step by step.
     fn way(&self, from: Node, to: Node) -> String {
         let successors = Successors::of(&self.problem, &self.edges());
+        let (from, to) = self.problem.edge(from, to);
         let Some(mut way) = order::path(&successors, from, to, |_| true) else {
             return format!("{} precedes {}", self.name(from), self.name(to));
         };
@@ -108,8 +121,9 @@ impl Counterexample {
 
     fn step(&self, from: Node, to: Node, arrows: &[Arrow]) -> String {
         let (first, second) = (self.name(from), self.name(to));
-        if self.problem.shown(to).contains(&from) {
-            let verb = if self.problem.is(to, PUT | DELETE) { "replaced" } else { "returned" };
+        let shows = |part: &Node| self.problem.shown(*part).iter().any(|&put| self.problem.is_one(put, from));
+        if let Some(part) = self.problem.parts(self.problem.head(to)).find(shows) {
+            let verb = if self.problem.is(part, PUT | DELETE) { "replaced" } else { "returned" };
             return format!("{second} {verb} what {first} wrote");
         }
         if self.problem.lineage.before(to).contains(&from) {
@@ -137,7 +151,9 @@ impl Counterexample {
             let replica = self.history.replicas.text(self.history.replica[node as usize]);
             let at = if replica.is_empty() { String::new() } else { format!(" at {}", short(replica)) };
             let id = self.history.id(node as usize);
-            _ = writeln!(text, "  {:<4} {}{at}  [id {id}]", self.name(node), summary(&self.history, node as usize));
+            let (label, what) = (self.label(node), summary(&self.history, node as usize));
+            let behind = if self.problem.is_head(node) { format!("{at}  [id {id}]") } else { String::new() };
+            _ = writeln!(text, "  {label:<4} {what}{behind}");
         }
         if shown.len() < all {
             _ = writeln!(text, "  ... and {} more", all - shown.len());
@@ -176,6 +192,10 @@ impl Counterexample {
                 let nonsense = self.problem.nonsense.as_ref().map_or("says what cannot be", |nonsense| &nonsense.text);
                 format!("{} {nonsense}.", self.text(*event))
             }
+            Break::Cycle(cycle) if cycle.len() == 1 => format!(
+                "{} returned what it wrote itself. The reads of a batch look at what was before its writes.",
+                self.name(cycle[0])
+            ),
             Break::Cycle(cycle) => format!(
                 "These operations follow each other in a circle, so none of them can have been first:\n{}",
                 self.circle(cycle)
@@ -221,7 +241,8 @@ impl Counterexample {
     fn no_excuse(&self, put: Node, event: Node) -> String {
         let problem = &self.problem;
         let writes = if problem.cycle.is_some() { &[] } else { problem.index.writes(problem.key[put as usize]) };
-        let removers = || writes.iter().copied().filter(|&write| problem.is(write, DELETE) && write != event);
+        let is_other = |write: Node| !problem.is_one(write, event);
+        let removers = || writes.iter().copied().filter(|&write| problem.is(write, DELETE) && is_other(write));
         let members = problem.shown(event).iter().copied();
         let reasons: Vec<String> = removers().chain(members).map(|write| self.innocence(write, put, event)).collect();
         if reasons.is_empty() {
@@ -232,7 +253,10 @@ impl Counterexample {
 
     fn innocence(&self, write: Node, put: Node, event: Node) -> String {
         let successors = Successors::of(&self.problem, &self.edges());
-        let before = |from: Node, to: Node| order::path(&successors, from, to, |_| true).is_some();
+        let before = |from: Node, to: Node| {
+            let (from, to) = self.problem.edge(from, to);
+            order::path(&successors, from, to, |_| true).is_some()
+        };
         let name = self.name(write);
         if before(write, put) {
             return format!("{name} came before it");
@@ -264,6 +288,7 @@ impl Counterexample {
     pub(crate) fn blamed(&self) -> Vec<Edge> {
         let successors = Successors::of(&self.problem, &self.edges());
         let way = |from: Node, to: Node| {
+            let (from, to) = self.problem.edge(from, to);
             let mut way = order::path(&successors, from, to, |_| true).unwrap_or_default();
             way.push(to);
             way.windows(2).map(|pair| (pair[0], pair[1])).collect::<Vec<Edge>>()

@@ -6,6 +6,8 @@
 //! led through an operation that is gone is kept, as a token of the one before it. What an answer said is forgotten,
 //! too, where the violation stands without it: a write then only happened, a read has its value only.
 //!
+//! A batch goes or stays as a whole. What its parts said is forgotten part by part.
+//!
 //! All of it has a budget of work, so it ends at any size. What was given up is told with what is left.
 
 mod around;
@@ -190,11 +192,11 @@ impl<'a> Shrinker<'a> {
             Break::Nonsense(_) | Break::Missing { .. } | Break::NotAlive { .. } | Break::Arbitration(_) => return None,
         };
         kept.retain(|&node| (node as usize) < self.problem.operations);
+        let mut kept = self.whole(kept);
         let reads = kept.iter().filter(|&&node| !self.problem.is(node, PUT | DELETE));
         let read: Vec<Node> = reads.filter_map(|&node| self.problem.shown(node).first()).copied().collect();
         kept.extend(read);
-        kept.sort_unstable();
-        kept.dedup();
+        let kept = self.whole(kept);
         self.silent = kept.iter().copied().collect();
         match self.judged(&kept) {
             Some((wrong, problem, forced)) if forced.is_empty() && kind(&problem, &wrong) == self.kind => Some(kept),
@@ -234,7 +236,15 @@ impl<'a> Shrinker<'a> {
         }
     }
 
-    fn try_without(&self, kept: &mut Vec<Node>, start: usize, end: usize) -> bool {
+    /// Tries to do without these, and without what else is of their batches.
+    fn try_without(&self, kept: &mut Vec<Node>, mut start: usize, mut end: usize) -> bool {
+        let is_one = |at: usize| at > 0 && at < kept.len() && self.problem.is_one(kept[at - 1], kept[at]);
+        while is_one(start) {
+            start -= 1;
+        }
+        while is_one(end) {
+            end += 1;
+        }
         // To copy and to look through what is left is work, too.
         if !self.effort.spend(kept.len() as u64 / 8) {
             return false;
@@ -372,12 +382,15 @@ impl<'a> Shrinker<'a> {
         let mut lineage = Lineage::of(self.problem, kept);
         let nameless = kept.iter().filter(|&&node| is_nameless(self.history, node));
         let nameless: BTreeSet<u32> = nameless.map(|&node| self.problem.key[node as usize]).collect();
+        let mut sent: Vec<String> = Vec::new();
         for &node in kept {
             let mut operation = self.history.operation(node as usize);
-            let before = lineage.nearest(node);
-            let mut tokens = before.iter().map(|&other| format!("t{}", self.history.id(other as usize)));
-            operation.token_in = tokens.next();
-            operation.merged_from = tokens.collect();
+            if self.problem.is_head(node) {
+                let before = lineage.nearest(node);
+                sent = before.iter().map(|&other| format!("t{}", self.history.id(other as usize))).collect();
+            }
+            operation.token_in = sent.first().cloned();
+            operation.merged_from = sent.iter().skip(1).cloned().collect();
             operation.token_out = (operation.outcome == Outcome::Ok).then(|| format!("t{}", operation.id));
             if !nameless.contains(&self.problem.key[node as usize]) {
                 forget_unknown_versions(self.problem, node, &mut operation);

@@ -1,9 +1,9 @@
 //! What of a counterexample goes on a screen, and its report for programs. The whole is for files, or on request.
 
 use crate::format::json;
-use crate::history::History;
-use crate::history::words::short;
+use crate::history::text::{cut, short};
 use crate::history::words::summary;
+use crate::history::{History, Operation};
 use crate::report::{Counterexample, Report};
 use crate::terms::{Level, Verdict};
 use serde_json::{Value, json};
@@ -17,8 +17,6 @@ const LANES_DRAWN: usize = 40;
 const ROWS_DRAWN: usize = 1_000;
 /// Lines of a counterexample, its picture included: a screen is about sixty, and the verdicts stand above.
 const LINES_MAX: usize = 44;
-/// Characters of a line: what has more is no line any more.
-const LINE_MAX: usize = 600;
 
 impl Counterexample {
     /// The story and the picture, or as much of them as a screen shows.
@@ -50,19 +48,20 @@ impl Counterexample {
     #[must_use]
     pub fn value(&self, full: bool) -> Value {
         let most = if full { usize::MAX } else { OPERATIONS_MAX };
-        let written = |operation| {
+        let written = |event: Vec<Operation>| {
             let mut line = Vec::new();
-            json::write(&operation, &mut line).ok()?;
+            json::write_event(&event, &mut line).ok()?;
             let mut value: Value = serde_json::from_slice(&line).ok()?;
             if !full {
                 shorten(&mut value);
             }
             Some(value)
         };
-        let operations: Vec<Value> = self.history().operations().take(most).filter_map(written).collect();
+        let operations: Vec<Value> = self.history().events().take(most).filter_map(written).collect();
         json!({
             "kind": self.kind(), "level": self.level().name(), "size": self.history().len(), "minimal": self.is_minimal(),
-            "given_up": self.given_up(), "left_out": self.history().len() - operations.len(), "operations": operations,
+            "given_up": self.given_up(), "left_out": self.history().heads().count() - operations.len(),
+            "operations": operations,
             "story": if full { self.prose() } else { self.prose_of(OPERATIONS_MAX) },
         })
     }
@@ -74,7 +73,7 @@ impl Report {
     pub fn disagreement(&self, history: &History) -> Option<String> {
         let told = |node: u32| {
             let (at, what) = (node as usize, summary(history, node as usize));
-            format!("{what} at {} [id {}]", history.replicas.text(history.replica[at]), history.id(at))
+            format!("{what} at {} [id {}]", short(history.replicas.text(history.replica[at])), history.id(at))
         };
         let (one, other) = self.diverged?;
         let why = "Both have every answered write of their key in their past, and differ:";
@@ -96,17 +95,6 @@ impl Report {
             "counterexample": found.map(|found| found.value(full)),
         })
     }
-}
-
-/// A line that no screen has room for, without its middle.
-fn cut(line: &str) -> String {
-    let count = line.chars().count();
-    if count <= LINE_MAX {
-        return line.to_owned();
-    }
-    let start: String = line.chars().take(LINE_MAX / 2).collect();
-    let end: String = line.chars().skip(count - LINE_MAX / 4).collect();
-    format!("{start} ... {end}")
 }
 
 /// Long texts and long lists within a value give way to their beginnings.

@@ -243,37 +243,38 @@ impl Reader {
 
     /// An operation that we wrote; without its extra keys if it was never answered.
     fn take_ours(&mut self, done: &Done, map: Option<&Edn>, call_ns: Option<u64>) -> Result<(), ReadError> {
-        let malformed = || wrong(done.line, "one of our own operations has one [f key value]");
+        let malformed = || wrong(done.line, "one of our own operations is [[f key value] ...]");
         let value = done.answered.as_ref().or(done.invoked.as_ref()).and_then(Edn::list).ok_or_else(malformed)?;
-        let [micro] = value else { return Err(malformed()) };
-        let Some([f, Edn::Text(key), value]) = micro.list() else { return Err(malformed()) };
-        let action = match Kind::of(f) {
-            Kind::Read => Action::Get,
-            Kind::Write => Action::Put,
-            Kind::Delete => Action::Delete,
-            Kind::Cas | Kind::Transaction | Kind::Other => return Err(malformed()),
-        };
+        // What is of one part of a batch only stands in a map of its own.
+        let parts = map.and_then(|map| map.field("parts")).and_then(Edn::list);
+        if value.is_empty() || map.is_some() && parts.map_or(1, <[Edn]>::len) != value.len() {
+            return Err(malformed());
+        }
+        let own = |at: usize| parts.and_then(|parts| parts.get(at)).or(map);
+        let read = value.iter().enumerate().map(|(at, micro)| read_part(done, micro, own(at)));
+        let read: Vec<Operation> = read.collect::<Result<_, _>>()?;
         let id = map.and_then(|map| map.field("id")).and_then(Edn::number).unwrap_or(self.next_id);
         self.next_id = self.next_id.max(id.saturating_add(1));
         let text = |name: &str| map.and_then(|map| map.field(name)).and_then(Edn::text).map(str::to_owned);
         let texts = |name: &str| map.and_then(|map| map.field(name)).and_then(Edn::texts);
-        let mut operation = Operation::new(id, &text("client").unwrap_or_else(|| done.process.clone()), action, key);
-        let is_json = |text: &str| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
-        operation.value = value.text().filter(|text| is_json(text)).map(str::to_owned);
-        if operation.value.is_none() && *value != Edn::Nil {
-            return Err(wrong(done.line, format!("{value} is no text of JSON")));
-        }
-        operation.outcome = done.outcome;
-        operation.replica = text("replica").unwrap_or_default();
-        operation.status = map.and_then(|map| map.field("status")).and_then(Edn::number).unwrap_or(0);
-        (operation.token_in, operation.token_out) = (text("token-in"), text("token-out"));
-        operation.merged_from = texts("merged-from").unwrap_or_default();
-        (operation.shown, operation.superseded) = (texts("shown"), texts("superseded"));
-        operation.siblings = texts("siblings");
-        operation.call_ns = call_ns;
         let time = map.and_then(|map| map.field("time")).and_then(Edn::number);
-        operation.return_ns = time.filter(|_| operation.outcome == Outcome::Ok);
-        self.foreign.history.push_at(done.line, &operation).map_err(|malformed| at_line(done.line, &malformed))
+        for (at, part) in read.into_iter().enumerate() {
+            let operation = Operation {
+                id,
+                client: text("client").unwrap_or_else(|| done.process.clone()),
+                replica: text("replica").unwrap_or_default(),
+                token_in: text("token-in"),
+                token_out: text("token-out"),
+                merged_from: texts("merged-from").unwrap_or_default(),
+                call_ns,
+                return_ns: time.filter(|_| done.outcome == Outcome::Ok),
+                outcome: done.outcome,
+                same_batch: at > 0,
+                ..part
+            };
+            self.foreign.history.push_at(done.line, &operation).map_err(|malformed| at_line(done.line, &malformed))?;
+        }
+        Ok(())
     }
 
     fn finish(mut self, initial: Option<&str>) -> Result<History, ReadError> {
@@ -295,4 +296,27 @@ impl Reader {
         }
         Ok(history)
     }
+}
+
+/// What one operation of ours, or one part of a batch, asked for and was answered.
+fn read_part(done: &Done, micro: &Edn, own: Option<&Edn>) -> Result<Operation, ReadError> {
+    let malformed = || wrong(done.line, "one of our own operations is [[f key value] ...]");
+    let Some([f, Edn::Text(key), value]) = micro.list() else { return Err(malformed()) };
+    let action = match Kind::of(f) {
+        Kind::Read => Action::Get,
+        Kind::Write => Action::Put,
+        Kind::Delete => Action::Delete,
+        Kind::Cas | Kind::Transaction | Kind::Other => return Err(malformed()),
+    };
+    let texts = |name: &str| own.and_then(|own| own.field(name)).and_then(Edn::texts);
+    let is_json = |text: &str| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
+    let text = value.text().filter(|text| is_json(text)).map(str::to_owned);
+    if text.is_none() && *value != Edn::Nil {
+        return Err(wrong(done.line, format!("{value} is no text of JSON")));
+    }
+    let status = own.and_then(|own| own.field("status")).and_then(Edn::number).unwrap_or(0);
+    let (shown, superseded, siblings) = (texts("shown"), texts("superseded"), texts("siblings"));
+    let is_own = own.and_then(|own| own.field("own")) == Some(&Edn::Bool(true));
+    let part = Operation::new(0, "", action, key);
+    Ok(Operation { value: text, status, shown, superseded, siblings, own: is_own, ..part })
 }

@@ -1,6 +1,7 @@
 //! Why a history cannot be read, and why it cannot be written.
 
 use crate::history::Malformed;
+use crate::history::text::cut;
 use crate::terms::Unreadable;
 use std::fmt;
 
@@ -28,7 +29,7 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Line { line, problem } => write!(f, "line {line}: {problem}"),
+            Self::Line { line, problem } => write!(f, "line {line}: {}", cut(problem)),
             Self::Io(error) => write!(f, "{error}"),
             Self::UnknownFormat { start } => {
                 write!(f, "line 1: no known format begins with {start:?}; say which it is with --format")
@@ -60,6 +61,8 @@ pub enum WriteError {
         /// What the format lacks.
         what: &'static str,
     },
+    /// The format of this name is only read.
+    OnlyRead(&'static str),
     /// The history does not fit together.
     Unreadable(Unreadable),
     /// The output failed.
@@ -70,6 +73,7 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inexpressible { id, what } => write!(f, "operation {id}: the format has no {what}"),
+            Self::OnlyRead(name) => write!(f, "{name} is only read, not written"),
             Self::Unreadable(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }

@@ -2,7 +2,10 @@
 //!
 //! A line is bounded, and every error names its line. A last line without its end that does not parse is a cut-off
 //! tail: the verdict is about what is whole, with a warning. Lines with only a `note` are the recorder's remarks. A line
-//! whose outcome is `sent` says that a request leaves, so that a recorder's crash hides no write.
+//! whose outcome is `sent` says that a request leaves, so that a recorder's crash hides no write. A batch is one line: its
+//! `operations` as they were asked for, and the `results` in the same order.
+
+mod batch;
 
 use crate::format::error::{ReadError, at_line};
 pub use crate::format::lines::LINE_BYTES_MAX;
@@ -22,6 +25,8 @@ use std::io::{BufRead, Read, Write};
 const SENT: &str = "sent";
 
 /// A text, or a number that stands for one.
+#[derive(Serialize)]
+#[serde(transparent)]
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -77,6 +82,10 @@ struct Line<'a> {
     outcome: Option<&'a str>,
     #[serde(borrow)]
     note: Option<&'a RawValue>,
+    #[serde(borrow)]
+    operations: Option<Vec<batch::Asked<'a>>>,
+    #[serde(borrow)]
+    results: Option<Vec<batch::Given<'a>>>,
 }
 
 /// Reads a history.
@@ -167,6 +176,7 @@ pub fn scan(input: impl BufRead) -> Result<u64, ReadError> {
         for value in line.value.iter().chain(line.siblings.iter().flatten()) {
             values.number(value.get());
         }
+        batch::scan(&line, keys, values, versions);
         count += 1;
     }
     Ok(count)
@@ -181,27 +191,14 @@ fn unlocated(error: &serde_json::Error) -> String {
 
 fn push(history: &mut History, number: u32, line: &Line<'_>) -> Result<(), ReadError> {
     let missing = |field: &str| ReadError::Line { line: number, problem: format!("the field \"{field}\" is missing") };
-    let action = match line.op.ok_or_else(|| missing("op"))? {
-        "get" => Action::Get,
-        "put" => Action::Put,
-        "delete" => Action::Delete,
-        other => return Err(ReadError::Line { line: number, problem: format!("\"{other}\" is not an op") }),
-    };
+    let op = line.op.ok_or_else(|| missing("op"))?;
     let outcome = match line.outcome.ok_or_else(|| missing("outcome"))? {
         "ok" => Outcome::Ok,
         "fail" => Outcome::Fail,
         "unknown" => Outcome::Unknown,
         other => return Err(ReadError::Line { line: number, problem: format!("\"{other}\" is not an outcome") }),
     };
-    let texts = |list: &'_ Option<Vec<Text<'_>>>| -> Option<Vec<String>> {
-        list.as_ref().map(|list| list.iter().map(|text| text.0.to_string()).collect())
-    };
-    let (merged, shown, superseded) = (texts(&line.merged_from), texts(&line.shown), texts(&line.superseded));
-    let (has_shown, has_superseded) = (shown.is_some(), superseded.is_some());
-    let merged: Vec<&str> = merged.iter().flatten().map(String::as_str).collect();
-    let shown: Vec<&str> = shown.iter().flatten().map(String::as_str).collect();
-    let superseded: Vec<&str> = superseded.iter().flatten().map(String::as_str).collect();
-    let siblings: Option<Vec<&str>> = line.siblings.as_ref().map(|list| list.iter().map(|value| value.get()).collect());
+    let merged = texts(line.merged_from.as_ref()).unwrap_or_default();
     fn text<'a>(text: &'a Option<Text<'_>>) -> Option<&'a str> {
         text.as_ref().map(|text| &*text.0)
     }
@@ -209,21 +206,53 @@ fn push(history: &mut History, number: u32, line: &Line<'_>) -> Result<(), ReadE
         id: line.id.ok_or_else(|| missing("id"))?,
         client: text(&line.client).ok_or_else(|| missing("client"))?,
         replica: text(&line.replica).unwrap_or_default(),
-        action,
-        key: text(&line.key).ok_or_else(|| missing("key"))?,
-        value: line.value.map(RawValue::get),
-        siblings: siblings.as_deref(),
+        action: Action::Get,
+        key: "",
+        value: None,
+        siblings: None,
         status: line.status.unwrap_or(0),
         token_in: text(&line.token_in),
         merged_from: &merged,
         token_out: text(&line.token_out),
-        shown: has_shown.then_some(&shown),
-        superseded: has_superseded.then_some(&superseded),
+        shown: None,
+        superseded: None,
         call_ns: line.call_ns,
         return_ns: line.return_ns,
         outcome,
+        same_batch: false,
+        own: false,
+    };
+    if op == batch::NAME {
+        return batch::push(history, number, line, record);
+    }
+    if line.operations.is_some() || line.results.is_some() {
+        return Err(at_line(number, &Malformed::OutOfPlace("operations")));
+    }
+    let (shown, superseded) = (texts(line.shown.as_ref()), texts(line.superseded.as_ref()));
+    let siblings: Option<Vec<&str>> = line.siblings.as_ref().map(|list| list.iter().map(|value| value.get()).collect());
+    let record = Record {
+        action: action(number, op)?,
+        key: text(&line.key).ok_or_else(|| missing("key"))?,
+        value: line.value.map(RawValue::get),
+        siblings: siblings.as_deref(),
+        shown: shown.as_deref(),
+        superseded: superseded.as_deref(),
+        ..record
     };
     history.push_record(number, &record).map_err(|malformed| at_line(number, &malformed))
+}
+
+fn texts<'a>(list: Option<&'a Vec<Text<'_>>>) -> Option<Vec<&'a str>> {
+    list.map(|list| list.iter().map(|text| &*text.0).collect())
+}
+
+fn action(number: u32, op: &str) -> Result<Action, ReadError> {
+    match op {
+        "get" => Ok(Action::Get),
+        "put" => Ok(Action::Put),
+        "delete" => Ok(Action::Delete),
+        other => Err(ReadError::Line { line: number, problem: format!("\"{other}\" is not an op") }),
+    }
 }
 
 #[derive(Serialize)]
@@ -233,7 +262,8 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     replica: &'a str,
     op: &'a str,
-    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,15 +285,28 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     return_ns: Option<u64>,
     outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operations: Option<Vec<batch::Asked<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<batch::Given<'a>>>,
 }
 
-/// Writes one operation on a line.
+/// Writes one operation on a line. A part of a batch is written as if it were alone; [`write_event`] writes batches.
 ///
 /// # Errors
 ///
 /// What the output says; a value that is no JSON text is invalid data.
 pub fn write(operation: &Operation, output: &mut impl Write) -> std::io::Result<()> {
-    write_as(operation, operation.outcome.name(), output)
+    write_event(std::slice::from_ref(operation), output)
+}
+
+/// Writes one event on a line: an operation, or all parts of a batch.
+///
+/// # Errors
+///
+/// What the output says; a value that is no JSON text is invalid data.
+pub fn write_event(parts: &[Operation], output: &mut impl Write) -> std::io::Result<()> {
+    parts.first().map_or(Ok(()), |first| write_as(parts, first.outcome.name(), output))
 }
 
 /// Writes that this request is about to be sent. A later line with the same id says how it ended; without one the
@@ -273,23 +316,36 @@ pub fn write(operation: &Operation, output: &mut impl Write) -> std::io::Result<
 ///
 /// What the output says; a value that is no JSON text is invalid data.
 pub fn write_sent(operation: &Operation, output: &mut impl Write) -> std::io::Result<()> {
-    write_as(operation, SENT, output)
+    write_as(std::slice::from_ref(operation), SENT, output)
 }
 
-fn write_as(operation: &Operation, outcome: &str, output: &mut impl Write) -> std::io::Result<()> {
-    fn raw(text: &str) -> std::io::Result<&RawValue> {
-        serde_json::from_str(text).map_err(std::io::Error::from)
-    }
-    let siblings =
-        operation.siblings.as_ref().map(|list| list.iter().map(|value| raw(value)).collect::<Result<_, _>>());
+/// The same for all parts of a batch.
+///
+/// # Errors
+///
+/// What the output says; a value that is no JSON text is invalid data.
+pub fn write_event_sent(parts: &[Operation], output: &mut impl Write) -> std::io::Result<()> {
+    write_as(parts, SENT, output)
+}
+
+fn raw(text: &str) -> std::io::Result<&RawValue> {
+    serde_json::from_str(text).map_err(std::io::Error::from)
+}
+
+fn raws(list: Option<&Vec<String>>) -> std::io::Result<Option<Vec<&RawValue>>> {
+    list.map(|list| list.iter().map(|value| raw(value)).collect()).transpose()
+}
+
+fn write_as(parts: &[Operation], outcome: &str, output: &mut impl Write) -> std::io::Result<()> {
+    let [operation, rest @ ..] = parts else { return Ok(()) };
     let written = Written {
         id: operation.id,
         client: &operation.client,
         replica: &operation.replica,
         op: operation.action.name(),
-        key: &operation.key,
+        key: Some(&operation.key),
         value: operation.value.as_deref().map(raw).transpose()?,
-        siblings: siblings.transpose()?,
+        siblings: raws(operation.siblings.as_ref())?,
         status: (operation.status != 0).then_some(operation.status),
         token_in: operation.token_in.as_deref(),
         merged_from: &operation.merged_from,
@@ -299,7 +355,10 @@ fn write_as(operation: &Operation, outcome: &str, output: &mut impl Write) -> st
         call_ns: operation.call_ns,
         return_ns: operation.return_ns,
         outcome,
+        operations: None,
+        results: None,
     };
+    let written = if rest.is_empty() { written } else { batch::written(parts, written)? };
     serde_json::to_writer(&mut *output, &written)?;
     output.write_all(b"\n")
 }

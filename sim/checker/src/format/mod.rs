@@ -1,5 +1,7 @@
 //! Which format a history is in, and reading and writing any of them.
 
+pub mod awdit;
+pub mod dbcop;
 pub mod edn;
 pub mod error;
 pub mod hist;
@@ -8,6 +10,7 @@ mod lines;
 mod plain;
 pub mod plume;
 pub mod shiviz;
+mod transactions;
 
 use crate::format::error::{ReadError, WriteError};
 use crate::format::plain::Plain;
@@ -23,15 +26,19 @@ pub enum Format {
     Plume,
     /// Jepsen's EDN.
     Edn,
-    /// dbcop's `.hist`; only written.
+    /// dbcop's `.hist`.
     Hist,
+    /// dbcop's JSON; only read.
+    Dbcop,
+    /// AWDIT's own text; only read.
+    Awdit,
     /// A log for ShiViz; only written.
     ShiViz,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 5] = [Self::Json, Self::Plume, Self::Edn, Self::Hist, Self::ShiViz];
+    pub const ALL: [Self; 7] = [Self::Json, Self::Plume, Self::Edn, Self::Hist, Self::Dbcop, Self::Awdit, Self::ShiViz];
 
     /// Its name on the command line.
     #[must_use]
@@ -41,6 +48,8 @@ impl Format {
             Self::Plume => "plume",
             Self::Edn => "edn",
             Self::Hist => "hist",
+            Self::Dbcop => "dbcop",
+            Self::Awdit => "awdit",
             Self::ShiViz => "shiviz",
         }
     }
@@ -64,10 +73,17 @@ impl Format {
             text = text[end..].trim_ascii_start();
         }
         let then = |skip: usize| text.get(skip..).map(<[u8]>::trim_ascii_start).and_then(|rest| rest.first());
+        if is_dbcop(text) {
+            return Some(Self::Dbcop);
+        }
         match (text.first()?, then(1)) {
             (b'{', None | Some(b'"' | b'}')) => Some(Self::Json),
-            (b'{', Some(b':' | b',' | b';' | b'#')) | (b'[' | b'(' | b'#', _) => Some(Self::Edn),
+            (b'[', Some(letter)) if letter.is_ascii_alphabetic() || *letter == b'_' => Some(Self::Hist),
+            (b'/', Some(b'/')) | (b'-', Some(b'-')) => Some(Self::Hist),
+            (b'{', Some(b':' | b',' | b';' | b'#')) | (b'[' | b'(' | b'#' | b'^', _) => Some(Self::Edn),
             (b'r' | b'w', Some(b'(')) => Some(Self::Plume),
+            (b'r' | b'w', Some(digit)) if digit.is_ascii_digit() => Some(Self::Awdit),
+            (b'=', Some(b'=')) => Some(Self::Awdit),
             _ => None,
         }
     }
@@ -120,9 +136,10 @@ pub fn read_as(input: impl BufRead, reading: &Reading) -> Result<History, ReadEr
         Format::Json => json::read(input),
         Format::Plume => plume::read(input),
         Format::Edn => edn::read(input, reading.initial.as_deref()),
-        format @ (Format::Hist | Format::ShiViz) => {
-            Err(at_first(format!("{} is only written, not read", format.name())))
-        }
+        Format::Hist => hist::read(input),
+        Format::Dbcop => dbcop::read(input),
+        Format::Awdit => awdit::read(input),
+        Format::ShiViz => Err(at_first(format!("{} is only written, not read", format.name()))),
     }?;
     // A verdict on nothing would sound like one on what was meant.
     if history.is_empty() {
@@ -131,6 +148,33 @@ pub fn read_as(input: impl BufRead, reading: &Reading) -> Result<History, ReadEr
         return Err(at_first(format!("no operation is in this file; {}", why.join("; "))));
     }
     Ok(history)
+}
+
+/// The text within a file, which may be gzipped or begin with a byte order mark.
+///
+/// # Errors
+///
+/// An input that fails, and what is packed or encoded in another way.
+pub fn unwrapped(input: impl BufRead) -> Result<impl BufRead, ReadError> {
+    Plain::of(input)
+}
+
+/// What follows, if a text begins so.
+fn behind<'a>(text: &'a [u8], begins: &[u8]) -> Option<&'a [u8]> {
+    text.strip_prefix(begins).map(<[u8]>::trim_ascii_start)
+}
+
+/// Whether a text begins like dbcop's JSON: sessions of objects, or an object that begins with one of its own fields.
+fn is_dbcop(text: &[u8]) -> bool {
+    let begins = |text: &[u8], names: &[&str]| names.iter().any(|name| behind(text, name.as_bytes()).is_some());
+    if let Some(object) = behind(text, b"{") {
+        return begins(object, &["\"params\"", "\"info\"", "\"start\"", "\"end\"", "\"data\""]);
+    }
+    let Some(mut rest) = behind(text, b"[") else { return false };
+    while let Some(next) = [&b"["[..], b"]", b","].into_iter().find_map(|mark| behind(rest, mark)) {
+        rest = next;
+    }
+    behind(rest, b"{").is_some_and(|object| begins(object, &["\"events\"", "\"committed\""]))
 }
 
 fn is_json_array(start: &[u8]) -> bool {
@@ -151,14 +195,15 @@ fn is_json_array(start: &[u8]) -> bool {
 pub fn write(history: &History, format: Format, output: &mut impl Write) -> Result<(), WriteError> {
     match format {
         Format::Json => {
-            for operation in history.operations() {
-                json::write(&operation, output)?;
+            for event in history.events() {
+                json::write_event(&event, output)?;
             }
             Ok(())
         }
         Format::Plume => plume::write(history, output),
         Format::Edn => edn::write(history, output),
         Format::Hist => hist::write(history, output),
+        Format::Dbcop | Format::Awdit => Err(WriteError::OnlyRead(format.name())),
         Format::ShiViz => shiviz::write(history, output),
     }
 }

@@ -9,20 +9,22 @@ const START_BYTES: usize = 64 << 10;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
+const UTF_16: &str = "UTF-16, which is not read; write it in UTF-8 first";
+
 /// Archives and encodings that are not read, by how they begin.
 const FOREIGN: [(&[u8], &str); 6] = [
-    (b"PK\x03\x04", "a zip archive"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
-    (b"\xfd7zXZ\0", "compressed by xz"),
-    (b"BZh", "compressed by bzip2"),
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
+    (b"PK\x03\x04", "a zip archive, which is not read; unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd, which is not read; unpack it first"),
+    (b"\xfd7zXZ\0", "compressed by xz, which is not read; unpack it first"),
+    (b"BZh", "compressed by bzip2, which is not read; unpack it first"),
+    (b"\xff\xfe", UTF_16),
+    (b"\xfe\xff", UTF_16),
 ];
 
 /// An input whose beginning was looked at.
 type Looked<R> = std::io::Chain<Cursor<Vec<u8>>, R>;
 
-/// The text of a history.
+/// The text of a file.
 pub(super) enum Plain<R> {
     Bare(Looked<R>),
     Gzip(Box<Looked<BufReader<Unpacked<Looked<R>>>>>),
@@ -67,7 +69,7 @@ impl<R: BufRead> Read for Unpacked<R> {
             if error.kind() == ErrorKind::Interrupted {
                 return error;
             }
-            Error::new(error.kind(), format!("the gzip around the history is damaged or cut off: {error}"))
+            Error::new(error.kind(), format!("the gzip around it is damaged or cut off: {error}"))
         })
     }
 }
@@ -81,7 +83,7 @@ impl<R: BufRead> Plain<R> {
         }
         let inner = looked(BufReader::with_capacity(START_BYTES, Unpacked(Some(GzDecoder::new(input)))))?;
         if inner.get_ref().0.get_ref().starts_with(GZIP) {
-            return Err(foreign("gzip within gzip"));
+            return Err(foreign("gzip within gzip, which is not read; unpack it first"));
         }
         Ok(Self::Gzip(Box::new(without_mark(inner)?)))
     }
@@ -97,7 +99,7 @@ impl<R: BufRead> Plain<R> {
 }
 
 fn foreign(what: &str) -> ReadError {
-    ReadError::Line { line: 1, problem: format!("this file is {what}, which is not read; unpack it first") }
+    ReadError::Line { line: 1, problem: format!("this file is {what}") }
 }
 
 /// Takes in the beginning, however slowly it comes.

@@ -1,8 +1,7 @@
 //! Plume text, read by Plume and AWDIT: `r(key,value,session,transaction)` or `w(...)`, one on a line.
 //!
 //! Numbers are non-negative; the value 0 is a key's initial one, and a transaction of -1 is an aborted write, which is
-//! left out. Sessions are program order, and that is the whole lineage. Operations of one transaction are judged one
-//! after another, with a warning.
+//! left out. Sessions are program order, and that is the whole lineage. A transaction is an event, as a batch is.
 //!
 //! An export starts with a session that writes every key once, and lets each session read a marker from it. The reason
 //! is that AWDIT does not order initial values before the sessions. Lineage that is not the next step of a session
@@ -10,6 +9,7 @@
 
 use crate::format::error::{ReadError, WriteError};
 use crate::format::lines::Lines;
+use crate::format::transactions;
 use crate::graph::Problem;
 use crate::history::intern::Names;
 use crate::history::{Action, History, NONE, Outcome};
@@ -26,8 +26,8 @@ pub fn read(input: impl Read) -> Result<History, ReadError> {
     let mut history = History::default();
     let (mut keys, mut values, mut sessions) = (Numbers::default(), Numbers::default(), Numbers::default());
     let mut session_names = Names::default();
-    let mut last: Vec<(u32, i64)> = Vec::new();
-    let (mut aborted, mut joined) = (0_u64, 0_u64);
+    let mut last: Vec<Last> = Vec::new();
+    let mut aborted = 0_u64;
     while lines.advance()? {
         let event = match parse(lines.text()) {
             Ok(event) => event,
@@ -45,25 +45,32 @@ pub fn read(input: impl Read) -> Result<History, ReadError> {
         }
         let session = sessions.name(&mut session_names, event.session);
         if session as usize == last.len() {
-            last.push((NONE, -1));
+            last.push(Last { token: NONE, transaction: -1, head: 0 });
         }
-        let (token, transaction) = last[session as usize];
-        joined += u64::from(transaction == event.transaction);
         let action = if event.is_write { Action::Put } else { Action::Get };
         let value = if event.value == [b'0'] { NONE } else { values.name(&mut history.values, event.value) };
         if event.is_write && value == NONE {
             return Err(lines.error("writes 0, which is the initial value"));
         }
         let key = keys.name(&mut history.keys, event.key);
-        last[session as usize] = (history.push_plain(session, action, key, value, token), event.transaction);
+        let last = &mut last[session as usize];
+        if last.transaction == event.transaction {
+            history.push_plain_part(last.head, action, key, value);
+        } else {
+            let head = history.len() as u32;
+            let token = history.push_plain(session, action, key, value, last.token);
+            *last = Last { token, transaction: event.transaction, head };
+        }
     }
-    if aborted > 0 {
-        history.warnings.push(format!("{aborted} events of aborted transactions were left out"));
-    }
-    if joined > 0 {
-        history.warnings.push(format!("{joined} operations share a transaction; they are judged one after another"));
-    }
+    transactions::finish(&mut history, aborted, "events of aborted transactions");
     Ok(history)
+}
+
+/// The last transaction of a session: its token, its number and its first operation.
+struct Last {
+    token: u32,
+    transaction: i64,
+    head: u32,
 }
 
 /// An event of a line; numbers are their digits, without leading zeros.
@@ -144,9 +151,10 @@ impl Numbers {
     }
 }
 
-/// The read or write of a session in formats that know nothing else.
+/// An event of a session in formats that know nothing but reads and writes.
 pub(crate) struct Step {
-    pub(crate) node: Node,
+    /// One operation, or those of a batch.
+    pub(crate) parts: Vec<Node>,
     /// Keys of lineage that are read before and written after it.
     pub(crate) takes: Vec<usize>,
     pub(crate) gives: Vec<usize>,
@@ -175,7 +183,15 @@ impl Sessions {
             }
             before.sort_unstable();
             before.dedup();
-            if !is_kept(history, &problem, node)? {
+            let mut parts: Vec<Node> = Vec::new();
+            for part in problem.parts(node) {
+                if is_kept(history, &problem, part)? {
+                    parts.push(part);
+                }
+            }
+            // The reads of a batch look at what was before its writes, unless they look at these.
+            parts.sort_by_key(|&part| (history.is_own(part as usize), problem.is(part, WRITE)));
+            if parts.is_empty() {
                 through[node as usize] = before;
                 continue;
             }
@@ -193,7 +209,7 @@ impl Sessions {
                     sessions.len() - 1
                 }
             };
-            let mut step = Step { node, takes: Vec::new(), gives: Vec::new() };
+            let mut step = Step { parts, takes: Vec::new(), gives: Vec::new() };
             for other in before {
                 let (session, at) = place[other as usize].expect("only kept nodes are gathered");
                 sessions[session][at].gives.push(auxiliary);
@@ -217,6 +233,7 @@ fn is_kept(history: &History, problem: &Problem, node: Node) -> Result<bool, Wri
     }
     let is_read = history.action[at] == Action::Get && history.outcome[at] == Outcome::Ok;
     Ok(problem.is(node, WRITE)
+        || history.is_own(at)
         || is_read && matches!(history.status[at], 200 | 404) && problem.view(node) != View::Open)
 }
 
@@ -240,13 +257,14 @@ pub fn write(history: &History, output: &mut impl Write) -> Result<(), WriteErro
         writeln!(output, "r({marker},1,{session},{transaction})")?;
         for step in steps {
             transaction += 1;
-            let at = step.node as usize;
             for &taken in &step.takes {
                 writeln!(output, "r({},2,{session},{transaction})", auxiliary + taken)?;
             }
-            let kind = if history.action[at] == Action::Put { 'w' } else { 'r' };
-            let value = if history.value[at] == NONE { 1 } else { u64::from(history.value[at]) + 2 };
-            writeln!(output, "{kind}({},{value},{session},{transaction})", history.key[at])?;
+            for at in step.parts.iter().map(|&part| part as usize) {
+                let kind = if history.action[at] == Action::Put { 'w' } else { 'r' };
+                let value = if history.value[at] == NONE { 1 } else { u64::from(history.value[at]) + 2 };
+                writeln!(output, "{kind}({},{value},{session},{transaction})", history.key[at])?;
+            }
             for &given in &step.gives {
                 writeln!(output, "w({},2,{session},{transaction})", auxiliary + given)?;
             }

@@ -53,7 +53,8 @@ fn event(history: &History, node: Node, clock: &BTreeMap<u32, u64>, output: &mut
         client => host(history.clients.text(client)),
     };
     let clock: BTreeMap<String, u64> = clock.iter().map(|(&client, &count)| (host(client), count)).collect();
-    let text = crate::history::words::summary(history, node as usize).replace(ends_a_line, " ");
+    let parts = history.batches.parts(node).map(|part| crate::history::words::summary(history, part as usize));
+    let text = parts.collect::<Vec<_>>().join(", ").replace(ends_a_line, " ");
     let clock = serde_json::to_string(&clock).map_err(std::io::Error::from)?;
     writeln!(output, "{text}\n{} {clock}", host(history.client[node as usize]))?;
     Ok(())

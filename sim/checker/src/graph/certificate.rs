@@ -39,12 +39,16 @@ impl Certificate {
             let counter = counter.parse().ok()?;
             let count = names.len() as u32;
             origin[at] = *names.entry(name).or_insert(count);
-            puts.push((origin[at], counter, at as Node));
+            // All that a batch puts is one version.
+            let head = history.batches.head(at as Node);
+            origin[head as usize] = origin[at];
+            puts.push((origin[at], counter, head));
         }
         if puts.is_empty() || names.len() > ORIGINS_MAX {
             return None;
         }
         puts.sort_unstable();
+        puts.dedup();
         let steps = puts.windows(2).filter(|pair| pair[0].0 == pair[1].0);
         let mut edges: Vec<Edge> = steps.map(|pair| (pair[0].2, pair[1].2)).collect();
         edges.sort_unstable_by_key(|&(from, to)| (to, from));

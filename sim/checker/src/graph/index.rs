@@ -56,7 +56,8 @@ impl KeyIndex {
     pub(crate) fn of(problem: &Problem, keys: usize) -> Self {
         let mut next = vec![0_u32; keys + 1];
         let loose = || (0..problem.nodes() as Node).filter(|&node| problem.is(node, WRITE) && !problem.is_kept(node));
-        let writes = || problem.chain_nodes.iter().copied().chain(loose());
+        let of_event = |&head: &Node| problem.parts(head).filter(|&part| problem.is(part, WRITE));
+        let writes = || problem.chain_nodes.iter().flat_map(of_event).chain(loose());
         let mut has_deletes = vec![false; keys];
         for node in writes() {
             let key = problem.key[node as usize] as usize;

@@ -37,7 +37,7 @@ impl Lineage {
         };
         match moments(history) {
             None => {
-                for at in 0..history.len() {
+                for at in history.heads() {
                     sweep.call(at)?;
                     sweep.answer(at);
                 }
@@ -96,7 +96,7 @@ struct Moment {
 /// All moments in order, if every operation that matters has times.
 fn moments(history: &History) -> Option<Vec<Moment>> {
     let mut moments = Vec::new();
-    for at in 0..history.len() {
+    for at in history.heads() {
         let call = history.call(at)?;
         let answered = history.outcome[at] == Outcome::Ok;
         let returned = if answered { Some(history.returned(at)?) } else { None };

@@ -1,9 +1,12 @@
 //! A history as the judge works on it: events as nodes of a graph, in flat arrays.
 //!
 //! Nodes are the operations, by index, and a few joints behind them that gather many responses with one token. Edges
-//! are lineage and read-from; together they are the happens-before of the design. Edges are lineage and read-from;
-//! together they are the happens-before of the design. What an event showed is a *view*. It is one of four: nothing
-//! known, at least these puts, exactly these puts, or at least one put that it does not name.
+//! are lineage and read-from; together they are the happens-before of the design. What an event showed is a *view*. It is
+//! one of four: nothing known, at least these puts, exactly these puts, or at least one put that it does not name.
+//!
+//! The parts of a batch are nodes, too, each with its key, what it wrote and what it showed. In every order the batch is
+//! one event: its first part, the *head*, stands for all. So edges lead from heads to heads, and the other parts have the
+//! head's place in a chain and its row. Any other operation is its own head.
 
 pub(crate) mod certificate;
 pub(crate) mod index;
@@ -17,8 +20,11 @@ use crate::graph::index::KeyIndex;
 use crate::graph::lineage::Lineage;
 use crate::graph::writers::Writers;
 use crate::history::operation::happened_perhaps;
-use crate::history::{Action, History, NONE, Outcome, SILENT};
-use crate::terms::{Blind, DELETE, Debt, Explanation, Node, Nonsense, PUT, Unreadable, View, WINNER, WRITE, step};
+use crate::history::text::short;
+use crate::history::{Action, Batches, History, NONE, Outcome, SILENT};
+use crate::terms::{
+    Blind, DELETE, Debt, Edge, Explanation, Node, Nonsense, PUT, Unreadable, View, WINNER, WRITE, step,
+};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -26,6 +32,9 @@ const VIEW: u8 = 12;
 const FOUND: u8 = 4;
 const EXACT: u8 = 8;
 const ALIVE: u8 = 12;
+
+/// The head of a batch of which some part writes.
+const WRITES: u8 = 32;
 
 /// How debts are paid.
 pub(crate) type Guesses = BTreeMap<Debt, Explanation>;
@@ -39,8 +48,11 @@ pub(crate) struct Problem {
     pub(crate) replica: Vec<u32>,
     pub(crate) flags: Vec<u8>,
     pub(crate) lineage: Lineage,
+    pub(crate) batches: Batches,
     shown_start: Vec<u32>,
     shown: Vec<Node>,
+    /// The heads of what was shown; empty while each operation is its own head.
+    shown_heads: Vec<Node>,
     /// How many edges leave each node.
     pub(crate) followers: Vec<u32>,
     /// Every edge leads to a node with a larger number.
@@ -92,8 +104,10 @@ impl Problem {
             replica: if nodes > crate::terms::NODES_MAX { Vec::new() } else { named_replicas(history) },
             flags: vec![0; nodes],
             lineage,
+            batches: history.batches.clone(),
             shown_start: Vec::with_capacity(nodes + 1),
             shown: Vec::with_capacity(history.len() / 2),
+            shown_heads: Vec::new(),
             followers: vec![0; nodes],
             is_ascending: true,
             order: Vec::new(),
@@ -131,9 +145,48 @@ impl Problem {
         (self.chain_start.len() - 1).max(1)
     }
 
+    /// The node that stands for the event of this one.
+    #[inline]
+    pub(crate) fn head(&self, node: Node) -> Node {
+        self.batches.head(node)
+    }
+
+    /// All parts of the event with this head.
+    #[inline]
+    pub(crate) fn parts(&self, head: Node) -> std::ops::Range<Node> {
+        self.batches.parts(head)
+    }
+
+    pub(crate) fn is_head(&self, node: Node) -> bool {
+        self.head(node) == node
+    }
+
+    /// Whether both are parts of one event.
+    #[inline]
+    pub(crate) fn is_one(&self, a: Node, b: Node) -> bool {
+        self.head(a) == self.head(b)
+    }
+
+    /// Whether some part of the event with this head writes.
+    pub(crate) fn writes(&self, head: Node) -> bool {
+        self.is(head, WRITE | WRITES)
+    }
+
+    /// What a batch puts under a key.
+    pub(crate) fn put_of(&self, node: Node, key: u32) -> Option<Node> {
+        let mut parts = self.parts(self.head(node));
+        parts.find(|&part| self.key[part as usize] == key && self.is(part, PUT))
+    }
+
+    /// The edge between the events of two nodes.
+    pub(crate) fn edge(&self, from: Node, to: Node) -> Edge {
+        (self.head(from), self.head(to))
+    }
+
     /// The first writes that follow an event: itself, if it is one. Whatever follows it follows one of them.
     /// Remembered: the same events are asked about in every case of a search.
     pub(crate) fn first_writes(&self, event: Node) -> Rc<[Node]> {
+        let event = self.head(event);
         if let Some(known) = self.first_writes.borrow().of.get(&event) {
             return Rc::clone(known);
         }
@@ -147,7 +200,7 @@ impl Problem {
         let mut seen = std::collections::BTreeSet::from([event]);
         let (mut open, mut found) = (vec![event], Vec::new());
         while let Some(node) = open.pop() {
-            if self.is(node, WRITE) {
+            if self.writes(node) {
                 found.push(node);
             } else {
                 open.extend(successors.of_node(node).iter().copied().filter(|&next| seen.insert(next)));
@@ -165,10 +218,10 @@ impl Problem {
     /// one.
     pub(crate) fn last_writes(&self, event: Node) -> Vec<Node> {
         let mut seen = std::collections::BTreeSet::new();
-        let (mut open, mut found) = (vec![event], Vec::new());
+        let (mut open, mut found) = (vec![self.head(event)], Vec::new());
         while let Some(node) = open.pop() {
             for before in self.predecessors(node).filter(|&before| seen.insert(before)) {
-                if self.is(before, WRITE) { found.push(before) } else { open.push(before) }
+                if self.writes(before) { found.push(before) } else { open.push(before) }
             }
         }
         found
@@ -178,10 +231,15 @@ impl Problem {
         self.flags.len()
     }
 
-    /// The nodes in an order that respects every edge.
+    /// The heads in an order that respects every edge.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = Node> {
-        let plain = if self.order.is_empty() { self.nodes() as Node } else { 0 };
-        (0..plain).chain(self.order.iter().copied())
+        self.ordered(&self.order)
+    }
+
+    /// The heads in this order; in that of their numbers, if it is empty.
+    pub(crate) fn ordered<'a>(&'a self, order: &'a [Node]) -> impl Iterator<Item = Node> + 'a {
+        let plain = if order.is_empty() { self.nodes() as Node } else { 0 };
+        (0..plain).filter(|&node| self.is_head(node)).chain(order.iter().copied())
     }
 
     pub(crate) fn is(&self, node: Node, flag: u8) -> bool {
@@ -206,13 +264,28 @@ impl Problem {
         &self.shown[self.shown_start[at] as usize..self.shown_start[at + 1] as usize]
     }
 
-    pub(crate) fn predecessors(&self, node: Node) -> impl Iterator<Item = Node> + Clone {
-        self.lineage.before(node).iter().chain(self.shown(node)).copied()
+    /// The heads that an event directly follows.
+    pub(crate) fn predecessors(&self, head: Node) -> impl Iterator<Item = Node> + Clone {
+        self.lineage.before(head).iter().chain(self.shown_by_all(head)).copied()
     }
 
-    /// How many edges lead to a node.
-    pub(crate) fn indegree(&self, node: Node) -> u32 {
-        (self.lineage.before(node).len() + self.shown(node).len()) as u32
+    /// The heads of what all parts of an event showed.
+    #[inline]
+    pub(crate) fn shown_by_all(&self, head: Node) -> &[Node] {
+        if self.batches.is_empty() {
+            return self.shown(head);
+        }
+        let parts = self.parts(head);
+        let first = self.shown_start[parts.start as usize] as usize;
+        &self.shown_heads[first..self.shown_start[parts.end as usize] as usize]
+    }
+
+    /// How many edges lead to an event.
+    pub(crate) fn indegree(&self, head: Node) -> u32 {
+        match self.is_head(head) {
+            true => (self.lineage.before(head).len() + self.shown_by_all(head).len()) as u32,
+            false => 0,
+        }
     }
 
     fn note_followers(&mut self) {
@@ -233,9 +306,16 @@ impl Problem {
                 views.shown.clear();
                 self.flags[at] = views.flags(at);
                 self.shown.extend_from_slice(&views.shown);
+                let head = self.head(at as Node) as usize;
+                if head != at && self.flags[at] & WRITE != 0 {
+                    self.flags[head] |= WRITES;
+                }
             }
         }
         self.shown_start.push(self.shown.len() as u32);
+        if !self.batches.is_empty() {
+            self.shown_heads = self.shown.iter().map(|&put| self.head(put)).collect();
+        }
         (self.nonsense, self.unexplained_reads) = (views.nonsense, views.unexplained);
         Ok(())
     }
@@ -289,6 +369,10 @@ impl Views<'_> {
             Outcome::Unknown => return written,
             Outcome::Ok => {}
         }
+        if history.is_own(at) {
+            self.look_at_own(at);
+            return 0;
+        }
         match (history.action[at], history.status[at]) {
             (Action::Get, 200) => self.found(at),
             (Action::Get, 304) => match history.shown(at) {
@@ -320,6 +404,20 @@ impl Views<'_> {
         self.nonsense.get_or_insert(Nonsense { event: at as Node, text });
     }
 
+    /// A read of what its batch wrote returns that.
+    fn look_at_own(&mut self, at: usize) {
+        let (history, key) = (self.history, self.history.key[at]);
+        let mut parts = history.batches.parts(history.batches.head(at as Node)).map(|part| part as usize);
+        let is_write = |part: &usize| history.key[*part] == key && history.action[*part] != Action::Get;
+        let wrote = parts.find(is_write).map(|part| history.value[part]);
+        if wrote != Some(history.value[at]) {
+            let text = |value: u32| if value == NONE { "nothing".into() } else { short(history.values.text(value)) };
+            let (key, read) = (short(history.keys.text(key)), text(history.value[at]));
+            let wrote = wrote.map_or("nothing".into(), text);
+            self.fail(at, format!("returned {key}={read} after its own batch had written {wrote}"));
+        }
+    }
+
     fn found(&mut self, at: usize) -> u8 {
         let history = self.history;
         let key = history.key[at];
@@ -335,7 +433,7 @@ impl Views<'_> {
                     return 0;
                 }
                 None => {
-                    let (key, value) = (history.keys.text(key), history.values.text(value));
+                    let (key, value) = (short(history.keys.text(key)), short(history.values.text(value)));
                     self.fail(at, format!("returned {key}={value}, which nobody wrote"));
                     return 0;
                 }
@@ -358,16 +456,16 @@ impl Views<'_> {
         let history = self.history;
         let (winner, mut unknown) = (self.shown.first().copied(), 0);
         for &version in versions {
-            match self.writers.of_version(version) {
+            match self.writers.of_version(history, history.key[at], version) {
                 Some(node) if history.key[node as usize] != history.key[at] => {
-                    let version = history.versions.text(version);
+                    let version = short(history.versions.text(version));
                     self.fail(at, format!("names version {version}, which another key has"));
                 }
                 Some(node) if !self.shown.contains(&node) => self.shown.push(node),
                 Some(_) => {}
                 None if self.writers.has_unversioned(history.key[at]) || history.truncated => unknown += 1,
                 None => {
-                    let version = history.versions.text(version);
+                    let version = short(history.versions.text(version));
                     self.fail(at, format!("names version {version}, which nobody wrote"));
                 }
             }

@@ -47,9 +47,9 @@ impl Successors {
 }
 
 pub(crate) fn for_each_edge(problem: &Problem, extra: &[Edge], mut edge: impl FnMut(Node, Node)) {
-    for node in 0..problem.nodes() as Node {
+    for node in (0..problem.nodes() as Node).filter(|&node| problem.is_head(node)) {
         problem.lineage.before(node).iter().for_each(|&before| edge(before, node));
-        problem.shown(node).iter().for_each(|&before| edge(before, node));
+        problem.shown_by_all(node).iter().for_each(|&before| edge(before, node));
     }
     for &(from, to) in extra {
         edge(from, to);
@@ -64,7 +64,8 @@ pub(crate) fn sorted(problem: &Problem, extra: &[Edge]) -> Result<Vec<Node>, Vec
     let nodes = problem.nodes();
     let successors = Successors::of(problem, extra);
     let mut missing = indegrees(problem, extra);
-    let mut order: Vec<Node> = (0..nodes as Node).filter(|&node| missing[node as usize] == 0).collect();
+    let heads = || (0..nodes as Node).filter(|&node| problem.is_head(node));
+    let mut order: Vec<Node> = heads().filter(|&node| missing[node as usize] == 0).collect();
     let mut at = 0;
     while let Some(&node) = order.get(at) {
         at += 1;
@@ -75,7 +76,8 @@ pub(crate) fn sorted(problem: &Problem, extra: &[Edge]) -> Result<Vec<Node>, Vec
             }
         }
     }
-    if order.len() == nodes { Ok(order) } else { Err(missing.iter().map(|&count| count > 0).collect()) }
+    let is_whole = missing.iter().all(|&count| count == 0);
+    if is_whole { Ok(order) } else { Err(missing.iter().map(|&count| count > 0).collect()) }
 }
 
 /// The place of each node in a topological order that follows the numbers of nodes wherever it may; nothing where there
@@ -84,8 +86,8 @@ pub(crate) fn natural(problem: &Problem, extra: &[Edge]) -> Option<Vec<u32>> {
     let nodes = problem.nodes();
     let successors = Successors::of(problem, extra);
     let mut missing = indegrees(problem, extra);
-    let mut ready: BinaryHeap<Reverse<Node>> =
-        (0..nodes as Node).filter(|&node| missing[node as usize] == 0).map(Reverse).collect();
+    let heads = (0..nodes as Node).filter(|&node| problem.is_head(node));
+    let mut ready: BinaryHeap<Reverse<Node>> = heads.filter(|&node| missing[node as usize] == 0).map(Reverse).collect();
     let (mut place, mut count) = (vec![0; nodes], 0);
     while let Some(Reverse(node)) = ready.pop() {
         place[node as usize] = count;
@@ -97,7 +99,7 @@ pub(crate) fn natural(problem: &Problem, extra: &[Edge]) -> Option<Vec<u32>> {
             }
         }
     }
-    (count as usize == nodes).then_some(place)
+    missing.iter().all(|&count| count == 0).then_some(place)
 }
 
 /// How many edges lead to each node.
@@ -287,19 +289,18 @@ impl Ends {
 
 /// The puts that no chain needs: no write follows them, and no event can have met one without naming it.
 fn loose(problem: &Problem) -> Vec<bool> {
-    let unfollowed = |node: Node| problem.is(node, PUT) && problem.followers[node as usize] == 0;
-    let mut loose: Vec<bool> = (0..problem.nodes() as Node).map(unfollowed).collect();
     let mut met: Vec<u32> = Vec::new();
     for node in (0..problem.nodes() as Node).filter(|&node| problem.view(node) == View::Alive) {
         met.push(problem.key[node as usize]);
     }
     met.sort_unstable();
     met.dedup();
-    if !met.is_empty() {
-        let named = |node: usize| met.binary_search(&problem.key[node]).is_err();
-        loose.iter_mut().enumerate().for_each(|(node, loose)| *loose &= named(node));
-    }
-    loose
+    let is_named = |node: Node| met.is_empty() || met.binary_search(&problem.key[node as usize]).is_err();
+    let needs_none = |node: Node| !problem.is(node, WRITE) || problem.is(node, PUT) && is_named(node);
+    let loose = |node: Node| {
+        problem.followers[node as usize] == 0 && problem.writes(node) && problem.parts(node).all(needs_none)
+    };
+    (0..problem.nodes() as Node).map(loose).collect()
 }
 
 /// Covers the writes with chains, greedily: a write continues a chain that ends in its past, its session's first. So
@@ -319,6 +320,9 @@ pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
     let order = std::mem::take(&mut problem.order);
     let plain = if order.is_empty() { nodes as Node } else { 0 };
     for node in (0..plain).chain(order.iter().copied()) {
+        if !problem.is_head(node) {
+            continue;
+        }
         let mut known = [(NONE, 0); CARRIED_MAX];
         let mut count = 0;
         for before in problem.predecessors(node) {
@@ -332,9 +336,9 @@ pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
             }
         }
         if let Some(chain) = named(node).filter(|_| !loose[node as usize]) {
-            (problem.chain[node as usize], problem.position[node as usize]) = (chain, lengths[chain as usize]);
+            put(problem, node, (chain, lengths[chain as usize]));
             lengths[chain as usize] += 1;
-        } else if problem.is(node, WRITE) && !loose[node as usize] {
+        } else if problem.writes(node) && !loose[node as usize] {
             let chain = match known[0] {
                 (chain, _) if chain == NONE || problem.followers[node as usize] == 0 => {
                     lengths.push(0);
@@ -342,7 +346,7 @@ pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
                 }
                 (chain, _) => chain,
             };
-            (problem.chain[node as usize], problem.position[node as usize]) = (chain, lengths[chain as usize]);
+            put(problem, node, (chain, lengths[chain as usize]));
             known[0] = (chain, lengths[chain as usize]);
             lengths[chain as usize] += 1;
         }
@@ -354,10 +358,17 @@ pub(crate) fn cover(problem: &mut Problem, origins: &[u32]) {
         start[chain + 1] = start[chain] + length;
     }
     let mut chain_nodes = vec![0; start[lengths.len()] as usize];
-    for node in (0..nodes).filter(|&node| problem.chain[node] != NONE) {
+    for node in (0..nodes).filter(|&node| problem.chain[node] != NONE && problem.is_head(node as Node)) {
         chain_nodes[(start[problem.chain[node] as usize] + problem.position[node]) as usize] = node as Node;
     }
     (problem.chain_start, problem.chain_nodes) = (start, chain_nodes);
+}
+
+/// Gives an event its place in a chain.
+fn put(problem: &mut Problem, head: Node, place: (u32, u32)) {
+    for part in problem.parts(head) {
+        (problem.chain[part as usize], problem.position[part as usize]) = place;
+    }
 }
 
 #[cfg(test)]

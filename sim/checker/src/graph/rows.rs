@@ -89,13 +89,13 @@ impl<T: Cell> Rows<T> {
         ((page as usize) << self.shift) + (chain as usize & (self.page - 1))
     }
 
-    /// Whether the write `a` is before the write `b`, which a node follows.
+    /// Whether the write `a` is before the write `b`, which a node follows. Parts of one batch are not before each other.
     pub(crate) fn before(&self, problem: &Problem, a: Node, b: Node) -> bool {
         let chain = problem.chain[a as usize];
-        a != b && chain != NONE && self.cell(b, chain).count() > problem.position[a as usize]
+        chain != NONE && self.cell(b, chain).count() > problem.position[a as usize] && !problem.is_one(a, b)
     }
 
-    /// Begins the row of a node: the join of the rows before it.
+    /// Begins the row of an event: the join of the rows before it.
     pub(crate) fn open(&mut self, problem: &Problem, node: Node, extra: impl Iterator<Item = Node> + Clone) {
         let before = problem.predecessors(node).chain(extra);
         // A row that no other node needs is taken over instead of copied.
@@ -104,7 +104,7 @@ impl<T: Cell> Rows<T> {
             Some(other) => self.slot[other as usize],
             None => self.fresh(before.clone().next()),
         };
-        self.slot[node as usize] = slot;
+        problem.parts(node).for_each(|part| self.slot[part as usize] = slot);
         before.for_each(|other| {
             let other_slot = self.slot[other as usize];
             if other_slot != slot {
@@ -204,7 +204,7 @@ impl<T: Cell> Rows<T> {
         fresh
     }
 
-    /// Ends the row of a node: a write itself is in it from now on.
+    /// Ends the row of an event: a write itself is in it from now on.
     pub(crate) fn close(&mut self, problem: &Problem, node: Node) {
         let slot = self.slot[node as usize];
         if problem.is_kept(node) {

@@ -12,7 +12,10 @@ pub(crate) struct Writers {
     of_value: Vec<Node>,
     /// Further PUTs of values that several keys have, by key and value.
     more: Numbers,
+    /// The first PUT of each version.
     of_version: Vec<Node>,
+    /// The other PUTs of the batches that made versions, by key and version.
+    more_versions: Numbers,
     /// The version of each PUT, where one is known.
     version: Vec<u32>,
     /// Keys with a PUT whose version is not known.
@@ -25,6 +28,7 @@ impl Writers {
             of_value: vec![NONE; history.values.len()],
             more: Numbers::default(),
             of_version: vec![NONE; history.versions.len()],
+            more_versions: Numbers::default(),
             version: if history.versions.is_empty() { Vec::new() } else { vec![NONE; history.len()] },
             unversioned: vec![false; history.keys.len()],
         };
@@ -50,11 +54,18 @@ impl Writers {
         match known {
             None => self.unversioned[key as usize] = true,
             Some(&[version]) => {
-                if self.of_version[version as usize] != NONE {
-                    let first = history.line(self.of_version[version as usize] as usize);
-                    return Err(Malformed::VersionTwice { version: history.versions.text(version).to_owned(), first });
+                let twice = |first: u32| Malformed::VersionTwice {
+                    version: history.versions.text(version).to_owned(),
+                    first: history.line(first as usize),
+                };
+                match self.of_version[version as usize] {
+                    NONE => self.of_version[version as usize] = at as Node,
+                    // All that a batch writes is one version.
+                    first if history.batches.head(first) == history.batches.head(at as Node) => {
+                        self.more_versions.put(pair(key, version), at as u32).map_err(twice)?;
+                    }
+                    first => return Err(twice(first)),
                 }
-                self.of_version[version as usize] = at as Node;
                 self.version[at] = version;
             }
             Some(_) => return Err(Malformed::Contradiction("a PUT makes one version, and its \"shown\" must name it")),
@@ -70,8 +81,13 @@ impl Writers {
         }
     }
 
-    pub(crate) fn of_version(&self, version: u32) -> Option<Node> {
-        Some(self.of_version[version as usize]).filter(|&node| node != NONE)
+    /// The PUT of this key that made a version; where there is none, that of another key.
+    pub(crate) fn of_version(&self, history: &History, key: u32, version: u32) -> Option<Node> {
+        match self.of_version[version as usize] {
+            NONE => None,
+            first if history.key[first as usize] == key => Some(first),
+            first => self.more_versions.find(pair(key, version)).or(Some(first)),
+        }
     }
 
     pub(crate) fn version_of(&self, node: Node) -> Option<u32> {

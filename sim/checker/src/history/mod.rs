@@ -4,15 +4,18 @@
 //! columns, with every text interned. It holds only well-formed operations: [`History::push`] refuses the rest and
 //! says why, so nothing behind it has to check again.
 
+mod batches;
 pub mod intern;
 pub(crate) mod kind;
 pub(crate) mod operation;
+pub(crate) mod text;
 pub(crate) mod words;
 
 use crate::history::intern::{Names, Numbers};
-pub use crate::history::operation::{Action, Malformed, Operation, Outcome};
+pub use crate::history::operation::{Action, Malformed, Operation, Outcome, events};
 pub(crate) use crate::history::operation::{Record, SILENT};
 
+pub(crate) use crate::history::batches::Batches;
 use crate::history::operation::well_formed;
 
 /// No entry in a column.
@@ -25,6 +28,7 @@ struct Lists {
     shown: Option<(u32, u32)>,
     superseded: Option<(u32, u32)>,
     merged: (u32, u32),
+    own: bool,
 }
 
 /// Operations in columns.
@@ -71,6 +75,7 @@ pub struct History {
     pool: Vec<u32>,
     id_max: Option<u64>,
     known_ids: Option<Numbers>,
+    pub(crate) batches: Batches,
 }
 
 const NO_TIME: u64 = u64::MAX;
@@ -123,13 +128,20 @@ impl History {
             call_ns: operation.call_ns,
             return_ns: operation.return_ns,
             outcome: operation.outcome,
+            same_batch: operation.same_batch,
+            own: operation.own,
         };
         self.push_record(line, &record)
     }
 
     pub(crate) fn push_record(&mut self, line: u32, record: &Record<'_>) -> Result<(), Malformed> {
         well_formed(record)?;
-        self.note_id(record.id)?;
+        if record.same_batch {
+            self.join_batch(record)?;
+        } else {
+            self.note_id(record.id)?;
+            self.batches.push_single();
+        }
         let at = self.len();
         if record.call_ns.is_some() || record.return_ns.is_some() || !self.times.is_empty() {
             self.times.resize(at, (NO_TIME, NO_TIME));
@@ -157,9 +169,22 @@ impl History {
     /// Appends a plain operation of a session of a format without tokens. The session's last token goes in, and a new
     /// one without a text comes out.
     pub(crate) fn push_plain(&mut self, session: u32, action: Action, key: u32, value: u32, after: u32) -> u32 {
-        let (token, at) = (self.unnamed_tokens, self.len() as u64);
+        let token = self.unnamed_tokens;
         self.unnamed_tokens += 1;
-        self.id_max = Some(at);
+        self.batches.push_single();
+        self.push_columns(session, action, key, value, (after, token));
+        token
+    }
+
+    /// Appends one more operation to a batch of such a session, which may have others behind it.
+    pub(crate) fn push_plain_part(&mut self, head: u32, action: Action, key: u32, value: u32) {
+        let (session, first) = (self.client[head as usize], head as usize);
+        self.batches.push_part_of(head, self.len() as u32);
+        self.push_columns(session, action, key, value, (self.token_in[first], self.token_out[first]));
+    }
+
+    fn push_columns(&mut self, session: u32, action: Action, key: u32, value: u32, (after, token): (u32, u32)) {
+        self.id_max = Some(self.len() as u64);
         self.client.push(session);
         self.replica.push(NONE);
         self.key.push(key);
@@ -173,7 +198,6 @@ impl History {
         });
         self.action.push(action);
         self.outcome.push(Outcome::Ok);
-        token
     }
 
     fn note_id(&mut self, id: u64) -> Result<(), Malformed> {
@@ -190,18 +214,51 @@ impl History {
         }
         self.id_max = self.id_max.max(Some(id));
         if id != at || !self.ids.is_empty() {
-            if self.ids.is_empty() {
-                self.ids.extend(0..at);
-            }
-            self.ids.push(id);
+            self.put_id(id);
         }
         Ok(())
+    }
+
+    /// Says on which line each operation stood.
+    pub(crate) fn put_lines(&mut self, lines: Vec<u32>) {
+        debug_assert_eq!(lines.len(), self.len(), "each has one");
+        self.lines = lines;
+    }
+
+    fn pick_columns(&mut self, kept: &[u32]) {
+        fn pick<T: Copy>(column: &mut Vec<T>, kept: &[u32]) {
+            if !column.is_empty() {
+                *column = kept.iter().map(|&at| column[at as usize]).collect();
+            }
+        }
+        if self.lines.is_empty() {
+            self.lines.extend(1..=self.len() as u32);
+        }
+        pick(&mut self.lines, kept);
+        pick(&mut self.ids, kept);
+        pick(&mut self.times, kept);
+        pick(&mut self.rare, kept);
+        for column in [&mut self.client, &mut self.replica, &mut self.value, &mut self.token_in, &mut self.token_out] {
+            pick(column, kept);
+        }
+        pick(&mut self.status, kept);
+        pick(&mut self.action, kept);
+        pick(&mut self.outcome, kept);
+        pick(&mut self.key, kept);
+    }
+
+    fn put_id(&mut self, id: u64) {
+        if self.ids.is_empty() {
+            self.ids.extend(0..self.len() as u64);
+        }
+        self.ids.push(id);
     }
 
     fn note_lists(&mut self, record: &Record<'_>) {
         let has_lists = record.siblings.is_some()
             || record.shown.is_some()
             || record.superseded.is_some()
+            || record.own
             || !record.merged_from.is_empty();
         if !has_lists && self.rare.is_empty() {
             return;
@@ -221,6 +278,7 @@ impl History {
             shown: record.shown.map(|list| keep(&mut self.versions, list)),
             superseded: record.superseded.map(|list| keep(&mut self.versions, list)),
             merged: keep(&mut self.tokens, record.merged_from),
+            own: record.own,
         };
         self.rare.push(self.lists.len() as u32);
         self.lists.push(lists);
@@ -251,15 +309,27 @@ impl History {
         self.lists(at).and_then(|lists| self.list(Some(lists.merged))).unwrap_or_default()
     }
 
+    /// Whether it is a read of what its batch wrote.
+    pub(crate) fn is_own(&self, at: usize) -> bool {
+        self.lists(at).is_some_and(|lists| lists.own)
+    }
+
+    /// Makes it a read of what its batch wrote.
+    pub(crate) fn make_own(&mut self, at: usize) {
+        self.rare.resize(self.len(), NONE);
+        self.rare[at] = self.lists.len() as u32;
+        self.lists.push(Lists { own: true, ..Lists::default() });
+    }
+
     /// How many tokens there are, with or without text.
     pub(crate) fn token_count(&self) -> usize {
         self.tokens.len().max(self.unnamed_tokens as usize)
     }
 
-    /// The id of the operation at this index.
+    /// The id of the operation at this index, which the parts of a batch have together.
     #[must_use]
     pub fn id(&self, at: usize) -> u64 {
-        self.ids.get(at).copied().unwrap_or(at as u64)
+        self.ids.get(at).copied().unwrap_or_else(|| self.batches.head(at as u32).into())
     }
 
     /// The line on which the operation at this index stood.
@@ -314,12 +384,20 @@ impl History {
             call_ns: self.call(at),
             return_ns: self.returned(at),
             outcome: self.outcome[at],
+            same_batch: self.batches.head(at as u32) != at as u32,
+            own: self.is_own(at),
         }
     }
 
     /// All operations, with their texts.
     pub fn operations(&self) -> impl Iterator<Item = Operation> {
         (0..self.len()).map(|at| self.operation(at))
+    }
+
+    /// All events, with their texts: operations, and the parts of batches.
+    pub fn events(&self) -> impl Iterator<Item = Vec<Operation>> {
+        let parts = |head: usize| self.batches.parts(head as u32).map(|at| self.operation(at as usize)).collect();
+        self.heads().map(parts)
     }
 
     /// A history of these operations.

@@ -1,5 +1,6 @@
 //! One request and its answer, and what an operation must be like to stand in a history.
 
+use super::text::short;
 use std::fmt;
 
 /// The status of a write that happened where it is unknown whether the key had a value before.
@@ -86,6 +87,10 @@ pub struct Operation {
     pub return_ns: Option<u64>,
     /// How it ended.
     pub outcome: Outcome,
+    /// It and the operation before it are parts of one batch: they took place at one moment.
+    pub same_batch: bool,
+    /// It is a read that looks at what its batch wrote before it, in place of what was there before the batch.
+    pub own: bool,
 }
 
 impl Operation {
@@ -109,8 +114,38 @@ impl Operation {
             call_ns: None,
             return_ns: None,
             outcome: Outcome::Ok,
+            same_batch: false,
+            own: false,
         }
     }
+
+    /// These operations as the parts of one batch. The id, the client, the replica, the tokens, the times and the outcome
+    /// of the first are those of all.
+    #[must_use]
+    pub fn batch(mut parts: Vec<Self>) -> Vec<Self> {
+        if let Some((first, rest)) = parts.split_first_mut() {
+            for part in rest {
+                *part = Self {
+                    action: part.action,
+                    key: std::mem::take(&mut part.key),
+                    value: part.value.take(),
+                    siblings: part.siblings.take(),
+                    status: part.status,
+                    shown: part.shown.take(),
+                    superseded: part.superseded.take(),
+                    same_batch: true,
+                    own: part.own,
+                    ..first.clone()
+                };
+            }
+        }
+        parts
+    }
+}
+
+/// Operations, event by event: a batch is one event, and so is each other operation.
+pub fn events(operations: &[Operation]) -> impl Iterator<Item = &[Operation]> {
+    operations.chunk_by(|_, next| next.same_batch)
 }
 
 /// An operation with borrowed texts, as readers hand it in.
@@ -132,6 +167,8 @@ pub(crate) struct Record<'a> {
     pub(crate) call_ns: Option<u64>,
     pub(crate) return_ns: Option<u64>,
     pub(crate) outcome: Outcome,
+    pub(crate) same_batch: bool,
+    pub(crate) own: bool,
 }
 
 /// Why an operation cannot stand in a history.
@@ -170,6 +207,8 @@ pub enum Malformed {
     OutOfPlace(&'static str),
     /// Two fields say opposite things.
     Contradiction(&'static str),
+    /// A batch writes this key twice.
+    WrittenTwice(String),
 }
 
 impl fmt::Display for Malformed {
@@ -180,6 +219,7 @@ impl fmt::Display for Malformed {
                 write!(f, "the times run backwards: it was called at {call_ns} and returned at {return_ns}")
             }
             Self::ValueTwice { key, value, first } => {
+                let (key, value) = (short(key), short(value));
                 write!(
                     f,
                     "writes {key}={value}, which line {first} wrote already, so a read of it does not say which write it \
@@ -187,12 +227,15 @@ impl fmt::Display for Malformed {
                 )
             }
             Self::VersionTwice { version, first } => {
-                write!(f, "made version {version}, which line {first} made already")
+                write!(f, "made version {}, which line {first} made already", short(version))
             }
-            Self::TokenFromNowhere(token) => write!(f, "sends the token {token:?}, which no earlier response carried"),
+            Self::TokenFromNowhere(token) => {
+                write!(f, "sends the token {:?}, which no earlier response carried", short(token))
+            }
             Self::NoValue(action, status) => write!(f, "a {} answered {status} must have a value", action.name()),
             Self::OutOfPlace(field) => write!(f, "the field \"{field}\" has no meaning here"),
             Self::Contradiction(what) => f.write_str(what),
+            Self::WrittenTwice(key) => write!(f, "the batch writes {} twice", short(key)),
         }
     }
 }
@@ -217,6 +260,9 @@ pub(crate) fn well_formed(record: &Record<'_>) -> Result<(), Malformed> {
         }
         Action::Get | Action::Put | Action::Delete => {}
     }
+    if record.own && !(record.action == Action::Get && record.same_batch) {
+        return Err(Malformed::OutOfPlace("own"));
+    }
     if record.siblings.is_some() && record.action != Action::Get {
         return Err(Malformed::OutOfPlace("siblings"));
     }
@@ -238,4 +284,9 @@ pub(crate) fn well_formed(record: &Record<'_>) -> Result<(), Malformed> {
 /// A write that was answered like this may still have happened.
 pub(crate) const fn happened_perhaps(status: u16) -> bool {
     status >= 500 && status != 503
+}
+
+/// An answer of a part of a batch that took place.
+pub(crate) const fn is_result(status: u16) -> bool {
+    matches!(status, 200 | 201 | SILENT | 404)
 }

@@ -1,26 +1,10 @@
 //! An operation in words, short enough for a line.
 
+use super::text::short;
 use super::{Action, History, NONE, Outcome, SILENT};
-use std::borrow::Cow;
-
-/// Characters that a key, a value or a name may have in a text for people.
-const TEXT_MAX: usize = 60;
 
 /// Siblings, steps or reasons of one kind that a text for people names.
 pub(crate) const NAMED_MAX: usize = 8;
-
-/// A text as it is, or its beginning, its end and its length. Whole it stands in files.
-pub(crate) fn short(text: &str) -> Cow<'_, str> {
-    if text.len() <= TEXT_MAX {
-        return text.into();
-    }
-    let count = text.chars().count();
-    if count <= TEXT_MAX {
-        return text.into();
-    }
-    let from = |at: usize| text.char_indices().nth(at).map_or(text.len(), |(place, _)| place);
-    format!("{}…{} ({count} characters)", &text[..from(40)], &text[from(count - 10)..]).into()
-}
 
 /// The first and the last of these, and how many are between.
 pub(crate) fn few(mut all: Vec<String>, more: &str) -> Vec<String> {

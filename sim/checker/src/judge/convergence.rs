@@ -97,19 +97,20 @@ fn for_each_final(history: &History, problem: &Problem, mut found: impl FnMut(u3
     let mut rows = Rows::<u32>::new(problem, &[]);
     for node in problem.in_order() {
         rows.open(problem, node, std::iter::empty());
-        let is_read =
-            (node as usize) < problem.operations && !problem.is(node, WRITE) && problem.view(node) != View::Open;
-        if is_read {
-            let key = problem.key[node as usize];
+        let is_read = |&part: &Node| {
+            (part as usize) < problem.operations && !problem.is(part, WRITE) && problem.view(part) != View::Open
+        };
+        for part in problem.parts(node).filter(is_read) {
+            let key = problem.key[part as usize];
             let mut segments = problem.index.segments(key);
             let all = segments.all(|segment| {
                 let answered = |&entry: &usize| has_happened(history, problem.index.node[entry]);
                 let last = (segment.start..segment.end).rev().find(answered);
-                last.is_none_or(|entry| problem.index.position[entry] < rows.cell(node, segment.chain))
+                last.is_none_or(|entry| problem.index.position[entry] < rows.cell(part, segment.chain))
             });
             let unfollowed = || problem.index.loose(key).iter();
             if all && unfollowed().all(|&put| !has_happened(history, put)) {
-                found(key, node);
+                found(key, part);
             }
         }
         rows.close(problem, node);

@@ -83,7 +83,6 @@ fn every_loop_looks_at_the_time() {
         let mut ended_early = 0;
         for all in [300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000] {
             let (report, taken, most) = judged(&history, all, program_order);
-            println!("{name}: {taken} of {all} steps, {most} between two looks, {:?}", report.verdicts);
             ended_early += u32::from(report.verdicts.contains(&Verdict::Unknown) && taken >= all);
             assert!(most <= BETWEEN, "{name}: {most} steps between two looks");
             assert!(taken <= all / 10 * 11 + ENDING, "{name}: {taken} of {all} steps, {most} between two looks");
@@ -99,7 +98,6 @@ fn guesses_leave_the_search_its_share() {
     for (name, history, program_order) in histories() {
         for all in [1_000_000, 3_000_000, 10_000_000] {
             let (report, taken, _) = judged(&history, all, program_order);
-            println!("{name}: {taken} of {all} steps, {} walks of the search, {:?}", report.walks, report.verdicts);
             assert!(taken < all || report.walks > 0, "{name}: guesses took all of {all} steps");
         }
     }

@@ -9,7 +9,7 @@ use crate::graph::{Guesses, Problem, order};
 use crate::history::History;
 use crate::report::{Counterexample, Options, Report};
 use crate::search::{Decision, contradictions, decide, is_plainly_broken};
-use crate::terms::{Blind, Budget, Level, Unreadable, Verdict};
+use crate::terms::{Budget, Level, Unreadable, Verdict};
 use crate::witness::{self, Tested};
 
 /// Judges a history at every level.
@@ -45,7 +45,9 @@ const WITNESS_WALKS: u64 = 1_000;
 /// The verdict if what truly happened can be guessed. A history that is broken whatever is guessed needs no guess.
 fn by_witness(history: &History, problem: &Problem, options: Options) -> Option<Report> {
     let is_small = problem.nodes() < WITNESS_MIN;
-    if is_small || !options.certificates || problem.cycle.is_some() || problem.nonsense.is_some() {
+    // A run with batches is not played yet.
+    let has_batches = !problem.batches.is_empty();
+    if is_small || has_batches || !options.certificates || problem.cycle.is_some() || problem.nonsense.is_some() {
         return None;
     }
     let level = if options.causal_only { Level::Causal } else { Level::Convergent };
@@ -70,10 +72,9 @@ const GUESS_WALKS: (u64, u64) = (60, 300);
 /// How many nodes it may visit by that.
 const GUESS_NODES: u64 = 30_000_000;
 
-/// The verdict if the names of versions lead to an explanation at once. A planted bug that convicts at once is not
-/// covered up by what the names explain.
+/// The verdict if the names of versions lead to an explanation at once.
 fn by_certificate(history: &History, options: Options) -> Result<Option<Report>, Unreadable> {
-    match Certificate::of(history).filter(|_| options.certificates && options.blind != Some(Blind::Eager)) {
+    match Certificate::of(history).filter(|_| options.certificates) {
         Some(certificate) => {
             let mut budget = options.budget.until(CERTIFICATE_UNTIL);
             match by_guess(history, &certificate, options, &mut budget, &mut Guesses::new()) {

@@ -96,11 +96,16 @@ impl Place {
     }
 }
 
-/// Lanes are sessions: an operation stands below one whose token it sent, if nothing stands there yet.
+/// Lanes are sessions: an event stands below one whose token it sent, if nothing stands there yet. All parts of a
+/// batch stand in one place.
 pub(crate) fn places(problem: &Problem) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     let mut lengths: Vec<usize> = Vec::new();
     for node in 0..problem.operations as Node {
+        if !problem.is_head(node) {
+            places.push(places[problem.head(node) as usize]);
+            continue;
+        }
         let ends = |&&before: &&Node| {
             let place: Option<&Place> = places.get(before as usize);
             place.is_some_and(|place| place.step + 1 == lengths[place.lane])

@@ -16,7 +16,8 @@ const STARTS_MAX: usize = 64;
 pub(crate) fn order<T>(problem: &Problem, walk: &Walk<T>, extra: &[Edge]) -> Result<Vec<Node>, Vec<Node>> {
     let mut kahn = Kahn::new(problem, walk, extra);
     kahn.run();
-    let leftover: Vec<bool> = kahn.placed.iter().map(|&placed| !placed).collect();
+    let placed = kahn.placed.iter().zip(0..);
+    let leftover: Vec<bool> = placed.map(|(&placed, node)| !placed && problem.is_head(node)).collect();
     if leftover.contains(&true) { Err(kahn.shortest(&leftover)) } else { Ok(kahn.order) }
 }
 
@@ -40,7 +41,8 @@ struct Kahn<'a, T> {
 impl<'a, T> Kahn<'a, T> {
     fn new(problem: &'a Problem, walk: &'a Walk<T>, extra: &[Edge]) -> Self {
         let missing = indegrees(problem, extra);
-        let ready = (0..problem.nodes() as Node).filter(|&node| missing[node as usize] == 0).map(|node| (node, None));
+        let heads = (0..problem.nodes() as Node).filter(|&node| problem.is_head(node));
+        let ready = heads.filter(|&node| missing[node as usize] == 0).map(|node| (node, None));
         let chains = problem.chains();
         Self {
             problem,
@@ -69,10 +71,10 @@ impl<'a, T> Kahn<'a, T> {
                     self.ready.push_back((next, None));
                 }
             }
-            if !self.problem.is(node, WRITE) {
+            if !self.problem.writes(node) {
                 continue;
             }
-            self.order.push(node);
+            self.order.extend(self.problem.parts(node).filter(|&part| self.problem.is(part, WRITE)));
             let chain = self.problem.chain[node as usize];
             if chain == NONE {
                 continue;

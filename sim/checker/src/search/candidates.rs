@@ -90,7 +90,7 @@ fn removers_at_most<T: Cell>(
         return found;
     }
     let after = problem.first_writes(event);
-    let follows = |write: Node| after.iter().any(|&first| first == write || before(first, write));
+    let follows = |write: Node| after.iter().any(|&first| problem.is_one(first, write) || before(first, write));
     let excused = |write: Node| shown.iter().any(|&shown| before(shown, write));
     // Along a chain, what the put has met comes first, and what follows the event, or what it showed, comes last.
     let mut glance = budget.glance();
@@ -105,7 +105,7 @@ fn removers_at_most<T: Cell>(
         if found.len() >= most {
             break;
         }
-        let possible = write != event && write != put && !follows(write) && !before(write, put);
+        let possible = !problem.is_one(write, event) && write != put && !follows(write) && !before(write, put);
         if !possible || excused(write) {
             continue;
         }
@@ -120,7 +120,8 @@ fn removers_at_most<T: Cell>(
             if problem.view(first) != View::Exact || members.contains(&put) {
                 let edges = [(put, first), (write, event)];
                 let news = |&(from, to): &Edge| !(problem.shown(to).contains(&from));
-                found.push(Explanation { write, edges: edges.into_iter().filter(news).collect() });
+                let edges = edges.into_iter().filter(news).map(|(from, to)| problem.edge(from, to)).collect();
+                found.push(Explanation { write, edges });
             } else {
                 open.extend_from_slice(members);
             }
@@ -136,7 +137,8 @@ fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node, most: usize, 
     debug_assert!(problem.index.loose(problem.key[event as usize]).is_empty(), "what may be met stands in a chain");
     // Rows of reads are gone by now; a write's own knows what joined happens-before, too.
     let last = if problem.is_kept(event) { vec![event] } else { problem.last_writes(event) };
-    let precedes = |write: Node| write != event && last.iter().any(|&last| last == write || before(write, last));
+    let is_last = |write: Node| last.iter().any(|&last| problem.is_one(last, write) || before(write, last));
+    let precedes = |write: Node| !problem.is_one(write, event) && is_last(write);
     // Along a chain, what precedes the event comes first, and what follows it comes last. What the last write that
     // precedes it has not met, none before that one has.
     let past: Vec<Node> = segments()
@@ -146,7 +148,7 @@ fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node, most: usize, 
         })
         .collect();
     let after = problem.first_writes(event);
-    let follows = |put: Node| after.iter().any(|&first| first == put || before(first, put));
+    let follows = |put: Node| after.iter().any(|&first| problem.is_one(first, put) || before(first, put));
     let replaced = |put: Node| past.iter().any(|&write| before(put, write));
     let mut glance = budget.glance();
     let cost = 1 + (past.len() + after.len()) as u32 * HALVINGS;
@@ -157,6 +159,6 @@ fn living<T: Cell>(problem: &Problem, rows: &Rows<T>, event: Node, most: usize, 
         let writes = &writes[writes.partition_point(|&write| precedes(write))..];
         &writes[..writes.partition_point(|&write| !follows(write))]
     });
-    let explain = |put: Node| Explanation { write: put, edges: vec![(put, event)] };
+    let explain = |put: Node| Explanation { write: put, edges: vec![problem.edge(put, event)] };
     windows.copied().filter(|&put| problem.is(put, PUT)).map(explain).take(most).collect()
 }

@@ -10,6 +10,8 @@
 //!
 //! An event that says that a put is not there has seen its delete, if a replica that it asked held the put. Whatever
 //! must know what that event knew may not show the put again.
+//!
+//! All parts of a batch are asked at one moment, so what one shows all have seen. Its writes follow its reads.
 
 use crate::bits;
 use crate::graph::Problem;
@@ -74,7 +76,9 @@ pub(crate) fn demands(problem: &Problem, level: Level, held: bool) -> Option<Dem
             sessions.add_held(problem, event, level, &mut writes);
         }
         let is_asked = |&write: &Node| {
-            write != event && problem.key[write as usize] == problem.key[event as usize] && problem.is(write, WRITE)
+            !problem.is_one(write, event)
+                && problem.key[write as usize] == problem.key[event as usize]
+                && problem.is(write, WRITE)
         };
         demands.writes[event as usize] = bits::numbers(&writes).map(|write| write as Node).filter(is_asked).collect();
     }
@@ -83,7 +87,14 @@ pub(crate) fn demands(problem: &Problem, level: Level, held: bool) -> Option<Dem
 }
 
 impl Demands {
-    fn note_later(&mut self, problem: &Problem, level: Level, sessions: &Sessions, follow: &Follow, events: &[Node]) {
+    fn note_later(
+        &mut self,
+        problem: &Problem,
+        level: Level,
+        sessions: &Sessions<'_>,
+        follow: &Follow,
+        events: &[Node],
+    ) {
         for &event in events.iter().filter(|&&event| !problem.shown(event).is_empty()) {
             let mut known = sessions.none();
             match level {
@@ -96,7 +107,7 @@ impl Demands {
                 Level::ReadYourWrites | Level::MonotonicWrites | Level::Causal | Level::Convergent => {}
             }
             let key = problem.key[event as usize];
-            for earlier in bits::numbers(&known).filter(|&earlier| earlier != event as usize) {
+            for earlier in bits::numbers(&known).filter(|&earlier| !problem.is_one(earlier as Node, event)) {
                 if problem.key[earlier] == key && problem.view(earlier as Node) == View::Exact {
                     self.shown_later[earlier].extend_from_slice(problem.shown(event));
                 }
@@ -117,39 +128,45 @@ struct Follow {
 }
 
 impl Follow {
-    fn of(problem: &Problem, sessions: &Sessions) -> Self {
+    fn of(problem: &Problem, sessions: &Sessions<'_>) -> Self {
         let empty = || vec![sessions.none(); problem.nodes()];
         let mut follow = Self { writes: empty(), reads: empty() };
         // What was read was written before, in every order of the history.
-        for write in problem.in_order().filter(|&node| problem.is(node, WRITE)) {
-            let (mut writes, mut reads) = (sessions.none(), sessions.past(write).to_vec());
-            for read in bits::numbers(sessions.past(write)) {
+        for head in problem.in_order().filter(|&head| problem.writes(head)) {
+            let (mut writes, mut reads) = (sessions.none(), sessions.past(head).to_vec());
+            let beside = problem.parts(head).filter(|&part| !problem.is(part, WRITE));
+            beside.for_each(|part| bits::put(&mut reads, part as usize));
+            for read in bits::numbers(&reads.clone()) {
                 for &put in problem.shown(read as Node) {
                     bits::put(&mut writes, put as usize);
                     bits::join(&mut writes, &follow.writes[put as usize]);
                     bits::join(&mut reads, &follow.reads[put as usize]);
                 }
             }
-            (follow.writes[write as usize], follow.reads[write as usize]) = (writes, reads);
+            for part in problem.parts(head) {
+                (follow.writes[part as usize], follow.reads[part as usize]) = (writes.clone(), reads.clone());
+            }
         }
         follow
     }
 }
 
 /// Which operations precede which by lineage alone.
-struct Sessions {
+struct Sessions<'a> {
+    problem: &'a Problem,
+    /// The past of each head.
     past: Vec<Vec<u64>>,
 }
 
-impl Sessions {
-    fn of(problem: &Problem) -> Self {
-        let mut sessions = Self { past: vec![vec![0; problem.nodes().div_ceil(64)]; problem.nodes()] };
+impl<'a> Sessions<'a> {
+    fn of(problem: &'a Problem) -> Self {
+        let mut sessions = Self { problem, past: vec![vec![0; problem.nodes().div_ceil(64)]; problem.nodes()] };
         for node in problem.in_order() {
             for &before in problem.lineage.before(node) {
                 if let Ok([own, theirs]) = sessions.past.get_disjoint_mut([node as usize, before as usize]) {
                     bits::join(own, theirs);
                 }
-                bits::put(&mut sessions.past[node as usize], before as usize);
+                problem.parts(before).for_each(|part| bits::put(&mut sessions.past[node as usize], part as usize));
             }
         }
         sessions
@@ -160,7 +177,7 @@ impl Sessions {
     }
 
     fn past(&self, node: Node) -> &[u64] {
-        &self.past[node as usize]
+        &self.past[self.problem.head(node) as usize]
     }
 
     /// Earlier operations of the session at the replica of this one.
@@ -172,7 +189,8 @@ impl Sessions {
 
     /// The puts that a session has been shown at the replica of an event, by the event itself at last.
     fn seen(&self, problem: &Problem, event: Node) -> impl Iterator<Item = Node> {
-        self.there(problem, event).chain([event]).flat_map(|event| problem.shown(event)).copied()
+        let own = problem.parts(problem.head(event));
+        self.there(problem, event).chain(own).flat_map(|event| problem.shown(event)).copied()
     }
 
     /// Adds what the replica of an event surely held when the session asked it.

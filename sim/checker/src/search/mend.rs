@@ -353,13 +353,15 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
 
     /// Winners that no order of all writes can have: for each put that lost against an earlier one something is changed.
     fn untangle(&mut self, guessed: &Guessed<'_>, walk: &Walk<T>) -> Round {
-        let nodes = guessed.problem.nodes();
+        let problem = guessed.problem;
+        let nodes = problem.nodes();
         let mut edges = guessed.edges.to_vec();
-        edges.extend(walk.certain.iter().copied().chain(walk.losing.iter().map(|losing| (losing.put, losing.winner))));
+        let lost = walk.losing.iter().map(|losing| problem.edge(losing.put, losing.winner));
+        edges.extend(walk.certain.iter().copied().chain(lost));
         let successors = Successors::of(guessed.problem, &edges);
         let component = components(nodes, 0..nodes as Node, |node, at| successors.of_node(node).get(at).copied());
-        let of = |node: Node| component[node as usize];
-        let rank = |node: Node| guessed.rank[node as usize];
+        let of = |node: Node| component[problem.head(node) as usize];
+        let rank = |node: Node| guessed.rank[problem.head(node) as usize];
         let mut tangled: Vec<&Losing> =
             walk.losing.iter().filter(|losing| of(losing.put) == of(losing.winner)).collect();
         tangled.sort_by_key(|losing| rank(losing.put));
@@ -396,7 +398,7 @@ impl<T: Cell> Mend<'_, '_, '_, T> {
 impl Guessed<'_> {
     /// The last deletes of its key that come before an event in the order.
     fn deletes_before(&self, event: Node) -> Vec<Node> {
-        let (index, rank) = (&self.problem.index, |node: Node| self.rank[node as usize]);
+        let (index, rank) = (&self.problem.index, |node: Node| self.rank[self.problem.head(node) as usize]);
         let segments = index.segments(self.problem.key[event as usize]);
         let is_early = |&write: &Node| !self.problem.is(write, PUT) && rank(write) < rank(event);
         let writes = segments.flat_map(|segment| index.beyond(segment, 0).iter().copied());
@@ -409,6 +411,7 @@ impl Guessed<'_> {
     /// The guesses on a way from a write to an event that has as few of them as possible. How many nodes were looked at
     /// is told, too. What was guessed only for the one debt is left out.
     fn way<T: Cell>(&self, rows: &Rows<T>, write: Node, event: Node, without: Option<Debt>) -> (BTreeSet<Debt>, usize) {
+        let (write, event) = self.problem.edge(write, event);
         let mut queue = VecDeque::from([(event, None)]);
         let mut came: BTreeMap<Node, Option<Edge>> = BTreeMap::new();
         let mut steps = 0;

@@ -279,8 +279,9 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
         let (problem, must) = (self.problem, self.must);
         let order = |&(from, to): &Edge| (to, from); // a case's edges are sorted like this
         let has = |edge: &Edge| taken.binary_search_by_key(&order(edge), order).is_ok();
-        let next = taken.partition_point(|&(_, to)| to < debt.event());
-        let is_any = must.is_none() && taken.get(next).is_none_or(|&(_, to)| to != debt.event());
+        let event = problem.head(debt.event());
+        let next = taken.partition_point(|&(_, to)| to < event);
+        let is_any = must.is_none() && taken.get(next).is_none_or(|&(_, to)| to != event);
         let mut ways = explanations(problem, rows, debt, if is_any { most } else { usize::MAX }, self.budget);
         if !self.budget.spend(1 + ways.len() as u64) {
             return None;
@@ -361,7 +362,8 @@ impl<'a, 'b, T: Cell> Search<'a, 'b, T> {
         }
         let mut certain = case.edges.clone();
         certain.extend(case.before.iter().chain(&walk.certain));
-        let pair = |losing: &Losing| (losing.put, losing.winner);
+        let problem = self.problem;
+        let pair = |losing: &Losing| problem.edge(losing.put, losing.winner);
         // Pairs that something can undo, and the first of them that stood in the way.
         let mut gone: BTreeSet<Edge> = BTreeSet::new();
         let mut first: Option<(Vec<Node>, Losing, Vec<Explanation>)> = None;

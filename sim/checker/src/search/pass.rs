@@ -78,10 +78,9 @@ pub(crate) fn walk<T: Cell>(
     let (writes, puts, deletes) = (Vec::new(), Vec::new(), Vec::new());
     let cursors = problem.index.cursors();
     let mut walker = Walker { problem, walk, arbitrate, must, cursors, writes, puts, deletes };
-    let plain = if order.is_empty() { problem.nodes() as Node } else { 0 };
     // A node costs as much as it has chains to be compared.
     let cost = 1 + problem.chains() as u32 / 16;
-    for node in (0..plain).chain(order.iter().copied()) {
+    for node in problem.ordered(order) {
         if glance.have_passed(cost) {
             walker.walk.is_cut = true;
             break;
@@ -89,11 +88,12 @@ pub(crate) fn walk<T: Cell>(
         let first = extra.partition_point(|&(_, to)| to < node);
         let into = extra[first..].iter().take_while(|&&(_, to)| to == node).map(|&(from, _)| from);
         walker.walk.rows.open(problem, node, into);
-        if problem.view(node) != View::Open {
-            walker.look(node);
-            if !all && !walker.walk.wrongs.is_empty() {
-                break;
-            }
+        // All parts of a batch look at what was before it.
+        for part in problem.parts(node).filter(|&part| problem.view(part) != View::Open) {
+            walker.look(part);
+        }
+        if !all && !walker.walk.wrongs.is_empty() {
+            break;
         }
         walker.walk.rows.close(problem, node);
     }
@@ -148,7 +148,7 @@ impl<T: Cell> Walker<'_, T> {
                     return;
                 }
                 if is_winner && at == 0 {
-                    walk.put_ahead(put, segment.chain, position + 1);
+                    walk.put_ahead(problem.head(put), segment.chain, position + 1);
                 }
             }
         }
@@ -241,11 +241,13 @@ impl<T: Cell> Walker<'_, T> {
         }
         for at in 0..self.puts.len() {
             let put = self.puts[at];
-            if !self.problem.shown(event).contains(&put) && !self.was_removed(put, event) {
-                if self.problem.blind == Some(Blind::Eager) {
-                    self.walk.wrongs.push(Break::Missing { event, put });
-                }
+            if self.problem.shown(event).contains(&put) {
+                continue;
+            }
+            if !self.was_removed(put, event) {
                 self.walk.debts.push(Debt::Removed { put, event });
+            } else if self.problem.blind == Some(Blind::Eager) && self.problem.shown(event).is_empty() {
+                self.walk.wrongs.push(Break::Missing { event, put });
             }
         }
     }
@@ -255,7 +257,7 @@ impl<T: Cell> Walker<'_, T> {
             && self.arbitrate
             && self.problem.is(event, WINNER)
         {
-            self.walk.certain.extend(others.iter().map(|&other| (other, *winner)));
+            self.walk.certain.extend(others.iter().map(|&other| self.problem.edge(other, *winner)));
         }
     }
 

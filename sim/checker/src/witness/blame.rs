@@ -202,7 +202,8 @@ mod tests {
         let history = recorder.history().expect("it is sound");
         let problem = Problem::of(&history, true).expect("it is readable");
         let mut places = 0;
-        for stage in Place::ALL.into_iter().filter_map(|place| Stage::of(&history, &problem, place)) {
+        for stage in Place::all(&history, &problem).into_iter().filter_map(|place| Stage::of(&history, &problem, place))
+        {
             places += 1;
             let nodes = 0..problem.nodes() as Node;
             let puts: Vec<Node> = nodes.clone().filter(|&node| problem.flags[node as usize] & PUT != 0).collect();

@@ -5,7 +5,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::Number;
 use crate::oracle::verdict::Invariant;
-use hence_core::{Action, Dot, Dots, Match, Siblings, Written};
+use hence_core::{Action, Condition, Dot, Dots, Match, Siblings, Written};
 
 impl Judge {
     /// Does an accepted write say truly what it replaced? `shown` is what it met.
@@ -36,7 +36,7 @@ impl Judge {
                 self.counts.add(Kind::SkewWon);
             }
         }
-        if !self.same(&shown, siblings) {
+        if !self.same(asked.key, &shown, siblings) {
             let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
             let sign = if siblings.len() < truly.len() { Sign::VersionHidden } else { Sign::VersionWrong };
             let answered: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
@@ -46,16 +46,17 @@ impl Judge {
         }
     }
 
-    pub(super) fn same(&self, shown: &[Number], siblings: &Siblings) -> bool {
+    pub(super) fn same(&self, key: u8, shown: &[Number], siblings: &Siblings) -> bool {
         shown.len() == siblings.len()
             && shown.iter().zip(siblings).all(|(&number, sibling)| {
                 let write = &self.truth.writes[number as usize];
                 let stamped = write.stamp.is_none_or(|stamp| stamp == sibling.hlc);
-                write.dot == sibling.dot && stamped && write.value.as_ref() == Some(&sibling.value)
+                write.dot == sibling.dot && stamped && write.value_of(key) == Some(&sibling.value)
             })
     }
 
-    pub(super) fn check_condition(&mut self, replica: usize, asked: &Asked, shown: &[Number], went: Went) {
+    /// How a request truly goes on, where these versions are shown.
+    pub(super) fn goes(&self, action: &Action, condition: &Condition, shown: &[Number]) -> Went {
         let matches = |named: &Match| match named {
             Match::Any => !shown.is_empty(),
             Match::OneOf(sets) => sets.iter().any(|set| {
@@ -63,13 +64,17 @@ impl Judge {
                 !shown.is_empty() && set.len() == shown.len() && shown.iter().all(named)
             }),
         };
-        let expected = if asked.condition.if_match.as_ref().is_some_and(|named| !matches(named)) {
+        if condition.if_match.as_ref().is_some_and(|named| !matches(named)) {
             Went::Failed
-        } else if asked.condition.if_none_match.as_ref().is_some_and(matches) {
-            if matches!(asked.action, Action::Get) { Went::NotModified } else { Went::Failed }
+        } else if condition.if_none_match.as_ref().is_some_and(matches) {
+            if matches!(action, Action::Get) { Went::NotModified } else { Went::Failed }
         } else {
             Went::Ahead
-        };
+        }
+    }
+
+    pub(super) fn check_condition(&mut self, replica: usize, asked: &Asked, shown: &[Number], went: Went) {
+        let expected = self.goes(&asked.action, &asked.condition, shown);
         if went != expected {
             self.fail(Invariant::Answers, Sign::Condition, Some(replica), || {
                 format!("condition {:?} went {went:?} instead of {expected:?}", asked.condition)

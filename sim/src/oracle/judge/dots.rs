@@ -2,7 +2,7 @@
 
 use super::{Asked, Judge};
 use crate::oracle::sign::Sign;
-use crate::oracle::truth::{Number, Numbers, Write};
+use crate::oracle::truth::{Change, Number, Write};
 use crate::oracle::verdict::Invariant;
 use crate::subject::Probe;
 use hence_checker::bits;
@@ -20,12 +20,15 @@ impl Judge {
     }
 
     pub(super) fn accept(&mut self, replica: usize, asked: &mut Asked, dot: Dot, probe: &dyn Probe) {
-        let value = match &asked.action {
-            Action::Put(value) => Some(value.clone()),
+        let change = |(key, action, _): (u8, &Action, _)| match action {
+            Action::Put(value) => Some(Change::of(key, Some(value.clone()))),
+            // A delete of an absent key changes nothing; alone it makes no write.
+            Action::Delete if asked.with.is_empty() || !self.truth.shown(replica, key).is_empty() => {
+                Some(Change::of(key, None))
+            }
             Action::Get | Action::Delete => None,
         };
-        let write =
-            Write { dot, stamp: None, key: asked.key, value, replaced: Numbers::new(), replaced_by: Numbers::new() };
+        let write = Write { dot, stamp: None, changes: asked.parts().filter_map(change).collect() };
         self.contest_names_of(replica);
         let Some(number) = self.truth.accept(replica, write, &asked.past) else {
             return self.fail(Invariant::Dots, Sign::NotNext, Some(replica), || {
@@ -33,11 +36,18 @@ impl Judge {
             });
         };
         self.note_made(number);
+        asked.wrote = Some(dot);
+        if asked.concern.is_some() {
+            self.spreads.watch(number);
+        }
         bits::join(&mut asked.past, self.truth.closures.row(number as usize));
         self.truth.include(replica, number);
-        let siblings = probe.shown(&self.keys[usize::from(asked.key)]);
-        if let Some(sibling) = siblings.iter().find(|sibling| sibling.dot == dot) {
-            self.on_stamp(dot, sibling.hlc);
+        let stamp = asked.parts().find_map(|(key, ..)| {
+            let siblings = probe.shown(&self.keys[usize::from(key)]);
+            siblings.iter().find(|sibling| sibling.dot == dot).map(|sibling| sibling.hlc)
+        });
+        if let Some(stamp) = stamp {
+            self.on_stamp(dot, stamp);
         }
     }
 

@@ -137,7 +137,8 @@ impl Judge {
     #[must_use]
     pub fn steady(&self, from: usize, to: usize) -> u64 {
         let link = from * self.ways.replicas + to;
-        if self.ways.met[link] == u64::MAX { 0 } else { self.now - self.ways.steady[link] }
+        let pauses = self.ways.met[link] == u64::MAX || self.now - self.ways.taken[link] > PAUSE_MAX;
+        if pauses { 0 } else { self.now - self.ways.steady[link] }
     }
 
     /// Was this link silent at that moment, and for at least `least` in all?

@@ -7,7 +7,7 @@ use super::{Asked, Judge};
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::Numbers;
 use crate::oracle::verdict::Invariant;
-use crate::subject::Probe;
+use crate::subject::{Load, Probe};
 use hence_core::{Action, MemoryUse};
 
 /// What a version counts for besides key and value.
@@ -37,14 +37,37 @@ impl Judge {
     /// A client's write was refused for want of memory: is there truly none?
     pub(super) fn memory_is_short(&self, replica: usize, asked: &Asked, probe: &dyn Probe) -> bool {
         let Some(Room { held, more }) = self.room_needed(replica, asked, probe, KEY_BYTES) else { return true };
-        held + more > sixteenths(self.limits.memory, WRITES_SIXTEENTHS) || self.is_full(probe, more)
+        held + more > sixteenths(self.limits.memory, WRITES_SIXTEENTHS) || self.is_full(replica, probe, more)
     }
 
     /// Is there no room for so many bytes, even when the log has given way?
+    ///
+    /// An input may answer several requests. In its middle some still wait that do not at its end, and others spread
+    /// already that did not at its beginning.
     #[must_use]
-    pub fn is_full(&self, probe: &dyn Probe, bytes: u64) -> bool {
-        let now = probe.load().memory;
-        self.limits_memory() && now.total() - now.log + bytes > self.limits.memory
+    pub fn is_full(&self, replica: usize, probe: &dyn Probe, bytes: u64) -> bool {
+        let (before, after) = (self.load_before(replica).memory, probe.load().memory);
+        let held = |memory: &MemoryUse| memory.total() - memory.log - memory.index;
+        let most = held(&before).max(held(&after)) + before.blocked.min(after.blocked);
+        self.limits_memory() && most + bytes > self.limits.memory
+    }
+
+    /// Is there no room for so many bytes beside what this write adds?
+    #[must_use]
+    pub fn is_full_beside(&self, replica: usize, asked: &Asked, probe: &dyn Probe, bytes: u64) -> bool {
+        let more = self.room_needed(replica, asked, probe, KEY_BYTES).map(|room| room.more);
+        self.limits_memory() && more.is_none_or(|more| self.is_full(replica, probe, bytes + more))
+    }
+
+    /// What a replica held before the input that is judged now.
+    #[must_use]
+    pub fn load_before(&self, replica: usize) -> &Load {
+        &self.loads[replica]
+    }
+
+    /// An input of this replica is judged.
+    pub fn note_load(&mut self, replica: usize, load: Load) {
+        self.loads[replica] = load;
     }
 
     /// A write was taken: there was memory for it.
@@ -67,16 +90,18 @@ impl Judge {
         let live = &self.truth.holdings[replica].live;
         let held = self.live_costs(live, key_bytes);
         // A write replaces all versions that its replica shows. Where they are as large, it adds nothing.
-        let key = usize::from(asked.key);
-        let gone: u64 = live[key].iter().map(|&number| self.version_costs(key, number)).sum();
-        let more = match &asked.action {
-            Action::Put(value) => {
+        let (mut adds, mut gone) = (0, 0);
+        for (key, action, _) in asked.parts() {
+            let key = usize::from(key);
+            if let Action::Put(value) = action {
                 let fresh = if live[key].is_empty() { key_bytes } else { 0 };
-                (self.bytes(key, value.as_bytes().len()) + fresh).saturating_sub(gone)
+                adds += self.bytes(key, value.as_bytes().len()) + fresh;
             }
-            Action::Get | Action::Delete => 0,
-        };
-        Some(Room { held, more })
+            if *action != Action::Get {
+                gone += live[key].iter().map(|&number| self.version_costs(key, number)).sum::<u64>();
+            }
+        }
+        Some(Room { held, more: adds.saturating_sub(gone) })
     }
 
     /// A replica is within its limit, its log included.
@@ -114,7 +139,7 @@ impl Judge {
     }
 
     fn version_costs(&self, key: usize, number: u32) -> u64 {
-        let value = self.truth.writes[number as usize].value.as_ref();
+        let value = self.truth.writes[number as usize].value_of(key as u8);
         self.bytes(key, value.map_or(0, |value| value.as_bytes().len()))
     }
 

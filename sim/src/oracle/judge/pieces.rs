@@ -38,7 +38,8 @@ impl Judge {
             return;
         }
         let number = self.truth.number(dot);
-        let whole = number.and_then(|number| self.truth.writes[number as usize].value.as_ref());
+        let changes = number.map(|number| &self.truth.writes[number as usize].changes);
+        let whole = changes.and_then(|changes| changes.first()?.value.as_ref());
         let whole = whole.map_or(0, |value| value.as_bytes().len() as u64);
         let held = &mut self.prefixes.held[replica];
         let Some(before) = held.get(&dot).copied().unwrap_or(Some(0)) else { return };

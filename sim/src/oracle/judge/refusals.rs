@@ -31,7 +31,26 @@ impl Judge {
                     format!("took {token:?} for impossible")
                 });
             }
-            Refusal::NotReady | Refusal::WriteLimit | Refusal::Upgrading => {}
+            Refusal::BatchTooLarge { bytes_max } => {
+                self.counts.add(Kind::BatchTooLarge);
+                if asked.with.is_empty() || asked.value_bytes() <= bytes_max {
+                    self.fail(Invariant::Refusals, Sign::Fits, Some(replica), || {
+                        format!("took {} bytes of values for more than {bytes_max}", asked.value_bytes())
+                    });
+                }
+            }
+            Refusal::NoMemoryToList if !self.limits_memory() || asked.list.is_none() => {
+                self.fail(Invariant::Refusals, Sign::Impossible, Some(replica), || {
+                    "had no memory to list, and memory knows no limit".into()
+                });
+            }
+            // Those for want of members or of room are judged where both are known.
+            Refusal::NotReady
+            | Refusal::WriteLimit
+            | Refusal::Upgrading
+            | Refusal::TooFewMembers
+            | Refusal::NoRoomToWait
+            | Refusal::NoMemoryToList => {}
         }
     }
 }

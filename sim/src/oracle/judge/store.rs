@@ -61,7 +61,7 @@ impl Judge {
         let siblings = &*probe.shown(&self.keys[usize::from(key)]);
         self.learn_stamps(siblings);
         let shown = self.truth.shown(replica, key);
-        if !self.same(&shown, siblings) {
+        if !self.same(key, &shown, siblings) {
             let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
             let held: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
             let sign = if held.iter().any(|dot| !truly.contains(dot)) { Sign::Resurrected } else { Sign::Lost };

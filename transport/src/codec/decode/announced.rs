@@ -21,9 +21,11 @@ impl BodyReader<'_> {
         let op = self.supplied()?;
         match &op.effect {
             Effect::Put { value, .. } if value.as_bytes().is_empty() => Ok(Outlined { op, outline: self.outline()? }),
-            Effect::Put { .. } | Effect::Delete { .. } | Effect::Erase { .. } | Effect::Retire { .. } => {
-                Err(Damage::Announced)
-            }
+            Effect::Put { .. }
+            | Effect::Delete { .. }
+            | Effect::Erase { .. }
+            | Effect::Retire { .. }
+            | Effect::Batch(_) => Err(Damage::Announced),
         }
     }
 

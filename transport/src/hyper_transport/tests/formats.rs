@@ -83,6 +83,6 @@ fn without_a_common_format_both_sides_are_told() {
         assert!(incoming.contains(&Incoming::Refused { by: b.clone(), why }), "{incoming:?}");
         assert_eq!(left.outages(), [(b, LinkCause::Version)]);
         assert_eq!((left.counters().formats_refused, right.counters().formats_refused), (1, 1));
-        assert_eq!(messages(&right, 1).await, []);
+        assert_eq!(strays(&right, 1).await, []);
     });
 }

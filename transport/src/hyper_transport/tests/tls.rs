@@ -70,7 +70,7 @@ pub(super) async fn assert_kept_out(left: &HyperTransport, to: &Address, right: 
     let before = brought(right);
     left.send(to, opening());
     left.send(to, taken(1));
-    assert_eq!(messages(right, 1).await, []);
+    assert_eq!(strays(right, 1).await, []);
     assert_eq!(left.outages(), [(to.clone(), cause)]);
     assert_eq!(brought(right), before);
 }
@@ -131,7 +131,7 @@ fn both_ways_kept_out(good: &Authority, bad: impl Fn(&Address) -> Tls) {
         let right = start_trusting(&b, with(bad(&b))).await;
         assert_kept_out(&left, &b, &right, LinkCause::Tls).await;
         right.send(&a, opening());
-        assert_eq!(messages(&left, 1).await, []);
+        assert_eq!(strays(&left, 1).await, []);
         let [(_, cause)] = *right.outages() else { panic!("{:?}", right.outages()) };
         assert!(matches!(cause, LinkCause::Tls | LinkCause::Untrusted | LinkCause::NotHence), "{cause:?}");
         assert_eq!(left.counters().frames_in, 0);
@@ -346,7 +346,7 @@ fn a_thousand_half_handshakes_keep_no_peer_out() {
         let mut found = Vec::new();
         for _ in 0..50 {
             right.send(&a, taken(1));
-            found = messages(&left, 1).await;
+            found = strays(&left, 1).await;
             if !found.is_empty() {
                 break;
             }

@@ -31,7 +31,7 @@ impl Shrinker<'_> {
             Break::Overwritten { event, shown, write } => vec![*event, *shown, *write],
             Break::Missing { event, put } => vec![*event, *put],
             Break::NotAlive { event } => {
-                let last = self.problem.last_writes(*event);
+                let last = self.whole(self.problem.last_writes(*event));
                 let same = |&write: &Node| self.problem.key[write as usize] == self.problem.key[*event as usize];
                 let removed = self.removed_before(*event);
                 removed.into_iter().chain(last.into_iter().filter(same)).chain([*event]).collect()
@@ -42,16 +42,21 @@ impl Shrinker<'_> {
     /// A read that had both in its past and returned the winner.
     fn chose(&self, loser: Node, winner: Node) -> Option<Node> {
         let problem = self.problem;
-        let knew = |event: Node| problem.shown(event).contains(&loser) || self.precedes(loser, event);
         let mut events = 0..problem.operations as Node;
-        events.find(|&event| problem.is(event, WINNER) && problem.shown(event).first() == Some(&winner) && knew(event))
+        events.find(|&event| {
+            let won = problem.shown(event).first().filter(|&&put| problem.is_one(put, winner));
+            let lost = problem.put_of(loser, problem.key[event as usize]);
+            problem.is(event, WINNER)
+                && won.is_some()
+                && lost.is_some_and(|put| problem.shown(event).contains(&put) || self.precedes(put, event))
+        })
     }
 
     /// Whether a write is in the past of an event.
     fn precedes(&self, write: Node, event: Node) -> bool {
         let Some(rows) = &self.rows else { return false };
         let mut last = self.problem.last_writes(event).into_iter();
-        last.any(|last| last == write || rows.before(self.problem, write, last))
+        last.any(|last| self.problem.is_one(last, write) || rows.before(self.problem, write, last))
     }
 
     /// The last put that was surely gone before an event, and what came after it: the story of why nothing was there.
@@ -79,12 +84,12 @@ impl Shrinker<'_> {
                 let all = problem.index.writes(problem.key[event as usize]).iter();
                 fate.perhaps_alive.extend(all.filter(|&&put| problem.is(put, PUT)));
             }
-            let precedes = |write: &Node| last.iter().any(|&last| last == *write || before(*write, last));
+            let precedes = |write: &Node| last.iter().any(|&last| problem.is_one(last, *write) || before(*write, last));
             let past: Vec<Node> = writes.iter().copied().filter(precedes).collect();
             for &put in writes.iter().filter(|&&put| problem.is(put, PUT)) {
                 if past.iter().any(|&write| before(put, write)) {
                     fate.gone.insert(put);
-                } else if !first.iter().any(|&first| first == put || before(first, put)) {
+                } else if !first.iter().any(|&first| problem.is_one(first, put) || before(first, put)) {
                     fate.perhaps_alive.insert(put);
                 }
             }
@@ -109,8 +114,7 @@ impl Shrinker<'_> {
     /// With whatever may not be left out beside these: what they showed, what may excuse them, what they may have met.
     pub(super) fn completed(&self, mut kept: Vec<Node>) -> Vec<Node> {
         loop {
-            kept.sort_unstable();
-            kept.dedup();
+            kept = self.whole(kept);
             let known = kept.len();
             let reads = kept.iter().filter(|&&node| !self.problem.is(node, PUT | DELETE));
             let mut more: Vec<Node> = reads.flat_map(|&node| self.problem.shown(node)).copied().collect();
@@ -118,8 +122,7 @@ impl Shrinker<'_> {
             more.extend(self.perhaps_met_by(&kept));
             more.extend(self.nameless_beside(&kept));
             kept.extend(more);
-            kept.sort_unstable();
-            kept.dedup();
+            kept = self.whole(kept);
             if kept.len() == known || self.effort.is_spent() {
                 return kept;
             }
@@ -199,7 +202,7 @@ impl Shrinker<'_> {
         nodes.dedup();
         nodes.truncate(40);
         let successors = Successors::of(self.problem, &edges);
-        let named = nodes.clone();
+        let named: Vec<Node> = nodes.iter().map(|&node| self.problem.head(node)).collect();
         // Where numbers are an order, no way leads down.
         let is_plain = edges.is_empty() && self.problem.is_ascending;
         for &from in &named {
@@ -214,10 +217,21 @@ impl Shrinker<'_> {
             }
         }
         // What is named must be understood.
-        nodes.extend(named.iter().flat_map(|&node| self.problem.shown(node)));
         nodes.retain(|&node| (node as usize) < self.problem.operations);
+        let parts = named.iter().flat_map(|&head| self.problem.parts(head));
+        nodes.extend(parts.flat_map(|part| self.problem.shown(part)));
+        self.whole(nodes)
+    }
+
+    /// These and all that is of one batch with them, in order.
+    pub(super) fn whole(&self, mut nodes: Vec<Node>) -> Vec<Node> {
         nodes.sort_unstable();
         nodes.dedup();
+        if !self.problem.batches.is_empty() {
+            nodes.iter_mut().for_each(|node| *node = self.problem.head(*node));
+            nodes.dedup();
+            nodes = nodes.into_iter().flat_map(|head| self.problem.parts(head)).collect();
+        }
         nodes
     }
 }

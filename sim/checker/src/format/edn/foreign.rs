@@ -1,13 +1,15 @@
 //! Foreign histories: registers that are read, written, compared and set, in Jepsen's conventions.
 //!
-//! A process is a session. A compare-and-set is a read and a write after it, and a transaction is its operations one
-//! after another. A warning says so, because less is asked of them then. Keys begin with nothing, or with 0 where a
+//! A process is a session. A transaction is an event, as a batch is. A compare-and-set is a read and a write after it. A
+//! warning says so, because less is asked of it then. Keys begin with nothing, or with 0 where a
 //! history never reads nothing, never writes 0 and reads it all the same.
 
 use super::convention::{Done, Keys, Kind, belongs_to, untagged};
 use super::value::Edn;
 use super::wrong;
 use crate::format::error::{ReadError, at_line};
+use crate::format::transactions::{self, Settled};
+use crate::history::intern::Names;
 use crate::history::{Action, History, NONE, Operation, Outcome, SILENT};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +46,8 @@ pub(super) struct Foreign {
     idle: u64,
     went_on: u64,
     swaps: u64,
-    transactions: u64,
+    /// Writes that their own transaction wrote over.
+    overwritten: u64,
 }
 
 struct Swap {
@@ -125,7 +128,7 @@ impl Foreign {
         if value != Edn::Nil && done.outcome != Outcome::Ok {
             return Err(wrong(done.line, format!("a delete has the value {value}")));
         }
-        self.push(done, Action::Delete, &key, None)
+        self.push(done, vec![part(Action::Delete, &key, None)])
     }
 
     fn swap(&mut self, keys: Keys, done: &Done) -> Result<(), ReadError> {
@@ -159,7 +162,7 @@ impl Foreign {
         {
             same_micros(done.line, &asked, &micros)?;
         }
-        self.transactions += u64::from(micros.len() > 1 && done.outcome != Outcome::Fail);
+        let mut parts = Vec::with_capacity(micros.len());
         for micro in &micros {
             let Some([f, key, value]) = micro.list() else {
                 return Err(wrong(done.line, format!("{micro} is not of the form [f key value]")));
@@ -168,53 +171,80 @@ impl Foreign {
                 Kind::Read if done.outcome == Outcome::Ok && done.answered.is_none() => {
                     return Err(wrong(done.line, "a transaction was answered and does not say what it read"));
                 }
-                Kind::Read if done.outcome == Outcome::Ok => self.show(done, &key.name(), value)?,
+                Kind::Read if done.outcome == Outcome::Ok => parts.push(self.shown(done, &key.name(), value)),
                 Kind::Read => {}
-                Kind::Write => self.put(done, &key.name(), value)?,
-                Kind::Delete => self.push(done, Action::Delete, &key.name(), None)?,
+                Kind::Write => parts.push(put(done, &key.name(), value)?),
+                Kind::Delete => parts.push(part(Action::Delete, &key.name(), None)),
                 Kind::Cas | Kind::Transaction | Kind::Other => {
                     return Err(refused(&Done { f: f.clone(), ..done.clone() }));
                 }
             }
         }
-        Ok(())
+        let settled = self.settled(&parts);
+        let gone = settled.is_gone.iter().zip(&parts).filter(|(is_gone, part)| **is_gone && part.action != Action::Get);
+        self.overwritten += gone.count() as u64;
+        settled.own.iter().for_each(|&at| parts[at].own = true);
+        self.push(done, settled.kept().map(|at| parts[at].clone()).collect())
+    }
+
+    /// What is left of the operations of a transaction, as of a batch.
+    fn settled(&self, parts: &[Operation]) -> Settled {
+        let mut names = Names::new();
+        let told: Vec<(bool, u32, Option<&str>)> = parts
+            .iter()
+            .map(|part| (part.action != Action::Get, names.number(&part.key), part.value.as_deref()))
+            .collect();
+        transactions::settle(&told, &mut Vec::new())
     }
 
     fn show(&mut self, done: &Done, key: &str, value: &Edn) -> Result<(), ReadError> {
+        let shown = self.shown(done, key, value);
+        self.push(done, vec![shown])
+    }
+
+    fn shown(&mut self, done: &Done, key: &str, value: &Edn) -> Operation {
         if *value == Edn::Nil {
             self.nothing_read.get_or_insert(done.line);
-            return self.push(done, Action::Get, key, None);
+            return part(Action::Get, key, None);
         }
         let text = value.json();
         if value.is_collection() {
             self.collections.entry((key.to_owned(), text.clone())).or_insert(done.line);
         }
-        self.push(done, Action::Get, key, Some(text))
+        part(Action::Get, key, Some(text))
     }
 
     fn put(&mut self, done: &Done, key: &str, value: &Edn) -> Result<(), ReadError> {
-        written(done.line, value)?;
-        self.push(done, Action::Put, key, Some(value.json()))
+        self.push(done, vec![put(done, key, value)?])
     }
 
-    /// A step of its process's session.
-    fn push(&mut self, done: &Done, action: Action, key: &str, value: Option<String>) -> Result<(), ReadError> {
+    /// A step of its process's session: an operation, or the parts of a batch.
+    fn push(&mut self, done: &Done, parts: Vec<Operation>) -> Result<(), ReadError> {
+        if parts.is_empty() {
+            return Ok(());
+        }
         let id = self.history.len() as u64;
-        let mut operation = Operation::new(id, &done.process, action, key);
-        (operation.value, operation.outcome) = (value, done.outcome);
-        operation.token_in = self.last.get(&done.process).cloned();
-        if done.outcome == Outcome::Ok {
-            operation.status = match (action, &operation.value) {
+        let before = self.last.get(&done.process).cloned();
+        let token = (done.outcome == Outcome::Ok).then(|| format!("{}.{id}", done.process));
+        let filled = |part: Operation| {
+            let status = match (part.action, &part.value) {
+                _ if done.outcome != Outcome::Ok => 0,
                 (Action::Get, None) => 404,
                 (Action::Get, Some(_)) => 200,
                 // Nothing is said of what was there before.
                 (Action::Put | Action::Delete, _) => SILENT,
             };
-            let token = format!("{}.{id}", done.process);
-            operation.token_out = Some(token.clone());
+            let (token_in, token_out) = (before.clone(), token.clone());
+            let client = done.process.clone();
+            Operation { id, client, status, token_in, token_out, outcome: done.outcome, ..part }
+        };
+        for operation in Operation::batch(parts.into_iter().map(filled).collect()) {
+            self.history.push_at(done.line, &operation).map_err(|malformed| at_line(done.line, &malformed))?;
+        }
+        if let Some(token) = token {
             self.last.insert(done.process.clone(), token);
         }
-        self.history.push_at(done.line, &operation).map_err(|malformed| at_line(done.line, &malformed))
+        Ok(())
     }
 
     pub(super) fn finish(mut self, initial: Option<&str>) -> Result<History, ReadError> {
@@ -235,7 +265,7 @@ impl Foreign {
             ),
             (self.went_on, "times a process went on after an operation of unknown outcome; its session goes on, too"),
             (self.swaps, "compare-and-sets are judged as a read and a write after it"),
-            (self.transactions, "transactions of several operations are judged one operation after another"),
+            (self.overwritten, "writes were written over by their own transaction; nobody may read them"),
         ];
         for (count, what) in warnings.into_iter().filter(|(count, _)| *count > 0) {
             self.history.warnings.push(format!("{count} {what}"));
@@ -342,6 +372,16 @@ impl Foreign {
         }
         Ok(())
     }
+}
+
+/// A step of a session, of which only this is known yet.
+fn part(action: Action, key: &str, value: Option<String>) -> Operation {
+    Operation { value, ..Operation::new(0, "", action, key) }
+}
+
+fn put(done: &Done, key: &str, value: &Edn) -> Result<Operation, ReadError> {
+    written(done.line, value)?;
+    Ok(part(Action::Put, key, Some(value.json())))
 }
 
 /// The key and the value of an operation.

@@ -1,7 +1,7 @@
 //! The text of EDN, read as a stream: one value at a time, bounded, without recursion.
 //!
 //! It follows the specification at edn-format. It adds what Clojure's own reader takes and prints: `##Inf`,
-//! `#:namespace{...}`, hexadecimal and octal integers, and characters by their number.
+//! `#:namespace{...}`, metadata before `^`, hexadecimal and octal integers, and characters by their number.
 
 use super::number;
 use super::value::Edn;
@@ -30,6 +30,10 @@ enum Frame {
     Tag(String),
     /// The next value is left out.
     Discard,
+    /// The next value is metadata, which is left out.
+    Meta,
+    /// The next value has metadata.
+    Bearer,
 }
 
 /// One step of the text.
@@ -147,6 +151,20 @@ impl<R: BufRead> Text<R> {
                     open.pop();
                     return Ok(None);
                 }
+                Some(Frame::Meta) => {
+                    if !matches!(done, Edn::Map(_) | Edn::Keyword(_) | Edn::Symbol(_) | Edn::Text(_)) {
+                        return Err(self.wrong(format!("metadata is {}", done.kind())));
+                    }
+                    open.pop();
+                    open.push(Frame::Bearer);
+                    return Ok(None);
+                }
+                Some(Frame::Bearer) => {
+                    if !(done.is_collection() || matches!(done, Edn::Symbol(_) | Edn::Tagged(..))) {
+                        return Err(self.wrong(format!("{} has no metadata", done.kind())));
+                    }
+                    open.pop();
+                }
                 Some(Frame::Tag(_)) => {
                     let Some(Frame::Tag(tag)) = open.pop() else { return Err(self.wrong("a tag is lost")) };
                     done = Edn::Tagged(tag, Box::new(done));
@@ -162,6 +180,7 @@ impl<R: BufRead> Text<R> {
             Frame::Map(prefix, list) if bracket == b'}' => self.map(prefix.as_deref(), list),
             Frame::Tag(tag) => Err(self.wrong(format!("the tag #{tag} has no value"))),
             Frame::Discard => Err(self.wrong("#_ has nothing to discard")),
+            Frame::Meta | Frame::Bearer => Err(self.wrong("metadata belongs to nothing")),
             Frame::List(..) | Frame::Set(_) | Frame::Map(..) => {
                 Err(self.wrong(format!("'{}' closes nothing", char::from(bracket))))
             }
@@ -213,7 +232,11 @@ impl<R: BufRead> Text<R> {
             b'"' => Token::Value(Edn::Text(self.string()?)),
             b'\\' => Token::Value(Edn::Char(self.character()?)),
             b'#' => self.dispatch()?,
-            b'\'' | b'`' | b'~' | b'@' | b'^' => {
+            b'^' => {
+                self.take()?;
+                Token::Open(Frame::Meta)
+            }
+            b'\'' | b'`' | b'~' | b'@' => {
                 return Err(self.wrong(format!("'{}' begins nothing in EDN", char::from(first))));
             }
             _ => Token::Value(self.word()?),
@@ -232,6 +255,10 @@ impl<R: BufRead> Text<R> {
             Some(b'_') => {
                 self.take()?;
                 Ok(Token::Open(Frame::Discard))
+            }
+            Some(b'^') => {
+                self.take()?;
+                Ok(Token::Open(Frame::Meta))
             }
             Some(b'#') => {
                 self.take()?;

@@ -1,0 +1,237 @@
+//! The commands that ask replicas: `get`, `put`, `del`, `batch`, `view` and `status`.
+
+pub(super) mod args;
+mod session_file;
+mod show;
+
+use super::CommandFailure;
+use args::{AskArgs, BatchArgs, DelArgs, GetArgs, PutArgs, SessionArgs, StatusArgs, ViewArgs, ViewChange};
+use hence_client::{Client, Error, Operation, RawValue, Session};
+use serde_json::json;
+use session_file::KeptSession;
+use show::{Answered, Part, print};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+/// More than any body may have.
+const INPUT_BYTES_MAX: u64 = 16 << 20;
+
+const ABSENT: u8 = 3;
+const PRECONDITION: u8 = 4;
+const UNKNOWN: u8 = 5;
+const LOST: u8 = 7;
+
+type Ended = Result<(), CommandFailure>;
+
+impl From<Error> for CommandFailure {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Usage(_) | Error::Value(_) => 2,
+            Error::Refused { .. } | Error::Unavailable { .. } => 1,
+            Error::PreconditionFailed { .. } => PRECONDITION,
+            Error::OutcomeUnknown { .. } => UNKNOWN,
+            Error::Lost(_) => LOST,
+        };
+        let hint = if code == LOST { "; --accept-loss goes on with what is left" } else { "" };
+        Self { text: format!("{error}{hint}"), code }
+    }
+}
+
+/// `hence get`.
+pub(super) fn get(args: GetArgs) -> Ended {
+    let GetArgs { key, siblings, ask, session } = args;
+    asking(&ask, &session, false, async |one: &Session, wait: Option<Duration>| {
+        let mut request = one.get(&key);
+        if siblings {
+            request = request.siblings();
+        }
+        if let Some(wait) = wait {
+            request = request.wait(wait);
+        }
+        let Some(entry) = request.await? else {
+            let failure = CommandFailure { text: "Key does not exist".into(), code: ABSENT };
+            return Ok(Answered { failure: Some(failure), ..Answered::of("absent") });
+        };
+        let values = if siblings { &entry.siblings[..] } else { std::slice::from_ref(&entry.value) };
+        Ok(Answered {
+            lines: values.iter().map(|value| value.get().to_owned()).collect(),
+            siblings: siblings.then_some(entry.siblings),
+            etag: Some(entry.tag.to_string()),
+            versions: Some(entry.versions).filter(|&versions| versions > 1),
+            value: Some(entry.value),
+            ..Answered::of("found")
+        })
+    })
+}
+
+/// `hence put`.
+pub(super) fn put(args: PutArgs) -> Ended {
+    let PutArgs { key, value, text, if_absent, concern, write, ask, session } = args;
+    let value = value_of(value, text)?;
+    asking(&ask, &session, write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
+        let mut request = one.put(&key, &value);
+        if let Some(tag) = &concern.if_match {
+            request = request.if_match(tag);
+        }
+        if if_absent {
+            request = request.if_absent();
+        }
+        if let Some(concern) = concern.write_concern {
+            request = request.concern(concern);
+        }
+        if let Some(wait) = wait {
+            request = request.wait(wait);
+        }
+        let written = request.await?;
+        let etag = written.tag.map(|tag| tag.to_string());
+        let answered = Answered::of(if written.created { "created" } else { "replaced" });
+        Ok(Answered { etag, ..answered }.spread(written.spread))
+    })
+}
+
+/// `hence del`.
+pub(super) fn del(args: DelArgs) -> Ended {
+    let DelArgs { key, concern, write, ask, session } = args;
+    asking(&ask, &session, write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
+        let mut request = one.delete(&key);
+        if let Some(tag) = &concern.if_match {
+            request = request.if_match(tag);
+        }
+        if let Some(concern) = concern.write_concern {
+            request = request.concern(concern);
+        }
+        if let Some(wait) = wait {
+            request = request.wait(wait);
+        }
+        let deleted = request.await?;
+        Ok(Answered::of(if deleted.existed { "deleted" } else { "absent" }).spread(deleted.spread))
+    })
+}
+
+/// `hence batch`.
+pub(super) fn batch(args: BatchArgs) -> Ended {
+    let BatchArgs { file, write, ask, session } = args;
+    let text = match file.filter(|file| file != Path::new("-")) {
+        Some(file) => {
+            let opened = File::open(&file).map_err(|error| format!("{}: {error}", file.display()));
+            input(opened.map_err(CommandFailure::usage)?)?
+        }
+        None => input(io::stdin().lock())?,
+    };
+    let operations = || {
+        let read = serde_json::from_str::<Vec<Operation>>(&text);
+        read.map_err(|error| Error::Usage(format!("this is no JSON list of operations: {error}")))
+    };
+    operations()?;
+    asking(&ask, &session, write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
+        let mut request = one.batch(operations()?);
+        if let Some(wait) = wait {
+            request = request.wait(wait);
+        }
+        let parts: Vec<Part> = request.await?.into_iter().map(Part::from).collect();
+        let lines = parts.iter().map(Part::line).collect();
+        Ok(Answered { result: None, lines, results: Some(parts), ..Answered::default() })
+    })
+}
+
+/// `hence view`.
+pub(super) fn view(args: &ViewArgs) -> Ended {
+    let client = client(&args.ask, false)?;
+    let result = |result: &str| match args.ask.json {
+        true => print([json!({ "result": result }).to_string()]),
+        false => print([result]),
+    };
+    run(async {
+        match &args.change {
+            Some(ViewChange::Add { address }) => {
+                let added = client.add_member(address).await?;
+                result(if added { "added" } else { "already present" })
+            }
+            Some(ViewChange::Remove { address }) => match client.remove_member(address).await? {
+                true => result("deleted"),
+                false => Err(CommandFailure { text: "View has no such replica".into(), code: ABSENT }),
+            },
+            None => {
+                let members = client.view().await?;
+                if args.ask.json { print([json!({ "view": members }).to_string()]) } else { print(members) }
+            }
+        }
+    })
+}
+
+/// `hence status`.
+pub(super) fn status(args: &StatusArgs) -> Ended {
+    let client = client(&args.ask, false)?;
+    let all = run(async { Ok(client.status().await) })?;
+    show::statuses(&all, args.ask.json)
+}
+
+/// The value of a put.
+fn value_of(given: Option<String>, is_text: bool) -> Result<Box<RawValue>, CommandFailure> {
+    let text = given.map_or_else(|| input(io::stdin().lock()), Ok)?;
+    if is_text {
+        return serde_json::value::to_raw_value(&text).map_err(CommandFailure::usage);
+    }
+    let value = RawValue::from_string(text.trim().to_owned());
+    value.map_err(|error| CommandFailure::usage(format!("the value is no JSON: {error}; --text takes any text")))
+}
+
+fn input(from: impl Read) -> Result<String, CommandFailure> {
+    let mut text = String::new();
+    let read = from.take(INPUT_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| CommandFailure::usage(format!("the input cannot be read: {error}")))?;
+    match text.len() as u64 > INPUT_BYTES_MAX {
+        true => Err(CommandFailure::usage(format!("the input has more than {INPUT_BYTES_MAX} bytes"))),
+        false => Ok(text),
+    }
+}
+
+fn client(ask: &AskArgs, retries_unknown: bool) -> Result<Client, CommandFailure> {
+    let endpoints = ask.endpoints.iter().map(|endpoint| endpoint.trim()).filter(|endpoint| !endpoint.is_empty());
+    let mut builder = Client::builder(endpoints).deadline(ask.timeout).retry_unknown_outcomes(retries_unknown);
+    if let Some(ca) = &ask.ca {
+        builder = builder.ca(ca);
+    }
+    if let Some(file) = &ask.token_file {
+        let token = fs::read_to_string(file);
+        let token = token.map_err(|error| CommandFailure::usage(format!("{}: {error}", file.display())))?;
+        builder = builder.bearer(token.trim());
+    }
+    Ok(builder.build()?)
+}
+
+fn run<T>(asking: impl Future<Output = Result<T, CommandFailure>>) -> Result<T, CommandFailure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| CommandFailure::running(format!("cannot start: {error}")))?.block_on(asking)
+}
+
+/// Asks within the session, keeps what it saw whatever the answer is, and then shows the answer.
+fn asking(
+    ask: &AskArgs,
+    args: &SessionArgs,
+    retries_unknown: bool,
+    request: impl AsyncFn(&Session, Option<Duration>) -> Result<Answered, Error>,
+) -> Ended {
+    let client = client(ask, retries_unknown)?;
+    let wait = args.wait.map(Duration::from_secs);
+    run(async {
+        let kept = KeptSession::begin(&client, args.session.clone())?;
+        let mut answered = request(&kept.session, wait).await;
+        if let (true, Err(Error::Lost(lost))) = (args.accept_loss, &answered) {
+            kept.session.go_on_after(lost);
+            answered = request(&kept.session, wait).await;
+        }
+        let saved = kept.save();
+        let shown =
+            answered.map_err(CommandFailure::from).and_then(|answered| answered.show(kept.session.token(), ask.json));
+        match (shown, saved) {
+            (Ok(()), saved) => saved,
+            (Err(failure), Ok(())) => Err(failure),
+            (Err(failure), Err(also)) => {
+                Err(CommandFailure { text: format!("{}; {}", failure.text, also.text), code: failure.code })
+            }
+        }
+    })
+}
