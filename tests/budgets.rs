@@ -34,6 +34,7 @@ impl Cluster {
             heal_at: limits::TIME_MAX,
             core: 0,
             watch_idle: false,
+            from_zero: false,
             operations: Vec::new(),
             faults: Vec::new(),
         };

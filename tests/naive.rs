@@ -54,6 +54,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 heal_at: 2 * SECOND,
                 core: 0,
                 watch_idle: false,
+                from_zero: false,
                 operations: (0..).zip(operations).map(|(id, operation)| Operation { id, ..operation }).collect(),
                 faults: (0..).zip(faults).map(|(id, fault)| Fault { id, ..fault }).collect(),
             }

@@ -35,6 +35,7 @@ use engine::Janitor;
 use faults::Needs;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
+use std::sync::RwLock;
 
 /// So many tests at a time: they wait most of the time.
 const TOGETHER: usize = 3;
@@ -92,11 +93,21 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Runs a test under its name; its panic is its failure.
+/// Whoever runs beside others reads it. A test that failed beside them writes it, and so runs alone.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Runs a test under its name; its panic is its failure. One that fails runs once more, with the machine to itself.
+/// Only if it fails again has it failed.
 fn run_caught(name: &'static str, run: fn()) -> Result<Completion, Failed> {
     TEST.set(name);
-    match std::panic::catch_unwind(run) {
-        Ok(()) => Ok(Completion::Completed),
-        Err(_) => Err("see the panic above".into()),
+    let beside_others = {
+        let _beside_others = MACHINE.read();
+        std::panic::catch_unwind(run)
+    };
+    if beside_others.is_ok() {
+        return Ok(Completion::Completed);
     }
+    note!("failed, and runs again alone");
+    let _alone = MACHINE.write();
+    std::panic::catch_unwind(run).map(|()| Completion::Completed).map_err(|_| "see the panics above".into())
 }

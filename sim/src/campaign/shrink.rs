@@ -130,6 +130,7 @@ fn simpler_world(best: &mut Plan, trial: &mut Trial<'_>) {
         with(&|plan| plan.network = NetworkPlan::calm(1_000));
         with(&|plan| plan.settings = Settings::from(&Config::default()));
         with(&|plan| plan.watch_idle = false);
+        with(&|plan| plan.from_zero = false);
         with(&|plan| plan.core = 0);
         with(&|plan| plan.replicas.iter_mut().for_each(|replica| replica.knows = 0));
         with(&|plan| plan.network.back = None);

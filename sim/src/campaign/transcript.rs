@@ -272,6 +272,7 @@ impl<S: Subject> Interpreter<S> {
             heal_at: limits::TIME_MAX,
             core: 0,
             watch_idle: false,
+            from_zero: false,
             operations: Vec::new(),
             faults: Vec::new(),
         };

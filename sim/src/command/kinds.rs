@@ -137,6 +137,7 @@ pub(crate) fn simulate(making: Making) -> Vec<Operation> {
         heal_at: limits::TIME_MAX,
         core: 0,
         watch_idle: false,
+        from_zero: false,
         operations: Vec::new(),
         faults: Vec::new(),
     };

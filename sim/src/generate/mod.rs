@@ -75,6 +75,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
         heal_at: shape.heal_at,
         core: 0,
         watch_idle,
+        from_zero: source.draw(Domain::Shape, 3_500).coin(),
         operations,
         faults,
     };

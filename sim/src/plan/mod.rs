@@ -50,6 +50,9 @@ pub struct Plan {
     pub core: u16,
     /// Watch the idle traffic after the run has settled, too.
     pub watch_idle: bool,
+    /// The monotonic clock of each process begins at zero with it, as in the field. Otherwise it begins anywhere.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub from_zero: bool,
     /// What clients do, in any order.
     pub operations: Vec<Operation>,
     /// What strikes, in any order.
@@ -116,6 +119,10 @@ impl ReplicaPlan {
 
 /// Nothing is said about it.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+const fn is_false(set: &bool) -> bool {
+    !*set
+}
+
 const fn is_zero(mask: &u16) -> bool {
     *mask == 0
 }

@@ -21,6 +21,7 @@ pub fn plan(seed: u64, replicas: usize) -> Plan {
         heal_at: limits::TIME_MAX,
         core: 0,
         watch_idle: false,
+        from_zero: false,
         operations: Vec::new(),
         faults: Vec::new(),
     }

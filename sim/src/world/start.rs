@@ -39,7 +39,8 @@ impl<S: Subject> World<S> {
             Some(HarnessMutant::SameStartSeed) => Seed(self.source.draw(Domain::StartSeed, replica as u64).bytes()),
             Some(_) | None => Seed(draw.bytes()),
         };
-        let origin = draw.below(1 << 40);
+        let anywhere = draw.below(1 << 40);
+        let origin = if self.plan.from_zero { 0 } else { anywhere };
         let formats = self.plan.replicas[replica].speaks(life);
         self.begins_speaking(replica, formats);
         let config = Config { formats, ..self.config_of_process() };
