@@ -22,5 +22,6 @@ pub mod plan;
 pub mod random;
 pub mod soak;
 pub mod subject;
+pub mod triage;
 pub mod why;
 pub mod world;

@@ -3,6 +3,7 @@
 mod docs;
 mod explore;
 mod shown;
+mod triage;
 mod why;
 
 use hence_sim::generate::Profile;

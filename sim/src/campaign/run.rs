@@ -78,6 +78,15 @@ pub struct Setting {
     pub checker: Option<Blind>,
 }
 
+impl Setting {
+    /// The name of what is run; none for the product's replica.
+    #[must_use]
+    pub fn subject_name(&self) -> Option<&'static str> {
+        let other = self.subject.map(NamedSubject::name).or(self.mutant.map(|mutant| mutant.name()));
+        other.or(self.baseline.then_some("baseline")).or(self.suspicious.then_some("suspicious"))
+    }
+}
+
 /// How a run is watched.
 #[derive(Debug, Default)]
 pub struct Watch {

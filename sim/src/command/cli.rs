@@ -61,6 +61,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = crate::why::EVENTS_MAX)]
         budget: u64,
     },
+    /// Sort what failed into bugs: a line a bug, with its smallest case
+    Triage(Triage),
     /// Measure how soon each planted bug is found
     #[command(after_help = codes::MUTANTS)]
     Mutants {
@@ -240,4 +242,23 @@ pub(crate) struct Show {
     /// Write a log for ShiViz
     #[arg(long, value_name = "FILE")]
     pub(crate) shiviz: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = codes::TRIAGE)]
+pub(crate) struct Triage {
+    /// The folder: cases and the JSON lines of campaigns, gzipped or not
+    pub(crate) folder: PathBuf,
+    /// Write a page for a browser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write one JSON object; - for standard output, and nothing else there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the smallest case of each bug into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) small: Option<PathBuf>,
+    /// Stop making failures small after this, such as 60s, 10m or 2h
+    #[arg(long, default_value = "2m", value_parser = super::duration)]
+    pub(crate) budget: std::time::Duration,
 }

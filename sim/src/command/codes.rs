@@ -53,6 +53,13 @@ pub(crate) const WHY: &str = codes!(
     4: "it could not be told"
 );
 
+/// `triage`.
+pub(crate) const TRIAGE: &str = codes!(
+    0: "everything in the folder passes",
+    1: "something in it fails",
+    4: "there is nothing in it, or nothing failed before time was up"
+);
+
 /// `mutants`.
 pub(crate) const MUTANTS: &str = codes!(
     0: "each mutant was found as often as was asked; with --shrink, at most 12 operations and faults in the median;

@@ -29,14 +29,6 @@ pub(crate) struct Campaign {
 }
 
 impl Campaign {
-    /// What is wrong with the replica that is run; nothing for nothing.
-    fn subject(&self) -> Option<&'static str> {
-        let naive = self.setting.baseline.then_some("baseline");
-        let doubtful = self.setting.suspicious.then_some("suspicious");
-        let other = self.setting.subject.map(|subject| subject.name());
-        other.or(self.setting.mutant.map(|mutant| mutant.name())).or(naive).or(doubtful)
-    }
-
     fn shard(&self) -> Option<String> {
         (self.shard.1 > 1).then(|| format!("{}/{}", self.shard.0, self.shard.1))
     }
@@ -64,7 +56,7 @@ impl Campaign {
     /// The command that runs one seed of it again.
     pub(crate) fn again(&self, seed: u64) -> String {
         let mut command = format!("hence-sim run --seed {seed} --profile {}", self.profile.name());
-        match (self.setting.mutant, self.subject()) {
+        match (self.setting.mutant, self.setting.subject_name()) {
             _ if let Some(subject) = self.setting.subject => {
                 command.push_str(&format!(" --subject {}", quoted(subject.name())));
             }
@@ -78,7 +70,7 @@ impl Campaign {
     /// What the file of a case is called: whatever makes campaigns differ stands in it.
     fn name(&self, fingerprint: &str, seed: u64) -> String {
         let kind = fingerprint.replace('/', "-");
-        let subject = self.subject().map(|subject| format!("-{subject}")).unwrap_or_default();
+        let subject = self.setting.subject_name().map(|subject| format!("-{subject}")).unwrap_or_default();
         format!("{kind}{subject}-{}-{seed}", self.profile.name())
     }
 }

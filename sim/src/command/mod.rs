@@ -10,6 +10,7 @@ pub(crate) mod cli;
 pub(crate) mod codes;
 pub(crate) mod explore;
 pub(crate) mod findings;
+pub(crate) mod gather;
 pub(crate) mod hashes;
 pub(crate) mod junit;
 pub(crate) mod kinds;
@@ -17,6 +18,7 @@ pub(crate) mod mutants;
 pub(crate) mod provenance;
 pub(crate) mod sizes;
 pub(crate) mod soak;
+pub(crate) mod triage;
 pub(crate) mod watch;
 pub(crate) mod why;
 
@@ -163,6 +165,7 @@ fn run(command: Command, subjects: &[NamedSubject]) -> Done {
         Command::Show(show) => cases::show(&show, subjects),
         Command::Explore(asked) => explore::explore(&asked, subjects),
         Command::Why { case, json, budget } => why::why(&case, (json, budget), subjects),
+        Command::Triage(asked) => triage::triage(&asked, subjects),
         Command::Mutants { seeds, only, why: true, cases, .. } => {
             why::accuracy(seeds, only.as_deref(), cases.as_deref())
         }

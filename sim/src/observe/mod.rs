@@ -23,6 +23,7 @@ pub use clients::history_page;
 pub use json::lines as json_lines;
 pub use mermaid::mermaid;
 pub use notes::{Names, Note, Observer};
+pub(crate) use page::escaped;
 pub use page::{About, Reasons, page};
 pub use perfetto::perfetto;
 pub use recorder::{Idle, Recorder};

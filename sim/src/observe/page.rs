@@ -97,7 +97,7 @@ pub(super) fn assembled(data: &Value, title: &str) -> String {
     page
 }
 
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -18,6 +18,7 @@ pub mod truth;
 pub use curve::{Curve, Cut};
 pub use factors::{Factor, Thing, Weight};
 pub use named::{Named, Reason};
+pub use prose::of_step;
 pub use sibling::Sibling;
 
 use crate::campaign::run::{Setting, Watch, run_watched};
@@ -26,6 +27,7 @@ use crate::observe::{Idle, Reasons, Recorder, Story};
 use crate::plan::Plan;
 use crate::plan::network::Fate;
 use runs::Runs;
+pub(crate) use runs::wilson;
 use std::collections::BTreeMap;
 
 /// What all runs of one question cost together at most, where nothing else is said: inputs of replicas and answers of clients.

@@ -1,8 +1,8 @@
 //! What is known of a failure's causes, in sentences and as JSON.
 
-use super::named::Reason;
+use super::named::{Named, Reason};
 use super::{Cut, Factor, Thing, Weight, Why};
-use crate::observe::{count, list, seconds, span};
+use crate::observe::{Story, count, list, seconds, span};
 use serde_json::{Value, json};
 
 /// So many things are named in one sentence.
@@ -11,8 +11,7 @@ const NAMED_MAX: usize = 4;
 /// At most 12 sentences, the verdict first.
 pub(super) fn sentences(why: &Why) -> Vec<String> {
     let mut said = why.story.blame.as_ref().map(|blame| blame.sentences.clone()).unwrap_or_default();
-    said.push(decided(why));
-    said.push(reason(why));
+    said.extend(of_step(&why.story, &why.named));
     said.extend(risk(why));
     if !why.factors.is_empty() {
         said.extend(weights(why));
@@ -27,8 +26,8 @@ pub(super) fn sentences(why: &Why) -> Vec<String> {
 }
 
 /// A moment in words: when, where, what.
-fn moment(why: &Why, place: usize) -> String {
-    let moment = &why.story.moments[place];
+fn moment(story: &Story, place: usize) -> String {
+    let moment = &story.moments[place];
     let lane = moment.lane.to_string();
     let text = moment.text.trim_end_matches(|letter: char| letter.is_ascii_whitespace());
     let text = text.strip_prefix("<- ").map_or_else(
@@ -48,15 +47,17 @@ fn moment(why: &Why, place: usize) -> String {
     if lane.is_empty() { text } else { format!("{lane} {text}") }
 }
 
-fn decided(why: &Why) -> String {
-    let at = seconds(why.story.moments[why.named.moment].at);
-    format!("It was decided at {at}, when {}.", moment(why, why.named.moment))
+/// The step that decided it, and why it and no other.
+#[must_use]
+pub fn of_step(story: &Story, named: &Named) -> [String; 2] {
+    let at = seconds(story.moments[named.moment].at);
+    [format!("It was decided at {at}, when {}.", moment(story, named.moment)), reason(story, named)]
 }
 
-fn reason(why: &Why) -> String {
-    let about = why.named.about.as_str();
-    let replica = why.named.replica(&why.story).map_or_else(|| "the replica".to_owned(), |name| name.to_string());
-    match why.named.reason {
+fn reason(story: &Story, named: &Named) -> String {
+    let about = named.about.as_str();
+    let replica = named.replica(story).map_or_else(|| "the replica".to_owned(), |name| name.to_string());
+    match named.reason {
         Reason::Token => {
             format!("From then on the client knows {about} and its token does not say so; {replica} made that token.")
         }
@@ -117,7 +118,7 @@ fn risk(why: &Why) -> Vec<String> {
             "At the beginning {}; the risk first grows at {}, when {}: then {} of {} fail.",
             share(begin),
             seconds(first.at),
-            moment(why, first.moment),
+            moment(&why.story, first.moment),
             first.failed,
             first.of
         )),
@@ -130,7 +131,7 @@ fn risk(why: &Why) -> Vec<String> {
         (Some(last), _) => said.push(format!(
             "From {} on there is no way back: after {}, every future that was tried fails.",
             seconds(last.at),
-            moment(why, last.moment)
+            moment(&why.story, last.moment)
         )),
         (None, _) => said.push("Up to the last step some futures pass.".into()),
     }

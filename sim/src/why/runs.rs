@@ -130,18 +130,26 @@ fn drawn(number: u64, name: &str, drawn: Fate) -> Fate {
     Fate { delay, lost: drawn.lost || lost, ..drawn }
 }
 
-/// The lower and the upper end of the 95 % interval of a share, after Wilson (1927), in parts of a thousand.
+/// The lower and the upper end of the 95 % interval of a share, after Wilson (1927).
 #[must_use]
-pub(super) fn interval(failed: u64, of: u64) -> (u32, u32) {
+pub(crate) fn wilson(failed: u64, of: u64) -> (f64, f64) {
     if of == 0 {
-        return (0, 1_000);
+        return (0.0, 1.0);
     }
     let (failed, of, z) = (failed as f64, of as f64, 1.96_f64);
     let share = failed / of;
     let middle = share + z * z / (2.0 * of);
     let width = z * (share * (1.0 - share) / of + z * z / (4.0 * of * of)).sqrt();
-    let part = |x: f64| (x / (1.0 + z * z / of) * 1_000.0).round().clamp(0.0, 1_000.0) as u32;
+    let part = |x: f64| (x / (1.0 + z * z / of)).clamp(0.0, 1.0);
     (part(middle - width), part(middle + width))
+}
+
+/// The same in parts of a thousand.
+#[must_use]
+pub(super) fn interval(failed: u64, of: u64) -> (u32, u32) {
+    let (low, high) = wilson(failed, of);
+    let part = |share: f64| (share * 1_000.0).round() as u32;
+    (part(low), part(high))
 }
 
 #[cfg(test)]
