@@ -75,15 +75,6 @@ impl Summary {
         *invisible += u64::from(finding == Finding::Invisible);
     }
 
-    /// Adds the checker's judgement on a run that was added without one and failed. Returns a failure that only the
-    /// checker sees.
-    fn add_judgement<'a>(&mut self, seed: u64, verdict: &'a Verdict) -> Option<&'a Violation> {
-        self.note_judged(verdict);
-        let violation = verdict.violation.as_ref().filter(|found| found.is_the_checkers())?;
-        self.fail(violation.fingerprint(), Failure { seed, violation: violation.clone(), times: 1 });
-        Some(violation)
-    }
-
     fn fail(&mut self, fingerprint: String, failure: Failure) {
         match self.failures.get_mut(&fingerprint) {
             None => _ = self.failures.insert(fingerprint, failure),
@@ -136,27 +127,36 @@ pub const fn is_judged(seed: u64) -> bool {
 /// Runs these seeds one after another.
 #[must_use]
 pub fn campaign(seeds: impl IntoIterator<Item = u64>, profile: Profile, setting: Setting) -> Summary {
-    campaign_telling(seeds, profile, setting, |_, _| {})
+    campaign_telling(seeds, profile, setting, |_, _| true)
 }
 
-/// Runs these seeds one after another, and tells of each failure as soon as it is found.
+/// Runs these seeds one after another, and tells of each failure as soon as it is found. One that does not count, as `tell`
+/// says, is left out of the summary, and its schedule is not.
 #[must_use]
 pub fn campaign_telling(
     seeds: impl IntoIterator<Item = u64>,
     profile: Profile,
     setting: Setting,
-    mut tell: impl FnMut(u64, &Violation),
+    mut tell: impl FnMut(u64, &Violation) -> bool,
 ) -> Summary {
     let mut summary = Summary::default();
     for seed in seeds {
         let judged = setting.judged || is_judged(seed) && !setting.oracles_off;
         let plan = generate::plan(seed, profile);
-        let verdict = run(&plan, Setting { judged, ..setting });
+        let mut verdict = run(&plan, Setting { judged, ..setting });
+        if verdict.violation.as_ref().is_some_and(|violation| !tell(seed, violation)) {
+            verdict.violation = None;
+        }
         summary.add(seed, &verdict);
-        let Some(violation) = &verdict.violation else { continue };
-        tell(seed, violation);
-        if !judged && let Some(more) = summary.add_judgement(seed, &run(&plan, Setting { judged: true, ..setting })) {
-            tell(seed, more);
+        if verdict.violation.is_none() || judged {
+            continue;
+        }
+        // What was added without the checker's judgement gets it now, and may show what only the checker sees.
+        let verdict = run(&plan, Setting { judged: true, ..setting });
+        summary.note_judged(&verdict);
+        let more = verdict.violation.as_ref().filter(|found| found.is_the_checkers());
+        if let Some(more) = more.filter(|more| tell(seed, more)) {
+            summary.fail(more.fingerprint(), Failure { seed, violation: more.clone(), times: 1 });
         }
     }
     summary

@@ -1,10 +1,11 @@
 //! `run`.
 
+use super::canary::Canary;
 use super::cli::Run;
 use super::files::{self, Output};
-use super::findings::{Campaign, Findings};
+use super::findings::{Campaign, Findings, Met, Returned};
 use super::signals::Stop;
-use super::{Done, End, Problem, ProgressLine, Seeds, bar, clock, cores, junit, provenance, spread};
+use super::{Done, End, Problem, ProgressLine, Seeds, annotations, bar, clock, cores, junit, provenance, spread};
 use crate::campaign::floors::floor;
 use crate::campaign::run::{self, NamedSubject, Setting};
 use crate::campaign::{Failure, Summary, campaign_telling};
@@ -64,6 +65,7 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
         ..setting(asked.mutant.as_deref())?
     };
     let (profile, shard) = (asked.profile, asked.shard.unwrap_or((0, 1)));
+    let planted = asked.canary.as_deref().map(|name| Canary::named(name, seeds.first)).transpose()?;
     let campaign = Campaign { profile, setting, seeds, shard };
     let stop = Stop::watch()?;
     let outputs: Vec<&Path> =
@@ -71,13 +73,19 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
     files::apart(None, &outputs)?;
     asked.history.as_deref().map(Output::create).transpose()?;
     asked.junit.as_deref().map(Output::create).transpose()?;
-    let findings = Findings::open(campaign.clone(), &asked.cases, asked.json.as_deref())?;
+    let more = (asked.json.as_deref(), asked.findings.as_deref());
+    let findings = Findings::open(campaign.clone(), &asked.cases, more)?;
     provenance::introduce();
     if first_of(seeds, shard).is_none() {
         return nothing_to_run(asked, &campaign, &findings);
     }
+    let canary = planted.map(|mutant| Canary::released(mutant, seeds.first));
     let (summary, passed, ending) = spread_seeds(asked, &campaign, &findings, &stop);
     report(&campaign, &findings, &summary, passed, asked.counters);
+    tell_canary(canary.as_ref(), &findings);
+    if annotations::are_asked(asked.annotations) {
+        annotations::say(&campaign, &findings, &summary, canary.as_ref());
+    }
     if ending.is_early() {
         say!(
             "the run ended early, by {}: what did not run is not judged",
@@ -85,18 +93,8 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
         );
     }
     findings.append(summary_line(&summary, &findings, ending));
-    let history = match &asked.history {
-        Some(path) => write_history(&generate::plan(seeds.first, profile), setting, path),
-        None => Ok(()),
-    };
-    let junit = match &asked.junit {
-        Some(path) => files::write(path, junit::xml(&campaign, &findings, &summary).as_bytes()),
-        None => Ok(()),
-    };
-    for Problem { text, .. } in [&history, &junit].into_iter().filter_map(|written| written.as_ref().err()) {
-        tell!("hence-sim: {text}");
-    }
-    let is_written = history.is_ok() && junit.is_ok();
+    let is_written = write_outputs(asked, &campaign, &findings, &summary);
+    let is_blind = canary.is_some_and(|canary| !canary.is_found());
     // A part of a run has its floors elsewhere.
     let low = if asked.floors && !ending.is_early() { summary.below_floor(profile) } else { Vec::new() };
     for kind in &low {
@@ -104,21 +102,51 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
         say!("too little adversity: {count} {} of at least {least} per 1,000", kind.name());
     }
     Ok(match () {
-        () if !summary.failures.is_empty() || !low.is_empty() => End::Violation,
-        () if ending.is_early() || findings.is_over() || summary.schedules == 0 || !is_written => End::Nothing,
+        () if !summary.failures.is_empty() || !low.is_empty() || !findings.returned.is_empty() => End::Violation,
+        () if ending.is_early() || findings.is_over() || summary.schedules == 0 || !is_written || is_blind => {
+            End::Nothing
+        }
         () => End::Clean,
     })
+}
+
+/// Writes what was asked for beside the lines and the cases; says whether all of it could be written.
+fn write_outputs(asked: &Run, campaign: &Campaign, findings: &Findings, summary: &Summary) -> bool {
+    let history = match &asked.history {
+        Some(path) => write_history(&generate::plan(campaign.seeds.first, campaign.profile), campaign.setting, path),
+        None => Ok(()),
+    };
+    let junit = match &asked.junit {
+        Some(path) => files::write(path, junit::xml(campaign, findings, summary).as_bytes()),
+        None => Ok(()),
+    };
+    for Problem { text, .. } in [&history, &junit].into_iter().filter_map(|written| written.as_ref().err()) {
+        tell!("hence-sim: {text}");
+    }
+    history.is_ok() && junit.is_ok()
+}
+
+fn tell_canary(canary: Option<&Canary>, findings: &Findings) {
+    if let Some(canary) = canary {
+        say!("{}", canary.told());
+        findings.append(canary.line());
+    }
 }
 
 /// A shard without any seed says so, also in the outputs, which another program may wait for.
 fn nothing_to_run(asked: &Run, campaign: &Campaign, findings: &Findings) -> Done {
     let ((part, parts), summary) = (campaign.shard, Summary::default());
     say!("no schedule ran: shard {part}/{parts} of {} holds no seed", campaign.seeds);
+    report_findings(campaign, findings);
     findings.append(summary_line(&summary, findings, Ending::Complete));
     if let Some(path) = &asked.junit {
         files::write(path, junit::xml(campaign, findings, &summary).as_bytes())?;
     }
-    Ok(if asked.allow_empty && !findings.is_over() { End::Clean } else { End::Nothing })
+    Ok(match () {
+        () if !findings.returned.is_empty() => End::Violation,
+        () if asked.allow_empty && !findings.is_over() => End::Clean,
+        () => End::Nothing,
+    })
 }
 
 /// The first seed of a shard.
@@ -215,6 +243,7 @@ fn report(campaign: &Campaign, findings: &Findings, summary: &Summary, passed: D
     for (fingerprint, failure) in &summary.failures {
         report_failure(campaign, findings, fingerprint, failure);
     }
+    report_findings(campaign, findings);
     say!(
         "{}, {} events ({} idle), {}; {:.0} schedules/s, {:.2} M events/s",
         count(summary.schedules, "schedule"),
@@ -269,6 +298,18 @@ fn report_failure(campaign: &Campaign, findings: &Findings, fingerprint: &str, f
     }
 }
 
+/// The findings of the register that failures were of, and those whose cases fail again.
+fn report_findings(campaign: &Campaign, findings: &Findings) {
+    for Returned { finding, case, violation } in &findings.returned {
+        say!("{} is back, which was fixed: {violation}", finding.name);
+        say!("  replay hence-sim replay {}", provenance::quoted(&case.to_string_lossy()));
+    }
+    for Met { finding, seed, times } in findings.met() {
+        say!("{}: {}", count(times, "failure"), finding.told());
+        say!("  again  {}", campaign.again(seed));
+    }
+}
+
 fn print_counts(summary: &Summary) {
     say!("adversity");
     for &kind in Kind::ALL {
@@ -287,9 +328,15 @@ fn summary_line(summary: &Summary, findings: &Findings, ending: Ending) -> serde
         (fingerprint.clone(), value)
     };
     let failures: serde_json::Map<String, serde_json::Value> = summary.failures.iter().map(failure).collect();
+    let met = |Met { finding, seed, times }: Met| {
+        let value = serde_json::json!({ "status": finding.status.name(), "seed": seed, "times": times });
+        (finding.name, value)
+    };
+    let met: serde_json::Map<String, serde_json::Value> = findings.met().into_iter().map(met).collect();
+    let returned: Vec<&str> = findings.returned.iter().map(|it| it.finding.name.as_str()).collect();
     serde_json::json!({ "kind": "summary", "ended": ending.name(), "schedules": summary.schedules,
         "events": summary.events, "idle_events": summary.idle_events, "judged": summary.judged,
-        "undecided": summary.undecided, "failures": failures, "adversity": counts,
+        "undecided": summary.undecided, "failures": failures, "findings": met, "returned": returned, "adversity": counts,
         "hash": format!("{:016x}", summary.hash) })
 }
 

@@ -63,6 +63,8 @@ pub(crate) enum Command {
     },
     /// Sort what failed into bugs: a line a bug, with its smallest case
     Triage(Triage),
+    /// Find the commit with which a case began to fail, by git bisect in a tree of its own
+    Bisect(Bisect),
     /// Measure how soon each planted bug is found
     #[command(after_help = codes::MUTANTS)]
     Mutants {
@@ -85,6 +87,13 @@ pub(crate) enum Command {
         /// step in which the mutant first decides otherwise
         #[arg(long, conflicts_with = "shrink")]
         why: bool,
+        /// Instead, sort the first failures of each mutant of the core into bugs, and print whether each has a bucket of its
+        /// own; --only takes several names, separated by commas
+        #[arg(long, conflicts_with_all = ["shrink", "why"])]
+        triage: bool,
+        /// With --triage, so many failures of each
+        #[arg(long, default_value_t = 50, requires = "triage", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        failures: u64,
         /// With --why, take these cases, NAME.json for each mutant, instead of looking for failures
         #[arg(long, value_name = "DIR", requires = "why")]
         cases: Option<PathBuf>,
@@ -161,6 +170,15 @@ pub(crate) struct Run {
     /// Write what failed as JUnit's XML, for a CI service: one test for each kind of failure
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Say what failed as annotations of GitHub, with the command that replays it. Its runner is answered so in any case
+    #[arg(long)]
+    pub(crate) annotations: bool,
+    /// Plant a bug in schedules of their own, this one or one that the first seed draws. Unless it is found, all is not fine
+    #[arg(long, value_name = "MUTANT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) canary: Option<String>,
+    /// The register of findings: known ones are counted and fail nothing, and cases of fixed ones are replayed first
+    #[arg(long, value_name = "FILE")]
+    pub(crate) findings: Option<PathBuf>,
     /// Plant this bug in the core
     #[arg(long)]
     pub(crate) mutant: Option<String>,
@@ -202,6 +220,9 @@ pub(crate) struct Explore {
     /// The plan of this seed instead
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Two cases side by side instead, aligned at their first difference
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["case", "seed", "mutant", "profile"])]
+    pub(crate) diff: Vec<PathBuf>,
     /// What plan to draw
     #[arg(long, default_value = Profile::Mixed.name(), value_parser = profiles())]
     pub(crate) profile: Profile,
@@ -261,4 +282,32 @@ pub(crate) struct Triage {
     /// Stop making failures small after this, such as 60s, 10m or 2h
     #[arg(long, default_value = "2m", value_parser = super::duration)]
     pub(crate) budget: std::time::Duration,
+}
+
+#[derive(Args)]
+#[command(after_help = codes::BISECT)]
+pub(crate) struct Bisect {
+    /// The case file, or the name of a finding of the register
+    pub(crate) finding: String,
+    /// A commit that passes the case
+    #[arg(long, value_name = "REV")]
+    pub(crate) good: String,
+    /// A commit that fails as the case did
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub(crate) bad: String,
+    /// The register of findings
+    #[arg(long, value_name = "FILE", default_value = "tests/findings.json")]
+    pub(crate) findings: PathBuf,
+    /// A folder of the repository
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repository: PathBuf,
+    /// The command that builds the program of a commit, as sh takes it
+    #[arg(long, value_name = "COMMAND", default_value = "cargo build --release --locked --bin hence-sim")]
+    pub(crate) build: String,
+    /// The program that it builds, from the folder of the commit's tree
+    #[arg(long, value_name = "FILE", default_value = "target/release/hence-sim")]
+    pub(crate) program: PathBuf,
+    /// One JSON object instead of text, and nothing else on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -11,8 +11,10 @@ pub(crate) const ALL: &str = codes!(
 /// `run`.
 pub(crate) const RUN: &str = codes!(
     0: "every schedule that was asked for ran, within --time, and none failed",
-    1: "a schedule failed, or with --floors too little adversity; also when the run was cut short then",
-    4: "no schedule ran, or the run was cut short without a failure: by a signal, by a full disk",
+    1: "a schedule failed, with --floors too little adversity, or with --findings a fixed one came back; also when the
+         run was cut short then",
+    4: "no schedule ran, or the run was cut short without a failure: by a signal, by a full disk; or the canary was not
+         found",
     "Failures are kept as they are found, whatever ends the run. SIGINT, SIGTERM or SIGHUP ends it with a report\n\
      of what ran; a second one ends it at once."
 );
@@ -55,16 +57,24 @@ pub(crate) const WHY: &str = codes!(
 
 /// `triage`.
 pub(crate) const TRIAGE: &str = codes!(
-    0: "everything in the folder passes",
+    0: "everything in the folder passes, and each campaign found its canary",
     1: "something in it fails",
-    4: "there is nothing in it, or nothing failed before time was up"
+    4: "there is nothing in it, nothing failed before time was up, or a campaign did not find a canary"
+);
+
+/// `bisect`.
+pub(crate) const BISECT: &str = codes!(
+    0: "the first commit that fails is named",
+    1: "never: it judges commits by what their own programs say",
+    4: "it is not: both ends are alike, or it is one of several that cannot tell"
 );
 
 /// `mutants`.
 pub(crate) const MUTANTS: &str = codes!(
     0: "each mutant was found as often as was asked; with --shrink, at most 12 operations and faults in the median;
-         with --why, nine in ten were named",
-    1: "one was found less often, with --shrink more are left, or with --why fewer were named",
+         with --why, nine in ten were named; with --triage, the median has one bucket, and 95 of 100 failures lie in those
+         of their bug",
+    1: "one was found less often, with --shrink more are left, with --why fewer were named, or with --triage they are mixed",
     4: "the reader of the table left before its end"
 );
 

@@ -2,6 +2,7 @@
 //! Whatever ends the process afterwards, a signal, a full disk or the machine's operator, takes none of it away.
 
 use super::provenance::{self, quoted};
+use super::register::{Finding, Register, Status};
 use super::{Problem, Seeds, files, output};
 use crate::campaign::case::{Case, Origin};
 use crate::campaign::run::{NamedSubject, Setting};
@@ -82,32 +83,86 @@ struct Kept {
     case: Result<PathBuf, String>,
 }
 
+/// A finding of the register that a campaign met.
+#[derive(Debug, Clone)]
+pub(crate) struct Met {
+    pub(crate) finding: Finding,
+    /// The lowest seed, and how many.
+    pub(crate) seed: u64,
+    pub(crate) times: u64,
+}
+
+/// A fixed finding whose case fails again.
+#[derive(Debug, Clone)]
+pub(crate) struct Returned {
+    pub(crate) finding: Finding,
+    pub(crate) case: PathBuf,
+    pub(crate) violation: Violation,
+}
+
 /// Takes failures from all threads.
 pub(crate) struct Findings {
     campaign: Campaign,
     folder: PathBuf,
     lines: Option<Mutex<Lines>>,
     kinds: Mutex<BTreeMap<String, Kept>>,
+    register: Register,
+    /// By name.
+    met: Mutex<BTreeMap<String, Met>>,
+    pub(crate) returned: Vec<Returned>,
     /// Something could not be written: the run ends.
     over: AtomicBool,
 }
 
 impl Findings {
     /// Opens what will be written. What cannot be is found here and not after hours.
-    pub(crate) fn open(campaign: Campaign, folder: &Path, lines: Option<&Path>) -> Result<Self, Problem> {
+    pub(crate) fn open(
+        campaign: Campaign,
+        folder: &Path,
+        (lines, register): (Option<&Path>, Option<&Path>),
+    ) -> Result<Self, Problem> {
         probe(folder).map_err(|error| Problem::of_file(folder, &error))?;
         let open = |path: &Path| Lines::open(path).map_err(|error| Problem::of_file(path, &error));
         let lines = lines.map(open).transpose()?.map(Mutex::new);
-        let (folder, kinds) = (folder.to_owned(), Mutex::default());
-        Ok(Self { campaign, folder, lines, kinds, over: AtomicBool::new(false) })
+        let register = register.map(Register::read).transpose()?.unwrap_or_default();
+        let returned = register.returned()?;
+        let (folder, kinds, met, over) =
+            (folder.to_owned(), Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let findings = Self { campaign, folder, lines, kinds, register, met, returned, over };
+        for Returned { finding, case, violation } in &findings.returned {
+            findings.append(json!({ "kind": "returned", "finding": finding.name, "case": case.display().to_string(),
+                "violation": violation }));
+        }
+        Ok(findings)
     }
 
-    /// Keeps a failure.
-    pub(crate) fn keep(&self, seed: u64, violation: &Violation) {
+    /// Keeps a failure. Says whether it counts: one of a known finding does not.
+    pub(crate) fn keep(&self, seed: u64, violation: &Violation) -> bool {
         let fingerprint = violation.fingerprint();
+        let finding = self.register.of(&self.campaign, seed, violation);
+        finding.into_iter().for_each(|finding| self.meet(finding, seed));
+        let name = finding.map(|finding| finding.name.as_str());
+        if finding.is_some_and(|finding| finding.status == Status::Known) {
+            self.append(json!({ "kind": "known", "fingerprint": fingerprint, "seed": seed, "violation": violation,
+                "finding": name }));
+            return false;
+        }
         let case = self.keep_case(&fingerprint, seed, violation);
         self.append(json!({ "kind": "failure", "fingerprint": fingerprint, "seed": seed, "violation": violation,
-            "case": case.as_ref().map(|path| path.display().to_string()) }));
+            "case": case.as_ref().map(|path| path.display().to_string()), "finding": name }));
+        true
+    }
+
+    fn meet(&self, finding: &Finding, seed: u64) {
+        let Ok(mut met) = self.met.lock() else { return };
+        let new = || Met { finding: finding.clone(), seed, times: 0 };
+        let known = met.entry(finding.name.clone()).or_insert_with(new);
+        (known.seed, known.times) = (known.seed.min(seed), known.times + 1);
+    }
+
+    /// The findings of the register that failures were of, by name.
+    pub(crate) fn met(&self) -> Vec<Met> {
+        self.met.lock().map(|met| met.values().cloned().collect()).unwrap_or_default()
     }
 
     /// Writes the case of the lowest seed of its kind so far; says where.

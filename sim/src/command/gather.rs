@@ -33,6 +33,8 @@ pub(super) struct Gathered {
     pub(super) campaigns: BTreeSet<Campaign>,
     /// What is neither, with the reason.
     pub(super) skipped: Vec<(String, String)>,
+    /// Whether the canary of a campaign was found, by what its lines say of the campaign.
+    canaries: BTreeMap<String, bool>,
     /// Where each failure stands in `found`.
     known: BTreeMap<(String, u64, String, &'static str), usize>,
 }
@@ -131,13 +133,21 @@ impl Gathered {
         let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_default();
         match line["kind"].as_str() {
             Some("failure") => {}
+            Some("canary") => {
+                let found = line["found"].as_bool().ok_or("it does not say whether it was found")?;
+                self.canaries.insert(run.to_string(), found);
+                return Ok(());
+            }
+            // Of these the campaign itself said what they are.
+            Some("known" | "returned") => return Ok(()),
             Some("summary") => {
                 let setting = setting_of(run, false, subjects)?;
                 let subject = setting.subject_name().unwrap_or_default().to_owned();
                 let seeds = format!("{} {}", text(&run["seeds"]), text(&run["shard"]));
                 let schedules = line["schedules"].as_u64().ok_or("it says no number of schedules")?;
                 let (profile, commit) = (text(&run["profile"]), text(&run["commit"]));
-                self.campaigns.insert(Campaign { profile, subject, commit, seeds, schedules });
+                let canary = self.canaries.get(&run.to_string()).copied();
+                self.campaigns.insert(Campaign { profile, subject, commit, seeds, schedules, canary });
                 return Ok(());
             }
             _ => return Err("this is no line of a campaign".into()),

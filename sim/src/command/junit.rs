@@ -1,13 +1,13 @@
 //! What a campaign found as JUnit's XML, which services for continuous integration read.
 
-use super::findings::{Campaign, Findings};
+use super::findings::{Campaign, Findings, Returned};
 use super::provenance;
 use crate::campaign::Summary;
 use std::fmt::Write as _;
 
 /// One test that passes where nothing fails, otherwise one failing test for each kind of failure. Each says how it is run again.
 pub(crate) fn xml(campaign: &Campaign, findings: &Findings, summary: &Summary) -> String {
-    let (profile, failures) = (campaign.profile.name(), summary.failures.len());
+    let (profile, failures) = (campaign.profile.name(), summary.failures.len() + findings.returned.len());
     let (tests, schedules) = (failures.max(1), summary.schedules);
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     _ = writeln!(
@@ -15,7 +15,7 @@ pub(crate) fn xml(campaign: &Campaign, findings: &Findings, summary: &Summary) -
         "<testsuite name=\"hence-sim {profile}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">"
     );
     _ = writeln!(xml, "  <properties><property name=\"schedules\" value=\"{schedules}\"/></properties>");
-    if schedules == 0 {
+    if schedules == 0 && failures == 0 {
         _ = writeln!(xml, "  <testcase classname=\"{profile}\" name=\"no promise is broken\"><skipped/></testcase>");
     } else if failures == 0 {
         _ = writeln!(xml, "  <testcase classname=\"{profile}\" name=\"no promise is broken\"/>");
@@ -34,6 +34,12 @@ pub(crate) fn xml(campaign: &Campaign, findings: &Findings, summary: &Summary) -
             failure.seed, failure.times
         );
         _ = writeln!(xml, "{again}</failure>\n  </testcase>");
+    }
+    for Returned { finding, case, violation } in &findings.returned {
+        let (name, said) = (escaped(&finding.name), escaped(&violation.to_string()));
+        let again = escaped(&format!("hence-sim replay {}", provenance::quoted(&case.to_string_lossy())));
+        _ = writeln!(xml, "  <testcase classname=\"{profile}\" name=\"{name} stays fixed\">");
+        _ = writeln!(xml, "    <failure type=\"returned\" message=\"{said}\">{again}</failure>\n  </testcase>");
     }
     xml.push_str("</testsuite>\n");
     xml

@@ -1,8 +1,11 @@
 //! The commands. Threads and the clock are here and nowhere else: they spread whole schedules and show progress,
 //! and no result depends on them.
 
+pub(crate) mod annotations;
 pub(crate) mod bench;
+pub(crate) mod bisect;
 pub(crate) mod campaign;
+pub(crate) mod canary;
 pub(crate) mod cases;
 pub(crate) mod check;
 pub(crate) mod check_bench;
@@ -16,6 +19,9 @@ pub(crate) mod junit;
 pub(crate) mod kinds;
 pub(crate) mod mutants;
 pub(crate) mod provenance;
+pub(crate) mod purity;
+pub(crate) mod register;
+pub(crate) mod report;
 pub(crate) mod sizes;
 pub(crate) mod soak;
 pub(crate) mod triage;
@@ -165,9 +171,14 @@ fn run(command: Command, subjects: &[NamedSubject]) -> Done {
         Command::Show(show) => cases::show(&show, subjects),
         Command::Explore(asked) => explore::explore(&asked, subjects),
         Command::Why { case, json, budget } => why::why(&case, (json, budget), subjects),
+        Command::Bisect(asked) => bisect::bisect(&asked),
         Command::Triage(asked) => triage::triage(&asked, subjects),
         Command::Mutants { seeds, only, why: true, cases, .. } => {
             why::accuracy(seeds, only.as_deref(), cases.as_deref())
+        }
+        Command::Mutants { seeds, only, triage: true, failures, .. } => {
+            let only: Vec<&str> = only.iter().flat_map(|only| only.split(',')).collect();
+            purity::run(seeds, failures as usize, &only)
         }
         Command::Mutants { seeds, only, shrink: true, .. } => sizes::run(seeds, only.as_deref()),
         Command::Mutants { seeds, kills, only, profile, .. } => {

@@ -36,7 +36,7 @@ pub(crate) fn triage(asked: &Triage, subjects: &[NamedSubject]) -> Done {
     }
     Ok(match () {
         () if !bugs.is_empty() => End::Violation,
-        () if !left.unseen.is_empty() || left.passes.is_empty() => End::Nothing,
+        () if !left.is_fine || left.passes.is_empty() && campaigns.is_empty() => End::Nothing,
         () => End::Clean,
     })
 }
@@ -75,15 +75,25 @@ fn sorted(found: Vec<Found>, is_over: &(dyn Fn() -> bool + Sync)) -> (Vec<Failur
 fn sum_up(left: &mut Left, bugs: &[Bug], campaigns: &[Campaign]) {
     let failures: usize = bugs.iter().map(|bug| bug.times).sum();
     left.summary = match bugs.len() {
-        0 if left.passes.is_empty() && left.unseen.is_empty() => "there is no failure here".into(),
+        0 if left.passes.is_empty() && left.unseen.is_empty() && campaigns.is_empty() => "nothing is here".into(),
         0 => "nothing fails".into(),
         kinds => format!("{} in {}", count(kinds as u64, "bug"), count(failures as u64, "failure")),
     };
-    left.is_fine = bugs.is_empty() && left.unseen.is_empty();
+    left.is_fine = bugs.is_empty() && left.unseen.is_empty() && campaigns.iter().all(|it| it.canary == Some(true));
     let schedules: u64 = campaigns.iter().map(|campaign| campaign.schedules).sum();
     if schedules > 0 {
         let campaigns = count(campaigns.len() as u64, "campaign");
         left.remarks.push(format!("{} ran in {campaigns}.", count(schedules, "schedule")));
+    }
+    let with = |canary: Option<bool>| campaigns.iter().filter(|it| it.canary == canary).count() as u64;
+    let (blind, untold) = (with(Some(false)), with(None));
+    if blind > 0 {
+        left.remarks.push(format!("{} did not find the bug that was planted.", count(blind, "campaign")));
+    }
+    if untold > 0 {
+        let campaigns = count(untold, "campaign");
+        left.remarks
+            .push(format!("No bug was planted in {campaigns}, so nothing shows that one would be found: --canary."));
     }
     let partly = bugs.iter().filter(|bug| bug.smallest.shrunk == crate::triage::Shrunk::Partly).count();
     if !left.unseen.is_empty() || partly > 0 {
@@ -129,7 +139,7 @@ fn as_json(drawn: &[Drawn<'_>], left: &Left, campaigns: &[Campaign]) -> Value {
     let skipped: Vec<Value> = left.skipped.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();
     let campaign = |it: &Campaign| {
         json!({ "profile": it.profile, "subject": it.subject, "commit": it.commit, "seeds": it.seeds,
-            "schedules": it.schedules })
+            "schedules": it.schedules, "canary": it.canary })
     };
     json!({ "kind": "triage", "bugs": bugs, "campaigns": campaigns.iter().map(campaign).collect::<Vec<_>>(),
         "passes": left.passes, "unseen": left.unseen, "skipped": skipped })

@@ -48,7 +48,7 @@ fn step(story: &Story, moment: &Moment) -> String {
         _ => {}
     }
     let is_status = |word: &str| moment.kind == "answered" && word.len() == 3;
-    let is_plain = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase()) || is_status(word);
+    let is_plain = |word: &&str| *word != "of" && word.bytes().all(|byte| byte.is_ascii_lowercase()) || is_status(word);
     // What is quoted is a value of a client.
     let text = moment.text.split(['"', ':']).next().unwrap_or_default();
     let words: Vec<&str> = text.split_whitespace().filter(is_plain).take(WORDS_MAX).collect();

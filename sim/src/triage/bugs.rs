@@ -19,6 +19,8 @@ pub struct Campaign {
     pub seeds: String,
     /// So many schedules ran.
     pub schedules: u64,
+    /// Whether the bug that was planted beside it was found; none where none was planted.
+    pub canary: Option<bool>,
 }
 
 /// How often a bug came in campaigns of one profile.
@@ -38,7 +40,8 @@ impl Rate {
     pub fn text(&self) -> String {
         let Self { profile, failed, of } = self;
         let share = |share: f64| {
-            let text = format!("{:.4}", share * 100.0);
+            let digits = if share < 0.01 { 4 } else { 1 };
+            let text = format!("{:.digits$}", share * 100.0);
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         };
         let (low, high) = self.interval();
@@ -76,7 +79,8 @@ pub fn bugs(failures: Vec<Failure>, campaigns: &[Campaign]) -> Vec<Bug> {
     }
     let bug = |(bucket, failures): (Bucket, Vec<Failure>)| {
         let rates = rates(&failures, campaigns);
-        let smallest = failures.iter().min_by_key(|failure| failure.case.plan.size())?.clone();
+        let smallest =
+            failures.iter().min_by_key(|failure| (failure.case.plan.size(), failure.case.plan.replicas.len()))?.clone();
         Some(Bug { bucket, times: failures.len(), first: failures.into_iter().next()?, smallest, rates })
     };
     let mut bugs: Vec<Bug> = buckets.into_iter().filter_map(bug).collect();

@@ -136,8 +136,8 @@ impl Found {
     }
 }
 
-/// The case as small as it goes in the time that there is.
-fn smaller(case: Case, setting: Setting, is_over: &dyn Fn() -> bool) -> (Case, Shrunk) {
+/// The case as small as it goes in the time that there is, on this thread.
+pub(crate) fn smaller(case: Case, setting: Setting, is_over: &dyn Fn() -> bool) -> (Case, Shrunk) {
     let fails = |plan: &Plan| run(plan, setting).violation.is_some_and(|found| found.fingerprint() == case.fingerprint);
     if !fails(&case.plan) {
         return (case, Shrunk::Fixed);

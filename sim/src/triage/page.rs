@@ -51,7 +51,8 @@ pub fn page(bugs: &[Drawn<'_>], left: &Left) -> String {
     _ = writeln!(page, "<h1>Triage</h1>\n<div class=\"state {state}\"><p><strong>{summary}</strong></p>");
     left.remarks.iter().for_each(|remark| _ = writeln!(page, "<p>{}</p>", escaped(remark)));
     page.push_str("</div>\n");
-    bugs.iter().for_each(|drawn| article(&mut page, drawn));
+    // The picture of the first is open, so that a reader sees that there is one.
+    bugs.iter().enumerate().for_each(|(at, drawn)| article(&mut page, drawn, at == 0));
     let skipped: Vec<String> = left.skipped.iter().map(|(name, why)| format!("{name}: {why}")).collect();
     for (title, names) in [
         ("This build passes", &left.passes),
@@ -64,7 +65,7 @@ pub fn page(bugs: &[Drawn<'_>], left: &Left) -> String {
     page
 }
 
-fn article(page: &mut String, Drawn { bug, svg, replay, .. }: &Drawn<'_>) {
+fn article(page: &mut String, Drawn { bug, svg, replay, .. }: &Drawn<'_>, is_open: bool) {
     let Bug { bucket, times, smallest, .. } = bug;
     let (sign, cause) = (escaped(&bucket.fingerprint), escaped(&bucket.cause()));
     _ = writeln!(page, "<article>\n<h2><span class=\"sign\">{sign}</span> {cause}</h2>\n<dl>");
@@ -78,7 +79,8 @@ fn article(page: &mut String, Drawn { bug, svg, replay, .. }: &Drawn<'_>) {
     let alt = format!("{} of {}", escaped(&smallest.case.violation.to_string()), count(*times as u64, "failure"));
     _ = writeln!(
         page,
-        "<details><summary>Picture</summary><div class=\"picture\"><img alt=\"{alt}\" src=\"{}\"></div></details>\n</article>",
+        "<details{}><summary>Picture</summary><div class=\"picture\"><img alt=\"{alt}\" src=\"{}\"></div></details>\n</article>",
+        if is_open { " open" } else { "" },
         as_address(svg)
     );
 }
