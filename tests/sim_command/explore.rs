@@ -24,8 +24,12 @@ impl Drop for Server {
 
 impl Server {
     fn start() -> Self {
+        Self::of(&[CASE])
+    }
+
+    fn of(what: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hence-sim"));
-        let command = command.args(["explore", CASE, "--port", "0"]).current_dir(folder());
+        let command = command.arg("explore").args(what).args(["--port", "0"]).current_dir(folder());
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let url = lines.map_while(Result::ok).find(|line| line.starts_with("http://")).expect("its address");
@@ -112,6 +116,36 @@ fn explore_steps_and_runs() {
     let end = server.act("run", json!({ "to": "violation" }));
     assert_eq!((&end["kind"], event(&end) + 1), (&json!("violation"), end["events"].as_u64().expect("a number")));
     assert_eq!(server.act("go", json!({ "event": event(&write) })), write);
+}
+
+/// Two cases side by side: the failing one, and the same without one message. They part where that message is lost.
+#[test]
+fn two_runs_are_aligned_at_their_first_difference() {
+    let mut case: Value = serde_json::from_str(&std::fs::read_to_string(CASE).expect("the case")).expect("JSON");
+    let server = Server::start();
+    let story = server.story();
+    let lost = story.iter().find(|event| event["kind"] == "received" && event["message"]["name"] == "view");
+    let message = &lost.expect("a view arrives")["message"];
+    let sent = story.iter().find(|event| event["kind"] == "sent" && event["message"]["id"] == message["id"]);
+    let sent = sent.expect("it was sent");
+    case["choices"][sent["message"]["choice"].as_str().expect("a name")]["lost"] = true.into();
+    let other = folder().join("one-less.json");
+    std::fs::write(&other, case.to_string()).expect("a file");
+    let server = Server::of(&["--diff", CASE, &other.display().to_string()]);
+    let (status, diff) = server.call("GET", "api/diff", &Value::Null);
+    assert_eq!(status, 200, "{diff}");
+    // Everything before it is the same; what is said of the message itself is the first that differs.
+    assert_eq!(diff["same"], sent["id"], "{diff}");
+    let first = &diff["rows"][0];
+    assert!(first[0]["text"] == sent["text"] || first[1]["text"] != first[0]["text"], "{first}");
+    let (status, page) = server.raw("GET", &format!("/{}/", server.token), &server.address, "");
+    assert!(status == 200 && page.contains("here they part") && page.contains("before are the same"), "{page}");
+    assert_eq!(server.call("POST", "api/step", &Value::Null).0, 405);
+    // A run beside itself does not part.
+    let server = Server::of(&["--diff", CASE, CASE]);
+    let (_, diff) = server.call("GET", "api/diff", &Value::Null);
+    assert_eq!((diff["rows"].as_array().map(Vec::len), &diff["same"]), (Some(0), &diff["events"][0]));
+    assert_eq!(sim(&["explore", "--diff", CASE]).status.code(), Some(2));
 }
 
 /// A fork that drops one message is the same run as a case in which that message is lost. A fork that still fails is a

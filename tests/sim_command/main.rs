@@ -1,7 +1,11 @@
 //! The command `hence-sim` as a process: exit codes, determinism across processes, jobs and shards, bad input.
 
+mod bisect;
+mod canary;
 mod docs;
 mod explore;
+mod json;
+mod register;
 mod shown;
 mod triage;
 mod why;

@@ -47,10 +47,27 @@ fn a_store_of_somebody_else_passes_both() {
 #[test]
 fn a_store_that_loses_writes_is_convicted() {
     let store = Store::start(Flaw::LosesWrites);
-    let (code, says, history) = torture("losing", &store.targets(), &BRIEF);
+    let report = folder().join("losing-report");
+    let more = ["--report", report.to_str().expect("a plain path")];
+    let (code, says, history) = torture("losing", &store.targets(), &[&BRIEF[..], &more].concat());
     assert_eq!(code, Some(1), "{says}");
     assert!(says.contains("causal consistency     broken"), "{says}");
     assert_eq!(sim(&["check", &history]).status.code(), Some(1));
+    // The report says so, too: as JSON, over time, and event by event.
+    let read = |name: &str| std::fs::read_to_string(report.join(name)).expect("it is written");
+    let verdict: serde_json::Value = serde_json::from_str(&read("verdict.json")).expect("JSON");
+    assert_eq!((&verdict["verdict"], &verdict["exit_code"]), (&"violation".into(), &1.into()), "{verdict}");
+    assert!(verdict["check"]["weakest_broken"].is_string(), "{verdict}");
+    let answered: u64 = verdict["targets"]
+        .as_array()
+        .expect("targets")
+        .iter()
+        .filter_map(|target| target["requests"]["answered"].as_u64())
+        .sum();
+    assert!(answered > 100 && verdict["requests"].as_u64().is_some_and(|all| all >= answered), "{verdict}");
+    let (index, clients) = (read("index.html"), read("clients.html"));
+    assert!(index.contains("class=\"state red\"") && index.contains("path class=\"most\" d=\"M"), "{index}");
+    assert!(index.contains("href=\"clients.html\"") && clients.contains("\"blame\":{"), "{index}");
     let contract = sim(&["contract", &store.targets()]);
     assert_eq!(contract.status.code(), Some(1), "{}", text(&contract));
 }

@@ -1,8 +1,9 @@
 //! What failed as annotations of GitHub: lines that its runner takes from the output of a step.
 
 use super::canary::Canary;
-use super::findings::{Campaign, Findings, Returned};
+use super::findings::{Campaign, Findings};
 use super::provenance::quoted;
+use super::register::Returned;
 use crate::campaign::Summary;
 
 /// The variable that GitHub's runner sets.

@@ -2,6 +2,7 @@
 //!
 //! The kinds of run take turns within each round, so that what else the machine does meanwhile meets all of them.
 
+use super::explore::states;
 use super::{Done, End, Problem, clock, provenance};
 use crate::campaign::run::{Setting, run};
 use crate::campaign::{Summary, campaign};
@@ -21,6 +22,9 @@ const ECHOES: usize = 5;
 /// Events of a run that is forked.
 const FORKED: u64 = 5_000;
 
+/// So many places of it are gone back to.
+const PLACES: usize = 50;
+
 /// One figure of each round.
 struct Figure {
     name: &'static str,
@@ -37,6 +41,7 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
         "events in a schedule",
         "pings among them, %",
         "fork of a run of 5,000 events, ms",
+        "back to any event of it, ms",
     ];
     let mut figures = names.map(|name| Figure { name, rounds: Vec::new() });
     provenance::introduce();
@@ -52,6 +57,7 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
         }
         let per = |count: u64, seconds: f64| count as f64 / seconds / 1e6;
         let share = |part: u64, of: &Summary| part as f64 / of.schedules.max(1) as f64;
+        let (fork, back) = explore_millis(round);
         let row = [
             per(echoes, echo_seconds),
             per(judged.events, seconds),
@@ -60,7 +66,8 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
             judged.schedules as f64 / seconds,
             share(judged.events, &judged),
             share(judged.idle_events * 100, &judged) / share(judged.events, &judged),
-            fork_millis(round),
+            fork,
+            back,
         ];
         figures.iter_mut().zip(row).for_each(|(figure, value)| figure.rounds.push(value));
     }
@@ -77,18 +84,26 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
     Ok(End::Clean)
 }
 
-/// How long a fork takes for each 5,000 events of its run: all of it is executed again, with every state, and told anew.
-fn fork_millis(round: u64) -> f64 {
+/// How long a fork takes for each 5,000 events of its run: all of it is executed again, with every state, and told anew. And
+/// how long it takes at most to go back to one of its events and say every state there.
+fn explore_millis(round: u64) -> (f64, f64) {
     let long = |seed| {
         let plan = generate::plan(seed, Profile::Mixed);
         let events = run(&plan, Setting::default()).events;
         (FORKED..2 * FORKED).contains(&events).then_some((plan, events))
     };
-    let Some((plan, events)) = (round * 1_000..(round + 1) * 1_000).find_map(long) else { return f64::NAN };
+    let Some((plan, events)) = (round * 1_000..(round + 1) * 1_000).find_map(long) else { return (f64::NAN, f64::NAN) };
     let mut session = Session::new(plan, BTreeMap::new(), Setting::default());
     let change = Change::Request { client: 0, replica: 'A', key: 0, act: "get".into() };
     let (_, seconds) = measured(|| session.fork(&change));
-    seconds * 1e3 * FORKED as f64 / events as f64
+    let last = session.here().story.moments.len().saturating_sub(1);
+    let back = |part: usize| {
+        let event = last * (PLACES - part) / PLACES;
+        measured(|| session.go(0, event).map(|()| states(&session.here().story, event))).1
+    };
+    let back = (0..=PLACES).map(back).fold(0.0, f64::max);
+    let scale = 1e3 * FORKED as f64 / events as f64;
+    (seconds * scale, back * scale)
 }
 
 /// Lets replicas echo in one world for each seed.

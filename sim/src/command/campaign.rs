@@ -3,7 +3,8 @@
 use super::canary::Canary;
 use super::cli::Run;
 use super::files::{self, Output};
-use super::findings::{Campaign, Findings, Met, Returned};
+use super::findings::{Campaign, Findings, Met};
+use super::register::Returned;
 use super::signals::Stop;
 use super::{Done, End, Problem, ProgressLine, Seeds, annotations, bar, clock, cores, junit, provenance, spread};
 use crate::campaign::floors::floor;
@@ -94,7 +95,7 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
     }
     findings.append(summary_line(&summary, &findings, ending));
     let is_written = write_outputs(asked, &campaign, &findings, &summary);
-    let is_blind = canary.is_some_and(|canary| !canary.is_found());
+    let is_unproven = canary.is_some_and(|canary| !canary.is_found());
     // A part of a run has its floors elsewhere.
     let low = if asked.floors && !ending.is_early() { summary.below_floor(profile) } else { Vec::new() };
     for kind in &low {
@@ -103,7 +104,7 @@ pub(crate) fn run(asked: &Run, subjects: &[NamedSubject]) -> Done {
     }
     Ok(match () {
         () if !summary.failures.is_empty() || !low.is_empty() || !findings.returned.is_empty() => End::Violation,
-        () if ending.is_early() || findings.is_over() || summary.schedules == 0 || !is_written || is_blind => {
+        () if ending.is_early() || findings.is_over() || summary.schedules == 0 || !is_written || is_unproven => {
             End::Nothing
         }
         () => End::Clean,

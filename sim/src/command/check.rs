@@ -1,7 +1,7 @@
 //! `check`.
 
 use super::files::{self, Input, Output};
-use super::{Done, End, Problem, codes, provenance, watch};
+use super::{Done, End, Problem, codes, provenance, report, watch};
 use crate::observe::{self, About, count};
 use hence_blackbox::torture::Recorded;
 use hence_checker::format::edn;
@@ -78,12 +78,12 @@ impl Check {
             initial: None,
             program_order: false,
             budget: Duration::from_secs(600),
-            html: None,
+            html: recorded.report.as_ref().map(|folder| folder.join(report::CLIENTS)),
             svg: recorded.svg.clone(),
             counterexample: None,
             full: false,
             shrink: SHRINKING / MILLION,
-            json: None,
+            json: recorded.report.as_deref().map(report::check_file),
             export: None,
             to: None,
             is_settled: recorded.is_settled,
@@ -102,7 +102,11 @@ impl Check {
 
 /// The verdict on what `torture` recorded.
 pub(crate) fn check_recorded(recorded: &Recorded) -> Done {
-    check(&Check::of(recorded))
+    let done = check(&Check::of(recorded));
+    if let Some(folder) = &recorded.report {
+        report::write(recorded, folder, &done)?;
+    }
+    done
 }
 
 pub(crate) fn check(asked: &Check) -> Done {
@@ -288,7 +292,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_not_fine() {
         let asked = |level: &str, is_settled| {
-            let recorded = Recorded { history: PathBuf::from("x"), svg: None, is_settled };
+            let recorded = Recorded { history: PathBuf::from("x"), svg: None, report: None, is_settled };
             Check { level: level.into(), ..Check::of(&recorded) }
         };
         let report = undecided(false);

@@ -88,7 +88,7 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "shrink")]
         why: bool,
         /// Instead, sort the first failures of each mutant of the core into bugs, and print whether each has a bucket of its
-        /// own; --only takes several names, separated by commas
+        /// own. Here --only takes several names, separated by commas
         #[arg(long, conflicts_with_all = ["shrink", "why"])]
         triage: bool,
         /// With --triage, so many failures of each

@@ -7,7 +7,7 @@ use crate::campaign::run::{NamedSubject, Setting};
 use crate::explore::{Change, Refused, Session, Until};
 use crate::generate;
 use crate::mutants::Mutant;
-use crate::observe::{About, page};
+use crate::observe::{About, Diff, page};
 use hence_loopback::{Answer, Asked};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -21,16 +21,44 @@ struct Service {
 }
 
 pub(crate) fn explore(asked: &Explore, subjects: &[NamedSubject]) -> Done {
+    if let [one, other] = asked.diff.as_slice() {
+        let (page, diff) = diff([one, other], subjects)?;
+        return serve(asked.port, move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+            ("GET", "") => Answer { status: 200, kind: "text/html; charset=utf-8", body: page.clone() },
+            ("GET", "api/diff") => as_json(200, &diff),
+            ("GET", _) => error(404, "the page is at / and the rows are at api/diff"),
+            _ => error(405, "two runs are only looked at"),
+        });
+    }
     let (session, about) = begin(asked, subjects)?;
     let mut service = Service { session, about };
+    serve(asked.port, move |asked| service.answer(asked))
+}
+
+fn serve(port: u16, answer: impl FnMut(&Asked) -> Answer + 'static) -> Done {
     let begun = |url: &str| {
         say!("{url}");
         say!("  Ctrl-C ends it");
         _ = std::io::stdout().flush();
     };
-    let served = hence_loopback::serve(asked.port, begun, move |asked| service.answer(asked));
-    served.map_err(|error| Problem::from(format!("127.0.0.1:{}: {error}", asked.port)))?;
+    let served = hence_loopback::serve(port, begun, answer);
+    served.map_err(|error| Problem::from(format!("127.0.0.1:{port}: {error}")))?;
     Ok(End::Clean)
+}
+
+/// Two cases side by side: the page, and the same for programs.
+fn diff(paths: [&PathBuf; 2], subjects: &[NamedSubject]) -> Result<(String, Value), Problem> {
+    let story = |path: &Path| {
+        let case = read(path, subjects)?;
+        let setting = Setting { thorough: true, ..setting_of(&case, subjects)? };
+        let session = Session::new(case.plan, case.choices, setting);
+        Ok::<_, Problem>(session.here().story.clone())
+    };
+    let (one, other) = (story(paths[0])?, story(paths[1])?);
+    let names = paths.map(|path| path.display().to_string());
+    let diff = Diff::of(&one, &other);
+    say!("{}", diff.sentence());
+    Ok((diff.page([&names[0], &names[1]], provenance::FULL), diff.json()))
 }
 
 /// The run that a session begins with.
@@ -213,7 +241,7 @@ impl Service {
 }
 
 /// Every lane's state after an event, by lane and field.
-fn states(story: &crate::observe::Story, event: usize) -> Value {
+pub(super) fn states(story: &crate::observe::Story, event: usize) -> Value {
     let mut states: BTreeMap<String, BTreeMap<&str, &str>> = BTreeMap::new();
     for moment in story.moments.iter().take(event + 1) {
         if matches!(moment.kind, "died" | "started") {

@@ -2,7 +2,7 @@
 //! Whatever ends the process afterwards, a signal, a full disk or the machine's operator, takes none of it away.
 
 use super::provenance::{self, quoted};
-use super::register::{Finding, Register, Status};
+use super::register::{Finding, Register, Returned, Status};
 use super::{Problem, Seeds, files, output};
 use crate::campaign::case::{Case, Origin};
 use crate::campaign::run::{NamedSubject, Setting};
@@ -92,14 +92,6 @@ pub(crate) struct Met {
     pub(crate) times: u64,
 }
 
-/// A fixed finding whose case fails again.
-#[derive(Debug, Clone)]
-pub(crate) struct Returned {
-    pub(crate) finding: Finding,
-    pub(crate) case: PathBuf,
-    pub(crate) violation: Violation,
-}
-
 /// Takes failures from all threads.
 pub(crate) struct Findings {
     campaign: Campaign,
@@ -139,7 +131,7 @@ impl Findings {
     /// Keeps a failure. Says whether it counts: one of a known finding does not.
     pub(crate) fn keep(&self, seed: u64, violation: &Violation) -> bool {
         let fingerprint = violation.fingerprint();
-        let finding = self.register.of(&self.campaign, seed, violation);
+        let finding = self.register.of((self.campaign.profile, seed), self.campaign.setting, violation);
         finding.into_iter().for_each(|finding| self.meet(finding, seed));
         let name = finding.map(|finding| finding.name.as_str());
         if finding.is_some_and(|finding| finding.status == Status::Known) {

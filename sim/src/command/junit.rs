@@ -1,7 +1,8 @@
 //! What a campaign found as JUnit's XML, which services for continuous integration read.
 
-use super::findings::{Campaign, Findings, Returned};
+use super::findings::{Campaign, Findings};
 use super::provenance;
+use super::register::Returned;
 use crate::campaign::Summary;
 use std::fmt::Write as _;
 

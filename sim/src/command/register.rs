@@ -3,10 +3,9 @@
 use super::Problem;
 use super::cases::read;
 use super::files::Input;
-use super::findings::{Campaign, Returned};
 use crate::campaign::case::Case;
 use crate::campaign::run::Setting;
-use crate::generate;
+use crate::generate::{self, Profile};
 use crate::oracle::verdict::Violation;
 use crate::triage::{Bucket, Shrunk, smaller};
 use serde::Deserialize;
@@ -71,6 +70,14 @@ struct File {
     findings: Vec<Finding>,
 }
 
+/// A fixed finding whose case fails again.
+#[derive(Debug, Clone)]
+pub(crate) struct Returned {
+    pub(crate) finding: Finding,
+    pub(crate) case: PathBuf,
+    pub(crate) violation: Violation,
+}
+
 /// All findings of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Register {
@@ -111,12 +118,17 @@ impl Register {
     }
 
     /// The finding that a failure is. One that names a cause goes before one that names none.
-    pub(crate) fn of(&self, campaign: &Campaign, seed: u64, violation: &Violation) -> Option<&Finding> {
+    pub(crate) fn of(
+        &self,
+        (profile, seed): (Profile, u64),
+        setting: Setting,
+        violation: &Violation,
+    ) -> Option<&Finding> {
         let fingerprint = violation.fingerprint();
         let same = || self.findings.iter().filter(|finding| finding.fingerprint == fingerprint);
         if same().any(|finding| finding.cause.is_some()) {
-            let setting = Setting { judged: violation.is_the_checkers(), ..campaign.setting };
-            let case = Case::of(&generate::plan(seed, campaign.profile), setting)?;
+            let setting = Setting { judged: violation.is_the_checkers(), ..setting };
+            let case = Case::of(&generate::plan(seed, profile), setting)?;
             // Often the cause is plain before the case is made small.
             let of_cause = |case: &Case| {
                 let cause = Bucket::of(case, setting)?.0.cause();

@@ -6,7 +6,10 @@
 
 mod blame;
 mod clients;
+mod diff;
 mod json;
+mod load;
+mod load_page;
 mod mermaid;
 mod notes;
 mod page;
@@ -20,7 +23,10 @@ mod words;
 
 pub(crate) use blame::writes_in;
 pub use clients::history_page;
+pub use diff::Diff;
 pub use json::lines as json_lines;
+pub use load::{Harm, Load, Step};
+pub use load_page::{Head, load_page};
 pub use mermaid::mermaid;
 pub use notes::{Names, Note, Observer};
 pub(crate) use page::escaped;

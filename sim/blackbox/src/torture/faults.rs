@@ -185,6 +185,16 @@ fn end_group(child: &mut Child) {
 }
 
 impl Fault {
+    /// All that is known of it.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let mut value = json!({ "fault": self.number, "kind": self.harm.name(), "target": self.address,
+            "begun_ns": self.begun_ns, "ended_ns": self.ended_ns });
+        if let (Some(value), Some(more)) = (value.as_object_mut(), self.what_became().as_object()) {
+            value.extend(more.clone());
+        }
+        value
+    }
+
     fn what_became(&self) -> serde_json::Value {
         json!({
             "command": self.command,

@@ -12,6 +12,7 @@ mod faults;
 mod mix;
 mod plan;
 mod recorder;
+mod report;
 mod tally;
 mod token;
 
@@ -27,6 +28,7 @@ use hence_checker::random::Source;
 use mix::{Kind, Mix};
 use plan::Plan;
 use recorder::{Recorder, Tape};
+pub use report::CHECK;
 use serde_json::json;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -107,6 +109,10 @@ pub struct Torture {
     /// Where to draw the counterexample
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Write a report into this folder: verdict.json, index.html with throughput, latency and faults over time, and a page
+    /// of what clients saw
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     credentials: Credentials,
 }
@@ -164,6 +170,8 @@ pub struct Recorded {
     pub history: PathBuf,
     /// Where to draw a counterexample.
     pub svg: Option<PathBuf>,
+    /// The folder for pages about it.
+    pub report: Option<PathBuf>,
     /// All replicas were seen to answer alike in the end, so it is no loss if the history does not tell.
     pub is_settled: bool,
 }
@@ -192,6 +200,7 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
     let interrupted = Stop::watch()?;
     // Where they cannot be written nothing is asked of the targets; where those do not answer no history stays.
     asked.svg.as_deref().map(Output::create).transpose()?;
+    asked.report.as_deref().map(report::begin).transpose()?;
     let (recorder, tape) = Recorder::new(&asked.output)?;
     let abilities = Abilities::of(&targets, &prefix, asked.timeout).inspect_err(|_| {
         _ = std::fs::remove_file(&asked.output);
@@ -226,16 +235,26 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
         say!("the run ended early, because {why}");
     }
     let is_settled = finish.closing.is_settled();
-    let recorded = Recorded { history: asked.output.clone(), svg: asked.svg.clone(), is_settled };
+    let (history, svg, report) = (asked.output.clone(), asked.svg.clone(), asked.report.clone());
+    let recorded = Recorded { history, svg, report, is_settled };
     let verdict = judge(recorded, check, &run.interrupted);
-    Ok(match verdict {
+    let end = ended(verdict, is_settled || was_interrupted, run.recorder.why().is_some());
+    if let Some(folder) = &asked.report {
+        report::verdict(folder, &run, &finish, end)?;
+    }
+    Ok(end)
+}
+
+/// How the command ends after this verdict on the history.
+const fn ended(verdict: End, is_settled: bool, is_cut_short: bool) -> End {
+    match verdict {
         End::Violation => End::Violation,
         // A signal does not give the replicas their time.
-        End::Clean | End::Nothing if !is_settled && !was_interrupted => End::Violation,
+        End::Clean | End::Nothing if !is_settled => End::Violation,
         // What a full disk cut off may have been the violation.
-        End::Clean if run.recorder.why().is_some() => End::Nothing,
+        End::Clean if is_cut_short => End::Nothing,
         verdict @ (End::Clean | End::Nothing) => verdict,
-    })
+    }
 }
 
 /// The verdict on the history as it lies in its file. A signal while the checker is at it is obeyed at once: the history

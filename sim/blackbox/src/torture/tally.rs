@@ -67,6 +67,12 @@ impl Tally {
         std::array::from_fn(|at| self.counts[target][at].load(Ordering::Relaxed))
     }
 
+    /// The counts of one target by name.
+    pub(crate) fn named(&self, target: usize) -> serde_json::Map<String, serde_json::Value> {
+        let counts = NAMES.iter().zip(self.of(target));
+        counts.map(|(name, count)| (name.replace(' ', "_"), count.into())).collect()
+    }
+
     /// What is not zero, for one target or for all.
     pub(crate) fn text(&self, target: Option<usize>) -> String {
         let all = || std::array::from_fn(|at| (0..self.counts.len()).map(|target| self.of(target)[at]).sum());
