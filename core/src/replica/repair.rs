@@ -27,21 +27,24 @@ impl<R: Rules> Replica<R> {
             return;
         }
         let due = self.gaps_due(now);
-        if self.rules.follows(Rule::ForgetsGaps) && self.gaps.oldest().is_some_and(|noticed| noticed <= due) {
+        if let Some(due) = due
+            && self.rules.follows(Rule::ForgetsGaps)
+            && self.gaps.oldest().is_some_and(|noticed| noticed <= due)
+        {
             let mut gaps = core::mem::take(&mut self.gaps);
             gaps.forget(due, |incarnation| self.turn(|id| self.gives(id, incarnation)).is_some());
             self.gaps = gaps;
         }
         if let Some(id) = self.urgent_source(now) {
             self.begin_pull(id, false);
-        } else if let Some(id) = self.patient_source(now, due) {
+        } else if let Some(id) = due.and_then(|due| self.patient_source(now, due)) {
             self.begin_pull(id, true);
         }
     }
 
-    /// Gaps that were noticed until then are due.
-    fn gaps_due(&self, now: Time) -> Time {
-        Time(now.0.saturating_sub(self.config.repair_delay.0))
+    /// Gaps that were noticed until then are due. None are while the process is younger than the delay.
+    fn gaps_due(&self, now: Time) -> Option<Time> {
+        now.0.checked_sub(self.config.repair_delay.0).map(Time)
     }
 
     /// The link from this peer was interrupted until now.

@@ -440,7 +440,7 @@ impl<S: Subject> World<S> {
         self.tally.on_idle_event(ping);
         self.note(Some(to), || Note::Received { id, from, name: traits.name, idle: traits.idle });
         let news = traits.op.filter(|&(dot, _)| !self.judge.includes(to, dot));
-        self.reaction.begin(traits.op.map(|(dot, _)| dot));
+        self.reaction.begin(traits.op.map(|(dot, _)| dot), traits.supply.map(|_| from));
         self.step(to, Input::Message { from, message }, cause);
         self.reaction.end();
         if traits.role == Role::Hello && !self.reaction.dropped() {

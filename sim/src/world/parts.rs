@@ -35,8 +35,10 @@ pub(super) struct Node<S: Subject> {
     pub(super) knows_removed: bool,
     /// The present input changed its view.
     pub(super) view_changed: bool,
-    /// The peer it fetches from, if it had no reason to fetch at once.
+    /// The peer it fetches from, or did last.
     pub(super) fetches_from: Option<usize>,
+    /// Bit n says of the last pull from replica n: there was no reason to fetch at once.
+    pub(super) patient: u16,
     /// It fetches from another.
     pub(super) fetching: bool,
     /// Writes that were announced to it and taken for news.
@@ -70,6 +72,7 @@ impl<S: Subject> Node<S> {
             knows_removed: false,
             view_changed: false,
             fetches_from: None,
+            patient: 0,
             fetching: false,
             announced: Vec::new(),
             spoken_to: false,

@@ -88,12 +88,15 @@ impl<S: Subject> World<S> {
 
     /// An operation was applied that another replica made.
     pub(super) fn judge_lane(&mut self, replica: usize, dot: Dot) {
-        let lane = match (self.reaction.pushed(), self.nodes[replica].fetches_from) {
-            (Some(pushed), _) if pushed == dot => Lane::Push,
+        let node = &self.nodes[replica];
+        // An answer may come after its pull was given up and another began.
+        let supplier = self.reaction.supplier().or(node.fetches_from);
+        let lane = match self.reaction.pushed() {
+            Some(pushed) if pushed == dot => Lane::Push,
             // The pieces of its value came one by one, and no pull asked for them.
-            _ if !self.nodes[replica].fetching && self.nodes[replica].announced.contains(&dot) => Lane::Push,
-            (_, Some(_)) => Lane::Repair,
-            (_, None) => Lane::Hurry,
+            _ if !node.fetching && node.announced.contains(&dot) => Lane::Push,
+            _ if supplier.is_some_and(|of| node.patient >> of & 1 == 1) => Lane::Repair,
+            _ => Lane::Hurry,
         };
         let patience = self.patience();
         let (faults, now, noticed) = (&self.plan.faults, self.now, self.noticed_after());
@@ -122,9 +125,14 @@ impl<S: Subject> World<S> {
     /// A replica began to fetch from another.
     pub(super) fn judge_pull(&mut self, replica: usize, from: &Address) {
         let patient = !self.hurries(replica);
-        let from = number_of(from, &self.addresses).filter(|_| patient);
-        (self.nodes[replica].fetches_from, self.nodes[replica].fetching) = (from, true);
+        let from = number_of(from, &self.addresses);
+        let node = &mut self.nodes[replica];
+        (node.fetches_from, node.fetching) = (from, true);
         let Some(from) = from else { return };
+        node.patient = node.patient & !(1 << from) | u16::from(patient) << from;
+        if !patient {
+            return;
+        }
         // A replica that began anew may not have what the life before had said, until the new one has spoken.
         let spoke = self.nodes[from].life == 0 || self.judge.has_met(replica, from);
         if spoke && self.is_alive(from) && !self.judge.off {

@@ -8,6 +8,8 @@ use hence_core::{Dot, DropReason, Event};
 pub(super) struct Reaction {
     /// The operation that the message of the step pushes.
     pushed: Option<Dot>,
+    /// Whose answer to a pull the message of the step is.
+    supplier: Option<usize>,
     /// It refused its message.
     dropped: bool,
     /// It refused it as late.
@@ -17,18 +19,22 @@ pub(super) struct Reaction {
 }
 
 impl Reaction {
-    /// A message arrives, which pushes that.
-    pub(super) fn begin(&mut self, pushed: Option<Dot>) {
-        *self = Self { pushed, spoke: self.spoke, ..Self::default() };
+    /// A message arrives, which pushes that, or is what that replica supplies for a pull.
+    pub(super) fn begin(&mut self, pushed: Option<Dot>, supplier: Option<usize>) {
+        *self = Self { pushed, supplier, spoke: self.spoke, ..Self::default() };
     }
 
     /// The step is over; what came of it is still asked.
     pub(super) const fn end(&mut self) {
-        self.pushed = None;
+        (self.pushed, self.supplier) = (None, None);
     }
 
     pub(super) const fn pushed(&self) -> Option<Dot> {
         self.pushed
+    }
+
+    pub(super) const fn supplier(&self) -> Option<usize> {
+        self.supplier
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {
@@ -73,11 +79,12 @@ mod tests {
     fn nothing_of_one_step_is_left_for_the_next() {
         let mut reaction = Reaction::default();
         let dot = Dot { incarnation: Incarnation(1), counter: 1 };
-        reaction.begin(Some(dot));
+        reaction.begin(Some(dot), Some(1));
         reaction.on_event(&dropped(DropReason::Late));
         reaction.end();
-        assert!(reaction.dropped() && reaction.refused_as_late() && reaction.pushed().is_none());
-        reaction.begin(Some(dot));
+        assert!(reaction.dropped() && reaction.refused_as_late());
+        assert!(reaction.pushed().is_none() && reaction.supplier().is_none());
+        reaction.begin(Some(dot), Some(1));
         assert!(!reaction.dropped() && !reaction.refused_as_late());
         reaction.on_event(&dropped(DropReason::OtherLink));
         assert!(reaction.dropped() && !reaction.refused_as_late());

@@ -50,7 +50,7 @@ impl<S: Subject> World<S> {
         (0..stops).for_each(|_| node.clock.stop(self.now));
         let now = node.clock.now(self.now);
         (node.quiet_since, node.spoken_to, node.was_up) = (self.now, false, false);
-        (node.needs_initial_sync, node.fetches_from) = (false, None);
+        (node.needs_initial_sync, node.fetches_from, node.patient) = (false, None, 0);
         (node.keeps_waiting, node.knows_removed) = (false, false);
         (node.fetching, node.announced) = (false, Vec::new());
         let view = self.plan.known_to(replica).map(|n| self.addresses[n].clone()).collect();
