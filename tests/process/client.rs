@@ -5,17 +5,19 @@ use hence_client::{Client, Concern};
 use hence_tests::replicas::Replicas;
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs the binary with this standard input, and waits for its end.
-fn ended(command: &mut Command, input: &[u8]) -> Output {
+pub(crate) fn ended(command: &mut Command, input: &[u8]) -> Output {
     let mut child = command.stdin(Stdio::piped()).spawn().expect("the binary was built");
+    let (stdout, stderr) = (taken(child.stdout.take()), taken(child.stderr.take()));
     // A command that reads nothing may have ended already.
     let _ = child.stdin.take().expect("it is piped").write_all(input);
     let start = Instant::now();
@@ -23,10 +25,22 @@ fn ended(command: &mut Command, input: &[u8]) -> Output {
         std::thread::sleep(Duration::from_millis(2));
     }
     let _ = child.kill();
-    child.wait_with_output().expect("it has ended")
+    let status = child.wait().expect("it is our child");
+    let read = |taken: JoinHandle<Vec<u8>>| taken.join().expect("it reads to the end");
+    Output { status, stdout: read(stdout), stderr: read(stderr) }
 }
 
-fn folder(name: &str) -> PathBuf {
+/// Reads what a command prints while it runs: a full pipe would hold it up.
+fn taken(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // A pipe that is not there prints nothing.
+        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        bytes
+    })
+}
+
+pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process").join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("the target directory is ours");
@@ -34,13 +48,13 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// A folder for session files, and the endpoints that its commands ask.
-struct Terminal {
-    folder: PathBuf,
-    endpoints: String,
+pub(crate) struct Terminal {
+    pub(crate) folder: PathBuf,
+    pub(crate) endpoints: String,
 }
 
 impl Terminal {
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(HENCE);
         command.args(arguments).env_clear().env("HENCE_ENDPOINTS", &self.endpoints).current_dir(&self.folder);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -48,26 +62,26 @@ impl Terminal {
     }
 
     /// The exit code, standard output and standard error.
-    fn run_with(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         let output = ended(&mut self.command(arguments), input.as_bytes());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or_else(|| panic!("{arguments:?} goes on and on"));
         (code, text(&output.stdout), text(&output.stderr))
     }
 
-    fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         self.run_with(arguments, "")
     }
 
     /// What a command prints that must end with 0.
-    fn prints(&self, arguments: &[&str]) -> String {
+    pub(crate) fn prints(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.run(arguments);
         assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}: {out}");
         out
     }
 
     /// A command that must end with this code and say this.
-    fn fails(&self, arguments: &[&str], code: i32, says: &str) {
+    pub(crate) fn fails(&self, arguments: &[&str], code: i32, says: &str) {
         let (ended, out, err) = self.run(arguments);
         assert_eq!(ended, code, "{arguments:?}: {out}{err}");
         assert!(err.contains(says), "{arguments:?}: no {says:?} in {err}");
@@ -75,12 +89,12 @@ impl Terminal {
     }
 }
 
-fn terminal(cluster: &Cluster, name: &str) -> Terminal {
+pub(crate) fn terminal(cluster: &Cluster, name: &str) -> Terminal {
     let endpoints: Vec<String> = (0..3).map(|at| cluster.address(at)).collect();
     Terminal { folder: folder(name), endpoints: endpoints.join(",") }
 }
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 

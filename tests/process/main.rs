@@ -17,6 +17,7 @@ mod budgets;
 mod causes;
 mod chaos;
 mod client;
+mod client_bulk;
 mod cluster;
 mod command;
 mod concern;
@@ -101,6 +102,12 @@ const TESTS: &[Test] = &[
     Test::new("client_survives", Pace::Busy, Needs::Nothing, client::survives),
     Test::new("client_trusted", Pace::Busy, Needs::PacketFilter, client::trusted),
     Test::new("client_readme", Pace::Busy, Needs::Nothing, client::readme),
+    Test::new("client_lists", Pace::Busy, Needs::Nothing, client_bulk::lists),
+    Test::new("client_exports", Pace::Busy, Needs::Nothing, client_bulk::exports),
+    Test::new("client_imports", Pace::Busy, Needs::Nothing, client_bulk::imports),
+    Test::new("client_imports_cut_off", Pace::Busy, Needs::Nothing, client_bulk::cut_off),
+    Test::new("client_bulk_rates", Pace::Busy, Needs::Nothing, client_bulk::rates),
+    Test::new("client_bench", Pace::Busy, Needs::Nothing, client_bulk::bench),
     Test::new("browsers_unset", Pace::Busy, Needs::Nothing, browsers::unset),
     Test::new("browsers_origins", Pace::Busy, Needs::Nothing, browsers::origins),
     Test::new("browsers_cookies", Pace::Busy, Needs::Nothing, browsers::cookies),

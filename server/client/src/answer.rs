@@ -23,6 +23,19 @@ pub(crate) struct Body {
     siblings: Option<Vec<Sibling>>,
     pub(crate) results: Option<Vec<Part>>,
     pub(crate) view: Option<Vec<String>>,
+    pub(crate) items: Option<Vec<Listed>>,
+    pub(crate) prefixes: Option<Vec<String>>,
+    pub(crate) count: Option<u64>,
+    pub(crate) next: Option<String>,
+}
+
+/// An item of a list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) key: String,
+    pub(crate) value: Option<Box<RawValue>>,
+    pub(crate) etag: String,
+    pub(crate) siblings: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]

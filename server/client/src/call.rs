@@ -41,14 +41,19 @@ impl Call {
 /// The path of a key.
 pub(crate) fn path_of(key: &str) -> String {
     let mut path = "/kvs/".to_owned();
-    for byte in key.bytes() {
+    encode(key, &mut path);
+    path
+}
+
+/// Writes a text as a segment of a path, or a value of a query, has it.
+pub(crate) fn encode(text: &str, path: &mut String) {
+    for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(char::from(byte)),
             // Dots, too: a proxy could take them for steps between folders.
             _ => path.push_str(&format!("%{byte:02X}")),
         }
     }
-    path
 }
 
 #[cfg(test)]

@@ -53,5 +53,8 @@ pub use answer::{Deleted, Entry, Spread, Tag, Written};
 pub use client::{Client, ClientBuilder};
 pub use error::{Attempt, Error, Lost};
 pub use serde_json::value::RawValue;
-pub use session::{Batch, Concern, Delete, Get, NoConcern, Operation, Outcome, OutcomeKind, Put, Session};
+pub use session::{
+    BATCH_MAX, Batch, Concern, Delete, Get, Item, List, NextPage, NoConcern, Operation, Outcome, OutcomeKind, Page,
+    Put, Session,
+};
 pub use status::{Readiness, Status};

@@ -3,7 +3,9 @@
 //! The defaults shown by `--help` are texts; a test holds them equal to the defaults of the types.
 
 use super::browser_args::BrowserArgs;
-use super::client::args::{BatchArgs, DelArgs, EXIT_CODES, GetArgs, PutArgs, StatusArgs, ViewArgs};
+use super::client::args::{
+    BatchArgs, BenchArgs, DelArgs, EXIT_CODES, ExportArgs, GetArgs, ImportArgs, LsArgs, PutArgs, StatusArgs, ViewArgs,
+};
 use super::examples::{HEALTH_EXAMPLES, SERVE_EXAMPLES, UP_EXAMPLES};
 use super::health_args::HealthArgs;
 use super::trust_args::TrustArgs;
@@ -76,6 +78,9 @@ pub(crate) enum Command {
     /// Delete a key
     #[command(after_help = EXIT_CODES)]
     Del(Box<DelArgs>),
+    /// List the keys of a range, in the order of their bytes
+    #[command(after_help = EXIT_CODES)]
+    Ls(Box<LsArgs>),
     /// Read and write several keys at one moment: all writes or none
     #[command(after_help = EXIT_CODES)]
     Batch(Box<BatchArgs>),
@@ -85,6 +90,15 @@ pub(crate) enum Command {
     /// Ask each endpoint how it is; exit code 0 if all are ready
     #[command(after_help = EXIT_CODES)]
     Status(Box<StatusArgs>),
+    /// Write all keys as lines of JSON
+    #[command(after_help = EXIT_CODES)]
+    Export(Box<ExportArgs>),
+    /// Put the keys of such lines, in batches
+    #[command(after_help = EXIT_CODES)]
+    Import(Box<ImportArgs>),
+    /// Read and write for a while, and say how long that took
+    #[command(after_help = EXIT_CODES)]
+    Bench(Box<BenchArgs>),
 }
 
 /// `hence serve`.

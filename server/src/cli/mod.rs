@@ -63,9 +63,13 @@ fn run(cli: Cli) -> ExitCode {
         Command::Get(args) => client::get(*args),
         Command::Put(args) => client::put(*args),
         Command::Del(args) => client::del(*args),
+        Command::Ls(args) => client::ls(*args),
         Command::Batch(args) => client::batch(*args),
         Command::View(args) => client::view(&args),
         Command::Status(args) => client::status(&args),
+        Command::Export(args) => client::export(*args),
+        Command::Import(args) => client::import(*args),
+        Command::Bench(args) => client::bench(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
+/// Operations of the largest batch that a replica takes.
+pub const BATCH_MAX: usize = 64;
+
 /// One operation of a batch.
 ///
 /// ```
@@ -107,10 +110,10 @@ impl Operation {
         self
     }
 
-    fn text(self) -> Result<String, Error> {
+    fn write(self, to: &mut Vec<u8>) -> Result<(), Error> {
         match self.wrong {
             Some(error) => Err(Error::Value(error)),
-            None => serde_json::to_string(&self.line).map_err(Error::Value),
+            None => serde_json::to_writer(to, &self.line).map_err(Error::Value),
         }
     }
 }
@@ -183,12 +186,8 @@ impl<'a> Batch<'a> {
     pub(crate) fn of(session: &'a Session, operations: impl IntoIterator<Item = Operation>) -> Self {
         let operations: Vec<Operation> = operations.into_iter().collect();
         let (count, reads) = (operations.len(), operations.iter().all(|operation| operation.line.op == Op::Get));
-        let lines = operations.into_iter().map(Operation::text).collect::<Result<Vec<_>, _>>();
-        let call = lines.map(|lines| {
-            let body = format!("{{\"operations\":[{}]}}", lines.join(","));
-            // A batch of reads may be asked again as any read.
-            Call { reads, ..Call::write(Method::POST, "/kvs".into(), body.into_bytes()) }
-        });
+        // A batch of reads may be asked again as any read.
+        let call = body_of(operations).map(|body| Call { reads, ..Call::write(Method::POST, "/kvs".into(), body) });
         Self { session, call, count }
     }
 
@@ -199,6 +198,19 @@ impl<'a> Batch<'a> {
         }
         self
     }
+}
+
+/// The body of these operations.
+fn body_of(operations: Vec<Operation>) -> Result<Vec<u8>, Error> {
+    let mut body = b"{\"operations\":[".to_vec();
+    for (at, operation) in operations.into_iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        operation.write(&mut body)?;
+    }
+    body.extend(b"]}");
+    Ok(body)
 }
 
 impl<'a> IntoFuture for Batch<'a> {

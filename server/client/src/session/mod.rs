@@ -1,9 +1,11 @@
 //! A line of causally related requests.
 
 mod batch;
+mod list;
 mod request;
 
-pub use batch::{Batch, Operation, Outcome, OutcomeKind};
+pub use batch::{BATCH_MAX, Batch, Operation, Outcome, OutcomeKind};
+pub use list::{Item, List, NextPage, Page};
 pub use request::{Concern, Delete, Get, NoConcern, Put};
 
 use crate::answer::Body;
@@ -94,6 +96,22 @@ impl Session {
     /// Every [`Error`].
     pub fn batch(&self, operations: impl IntoIterator<Item = Operation>) -> Batch<'_> {
         Batch::of(self, operations)
+    }
+
+    /// Lists keys, a page of them.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Lost`], [`Error::Unavailable`].
+    pub const fn list(&self) -> List<'_> {
+        List::of(self)
+    }
+
+    /// The page that another one names as its next.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub fn list_from(&self, next: &NextPage) -> List<'_> {
+        List::from(self, next)
     }
 
     /// After [`Error::Lost`]: forgets the lost writes, and keeps what is left of the past.

@@ -23,6 +23,7 @@ Exit codes:
   5    a write was sent and its answer is lost: it was done, or it was not
   6    the write is done, and fewer replicas have it than --write-concern asks for
   7    what the session saw is lost; --accept-loss goes on with what is left
+  8    export: the store changed meanwhile, so what was written is of several moments
   101  a mistake of ours, which is told";
 
 /// Which replicas, and how.
@@ -63,6 +64,15 @@ pub(crate) struct SessionArgs {
     pub(crate) wait: Option<u64>,
 }
 
+/// A request of a session: of which replicas, and what it is to follow.
+#[derive(Debug, Args)]
+pub(crate) struct RequestArgs {
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+}
+
 /// How to write.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Writes")]
@@ -72,10 +82,12 @@ pub(crate) struct WriteArgs {
     pub(crate) retry_unknown: bool,
 }
 
-/// How far a write of one key is to spread.
+/// How to write one key.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Writes")]
 pub(crate) struct ConcernArgs {
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
     /// Replicas that are to have the write before it is answered: a number, majority or all
     #[arg(long, value_name = "N")]
     pub(crate) write_concern: Option<Concern>,
@@ -93,9 +105,7 @@ pub(crate) struct GetArgs {
     #[arg(long)]
     pub(crate) siblings: bool,
     #[command(flatten)]
-    pub(crate) ask: AskArgs,
-    #[command(flatten)]
-    pub(crate) session: SessionArgs,
+    pub(crate) request: RequestArgs,
 }
 
 /// `hence put`.
@@ -115,11 +125,7 @@ pub(crate) struct PutArgs {
     #[command(flatten)]
     pub(crate) concern: ConcernArgs,
     #[command(flatten)]
-    pub(crate) write: WriteArgs,
-    #[command(flatten)]
-    pub(crate) ask: AskArgs,
-    #[command(flatten)]
-    pub(crate) session: SessionArgs,
+    pub(crate) request: RequestArgs,
 }
 
 /// `hence del`.
@@ -130,11 +136,7 @@ pub(crate) struct DelArgs {
     #[command(flatten)]
     pub(crate) concern: ConcernArgs,
     #[command(flatten)]
-    pub(crate) write: WriteArgs,
-    #[command(flatten)]
-    pub(crate) ask: AskArgs,
-    #[command(flatten)]
-    pub(crate) session: SessionArgs,
+    pub(crate) request: RequestArgs,
 }
 
 /// `hence batch`.
@@ -146,9 +148,107 @@ pub(crate) struct BatchArgs {
     #[command(flatten)]
     pub(crate) write: WriteArgs,
     #[command(flatten)]
-    pub(crate) ask: AskArgs,
+    pub(crate) request: RequestArgs,
+}
+
+/// `hence ls`.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
     #[command(flatten)]
-    pub(crate) session: SessionArgs,
+    pub(crate) range: RangeArgs,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Print what keys have in common up to this text, once, instead of the keys
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) delimiter: Option<String>,
+    /// End after so many keys
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Print the winner's value behind each key, after a tab
+    #[arg(long, conflicts_with = "count")]
+    pub(crate) values: bool,
+    /// Print how many keys there are, and none of them
+    #[arg(long, conflicts_with_all = ["limit", "delimiter", "reverse"])]
+    pub(crate) count: bool,
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
+}
+
+/// Which keys.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Keys")]
+pub(crate) struct RangeArgs {
+    /// Only keys that begin so
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) prefix: String,
+    /// Only this key and those after it, in the order of their bytes
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
+    pub(crate) start: String,
+    /// Only keys before this one
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
+    pub(crate) end: String,
+}
+
+/// `hence export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The file to write; without it, or for -, standard output. A file appears when it is whole
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Take what is of several moments, and end with 0
+    #[arg(long)]
+    pub(crate) several_moments: bool,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
+}
+
+/// `hence import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file of lines as hence export writes them; without it, or for -, standard input
+    pub(crate) file: Option<PathBuf>,
+    /// A file that notes which lines are written. Where it is there, they are passed over
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Batches on their way at a time
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) batches: u16,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
+}
+
+/// `hence bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Sessions that ask at a time, a connection each
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub(crate) connections: u32,
+    /// How long
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) duration: Duration,
+    /// Percent of the requests that read
+    #[arg(long, value_name = "PERCENT", default_value = "50", value_parser = clap::value_parser!(u64).range(0..=100))]
+    pub(crate) reads: u64,
+    /// Letters of each value
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) value_bytes: usize,
+    /// How many keys; all are written first, and stay
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) keys: u64,
+    /// What the names of the keys begin with
+    #[arg(long, value_name = "TEXT", default_value = "bench/")]
+    pub(crate) prefix: String,
+    /// Requests a second, all connections together; without it, as many as are answered. A time counts from the moment
+    /// when its request is due
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) rate: Option<u64>,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 /// `hence view`.
@@ -180,6 +280,10 @@ pub(crate) enum ViewChange {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) ask: AskArgs,
+}
+
+fn duration(text: &str) -> Result<Duration, SettingError> {
+    parse_time("--duration", text, Duration::from_millis(10), Duration::from_secs(86_400))
 }
 
 fn timeout(text: &str) -> Result<Duration, SettingError> {

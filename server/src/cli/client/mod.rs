@@ -1,18 +1,29 @@
-//! The commands that ask replicas: `get`, `put`, `del`, `batch`, `view` and `status`.
+//! The commands that ask replicas: `get`, `put`, `del`, `ls`, `batch`, `view`, `status`, `export`, `import`
+//! and `bench`.
 
 pub(super) mod args;
+mod bench;
+mod export;
+mod import;
+mod ls;
 mod session_file;
 mod show;
 
+pub(super) use bench::bench;
+pub(super) use export::export;
+pub(super) use import::import;
+pub(super) use ls::ls;
+
 use super::CommandFailure;
-use args::{AskArgs, BatchArgs, DelArgs, GetArgs, PutArgs, SessionArgs, StatusArgs, ViewArgs, ViewChange};
+use args::{AskArgs, BatchArgs, DelArgs, GetArgs, PutArgs, RequestArgs, StatusArgs, ViewArgs, ViewChange};
 use hence_client::{Client, Error, Operation, RawValue, Session};
 use serde_json::json;
 use session_file::KeptSession;
 use show::{Answered, Part, print};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// More than any body may have.
@@ -41,8 +52,8 @@ impl From<Error> for CommandFailure {
 
 /// `hence get`.
 pub(super) fn get(args: GetArgs) -> Ended {
-    let GetArgs { key, siblings, ask, session } = args;
-    asking(&ask, &session, false, async |one: &Session, wait: Option<Duration>| {
+    let GetArgs { key, siblings, request } = args;
+    asking(&request, false, async |one: &Session, wait: Option<Duration>| {
         let mut request = one.get(&key);
         if siblings {
             request = request.siblings();
@@ -68,9 +79,9 @@ pub(super) fn get(args: GetArgs) -> Ended {
 
 /// `hence put`.
 pub(super) fn put(args: PutArgs) -> Ended {
-    let PutArgs { key, value, text, if_absent, concern, write, ask, session } = args;
+    let PutArgs { key, value, text, if_absent, concern, request } = args;
     let value = value_of(value, text)?;
-    asking(&ask, &session, write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
+    asking(&request, concern.write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
         let mut request = one.put(&key, &value);
         if let Some(tag) = &concern.if_match {
             request = request.if_match(tag);
@@ -93,8 +104,8 @@ pub(super) fn put(args: PutArgs) -> Ended {
 
 /// `hence del`.
 pub(super) fn del(args: DelArgs) -> Ended {
-    let DelArgs { key, concern, write, ask, session } = args;
-    asking(&ask, &session, write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
+    let DelArgs { key, concern, request } = args;
+    asking(&request, concern.write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
         let mut request = one.delete(&key);
         if let Some(tag) = &concern.if_match {
             request = request.if_match(tag);
@@ -112,20 +123,14 @@ pub(super) fn del(args: DelArgs) -> Ended {
 
 /// `hence batch`.
 pub(super) fn batch(args: BatchArgs) -> Ended {
-    let BatchArgs { file, write, ask, session } = args;
-    let text = match file.filter(|file| file != Path::new("-")) {
-        Some(file) => {
-            let opened = File::open(&file).map_err(|error| format!("{}: {error}", file.display()));
-            input(opened.map_err(CommandFailure::usage)?)?
-        }
-        None => input(io::stdin().lock())?,
-    };
+    let BatchArgs { file, write, request } = args;
+    let text = input(opened(file)?)?;
     let operations = || {
         let read = serde_json::from_str::<Vec<Operation>>(&text);
         read.map_err(|error| Error::Usage(format!("this is no JSON list of operations: {error}")))
     };
     operations()?;
-    asking(&ask, &session, write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
+    asking(&request, write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
         let mut request = one.batch(operations()?);
         if let Some(wait) = wait {
             request = request.wait(wait);
@@ -178,6 +183,15 @@ fn value_of(given: Option<String>, is_text: bool) -> Result<Box<RawValue>, Comma
     value.map_err(|error| CommandFailure::usage(format!("the value is no JSON: {error}; --text takes any text")))
 }
 
+/// A file that is named, or standard input.
+fn opened(file: Option<PathBuf>) -> Result<Box<dyn Read + Send>, CommandFailure> {
+    let Some(file) = file.filter(|file| file != Path::new("-")) else { return Ok(Box::new(io::stdin())) };
+    match File::open(&file) {
+        Ok(opened) => Ok(Box::new(opened)),
+        Err(error) => Err(CommandFailure::usage(format!("{}: {error}", file.display()))),
+    }
+}
+
 fn input(from: impl Read) -> Result<String, CommandFailure> {
     let mut text = String::new();
     let read = from.take(INPUT_BYTES_MAX + 1).read_to_string(&mut text);
@@ -190,6 +204,10 @@ fn input(from: impl Read) -> Result<String, CommandFailure> {
 
 fn client(ask: &AskArgs, retries_unknown: bool) -> Result<Client, CommandFailure> {
     let endpoints = ask.endpoints.iter().map(|endpoint| endpoint.trim()).filter(|endpoint| !endpoint.is_empty());
+    client_of(endpoints.map(str::to_owned).collect(), ask, retries_unknown)
+}
+
+fn client_of(endpoints: Vec<String>, ask: &AskArgs, retries_unknown: bool) -> Result<Client, CommandFailure> {
     let mut builder = Client::builder(endpoints).deadline(ask.timeout).retry_unknown_outcomes(retries_unknown);
     if let Some(ca) = &ask.ca {
         builder = builder.ca(ca);
@@ -207,25 +225,51 @@ fn run<T>(asking: impl Future<Output = Result<T, CommandFailure>>) -> Result<T, 
     runtime.map_err(|error| CommandFailure::running(format!("cannot start: {error}")))?.block_on(asking)
 }
 
-/// Asks within the session, keeps what it saw whatever the answer is, and then shows the answer.
+/// Asks within the session, and shows the answer.
 fn asking(
-    ask: &AskArgs,
-    args: &SessionArgs,
+    args: &RequestArgs,
     retries_unknown: bool,
     request: impl AsyncFn(&Session, Option<Duration>) -> Result<Answered, Error>,
 ) -> Ended {
-    let client = client(ask, retries_unknown)?;
-    let wait = args.wait.map(Duration::from_secs);
-    run(async {
-        let kept = KeptSession::begin(&client, args.session.clone())?;
-        let mut answered = request(&kept.session, wait).await;
-        if let (true, Err(Error::Lost(lost))) = (args.accept_loss, &answered) {
-            kept.session.go_on_after(lost);
-            answered = request(&kept.session, wait).await;
+    let client = client(&args.ask, retries_unknown)?;
+    let wait = args.session.wait.map(Duration::from_secs);
+    within(
+        &client,
+        args,
+        async |session: &Arc<Session>| {
+            accepting(session, args, async || request(session, wait).await).await.map_err(CommandFailure::from)
+        },
+        |answered, token| answered.show(token, args.ask.json),
+    )
+}
+
+/// Asks again where writes are lost and the caller accepts that.
+async fn accepting<T>(
+    session: &Session,
+    args: &RequestArgs,
+    request: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, Error> {
+    match request().await {
+        Err(Error::Lost(lost)) if args.session.accept_loss => {
+            session.go_on_after(&lost);
+            request().await
         }
+        done => done,
+    }
+}
+
+/// Does something within the session, keeps what it saw whatever comes of it, and then shows it with the token.
+fn within<T>(
+    client: &Client,
+    args: &RequestArgs,
+    act: impl AsyncFnOnce(&Arc<Session>) -> Result<T, CommandFailure>,
+    show: impl FnOnce(T, String) -> Ended,
+) -> Ended {
+    run(async {
+        let kept = KeptSession::begin(client, args.session.session.clone())?;
+        let done = act(&kept.session).await;
         let saved = kept.save();
-        let shown =
-            answered.map_err(CommandFailure::from).and_then(|answered| answered.show(kept.session.token(), ask.json));
+        let shown = done.and_then(|done| show(done, kept.session.token()));
         match (shown, saved) {
             (Ok(()), saved) => saved,
             (Err(failure), Ok(())) => Err(failure),

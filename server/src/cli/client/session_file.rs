@@ -9,13 +9,14 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A larger file is no session.
 const BYTES_MAX: u64 = 1 << 20;
 
 /// The session of a command, and where it is kept, if anywhere.
 pub(super) struct KeptSession {
-    pub(super) session: Session,
+    pub(super) session: Arc<Session>,
     file: Option<PathBuf>,
     /// The tokens that it began with.
     first: BTreeSet<String>,
@@ -30,13 +31,14 @@ impl KeptSession {
     /// Where the file cannot be read or is none, or nothing can be written beside it.
     pub(super) fn begin(client: &Client, file: Option<PathBuf>) -> Result<Self, CommandFailure> {
         let Some(path) = file else {
-            return Ok(Self { session: client.session(), file: None, first: BTreeSet::new(), lock: None });
+            return Ok(Self { session: Arc::new(client.session()), file: None, first: BTreeSet::new(), lock: None });
         };
         let lock = File::options().create(true).append(true).open(beside(&path, "lock"));
         let lock = lock.map_err(|error| failed(&path, "cannot be locked", &error))?;
         let text = read(&path)?;
         let session =
             client.resume(&text).map_err(|_| CommandFailure::usage(format!("{} is no session", path.display())))?;
+        let session = Arc::new(session);
         Ok(Self { session, file: Some(path), first: tokens(&text), lock: Some(lock) })
     }
 

@@ -141,13 +141,57 @@ fn summary(status: &Status) -> String {
 /// # Errors
 /// Where standard output takes nothing.
 pub(super) fn print(lines: impl IntoIterator<Item = impl Display>) -> Result<(), CommandFailure> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut lines = lines.into_iter();
-    let printed = lines.try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
-    match printed {
-        Err(failure) if failure.kind() != ErrorKind::BrokenPipe => {
-            Err(CommandFailure::running(format!("cannot write to standard output: {failure}")))
+    let mut out = Printer::new();
+    lines.into_iter().try_for_each(|line| out.print(&format_args!("{line}\n")))?;
+    out.finish()
+}
+
+/// Standard output for much text.
+pub(super) struct Printer {
+    out: io::BufWriter<io::Stdout>,
+    /// The reader has left.
+    left: bool,
+}
+
+impl Printer {
+    pub(super) fn new() -> Self {
+        Self { out: io::BufWriter::with_capacity(64 << 10, io::stdout()), left: false }
+    }
+
+    /// The reader has read enough.
+    pub(super) const fn is_left(&self) -> bool {
+        self.left
+    }
+
+    /// Prints a text.
+    ///
+    /// # Errors
+    /// Where standard output takes nothing.
+    pub(super) fn print(&mut self, text: &impl Display) -> Result<(), CommandFailure> {
+        let written = if self.left { Ok(()) } else { write!(self.out, "{text}") };
+        self.done(written)
+    }
+
+    /// Prints what is held back.
+    ///
+    /// # Errors
+    /// Where standard output takes nothing.
+    pub(super) fn finish(mut self) -> Result<(), CommandFailure> {
+        let flushed = if self.left { Ok(()) } else { self.out.flush() };
+        self.done(flushed)?;
+        // What a closed pipe did not take would be tried once more.
+        drop(self.out.into_parts());
+        Ok(())
+    }
+
+    fn done(&mut self, written: io::Result<()>) -> Result<(), CommandFailure> {
+        match written {
+            Ok(()) => Ok(()),
+            Err(failure) if failure.kind() == ErrorKind::BrokenPipe => {
+                self.left = true;
+                Ok(())
+            }
+            Err(failure) => Err(CommandFailure::running(format!("cannot write to standard output: {failure}"))),
         }
-        Ok(()) | Err(_) => Ok(()),
     }
 }
