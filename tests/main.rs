@@ -1,6 +1,7 @@
 //! Tests across the packages of hence.
 
 mod agreement;
+mod api_page;
 mod budgets;
 mod golden;
 mod judge;
