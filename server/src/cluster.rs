@@ -78,6 +78,12 @@ impl Member {
         self.cut
     }
 
+    /// Does it run?
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// Its state; `None` while it does not run.
     #[must_use]
     pub fn status(&self) -> Option<ReplicaStatus> {

@@ -41,5 +41,7 @@ mod wire;
 
 pub use cluster::{Cluster, ClusterError, Member, REPLICAS_MAX};
 pub use server::{Server, StartError};
-pub use settings::{BrowserSettings, Limits, Origins, SecretText, SettingError, Settings, TrustSettings};
+pub use settings::{
+    BrowserSettings, Console, Limits, Order, Origins, SecretText, SettingError, Settings, TrustSettings, Verb,
+};
 pub use throwaway::{Issued, Throwaway};

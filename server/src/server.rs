@@ -291,6 +291,7 @@ fn assemble<T: Wire>(
         browsers: Browsers::new(&settings.browsers, trust.tls.is_some()),
         trust,
         memory_max: settings.memory_max,
+        console: settings.console.clone(),
     })
 }
 

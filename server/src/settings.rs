@@ -1,5 +1,9 @@
 //! Everything that can be set on a replica's process, with its default, and what a wrong setting is told.
 
+mod console;
+
+pub use console::{Console, Order, Verb};
+
 use hence_core::{Address, Config, Unusable};
 use hence_transport::trust::Changeover;
 use std::fmt;
@@ -36,6 +40,8 @@ pub struct Settings {
     /// Bytes of memory that the replica may take, all in all; none is no limit. What each part may hold is lowered so that
     /// all of it together stays within.
     pub memory_max: Option<u64>,
+    /// What pages may order, where several replicas run in one process.
+    pub console: Option<Console>,
 }
 
 impl Settings {
@@ -54,6 +60,7 @@ impl Settings {
             limits: Limits::default(),
             browsers: BrowserSettings::default(),
             memory_max: None,
+            console: None,
         }
     }
 

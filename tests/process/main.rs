@@ -114,6 +114,7 @@ const TESTS: &[Test] = &[
     Test::new("browsers_cookies", Pace::Busy, Needs::Nothing, browsers::cookies),
     Test::new("browsers_queries", Pace::Busy, Needs::Nothing, browsers::queries),
     Test::new("page_in_a_browser", Pace::Busy, Needs::Program("chromedriver"), page::shows),
+    Test::new("page_of_up", Pace::Busy, Needs::Program("chromedriver"), page::orders),
     Test::new("tutorial_word_for_word", Pace::Busy, Needs::Program("chromedriver"), tutorial::word_for_word),
     Test::new("contract_table", Pace::Busy, Needs::Nothing, contract::table),
     Test::new("contract_table_during_cuts", Pace::Busy, Needs::PacketFilter, contract::table_during_cuts),

@@ -80,6 +80,8 @@ pub struct PeerStatus {
     pub formats: Option<Formats>,
     /// How far it is behind; none where it is no member.
     pub lag: Option<Lag>,
+    /// The time since it was last heard.
+    pub silent: Micros,
 }
 
 /// How far a member is behind this replica, by what it last said.
@@ -253,6 +255,7 @@ impl<R: Rules> Replica<R> {
             vector: (*peer.acknowledged).clone(),
             formats: peer.formats,
             lag: peer.is_member.then(|| self.lag(&peer.acknowledged)),
+            silent: peer.suspect.silent_for(self.now.monotonic),
         }
     }
 

@@ -45,9 +45,14 @@ impl Suspect {
         self.since
     }
 
+    /// The time since it was last heard.
+    pub(super) fn silent_for(&self, now: Time) -> Micros {
+        now.since(self.detector.last_arrival())
+    }
+
     /// Was it heard within so long?
     pub(super) fn has_arrivals(&self, now: Time, within: Micros) -> bool {
-        now.since(self.detector.last_arrival()) <= within
+        self.silent_for(now) <= within
     }
 
     #[inline]

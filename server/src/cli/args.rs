@@ -358,6 +358,7 @@ impl ServeArgs {
             limits: self.limits.limits(),
             browsers: self.browsers.settings(),
             memory_max: None,
+            console: None,
         };
         (settings, missing)
     }
@@ -383,6 +384,7 @@ impl UpArgs {
             limits: self.limits.limits(),
             browsers: self.browsers.settings(),
             memory_max: None,
+            console: None,
         }
     }
 }

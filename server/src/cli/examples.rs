@@ -39,7 +39,8 @@ Examples:
   hence up 5 --port 9000
   hence up --tls       the same within TLS; it says where the authority's certificate is
 
-While it runs, type help, view, cut b, heal b, kill b, restart b or quit.
+While it runs, type help, view, cut b, heal b, kill b, restart b or quit. The page /ui of each replica has
+buttons for that.
 
 Exit codes:
   0    quit, or a signal, ended it

@@ -4,10 +4,11 @@ use super::args::UpArgs;
 use super::{CommandFailure, serve};
 use crate::cluster::{Cluster, ClusterError, Member};
 use crate::server::StartError;
-use crate::settings::TrustSettings;
+use crate::settings::{Console, TrustSettings};
 use crate::throwaway::Throwaway;
 use crate::{descriptors, output, signals};
 use hence_core::Address;
+use serde_json::json;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal};
 use std::sync::mpsc;
@@ -32,19 +33,25 @@ pub(super) fn run(args: UpArgs) -> Result<(), CommandFailure> {
     let signals = signals::listen().map_err(CommandFailure::running)?;
     let authority = if args.tls { Some(authority()?) } else { None };
     let trust = authority.as_ref().map(certified).transpose()?;
+    let (sender, happenings) = mpsc::channel();
+    let ordered = sender.clone();
+    let console = Console::new(move |order| {
+        // No thread listens once the cluster has ended.
+        let _ = ordered.send(Happening::Line(order.to_string()));
+    });
     let cluster = Cluster::start(&addresses, |address, view| {
         let mut settings = args.settings(address, view);
+        settings.console = Some(console.clone());
         settings.trust = trust.clone().unwrap_or_default();
         settings.limits.connections_max = connections_max;
         settings.memory_max = memory;
         settings
     });
     let mut cluster = cluster.map_err(failure)?;
-    let (sender, happenings) = mpsc::channel();
     signals.forward(sender.clone(), || Happening::Signal);
     read_lines(sender);
     show(&greeting(cluster.members(), authority.as_ref()));
-    converse(&mut cluster, &happenings);
+    converse(&mut cluster, &happenings, &console);
     Ok(())
 }
 
@@ -117,9 +124,10 @@ fn read_lines(to: mpsc::Sender<Happening>) {
     });
 }
 
-fn converse(cluster: &mut Cluster, happenings: &mpsc::Receiver<Happening>) {
+fn converse(cluster: &mut Cluster, happenings: &mpsc::Receiver<Happening>, console: &Console) {
     let terminal = io::stdin().is_terminal();
     loop {
+        console.show(replicas(cluster.members()));
         if terminal {
             show("> ");
         }
@@ -194,6 +202,15 @@ fn obey(cluster: &mut Cluster, order: Order) -> String {
         Order::Help | Order::Quit => Ok(format!("{HELP}\n")),
     };
     done.unwrap_or_else(|error| format!("{error}\n"))
+}
+
+/// What pages show beside their buttons.
+fn replicas(members: &[Member]) -> String {
+    let one = |member: &Member| {
+        let (address, running) = (member.address().as_str(), member.is_running());
+        json!({ "name": member.name(), "address": address, "running": running, "cut": member.is_cut() })
+    };
+    json!({ "replicas": members.iter().map(one).collect::<Vec<_>>() }).to_string()
 }
 
 fn view(members: &[Member]) -> String {

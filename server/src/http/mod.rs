@@ -19,6 +19,7 @@ mod prefer;
 mod ready;
 mod route;
 mod state;
+mod up;
 
 pub(crate) use answer::Answer;
 pub(crate) use browsers::Browsers;
@@ -33,7 +34,7 @@ use crate::logging;
 use crate::memory;
 use crate::metrics::{Counted, expose_status};
 use crate::node::{Asked, BlockedReply, Node};
-use crate::settings::Limits;
+use crate::settings::{Console, Limits};
 use crate::traces::Trace;
 use crate::wire::{self, Wire};
 use answer::Form;
@@ -61,7 +62,7 @@ use std::task::{Context, Poll};
 const OPENAPI: &[u8] = include_bytes!("openapi.json");
 
 /// The page of a replica, which needs nothing but its own API.
-const PAGE: &[u8] = include_bytes!("ui.html");
+const PAGE: &str = include_str!("ui.html");
 
 /// What every handler of one replica shares.
 pub(crate) struct Service<T> {
@@ -81,6 +82,8 @@ pub(crate) struct Service<T> {
     pub(crate) mint: Mint,
     /// What browsers are answered beyond that, where a setting says so.
     pub(crate) browsers: Option<Browsers>,
+    /// What pages may order; without one there is no such path.
+    pub(crate) console: Option<Console>,
 }
 
 /// An answer, or the way to it.
@@ -233,6 +236,9 @@ impl<T: Wire + 'static> Service<T> {
             return Err(Failure::Http2);
         }
         let route = Route::parse(parts.uri.path())?;
+        if route == Route::Up && self.console.is_none() {
+            return Err(Failure::UnknownPath);
+        }
         if matches!(route, Route::Key(_) | Route::Keys | Route::View) && connection.is_surplus() {
             return Err(Failure::TooManyConnections);
         }
@@ -257,7 +263,8 @@ impl<T: Wire + 'static> Service<T> {
             Route::Ready => self.ready(),
             Route::Metrics => self.metrics(),
             Route::OpenApi => answer::json(StatusCode::OK, Bytes::from_static(OPENAPI)),
-            Route::Ui => answer::page(Bytes::from_static(PAGE)),
+            Route::Ui => answer::page(up::page(PAGE, self.console.is_some())),
+            Route::Up => up::answer(self.console.as_ref().expect("it was looked for"), parts, &body),
             Route::State => {
                 let (status, transport) = (self.node.status(), self.node.transport());
                 answer::json(StatusCode::OK, state::show(&status, &transport.outages(), transport.standing()))
@@ -400,7 +407,7 @@ fn counted(route: &Route<'_>, method: &Method) -> Counted {
         Route::Keys if *method == Method::POST => Counted::Batch,
         Route::Keys => Counted::List,
         Route::View => Counted::View,
-        Route::Health | Route::Ready | Route::Metrics | Route::State | Route::OpenApi | Route::Ui => {
+        Route::Health | Route::Ready | Route::Metrics | Route::State | Route::OpenApi | Route::Ui | Route::Up => {
             Counted::Diagnostics
         }
         Route::Peer => Counted::Peer,

@@ -30,11 +30,16 @@ pub(crate) enum Route<'a> {
     OpenApi,
     /// `/ui`.
     Ui,
+    /// `/up`, where several replicas run in one process.
+    Up,
     /// `*`: the server as a whole, which only OPTIONS asks about.
     Server,
     /// Everything else below `/replica/`: other replicas talk here.
     Peer,
 }
+
+/// Only replicas of `hence up` have it, so it is no part of the API.
+const UP: &str = "/up";
 
 impl<'a> Route<'a> {
     /// Reads a raw path.
@@ -57,6 +62,7 @@ impl<'a> Route<'a> {
             "/replica/state" => Ok(Self::State),
             "/openapi.json" => Ok(Self::OpenApi),
             "/ui" => Ok(Self::Ui),
+            UP => Ok(Self::Up),
             "*" => Ok(Self::Server),
             other if other.starts_with("/replica/") => Ok(Self::Peer),
             _ => Err(Failure::UnknownPath),
@@ -68,7 +74,7 @@ impl<'a> Route<'a> {
     pub(crate) const fn allow(&self) -> Option<&'static str> {
         match self {
             Self::Key(_) | Self::View | Self::Server => Some("GET, HEAD, PUT, DELETE, OPTIONS"),
-            Self::Keys => Some("GET, HEAD, POST, OPTIONS"),
+            Self::Keys | Self::Up => Some("GET, HEAD, POST, OPTIONS"),
             Self::Health | Self::Ready | Self::Metrics | Self::State | Self::OpenApi | Self::Ui => {
                 Some("GET, HEAD, OPTIONS")
             }
@@ -80,7 +86,7 @@ impl<'a> Route<'a> {
     /// client's.
     pub(crate) fn scopes(&self, method: &Method) -> &'static [Scope] {
         match self {
-            Self::Health | Self::Ready | Self::OpenApi | Self::Ui | Self::Server | Self::Peer => &[],
+            Self::Health | Self::Ready | Self::OpenApi | Self::Ui | Self::Up | Self::Server | Self::Peer => &[],
             _ if *method == Method::OPTIONS => &[],
             Self::View => &[Scope::View],
             Self::Metrics | Self::State => &[Scope::Metrics],
@@ -101,7 +107,7 @@ impl<'a> Route<'a> {
         match *method {
             Method::OPTIONS => Ok(()),
             _ if *self == Self::Server => Err(Failure::UnknownPath),
-            Method::POST if *self == Self::Keys => Ok(()),
+            Method::POST if matches!(self, Self::Keys | Self::Up) => Ok(()),
             Method::GET | Method::HEAD => Ok(()),
             Method::PUT | Method::DELETE if takes_writes => Ok(()),
             _ => Err(Failure::Method { allow }),

@@ -82,6 +82,7 @@ fn peer(peer: &PeerStatus, outages: &[(Address, LinkCause)]) -> Value {
         "formats": peer.formats.map(|formats| formats.to_string()),
         "lag-ops": peer.lag.map(|lag| lag.ops),
         "lag-ms": peer.lag.map(|lag| lag.age.0 / 1_000),
+        "silent-ms": peer.silent.0 / 1_000,
         "vector": vector(&peer.vector),
     })
 }
