@@ -21,7 +21,7 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// And so often before the first one came.
 const ASK_FIRST_EVERY: Duration = Duration::from_millis(500);
 /// The own name may come so many answers later than the first.
-const OWN_NAME_WITHIN: u32 = 12;
+const OWN_NAME_WITHIN: u32 = 6;
 
 /// The members that these services name before a replica starts. Waits until one names any, but no longer than `limit`:
 /// a replica that knows of no other member would be ready at once. `pauses` waits for so long; false ends it all, and
@@ -86,7 +86,8 @@ pub(crate) fn watch(
         return Ok(None);
     }
     let (stop, stopped) = mpsc::channel::<()>();
-    let mut search = Search { own, known: known.into_iter().collect(), failing: false, answers: 0, own_came: false };
+    let mut search =
+        Search { own, known: known.into_iter().collect(), failing: BTreeSet::new(), answers: 0, own_came: false };
     thread::Builder::new().name("names".into()).spawn(move || {
         loop {
             let new: Vec<Address> = services.iter().flat_map(|service| search.ask(service)).collect();
@@ -103,7 +104,8 @@ pub(crate) fn watch(
 struct Search {
     own: Address,
     known: BTreeSet<Address>,
-    failing: bool,
+    /// Services for which the name server did not answer last.
+    failing: BTreeSet<Address>,
     answers: u32,
     /// The own address was among the names of some answer.
     own_came: bool,
@@ -113,12 +115,10 @@ impl Search {
     /// The names that are new.
     fn ask(&mut self, service: &Address) -> Vec<Address> {
         let found = find(service);
-        if found.is_err() != self.failing {
-            self.failing = found.is_err();
-            match &found {
-                Err(error) => warn!("{}", unanswered(service, error)),
-                Ok(_) => info!(%service, "the name server answers again"),
-            }
+        match &found {
+            Err(error) if self.failing.insert(service.clone()) => warn!("{}", unanswered(service, error)),
+            Ok(_) if self.failing.remove(service) => info!(%service, "the name server answers again"),
+            Ok(_) | Err(_) => {}
         }
         let Ok(found) = found else { return Vec::new() };
         self.consider_own(service, &found);

@@ -215,6 +215,8 @@ const TESTS: &[Test] = &[
     Test::new("names_with_several_addresses", Pace::Timed, Needs::PacketFilter, lookups::several_addresses),
     Test::new("names_that_move", Pace::Timed, Needs::PacketFilter, moves::under_load),
     Test::new("names_from_a_service", Pace::Timed, Needs::PacketFilter, moves::from_a_service),
+    Test::new("names_over_tcp", Pace::Timed, Needs::PacketFilter, moves::over_tcp),
+    Test::new("names_without_the_own", Pace::Timed, Needs::PacketFilter, moves::not_among_them),
     Test::new("ready_in_a_rolling_restart", Pace::Timed, Needs::Nothing, late::rolling_restart),
     Test::new("ready_after_two_at_once", Pace::Timed, Needs::Nothing, late::two_at_once),
     Test::new("ready_after_the_stated_time", Pace::Timed, Needs::Nothing, late::stated_time),

@@ -1,7 +1,7 @@
 //! Members whose names lead elsewhere after a while, and members that a name server names.
 
 use crate::lone::Lone;
-use crate::name_server::{Answer, NameServer};
+use crate::name_server::{Answer, NameServer, OverTcp};
 use crate::network::{self, Cut};
 use hence_tests::client;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -144,4 +144,67 @@ pub(crate) fn from_a_service() {
     let bob = start(1);
     bob.await_ready(200, SETTLE);
     await_view(&bob, 2, Duration::from_secs(5));
+}
+
+/// An answer that is too long for a datagram is asked for again over TCP. Where that fails, what was known stays.
+pub(crate) fn over_tcp() {
+    let mut names: Vec<(&str, Answer)> = Vec::new();
+    let ips: Vec<String> = (0..3).map(ip).collect();
+    names.extend((0..3).map(|at| (NAMES[at], Answer::new(&[&ips[at]], Duration::ZERO))));
+    let server = NameServer::start(&names);
+    // Every host stands there twelve times.
+    let long = |count: usize| Answer::service(&NAMES[..count].repeat(12));
+    server.set("peers.test", long(2));
+    let start = |at: usize| start("names_over_tcp", at, &ip(at), "dns:peers.test:8090");
+    let replicas = [start(0), start(1)];
+    for replica in &replicas {
+        replica.await_view(&["alice.test:8090", "bob.test:8090"], SETTLE);
+        replica.await_links(1, SETTLE);
+        replica.await_ready(200, SETTLE);
+    }
+    assert!(server.asked_over_tcp() >= 2, "{}", server.asked_over_tcp());
+    for how in [OverTcp::Ends, OverTcp::EndsWithin, OverTcp::Silence] {
+        let asked = server.asked_over_tcp();
+        server.set_over_tcp(how);
+        server.set("peers.test", long(3));
+        replicas[0].poll(Duration::from_secs(40), "it asks over TCP, too", || {
+            let more = server.asked_over_tcp() - asked;
+            if more >= 2 { Ok(()) } else { Err(format!("{more}")) }
+        });
+        for replica in &replicas {
+            assert_eq!(replica.view(), ["alice.test:8090", "bob.test:8090"], "{how:?}");
+            assert_eq!(client::get(replica.at(), "k", None).status, 404, "{how:?}");
+        }
+    }
+    replicas[0].await_line(&["WARN", "the name server does not answer for peers.test:8090"], SETTLE);
+    server.set_over_tcp(OverTcp::Answers);
+    for replica in &replicas {
+        replica.await_line(&["INFO", "names a further member", "carol.test:8090"], Duration::from_secs(40));
+        replica.await_view(&["alice.test:8090", "bob.test:8090"], SETTLE);
+    }
+    let carol = start(2);
+    carol.await_links(2, SETTLE);
+    carol.await_ready(200, SETTLE);
+}
+
+/// A replica whose own name is not among the records is a member all the same. It says so once.
+pub(crate) fn not_among_them() {
+    let ips: Vec<String> = (0..3).map(ip).collect();
+    let names: Vec<_> = (0..3).map(|at| (NAMES[at], Answer::new(&[&ips[at]], Duration::ZERO))).collect();
+    let server = NameServer::start(&names);
+    server.set("peers.test", Answer::service(&NAMES[..2]));
+    let start = |at: usize| start("names_without_own", at, &ip(at), "dns:peers.test:8090");
+    let [alice, bob, carol] = [0, 1, 2].map(start);
+    for replica in [&alice, &bob, &carol] {
+        replica.await_links(2, SETTLE);
+        replica.await_ready(200, SETTLE);
+        replica.await_view(&["alice.test:8090", "bob.test:8090", "carol.test:8090"], SETTLE);
+    }
+    let words = ["WARN", "SOCKET_ADDRESS is not among the names of this service", "carol.test:8090"];
+    carol.await_line(&words, Duration::from_secs(50));
+    std::thread::sleep(Duration::from_secs(12));
+    assert_eq!(carol.lines(&words).len(), 1, "it is said once: {}", carol.log());
+    for replica in [&alice, &bob] {
+        assert_eq!(replica.lines(&words[..2]), [""; 0], "{}", replica.log());
+    }
 }

@@ -1,14 +1,21 @@
 //! A name server of the test's own: it answers late, with several addresses, that a name does not exist, or not at all.
+//! What is too long for a datagram it says over TCP alone.
 
 use crate::network;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const AT: &str = "127.0.0.53";
 /// The bytes of a message before its first question.
 const HEAD: usize = 12;
+/// The bytes of the longest datagram that is sent (RFC 1035, section 4.2.1).
+const DATAGRAM_MAX: usize = 512;
+/// The flag of an answer that is not whole.
+const TRUNCATED: u8 = 2;
 const TYPE_A: u16 = 1;
 const TYPE_SRV: u16 = 33;
 
@@ -42,9 +49,25 @@ impl Answer {
 
 type Names = Arc<Mutex<BTreeMap<String, Answer>>>;
 
+/// What becomes of a question over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OverTcp {
+    /// It is answered.
+    Answers,
+    /// The connection ends.
+    Ends,
+    /// It ends in the middle of the answer.
+    EndsWithin,
+    /// Nothing is ever said.
+    Silence,
+}
+
 /// A running name server, which this worker and what it starts asks.
 pub(crate) struct NameServer {
     names: Names,
+    over_tcp: Arc<Mutex<OverTcp>>,
+    /// Questions that came over TCP.
+    asked_over_tcp: Arc<AtomicU64>,
 }
 
 impl NameServer {
@@ -52,14 +75,19 @@ impl NameServer {
     pub(crate) fn start(names: &[(&str, Answer)]) -> Self {
         network::set_name_server(AT);
         network::set_hosts("");
-        let server = Self { names: Arc::default() };
+        let over_tcp = Arc::new(Mutex::new(OverTcp::Answers));
+        let server = Self { names: Arc::default(), over_tcp, asked_over_tcp: Arc::default() };
         names.iter().for_each(|(name, answer)| server.set(name, answer.clone()));
         let socket = UdpSocket::bind((AT, 53)).expect("nobody else is in this namespace");
         let names = server.names.clone();
+        server.listen();
         std::thread::spawn(move || {
-            let mut question = [0; 512];
+            let mut question = [0; DATAGRAM_MAX];
             while let Ok((length, from)) = socket.recv_from(&mut question) {
-                let Some((answer, message)) = answer_to(&question[..length], &names) else { continue };
+                let Some((answer, mut message)) = answer_to(&question[..length], &names) else { continue };
+                if message.len() > DATAGRAM_MAX {
+                    message = truncated(&message);
+                }
                 let Some(after) = answer.after else { continue };
                 let socket = socket.try_clone().expect("an open socket");
                 std::thread::spawn(move || {
@@ -72,9 +100,63 @@ impl NameServer {
         server
     }
 
+    /// Answers over TCP, too.
+    fn listen(&self) {
+        let listener = TcpListener::bind((AT, 53)).expect("nobody else is in this namespace");
+        let (names, over_tcp, asked) = (self.names.clone(), self.over_tcp.clone(), self.asked_over_tcp.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                asked.fetch_add(1, Ordering::Relaxed);
+                let (names, how) = (names.clone(), *over_tcp.lock().expect("no holder panics"));
+                // The asking process may be gone.
+                std::thread::spawn(move || _ = answer_stream(stream, &names, how));
+            }
+        });
+    }
+
+    /// From now on that becomes of questions over TCP.
+    pub(crate) fn set_over_tcp(&self, how: OverTcp) {
+        *self.over_tcp.lock().expect("no holder panics") = how;
+    }
+
+    /// Questions that came over TCP so far.
+    pub(crate) fn asked_over_tcp(&self) -> u64 {
+        self.asked_over_tcp.load(Ordering::Relaxed)
+    }
+
     /// From now on this is said of the name.
     pub(crate) fn set(&self, name: &str, answer: Answer) {
         self.names.lock().expect("no holder panics").insert(name.to_owned(), answer);
+    }
+}
+
+/// The same without its records, and marked as not whole.
+fn truncated(message: &[u8]) -> Vec<u8> {
+    let question = message[HEAD..].iter().position(|&byte| byte == 0).expect("a name ends") + HEAD + 5;
+    let mut short = message[..question].to_vec();
+    short[2] |= TRUNCATED;
+    short[6..8].fill(0);
+    short
+}
+
+/// Messages follow their length, in two bytes (RFC 1035, section 4.2.2).
+fn answer_stream(mut stream: TcpStream, names: &Names, how: OverTcp) -> io::Result<()> {
+    if how == OverTcp::Ends {
+        return Ok(());
+    }
+    let mut length = [0; 2];
+    loop {
+        stream.read_exact(&mut length)?;
+        let mut question = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut question)?;
+        let Some((_, message)) = answer_to(&question, names) else { return Ok(()) };
+        let mut said = u16::try_from(message.len()).expect("it is short").to_be_bytes().to_vec();
+        said.extend(message);
+        match how {
+            OverTcp::Answers => stream.write_all(&said)?,
+            OverTcp::EndsWithin => return stream.write_all(&said[..said.len() / 2]),
+            OverTcp::Ends | OverTcp::Silence => {}
+        }
     }
 }
 
