@@ -79,6 +79,7 @@ const TESTS: &[Test] = &[
     Test::new("health_finds_its_process", Pace::Busy, Needs::PacketFilter, health::finds_its_process),
     Test::new("roll_to_another_format", Pace::Busy, Needs::PacketFilter, upgrades::roll),
     Test::new("no_common_format", Pace::Busy, Needs::PacketFilter, upgrades::no_common_format),
+    Test::new("formats_of_a_member_that_is_down", Pace::Busy, Needs::PacketFilter, upgrades::member_down),
     Test::new("access_scope_by_scope", Pace::Busy, Needs::PacketFilter, access::scopes),
     Test::new("access_file_is_read_again", Pace::Busy, Needs::PacketFilter, access::read_again),
     Test::new("tls_cluster", Pace::Busy, Needs::PacketFilter, tls::cluster),

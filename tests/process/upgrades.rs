@@ -164,3 +164,71 @@ pub(crate) fn no_common_format() {
     cluster.await_settled(&ALL, SETTLE);
     assert_eq!(cluster.get(2, "x", Some(&token)).json()["value"], 1);
 }
+
+/// Writes a batch at this replica. Where the cluster takes none, nothing of it is done.
+fn batch(cluster: &Cluster, at: usize, is_taken: bool, when: &str) {
+    let answer = client::request(&cluster.address(at), "POST", "/kvs", &[], Some(BATCH));
+    let expected = if is_taken { 200 } else { 503 };
+    assert_eq!(answer.status, expected, "{when}, at {at}: {}", answer.text());
+    assert!(is_taken || answer.text().contains("being upgraded"), "{when}, at {at}: {}", answer.text());
+    // What every format has a word for is taken meanwhile.
+    assert!(client::put(&cluster.address(at), "always", "1", None).status < 300, "{when}, at {at}");
+}
+
+/// A member that is down counts by what its last process said. Where none said anything it counts as old. Links between
+/// those that run speak the highest format that they have in common, whatever is down.
+pub(crate) fn member_down() {
+    let mut cluster = Cluster::new("formats_of_one_down", 3).setting_of(2, FORMATS, "4").run();
+    let spoken = |cluster: &Cluster, at: usize, other: usize| {
+        let state = client::request(&cluster.address(at), "GET", "/replica/state", &[], None).json();
+        let peers = state["peers"].as_array().cloned().unwrap_or_default();
+        let peer = peers.into_iter().find(|peer| peer["address"] == cluster.address(other));
+        peer.map(|peer| peer["formats"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+    };
+    let (others, when) = ([0, 1], "an old member runs");
+    (0..3).for_each(|at| batch(&cluster, at, false, when));
+    let gone = |cluster: &mut Cluster| {
+        cluster.kill(2);
+        cluster.await_views(&others, &others, SETTLE);
+    };
+    let again = |cluster: &mut Cluster, at: usize| {
+        cluster.kill(at);
+        cluster.start(at);
+        cluster.await_settled(&others, SETTLE);
+        cluster.await_settled_links(&others, SETTLE);
+    };
+    gone(&mut cluster);
+    others.iter().for_each(|&at| batch(&cluster, at, false, "it is down, and spoke the old format"));
+    assert_eq!((spoken(&cluster, 0, 1), spoken(&cluster, 1, 0)), ("4-5".into(), "4-5".into()));
+    again(&mut cluster, 1);
+    batch(&cluster, 1, false, "it is down, and was never met");
+    assert_eq!(cluster.metric(0, "hence_upgraded"), 0);
+
+    cluster.set_of(2, FORMATS, "4-5");
+    cluster.start(2);
+    cluster.await_settled(&ALL, SETTLE);
+    cluster.await_settled_links(&ALL, SETTLE);
+    assert_eq!(are_upgraded(&cluster), [1; 3]);
+    ALL.iter().for_each(|&at| batch(&cluster, at, true, "all are new"));
+    gone(&mut cluster);
+    others.iter().for_each(|&at| batch(&cluster, at, true, "it is down, and spoke the new format"));
+    again(&mut cluster, 1);
+    batch(&cluster, 0, true, "it is down, and was met here");
+    batch(&cluster, 1, false, "it is down, and was not met since the restart");
+
+    let body = format!("{{\"socket-address\":\"{}\"}}", cluster.address(2));
+    let view = |method| client::request(&cluster.address(0), method, "/view", &[], Some(&body)).status;
+    assert_eq!(view("DELETE"), 200);
+    cluster.poll(SETTLE, "a batch at the one that restarted", || {
+        let answer = client::request(&cluster.address(1), "POST", "/kvs", &[], Some(BATCH));
+        if answer.status == 200 { Ok(()) } else { Err(answer.text().to_owned()) }
+    });
+    // An older build at that address: what it has no word for comes to it as part of a whole state.
+    assert!(matches!(view("PUT"), 200 | 201));
+    cluster.set_of(2, FORMATS, "4");
+    cluster.start(2);
+    cluster.await_settled(&ALL, SETTLE);
+    cluster.await_settled_links(&ALL, SETTLE);
+    assert_eq!(cluster.get(2, "two", None).json()["value"], 1);
+    (0..3).for_each(|at| batch(&cluster, at, false, "an old member came back"));
+}
