@@ -55,13 +55,16 @@ impl Counted {
 }
 
 /// Statuses that are counted one by one; the last place takes all others.
-const STATUSES: [(u16, &str); 20] = [
+const STATUSES: [(u16, &str); 23] = [
     (200, "200"),
     (201, "201"),
+    (202, "202"),
     (204, "204"),
     (101, "101"),
     (304, "304"),
     (400, "400"),
+    (401, "401"),
+    (403, "403"),
     (404, "404"),
     (405, "405"),
     (408, "408"),

@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use bytes::Bytes;
 use hence_core::{Address, ClusterTag};
 use hence_transport::faulty::{Faults, Faulty, TokioSleeper};
-use hence_transport::trust::{Trust, Visitor};
+use hence_transport::trust::{Tls, Trust, Visitor};
 use hence_transport::{HyperSettings, HyperTransport, LinkCause, Standing, Transport, TransportCounters};
 use http::Response;
 use http_body_util::Full;
@@ -94,6 +94,19 @@ pub(crate) fn expose_standing(standing: Standing, into: &mut Exposition) {
     into.family(STANDING, Kind::Gauge, "1 for how this process stands to its address: home is as it should be.");
     for one in Standing::ALL {
         into.sample(STANDING, &[("standing", one.name())], u64::from(one == standing));
+    }
+}
+
+/// Writes when the certificate in use ends.
+pub(crate) fn expose_certificate(trust: &Trust, into: &mut Exposition) {
+    const EXPIRY: &str = "hence_tls_certificate_expiry_seconds";
+    into.family(
+        EXPIRY,
+        Kind::Gauge,
+        "When the certificate in use ends, or one between it and its authority, since 1970.",
+    );
+    if let Some(ends) = trust.tls.as_ref().and_then(Tls::ends) {
+        into.sample(EXPIRY, &[], ends);
     }
 }
 

@@ -388,6 +388,7 @@ impl<T: Wire + 'static> Service<T> {
         logging::expose(&mut page);
         wire::expose_outages(&self.node.transport().outages(), &mut page);
         wire::expose_standing(standing, &mut page);
+        wire::expose_certificate(&self.trust, &mut page);
         page.gauge("hence_connections", "Client connections that are open.", self.connections.len() as u64);
         page.family("hence_uptime_seconds", Kind::Gauge, "Time since this replica started.");
         let uptime = u64::try_from(self.node.clock().elapsed().as_micros()).unwrap_or(u64::MAX);

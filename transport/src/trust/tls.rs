@@ -7,13 +7,13 @@ use core::fmt;
 use core::time::Duration;
 use hence_core::Address;
 use rustls::client::danger::ServerCertVerifier as _;
-use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -67,6 +67,8 @@ struct Current {
     client: Arc<ClientConfig>,
     roots: Arc<RootCertStore>,
     own: Vec<CertificateDer<'static>>,
+    /// Until then peers accept it, in seconds since 1970.
+    ends: Option<u64>,
 }
 
 /// See the module. Clones share what is in use.
@@ -122,8 +124,26 @@ impl Current {
         let mut client = client.with_client_auth_cert(own.clone(), key()?).map_err(wrong_key)?;
         client.alpn_protocols = vec![ALPN.to_vec()];
         client.resumption = Resumption::disabled();
-        Ok(Self { server: Arc::new(server), client: Arc::new(client), roots, own })
+        let ends = ends(&own, &roots);
+        Ok(Self { server: Arc::new(server), client: Arc::new(client), roots, own, ends })
     }
+}
+
+/// The last second at which no certificate of this chain has expired. The verifier names one that has expired at some time,
+/// and is asked about the end of that one then.
+fn ends(own: &[CertificateDer<'static>], roots: &RootCertStore) -> Option<u64> {
+    let (first, between) = own.split_first()?;
+    let (parsed, algorithms) =
+        (ParsedCertificate::try_from(first).ok()?, provider().signature_verification_algorithms.all);
+    let (mut at, mut ends) = (UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX)), None);
+    for _ in 0..=own.len() {
+        match verify_server_cert_signed_by_trust_anchor(&parsed, roots, between, at, algorithms) {
+            Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => at = not_after,
+            Ok(()) | Err(_) => break,
+        }
+        ends = Some(at.as_secs());
+    }
+    ends
 }
 
 impl Tls {
@@ -181,6 +201,12 @@ impl Tls {
     pub(crate) fn names(&self, certificate: &CertificateDer<'_>, address: &Address) -> bool {
         let parsed = ParsedCertificate::try_from(certificate);
         parsed.ok().zip(self.name_of(address)).is_some_and(|(parsed, name)| verify_server_name(&parsed, &name).is_ok())
+    }
+
+    /// When the own certificate ends, or one between it and its authority, in seconds since 1970.
+    #[must_use]
+    pub fn ends(&self) -> Option<u64> {
+        self.with(|current| current.ends)
     }
 
     /// Why peers will not take the own certificate of the replica at this address, if they will not.

@@ -30,9 +30,19 @@ impl Authority {
     }
 
     /// What a replica has whose certificate names this.
-    fn tls_as(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> Tls {
+    pub(super) fn tls_as(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> Tls {
         let own = self.issue_as(names, change);
         Tls::new(pem(&own, &self.pem), None).expect("all in order")
+    }
+
+    /// Gives this a new certificate for these names.
+    pub(super) fn renew(&self, tls: &Tls, names: &[&str]) {
+        tls.replace(pem(&self.issue_as(names, |_| ()), &self.pem)).expect("all in order");
+    }
+
+    /// Its own certificate.
+    pub(super) fn pem(&self) -> &str {
+        &self.pem
     }
 
     pub(super) fn trust(&self, address: &Address) -> Trust {
@@ -44,11 +54,11 @@ fn pem<'a>((certificate, key): &'a (String, String), authorities: &'a str) -> Pe
     Pem { certificate: certificate.as_bytes(), key: key.as_bytes(), authorities: authorities.as_bytes() }
 }
 
-fn host(address: &Address) -> &str {
+pub(super) fn host(address: &Address) -> &str {
     address.as_str().rsplit_once(':').expect("a port").0
 }
 
-fn with(tls: Tls) -> Trust {
+pub(super) fn with(tls: Tls) -> Trust {
     Trust { tls: Some(tls), ..Trust::default() }
 }
 
@@ -389,6 +399,42 @@ fn a_rotation_drops_no_link() {
         }
         assert_linked(&left, &b, &right, 10).await;
     });
+}
+
+/// A certificate that ends on this day of 2030.
+fn ending(day: u8) -> impl Fn(&mut CertificateParams) {
+    move |params| params.not_after = date_time_ymd(2030, 1, day)
+}
+
+#[test]
+fn it_is_known_when_a_certificate_ends() {
+    const NEW_YEAR: u64 = 1_893_456_000;
+    const DAY: u64 = 24 * 3_600;
+    let good = Authority::new();
+    let tls = good.tls_as(&["a"], ending(3));
+    assert_eq!(tls.ends(), Some(NEW_YEAR + 2 * DAY));
+    // What comes in its place ends at another time; what is of no use changes nothing.
+    tls.replace(pem(&good.issue_as(&["a"], ending(5)), &good.pem)).expect("all in order");
+    assert!(tls.replace(pem(&good.issue_as(&["a"], ending(7)), "")).is_err());
+    assert_eq!(tls.ends(), Some(NEW_YEAR + 4 * DAY));
+    // One between it and its authority may end first, or last.
+    for (between, first, ends) in [(2, 9, 1), (9, 2, 1)] {
+        let (key, mut params) = (KeyPair::generate().expect("a key"), CertificateParams::default());
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "between");
+        ending(between)(&mut params);
+        let signed = params.signed_by(&key, &good.issuer).expect("a certificate").pem();
+        let between = Authority { pem: signed, issuer: Issuer::new(params, key) };
+        let (own, key) = between.issue_as(&["a"], ending(first));
+        let chain = (own + &between.pem, key);
+        let tls = Tls::new(pem(&chain, &good.pem), None).expect("all in order");
+        assert_eq!(tls.ends(), Some(NEW_YEAR + ends * DAY));
+    }
+    // One that has ended, one that no authority signed.
+    assert_eq!(good.tls_as(&["a"], |params| params.not_after = date_time_ymd(2001, 1, 1)).ends(), Some(978_307_200));
+    let issued = Authority::new().issue_as(&["a"], ending(3));
+    let tls = Tls::new(pem(&issued, &good.pem), None).expect("it reads well");
+    assert_eq!(tls.ends(), Some(NEW_YEAR + 2 * DAY));
 }
 
 #[test]
