@@ -1,17 +1,16 @@
 //! Who may ask what: bearer tokens (RFC 6750) with scopes.
 //!
 //! A file has a line for each token: its scopes, and the SHA-256 of it. So the file opens nothing to its readers. A file
-//! that changes is read again within a second. One that cannot be read then changes nothing. Without a file everything
+//! that changes is read again within two seconds. One that cannot be read then changes nothing. Without a file everything
 //! is open.
 //!
 //! Invariant kept here: no token and no line of the file reaches a log, an error or a metric.
 
-use crate::files::Reading;
+use crate::files::{self, Reading};
 use crate::settings::SettingError;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -68,14 +67,19 @@ struct Grant {
 pub(crate) struct Access(Arc<RwLock<Vec<Grant>>>);
 
 fn read(path: &Path) -> Result<Vec<Grant>, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("a file that can be read ({})", error.kind()))?;
+    let text = String::from_utf8(files::read(path)?).map_err(|_| "a file of text (UTF-8)")?;
     let lines = (1..).zip(text.lines().map(str::trim));
     let grants = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
         let form = "scopes of read, write, view and metrics, separated by commas, then the SHA-256 of a token";
         grant(line).ok_or_else(|| format!("a file of lines like \"read,write HASH\": {form}. Line {number} is not"))
     });
     let grants: Vec<Grant> = grants.collect::<Result<_, _>>()?;
-    if grants.len() > TOKENS_MAX { Err(format!("a file of at most {TOKENS_MAX} tokens")) } else { Ok(grants) }
+    match grants.len() {
+        // It is being written, or is none of tokens: nobody could ask for anything.
+        0 => Err("a file with a token".into()),
+        1..=TOKENS_MAX => Ok(grants),
+        _ => Err(format!("a file of at most {TOKENS_MAX} tokens")),
+    }
 }
 
 fn grant(line: &str) -> Option<Grant> {

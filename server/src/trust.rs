@@ -1,9 +1,8 @@
 //! From settings to the trust of a replica, and the files that it is read from.
 
-use crate::files::Reading;
+use crate::files::{Reading, read};
 use crate::settings::{SettingError, Settings};
 use hence_transport::trust::{Pem, Secret, Secrets, Tls, TlsError, Trust};
-use std::fs;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
@@ -48,11 +47,6 @@ fn tls_files(settings: &Settings) -> Result<Option<TlsFiles>, SettingError> {
     }
     let [certificate, key, authorities] = given.map(|file| file.clone().unwrap_or_default());
     Ok(Some([certificate, key, authorities]))
-}
-
-/// What a file holds, or what it must be.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("a file that can be read ({})", error.kind()))
 }
 
 fn tls(settings: &Settings, files: TlsFiles) -> Result<(Tls, Reading), SettingError> {

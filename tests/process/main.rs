@@ -49,6 +49,7 @@ mod page;
 mod pauses;
 mod proxies;
 mod rolls;
+mod rotations;
 mod secrets;
 mod slow_clients;
 mod slow_links;
@@ -91,6 +92,7 @@ const TESTS: &[Test] = &[
     Test::new("tls_half_handshakes", Pace::Busy, Needs::PacketFilter, tls::half_handshakes),
     Test::new("tls_strangers", Pace::Busy, Needs::PacketFilter, tls::strangers),
     Test::new("tls_and_secrets_rotate_under_load", Pace::Busy, Needs::PacketFilter, tls::rotation),
+    Test::new("tls_and_secrets_rotate_to_broken_files", Pace::Busy, Needs::PacketFilter, rotations::broken),
     Test::new("tls_and_secrets_change_over", Pace::Busy, Needs::PacketFilter, tls::changeover),
     Test::new("secrets_seal_tokens", Pace::Busy, Needs::PacketFilter, secrets::tokens),
     Test::new("secrets_keep_strangers_out", Pace::Busy, Needs::PacketFilter, secrets::strangers),

@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const SETTLE: Duration = Duration::from_secs(15);
-const ALL: [usize; 3] = [0, 1, 2];
+pub(crate) const SETTLE: Duration = Duration::from_secs(15);
+pub(crate) const ALL: [usize; 3] = [0, 1, 2];
 pub(crate) const OLD: &str = "old-secret-of-this-cluster";
 pub(crate) const NEW: &str = "new-secret-of-this-cluster";
 
@@ -24,11 +24,11 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
-fn name_of(at: usize) -> String {
+pub(crate) fn name_of(at: usize) -> String {
     format!("127.0.0.{}", at + 2)
 }
 
-fn text(path: &std::path::Path) -> String {
+pub(crate) fn text(path: &std::path::Path) -> String {
     path.display().to_string()
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn strangers() {
 }
 
 /// Writes and reads on one connection until told to end. Every request must be answered.
-fn load(cluster: &Cluster, at: usize, ended: &AtomicBool, served: &AtomicU64) {
+pub(crate) fn load(cluster: &Cluster, at: usize, ended: &AtomicBool, served: &AtomicU64) {
     let mut connection = Connection::open(&cluster.address(at)).expect("it listens");
     let mut token: Option<String> = None;
     for turn in 0_u64.. {
