@@ -13,6 +13,7 @@ pub mod cli;
 mod clock;
 mod cluster;
 mod connections;
+mod core_dumps;
 mod descriptors;
 mod driver;
 mod events;

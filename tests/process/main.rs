@@ -97,6 +97,7 @@ const TESTS: &[Test] = &[
     Test::new("secrets_seal_tokens", Pace::Busy, Needs::PacketFilter, secrets::tokens),
     Test::new("secrets_keep_strangers_out", Pace::Busy, Needs::PacketFilter, secrets::strangers),
     Test::new("trust_settings_are_checked", Pace::Busy, Needs::Nothing, secrets::settings),
+    Test::new("secrets_leave_no_core_dump", Pace::Busy, Needs::PacketFilter, secrets::no_core_dump),
     Test::new("up_within_tls", Pace::Busy, Needs::PacketFilter, tls::up),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
     Test::new("client_commands", Pace::Busy, Needs::Nothing, client::commands),

@@ -4,8 +4,9 @@ use crate::cluster::{Cluster, HENCE};
 use crate::tls::{NEW, OLD, folder};
 use hence_tests::client;
 use hence_tests::replicas::Replicas;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SETTLE: Duration = Duration::from_secs(15);
 
@@ -107,5 +108,38 @@ pub(crate) fn settings() {
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert_eq!(output.status.code(), Some(2), "{settings:?}: {said}");
         assert!(said.contains(named) && !said.contains("too-short") && !said.contains(OLD), "{settings:?}: {said}");
+    }
+}
+
+/// A process that was given a secret leaves no image of its memory behind when it crashes.
+pub(crate) fn no_core_dump() {
+    let folder = folder("core_dumps");
+    std::fs::create_dir_all(&folder).expect("the target directory is ours");
+    let file = folder.join("secret");
+    std::fs::write(&file, OLD).expect("the folder is ours");
+    let crash = |settings: &[(&str, &str)]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -c unlimited; exec \"$0\" serve", HENCE]).current_dir(&folder);
+        command.env_clear().env("SOCKET_ADDRESS", "127.0.0.2:8090").envs(settings.iter().copied());
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("there is a shell");
+        let begun = Instant::now();
+        while client::try_request("127.0.0.2:8090", "GET", "/health", &[], None, SETTLE).is_err() {
+            assert!(begun.elapsed() < SETTLE, "it does not answer with {settings:?}");
+        }
+        crate::cluster::signal(child.id(), "ABRT");
+        let status = child.wait().expect("it is our child");
+        let is_core = |name: &str| name.starts_with("core");
+        let files = std::fs::read_dir(&folder).expect("it is ours").filter_map(Result::ok);
+        let cores: Vec<_> = files.filter(|file| is_core(&file.file_name().to_string_lossy())).collect();
+        cores.iter().for_each(|core| std::fs::remove_file(core.path()).expect("it is ours"));
+        (status.core_dumped(), cores.len())
+    };
+    let plain = crash(&[]);
+    println!("note: without secrets it leaves {plain:?}");
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    assert!(plain.0 || pattern.trim() != "core", "the test would see nothing: {plain:?}");
+    let path = file.display().to_string();
+    for settings in [[("HENCE_SECRET_FILE", &*path)], [("HENCE_SECRET", OLD)]] {
+        assert_eq!(crash(&settings), (false, 0), "{settings:?}");
     }
 }

@@ -4,7 +4,7 @@ use super::CommandFailure;
 use super::args::ServeArgs;
 use crate::memory::{Limit, MemoryMax};
 use crate::server::{Server, StartError};
-use crate::{descriptors, names, notify, signals};
+use crate::{core_dumps, descriptors, names, notify, signals};
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -17,6 +17,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CommandFailure> {
     if missing {
         warn!(address = %settings.address, "SOCKET_ADDRESS is not in VIEW; it was added");
     }
+    core_dumps::forbid(&settings);
     let memory = memory(args.limits.memory_max);
     settings.memory_max = memory.bytes;
     settings.limits.connections_max = descriptors::prepare(settings.limits.connections_max, 1);
