@@ -47,6 +47,11 @@ impl Counted {
         (Self::Other, "other", "any"),
     ];
 
+    /// Can a request of this kind write?
+    pub(crate) const fn may_write(self) -> bool {
+        matches!(self, Self::Put | Self::Delete | Self::Batch)
+    }
+
     /// The route and the method, as metrics name them.
     pub(crate) const fn labels(self) -> (&'static str, &'static str) {
         let (_, route, method) = Self::ALL[self as usize];

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::events;
 use crate::lag::Visibility;
 use crate::metrics::Metrics;
+use crate::traces::Tracer;
 use hence_core::{
     Address, Event, Input, Message, Now, Readiness, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound,
     Time,
@@ -34,6 +35,7 @@ pub(crate) struct Node<T> {
     wake: Notify,
     metrics: Metrics,
     visibility: Visibility,
+    traces: Tracer,
     /// Operations applied when the driver last asked.
     applied: Cell<u64>,
 }
@@ -48,7 +50,7 @@ pub(crate) enum Asked<T: Transport> {
 
 impl<T: Transport> Node<T> {
     /// Puts the parts together. The replica must be new or drained.
-    pub(crate) fn new(replica: Replica<Sound>, transport: T, clock: Clock) -> Rc<Self> {
+    pub(crate) fn new(replica: Replica<Sound>, transport: T, clock: Clock, traces: Tracer) -> Rc<Self> {
         Rc::new(Self {
             address: replica.address().clone(),
             replica: RefCell::new(replica),
@@ -60,6 +62,7 @@ impl<T: Transport> Node<T> {
             wake: Notify::new(),
             metrics: Metrics::new(),
             visibility: Visibility::default(),
+            traces,
             applied: Cell::default(),
         })
     }
@@ -68,7 +71,12 @@ impl<T: Transport> Node<T> {
     pub(crate) fn ask(self: &Rc<Self>, now: Now, request: Request) -> Asked<T> {
         let id = RequestId(self.next_id.get());
         self.next_id.set(id.0 + 1);
-        if let Some(reply) = self.step_at(now, Input::Request { id, request }, Some(id)) {
+        let before = self.traces.is_sending().then(|| self.replica.borrow().own_writes());
+        let reply = self.step_at(now, Input::Request { id, request }, Some(id));
+        if let Some(before) = before {
+            self.traces.on_asked(before, self.replica.borrow().own_writes());
+        }
+        if let Some(reply) = reply {
             return Asked::Answered(reply);
         }
         let (sender, receiver) = oneshot::channel();
@@ -89,6 +97,7 @@ impl<T: Transport> Node<T> {
         drain(&mut replica, &mut outlet);
         let reply = outlet.reply;
         self.visibility.look(&replica, now.monotonic);
+        self.traces.look(&replica, now);
         let wakes_at = self.wakes_at.get();
         if wakes_at > Time::default() && replica.poll_timeout().is_some_and(|next| next < wakes_at) {
             self.wakes_at.set(Time::default());
@@ -161,6 +170,16 @@ impl<T: Transport> Node<T> {
     /// How soon members have what is written here.
     pub(crate) const fn visibility(&self) -> &Visibility {
         &self.visibility
+    }
+
+    /// Makes spans of requests.
+    pub(crate) const fn traces(&self) -> &Tracer {
+        &self.traces
+    }
+
+    /// Writes that were done here.
+    pub(crate) fn own_writes(&self) -> u64 {
+        self.replica.borrow().own_writes()
     }
 
     /// May clients be sent to the replica, as things are now?

@@ -12,6 +12,7 @@ use crate::memory::Shares;
 use crate::names;
 use crate::node::Node;
 use crate::settings::{SettingError, Settings};
+use crate::traces::{self, Exporter, Tracer};
 use crate::trust;
 use crate::wire::{self, Wire};
 use hence_core::{Address, ClusterTag, Identity, Input, LinkState, Replica, ReplicaStatus, Seed, Sound, VersionVector};
@@ -43,6 +44,8 @@ pub struct Server {
     _files: Option<Watch>,
     _names: Option<names::Watch>,
     thread: Option<thread::JoinHandle<()>>,
+    /// Dropped last: what the replica traced is sent first.
+    _traces: Option<traces::Sending>,
 }
 
 /// Why a replica did not start.
@@ -123,13 +126,14 @@ impl Server {
                 tls.hold_at_most(settings.limits.read_bytes_max);
             }
         }
+        let (exporter, sending) = traces::start(&settings).map_err(StartError::Setting)?.unzip();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| StartError::System(io::Error::other(error)))?;
         let (address, services, named) = (settings.address.clone(), settings.services.clone(), settings.view.clone());
         let (commands, orders) = mpsc::unbounded_channel();
         let (report, started) = blocking::channel();
         let files = files::watch(readings).map_err(StartError::System)?;
-        let run = move || run(settings, (trust, access), Seed(seed), make, orders, &report);
+        let run = move || run(settings, Given { trust, access, exporter }, Seed(seed), make, orders, &report);
         let name = format!("hence {address}");
         let thread = thread::Builder::new().name(name).spawn(run).map_err(StartError::System)?;
         let gone = || StartError::System(io::Error::other("its thread ended at once"));
@@ -137,7 +141,15 @@ impl Server {
         let found = commands.clone();
         let tell = move |addresses| found.send(Command::Named(addresses)).is_ok();
         let names = names::watch(services, address.clone(), named, tell).map_err(StartError::System)?;
-        Ok(Self { address, local_address, commands, _files: files, _names: names, thread: Some(thread) })
+        Ok(Self {
+            address,
+            local_address,
+            commands,
+            _files: files,
+            _names: names,
+            thread: Some(thread),
+            _traces: sending,
+        })
     }
 
     /// The replica's own address.
@@ -192,15 +204,22 @@ impl Drop for Server {
     }
 }
 
-/// What peers and clients have to show.
-type Trusted = (Trust, Option<Access>);
+/// What was made of settings before the replica's thread began.
+struct Given {
+    /// What peers have to show.
+    trust: Trust,
+    /// What clients have to show.
+    access: Option<Access>,
+    /// Where spans go.
+    exporter: Option<Exporter>,
+}
 
 type Report = blocking::Sender<Result<SocketAddr, StartError>>;
 
 /// The whole life of a replica's thread.
 fn run<T, F>(
     settings: Settings,
-    trusted: Trusted,
+    given: Given,
     seed: Seed,
     make: F,
     orders: mpsc::UnboundedReceiver<Command>,
@@ -220,12 +239,12 @@ fn run<T, F>(
             return;
         }
     };
-    runtime.block_on(live(runtime_start, (settings, trusted), seed, make, orders, report));
+    runtime.block_on(live(runtime_start, (settings, given), seed, make, orders, report));
 }
 
 async fn live<T, F>(
     runtime_start: Instant,
-    (settings, trusted): (Settings, Trusted),
+    (settings, given): (Settings, Given),
     seed: Seed,
     make: F,
     mut orders: mpsc::UnboundedReceiver<Command>,
@@ -244,7 +263,7 @@ async fn live<T, F>(
     };
     let local_address = listener.local_addr().unwrap_or(candidates[0]);
     advice::on_start(&settings);
-    let service = assemble(&settings, trusted, seed, make);
+    let service = assemble(&settings, given, seed, make);
     info!(replica = %settings.address, %local_address, cluster = settings.cluster, "replica started");
     spawn_local(driver::drive(service.node.clone(), service.connections.clone(), runtime_start));
     spawn_local(listener::sweep(service.clone()));
@@ -268,7 +287,7 @@ async fn live<T, F>(
 
 fn assemble<T: Wire>(
     settings: &Settings,
-    (trust, access): Trusted,
+    Given { trust, access, exporter }: Given,
     seed: Seed,
     make: impl FnOnce(&Settings, Trust) -> T,
 ) -> Rc<Service<T>> {
@@ -279,7 +298,7 @@ fn assemble<T: Wire>(
     }
     let identity = Identity { address: settings.address.clone(), view };
     let replica = Replica::new(Sound, settings.config.clone(), identity, seed, clock.now());
-    let node = Node::new(replica, make(settings, trust.clone()), clock);
+    let node = Node::new(replica, make(settings, trust.clone()), clock, Tracer::new(exporter));
     // A new replica may have something to say before anything happens.
     node.flush();
     Rc::new(Service {

@@ -37,6 +37,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What browsers are answered beyond what every client is.
     pub browsers: BrowserSettings,
+    /// The collector that spans of traced requests go to, such as `http://127.0.0.1:4318`.
+    pub traces_to: Option<String>,
     /// Bytes of memory that the replica may take, all in all; none is no limit. What each part may hold is lowered so that
     /// all of it together stays within.
     pub memory_max: Option<u64>,
@@ -59,6 +61,7 @@ impl Settings {
             config: Config::default(),
             limits: Limits::default(),
             browsers: BrowserSettings::default(),
+            traces_to: None,
             memory_max: None,
             console: None,
         }

@@ -19,6 +19,7 @@ mod chaos;
 mod client;
 mod client_bulk;
 mod cluster;
+mod collected;
 mod command;
 mod concern;
 mod contract;
@@ -87,6 +88,8 @@ const TESTS: &[Test] = &[
     Test::new("metrics_that_are_named", Pace::Busy, Needs::Nothing, observed::named_metrics),
     Test::new("metrics_of_lag", Pace::Timed, Needs::PacketFilter, observed::lag),
     Test::new("traces_in_the_log", Pace::Busy, Needs::Nothing, observed::traces),
+    Test::new("traces_to_a_collector", Pace::Busy, Needs::PacketFilter, collected::spans),
+    Test::new("traces_to_a_collector_in_trouble", Pace::Busy, Needs::PacketFilter, collected::troubles),
     Test::new("judged_over_https", Pace::Busy, Needs::PacketFilter, judged::over_https),
     Test::new("kubernetes_stateful_set", Pace::Busy, Needs::Program("openssl"), kubernetes::stateful_set),
     Test::new("tls_half_handshakes", Pace::Busy, Needs::PacketFilter, tls::half_handshakes),

@@ -121,6 +121,9 @@ pub(crate) struct ServeArgs {
     /// Clients must bear a token of this file: lines of scopes and a SHA-256, such as read,write HASH
     #[arg(long, env = "HENCE_ACCESS_FILE", value_name = "FILE")]
     pub(crate) access_file: Option<PathBuf>,
+    /// Send spans of traced requests to this collector (OTLP over HTTP), such as http://127.0.0.1:4318
+    #[arg(long, env = "HENCE_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
     #[command(flatten)]
     pub(crate) browsers: BrowserArgs,
     #[command(flatten)]
@@ -357,6 +360,7 @@ impl ServeArgs {
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
             browsers: self.browsers.settings(),
+            traces_to: self.otlp_endpoint.clone(),
             memory_max: None,
             console: None,
         };
@@ -383,6 +387,7 @@ impl UpArgs {
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
             browsers: self.browsers.settings(),
+            traces_to: None,
             memory_max: None,
             console: None,
         }

@@ -113,6 +113,8 @@ struct Waits<T: Wire> {
     reply: BlockedReply<T>,
     past: VersionVector,
     form: Form,
+    /// The write that it did already, if it did one.
+    wrote: u64,
 }
 
 impl<T: Wire> Waits<T> {
@@ -151,7 +153,7 @@ impl<T: Wire + 'static> Exchange<T> {
         let took = service.node.clock().now().monotonic.since(self.started);
         service.node.metrics().count_request(counted, answer.status(), took);
         if let Some(trace) = &self.trace {
-            trace.end(counted, answer.status(), took);
+            service.node.traces().end(trace, counted, answer.status(), took, service.node.clock().now());
         }
     }
 
@@ -163,8 +165,11 @@ impl<T: Wire + 'static> Exchange<T> {
     }
 
     async fn wait(&self, waits: Box<Waits<T>>) -> Answer {
-        let _blocked = self.connection.on_blocked(self.interim);
-        waits.answer().await
+        let (_blocked, wrote) = (self.connection.on_blocked(self.interim), waits.wrote);
+        let answer = waits.answer().await;
+        let node = &self.service.node;
+        node.traces().on_waited(if wrote > 0 { wrote } else { node.own_writes() });
+        answer
     }
 
     /// Reads the body first.
@@ -190,7 +195,7 @@ impl<T: Wire + 'static> Service<T> {
         let now = self.node.clock().now();
         let (connection, started) = (connection.clone(), now.monotonic);
         let interim = request.version() == Version::HTTP_11;
-        let trace = Trace::read(request.headers());
+        let trace = self.node.traces().read(request.headers());
         let (mut parts, body) = request.into_parts();
         browsers::join_query(&mut parts);
         let visit = self.browsers.as_ref().map(|browsers| Box::new(browsers.visit(&mut parts)));
@@ -330,7 +335,10 @@ impl<T: Wire + 'static> Service<T> {
     fn ask(&self, now: Now, request: Request, past: VersionVector, form: Form) -> Result<Answer, Box<Waits<T>>> {
         match self.node.ask(now, request) {
             Asked::Answered(reply) => Ok(answer::data(*reply, || past, &form)),
-            Asked::Blocked(reply) => Err(Box::new(Waits { reply, past, form })),
+            Asked::Blocked(reply) => {
+                let wrote = self.node.traces().wrote();
+                Err(Box::new(Waits { reply, past, form, wrote }))
+            }
         }
     }
 
@@ -389,6 +397,7 @@ impl<T: Wire + 'static> Service<T> {
         wire::expose_outages(&self.node.transport().outages(), &mut page);
         wire::expose_standing(standing, &mut page);
         wire::expose_certificate(&self.trust, &mut page);
+        self.node.traces().expose(&mut page);
         page.gauge("hence_connections", "Client connections that are open.", self.connections.len() as u64);
         page.family("hence_uptime_seconds", Kind::Gauge, "Time since this replica started.");
         let uptime = u64::try_from(self.node.clock().elapsed().as_micros()).unwrap_or(u64::MAX);
