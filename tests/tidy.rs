@@ -9,6 +9,7 @@ mod prose;
 mod protocol;
 mod rooms;
 mod settings;
+mod trust;
 mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};

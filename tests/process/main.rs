@@ -21,6 +21,7 @@ mod client_bulk;
 mod cluster;
 mod collected;
 mod command;
+mod compose;
 mod concern;
 mod contract;
 mod cut_off;
@@ -92,6 +93,7 @@ const TESTS: &[Test] = &[
     Test::new("traces_to_a_collector_in_trouble", Pace::Busy, Needs::PacketFilter, collected::troubles),
     Test::new("judged_over_https", Pace::Busy, Needs::PacketFilter, judged::over_https),
     Test::new("kubernetes_stateful_set", Pace::Busy, Needs::Program("openssl"), kubernetes::stateful_set),
+    Test::new("compose_with_secrets", Pace::Busy, Needs::Program("openssl"), compose::with_secrets),
     Test::new("tls_half_handshakes", Pace::Busy, Needs::PacketFilter, tls::half_handshakes),
     Test::new("tls_strangers", Pace::Busy, Needs::PacketFilter, tls::strangers),
     Test::new("tls_and_secrets_rotate_under_load", Pace::Busy, Needs::PacketFilter, tls::rotation),

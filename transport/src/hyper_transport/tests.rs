@@ -1,6 +1,7 @@
 //! The laws over real sockets, and what only this transport promises. Loopback only.
 
 mod formats;
+mod moments;
 mod secrets;
 mod tls;
 

@@ -1,0 +1,87 @@
+//! `deploy/compose-tls.yaml` against the product: replicas run with exactly what it gives them, and with the files that
+//! `deploy/certificates` makes.
+
+use crate::lone::Lone;
+use crate::network;
+use hence_tests::client::{self, Response};
+use hence_tests::https;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const SETTLE: Duration = Duration::from_secs(20);
+
+fn deploy() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy")).canonicalize().expect("a folder of ours")
+}
+
+/// Runs the script in a folder of the test's own; says where the files are.
+fn files() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process").join("compose");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("the target directory is ours");
+    let script = folder.join("certificates");
+    std::fs::copy(deploy().join("certificates"), &script).expect("the folder is ours");
+    let made = Command::new("bash").arg(script).output().expect("there is a shell");
+    assert!(made.status.success(), "{made:?}");
+    folder.join("secrets")
+}
+
+/// The name of a service, its address, and its variables.
+type Service = (String, String, Vec<(String, String)>);
+
+/// The services, with files in that folder.
+fn services(trust: &Path) -> Vec<Service> {
+    let text = std::fs::read_to_string(deploy().join("compose-tls.yaml")).expect("a file of ours");
+    let file: Value = serde_yaml_ng::from_str(&text).expect("YAML");
+    let value = |value: &Value| value.as_str().expect("a text").to_owned();
+    let service = |(name, service): (&String, &Value)| {
+        assert_eq!(service["volumes"][0], "./secrets:/trust:ro", "{name}");
+        let ip = value(&service["networks"]["replicas"]["ipv4_address"]);
+        let variables = service["environment"].as_object().expect("variables").iter();
+        let mounted = |text: &Value| value(text).replace("/trust/", &format!("{}/", trust.display()));
+        (name.clone(), ip, variables.map(|(name, text)| (name.clone(), mounted(text))).collect())
+    };
+    file["services"].as_object().expect("services").iter().map(service).collect()
+}
+
+/// Three replicas find each other, serve whoever has the token, and nobody else.
+pub(crate) fn with_secrets() {
+    let trust = files();
+    let services = services(&trust);
+    assert_eq!(services.len(), 3);
+    network::add_addresses(&services.iter().map(|(_, ip, _)| ip.as_str()).collect::<Vec<_>>());
+    https::speak(&trust.join("ca.pem"));
+    let replicas: Vec<Lone> = services
+        .iter()
+        .map(|(name, ip, variables)| {
+            let variables: Vec<(&str, &str)> = variables.iter().map(|(name, text)| (&**name, &**text)).collect();
+            Lone::start(&format!("compose_{name}"), &format!("{ip}:8090"), &variables)
+        })
+        .collect();
+    let token = std::fs::read_to_string(trust.join("token")).expect("the script made it");
+    let bearer = format!("Bearer {}", token.trim());
+    let ask = |at: usize, method: &str, path: &str, body: Option<&str>| -> Response {
+        client::request(replicas[at].at(), method, path, &[("Authorization", &bearer)], body)
+    };
+    let count = |at: usize, name: &str| -> Option<u64> {
+        let metrics = ask(at, "GET", "/metrics", None);
+        metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    };
+    for (at, replica) in replicas.iter().enumerate() {
+        replica.await_ready(200, SETTLE);
+        replica.poll(SETTLE, "two links", || match count(at, "hence_links{state=\"established\"}") {
+            Some(2) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        assert_eq!(count(at, "hence_peer_untrusted_total"), Some(0));
+        assert!(count(at, "hence_tls_certificate_expiry_seconds").is_some_and(|ends| ends > 1_700_000_000));
+    }
+    let answer = ask(0, "PUT", "/kvs/x", Some(r#"{"value":1}"#));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let body = format!("{{\"causal-metadata\":\"{}\"}}", answer.token());
+    let headers = [("Authorization", &*bearer), ("Prefer", "wait=10")];
+    assert_eq!(client::request(replicas[2].at(), "GET", "/kvs/x", &headers, Some(&body)).status, 200);
+    assert_eq!(client::get(replicas[1].at(), "x", None).status, 401);
+}
