@@ -1,8 +1,9 @@
-//! What TLS and a secret cost one replica: `trust PATH-TO-HENCE [ROUNDS]`, all in one run, in turns.
+//! What TLS, a secret and traces cost one replica: `trust PATH-TO-HENCE [ROUNDS]`, all in one run, in turns.
 //!
 //! Each variant is a replica that runs alone. It is asked over 32 connections that are kept open. Every request carries the token
 //! of the answer before it. Told are requests a second, and the CPU time that the replica takes for each. On a machine
 //! that does other work as well, the second is the one to compare. Handshakes are compared with hyper and rustls alone.
+//! At the end three linked replicas are idle, with TLS and a secret and without.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -19,6 +20,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::convert::Infallible;
 use std::error::Error;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -31,6 +33,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 const CONNECTIONS: usize = 32;
 const LENGTH: Duration = Duration::from_secs(2);
 const KEYS: u64 = 1_000;
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What is measured under load: the variant, and of how many requests one is traced.
+const VARIANTS: [(&str, u64); 5] = [("plain", 0), ("tls", 0), ("secret", 0), ("traced", 20), ("traced", 1)];
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -97,20 +103,56 @@ fn free_address() -> Outcome<String> {
     Ok(StdListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
+/// A collector that takes everything; says where.
+fn collector() -> Outcome<String> {
+    let listener = StdListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut bytes = [0; 64 << 10];
+            let (mut said, mut read, mut length) = (Vec::new(), 0, usize::MAX);
+            while read < length {
+                let Ok(count @ 1..) = stream.read(&mut bytes) else { break };
+                read += count;
+                if length == usize::MAX {
+                    said.extend_from_slice(&bytes[..count]);
+                    length = whole_length(&said).unwrap_or(usize::MAX);
+                }
+            }
+            _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    Ok(format!("http://{address}"))
+}
+
+/// The length of a request, once its head is there.
+fn whole_length(said: &[u8]) -> Option<usize> {
+    let head = said.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&said[..head]).ok()?;
+    Some(head + text.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse::<usize>().ok()?)
+}
+
 /// The variants of a replica, and the bare server.
 fn start(program: &Path, variant: &str, files: &Files) -> Outcome<Server> {
     let address = free_address()?;
+    start_at(program, variant, files, address.clone(), &address)
+}
+
+fn start_at(program: &Path, variant: &str, files: &Files, address: String, view: &str) -> Outcome<Server> {
     let mut command = if variant == "bare" { Command::new(std::env::current_exe()?) } else { Command::new(program) };
     match variant {
         "bare" => _ = command.args(["--bare", &address]).args([files.path("certificate"), files.path("key")]),
-        _ => _ = command.arg("serve").env("SOCKET_ADDRESS", &address).env("HENCE_LOG", "error"),
+        _ => _ = command.arg("serve").env("SOCKET_ADDRESS", &address).env("VIEW", view).env("HENCE_LOG", "error"),
     }
-    let tls = variant != "plain" && variant != "secret";
+    let tls = matches!(variant, "bare" | "tls" | "both");
+    if variant == "traced" {
+        command.env("HENCE_OTLP_ENDPOINT", collector()?);
+    }
     if tls {
         command.env("HENCE_TLS_CERT", files.path("certificate")).env("HENCE_TLS_KEY", files.path("key"));
         command.env("HENCE_PEER_CA", files.path("ca"));
     }
-    if variant == "secret" {
+    if matches!(variant, "secret" | "both") {
         command.env("HENCE_SECRET", "a-secret-for-this-measurement");
     }
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
@@ -153,8 +195,13 @@ async fn connect(address: &str, tls: Option<&Arc<ClientConfig>>) -> Outcome<Send
     }
 }
 
-/// Asks on one connection until the time is over; says how often.
-async fn ask(mut sender: SendRequest<Full<Bytes>>, method: &'static str, name: u64) -> Result<u64, String> {
+/// Asks on one connection until the time is over; says how often. One of so many requests is traced.
+async fn ask(
+    mut sender: SendRequest<Full<Bytes>>,
+    method: &'static str,
+    name: u64,
+    traced: u64,
+) -> Result<u64, String> {
     let (begun, mut token, mut count) = (Instant::now(), String::new(), 0);
     while begun.elapsed() < LENGTH {
         let key = (name * 131 + count) % KEYS;
@@ -162,6 +209,9 @@ async fn ask(mut sender: SendRequest<Full<Bytes>>, method: &'static str, name: u
         let mut request = Request::builder().method(method).uri(format!("/kvs/k{key}")).header("host", "h");
         if !token.is_empty() {
             request = request.header("causal-metadata", &token);
+        }
+        if traced > 0 && count % traced == 0 {
+            request = request.header("traceparent", format!("00-{:032x}-{:016x}-01", name + 1, count + 1));
         }
         let request = request.body(Full::from(body)).map_err(|error| error.to_string())?;
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
@@ -178,14 +228,14 @@ async fn ask(mut sender: SendRequest<Full<Bytes>>, method: &'static str, name: u
 }
 
 /// Requests a second, and microseconds of CPU for each.
-async fn load(server: &Server, config: &Arc<ClientConfig>, method: &'static str) -> Outcome<(f64, f64)> {
+async fn load(server: &Server, config: &Arc<ClientConfig>, method: &'static str, traced: u64) -> Outcome<(f64, f64)> {
     let mut senders = Vec::new();
     for _ in 0..CONNECTIONS {
         senders.push(connect(&server.address, server.tls.then_some(config)).await?);
     }
     let (before, begun, mut tasks) = (server.cpu()?, Instant::now(), JoinSet::new());
     for (name, sender) in (0..).zip(senders) {
-        tasks.spawn(ask(sender, method, name));
+        tasks.spawn(ask(sender, method, name, traced));
     }
     let mut count = 0;
     while let Some(ended) = tasks.join_next().await {
@@ -239,25 +289,47 @@ async fn bare(address: &str, certificate: &Path, key: &Path) -> Outcome<()> {
     }
 }
 
+/// Three linked replicas that nobody asks: CPU of all of them, and the memory of the largest.
+fn idle(program: &Path, variant: &str, files: &Files) -> Outcome<()> {
+    let addresses = [free_address()?, free_address()?, free_address()?];
+    let view = addresses.join(",");
+    let servers: Vec<Server> = addresses
+        .iter()
+        .map(|address| start_at(program, variant, files, address.clone(), &view))
+        .collect::<Outcome<_>>()?;
+    std::thread::sleep(Duration::from_secs(5));
+    let cpu = || servers.iter().try_fold(Duration::ZERO, |sum, server| Ok::<_, Box<dyn Error>>(sum + server.cpu()?));
+    let before = cpu()?;
+    std::thread::sleep(IDLE);
+    let percent = (cpu()? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let resident = servers.iter().map(Server::resident).collect::<Outcome<Vec<f64>>>()?;
+    let most = resident.into_iter().fold(0.0, f64::max);
+    hence_bench::say!("| | {variant} | three idle replicas: CPU of all, % of a core | {percent:.2} | |");
+    hence_bench::say!("| | {variant} | three idle replicas: memory of the largest, MiB | {most:.1} | |");
+    Ok(())
+}
+
 async fn measure(program: &Path, rounds: usize) -> Outcome<()> {
     let files = Files::new()?;
     let config = client(&files.path("ca"))?;
     hence_bench::say!("| round | variant | what | per second | CPU of the server, us each |\n|---|---|---|---|---|");
     for round in 1..=rounds {
-        for variant in ["plain", "tls", "secret"] {
+        for (variant, traced) in VARIANTS {
             let server = start(program, variant, &files)?;
-            let idle = server.resident()?;
+            let name = if traced > 0 { format!("1 of {traced} traced") } else { variant.to_owned() };
             for method in ["PUT", "GET"] {
-                let (rate, cpu) = load(&server, &config, method).await?;
-                hence_bench::say!("| {round} | {variant} | {method} | {rate:.0} | {cpu:.1} |");
+                let (rate, cpu) = load(&server, &config, method, traced).await?;
+                hence_bench::say!("| {round} | {name} | {method} | {rate:.0} | {cpu:.2} |");
             }
-            hence_bench::say!("| {round} | {variant} | resident before any request, MiB | {idle:.1} | |");
         }
         for variant in ["bare", "tls"] {
             let server = start(program, variant, &files)?;
             let (rate, cpu) = handshakes(&server, &config).await?;
             hence_bench::say!("| {round} | {variant} | handshakes | {rate:.0} | {cpu:.1} |");
         }
+    }
+    for variant in ["plain", "both"] {
+        idle(program, variant, &files)?;
     }
     Ok(())
 }
