@@ -5,6 +5,7 @@
 
 mod folders;
 mod habits;
+mod halves;
 mod outputs;
 
 use hence_sim::campaign::case::{Case, Outcome};

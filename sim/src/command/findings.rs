@@ -8,6 +8,7 @@ use crate::campaign::case::{Case, Origin};
 use crate::campaign::run::{NamedSubject, Setting};
 use crate::generate::{self, Profile};
 use crate::oracle::verdict::Violation;
+use hence_blackbox::console::part::Part;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -219,17 +220,17 @@ impl Findings {
 
 /// Writes a case under a name that no other case has. The same case, written by an earlier run, stays as it is.
 fn put(folder: &Path, name: &str, case: &Case) -> std::io::Result<PathBuf> {
-    let mut file = in_folder(folder, || files::beside(&folder.join(format!("{name}.json")), None))?;
-    file.write_all(case.write().as_bytes())?;
-    file.as_file().sync_all()?;
+    let mut part = in_folder(folder, || Part::beside(&folder.join(format!("{name}.json")), None))?;
+    part.file().write_all(case.write().as_bytes())?;
+    part.file().sync_all()?;
     for number in 1..=NAMES_MAX {
         let suffix = if number == 1 { String::new() } else { format!("-{number}") };
         let path = folder.join(format!("{name}{suffix}.json"));
-        match file.persist_noclobber(&path) {
-            Ok(_) => return Ok(path),
-            Err(failed) if failed.error.kind() != ErrorKind::AlreadyExists => return Err(failed.error),
+        match part.settle(&path) {
+            Ok(()) => return Ok(path),
+            Err((error, _)) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             Err(_) if holds(&path, case) => return Ok(path),
-            Err(failed) => file = failed.file,
+            Err((_, same)) => part = same,
         }
     }
     Err(Error::new(ErrorKind::AlreadyExists, format!("{NAMES_MAX} other cases are called {name}")))
@@ -263,7 +264,7 @@ fn in_folder<T>(folder: &Path, make: impl Fn() -> std::io::Result<T>) -> std::io
 fn probe(folder: &Path) -> std::io::Result<()> {
     let missing: Vec<&Path> =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    let made = in_folder(folder, || files::beside(&folder.join("case.json"), None).map(drop));
+    let made = in_folder(folder, || Part::beside(&folder.join("case.json"), None).map(drop));
     // Where another campaign has written into it meanwhile, it stays.
     missing.iter().for_each(|path| _ = std::fs::remove_dir(path));
     made
@@ -344,9 +345,7 @@ mod tests {
                 taken.set(taken.get() + 1);
                 std::fs::remove_dir(&folder)?;
             }
-            files::beside(&folder.join("case.json"), None)?
-                .persist(folder.join("case.json"))
-                .map_err(|failed| failed.error)
+            Part::beside(&folder.join("case.json"), None)?.replace(&folder.join("case.json"))
         };
         let made = in_folder(&folder, make).map(drop);
         assert_eq!(made.is_ok(), folder.join("case.json").exists());

@@ -1,16 +1,16 @@
 //! Outputs that stand under their name only when they are whole, and that never replace what a command reads.
 //!
-//! An output is written beside its place and renamed at the end. A command that fails, or is ended, leaves what stood
-//! there before. A device or a pipe cannot be replaced by a rename, so it is written to as it is. Standard output goes
+//! An output is written beside its place, without a name, and named at the end. A command that fails, or is ended, leaves
+//! what stood there before and nothing beside it. A device or a pipe cannot be replaced by a rename, so it is written to as it is. Standard output goes
 //! on where the command's own lines end, whatever file it is. As an output `-` is standard output, and as what is read it
 //! is standard input.
 
+use super::part::Part;
 use super::{Problem, output};
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// What standard input is called as an input, and standard output as an output.
 pub const STANDARD: &str = "-";
@@ -18,7 +18,7 @@ pub const STANDARD: &str = "-";
 /// Where an output goes until it is whole.
 enum Place {
     /// Beside the file that it becomes.
-    Beside(NamedTempFile),
+    Beside(Part),
     /// A device or a pipe.
     Direct(File),
 }
@@ -35,15 +35,14 @@ pub struct Output {
 impl Write for Place {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
-            // The wrapper's own errors would name its file, and no user has heard of that.
-            Self::Beside(file) => file.as_file_mut().write(bytes),
+            Self::Beside(part) => part.file().write(bytes),
             Self::Direct(file) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
-            Self::Beside(file) => file.as_file_mut().flush(),
+            Self::Beside(part) => part.file().flush(),
             Self::Direct(file) => file.flush(),
         }
     }
@@ -83,7 +82,7 @@ impl Output {
                 // A rename asks the folder alone; a file that says it is not to be written stays.
                 OpenOptions::new().append(true).open(&path)?;
             }
-            Place::Beside(beside(&path, there.map(|there| there.permissions()))?)
+            Place::Beside(Part::beside(&path, there.map(|there| there.permissions()))?)
         };
         Ok(Self { name: name.to_owned(), path, place: BufWriter::with_capacity(1 << 16, place) })
     }
@@ -106,47 +105,13 @@ impl Place {
     fn settle(self, path: &Path) -> std::io::Result<()> {
         match self {
             Self::Direct(mut file) => file.flush(),
-            Self::Beside(file) => {
+            Self::Beside(part) => {
                 // Its bytes are on the disk before its name is.
-                file.as_file().sync_all()?;
-                file.persist(path).map(|_| ()).map_err(|error| error.error)
+                part.file().sync_all()?;
+                part.replace(path)
             }
         }
     }
-}
-
-/// A file that is whole before it has this name.
-pub fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
-    prefix.push(".");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".part");
-    match permissions {
-        None => builder.permissions(new_file()).tempfile_in(folder).map_err(unnamed),
-        Some(permissions) => {
-            let file = builder.tempfile_in(folder).map_err(unnamed)?;
-            file.as_file().set_permissions(permissions)?;
-            Ok(file)
-        }
-    }
-}
-
-/// What the system said, without the name of a file that no user has heard of. `tempfile` appends that name, and does
-/// not hand out the error within.
-fn unnamed(error: std::io::Error) -> std::io::Error {
-    let text = error.to_string();
-    match text.split_once(" at path ") {
-        Some((said, _)) => std::io::Error::new(error.kind(), said),
-        None => error,
-    }
-}
-
-/// What the umask leaves of this is what any new file gets.
-fn new_file() -> Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o666)
 }
 
 /// Writes a whole file at once.
@@ -298,6 +263,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());

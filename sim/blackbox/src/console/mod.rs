@@ -5,6 +5,7 @@ mod codes;
 pub mod files;
 #[macro_use]
 pub mod output;
+pub mod part;
 pub mod provenance;
 pub mod signals;
 
