@@ -127,7 +127,8 @@ fn every_case_is_a_fixed_finding() {
         std::fs::read_dir(folder.join("cases")).expect("cases").map(|entry| entry.expect("an entry").file_name());
     let there: BTreeSet<String> = there.filter_map(|name| name.into_string().ok()).collect();
     let is_case = |name: &&String| name.ends_with(".json") && *name != "schema.json";
-    assert_eq!(there.iter().filter(is_case).cloned().collect::<BTreeSet<_>>(), named);
+    let there: BTreeSet<String> = there.iter().filter(is_case).cloned().collect();
+    assert_eq!(there, named, "each case has a line in tests/findings.json, and no other");
     let output = sim(&["run", "--seeds", "0..3", "--findings", REGISTER]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
