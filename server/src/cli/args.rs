@@ -12,8 +12,7 @@ use super::trust_args::TrustArgs;
 use crate::formats;
 use crate::memory::MemoryMax;
 use crate::settings::{
-    DEFAULT_CLUSTER, Limits, Listed, SettingError, Settings, TrustSettings, parse_address, parse_bytes, parse_number,
-    parse_time,
+    DEFAULT_CLUSTER, Limits, Listed, SettingError, Settings, parse_address, parse_bytes, parse_number, parse_time,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hence_core::{Address, Config, Micros, Token};
@@ -377,19 +376,12 @@ impl UpArgs {
     /// The settings that all replicas share, with this address and view.
     pub(crate) fn settings(&self, address: Address, view: Vec<Address>) -> Settings {
         Settings {
-            address,
             view,
-            services: Vec::new(),
             cluster: self.cluster.clone(),
-            bind: None,
-            access: None,
-            trust: TrustSettings::default(),
             config: config(&self.limits, &self.timings),
             limits: self.limits.limits(),
             browsers: self.browsers.settings(),
-            traces_to: None,
-            memory_max: None,
-            console: None,
+            ..Settings::at(address)
         }
     }
 }
