@@ -24,11 +24,11 @@ use alloc::vec::Vec;
 const PUSH_MAX: usize = 64;
 const _: () = assert!(BATCH_MAX <= PUSH_MAX);
 impl<R: Rules> Replica<R> {
-    /// After so long a pause a peer's clock is learnt anew. Heartbeats that are far apart are no such pause.
+    /// After so long a pause a peer's clock is learnt anew. Heartbeats that are far apart are no such pause. A pause
+    /// that the stream counts as silence is one.
     fn silence_of_clocks(&self) -> Option<Micros> {
-        self.rules
-            .follows(Rule::LearnsClocksAnew)
-            .then(|| SILENCE.max(Micros(self.config.heartbeat_interval.0 * 3 / 2)))
+        let pause = Micros(self.config.heartbeat_interval.0 * 3 / 2).min(self.stream_limits().silence);
+        self.rules.follows(Rule::LearnsClocksAnew).then(|| SILENCE.max(pause))
     }
 
     /// Everything that a hello and a status tell about the other end.
