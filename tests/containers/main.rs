@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Whoever runs beside others reads it. A test that failed beside them writes it, and so runs alone.
+/// A test that runs beside others reads it. One that failed beside them writes it, and so runs alone.
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// Runs a test under its name; its panic is its failure. One that fails runs once more, with the machine to itself.

@@ -25,7 +25,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A cluster whose `VIEW` names this many members, none of them running yet.
     pub(crate) fn new(name: &str, members: usize) -> Self {
-        let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process").join(name);
+        let folder = if std::env::var_os(crate::driver::AGAIN).is_some() { "process-again" } else { "process" };
+        let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder).join(name);
         let _ = std::fs::remove_dir_all(&logs);
         std::fs::create_dir_all(&logs).expect("the target directory is ours");
         Self { members, port: PORT, settings: Vec::new(), children: Vec::new(), logs, machines: None }

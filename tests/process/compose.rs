@@ -46,7 +46,7 @@ fn services(trust: &Path) -> Vec<Service> {
     file["services"].as_object().expect("services").iter().map(service).collect()
 }
 
-/// Three replicas find each other, serve whoever has the token, and nobody else.
+/// Three replicas find each other, and serve only clients that have the token.
 pub(crate) fn with_secrets() {
     let trust = files();
     let services = services(&trust);

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const WORKER: &str = "HENCE_PROCESS_TEST";
 /// Says to a worker how it is isolated.
 const ISOLATION: &str = "HENCE_PROCESS_ISOLATION";
+/// Says to a worker that it is the second run of its test, which leaves the logs of the first one where they are.
+pub(crate) const AGAIN: &str = "HENCE_PROCESS_AGAIN";
 /// No test takes longer; what does is killed and has failed.
 const LIMIT: Duration = Duration::from_secs(170);
 const BUSY_MAX: usize = 2;
@@ -122,7 +124,7 @@ fn drive(tests: &'static [Test]) -> ExitCode {
             let run = |pace| {
                 let _pass = gate.pass(pace);
                 let start = Instant::now();
-                let result = run_worker(test, isolation);
+                let result = run_worker(test, isolation, pace == Pace::Alone);
                 durations.lock().expect("no holder panics").push((start.elapsed(), test.name));
                 result
             };
@@ -153,10 +155,13 @@ fn print_slowest(durations: &mut [(Duration, &str)]) {
     }
 }
 
-fn run_worker(test: Test, isolation: Isolation) -> Result<(), Failed> {
+fn run_worker(test: Test, isolation: Isolation, again: bool) -> Result<(), Failed> {
     let own = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
     let mut command = isolation.command(&own);
     command.env(WORKER, test.name).env(ISOLATION, isolation.name());
+    if again {
+        command.env(AGAIN, "yes");
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = run_bounded(&mut command, LIMIT)?;
     let (success, text) = output;

@@ -78,7 +78,7 @@ pub(crate) fn broken() {
     }
     assert_eq!(links(&cluster), before, "no link was made anew");
     println!("note: {} requests, all served", served.load(Ordering::Relaxed));
-    // Whoever is new meets what was read before, and what is new here is refused.
+    // A new peer meets what was read before, and what is new here is refused.
     cluster.kill(2);
     cluster.start(2);
     assert_eq!(cluster.ended(2, Duration::from_secs(5)).code(), Some(2), "{}", cluster.log(2));

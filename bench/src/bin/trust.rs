@@ -289,7 +289,7 @@ async fn bare(address: &str, certificate: &Path, key: &Path) -> Outcome<()> {
     }
 }
 
-/// Three linked replicas that nobody asks: CPU of all of them, and the memory of the largest.
+/// Three linked replicas without clients: CPU of all of them, and the memory of the largest.
 fn idle(program: &Path, variant: &str, files: &Files) -> Outcome<()> {
     let addresses = [free_address()?, free_address()?, free_address()?];
     let view = addresses.join(",");

@@ -200,7 +200,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever follows `next` asks for the rest and loses nothing.
+        /// A client that follows `next` asks for the rest and loses nothing.
         #[test]
         fn the_next_page_is_the_same_list_from_there(
             texts in proptest::collection::vec("\\PC{0,6}|[ +&=%#/?\u{0}a]{0,6}", 4),

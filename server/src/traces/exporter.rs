@@ -71,7 +71,7 @@ impl Queue {
     }
 }
 
-/// Takes spans, and makes nobody wait.
+/// Takes spans, and lets no request wait.
 #[derive(Debug)]
 pub(crate) struct Exporter(Arc<Queue>);
 

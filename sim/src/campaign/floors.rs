@@ -33,9 +33,11 @@ pub fn floor(profile: Profile, kind: Kind) -> u64 {
     if let Some(&(_, floor)) = own(profile).iter().find(|(own, _)| *own == kind) {
         return floor;
     }
-    // Replicas speak one format unless that is what the profile is for.
-    let of_formats = matches!(kind, Kind::Formats | Kind::FormatChanged | Kind::Upgrading | Kind::Erased);
-    // Small states are merged in by one call, before a list can come.
-    let of_large_states = kind == Kind::ListWaited;
-    kind.floor() / if of_large_states { 100 } else { 10 } * u64::from(!of_formats)
+    if matches!(kind, Kind::Formats | Kind::FormatChanged | Kind::Upgrading | Kind::Erased) {
+        0 // Replicas speak one format unless that is what the profile is for.
+    } else if kind == Kind::ListWaited {
+        kind.floor() / 100 // Small states are merged in by one call, before a list can come.
+    } else {
+        kind.floor() / 10
+    }
 }
