@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Longer than Chromium takes to start on a machine that does much else.
 const START_MAX: Duration = Duration::from_secs(120);
 
+/// So often a driver may end instead of naming its port.
+const STARTS_MAX: usize = 5;
+
 /// Why no browser can be driven here; nothing where one can.
 pub fn missing() -> Option<String> {
     for tool in ["chromium", "chromedriver"] {
@@ -19,6 +22,28 @@ pub fn missing() -> Option<String> {
         }
     }
     None
+}
+
+/// Starts a driver on a port that it chooses, and says where it listens. It takes one port of IPv4, and then the same of
+/// IPv6: where somebody else has that one, it ends, and another start finds another port.
+fn start_driver() -> (Child, String) {
+    let mut said = String::new();
+    for _ in 0..STARTS_MAX {
+        let mut command = Command::new("chromedriver");
+        let mut driver =
+            command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the driver");
+        for line in BufReader::new(driver.stdout.take().expect("a pipe")).lines().map_while(Result::ok) {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                return (driver, format!("127.0.0.1:{}", port.trim_end_matches('.')));
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        _ = driver.kill();
+        let status = driver.wait().expect("the driver ended");
+        said.push_str(&format!("{status}\n"));
+    }
+    panic!("{STARTS_MAX} drivers named no port:\n{said}");
 }
 
 /// One browser with one window.
@@ -31,15 +56,7 @@ pub struct Browser {
 impl Browser {
     /// Starts one whose window is so wide and high, in a dark or a light system.
     pub fn start(width: u32, height: u32, dark: bool) -> Self {
-        let mut command = Command::new("chromedriver");
-        let mut driver =
-            command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the driver");
-        let lines = BufReader::new(driver.stdout.take().expect("a pipe")).lines();
-        let mut ports = lines.map_while(Result::ok).filter_map(|line| {
-            let (_, port) = line.split_once("started successfully on port ")?;
-            Some(port.trim_end_matches('.').to_owned())
-        });
-        let address = format!("127.0.0.1:{}", ports.next().expect("the driver says its port"));
+        let (driver, address) = start_driver();
         let mut browser = Self { driver, address, session: String::new() };
         let metrics = json!({ "width": width, "height": height, "pixelRatio": 1.0, "mobile": width < 600 });
         let mut arguments =
