@@ -41,9 +41,10 @@ impl Socket {
         write: impl Fn() -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.stream.poll_write_ready(context))?;
             match write() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_write_ready(context))?;
+                }
                 Ok(written) => {
                     if written > 0 && written < bytes {
                         self.is_exhausted(Interest::WRITABLE);
@@ -64,9 +65,11 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let room = buffer.remaining();
         let read = loop {
-            ready!(self.stream.poll_read_ready(context))?;
+            // It knows whether there is something to read, and asks the system only then.
             match self.stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_read_ready(context))?;
+                }
                 read => break read?,
             }
         };

@@ -27,22 +27,25 @@ pub(crate) fn tag<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> HeaderValue {
 
 fn push_dot(text: &mut SmallVec<[u8; TAG_BYTES]>, dot: Dot) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let bytes = dot.incarnation.0.to_be_bytes();
-    let hexadecimal: [[u8; 2]; 8] = bytes.map(|byte| [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
-    text.extend_from_slice(hexadecimal.as_flattened());
-    text.push(b'-');
-    let mut decimal = [0_u8; 20];
-    let mut at = decimal.len();
-    let mut counter = dot.counter;
+    /// Sixteen digits, a minus, and the longest counter.
+    const DOT_BYTES: usize = 16 + 1 + 20;
+    let mut bytes = [b'-'; DOT_BYTES];
+    let mut rest = dot.incarnation.0;
+    for place in bytes[..16].iter_mut().rev() {
+        *place = DIGITS[(rest & 0xf) as usize];
+        rest >>= 4;
+    }
+    let (mut at, mut counter) = (DOT_BYTES, dot.counter);
     loop {
         at -= 1;
-        decimal[at] = b'0' + u8::try_from(counter % 10).expect("one decimal digit");
+        bytes[at] = b'0' + (counter % 10) as u8;
         counter /= 10;
         if counter == 0 {
             break;
         }
     }
-    text.extend_from_slice(&decimal[at..]);
+    text.extend_from_slice(&bytes[..=16]);
+    text.extend_from_slice(&bytes[at..]);
 }
 
 /// How a header compares (RFC 9110, 8.8.3.2).

@@ -4,11 +4,11 @@
 //! operation it is about. The texts of the
 //! contract stand here and in `bad_request` to the byte.
 
-use super::answer::{Answer, JSON, error_body_at};
+use super::answer::{Answer, error_body_at, json};
 use super::bad_request::BadRequest;
 use crate::access::Denied;
 use hence_core::{BatchError, Refusal};
-use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use std::fmt;
 
@@ -141,10 +141,8 @@ impl Failure {
             | Self::Bad(_)
             | Self::Batch(BatchError::Empty | BatchError::TooMany) => None,
         };
-        let mut answer = Answer::new(error_body_at(&self.to_string(), index));
-        *answer.status_mut() = self.status();
+        let mut answer = json(self.status(), error_body_at(&self.to_string(), index));
         let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, JSON);
         if let Self::Method { allow } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }

@@ -143,7 +143,6 @@ impl<T: Wire + 'static> Exchange<T> {
         if service.connections.is_stopping() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        answer::forbid_caching(answer);
         if let (Some(browsers), Some(visit), false) = (&service.browsers, &self.visit, counted == Counted::Peer) {
             let bytes_max = service.limits_given().token_bytes_max;
             browsers.dress(visit, answer, |text| service.mint.decode(text, bytes_max).is_ok());
@@ -209,7 +208,7 @@ impl<T: Wire + 'static> Service<T> {
             }
             Ok(Route::Peer) => {
                 let request = http::Request::from_parts(parts, body);
-                let answer = self.node.transport().accept(request, connection.visitor()).map(Into::into);
+                let answer = answer::of_peer(self.node.transport().accept(request, connection.visitor()));
                 if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                     connection.on_upgrade();
                 }
@@ -402,7 +401,7 @@ impl<T: Wire + 'static> Service<T> {
         page.family("hence_uptime_seconds", Kind::Gauge, "Time since this replica started.");
         let uptime = u64::try_from(self.node.clock().elapsed().as_micros()).unwrap_or(u64::MAX);
         page.seconds("hence_uptime_seconds", "", &[], uptime);
-        let mut answer = Answer::new(page.finish().into_bytes().into());
+        let mut answer = answer::plain(StatusCode::OK, page.finish().into_bytes());
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Exposition::CONTENT_TYPE));
         answer
     }

@@ -27,7 +27,7 @@ pub(super) fn answered(batch: BatchAnswer, form: &Form) -> Answer {
     body.text(&token);
     body.text("\"}");
     let mut answer = json(StatusCode::OK, body.finish());
-    add_token(&mut answer, &token);
+    add_token(&mut answer, token);
     answer
 }
 
@@ -47,6 +47,6 @@ fn found(siblings: &Siblings, body: &mut Pieces) {
 pub(super) fn failed(index: usize, token: VersionVector, form: &Form) -> Answer {
     let body = format!("{{\"error\":\"Precondition failed\",\"index\":{index}}}");
     let mut answer = json(StatusCode::PRECONDITION_FAILED, body.into_bytes());
-    add_token(&mut answer, &form.mint.encode(token));
+    add_token(&mut answer, form.mint.encode(token));
     answer
 }

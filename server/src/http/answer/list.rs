@@ -39,7 +39,7 @@ pub(super) fn listed(page: ListAnswer, form: &Form) -> Answer {
     body.text(&token);
     body.text("\"}");
     let mut answer = json(StatusCode::OK, body.finish());
-    add_token(&mut answer, &token);
+    add_token(&mut answer, token);
     if let Some(next) = next {
         let link = HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")).expect("what is encoded is ASCII");
         answer.headers_mut().insert(LINK, link);

@@ -22,12 +22,16 @@ fn versions(values: &[&[u8]]) -> Siblings {
     values.iter().enumerate().map(version).collect()
 }
 
-/// Status, headers in order of name, body.
+/// Status, headers in order of name but for those that keep caches away, body.
 pub(super) fn show(answer: Answer) -> (u16, Vec<String>, String) {
     let (parts, mut body) = answer.into_parts();
     let show = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
     let mut headers: Vec<String> = parts.headers.iter().map(show).collect();
     headers.sort();
+    for common in ["vary: causal-metadata, prefer", "cache-control: no-store"] {
+        let at = headers.iter().position(|line| line == common).expect("no cache keeps an answer");
+        headers.remove(at);
+    }
     let announced = body.size_hint().exact().unwrap();
     let mut bytes = Vec::new();
     let mut context = Context::from_waker(std::task::Waker::noop());
