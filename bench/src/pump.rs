@@ -142,7 +142,7 @@ impl Cluster {
             match output {
                 Output::Send { to, message } => self.send(at, &to, &message),
                 Output::Reply { reply, .. } => self.reply = Some(*reply),
-                Output::Event(_) => {}
+                Output::Tell { .. } | Output::Event(_) => {}
             }
         }
     }

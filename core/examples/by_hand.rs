@@ -42,6 +42,7 @@ impl Cluster {
                         inputs.push_back((to, Input::Message { from: own.clone(), message }));
                     }
                     Output::Reply { reply, .. } => replies.push(*reply),
+                    Output::Tell { .. } => {}
                     Output::Event(event) => println!("{:>9} us  {own}: {event:?}", self.time.0),
                 }
             }

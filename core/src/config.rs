@@ -97,6 +97,15 @@ pub struct Config {
     /// Default 4,096. More costs memory and a longer burst when their turn comes, less sends clients away that a moment
     /// would have served.
     pub blocked_max: usize,
+    /// Watches; beyond it one more is refused. Default 16,384. More costs memory, less sends clients away.
+    pub watches_max: usize,
+    /// Keys that changed and are yet to be told, of all watched ranges together; beyond it the watches of the longest
+    /// one look through what they watch again. Default 65,536. More costs memory while clients are slow, less costs
+    /// looks.
+    pub watch_changes_max: usize,
+    /// Deletes that are remembered for watches that go on; one that goes on from before them is told the present state.
+    /// Default 65,536. More costs memory, less makes more watches begin anew.
+    pub watch_deletes_max: usize,
     /// The longest a request may wait. Default 30 s; longer wishes are cut to it. More holds places and connections
     /// longer, less returns 503 to clients that were ready to wait out a longer cut.
     pub wait_max: Micros,
@@ -168,6 +177,9 @@ impl Default for Config {
             causal_buffer_bytes_max: 64 << 20,
             blocked_bytes_max: 64 << 20,
             blocked_max: 4_096,
+            watches_max: 16_384,
+            watch_changes_max: 65_536,
+            watch_deletes_max: 65_536,
             wait_max: Micros::from_seconds(30),
             credit_ops_max: 4_096,
             credit_bytes_max: 4 << 20,

@@ -3,7 +3,7 @@
 use crate::formats::Formats;
 use crate::identity::{Address, Incarnation};
 use crate::message::Message;
-use crate::request::{Reply, Request, RequestId};
+use crate::request::{Reply, Request, RequestId, WatchPart};
 use crate::time::Micros;
 use crate::vector::{Dot, VersionVector};
 use alloc::boxed::Box;
@@ -63,6 +63,11 @@ pub enum Input {
     },
     /// The process is about to end: peers that lack something of what is here fetch it at once.
     Leave,
+    /// The client of a watch took the last part that it was told. The next one may come.
+    Told {
+        /// The watch.
+        id: RequestId,
+    },
     /// A client went away; its request gets no reply. What it did is done.
     Cancel {
         /// The request.
@@ -89,12 +94,19 @@ pub enum Output {
         /// What.
         message: Message,
     },
-    /// Answer a request. Each gets exactly one unless it was cancelled.
+    /// Answer a request. Each gets exactly one unless it was cancelled. A watch gets one only if it is refused.
     Reply {
         /// The request.
         id: RequestId,
         /// The answer: apart, so that the messages, of which there are far more, stay small to move.
         reply: Box<Reply>,
+    },
+    /// Tell the client of a watch this. The next part comes after [`Input::Told`].
+    Tell {
+        /// The watch.
+        id: RequestId,
+        /// What.
+        part: Box<WatchPart>,
     },
     /// Something worth telling.
     Event(Event),
@@ -221,6 +233,8 @@ pub enum Event {
     WritesRefused(bool),
     /// There is no memory left for what other replicas have, or there is again.
     HeldBack(bool),
+    /// A watch fell behind by more than is kept for it. It is told anew what it may lack.
+    FellBehind(RequestId),
     /// A message was not taken in.
     Dropped {
         /// The sender.

@@ -70,8 +70,8 @@ pub use replica::{
 };
 pub use request::{
     Action, BatchAnswer, BatchError, BatchOperation, BatchRequest, Condition, DataRequest, Holders, LIST_MAX,
-    ListAnswer, ListRequest, ListShape, Listed, Match, Outcome, Refusal, Reply, Request, RequestId, WriteConcern,
-    Written,
+    ListAnswer, ListRequest, ListShape, Listed, Match, Outcome, Refusal, Reply, Request, RequestId, WATCH_PART_MAX,
+    WatchChange, WatchMark, WatchPart, WatchRange, WatchRequest, WatchReset, WriteConcern, Written,
 };
 pub use rules::{Holder, Rule, Rules, Sound};
 pub use siblings::{Sibling, Siblings};

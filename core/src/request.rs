@@ -2,10 +2,12 @@
 
 mod batch;
 mod list;
+mod watch;
 
 pub use batch::{BatchAnswer, BatchError, BatchOperation, BatchRequest, Outcome};
 pub(crate) use list::above_all_with;
 pub use list::{LIST_MAX, ListAnswer, ListRequest, ListShape, Listed};
+pub use watch::{WATCH_PART_MAX, WatchChange, WatchMark, WatchPart, WatchRange, WatchRequest, WatchReset};
 
 use crate::data::{Key, Value};
 use crate::identity::{Address, Incarnation};
@@ -30,6 +32,8 @@ pub enum Request {
     Batch(Box<BatchRequest>),
     /// To read the keys of a range, in order.
     List(Box<ListRequest>),
+    /// To be told what is there of a key or a prefix, and what changes.
+    Watch(Box<WatchRequest>),
     /// `GET /view`: which members are in.
     View,
     /// `PUT /view`: an operator wants this address.
@@ -285,6 +289,8 @@ pub enum Refusal {
     NoRoomToWait,
     /// There is no memory left to put the keys in order for a list.
     NoMemoryToList,
+    /// As many watches as may be are there.
+    NoRoomToWatch,
     /// The values of a batch are larger than what travels as a whole.
     BatchTooLarge {
         /// How many bytes they may have together.
@@ -303,6 +309,7 @@ impl fmt::Display for Refusal {
             Self::TooFewMembers => "Write-Concern is above the number of members",
             Self::NoRoomToWait => "Too many requests wait; try again later",
             Self::NoMemoryToList => "No memory is left to list keys; try again later",
+            Self::NoRoomToWatch => "Too many watches; try again later",
             Self::BatchTooLarge { bytes_max } => {
                 return write!(f, "Values of the batch are too large; at most {bytes_max} bytes are allowed");
             }

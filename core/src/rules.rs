@@ -135,6 +135,36 @@ pub enum Rule {
     TakesRemovedOut,
     /// The next page begins behind the last key of this one.
     PagesLeaveNoGap,
+    /// What a watch knows never gates.
+    WatchKnownNeverGates,
+    /// What a watch's past covers was not told for that.
+    WatchPastNeverFilters,
+    /// A watch filters by what it knows as it was received, not by what stands for that.
+    WatchFiltersAsReceived,
+    /// A watch binds its reader to the deletes that hid keys.
+    WatchesBindToDeletes,
+    /// A watch binds its reader to the versions of every key that it looked at.
+    WatchesBindToShown,
+    /// A watch binds its reader to nothing else.
+    WatchesBindToNoMore,
+    /// A mark ends a cut.
+    WatchMarksEndCuts,
+    /// Nothing is told while an installed state is merged in.
+    WatchesWaitForMerging,
+    /// Before the first state is told, nothing is known.
+    WatchBeginsUnknown,
+    /// A watch that goes on from before the deletes that are remembered begins anew.
+    WatchDeletesHaveFloor,
+    /// A delete that an installed state brought is not remembered by its key.
+    WatchFloorRisesAtInstall,
+    /// Of a key that was deleted from, what is left is told.
+    WatchTellsSurvivors,
+    /// A key changes when its part of an installed state is merged in.
+    MergingChangesKeys,
+    /// A watch that fell behind is told anew what it may lack.
+    WatchesCatchUp,
+    /// A key that changes behind the cursor of a first state is told again.
+    WatchesTellChangesBehind,
 }
 
 /// What is known of a peer that may hold a write of this replica (CONCERN-2).

@@ -16,6 +16,7 @@ use crate::siblings::{Sibling, Siblings};
 use crate::table::{HashKey, Place, Table};
 use crate::vector::Dot;
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 /// Key to live versions.
@@ -26,6 +27,8 @@ pub struct Store {
     bytes: u64,
     incoming: Option<Incoming>,
     index: Index,
+    /// Keys that changed when they were merged in, while somebody asks for them.
+    merged: Option<Vec<Key>>,
 }
 
 /// The keys in order, for lists (LIST-4).
@@ -70,7 +73,7 @@ static ABSENT: Siblings = Siblings::new();
 
 impl Store {
     pub(crate) const fn new(hash_key: HashKey) -> Self {
-        Self { keys: Table::new(hash_key), digest: 0, bytes: 0, incoming: None, index: Index::new() }
+        Self { keys: Table::new(hash_key), digest: 0, bytes: 0, incoming: None, index: Index::new(), merged: None }
     }
 
     /// How many keys are present; while a state is merged in, as many as are already.
@@ -246,6 +249,21 @@ impl Store {
         self.index.keys.descending(below).map(|key| (key, self.siblings(self.find(key))))
     }
 
+    /// Whether keys that change when they are merged in are to be named.
+    pub(crate) fn note_merged(&mut self, noted: bool) {
+        match (noted, &self.merged) {
+            (true, None) => self.merged = Some(Vec::new()),
+            (false, Some(_)) => self.merged = None,
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// The keys that changed so since.
+    #[inline]
+    pub(crate) fn take_merged(&mut self) -> Vec<Key> {
+        self.merged.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
     /// Keys of a state that are not merged in yet.
     pub(crate) fn incoming(&self) -> usize {
         self.incoming.as_ref().map_or(0, |incoming| incoming.theirs.len())
@@ -281,6 +299,11 @@ impl Store {
             Place::Absent(_) => &ABSENT,
         };
         let merged = incoming.merged(rules, key, mine);
+        if let Some(noted) = &mut self.merged
+            && merged != *mine
+        {
+            noted.push(key.clone());
+        }
         if let Place::Slot(slot) = incoming.theirs.find(key) {
             incoming.theirs.remove(slot);
         }

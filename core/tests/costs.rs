@@ -43,7 +43,7 @@ impl Lone {
             match output {
                 Output::Send { to, message } => self.sent.push((to, message)),
                 Output::Reply { reply, .. } => self.replies.push(*reply),
-                Output::Event(_) => {}
+                Output::Tell { .. } | Output::Event(_) => {}
             }
         }
     }

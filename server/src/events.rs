@@ -93,6 +93,7 @@ pub(crate) fn tell(replica: &Address, event: &Event) {
             error!(%replica, "no memory is left for what other replicas have: it is not ready until there is; give it as much as they have");
         }
         Event::HeldBack(false) => info!(%replica, "what other replicas have is here"),
+        Event::FellBehind(watch) => debug!(%replica, ?watch, "a watch fell behind and is told anew what it may lack"),
         Event::Dropped { from, reason } => debug!(%replica, %from, reason = reason.name(), "dropped a message"),
     }
 }

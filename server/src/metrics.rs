@@ -242,7 +242,8 @@ impl Metrics {
             | Event::ViewChanged
             | Event::NoCommonFormat { .. }
             | Event::WritesRefused(_)
-            | Event::HeldBack(_) => {}
+            | Event::HeldBack(_)
+            | Event::FellBehind(_) => {}
         }
     }
 

@@ -27,7 +27,7 @@ pub use counters::TransportCounters;
 pub use hyper_transport::{HyperSettings, HyperTransport, LINK_PATH, LinkCause, PROTOCOL, Standing};
 
 use async_trait::async_trait;
-use hence_core::{Address, Event, Input, Message, Output, Refused, Replica, Reply, RequestId, Rules};
+use hence_core::{Address, Event, Input, Message, Output, Refused, Replica, Reply, RequestId, Rules, WatchPart};
 
 /// Where a replica's outputs go.
 pub trait Outbox {
@@ -35,6 +35,10 @@ pub trait Outbox {
     fn send(&mut self, to: &Address, message: Message);
     /// Answer a request.
     fn reply(&mut self, id: RequestId, reply: Box<Reply>);
+    /// Tell the client of a watch this. The next part comes after [`Input::Told`].
+    fn tell(&mut self, id: RequestId, part: Box<WatchPart>) {
+        let _ = (id, part);
+    }
     /// Something worth telling happened. Nothing depends on a listener.
     fn event(&mut self, event: Event) {
         let _ = event;
@@ -47,6 +51,7 @@ pub fn drain<R: Rules>(replica: &mut Replica<R>, outbox: &mut impl Outbox) {
         match output {
             Output::Send { to, message } => outbox.send(&to, message),
             Output::Reply { id, reply } => outbox.reply(id, reply),
+            Output::Tell { id, part } => outbox.tell(id, part),
             Output::Event(event) => outbox.event(event),
         }
     }

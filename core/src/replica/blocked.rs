@@ -1,10 +1,8 @@
 //! Requests that wait for their dependencies, indexed by what they wait for (REQ-2).
 //!
-//! Invariant kept here: every blocked request hangs at exactly one dot that is not covered. Code that moves the
-//! coverage of an incarnation notes that incarnation. So a wake-up costs what it wakes and no more, however many
-//! incarnations others wait for. Where many moved at once, or it is not known which, every incarnation that is waited
-//! for is looked at, some in each call.
+//! Invariant kept here: every blocked request hangs at exactly one dot that is not covered. `awaited` says when.
 
+use super::awaited::Awaited;
 use super::lists::PAGE_ROOM;
 use crate::causal_context::CausalContext;
 use crate::formats::Formats;
@@ -19,13 +17,9 @@ use alloc::vec::Vec;
 #[derive(Debug, Clone, Default)]
 pub(super) struct BlockedRequests {
     requests: BTreeMap<RequestId, Waiter>,
-    by_dot: BTreeSet<(Incarnation, u64, RequestId)>,
+    awaited: Awaited,
     by_deadline: BTreeSet<(Time, RequestId)>,
     bytes: usize,
-    /// Incarnations that are waited for and whose coverage moved.
-    moved: BTreeSet<Incarnation>,
-    /// The coverage of any incarnation from this one on may have moved.
-    unsure_from: Option<Incarnation>,
 }
 
 /// A request for one key, for several, or for a range.
@@ -105,7 +99,7 @@ struct Waiter {
 
 impl BlockedRequests {
     pub(super) fn insert(&mut self, id: RequestId, request: ForKeys, dot: (Incarnation, u64), deadline: Time) {
-        self.by_dot.insert((dot.0, dot.1, id));
+        self.awaited.insert(id, dot);
         self.by_deadline.insert((deadline, id));
         self.bytes += request.value_bytes();
         self.requests.insert(id, Waiter { request, deadline, dot });
@@ -113,58 +107,31 @@ impl BlockedRequests {
 
     pub(super) fn remove(&mut self, id: RequestId) -> Option<(ForKeys, Time)> {
         let waiter = self.requests.remove(&id)?;
-        self.by_dot.remove(&(waiter.dot.0, waiter.dot.1, id));
+        self.awaited.remove(id, waiter.dot);
         self.by_deadline.remove(&(waiter.deadline, id));
         self.bytes -= waiter.request.value_bytes();
         Some((waiter.request, waiter.deadline))
     }
 
     /// The coverage of this incarnation moved.
+    #[inline]
     pub(super) fn note(&mut self, incarnation: Incarnation) {
-        if !self.requests.is_empty() && self.first_from(incarnation).is_some_and(|(own, ..)| own == incarnation) {
-            self.moved.insert(incarnation);
-        }
+        self.awaited.note(incarnation);
     }
 
     /// The coverage of any incarnation may have moved.
     pub(super) fn note_all(&mut self) {
-        self.unsure_from = (!self.requests.is_empty()).then_some(Incarnation(0));
+        self.awaited.note_all();
     }
 
     /// Is there anything to look at?
     pub(super) fn is_noted(&self) -> bool {
-        !self.moved.is_empty() || self.unsure_from.is_some()
+        self.awaited.is_noted()
     }
 
     /// A request whose dot is covered by now. Counts the incarnations looked at in vain, up to so many.
     pub(super) fn next_reached(&mut self, context: &CausalContext, room: usize) -> (Option<RequestId>, usize) {
-        while let Some(&incarnation) = self.moved.first() {
-            if let Some(id) = self.reached(context, incarnation) {
-                return (Some(id), 0);
-            }
-            self.moved.remove(&incarnation);
-        }
-        for looked in 0..room {
-            let Some(from) = self.unsure_from else { return (None, looked) };
-            let Some((incarnation, ..)) = self.first_from(from) else {
-                self.unsure_from = None;
-                return (None, looked);
-            };
-            if let Some(id) = self.reached(context, incarnation) {
-                return (Some(id), looked);
-            }
-            self.unsure_from = incarnation.0.checked_add(1).map(Incarnation);
-        }
-        (None, room)
-    }
-
-    fn first_from(&self, incarnation: Incarnation) -> Option<(Incarnation, u64, RequestId)> {
-        self.by_dot.range((incarnation, 0, RequestId(0))..).next().copied()
-    }
-
-    fn reached(&self, context: &CausalContext, incarnation: Incarnation) -> Option<RequestId> {
-        let end = (incarnation, context.counter(incarnation), RequestId(u64::MAX));
-        self.by_dot.range((incarnation, 0, RequestId(0))..=end).next().map(|&(.., id)| id)
+        self.awaited.next_reached(context, room)
     }
 
     /// Units of work that this request takes at least, so many for each key that it names.
@@ -201,11 +168,9 @@ impl BlockedRequests {
     /// # Panics
     /// If an invariant of this module does not hold.
     pub(super) fn check_invariants(&self, context: &CausalContext) {
-        assert_eq!(self.requests.len(), self.by_dot.len(), "index by dot");
+        assert_eq!(self.requests.len(), self.awaited.len(), "index by dot");
         assert_eq!(self.requests.len(), self.by_deadline.len(), "index by deadline");
-        for waiter in self.requests.values() {
-            assert!(context.counter(waiter.dot.0) < waiter.dot.1, "a request waits for what is covered");
-        }
+        self.awaited.check_invariants(context);
     }
 }
 

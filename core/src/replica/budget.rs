@@ -57,6 +57,8 @@ pub struct MemoryUse {
     pub pieces: u64,
     /// A state that is being fetched or merged in.
     pub transfer: u64,
+    /// Watches, what changed for them, and the deletes that are remembered for those that go on.
+    pub watches: u64,
     /// Keys that stand in order for lists. They give way first.
     pub index: u64,
     /// What all of it may hold: [`crate::Config::memory_bytes_max`].
@@ -78,7 +80,7 @@ impl MemoryUse {
 
     /// Everything but what gives way: the log, and keys in order.
     pub(super) const fn held(&self) -> u64 {
-        self.store + self.causal_buffer + self.blocked + self.pieces + self.transfer
+        self.store + self.causal_buffer + self.blocked + self.pieces + self.transfer + self.watches
     }
 }
 
@@ -160,6 +162,7 @@ pub(super) struct Holdings {
     pub(super) staging: u64,
     /// Keys of an installed state that are yet to be merged in.
     pub(super) keys_to_merge: usize,
+    pub(super) watches: usize,
     pub(super) index_bytes: u64,
 }
 
@@ -243,6 +246,7 @@ impl Budget {
             blocked: of.blocked as u64,
             pieces: of.pieces as u64,
             transfer: of.staging + merging,
+            watches: of.watches as u64,
             index: of.index_bytes,
             max: self.max,
             writes_max: self.writes_max,
@@ -389,6 +393,7 @@ mod tests {
             pieces: 0,
             staging: 0,
             keys_to_merge: 0,
+            watches: 0,
             index_bytes: 0,
         })
     }

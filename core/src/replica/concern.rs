@@ -192,6 +192,7 @@ impl<R: Rules> Replica<R> {
         _ = self.blocked.remove(id);
         _ = self.concerns.remove(id);
         self.lists.remove(id);
+        self.end_watch(id);
     }
 }
 

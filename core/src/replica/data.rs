@@ -19,6 +19,7 @@ use crate::time::{Time, Wall};
 use crate::vector::{Dot, VersionVector};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 #[derive(Debug, Clone)]
 pub(super) struct Data {
@@ -106,6 +107,17 @@ impl Data {
     /// Merges in some keys of an installed state. Returns how many were looked at.
     pub(super) fn merge_step<R: Rules>(&mut self, rules: &R, keys_max: usize) -> usize {
         self.store.merge_step(rules, keys_max)
+    }
+
+    /// Whether keys that change when a state is merged in are to be named.
+    pub(super) fn note_merged(&mut self, noted: bool) {
+        self.store.note_merged(noted);
+    }
+
+    /// The keys that a state changed since.
+    #[inline]
+    pub(super) fn take_merged(&mut self) -> Vec<Key> {
+        self.store.take_merged()
     }
 
     /// Puts some keys in order, for lists. Returns how many.
@@ -300,7 +312,6 @@ impl Data {
 mod tests {
     use super::*;
     use crate::rules::Sound;
-    use alloc::vec::Vec;
 
     const NOW: (Time, Wall) = (Time(1), Wall(1 << 40));
 

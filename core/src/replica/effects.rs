@@ -8,7 +8,7 @@
 use crate::edge::{Event, Output};
 use crate::identity::Address;
 use crate::message::Message;
-use crate::request::{Reply, RequestId};
+use crate::request::{Reply, RequestId, WatchPart};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
@@ -69,6 +69,10 @@ impl Effects {
     #[inline]
     pub(super) fn reply(&mut self, id: RequestId, reply: Reply) {
         self.outputs.push_back(Output::Reply { id, reply: Box::new(reply) });
+    }
+
+    pub(super) fn tell(&mut self, id: RequestId, part: WatchPart) {
+        self.outputs.push_back(Output::Tell { id, part: Box::new(part) });
     }
 
     #[inline]

@@ -38,6 +38,7 @@ impl<R: Rules> Replica<R> {
         if !self.rules.follows(Rule::RemoteVectorCoversNothing) {
             self.data.cover_unapplied(&vector);
             self.blocked.note_all();
+            self.watches.note_all_coverage();
         }
         let silence = self.silence_of_clocks();
         let peer = &mut self.peers[id];

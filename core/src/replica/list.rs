@@ -82,7 +82,7 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Puts some keys in order. Half of what this call may do is left for the rest, or for the page.
-    fn put_in_order(&mut self) {
+    pub(super) fn put_in_order(&mut self) {
         let keys = self.data.index_step(self.effects.room() / 2);
         self.effects.did(keys);
     }

@@ -31,7 +31,10 @@ impl<R: Rules> Replica<R> {
     ///
     /// An incarnation that is linked is left out. It holds what it wrote, and what it has yet to write must never be
     /// judged by what it answers now.
-    fn missing_everywhere<'a>(&'a self, past: &'a VersionVector) -> impl Iterator<Item = (Incarnation, u64)> + 'a {
+    pub(super) fn missing_everywhere<'a>(
+        &'a self,
+        past: &'a VersionVector,
+    ) -> impl Iterator<Item = (Incarnation, u64)> + 'a {
         let unlinked =
             move || self.data.context().missing(past).filter(|&(incarnation, _)| !self.is_linked(incarnation));
         let is_missing = unlinked().any(|(incarnation, counter)| !self.somebody_covers(incarnation, counter));
@@ -52,14 +55,18 @@ impl<R: Rules> Replica<R> {
         self.data.context().counter_in(&self.peers[id].acknowledged, incarnation) >= counter
     }
 
-    /// What the oldest requests wait for is asked about with the rest. Not at every status: their tokens may be long.
+    /// What the oldest requests and some watches wait for is asked about with the rest. Not at every status: their tokens
+    /// may be long.
     fn query_for_blocked(&mut self) {
-        if self.blocked.is_empty() {
-            return;
+        if !self.blocked.is_empty() {
+            let oldest = self.blocked.since(RequestId(0)).take(REQUESTS_QUERIED_MAX);
+            let missing: Vec<_> = oldest.flat_map(|(_, past)| self.missing_everywhere(past)).collect();
+            self.rounds.add(missing);
         }
-        let oldest = self.blocked.since(RequestId(0)).take(REQUESTS_QUERIED_MAX);
-        let missing: Vec<_> = oldest.flat_map(|(_, past)| self.missing_everywhere(past)).collect();
-        self.rounds.add(missing);
+        if self.watches.waiting() > 0 {
+            let missing = self.missed_by_watches();
+            self.rounds.add(missing);
+        }
     }
 
     /// Begins a round if there is something to ask and every member that could hold it is linked.
@@ -149,6 +156,7 @@ impl<R: Rules> Replica<R> {
         self.effects.emit(Event::RoundEnded { events: Box::new(events.clone()), held: Box::new(held.clone()) });
         let addresses = self.membership.view().members().cloned().collect();
         self.rounds.remember(events, held, addresses, self.now.monotonic);
+        self.watches.note_outcome();
         self.reply_lost();
     }
 

@@ -4,10 +4,22 @@
 use super::budget::{Change, Growth, Holdings};
 use super::peer::PeerId;
 use super::{MemoryUse, Replica};
+use crate::config::Config;
 use crate::message::Content;
 use crate::op::{self, Op};
 use crate::rules::{Rule, Rules};
 use crate::time::Time;
+
+/// The deletes that are remembered for watches take so small a part of the memory at most.
+const DELETED_SHARE: u64 = 64;
+
+/// Bytes of the deletes that are remembered for watches.
+pub(super) fn deleted_bytes_max(config: &Config) -> usize {
+    if config.memory_bytes_max == u64::MAX {
+        return usize::MAX;
+    }
+    usize::try_from(config.memory_bytes_max / DELETED_SHARE).unwrap_or(usize::MAX)
+}
 
 impl<R: Rules> Replica<R> {
     /// What data holds, and what it may.
@@ -23,6 +35,7 @@ impl<R: Rules> Replica<R> {
             pieces: self.fetches.bytes(),
             staging: self.pulls.staging_bytes(),
             keys_to_merge: self.data.store().incoming(),
+            watches: self.watches.bytes() + self.deleted.bytes(),
             index_bytes: self.data.store().index_bytes(),
         })
     }

@@ -5,27 +5,30 @@
 //! None reaches into another, and what one needs of another is handed in. `data` holds what is applied. `membership`
 //! holds the view and who this is, and `startup` how far it is on its way to serve. `pulls` holds the fetch under way,
 //! `fetches` large values, and `blocked` requests that wait. `concerns` holds writes that wait to be elsewhere, too,
-//! and `lists` lists that wait.
+//! and `lists` lists that wait. `watches` holds the watches, `ranges` what changed for them, `deleted` which keys were deleted from.
 //! `rounds` holds what is asked about lost writes, `budget` the limits of memory, and `effects` what a call does to the
 //! outside. `peers` is the table of other addresses.
 //! Each has a `link`, and `credit` for pushes. `suspect` says how it sounds, `supplier` what became of pulls from it, and
 //! `asked` which pieces it owes.
 //!
 //! The other modules say what follows from what. `requests` answers clients, `batch` those that ask for several keys, and
-//! `list` those that ask for a range of them. `concern` answers those whose writes are to spread first. `links` opens and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
+//! `list` those that ask for a range of them. `watch` tells others what changes. `concern` answers those whose writes are to spread first. `links` opens and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
 //! `supply` answers pulls. `view_changes` and `joining` follow the view, `readiness` says when clients may be sent here,
 //! and `suspicion` suspects. `formats` knows what each peer understands. `retirement` replaces incarnations that are over,
 //! `lost_writes` finds out what is lost, `memory` says what gives way, and `timers` when to wake up.
 
 mod aside;
 mod asked;
+mod awaited;
 mod batch;
 mod blocked;
 mod budget;
+mod changed;
 mod concern;
 mod concerns;
 mod credit;
 mod data;
+mod deleted;
 mod effects;
 mod exchange;
 mod fetches;
@@ -44,6 +47,7 @@ mod peer;
 mod peers;
 mod pieces;
 mod pulls;
+mod ranges;
 mod readiness;
 mod renewals;
 mod repair;
@@ -62,6 +66,8 @@ mod suspicion;
 mod tests;
 mod timers;
 mod view_changes;
+mod watch;
+mod watches;
 
 pub use budget::MemoryUse;
 pub use effects::WORK_MAX;
@@ -87,6 +93,7 @@ use blocked::BlockedRequests;
 use budget::Budget;
 use concerns::Concerns;
 use data::Data;
+use deleted::Deleted;
 use effects::Effects;
 use fetches::Fetches;
 use lists::Lists;
@@ -98,6 +105,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use rounds::Rounds;
 use startup::Startup;
+use watches::Watches;
 
 /// A wake-up that comes later than asked for by more than this means that the process was not run.
 const STALL_MIN: Micros = Micros::from_millis(100);
@@ -149,6 +157,8 @@ pub struct Replica<R: Rules = Sound> {
     blocked: BlockedRequests,
     concerns: Concerns,
     lists: Lists,
+    watches: Watches,
+    deleted: Deleted,
     budget: Budget,
     rounds: Rounds,
     retire_at: Time,
@@ -187,6 +197,8 @@ impl<R: Rules> Replica<R> {
             blocked: BlockedRequests::default(),
             concerns: Concerns::default(),
             lists: Lists::default(),
+            watches: Watches::new(config.watch_changes_max),
+            deleted: Deleted::new(config.watch_deletes_max, memory::deleted_bytes_max(&config)),
             budget: Budget::new(&config),
             rounds: Rounds::new(config.rounds_max),
             retire_at: now.monotonic,
@@ -217,10 +229,12 @@ impl<R: Rules> Replica<R> {
             Input::Aside { address: None } => self.come_home(),
             Input::Named { addresses } => self.on_named(addresses),
             Input::Request { id, request } => self.on_request(id, request),
+            Input::Told { id } => self.on_told(id),
             Input::Cancel { id } => self.cancel(id),
             Input::Leave => self.on_leave(),
         }
         self.settle_concerns();
+        self.serve_watches(0);
         self.tend_memory();
     }
 
@@ -306,6 +320,7 @@ impl<R: Rules> Replica<R> {
     /// Coverage moved by this operation: the others hear of it.
     fn after_apply(&mut self, op: &Op) {
         self.effects.did(op.effects());
+        self.note_for_watches(op);
         match &op.effect {
             Effect::Put { key, .. } | Effect::Delete { key } | Effect::Erase { key } => self.mark_changed(key),
             Effect::Batch(changes) => {
@@ -317,11 +332,13 @@ impl<R: Rules> Replica<R> {
         if let Effect::Retire { incarnation, through } = op.effect {
             let dot = op.dot;
             self.blocked.note(incarnation);
+            self.watches.note_coverage(incarnation);
             self.mark_retired(incarnation, Retirement { through, dot });
             self.effects.emit(Event::Retired { dot, incarnation, through });
         }
         if self.data.has_loose_records() {
             self.blocked.note_all();
+            self.watches.note_all_coverage();
         } else {
             self.blocked.note(op.dot.incarnation);
         }

@@ -225,8 +225,13 @@ impl<R: Rules> Replica<R> {
                 }
                 let vector = Box::new(theirs.vector().clone());
                 self.budget.note_merging(bytes, keys.len());
+                if self.rules.follows(Rule::WatchFloorRisesAtInstall) {
+                    let unnamed = VersionVector::from_entries(self.data.context().missing(&deletes));
+                    self.deleted.raise_floor(&unnamed, &theirs);
+                }
                 self.data.install(&self.rules, Snapshot { keys, asked: &asked, context: theirs, deletes, clock });
                 self.blocked.note_all();
+                self.watches.note_all_coverage();
                 self.stop_supplying_state();
                 self.effects.defer();
                 let from = self.peers[id].incarnation.expect("a linked peer has an incarnation");
@@ -286,6 +291,7 @@ impl<R: Rules> Replica<R> {
             let remote = VersionVector::from_entries(records.iter().map(|&(i, record)| (i, record.through)));
             self.data.cover_unapplied(&remote);
             self.blocked.note_all();
+            self.watches.note_all_coverage();
         }
     }
 }

@@ -30,6 +30,7 @@ impl<R: Rules> Replica<R> {
                 Some(refusal) => Reply::Refused(refusal),
             },
             Request::List(list) => return self.on_data(id, ForKeys::List(list)),
+            Request::Watch(watch) => return self.on_watch(id, watch),
             Request::View => Reply::View(self.listed()),
             Request::ViewAdd(address) => self.add_member(&address),
             Request::ViewRemove(address) => self.remove_member(&address),

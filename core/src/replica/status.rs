@@ -187,6 +187,18 @@ impl<R: Rules> Replica<R> {
         self.concerns.iter().filter_map(|(id, spreading)| Some((id, spreading.answer.written()?)))
     }
 
+    /// How many watches there are.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.watches.len()
+    }
+
+    /// How many of them wait for their past.
+    #[must_use]
+    pub fn waiting_watches(&self) -> usize {
+        self.watches.waiting()
+    }
+
     /// Bytes of the operations parked.
     #[must_use]
     pub const fn causal_buffer_bytes(&self) -> usize {
@@ -301,6 +313,9 @@ impl<R: Rules> Replica<R> {
         self.membership.check_invariants();
         assert!(self.causal_buffer.len() <= self.config.causal_buffer_max, "parked beyond its limit");
         self.concerns.check_invariants();
+        self.watches.check_invariants();
+        self.deleted.check_invariants(self.data.context());
+        assert!(self.watches.len() <= self.config.watches_max, "watches beyond their limit");
         assert!(self.blocked() <= self.config.blocked_max, "waiting beyond its limit");
         let waits = !self.blocked.is_empty() || !self.lists.is_empty();
         assert!(!waits || !self.startup.is_joining(), "requests wait while joining");

@@ -9,11 +9,12 @@ mod formats;
 mod lists;
 mod pieces;
 mod waits;
+mod watches;
 
 use super::*;
 use crate::data::{Key, Value};
 use crate::formats::Formats;
-use crate::request::{Action, Condition, DataRequest, Refusal, Reply, Request, RequestId};
+use crate::request::{Action, Condition, DataRequest, Refusal, Reply, Request, RequestId, WatchPart};
 use crate::time::Wall;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ struct World {
     /// The formats that each process speaks.
     spoken: BTreeMap<Address, Formats>,
     replies: BTreeMap<RequestId, Reply>,
+    told: BTreeMap<RequestId, Vec<WatchPart>>,
     events: Vec<(Address, Event)>,
 }
 
@@ -52,6 +54,7 @@ impl World {
             config: Config::default(),
             spoken: BTreeMap::new(),
             replies: BTreeMap::new(),
+            told: BTreeMap::new(),
             events: Vec::new(),
         };
         (1..=n).for_each(|i| world.start(i, n, i));
@@ -91,6 +94,7 @@ impl World {
                     }
                 }
                 Output::Reply { id, reply } => assert!(self.replies.insert(id, *reply).is_none()),
+                Output::Tell { id, part } => self.told.entry(id).or_default().push(*part),
                 Output::Event(event) => self.events.push((at.clone(), event)),
             }
         }

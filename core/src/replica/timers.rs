@@ -31,6 +31,7 @@ impl<R: Rules> Replica<R> {
         if self.effects.take_deferred() {
             self.effects.did(self.data.merge_step(&self.rules, self.effects.room()));
             self.effects.defer_if(self.data.store().is_merging());
+            self.serve_watches(self.effects.room() / 4 * 3);
             self.serve_lists();
             self.progress();
             self.reply_lost();

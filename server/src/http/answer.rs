@@ -327,7 +327,8 @@ fn refused(refusal: Refusal, past: impl FnOnce() -> VersionVector, form: &Form) 
         | Refusal::WriteLimit
         | Refusal::Upgrading
         | Refusal::NoRoomToWait
-        | Refusal::NoMemoryToList => StatusCode::SERVICE_UNAVAILABLE,
+        | Refusal::NoMemoryToList
+        | Refusal::NoRoomToWatch => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = error(status, &refusal.to_string());
     add_token(&mut answer, encode(past(), form));

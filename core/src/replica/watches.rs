@@ -1,0 +1,331 @@
+//! The watches of this replica, and whose turn it is (WATCH-4, WATCH-5). `ranges` says what changed for whom.
+//!
+//! Invariant kept here: a watch stands in one place. It waits for its past, has its turn, is idle, is parked, or its
+//! client has a part. An idle watch costs nothing.
+
+use super::awaited::Awaited;
+use super::ranges::Ranges;
+use crate::causal_context::CausalContext;
+use crate::data::Key;
+use crate::identity::Incarnation;
+use crate::request::{RequestId, WatchRange, WatchRequest, WatchReset};
+use crate::vector::VersionVector;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Bytes of a watch beside those of its texts and vectors.
+const WATCH_BYTES: usize = 1_024;
+
+#[derive(Debug, Clone)]
+pub(super) struct Watches {
+    watches: BTreeMap<RequestId, Box<Watch>>,
+    ranges: Ranges,
+    awaited: Awaited,
+    waiting: BTreeSet<RequestId>,
+    /// Waiting ones from this one on have not been compared with what a round found.
+    unjudged: Option<RequestId>,
+    /// Waiting ones before this one were asked about last.
+    asked_below: RequestId,
+    due: VecDeque<RequestId>,
+    /// They wait until the keys are in order.
+    parked: Vec<RequestId>,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Watch {
+    pub(super) range: WatchRange,
+    pub(super) keys_only: bool,
+    pub(super) past: VersionVector,
+    pub(super) stage: Stage,
+    /// It is to begin with a part that says so.
+    pub(super) beginning: Option<Option<WatchReset>>,
+    /// A beginning was told, and nothing since.
+    pub(super) is_anew: bool,
+    /// The client may hold something of the range.
+    pub(super) holds: bool,
+    /// Changes up to this one were told.
+    pub(super) position: u64,
+    /// Everything that was covered then was told, or is looked at by the present walk.
+    pub(super) base: Option<Arc<VersionVector>>,
+    /// It has had a mark that knows something.
+    pub(super) is_synced: bool,
+    /// Something was told since the last mark.
+    pub(super) is_open: bool,
+    place: Place,
+    bytes: usize,
+}
+
+/// How far a watch is.
+#[derive(Debug, Clone)]
+pub(super) enum Stage {
+    /// Its past is not covered, as far as is known. Then it goes on from there.
+    Waiting(Option<VersionVector>),
+    /// It looks through its range.
+    Walking(Walk),
+    /// It is told what changes.
+    Live,
+}
+
+/// A look through a range for what was not told.
+#[derive(Debug, Clone)]
+pub(super) struct Walk {
+    /// What this covers was told. None: nothing was.
+    pub(super) known: Option<Arc<VersionVector>>,
+    /// What was covered when it began.
+    pub(super) begun_at: Arc<VersionVector>,
+    /// Numbers of the deletes that are yet to be looked at, from and below.
+    pub(super) deletes: (u64, u64),
+    /// The key that was looked at last.
+    pub(super) cursor: Option<Key>,
+    /// Changes were given up meanwhile: the next walk looks for them.
+    pub(super) again: bool,
+}
+
+/// Where a watch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It waits for this write.
+    Waiting(Incarnation, u64),
+    /// It has its turn.
+    Due,
+    /// Nothing is to be told.
+    Idle,
+    /// It waits until the keys are in order.
+    Parked,
+    /// Its client has a part.
+    Telling,
+}
+
+impl Walk {
+    /// Is this key yet to be looked at?
+    pub(super) fn is_ahead(&self, key: &Key) -> bool {
+        self.cursor.as_ref().is_none_or(|cursor| cursor < key)
+    }
+}
+
+impl Watches {
+    pub(super) fn new(changes_max: usize) -> Self {
+        Self {
+            watches: BTreeMap::new(),
+            ranges: Ranges::new(changes_max),
+            awaited: Awaited::default(),
+            waiting: BTreeSet::new(),
+            unjudged: None,
+            asked_below: RequestId(0),
+            due: VecDeque::new(),
+            parked: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Bytes that such a watch would take.
+    pub(super) fn bytes_of(request: &WatchRequest) -> usize {
+        let entries = request.past.len() + request.since.as_ref().map_or(0, VersionVector::len);
+        WATCH_BYTES + 2 * request.range.bytes() + 16 * entries
+    }
+
+    /// One more; it has its turn.
+    pub(super) fn insert(&mut self, id: RequestId, request: WatchRequest) {
+        let bytes = Self::bytes_of(&request);
+        let WatchRequest { range, keys_only, past, since } = request;
+        self.ranges.add(&range);
+        self.bytes += bytes;
+        let watch = Watch {
+            range,
+            keys_only,
+            past,
+            stage: Stage::Waiting(since),
+            beginning: None,
+            is_anew: false,
+            holds: false,
+            position: 0,
+            base: None,
+            is_synced: false,
+            is_open: false,
+            place: Place::Due,
+            bytes,
+        };
+        let replaced = self.watches.insert(id, Box::new(watch));
+        assert!(replaced.is_none(), "{id:?} is used twice");
+        self.due.push_back(id);
+    }
+
+    /// Its client is gone.
+    pub(super) fn remove(&mut self, id: RequestId) {
+        let Some(watch) = self.watches.remove(&id) else { return };
+        self.bytes -= watch.bytes;
+        match watch.place {
+            Place::Waiting(incarnation, counter) => {
+                self.awaited.remove(id, (incarnation, counter));
+                self.waiting.remove(&id);
+            }
+            Place::Due => self.due.retain(|due| *due != id),
+            Place::Parked => self.parked.retain(|parked| *parked != id),
+            Place::Idle | Place::Telling => {}
+        }
+        self.ranges.remove(&watch.range, watch.has_begun().then_some((watch.position, id)));
+    }
+
+    /// A key changed: whoever watches it is to be told.
+    #[inline]
+    pub(super) fn note(&mut self, key: &Key) {
+        if !self.watches.is_empty() {
+            self.ranges.note(key);
+        }
+    }
+
+    /// Whose turn it is. It is taken out until it is put back.
+    pub(super) fn take_due(&mut self) -> Option<(RequestId, Box<Watch>)> {
+        if let Some(id) = self.due.pop_front() {
+            let watch = self.watches.remove(&id).expect("what has its turn is there");
+            return Some((id, watch));
+        }
+        let id = self.ranges.next_idle()?;
+        let watch = self.watches.remove(&id).expect("an idle watch is there");
+        Some((id, watch))
+    }
+
+    /// One that waits and whose write is covered by now, or that is yet to be judged. Counts what was looked at in vain.
+    pub(super) fn take_waiting(
+        &mut self,
+        context: &CausalContext,
+        room: usize,
+    ) -> (Option<(RequestId, Box<Watch>)>, usize) {
+        let (mut found, mut looked) = (None, 0);
+        if self.awaited.is_noted() {
+            (found, looked) = self.awaited.next_reached(context, room);
+        }
+        if found.is_none()
+            && let Some(from) = self.unjudged
+        {
+            found = self.waiting.range(from..).next().copied();
+            self.unjudged = found.map(|id| RequestId(id.0.saturating_add(1)));
+        }
+        let taken = found.map(|id| {
+            let watch = self.watches.remove(&id).expect("a waiting watch is there");
+            if let Place::Waiting(incarnation, counter) = watch.place {
+                self.awaited.remove(id, (incarnation, counter));
+            }
+            self.waiting.remove(&id);
+            (id, watch)
+        });
+        (taken, looked)
+    }
+
+    /// Is there one that has its turn, or may have?
+    pub(super) fn is_noted(&self) -> bool {
+        !self.due.is_empty() || self.ranges.is_due() || self.awaited.is_noted() || self.unjudged.is_some()
+    }
+
+    /// It stands here from now on. `before` is its position when it was taken out; none where it had not begun.
+    pub(super) fn put_back(&mut self, id: RequestId, mut watch: Box<Watch>, before: Option<u64>, place: Place) {
+        watch.place = place;
+        match place {
+            Place::Waiting(incarnation, counter) => {
+                self.awaited.insert(id, (incarnation, counter));
+                self.waiting.insert(id);
+            }
+            Place::Due => self.due.push_back(id),
+            Place::Parked => self.parked.push(id),
+            Place::Idle => watch.position = self.ranges.last(),
+            Place::Telling => {}
+        }
+        if watch.has_begun() {
+            self.ranges.place(&watch.range, id, before, (watch.position, place == Place::Idle));
+        }
+        self.watches.insert(id, watch);
+    }
+
+    /// The client took its part: it has its turn. Says whether there was one.
+    pub(super) fn on_told(&mut self, id: RequestId) -> bool {
+        let Some(watch) = self.watches.get_mut(&id).filter(|watch| watch.place == Place::Telling) else { return false };
+        watch.place = Place::Due;
+        self.due.push_back(id);
+        true
+    }
+
+    /// Is one parked?
+    pub(super) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// The keys are in order: those that were parked have their turn.
+    pub(super) fn unpark(&mut self) {
+        for id in core::mem::take(&mut self.parked) {
+            self.watches.get_mut(&id).expect("a parked watch is there").place = Place::Due;
+            self.due.push_back(id);
+        }
+    }
+
+    /// The coverage of this incarnation moved.
+    #[inline]
+    pub(super) fn note_coverage(&mut self, incarnation: Incarnation) {
+        self.awaited.note(incarnation);
+    }
+
+    /// The coverage of any incarnation may have moved.
+    pub(super) fn note_all_coverage(&mut self) {
+        self.awaited.note_all();
+    }
+
+    /// A round found something.
+    pub(super) fn note_outcome(&mut self) {
+        self.unjudged = (!self.waiting.is_empty()).then_some(RequestId(0));
+    }
+
+    /// The pasts of some that wait, in turn.
+    pub(super) fn next_to_query(&mut self, most: usize) -> Vec<VersionVector> {
+        let mut ids: Vec<RequestId> = self.waiting.range(self.asked_below..).take(most).copied().collect();
+        if ids.is_empty() {
+            ids = self.waiting.iter().take(most).copied().collect();
+        }
+        self.asked_below = ids.last().map_or(RequestId(0), |last| RequestId(last.0.saturating_add(1)));
+        ids.iter().filter_map(|id| Some(self.watches.get(id)?.past.clone())).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.watches.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.watches.len()
+    }
+
+    /// How many wait for their past.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// What changed in each range.
+    pub(super) const fn ranges(&self) -> &Ranges {
+        &self.ranges
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes + self.ranges.bytes()
+    }
+
+    /// # Panics
+    /// If an invariant of this module does not hold.
+    pub(super) fn check_invariants(&self) {
+        self.ranges.check_invariants();
+        assert_eq!(self.watches.len(), self.ranges.watches(), "watches of ranges");
+        assert_eq!(self.bytes, self.watches.values().map(|watch| watch.bytes).sum::<usize>(), "bytes of watches");
+        assert_eq!(self.waiting.len(), self.awaited.len(), "each waits for one write");
+        for (id, watch) in &self.watches {
+            assert_eq!(watch.place == Place::Due, self.due.contains(id), "{id:?} has its turn");
+            assert_eq!(watch.place == Place::Parked, self.parked.contains(id), "{id:?} is parked");
+            assert_eq!(matches!(watch.place, Place::Waiting(..)), self.waiting.contains(id), "{id:?} waits");
+        }
+    }
+}
+
+impl Watch {
+    /// Is it told what changes?
+    pub(super) const fn has_begun(&self) -> bool {
+        !matches!(self.stage, Stage::Waiting(_))
+    }
+}
