@@ -97,7 +97,7 @@ pub struct Config {
     /// Default 4,096. More costs memory and a longer burst when their turn comes, less sends clients away that a moment
     /// would have served.
     pub blocked_max: usize,
-    /// Watches; beyond it one more is refused. Default 16,384. More costs memory, less sends clients away.
+    /// Watches; beyond it one more is refused. Default 3,072. More costs memory, less sends clients away.
     pub watches_max: usize,
     /// Keys that changed and are yet to be told, of all watched ranges together; beyond it the watches of the longest
     /// one look through what they watch again. Default 65,536. More costs memory while clients are slow, less costs
@@ -177,7 +177,7 @@ impl Default for Config {
             causal_buffer_bytes_max: 64 << 20,
             blocked_bytes_max: 64 << 20,
             blocked_max: 4_096,
-            watches_max: 16_384,
+            watches_max: 3_072,
             watch_changes_max: 65_536,
             watch_deletes_max: 65_536,
             wait_max: Micros::from_seconds(30),

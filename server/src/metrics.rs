@@ -23,6 +23,8 @@ pub(crate) enum Counted {
     Batch,
     /// `GET /kvs` and `HEAD /kvs`.
     List,
+    /// `GET /kvs` and `GET /kvs/<key>` for as long as the client watches.
+    Watch,
     /// `/view`, whatever the method.
     View,
     /// `/health`, `/ready`, `/metrics` and `/replica/state`.
@@ -34,13 +36,14 @@ pub(crate) enum Counted {
 }
 
 impl Counted {
-    const ALL: [(Self, &str, &str); 10] = [
+    const ALL: [(Self, &str, &str); 11] = [
         (Self::Get, "/kvs/{key}", "GET"),
         (Self::Put, "/kvs/{key}", "PUT"),
         (Self::Delete, "/kvs/{key}", "DELETE"),
         (Self::Head, "/kvs/{key}", "HEAD"),
         (Self::Batch, "/kvs", "POST"),
         (Self::List, "/kvs", "GET"),
+        (Self::Watch, "watch", "GET"),
         (Self::View, "/view", "any"),
         (Self::Diagnostics, "diagnostics", "any"),
         (Self::Peer, "/replica", "any"),
@@ -132,6 +135,7 @@ pub(crate) struct Metrics {
     diverged: Cell<u64>,
     impersonated: Cell<u64>,
     merged: Cell<u64>,
+    fell_behind: Cell<u64>,
     renewed: Cell<u64>,
     retired: Cell<u64>,
     rounds: Cell<u64>,
@@ -173,6 +177,7 @@ impl Metrics {
             diverged: Cell::default(),
             impersonated: Cell::default(),
             merged: Cell::default(),
+            fell_behind: Cell::default(),
             renewed: Cell::default(),
             retired: Cell::default(),
             rounds: Cell::default(),
@@ -230,6 +235,7 @@ impl Metrics {
             Event::Retired { .. } => count(&self.retired),
             Event::RoundEnded { .. } => count(&self.rounds),
             Event::ClustersMerge { .. } => count(&self.merged),
+            Event::FellBehind(_) => count(&self.fell_behind),
             Event::Fetching { held, .. } => {
                 count(&self.fetches);
                 if *held > 0 {
@@ -242,8 +248,7 @@ impl Metrics {
             | Event::ViewChanged
             | Event::NoCommonFormat { .. }
             | Event::WritesRefused(_)
-            | Event::HeldBack(_)
-            | Event::FellBehind(_) => {}
+            | Event::HeldBack(_) => {}
         }
     }
 
@@ -318,6 +323,11 @@ impl Metrics {
             "hence_cluster_merges_total",
             "Times members of another cluster of the same name appeared, at an address that is used again.",
             self.merged.get(),
+        );
+        into.counter(
+            "hence_watches_behind_total",
+            "Watches that fell behind by more than is kept and looked again.",
+            self.fell_behind.get(),
         );
         into.counter("hence_stalls_total", "Times this process was not run.", self.stalls.get());
         into.family("hence_stalled_seconds_total", Kind::Counter, "Time in which this process was not run.");

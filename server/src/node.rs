@@ -9,9 +9,10 @@ use crate::events;
 use crate::lag::Visibility;
 use crate::metrics::Metrics;
 use crate::traces::Tracer;
+use crate::watching::Watches;
 use hence_core::{
     Address, Event, Input, Message, Now, Readiness, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound,
-    Time,
+    Time, WatchPart,
 };
 use hence_transport::{Outbox, Transport, drain};
 use std::cell::{Cell, RefCell};
@@ -30,6 +31,7 @@ pub(crate) struct Node<T> {
     clock: Clock,
     next_id: Cell<u64>,
     blocked: RefCell<HashMap<RequestId, oneshot::Sender<Box<Reply>>>>,
+    watches: Watches,
     /// When the driver wakes by itself; requests that move the replica's timeout before it call `wake`.
     wakes_at: Cell<Time>,
     wake: Notify,
@@ -58,6 +60,7 @@ impl<T: Transport> Node<T> {
             clock,
             next_id: Cell::new(1),
             blocked: RefCell::default(),
+            watches: Watches::default(),
             wakes_at: Cell::new(Time::default()),
             wake: Notify::new(),
             metrics: Metrics::new(),
@@ -69,8 +72,7 @@ impl<T: Transport> Node<T> {
 
     /// Asks the replica, at a time that was just read.
     pub(crate) fn ask(self: &Rc<Self>, now: Now, request: Request) -> Asked<T> {
-        let id = RequestId(self.next_id.get());
-        self.next_id.set(id.0 + 1);
+        let id = self.next_request();
         let before = self.traces.is_sending().then(|| self.replica.borrow().own_writes());
         let reply = self.step_at(now, Input::Request { id, request }, Some(id));
         if let Some(before) = before {
@@ -82,6 +84,18 @@ impl<T: Transport> Node<T> {
         let (sender, receiver) = oneshot::channel();
         self.blocked.borrow_mut().insert(id, sender);
         Asked::Blocked(BlockedReply { node: self.clone(), id, receiver })
+    }
+
+    /// A name for one more request.
+    pub(crate) fn next_request(&self) -> RequestId {
+        let id = RequestId(self.next_id.get());
+        self.next_id.set(id.0 + 1);
+        id
+    }
+
+    /// The clients that watch.
+    pub(crate) const fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// Hands one input in and everything that comes out on. Returns the reply to `awaited`, if it came.
@@ -177,6 +191,11 @@ impl<T: Transport> Node<T> {
         &self.traces
     }
 
+    /// Clients that watch.
+    pub(crate) fn watches_open(&self) -> u64 {
+        self.replica.borrow().watches() as u64
+    }
+
     /// Writes that were done here.
     pub(crate) fn own_writes(&self) -> u64 {
         self.replica.borrow().own_writes()
@@ -219,6 +238,10 @@ impl<T: Transport> Outbox for Outlet<'_, T> {
             // A client that went away a moment ago does not need its answer.
             let _ = sender.send(reply);
         }
+    }
+
+    fn tell(&mut self, id: RequestId, part: Box<WatchPart>) {
+        self.node.watches.tell(id, part);
     }
 
     fn event(&mut self, event: Event) {

@@ -321,6 +321,8 @@ async fn killed(orders: &mut mpsc::UnboundedReceiver<Command>) {
 /// Lets requests in flight finish, then lets peers take what only this replica has.
 async fn finish<T: Wire>(service: &Service<T>) {
     service.connections.stop();
+    // Watches have no end of their own. Their clients go on elsewhere.
+    service.node.watches().end();
     let answered = || service.connections.len() == 0;
     if !holds_within(SHUTDOWN_TIMEOUT, answered).await {
         service.node.refuse_blocked();

@@ -250,6 +250,8 @@ pub struct Limits {
     /// The most connections of clients. Beyond it, the one that has been idle longest is closed for a new one. Where
     /// none is idle, the new one is refused. Default 4,096.
     pub connections_max: usize,
+    /// A watch that nothing happened for is sent a line that means nothing, so that no proxy ends it.
+    pub watch_heartbeat: Duration,
     /// Bytes that a connection reads at a time. Default 64 KiB.
     pub read_bytes_max: usize,
 }
@@ -267,6 +269,7 @@ impl Default for Limits {
             idle_time_max: Duration::from_secs(75),
             answer_time_max: Duration::from_secs(30),
             connections_max: 4_096,
+            watch_heartbeat: Duration::from_secs(15),
             read_bytes_max: 64 << 10,
         }
     }

@@ -60,6 +60,7 @@ mod tls;
 mod tutorial;
 mod up;
 mod upgrades;
+mod watches;
 
 use driver::{Needs, Pace, Test};
 use std::process::ExitCode;
@@ -130,6 +131,16 @@ const TESTS: &[Test] = &[
     Test::new("bad_requests_change_nothing", Pace::Busy, Needs::Nothing, bad_input::requests),
     Test::new("bad_batches_change_nothing", Pace::Busy, Needs::Nothing, bad_batches::batches),
     Test::new("bad_lists_change_nothing", Pace::Busy, Needs::Nothing, bad_lists::lists),
+    Test::new("bad_watches_change_nothing", Pace::Busy, Needs::Nothing, watches::bad),
+    Test::new("watch_follows", Pace::Busy, Needs::Nothing, watches::follow),
+    Test::new("watch_resumes_elsewhere", Pace::Busy, Needs::Nothing, watches::resume),
+    Test::new("watch_begins_anew", Pace::Busy, Needs::Nothing, watches::reset),
+    Test::new("watch_of_lost_writes", Pace::Busy, Needs::PacketFilter, watches::lost),
+    Test::new("watch_waits_for_its_past", Pace::Busy, Needs::Nothing, watches::waits),
+    Test::new("watch_limits", Pace::Busy, Needs::Nothing, watches::limits),
+    Test::new("watch_of_a_thousand", Pace::Busy, Needs::Nothing, watches::thousand),
+    Test::new("watch_ends_with_its_replica", Pace::Busy, Needs::Nothing, watches::ends),
+    Test::new("watch_polls", Pace::Busy, Needs::Nothing, watches::polls),
     Test::new("log_that_is_not_taken", Pace::Busy, Needs::Nothing, outputs::serve),
     Test::new("terminal_that_is_not_taken", Pace::Busy, Needs::Nothing, outputs::up),
     Test::new("commands_that_are_not_heard", Pace::Busy, Needs::Nothing, outputs::commands),

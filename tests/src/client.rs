@@ -109,6 +109,16 @@ impl Connection {
 
     /// Reads one response; `head_only` for answers to HEAD.
     pub fn receive(&mut self, head_only: bool) -> Result<Response, NoResponse> {
+        let mut response = self.receive_head()?;
+        let bodiless = head_only || matches!(response.status, 304 | 204 | 101);
+        if !bodiless {
+            response.body = self.receive_body(&response)?;
+        }
+        Ok(response)
+    }
+
+    /// Reads a response up to its body.
+    pub fn receive_head(&mut self) -> Result<Response, NoResponse> {
         let head_end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                 break at;
@@ -119,21 +129,20 @@ impl Connection {
         let head = String::from_utf8_lossy(&self.buffer[..head_end]).into_owned();
         self.buffer.drain(..head_end + 4);
         let (status, headers) = parse_head(&head);
-        let mut response = Response { status, headers, body: Vec::new() };
-        let bodiless = head_only || status == 304 || status == 204 || status == 101;
-        if !bodiless {
-            response.body = self.receive_body(&response)?;
+        Ok(Response { status, headers, body: Vec::new() })
+    }
+
+    /// Reads so many bytes.
+    pub fn receive_exactly(&mut self, length: usize) -> Result<Vec<u8>, NoResponse> {
+        while self.buffer.len() < length {
+            self.fill()?;
         }
-        Ok(response)
+        Ok(self.buffer.drain(..length).collect())
     }
 
     fn receive_body(&mut self, response: &Response) -> Result<Vec<u8>, NoResponse> {
         if let Some(length) = response.header("content-length") {
-            let length = length.parse().expect("a length");
-            while self.buffer.len() < length {
-                self.fill()?;
-            }
-            return Ok(self.buffer.drain(..length).collect());
+            return self.receive_exactly(length.parse().expect("a length"));
         }
         if response.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
             return self.receive_chunks();
@@ -150,23 +159,30 @@ impl Connection {
     fn receive_chunks(&mut self) -> Result<Vec<u8>, NoResponse> {
         let mut body = Vec::new();
         loop {
-            let line_end = loop {
-                match find(&self.buffer, b"\r\n") {
-                    Some(at) => break at,
-                    None => self.fill()?,
-                }
-            };
-            let line = String::from_utf8_lossy(&self.buffer[..line_end]).into_owned();
-            let length = usize::from_str_radix(line.trim(), 16).expect("a chunk's length");
-            while self.buffer.len() < line_end + 4 + length {
-                self.fill()?;
-            }
-            body.extend_from_slice(&self.buffer[line_end + 2..line_end + 2 + length]);
-            self.buffer.drain(..line_end + 4 + length);
-            if length == 0 {
+            let chunk = self.receive_chunk()?;
+            if chunk.is_empty() {
                 return Ok(body);
             }
+            body.extend(chunk);
         }
+    }
+
+    /// Reads the next chunk of a body that comes in chunks; an empty one is the end.
+    pub fn receive_chunk(&mut self) -> Result<Vec<u8>, NoResponse> {
+        let line_end = loop {
+            match find(&self.buffer, b"\r\n") {
+                Some(at) => break at,
+                None => self.fill()?,
+            }
+        };
+        let line = String::from_utf8_lossy(&self.buffer[..line_end]).into_owned();
+        let length = usize::from_str_radix(line.trim(), 16).expect("a chunk's length");
+        while self.buffer.len() < line_end + 4 + length {
+            self.fill()?;
+        }
+        let chunk = self.buffer[line_end + 2..line_end + 2 + length].to_vec();
+        self.buffer.drain(..line_end + 4 + length);
+        Ok(chunk)
     }
 
     fn fill(&mut self) -> Result<(), NoResponse> {

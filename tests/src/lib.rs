@@ -11,3 +11,4 @@ pub mod public;
 pub mod replicas;
 pub mod starvation;
 pub mod tables;
+pub mod watcher;

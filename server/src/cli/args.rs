@@ -223,10 +223,26 @@ pub(crate) struct LimitArgs {
     #[arg(long, env = "HENCE_ANSWER_TIME_MAX", value_name = "TIME", default_value = "30s",
           value_parser = time("HENCE_ANSWER_TIME_MAX", 100, 3_600_000))]
     answer_time_max: Micros,
+    /// A client that watches is sent a line that means nothing this often
+    #[arg(long, env = "HENCE_WATCH_HEARTBEAT", value_name = "TIME", default_value = "15s",
+          value_parser = time("HENCE_WATCH_HEARTBEAT", 100, 3_600_000))]
+    watch_heartbeat: Micros,
     /// Connections; beyond, the longest idle one makes room
     #[arg(long, env = "HENCE_CONNECTIONS_MAX", value_name = "NUMBER", default_value = "4096",
           value_parser = number("HENCE_CONNECTIONS_MAX", 1, 1_000_000))]
     connections_max: u64,
+    /// Clients that watch, at most three quarters of all connections; beyond, one more gets 503
+    #[arg(long, env = "HENCE_WATCHES_MAX", value_name = "NUMBER", default_value = "3072",
+          value_parser = number("HENCE_WATCHES_MAX", 0, 1_000_000))]
+    watches_max: u64,
+    /// Keys that changed and were not told yet; beyond, watches that are behind look through what they watch again
+    #[arg(long, env = "HENCE_WATCH_CHANGES_MAX", value_name = "NUMBER", default_value = "65536",
+          value_parser = number("HENCE_WATCH_CHANGES_MAX", 1, 1 << 30))]
+    watch_changes_max: u64,
+    /// Deletes remembered for watches that go on; one that goes on from before them is told the present state
+    #[arg(long, env = "HENCE_WATCH_DELETES_MAX", value_name = "NUMBER", default_value = "65536",
+          value_parser = number("HENCE_WATCH_DELETES_MAX", 0, 1 << 30))]
+    watch_deletes_max: u64,
     /// Bytes of operations kept for repair; beyond, a peer that needs older ones gets the whole state
     #[arg(long, env = "HENCE_LOG_BYTES_MAX", value_name = "BYTES", default_value = "64MiB",
           value_parser = bytes("HENCE_LOG_BYTES_MAX", 0, u64::MAX))]
@@ -399,6 +415,7 @@ impl LimitArgs {
             idle_time_max: Duration::from_micros(self.idle_time_max.0),
             answer_time_max: Duration::from_micros(self.answer_time_max.0),
             connections_max: size(self.connections_max),
+            watch_heartbeat: Duration::from_micros(self.watch_heartbeat.0),
             ..Limits::default()
         }
     }
@@ -425,6 +442,9 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         log_bytes_max: size(limits.log_bytes_max),
         causal_buffer_max: size(limits.causal_buffer_max),
         blocked_max: size(limits.blocked_max),
+        watches_max: size(limits.watches_max).min(most_watches(size(limits.connections_max))),
+        watch_changes_max: size(limits.watch_changes_max),
+        watch_deletes_max: size(limits.watch_deletes_max),
         wait_max: timings.wait_max,
         credit_ops_max: limits.credit_ops_max,
         credit_bytes_max: size(limits.credit_bytes_max),
@@ -442,6 +462,11 @@ pub(crate) fn variables() -> Vec<String> {
     let command = Cli::command();
     let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
     arguments.filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned)).collect()
+}
+
+/// Watches leave a quarter of all connections to those who ask.
+const fn most_watches(connections_max: usize) -> usize {
+    connections_max - connections_max.div_ceil(4)
 }
 
 /// Vectors of twice as many entries make tokens that are still accepted.

@@ -36,6 +36,9 @@ const ARE_YOU_THERE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES_MAX: u32 = 64 << 10;
 
+/// More bytes than a watch is told at a time.
+const WATCH_BYTES_MAX: u64 = 512 << 10;
+
 const NEVER: u32 = u32::MAX;
 
 /// What a connection is doing.
@@ -54,12 +57,14 @@ pub(super) enum Phase {
     Body,
     /// The answer is being sent.
     Answer,
+    /// The client watches: its answer has no end.
+    Watch,
     /// The last answer is sent; what still comes is thrown away.
     Closing,
 }
 
-const PHASES: [Phase; 7] =
-    [Phase::Handshake, Phase::Idle, Phase::Head, Phase::Busy, Phase::Body, Phase::Answer, Phase::Closing];
+const PHASES: [Phase; 8] =
+    [Phase::Handshake, Phase::Idle, Phase::Head, Phase::Busy, Phase::Body, Phase::Answer, Phase::Watch, Phase::Closing];
 
 /// The limits in ticks, and the tick that it is now: shared by all pulses of a server.
 #[derive(Debug)]
@@ -131,13 +136,19 @@ impl Pulse {
     }
 
     pub(super) fn on_write(&self) {
-        self.writes.store(true, Relaxed);
+        let before = self.writes.swap(true, Relaxed);
+        if !before && self.is(Phase::Watch) {
+            // What is told at a time must be taken within the time for an answer.
+            self.enter(Phase::Watch, self.rhythm.answer.saturating_add(of_bytes(WATCH_BYTES_MAX)));
+        }
     }
 
     pub(super) fn on_flushed(&self) {
         self.writes.store(false, Relaxed);
         if self.is(Phase::Answer) {
             self.enter(Phase::Idle, self.rhythm.idle);
+        } else if self.is(Phase::Watch) {
+            self.enter(Phase::Watch, NEVER);
         }
     }
 }
@@ -170,6 +181,11 @@ impl Pulse {
     }
 }
 
+/// The time that so many bytes of an answer may take on top of that for any answer.
+fn of_bytes(bytes: u64) -> u32 {
+    ticks(Duration::from_secs(bytes / READER_BYTES_PER_SECOND))
+}
+
 pub(super) fn ticks(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(NEVER)
 }
@@ -197,6 +213,17 @@ pub(crate) struct Connection {
 struct Wait {
     /// Its client passes over interim answers.
     interim: bool,
+}
+
+/// Is a client that watches about to go?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// Not for all that is known.
+    No,
+    /// It says nothing more. Whether it still reads shows when it is told something.
+    Maybe,
+    /// Nothing can be told to it any more.
+    Gone,
 }
 
 /// Is the client of a request that waits still there?
@@ -337,8 +364,26 @@ impl Connection {
 
     /// An answer of so many bytes is ready to be sent.
     pub(crate) fn on_answer(&self, bytes: u64) {
-        let size = ticks(Duration::from_secs(bytes / READER_BYTES_PER_SECOND));
-        self.pulse.enter(Phase::Answer, self.pulse.rhythm.answer.saturating_add(size));
+        self.pulse.enter(Phase::Answer, self.pulse.rhythm.answer.saturating_add(of_bytes(bytes)));
+    }
+
+    /// The client is told what changes, from now on and without an end.
+    pub(super) fn on_watch(&self) {
+        self.pulse.enter(Phase::Watch, NEVER);
+    }
+
+    /// Has a client that watches ended its sending side, or gone away altogether? The task is woken when that changes.
+    ///
+    /// The HTTP library does not look, so the answer's own task does.
+    pub(crate) fn leaves(&self, context: &mut Context<'_>) -> Leaving {
+        let Poll::Ready(Ok(())) = self.stream.poll_read_ready(context) else { return Leaving::No };
+        let both = pin!(self.stream.ready(Interest::READABLE | Interest::WRITABLE));
+        match both.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(ready)) if ready.is_write_closed() => Leaving::Gone,
+            Poll::Ready(Ok(ready)) if ready.is_read_closed() => Leaving::Maybe,
+            Poll::Ready(Err(_)) => Leaving::Gone,
+            Poll::Ready(Ok(_)) | Poll::Pending => Leaving::No,
+        }
     }
 
     /// From now on the kernel takes little more of an answer than it can send at once. By itself it takes megabytes, a copy

@@ -15,7 +15,7 @@ mod stream;
 mod tests;
 
 pub(crate) use answers::{PIECE_BYTES_MIN, Piece, piece};
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, Leaving};
 pub(crate) use stream::Watched;
 
 use crate::memory::Clients;
@@ -209,7 +209,8 @@ impl Connections {
                 let age = self.rhythm.now.load(Relaxed).saturating_sub(since);
                 (age >= ticks(TIMEOUT_AT_LIMIT)).then_some((2, since))
             }
-            Phase::Busy | Phase::Body | Phase::Answer => None,
+            // One that watches is at rest, but has something to come.
+            Phase::Busy | Phase::Body | Phase::Answer | Phase::Watch => None,
         }
     }
 
@@ -225,6 +226,10 @@ impl Connections {
         let now = self.rhythm.now.load(Relaxed) + 1;
         self.rhythm.now.store(now, Relaxed);
         self.shed();
+        if self.is_stopping() {
+            // Those whose watch ended have become idle since.
+            self.end_those(&[Phase::Idle]);
+        }
         let gone: Vec<u64> = {
             let entries = self.entries.borrow();
             let gone = entries.iter().filter(|(_, entry)| entry.connection.presence() == Presence::Gone);
@@ -247,7 +252,7 @@ impl Connections {
                     count(&metrics.connections_timed_out);
                 }
                 Phase::Idle | Phase::Closing => self.end(id),
-                Phase::Handshake | Phase::Head | Phase::Answer => {
+                Phase::Handshake | Phase::Head | Phase::Answer | Phase::Watch => {
                     self.end(id);
                     count(&metrics.connections_timed_out);
                 }
@@ -259,12 +264,16 @@ impl Connections {
     /// Every answer from now on is the last of its connection; connections without a request end now.
     pub(crate) fn stop(&self) {
         self.stopping.set(true);
-        let waits = |entry: &Entry| {
-            matches!(entry.connection.pulse.phase(), Phase::Handshake | Phase::Idle | Phase::Head | Phase::Closing)
-        };
-        let blocked: Vec<u64> =
-            self.entries.borrow().iter().filter(|(_, entry)| waits(entry)).map(|(&id, _)| id).collect();
-        blocked.into_iter().for_each(|id| self.end(id));
+        self.end_those(&[Phase::Handshake, Phase::Idle, Phase::Head, Phase::Closing]);
+    }
+
+    /// Ends the connections in these phases.
+    fn end_those(&self, phases: &[Phase]) {
+        let entries = self.entries.borrow();
+        let those = entries.iter().filter(|(_, entry)| phases.contains(&entry.connection.pulse.phase()));
+        let those: Vec<u64> = those.map(|(&id, _)| id).collect();
+        drop(entries);
+        those.into_iter().for_each(|id| self.end(id));
     }
 
     /// Was [`Self::stop`] called?
@@ -283,6 +292,18 @@ impl Connections {
         if self.answers.changed(applied) {
             self.shed();
         }
+    }
+
+    /// The answer of this connection has no end.
+    pub(crate) fn on_watch(&self, connection: &Connection) {
+        connection.on_watch();
+    }
+
+    /// Large pieces of an answer without an end are ready to be sent on this connection.
+    pub(crate) fn on_part(&self, connection: &Connection, large: Vec<Weak<Piece>>) {
+        connection.keep_unsent_small();
+        self.answers.add(large, &connection.sending);
+        self.shed();
     }
 
     /// Ends connections until what only answers hold fits beside the bodies that are being read.

@@ -4,8 +4,10 @@
 //! large one is shared with the store, not copied, so a slow reader holds no copy of it.
 
 mod batch;
+mod events;
 mod list;
 
+pub(super) use events::{COMMENT, part};
 #[cfg(test)]
 pub(super) use list::next;
 
@@ -20,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll};
@@ -47,7 +50,19 @@ const VARY_ON: HeaderValue = HeaderValue::from_static("causal-metadata, prefer")
 /// Above this many bytes a value is sent from where it lies instead of being copied behind its JSON.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
-/// A body of known length in few pieces, usually one.
+/// What a watch tells, for as long as it lasts.
+pub(crate) trait Endless {
+    /// What comes next. Nothing comes out when the watch is over.
+    fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Option<AnswerBody>>;
+}
+
+impl fmt::Debug for dyn Endless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Endless")
+    }
+}
+
+/// A body in few pieces, usually one. Its length is known, unless it goes on.
 #[derive(Debug, Default)]
 pub(crate) struct AnswerBody {
     /// The next piece; empty only when nothing is left.
@@ -56,13 +71,25 @@ pub(crate) struct AnswerBody {
     remaining: u64,
     /// The large pieces, until they are taken note of.
     large: Vec<Weak<Piece>>,
+    /// What comes after that, part by part.
+    more: Option<Box<dyn Endless>>,
 }
 
 impl AnswerBody {
+    /// A body that is as long as a watch lasts.
+    pub(crate) fn endless(parts: impl Endless + 'static) -> Self {
+        Self { more: Some(Box::new(parts)), ..Self::default() }
+    }
+
+    /// Is its length not known?
+    pub(crate) const fn is_endless(&self) -> bool {
+        self.more.is_some()
+    }
+
     fn of(pieces: Vec<Bytes>, large: Vec<Weak<Piece>>) -> Self {
         let remaining = pieces.iter().map(|piece| piece.len() as u64).sum();
         let mut rest = pieces.into_iter();
-        Self { next: rest.next().unwrap_or_default(), rest, remaining, large }
+        Self { next: rest.next().unwrap_or_default(), rest, remaining, large, more: None }
     }
 
     /// The large pieces, for the connection, which counts them.
@@ -78,7 +105,7 @@ impl AnswerBody {
 
 impl From<Bytes> for AnswerBody {
     fn from(next: Bytes) -> Self {
-        Self { remaining: next.len() as u64, next, rest: Vec::new().into_iter(), large: Vec::new() }
+        Self { remaining: next.len() as u64, next, rest: Vec::new().into_iter(), large: Vec::new(), more: None }
     }
 }
 
@@ -102,9 +129,20 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.remaining == 0 {
-            return Poll::Ready(None);
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        while self.remaining == 0 {
+            let Some(mut more) = self.more.take() else { return Poll::Ready(None) };
+            match more.poll_part(context) {
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(part)) => *self = Self { more: Some(more), ..part },
+                Poll::Pending => {
+                    self.more = Some(more);
+                    return Poll::Pending;
+                }
+            }
         }
         let next = self.rest.next().unwrap_or_default();
         let piece = std::mem::replace(&mut self.next, next);
@@ -113,11 +151,11 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining == 0
+        self.remaining == 0 && self.more.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining)
+        if self.is_endless() { SizeHint::default() } else { SizeHint::with_exact(self.remaining) }
     }
 }
 
@@ -135,6 +173,10 @@ impl Pieces {
 
     fn text(&mut self, text: &str) {
         self.open.extend_from_slice(text.as_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.open.extend_from_slice(bytes);
     }
 
     /// A string of JSON.
@@ -310,6 +352,13 @@ fn encode(token: VersionVector, form: &Form) -> String {
 fn add_token(answer: &mut Answer, token: String) {
     let value = HeaderValue::from_maybe_shared(Bytes::from(token)).expect("a token is URL-safe text");
     answer.headers_mut().insert(&CAUSAL_METADATA, value);
+}
+
+/// The answer to a watch that the replica has no room for.
+pub(crate) fn refused_watch(refusal: Refusal) -> Answer {
+    let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string());
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
 }
 
 /// Every status and text of a refusal, in one place.

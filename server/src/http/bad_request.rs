@@ -7,6 +7,9 @@ use std::fmt;
 pub(crate) const LIST_PARAMETERS: [&str; 9] =
     ["prefix", "start", "end", "limit", "reverse", "delimiter", "keys-only", "count-only", "causal-metadata"];
 
+/// The parameters of a watch.
+pub(crate) const WATCH_PARAMETERS: [&str; 4] = ["prefix", "keys-only", "since", "causal-metadata"];
+
 /// What is wrong with a request that gets 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BadRequest {
@@ -55,6 +58,14 @@ pub(crate) enum BadRequest {
     SiblingsParameter(String),
     /// A parameter of a list that is not known; holds it.
     UnknownParameter(String),
+    /// A parameter of a watch that is not known, or not where one key is watched; holds it.
+    UnknownWatchParameter(String),
+    /// Where a watch is to go on is told by what is no id.
+    EventId,
+    /// `?poll=` is no number of seconds; holds it.
+    PollParameter(String),
+    /// A long poll that does not say what its client has.
+    PollCondition,
     /// A parameter of a list that stands there twice; holds its name.
     ParameterTwice(&'static str),
     /// A parameter of a list that decodes to no text; holds its name.
@@ -117,6 +128,17 @@ impl fmt::Display for BadRequest {
             Self::UnknownParameter(name) => {
                 write!(f, "query parameter \"{name}\" is not known; lists know {}", LIST_PARAMETERS.join(", "))
             }
+            Self::UnknownWatchParameter(name) => {
+                let known = WATCH_PARAMETERS.join(", ");
+                write!(f, "query parameter \"{name}\" is not known; watches know {known}, and of one key no prefix")
+            }
+            Self::EventId => f.write_str("Last-Event-ID or query parameter \"since\" is not an id that a watch gave"),
+            Self::PollParameter(value) => {
+                write!(f, "query parameter \"poll\" is \"{value}\"; it must be a whole number of seconds")
+            }
+            Self::PollCondition => f.write_str(
+                "query parameter \"poll\" needs If-None-Match with the ETag that the client has, or with \"absent\"",
+            ),
             Self::ParameterTwice(name) => write!(f, "query parameter \"{name}\" is there twice"),
             Self::ParameterEncoding(name) => {
                 write!(f, "query parameter \"{name}\" is not percent-encoded text in UTF-8")

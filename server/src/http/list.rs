@@ -45,21 +45,33 @@ pub(crate) fn parse(parts: &Parts, body: &[u8], limits: &Limits, mint: &Mint) ->
     Ok(List { request, form })
 }
 
-/// A query without a past.
-fn query(query: &str) -> Result<ListRequest, BadRequest> {
-    let mut values: [Option<Cow<'_, str>>; PARAMETERS.len()] = Default::default();
+/// The parameters of these names, each at most once, in this order. That of the token is a header by now.
+///
+/// # Errors
+/// A name that is not among them, one that is there twice, and a value that is no text.
+pub(super) fn parameters<'a, const N: usize>(
+    query: &'a str,
+    names: &[&'static str; N],
+    unknown: fn(String) -> BadRequest,
+) -> Result<[Option<Cow<'a, str>>; N], BadRequest> {
+    let mut values = [const { None }; N];
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let at = PARAMETERS.iter().position(|known| *known == name);
-        let at = at.ok_or_else(|| BadRequest::UnknownParameter(name.into()))?;
-        if PARAMETERS[at] == TOKEN {
+        let at = names.iter().position(|known| *known == name).ok_or_else(|| unknown(name.into()))?;
+        if names[at] == TOKEN {
             continue;
         }
-        let decoded = decode(value).ok_or(BadRequest::ParameterEncoding(PARAMETERS[at]))?;
+        let decoded = decode(value).ok_or(BadRequest::ParameterEncoding(names[at]))?;
         if values[at].replace(decoded).is_some() {
-            return Err(BadRequest::ParameterTwice(PARAMETERS[at]));
+            return Err(BadRequest::ParameterTwice(names[at]));
         }
     }
+    Ok(values)
+}
+
+/// A query without a past.
+fn query(query: &str) -> Result<ListRequest, BadRequest> {
+    let values = parameters(query, &PARAMETERS, BadRequest::UnknownParameter)?;
     let [prefix, start, end, limit, reverse, delimiter, keys_only, count_only, _] = values;
     let text = |value: Option<Cow<'_, str>>| value.map(Cow::into_owned).unwrap_or_default();
     let shape = match (flag("keys-only", keys_only.as_deref())?, flag("count-only", count_only.as_deref())?) {
@@ -81,7 +93,7 @@ fn query(query: &str) -> Result<ListRequest, BadRequest> {
     })
 }
 
-fn flag(name: &'static str, value: Option<&str>) -> Result<bool, BadRequest> {
+pub(super) fn flag(name: &'static str, value: Option<&str>) -> Result<bool, BadRequest> {
     match value {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),

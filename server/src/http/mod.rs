@@ -15,11 +15,13 @@ mod json;
 mod kvs;
 mod list;
 mod mint;
+mod poll;
 mod prefer;
 mod ready;
 mod route;
 mod state;
 mod up;
+mod watch;
 
 pub(crate) use answer::Answer;
 pub(crate) use browsers::Browsers;
@@ -36,6 +38,7 @@ use crate::metrics::{Counted, expose_status};
 use crate::node::{Asked, BlockedReply, Node};
 use crate::settings::{Console, Limits};
 use crate::traces::Trace;
+use crate::watching::Watching;
 use crate::wire::{self, Wire};
 use answer::Form;
 use bad_request::BadRequest;
@@ -52,11 +55,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use kvs::KeyRequest;
 use list::List;
+use poll::Poll;
 use route::Route;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{self, Context};
+use watch::Events;
 
 /// The description of the API. `tests/openapi.rs` holds it against the contract tables.
 const OPENAPI: &[u8] = include_bytes!("openapi.json");
@@ -100,26 +105,41 @@ pub(crate) enum Serving {
 impl Future for Serving {
     type Output = Result<Answer, Infallible>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> task::Poll<Self::Output> {
         match &mut *self {
-            Self::Answered(answer) => Poll::Ready(Ok(answer.take().expect("hyper polls no answer twice"))),
+            Self::Answered(answer) => task::Poll::Ready(Ok(answer.take().expect("hyper polls no answer twice"))),
             Self::Later(later) => later.as_mut().poll(context).map(Ok),
         }
     }
 }
 
 /// A request whose answer is not known at once.
-struct Waits<T: Wire> {
-    reply: BlockedReply<T>,
-    past: VersionVector,
-    form: Form,
-    /// The write that it did already, if it did one.
-    wrote: u64,
+enum Waits<T: Wire> {
+    /// The replica waits for its causes, or for its write to spread.
+    Blocked {
+        reply: BlockedReply<T>,
+        past: VersionVector,
+        form: Form,
+        /// The write that it did already, if it did one.
+        wrote: u64,
+    },
+    /// Its client waits until a key is something else.
+    Poll { node: Rc<Node<T>>, asked: KeyRequest, poll: Poll },
 }
 
-impl<T: Wire> Waits<T> {
+impl<T: Wire + 'static> Waits<T> {
+    const fn wrote(&self) -> u64 {
+        match self {
+            Self::Blocked { wrote, .. } => *wrote,
+            Self::Poll { .. } => 0,
+        }
+    }
+
     async fn answer(self) -> Answer {
-        answer::data(*self.reply.await, || self.past, &self.form)
+        match self {
+            Self::Blocked { reply, past, form, .. } => answer::data(*reply.await, || past, &form),
+            Self::Poll { node, asked, poll } => poll::answer(node, asked, poll).await,
+        }
     }
 }
 
@@ -140,6 +160,7 @@ impl<T: Wire + 'static> Exchange<T> {
     /// The answer is ready to be sent.
     fn finish(&self, counted: Counted, answer: &mut Answer) {
         let service = &self.service;
+        let counted = if answer.body().is_endless() { Counted::Watch } else { counted };
         if service.connections.is_stopping() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -147,8 +168,12 @@ impl<T: Wire + 'static> Exchange<T> {
             let bytes_max = service.limits_given().token_bytes_max;
             browsers.dress(visit, answer, |text| service.mint.decode(text, bytes_max).is_ok());
         }
-        let (bytes, large) = (answer.body().remaining(), answer.body_mut().take_large());
-        service.connections.on_answer(&self.connection, bytes, large, service.node.metrics().applied());
+        if answer.body().is_endless() {
+            service.connections.on_watch(&self.connection);
+        } else {
+            let (bytes, large) = (answer.body().remaining(), answer.body_mut().take_large());
+            service.connections.on_answer(&self.connection, bytes, large, service.node.metrics().applied());
+        }
         let took = service.node.clock().now().monotonic.since(self.started);
         service.node.metrics().count_request(counted, answer.status(), took);
         if let Some(trace) = &self.trace {
@@ -164,7 +189,7 @@ impl<T: Wire + 'static> Exchange<T> {
     }
 
     async fn wait(&self, waits: Box<Waits<T>>) -> Answer {
-        let (_blocked, wrote) = (self.connection.on_blocked(self.interim), waits.wrote);
+        let (_blocked, wrote) = (self.connection.on_blocked(self.interim), waits.wrote());
         let answer = waits.answer().await;
         let node = &self.service.node;
         node.traces().on_waited(if wrote > 0 { wrote } else { node.own_writes() });
@@ -177,7 +202,7 @@ impl<T: Wire + 'static> Exchange<T> {
         let route = Route::parse(parts.uri.path()).expect("it was read before");
         let bytes_max = service.limits.body_bytes_max;
         let mut answer = match body::read(body, connection, &service.connections, bytes_max).await {
-            Ok(body) => match service.answer(&route, parts, body, service.node.clock().now()) {
+            Ok(body) => match service.answer(&route, parts, body, (service.node.clock().now(), connection)) {
                 Ok(answer) => answer,
                 Err(waits) => Box::pin(self.wait(waits)).await,
             },
@@ -220,7 +245,7 @@ impl<T: Wire + 'static> Service<T> {
             }
             Ok(route) => {
                 let counted = counted(&route, &parts.method);
-                match self.answer(&route, &parts, Bytes::new(), now) {
+                match self.answer(&route, &parts, Bytes::new(), (now, connection)) {
                     Ok(answer) => (counted, answer),
                     Err(waits) => return Serving::Later(Box::pin(exchange.finish_later(counted, waits))),
                 }
@@ -257,8 +282,16 @@ impl<T: Wire + 'static> Service<T> {
         Ok(route)
     }
 
-    fn answer(&self, route: &Route<'_>, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Box<Waits<T>>> {
+    fn answer(
+        &self,
+        route: &Route<'_>,
+        parts: &Parts,
+        body: Bytes,
+        (now, connection): (Now, &Rc<Connection>),
+    ) -> Result<Answer, Box<Waits<T>>> {
         Ok(match route {
+            Route::Key(key) if watch::is_asked(parts) => self.watch(Some(key), parts, &body, connection),
+            Route::Keys if watch::is_asked(parts) => self.watch(None, parts, &body, connection),
             Route::Key(key) => return self.key(key, parts, body, now),
             Route::Keys if parts.method == Method::POST => return self.batch(parts, body, now),
             Route::Keys => return self.list(parts, &body, now),
@@ -289,8 +322,38 @@ impl<T: Wire + 'static> Service<T> {
             Err(bad) => return Ok(Failure::from(bad).answer()),
         };
         drop(body); // a blocked request holds its value, which is counted, and not the body a second time
+        if parts.method == Method::GET && parts.uri.query().is_some() {
+            match poll::parse(parts) {
+                Ok(None) => {}
+                Ok(Some(poll)) => {
+                    let asked = KeyRequest { request, form };
+                    return Err(Box::new(Waits::Poll { node: self.node.clone(), asked, poll }));
+                }
+                Err(bad) => return Ok(Failure::from(bad).answer()),
+            }
+        }
         let past = request.past.clone();
         self.ask(now, Request::Data(Box::new(request)), past, form)
+    }
+
+    fn watch(&self, key: Option<&str>, parts: &Parts, body: &[u8], connection: &Rc<Connection>) -> Answer {
+        let parsed = match watch::parse(key, parts, body, &self.limits, &self.mint) {
+            Err(BadRequest::Token(TokenError::TooLong { .. })) => {
+                watch::parse(key, parts, body, &self.limits_given(), &self.mint)
+            }
+            parsed => parsed,
+        };
+        let watch = match parsed {
+            Ok(watch) => watch,
+            Err(bad) => return Failure::from(bad).answer(),
+        };
+        match Watching::begin(&self.node, watch.request.clone()) {
+            Ok(watching) => {
+                let (connection, heartbeat) = (connection.clone(), self.limits.watch_heartbeat);
+                Events::answer(watching, watch, connection, self.connections.clone(), heartbeat)
+            }
+            Err(refusal) => answer::refused_watch(refusal),
+        }
     }
 
     fn batch(&self, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Box<Waits<T>>> {
@@ -336,7 +399,7 @@ impl<T: Wire + 'static> Service<T> {
             Asked::Answered(reply) => Ok(answer::data(*reply, || past, &form)),
             Asked::Blocked(reply) => {
                 let wrote = self.node.traces().wrote();
-                Err(Box::new(Waits { reply, past, form, wrote }))
+                Err(Box::new(Waits::Blocked { reply, past, form, wrote }))
             }
         }
     }
@@ -397,6 +460,7 @@ impl<T: Wire + 'static> Service<T> {
         wire::expose_standing(standing, &mut page);
         wire::expose_certificate(&self.trust, &mut page);
         self.node.traces().expose(&mut page);
+        page.gauge("hence_watches", "Clients that watch.", self.node.watches_open());
         page.gauge("hence_connections", "Client connections that are open.", self.connections.len() as u64);
         page.family("hence_uptime_seconds", Kind::Gauge, "Time since this replica started.");
         let uptime = u64::try_from(self.node.clock().elapsed().as_micros()).unwrap_or(u64::MAX);

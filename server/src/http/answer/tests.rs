@@ -24,7 +24,7 @@ fn versions(values: &[&[u8]]) -> Siblings {
 
 /// Status, headers in order of name but for those that keep caches away, body.
 pub(super) fn show(answer: Answer) -> (u16, Vec<String>, String) {
-    let (parts, mut body) = answer.into_parts();
+    let (parts, body) = answer.into_parts();
     let show = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
     let mut headers: Vec<String> = parts.headers.iter().map(show).collect();
     headers.sort();
@@ -32,6 +32,11 @@ pub(super) fn show(answer: Answer) -> (u16, Vec<String>, String) {
         let at = headers.iter().position(|line| line == common).expect("no cache keeps an answer");
         headers.remove(at);
     }
+    (parts.status.as_u16(), headers, body_of(body))
+}
+
+/// All of a body of known length.
+pub(super) fn body_of(mut body: AnswerBody) -> String {
     let announced = body.size_hint().exact().unwrap();
     let mut bytes = Vec::new();
     let mut context = Context::from_waker(std::task::Waker::noop());
@@ -41,7 +46,7 @@ pub(super) fn show(answer: Answer) -> (u16, Vec<String>, String) {
         bytes.extend_from_slice(&piece);
     }
     assert_eq!(announced, bytes.len() as u64);
-    (parts.status.as_u16(), headers, String::from_utf8(bytes).unwrap())
+    String::from_utf8(bytes).unwrap()
 }
 
 pub(super) fn token() -> String {
