@@ -103,6 +103,9 @@ pub struct Config {
     /// one look through what they watch again. Default 65,536. More costs memory while clients are slow, less costs
     /// looks.
     pub watch_changes_max: usize,
+    /// Changes that a watch is told at a time, 1 to [`crate::WATCH_PART_MAX`]. Default 256. More holds more for a slow
+    /// client, less costs more steps.
+    pub watch_part_max: usize,
     /// Deletes that are remembered for watches that go on; one that goes on from before them is told the present state.
     /// Default 65,536. More costs memory, less makes more watches begin anew.
     pub watch_deletes_max: usize,
@@ -179,6 +182,7 @@ impl Default for Config {
             blocked_max: 4_096,
             watches_max: 3_072,
             watch_changes_max: 65_536,
+            watch_part_max: 256,
             watch_deletes_max: 65_536,
             wait_max: Micros::from_seconds(30),
             credit_ops_max: 4_096,

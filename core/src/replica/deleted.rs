@@ -36,13 +36,21 @@ impl Deleted {
         self.bytes += entry_bytes(key);
         self.entries.push_back((key.clone(), dot));
         while self.entries.len() > self.entries_max || self.bytes > self.bytes_max {
-            let Some((key, dot)) = self.entries.pop_front() else { break };
+            self.forget_some(1);
+        }
+        assert!(self.entries.is_empty() == (self.bytes == 0), "no entries, no bytes");
+        self.shorten_floor(context);
+    }
+
+    /// Forgets some of the oldest entries, for up to so many units of work. Says how many.
+    pub(super) fn forget_some(&mut self, units_max: usize) -> usize {
+        for units in 0..units_max {
+            let Some((key, dot)) = self.entries.pop_front() else { return units };
             self.bytes -= entry_bytes(&key);
             self.first += 1;
             self.floor.join_dot(dot);
         }
-        assert!(self.entries.is_empty() == (self.bytes == 0), "no entries, no bytes");
-        self.shorten_floor(context);
+        units_max
     }
 
     /// Of these deletes the keys are not known.

@@ -149,6 +149,7 @@ impl<R: Rules> Replica<R> {
             // There was room for each when it was let in. Pieces of a value come later, beside what was let in meanwhile.
             self.causal_buffer.clear();
             self.drop_announced();
+            self.forget_for_watches();
         }
         if self.is_over_memory() {
             self.trim_log();
@@ -156,6 +157,14 @@ impl<R: Rules> Replica<R> {
         if self.budget.is_held_back() && !self.pulls.is_under_way() && self.gaps.oldest().is_none() {
             self.budget.end_holding_back(&mut self.effects);
         }
+    }
+
+    /// What is remembered for watches gives way. They are told anew what they may lack.
+    fn forget_for_watches(&mut self) {
+        let room = self.effects.room();
+        self.effects.did(self.deleted.forget_some(room));
+        self.effects.did(self.watches.give_up_some(self.effects.room()));
+        self.effects.defer_if(self.effects.room() == 0);
     }
 
     /// Keys in order give way at the limit, to whatever it is.

@@ -165,6 +165,25 @@ impl Ranges {
         self.longest = Some(from);
     }
 
+    /// Gives up some changes, for up to so many units of work. Says how many.
+    pub(super) fn give_up_some(&mut self, units_max: usize) -> usize {
+        for units in 0..units_max {
+            let longest = self.longest.clone().filter(|at| self.range(at).is_some_and(|range| range.changed.len() > 0));
+            let Some(at) = longest.or_else(|| self.some_changed()) else { return units };
+            self.give_up_one(&at);
+        }
+        units_max
+    }
+
+    /// A range that has changes.
+    fn some_changed(&self) -> Option<WatchRange> {
+        let of_key = self.of_keys.iter().find(|(_, range)| range.changed.len() > 0);
+        let of_prefix = || self.of_prefixes.iter().find(|(_, range)| range.changed.len() > 0);
+        of_key
+            .map(|(key, _)| WatchRange::Key(key.clone()))
+            .or_else(|| of_prefix().map(|(prefix, _)| WatchRange::Prefix(prefix.clone())))
+    }
+
     /// What every watch of this range was told is not needed any more.
     fn trim(&mut self, at: &WatchRange) {
         let last = self.last;

@@ -193,6 +193,12 @@ impl<R: Rules> Replica<R> {
         self.watches.len()
     }
 
+    /// How many keys changed that some watch was not told yet.
+    #[must_use]
+    pub const fn watch_changes(&self) -> usize {
+        self.watches.ranges().changes()
+    }
+
     /// How many of them wait for their past.
     #[must_use]
     pub fn waiting_watches(&self) -> usize {

@@ -42,11 +42,12 @@ struct Filling {
     looked: usize,
     /// What it may look at at most.
     most: usize,
+    changes_max: usize,
 }
 
 impl Filling {
     fn is_full(&self) -> bool {
-        self.looked >= self.most || self.changes.len() >= WATCH_PART_MAX || self.value_bytes >= PART_BYTES_MAX
+        self.looked >= self.most || self.changes.len() >= self.changes_max || self.value_bytes >= PART_BYTES_MAX
     }
 
     /// The present state of a key. Only its name is told if it is asked so, or if it is absent.
@@ -263,7 +264,8 @@ impl<R: Rules> Replica<R> {
             return Place::Telling;
         }
         let most = self.effects.room().saturating_mul(KEYS_PER_UNIT).clamp(1, WATCH_PART_MAX);
-        let mut filling = Filling { most, ..Filling::default() };
+        let changes_max = self.config.watch_part_max.clamp(1, WATCH_PART_MAX);
+        let mut filling = Filling { most, changes_max, ..Filling::default() };
         self.tell_changed(watch, &mut filling);
         let walked = self.walk_on(watch, &mut filling);
         self.effects.did(filling.looked.div_ceil(KEYS_PER_UNIT));

@@ -299,6 +299,11 @@ impl Watches {
         self.waiting.len()
     }
 
+    /// Gives up some changes, for up to so many units of work. Says how many.
+    pub(super) fn give_up_some(&mut self, units_max: usize) -> usize {
+        self.ranges.give_up_some(units_max)
+    }
+
     /// What changed in each range.
     pub(super) const fn ranges(&self) -> &Ranges {
         &self.ranges

@@ -75,13 +75,13 @@ impl Subject for Naive {
             Input::Request { id, request } => {
                 let reply = match request {
                     Request::Data(request) => self.serve(*request, addresses.len()),
-                    // It has no batches and no lists.
-                    Request::Batch(_) | Request::List(_) => Reply::Refused(Refusal::WriteLimit),
+                    // It has no batches, no lists and no watches.
+                    Request::Batch(_) | Request::List(_) | Request::Watch(_) => Reply::Refused(Refusal::WriteLimit),
                     Request::View | Request::ViewAdd(_) | Request::ViewRemove(_) => Reply::View(addresses.to_vec()),
                 };
                 self.outputs.push_back(Out::Reply { id, reply: Box::new(reply) });
             }
-            Input::Timeout | Input::Connected { .. } | Input::Cancel { .. } | Input::Leave => {}
+            Input::Timeout | Input::Connected { .. } | Input::Told { .. } | Input::Cancel { .. } | Input::Leave => {}
         }
     }
 

@@ -43,7 +43,7 @@ pub fn is_minimal(plan: &Plan, trial: &mut Trial<'_>) -> bool {
     candidates.is_empty() || trial(&candidates).is_none()
 }
 
-/// The plan without the items in this range; faults count first, then operations.
+/// The plan without the items in this range; faults count first, then operations, then watches.
 fn without(plan: &Plan, from: usize, to: usize) -> Plan {
     let faults = plan.faults.len();
     let keep = |at: usize| at < from || at >= to;
@@ -55,6 +55,11 @@ fn without(plan: &Plan, from: usize, to: usize) -> Plan {
     });
     let mut at = faults;
     less.operations.retain(|_| {
+        at += 1;
+        keep(at - 1)
+    });
+    let mut at = faults + plan.operations.len();
+    less.watches.retain(|_| {
         at += 1;
         keep(at - 1)
     });
@@ -109,6 +114,13 @@ fn without_replica(plan: &Plan, gone: usize) -> Option<Plan> {
     for operation in &mut less.operations {
         operation.replica = moved(operation.replica)?;
     }
+    for watch in &mut less.watches {
+        watch.replica = moved(watch.replica)?;
+        watch.breaks.retain(|one| one.replica != gone);
+        for one in &mut watch.breaks {
+            one.replica = moved(one.replica)?;
+        }
+    }
     for fault in &mut less.faults {
         fault.kind = fault.kind.renumbered(&moved, &without_bit)?;
     }
@@ -145,6 +157,9 @@ fn simpler_world(best: &mut Plan, trial: &mut Trial<'_>) {
         with(&|plan| plan.replicas.iter_mut().for_each(|replica| (replica.drift, replica.wall_ahead) = (0, 0)));
         with(&|plan| plan.replicas.iter_mut().for_each(|replica| replica.start_at = 0));
         with(&|plan| plan.replicas.iter_mut().for_each(|replica| replica.drift = 0));
+        with(&|plan| plan.watches.iter_mut().for_each(|watch| watch.breaks.clear()));
+        with(&|plan| plan.watches.iter_mut().for_each(|watch| watch.pace = 0));
+        with(&|plan| plan.watches.iter_mut().for_each(|watch| watch.client = 0));
         with(&|plan| plan.operations.iter_mut().for_each(|operation| operation.client = 0));
         with(&|plan| plan.operations.iter_mut().for_each(|operation| operation.key = 0));
         with(&fewer_names);
@@ -158,9 +173,12 @@ fn fewer_names(plan: &mut Plan) {
         TokenUse::Merge(other) | TokenUse::Take(other) => Some(other),
         TokenUse::Keep | TokenUse::Drop | TokenUse::Save | TokenUse::Recall => None,
     });
-    let clients = plan.operations.iter().map(|operation| operation.client).chain(tokens).max();
+    let watchers = plan.watches.iter().map(|watch| watch.client);
+    let clients = plan.operations.iter().map(|operation| operation.client).chain(tokens).chain(watchers).max();
     plan.clients = plan.clients.min(clients.map_or(1, |most| most + 1));
-    plan.keys = plan.keys.min(plan.operations.iter().map(|operation| operation.key + 1).max().unwrap_or(1));
+    let watched = plan.watches.iter().filter_map(|watch| watch.key);
+    let keys = plan.operations.iter().map(|operation| operation.key).chain(watched).max();
+    plan.keys = plan.keys.min(keys.map_or(1, |most| most + 1));
 }
 
 fn simpler_items(best: &mut Plan, trial: &mut Trial<'_>) {
@@ -225,7 +243,9 @@ fn simpler_faults(fault: &Fault, heal_at: u64) -> Vec<Fault> {
 /// Earlier times and a shorter run.
 fn earlier(best: &mut Plan, trial: &mut Trial<'_>) {
     settle(best, trial, |plan| {
-        let last = plan.operations.iter().map(|o| o.at).chain(plan.faults.iter().map(|f| f.at)).max().unwrap_or(0);
+        let watches = plan.watches.iter().flat_map(|watch| watch.breaks.iter().map(|one| one.at).chain([watch.at]));
+        let others = plan.operations.iter().map(|o| o.at).chain(plan.faults.iter().map(|f| f.at));
+        let last = others.chain(watches).max().unwrap_or(0);
         let least = last.max(plan.replicas.iter().map(|replica| replica.start_at).max().unwrap_or(0)) + 1_000;
         let mut next = Vec::new();
         for heal_at in [least, (plan.heal_at + least) / 2] {

@@ -98,6 +98,7 @@ impl Observer for Narrator {
                 | Event::Dropped { .. }),
             ) => format!("{event:?}"),
             Note::Answered { client, what, .. } => format!("c{client}: {}", plain(&what)),
+            Note::Told { client, what } => format!("c{client}: {}", plain(&what)),
             Note::Sent { .. }
             | Note::Died
             | Note::Held { .. }
@@ -275,6 +276,7 @@ impl<S: Subject> Interpreter<S> {
             from_zero: false,
             operations: Vec::new(),
             faults: Vec::new(),
+            watches: Vec::new(),
         };
         plan.check().map_err(|error| error.to_string())?;
         let mut world = World::with_room(&plan, self.setup.clone(), WRITES_MAX);

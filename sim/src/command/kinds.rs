@@ -140,6 +140,7 @@ pub(crate) fn simulate(making: Making) -> Vec<Operation> {
         from_zero: false,
         operations: Vec::new(),
         faults: Vec::new(),
+        watches: Vec::new(),
     };
     let mut world = World::with_room(&plan, Sound, 64);
     world.judge.off = true;

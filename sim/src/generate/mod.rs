@@ -14,6 +14,7 @@ pub mod profile;
 mod scenes;
 mod shape;
 mod streams;
+mod watches;
 
 use crate::plan::network::NetworkPlan;
 use crate::plan::settings::Settings;
@@ -78,6 +79,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
         from_zero: source.draw(Domain::Shape, 3_500).coin(),
         operations,
         faults,
+        watches: Vec::new(),
     };
     classes::add(&source, &mut plan, shape.faults);
     let newcomers_start = plan.heal_at;
@@ -87,6 +89,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     concerns::add(&source, &mut plan, asked);
     batches::add(&source, &mut plan);
     lists::add(&source, &mut plan);
+    watches::add(&source, &mut plan, asked);
     // Newcomers start at the heal, which may have been put off since.
     let newcomers = plan.replicas.iter_mut().filter(|replica| replica.start_at == newcomers_start);
     newcomers.for_each(|newcomer| newcomer.start_at = plan.heal_at);

@@ -110,6 +110,13 @@ pub enum Note {
         /// What.
         what: String,
     },
+    /// The client of a watch got a part, lost its connection, or opened it anew.
+    Told {
+        /// Which client.
+        client: usize,
+        /// What.
+        what: String,
+    },
     /// A fault struck.
     Strikes {
         /// Which.
@@ -147,6 +154,7 @@ impl Note {
             Self::Takes { .. } => "takes",
             Self::Replies { .. } => "replies",
             Self::Answered { .. } => "answered",
+            Self::Told { .. } => "told",
             Self::Strikes { .. } => "strikes",
             Self::Ends { .. } => "ends",
         }

@@ -52,7 +52,9 @@ pub struct Recorder(Rc<RefCell<Raw>>);
 impl Observer for Recorder {
     fn note(&mut self, at: u64, replica: Option<usize>, note: Note) {
         let lane = match (&note, replica) {
-            (Note::Asked { client, .. } | Note::Answered { client, .. }, _) => Lane::Client(*client),
+            (Note::Asked { client, .. } | Note::Answered { client, .. } | Note::Told { client, .. }, _) => {
+                Lane::Client(*client)
+            }
             (_, Some(replica)) => Lane::Replica(replica),
             (_, None) => Lane::Outside,
         };
@@ -289,6 +291,7 @@ impl<'a> Teller<'a> {
             | Note::Stream { .. }
             | Note::Applied { .. }
             | Note::Event(_)
+            | Note::Told { .. }
             | Note::Strikes { .. }
             | Note::Ends { .. } => None,
         }
@@ -331,6 +334,7 @@ impl<'a> Teller<'a> {
             Note::Takes { client, request } => format!("takes request {request} of c{client}"),
             Note::Replies { client, request } => format!("answers request {request} of c{client}"),
             Note::Answered { what, .. } => format!("gets {what}"),
+            Note::Told { what, .. } => what.clone(),
             Note::Strikes { fault } => {
                 format!("fault{}: {}", fault.id, words::strikes(fault, replicas, self.until(fault)))
             }

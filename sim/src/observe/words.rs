@@ -227,6 +227,7 @@ pub(super) fn event(event: Option<&Event>) -> Option<String> {
         Some(Event::WritesRefused(false)) => "takes writes again".into(),
         Some(Event::HeldBack(true)) => "is held back: there is no memory for what others have".into(),
         Some(Event::HeldBack(false)) => "is held back no more".into(),
+        Some(Event::FellBehind(_)) => "tells a watch anew what it may lack".into(),
         Some(Event::Dropped { from, reason }) => format!("refuses a message of {from}: {}", reason_of(*reason)),
         _ => return None,
     })

@@ -75,6 +75,34 @@ kinds! {
     ListWaited "lists_that_waited" 130;
     /// A state was being merged in when it came.
     ListMerging "lists_during_a_merge" 0;
+    /// A watch was opened.
+    WatchOpened "watches_opened" 0;
+    /// It went on from a mark that knew something.
+    WatchResumed "watches_resumed" 0;
+    /// It went on at another replica.
+    WatchElsewhere "watches_resumed_elsewhere" 0;
+    /// A watch had a mark that ends a cut.
+    WatchMarked "watch_marks" 0;
+    /// Its cut came in several parts.
+    WatchInParts "watch_cuts_in_parts" 0;
+    /// A watch was told that a key is absent.
+    WatchDeleted "watch_deletes" 0;
+    /// A watch began anew because deletes were forgotten.
+    WatchForgotten "watches_reset" 0;
+    /// A watch was told that writes are lost.
+    WatchLost "watches_told_lost" 0;
+    /// A watch fell behind and was told anew what it may lack.
+    WatchFellBehind "watches_fallen_behind" 0;
+    /// A watch broke off in the middle of a cut.
+    WatchBroken "watches_broken_in_a_cut" 0;
+    /// It was in the middle of its first state.
+    WatchBrokenFirst "watches_broken_in_a_first_state" 0;
+    /// A watch lost its replica.
+    WatchOrphaned "watches_that_lost_their_replica" 0;
+    /// A watch was there when a state was installed.
+    WatchInstalled "watches_during_an_install" 0;
+    /// A watch was refused because there are too many.
+    WatchRefused "watches_refused" 0;
     /// A machine was suspended with its monotonic clock.
     Suspended "machines_suspended" 80;
     /// A push from a machine that had been suspended for long was news again.

@@ -244,6 +244,7 @@ fn status(reply: &Reply, action: Action, at: usize) -> u16 {
             | Refusal::WriteLimit
             | Refusal::Upgrading
             | Refusal::NoRoomToWait
+            | Refusal::NoRoomToWatch
             | Refusal::NoMemoryToList,
         ) => 503,
         // No data request is answered like this.

@@ -5,7 +5,7 @@
 //! every [`FULL_EVERY`]th step and at the end.
 //!
 //! This file dispatches. Each invariant has a file of its own below it, with what it remembers. INV-4 takes
-//! three, `answers`, `batches` and `lists`. INV-6 takes two,
+//! three, `answers`, `batches` and `lists`. INV-20 is `watch`. INV-6 takes two,
 //! `refusals` and `lost`. INV-10 takes four: `bounds`, `memory`, `pieces` and `transfer`. INV-16 takes `fresh` and `apart`.
 //! What needs a whole world is judged there.
 
@@ -28,6 +28,7 @@ mod sessions;
 mod stamps;
 mod store;
 mod transfer;
+pub(crate) mod watch;
 
 use crate::oracle::adversity::{Counts, Kind};
 use crate::oracle::sign::Sign;

@@ -234,6 +234,21 @@ signs! {
     ConcernWrong "concern_wrong";
     /// A write was answered before it had spread, and before its time was over.
     ConcernEarly "concern_early";
+    // Of the watches.
+    /// A watch was told what is not there, or holds at a mark what its replica does not show.
+    WatchWrong "watch_wrong";
+    /// A mark does not bind its reader to what it rests on.
+    WatchUnbound "watch_unbound";
+    /// A mark binds its reader to what it does not rest on.
+    WatchBound "watch_bound";
+    /// A watch went on where something is missing that it was told.
+    WatchBack "watch_back";
+    /// A mark says that it knows something else than its replica had.
+    WatchKnows "watch_knows";
+    /// A part came out of its turn.
+    WatchTurn "watch_turn";
+    /// A watch is not told what there is.
+    WatchStuck "watch_stuck";
     // Of the histories.
     /// A client saw what no client wrote, or a replica applied it.
     Invented "invented";

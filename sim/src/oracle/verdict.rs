@@ -43,6 +43,8 @@ pub enum Invariant {
     Formats,
     /// INV-19: what a write concern counts holds the write.
     Concern,
+    /// INV-20: a watch holds at each mark what its replica shows.
+    Watch,
     /// INV-15: every request is answered once, and idle traffic returns.
     Liveness,
     /// The subject's own assertion failed.
@@ -55,7 +57,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Dots,
         Self::Causes,
         Self::Sessions,
@@ -72,6 +74,7 @@ impl Invariant {
         Self::Freshness,
         Self::Formats,
         Self::Concern,
+        Self::Watch,
         Self::Liveness,
         Self::Panic,
         Self::History,
@@ -98,6 +101,7 @@ impl Invariant {
             Self::Freshness => "freshness",
             Self::Formats => "formats",
             Self::Concern => "concern",
+            Self::Watch => "watch",
             Self::Liveness => "liveness",
             Self::Panic => "panic",
             Self::History => "history",

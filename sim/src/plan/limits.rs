@@ -12,6 +12,10 @@ pub const KEYS_MAX: u8 = 250;
 pub const OPERATIONS_MAX: usize = 20_000;
 /// Faults in one plan.
 pub const FAULTS_MAX: usize = 10_000;
+/// Watches in one plan.
+pub const WATCHES_MAX: usize = 64;
+/// How often one of them breaks off.
+pub const BREAKS_MAX: u64 = 64;
 /// A fault's name; the simulator names what follows from a fault above that.
 pub const FAULT_ID_MAX: u32 = u32::MAX >> 1;
 /// Any time in a plan, in microseconds: an hour.

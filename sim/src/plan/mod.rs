@@ -10,6 +10,7 @@ mod list;
 pub mod network;
 pub mod settings;
 pub mod stream;
+mod watch;
 
 pub use concern::{ConcernUse, HoldersUse};
 pub use fault::{Effect, Fault, FaultKind, Hit, Links, OnLinks, OnProcess, OnView};
@@ -20,6 +21,7 @@ pub use list::{ListUse, ShapeUse};
 use network::NetworkPlan;
 use serde::{Deserialize, Serialize};
 use settings::Settings;
+pub use watch::{BreakUse, WatchUse};
 
 /// The format of plans and case files that this version writes and reads.
 pub const FORMAT: u32 = 1;
@@ -57,6 +59,9 @@ pub struct Plan {
     pub operations: Vec<Operation>,
     /// What strikes, in any order.
     pub faults: Vec<Fault>,
+    /// Who watches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<WatchUse>,
 }
 
 /// One replica of a plan.
@@ -313,6 +318,7 @@ impl Plan {
         self.settings.check()?;
         self.network.check()?;
         self.check_operations(replicas)?;
+        self.check_watches()?;
         self.check_faults(replicas)
     }
 
@@ -355,6 +361,15 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    fn check_watches(&self) -> Result<(), PlanError> {
+        at_most(|| "watches".into(), self.watches.len() as u64, limits::WATCHES_MAX as u64)?;
+        if let Some(n) = repeated(self.watches.iter().map(|watch| watch.id)) {
+            let problem = format!("{} is there twice", self.watches[n].id);
+            return Err(PlanError { place: format!("watches[{n}].id"), problem });
+        }
+        self.watches.iter().enumerate().try_for_each(|(n, watch)| watch.check(self, || format!("watches[{n}]")))
     }
 
     fn check_faults(&self, replicas: u64) -> Result<(), PlanError> {
@@ -402,9 +417,9 @@ impl Plan {
         char::from(b'A' + (n % 26) as u8)
     }
 
-    /// Operations and faults together: what shrinking makes smaller.
+    /// Operations, faults and watches together: what shrinking makes smaller.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.operations.len() + self.faults.len()
+        self.operations.len() + self.faults.len() + self.watches.len()
     }
 }

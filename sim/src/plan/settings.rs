@@ -104,6 +104,14 @@ settings! {
     blocked_max: usize = same, same;
     /// Microseconds.
     wait_max: u64 = Micros, micros;
+    /// Watches.
+    watches_max: usize = same, same;
+    /// Keys.
+    watch_changes_max: usize = same, same;
+    /// Changes.
+    watch_part_max: usize = same, same;
+    /// Deletes.
+    watch_deletes_max: usize = same, same;
     /// Operations.
     credit_ops_max: u64 = same, same;
     /// Bytes.
@@ -209,6 +217,16 @@ impl Settings {
             if draw.coin() {
                 self.pieces_bytes_max = draw.sized(1, 2_000) as usize;
             }
+        }
+    }
+
+    /// Draws the limits of watches, under a key of their own: in most plans they are reached soon.
+    pub(crate) fn draw_watches(&mut self, draw: &mut Draw) {
+        self.watch_part_max = if draw.chance(700_000) { draw.between(1, 3) as usize } else { 256 };
+        self.watch_changes_max = if draw.coin() { draw.between(0, 4) as usize } else { 65_536 };
+        self.watch_deletes_max = if draw.coin() { draw.between(0, 6) as usize } else { 65_536 };
+        if draw.chance(50_000) {
+            self.watches_max = draw.between(0, 2) as usize;
         }
     }
 

@@ -433,6 +433,7 @@ impl World {
                 | Refusal::Upgrading
                 | Refusal::TooFewMembers
                 | Refusal::NoRoomToWait
+                | Refusal::NoRoomToWatch
                 | Refusal::NoMemoryToList
                 | Refusal::BatchTooLarge { .. },
             )

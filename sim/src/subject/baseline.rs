@@ -150,12 +150,12 @@ impl Subject for Baseline {
         match input {
             Input::Timeout => self.tick(now.monotonic),
             Input::Message { from, message } => self.hear(&addresses[from], message, now.monotonic),
-            Input::Connected { .. } | Input::Cancel { .. } | Input::Leave => {}
+            Input::Connected { .. } | Input::Told { .. } | Input::Cancel { .. } | Input::Leave => {}
             Input::Request { id, request } => {
                 let reply = match request {
                     Request::Data(request) => self.serve(*request),
-                    // It has no batches and no lists.
-                    Request::Batch(_) | Request::List(_) => Reply::Refused(Refusal::WriteLimit),
+                    // It has no batches, no lists and no watches.
+                    Request::Batch(_) | Request::List(_) | Request::Watch(_) => Reply::Refused(Refusal::WriteLimit),
                     Request::View => {
                         let own = std::iter::once(self.address.clone());
                         Reply::View(own.chain(self.peers.iter().map(|(address, _)| address.clone())).collect())

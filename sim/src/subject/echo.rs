@@ -24,6 +24,7 @@ pub fn plan(seed: u64, replicas: usize) -> Plan {
         from_zero: false,
         operations: Vec::new(),
         faults: Vec::new(),
+        watches: Vec::new(),
     }
 }
 
@@ -49,7 +50,12 @@ impl Subject for Echo {
     fn handle(&mut self, _now: Now, input: Input<u64>, _addresses: &[Address]) {
         match input {
             Input::Message { from, message } => self.heard = Some((from, message)),
-            Input::Timeout | Input::Connected { .. } | Input::Request { .. } | Input::Cancel { .. } | Input::Leave => {}
+            Input::Timeout
+            | Input::Connected { .. }
+            | Input::Request { .. }
+            | Input::Told { .. }
+            | Input::Cancel { .. }
+            | Input::Leave => {}
         }
     }
 

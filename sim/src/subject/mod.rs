@@ -15,7 +15,7 @@ use crate::random::Words;
 use hence_core::{
     Address, BatchAnswer, Body, Config, Content, Dot, Event, Formats, Identity, Incarnation, Key, LinkState, MemoryUse,
     Message, Now, Output, Replica, Reply, Request, RequestId, Rule, Rules, Seed, Siblings, Time, VersionVector, View,
-    Written,
+    WatchPart, Written,
 };
 use std::borrow::Cow;
 pub use traits::{Part, Role, Traits};
@@ -44,6 +44,11 @@ pub enum Input<M> {
         id: RequestId,
         /// What it asks.
         request: Request,
+    },
+    /// The client of a watch took what it was told.
+    Told {
+        /// The watch.
+        id: RequestId,
     },
     /// A client went away.
     Cancel {
@@ -79,6 +84,13 @@ pub enum Out<M> {
         id: RequestId,
         /// The answer.
         reply: Box<Reply>,
+    },
+    /// Tell the client of a watch.
+    Tell {
+        /// Which.
+        id: RequestId,
+        /// What.
+        part: Box<WatchPart>,
     },
     /// Something worth telling.
     Event(Event),
@@ -217,6 +229,8 @@ pub struct Load {
     pub waiting: usize,
     /// Those among them that wait until what they wrote is elsewhere, too.
     pub spreading: usize,
+    /// Watches.
+    pub watches: usize,
     /// Bytes of the operations parked.
     pub parked_bytes: usize,
     /// Bytes of the values in requests waiting, and of answers that do.
@@ -277,7 +291,8 @@ impl<R: Rules> Probe for Replica<R> {
         let (parked_bytes, waiting_bytes) = (self.causal_buffer_bytes(), self.blocked_bytes());
         let (log_bytes, memory, pulling, spreading) =
             (self.log_bytes(), self.memory(), self.is_pulling(), self.concerns());
-        Load { parked, waiting, spreading, parked_bytes, waiting_bytes, log_bytes, memory, pulling }
+        let watches = self.watches();
+        Load { parked, waiting, spreading, watches, parked_bytes, waiting_bytes, log_bytes, memory, pulling }
     }
 
     fn work(&self) -> u32 {
@@ -317,6 +332,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
             Input::Message { from, message } => hence_core::Input::Message { from: addresses[from].clone(), message },
             Input::Connected { to } => hence_core::Input::Connected { to: addresses[to].clone() },
             Input::Request { id, request } => hence_core::Input::Request { id, request },
+            Input::Told { id } => hence_core::Input::Told { id },
             Input::Cancel { id } => hence_core::Input::Cancel { id },
             Input::Leave => hence_core::Input::Leave,
         };
@@ -332,6 +348,7 @@ impl<R: Rules + Clone> Subject for Replica<R> {
                     Out::Send { to, message }
                 }
                 Output::Reply { id, reply } => Out::Reply { id, reply },
+                Output::Tell { id, part } => Out::Tell { id, part },
                 Output::Event(event) => Out::Event(event),
             });
         }

@@ -241,7 +241,7 @@ impl<S: Subject> World<S> {
             }
             Request::Batch(batch) => batch.wait > Micros::ZERO,
             Request::List(_) => true, // until a state is merged in, though it says nothing of waiting
-            Request::View | Request::ViewAdd(_) | Request::ViewRemove(_) => false,
+            Request::Watch(_) | Request::View | Request::ViewAdd(_) | Request::ViewRemove(_) => false,
         };
         self.count_list(replica, &request);
         client.inspect(|&client| self.note(Some(replica), || Note::Takes { client, request: number }));
@@ -268,6 +268,7 @@ impl<S: Subject> World<S> {
         let open = |attempt: &Attempt| attempt.replica == replica && attempt.stage == Stage::Arrived;
         let lost: Vec<usize> = (0..self.attempts.len()).filter(|&n| open(&self.attempts[n])).collect();
         lost.into_iter().for_each(|attempt| self.lose_attempt(attempt));
+        self.lose_watches_at(replica);
     }
 
     pub(super) fn on_reply(&mut self, replica: usize, id: RequestId, reply: Box<Reply>) {
@@ -376,6 +377,7 @@ impl<S: Subject> World<S> {
                 | Refusal::NotCovered
                 | Refusal::Upgrading
                 | Refusal::NoRoomToWait
+                | Refusal::NoRoomToWatch
                 | Refusal::NoMemoryToList,
             )) => true,
             Some(reply) => {

@@ -88,6 +88,7 @@ impl<S: Subject> World<S> {
                 self.lose_attempt(attempt);
             }
         }
+        self.lose_watches_at(replica);
     }
 
     /// Can it neither run nor answer, for ever?

@@ -30,6 +30,7 @@ mod steps;
 mod streams;
 mod tally;
 mod twins;
+mod watches;
 mod words;
 
 use crate::engine::choice_log::ChoiceLog;
@@ -96,6 +97,7 @@ enum Scheduled<M> {
     ClientTimeout {
         attempt: usize,
     },
+    Watch(watches::Turn),
     FaultStart {
         index: usize,
     },
@@ -123,6 +125,8 @@ pub struct World<S: Subject> {
     heard: Vec<formats::Heard>,
     clients: Vec<Client>,
     attempts: Vec<Attempt>,
+    /// Clients that watch.
+    watchers: Vec<watches::Watcher>,
     /// Attempts that are not done, and operations that have not begun.
     open: usize,
     /// The oracles and what they know.
@@ -198,6 +202,7 @@ impl<S: Subject> World<S> {
             lanes: BTreeMap::new(),
             heard: vec![formats::Heard::default(); replicas * replicas],
             clients,
+            watchers: plan.watches.iter().map(|watch| watches::Watcher::new(watch, keys.len())).collect(),
             attempts: Vec::with_capacity(plan.operations.len() * 2 + 64),
             addresses: (0..replicas).map(address).collect(),
             keys,
@@ -326,7 +331,8 @@ impl<S: Subject> World<S> {
             plan.operations.iter().enumerate().map(|(index, operation)| clients::beginning(index, operation));
         let faults =
             plan.faults.iter().enumerate().flat_map(|(index, fault)| faults::course(index, fault, plan.heal_at));
-        let all = starts.chain(operations).chain(faults);
+        let watches = plan.watches.iter().enumerate().flat_map(|(n, watch)| watches::course(n, watch));
+        let all = starts.chain(operations).chain(faults).chain(watches);
         all.map(|(at, key, scheduled)| (at, tie(plan.seed, key), scheduled)).collect()
     }
 
@@ -367,6 +373,7 @@ impl<S: Subject> World<S> {
             Scheduled::Arrive { attempt } => self.arrive(attempt),
             Scheduled::Answer { attempt } => self.answer(attempt),
             Scheduled::ClientTimeout { attempt } => self.give_up(attempt),
+            Scheduled::Watch(turn) => self.take_turn(turn),
             Scheduled::FaultStart { index } => self.start_fault(index),
             Scheduled::FaultEnd { index } => self.end_fault_at(index),
         }

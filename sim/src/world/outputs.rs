@@ -1,6 +1,7 @@
 //! What comes out of a replica: messages go to the network, answers to clients, events to the oracles.
 
 use super::formats::Said;
+use super::watches;
 use super::{Scheduled, World};
 use crate::mutants::harness::HarnessMutant;
 use crate::observe::Note;
@@ -67,7 +68,9 @@ impl<S: Subject> World<S> {
             self.reaction.on_output(false);
             match out {
                 Out::Send { .. } => {}
+                Out::Reply { id, reply } if watches::is_watch(id) => self.on_watch_refused(replica, id, &reply),
                 Out::Reply { id, reply } => self.on_reply(replica, id, reply),
+                Out::Tell { id, part } => self.on_tell(replica, id, part),
                 Out::Event(Event::Applied(dot)) => self.on_applied(replica, dot),
                 Out::Event(event) => self.on_event(replica, event),
             }
@@ -111,6 +114,7 @@ impl<S: Subject> World<S> {
         let kind = match event {
             Event::Installed { from, pull, vector } => {
                 self.hash = mix(self.hash, pull ^ (vector.len() as u64) << 32);
+                self.count_watched_install(replica);
                 return self.judge_install(replica, from, pull);
             }
             Event::Retired { dot, incarnation, through } => {
@@ -158,6 +162,7 @@ impl<S: Subject> World<S> {
             Event::PullEnded { complete, .. } => return self.on_pull_ended(replica, complete),
             Event::ClockTrusted(false) => Kind::ClockDistrusted,
             Event::HeldBack(true) => Kind::HeldBack,
+            Event::FellBehind(_) => Kind::WatchFellBehind,
             Event::Applied(_)
             | Event::Linked { .. }
             | Event::Recovered(_)

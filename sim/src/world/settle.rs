@@ -96,7 +96,13 @@ impl<S: Subject> World<S> {
                 return self.recovery.give_up_as_overfull();
             }
             if self.now >= deadline {
-                let invariant = if why.sign == Sign::Unanswered { Invariant::Liveness } else { Invariant::Convergence };
+                let invariant = if why.sign == Sign::Unanswered {
+                    Invariant::Liveness
+                } else if why.sign == Sign::WatchStuck {
+                    Invariant::Watch
+                } else {
+                    Invariant::Convergence
+                };
                 return self.judge.fail(invariant, why.sign, why.replica, || why.detail);
             }
         }
@@ -236,7 +242,7 @@ impl<S: Subject> World<S> {
                 });
             }
         }
-        self.kept_back()
+        self.unsettled_watch().or_else(|| self.kept_back())
     }
 
     /// Every client reads once more, with its token, somewhere: what is included must be served. Where the judge cannot

@@ -42,6 +42,7 @@ const fn number_of(refusal: Refusal) -> u64 {
         Refusal::NoRoomToWait => 6,
         Refusal::BatchTooLarge { .. } => 7,
         Refusal::NoMemoryToList => 8,
+        Refusal::NoRoomToWatch => 9,
     }
 }
 
@@ -119,6 +120,7 @@ pub(crate) fn summary(reply: &Reply) -> String {
             Refusal::NoRoomToWait => "503 no room to wait".into(),
             Refusal::BatchTooLarge { .. } => "413 batch too large".into(),
             Refusal::NoMemoryToList => "503 no memory to list".into(),
+            Refusal::NoRoomToWatch => "503 no room to watch".into(),
         },
         Reply::Spread { answer, holders, reached } => {
             let summary = summary(answer);

@@ -33,7 +33,7 @@ impl Judge {
             && (page.count > 0 || page.next.is_none())
             && page.items.len() == if shown { truly.items.len() } else { 0 }
             && page.prefixes == if shown { truly.prefixes.as_slice() } else { &[] }
-            && page.items.iter().zip(&truly.items).all(|(item, &key)| self.is_item(replica, list, item, key));
+            && page.items.iter().zip(&truly.items).all(|(item, &key)| self.is_item(replica, list.shape, item, key));
         if !right {
             let names: Vec<&str> = truly.items.iter().map(|&key| self.keys[usize::from(key)].as_str()).collect();
             let detail = format!("{list:?} gets {page:?}; truly there are {names:?} and {:?}", truly.prefixes);
@@ -77,7 +77,7 @@ impl Judge {
     }
 
     /// Is this what there is of a key?
-    fn is_item(&self, replica: usize, list: &ListRequest, item: &Listed, key: u8) -> bool {
+    pub(super) fn is_item(&self, replica: usize, shape: ListShape, item: &Listed, key: u8) -> bool {
         let shown = self.truth.shown(replica, key);
         let mut dots: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
         dots.sort_unstable();
@@ -88,11 +88,8 @@ impl Judge {
                 .take(if stamped { 1 } else { shown.len() })
                 .any(|&number| self.truth.writes[number as usize].value_of(key) == Some(value))
         };
-        let valued = if list.shape == ListShape::Values {
-            item.value.as_ref().is_some_and(winner)
-        } else {
-            item.value.is_none()
-        };
+        let valued =
+            if shape == ListShape::Values { item.value.as_ref().is_some_and(winner) } else { item.value.is_none() };
         item.key == self.keys[usize::from(key)] && item.dots.as_slice() == dots && valued
     }
 

@@ -39,6 +39,11 @@ impl Judge {
                     });
                 }
             }
+            Refusal::NoRoomToWatch => {
+                self.fail(Invariant::Refusals, Sign::Impossible, Some(replica), || {
+                    "refused a watch that was none".into()
+                });
+            }
             Refusal::NoMemoryToList if !self.limits_memory() || asked.list.is_none() => {
                 self.fail(Invariant::Refusals, Sign::Impossible, Some(replica), || {
                     "had no memory to list, and memory knows no limit".into()
