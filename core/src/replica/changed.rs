@@ -55,9 +55,9 @@ impl Changed {
         self.floor
     }
 
-    /// The number of the newest change; 0 for none.
+    /// The number of the newest change that is there, or was given up; 0 for none.
     pub(super) fn newest(&self) -> u64 {
-        self.by_number.last_key_value().map_or(0, |(&number, _)| number)
+        self.by_number.last_key_value().map_or(self.floor, |(&number, _)| number)
     }
 
     pub(super) fn len(&self) -> usize {

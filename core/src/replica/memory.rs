@@ -10,15 +10,18 @@ use crate::op::{self, Op};
 use crate::rules::{Rule, Rules};
 use crate::time::Time;
 
-/// The deletes that are remembered for watches take so small a part of the memory at most.
-const DELETED_SHARE: u64 = 64;
+/// Watches take so small a part of the memory at most.
+const WATCHES_SHARE: u64 = 16;
 
-/// Bytes of the deletes that are remembered for watches.
-pub(super) fn deleted_bytes_max(config: &Config) -> usize {
+/// So do the deletes that are remembered for them, and what changed for them.
+const REMEMBERED_SHARE: u64 = 64;
+
+/// Bytes of the deletes that are remembered for watches, or of what changed for them.
+pub(super) fn remembered_max(config: &Config) -> usize {
     if config.memory_bytes_max == u64::MAX {
         return usize::MAX;
     }
-    usize::try_from(config.memory_bytes_max / DELETED_SHARE).unwrap_or(usize::MAX)
+    usize::try_from(config.memory_bytes_max / REMEMBERED_SHARE).unwrap_or(usize::MAX)
 }
 
 impl<R: Rules> Replica<R> {
@@ -157,6 +160,13 @@ impl<R: Rules> Replica<R> {
         if self.budget.is_held_back() && !self.pulls.is_under_way() && self.gaps.oldest().is_none() {
             self.budget.end_holding_back(&mut self.effects);
         }
+    }
+
+    /// Is there room for one more watch? They never give way, so all of them have a small part only.
+    pub(super) fn has_memory_to_watch(&self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        let within = self.watches.own_bytes() + bytes <= self.config.memory_bytes_max / WATCHES_SHARE;
+        !self.budget.is_limited() || within && self.budget.has_room(&self.memory(), bytes)
     }
 
     /// What is remembered for watches gives way. They are told anew what they may lack.

@@ -27,6 +27,7 @@ pub(super) struct Ranges {
     changes: usize,
     changes_max: usize,
     bytes: usize,
+    bytes_max: usize,
     /// A range that had more changes than others.
     longest: Option<WatchRange>,
 }
@@ -46,8 +47,8 @@ struct Range {
 }
 
 impl Ranges {
-    pub(super) fn new(changes_max: usize) -> Self {
-        Self { changes_max, ..Self::default() }
+    pub(super) fn new(changes_max: usize, bytes_max: usize) -> Self {
+        Self { changes_max, bytes_max, ..Self::default() }
     }
 
     /// One more watch of this range.
@@ -145,7 +146,7 @@ impl Ranges {
         if grown {
             self.changes += 1;
             self.bytes += changed::entry_bytes(key);
-            if self.changes > self.changes_max {
+            while self.changes > self.changes_max || self.bytes > self.bytes_max {
                 self.give_up_one(at);
             }
         }
@@ -279,7 +280,8 @@ impl Ranges {
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.changes, self.all().map(|range| range.changed.len()).sum::<usize>(), "changes");
         assert_eq!(self.bytes, self.all().map(|range| range.changed.bytes()).sum::<usize>(), "bytes of changes");
-        assert!(self.changes <= self.changes_max, "{} changes are kept", self.changes);
+        let within = self.changes <= self.changes_max && self.bytes <= self.bytes_max;
+        assert!(within, "{} changes of {} bytes are kept", self.changes, self.bytes);
         assert_eq!(self.of_prefixes.len(), self.lengths.values().sum::<usize>(), "lengths of prefixes");
         for range in self.all() {
             assert_eq!(range.begun, range.idle.len() + range.positions.len(), "one place for each that has begun");

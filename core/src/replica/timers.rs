@@ -85,6 +85,7 @@ impl<R: Rules> Replica<R> {
             .min(self.join_timeout())
             .min(self.renewal_timeout())
             .min(self.retire_timeout())
+            .min(self.watches.ask_timeout(self.now.monotonic))
             .min(waits);
         self.peers.iter().map(|peer| self.link_timeout(peer)).fold(rest, Time::min)
     }

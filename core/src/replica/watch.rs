@@ -75,8 +75,8 @@ enum Walked {
 
 impl<R: Rules> Replica<R> {
     pub(super) fn on_watch(&mut self, id: RequestId, mut watch: Box<WatchRequest>) {
-        let has_room = self.watches.len() < self.config.watches_max
-            && self.budget.has_room(&self.memory(), Watches::bytes_of(&watch) as u64);
+        let has_room =
+            self.watches.len() < self.config.watches_max && self.has_memory_to_watch(Watches::bytes_of(&watch));
         if !has_room {
             return self.effects.reply(id, Reply::Refused(Refusal::NoRoomToWatch));
         }
@@ -186,13 +186,17 @@ impl<R: Rules> Replica<R> {
             self.begin_walk(watch, known);
             return Place::Due;
         }
+        if !watch.was_asked_about {
+            watch.was_asked_about = true;
+            self.query_lost(&watch.past);
+            self.maybe_query(); // a round that asks nobody else ends at once
+        }
         if let Some(left) = self.left_of(&watch.past) {
             (watch.past, *since) = (left, None);
             (watch.beginning, watch.is_anew) = (Some(Some(WatchReset::Lost)), true);
+            watch.was_asked_about = false;
             return Place::Due;
         }
-        self.query_lost(&watch.past);
-        self.maybe_query();
         match self.data.context().missing(&watch.past).next() {
             Some((incarnation, counter)) => Place::Waiting(incarnation, counter),
             None => Place::Due,
@@ -255,7 +259,9 @@ impl<R: Rules> Replica<R> {
 
     /// Tells a watch that has begun what it lacks, as much as one part holds.
     fn tell_watch(&mut self, id: RequestId, watch: &mut Watch) -> Place {
-        self.catch_up(id, watch);
+        if watch.has_begun() {
+            self.catch_up(id, watch);
+        }
         if let Some(reset) = watch.beginning.take() {
             let unknown = self.rules.follows(Rule::WatchBeginsUnknown);
             let known = (!unknown).then(|| self.data.shared_vector());
@@ -392,7 +398,10 @@ impl<R: Rules> Replica<R> {
     /// Has this key a version that is not known, or may it have been deleted from since?
     fn may_have_changed(&self, key: &Key, known: Option<&VersionVector>) -> bool {
         let shown = self.data.store().siblings(self.data.store().find(key));
-        known.is_none_or(|known| !self.knows_deletes(known) || self.has_unknown(shown, known))
+        match known {
+            None => !shown.is_empty(),
+            Some(known) => !self.knows_deletes(known) || self.has_unknown(shown, known),
+        }
     }
 
     fn has_unknown(&self, shown: &Siblings, known: &VersionVector) -> bool {
@@ -474,8 +483,10 @@ impl<R: Rules> Replica<R> {
     }
 
     /// What some of the waiting watches wait for is asked about with the rest, others each time.
+    ///
+    /// A round closes links, and a watch may wait for long. So this is done ever more seldom.
     pub(super) fn missed_by_watches(&mut self) -> Vec<(Incarnation, u64)> {
-        let asked = self.watches.next_to_query(WATCHES_QUERIED_MAX);
+        let asked = self.watches.next_to_query(self.now.monotonic, WATCHES_QUERIED_MAX);
         asked.iter().flat_map(|past| self.missing_everywhere(past)).collect()
     }
 }

@@ -9,6 +9,7 @@ use crate::causal_context::CausalContext;
 use crate::data::Key;
 use crate::identity::Incarnation;
 use crate::request::{RequestId, WatchRange, WatchRequest, WatchReset};
+use crate::time::{Micros, Time};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +18,10 @@ use alloc::vec::Vec;
 
 /// Bytes of a watch beside those of its texts and vectors.
 const WATCH_BYTES: usize = 1_024;
+
+/// It is asked again after this, then after twice that, and so on, what waiting watches wait for.
+const ASK_PAUSE_MIN: Micros = Micros::from_seconds(1);
+const ASK_PAUSE_MAX: Micros = Micros::from_seconds(8);
 
 #[derive(Debug, Clone)]
 pub(super) struct Watches {
@@ -28,6 +33,9 @@ pub(super) struct Watches {
     unjudged: Option<RequestId>,
     /// Waiting ones before this one were asked about last.
     asked_below: RequestId,
+    /// When it is asked again what they wait for, and how long after that.
+    ask_at: Time,
+    ask_pause: Micros,
     due: VecDeque<RequestId>,
     /// They wait until the keys are in order.
     parked: Vec<RequestId>,
@@ -54,6 +62,8 @@ pub(super) struct Watch {
     pub(super) is_synced: bool,
     /// Something was told since the last mark.
     pub(super) is_open: bool,
+    /// It was asked whether some of its past is lost.
+    pub(super) was_asked_about: bool,
     place: Place,
     bytes: usize,
 }
@@ -107,14 +117,16 @@ impl Walk {
 }
 
 impl Watches {
-    pub(super) fn new(changes_max: usize) -> Self {
+    pub(super) fn new(changes_max: usize, change_bytes_max: usize) -> Self {
         Self {
             watches: BTreeMap::new(),
-            ranges: Ranges::new(changes_max),
+            ranges: Ranges::new(changes_max, change_bytes_max),
             awaited: Awaited::default(),
             waiting: BTreeSet::new(),
             unjudged: None,
             asked_below: RequestId(0),
+            ask_at: Time::default(),
+            ask_pause: ASK_PAUSE_MIN,
             due: VecDeque::new(),
             parked: Vec::new(),
             bytes: 0,
@@ -145,6 +157,7 @@ impl Watches {
             base: None,
             is_synced: false,
             is_open: false,
+            was_asked_about: false,
             place: Place::Due,
             bytes,
         };
@@ -277,13 +290,27 @@ impl Watches {
     }
 
     /// The pasts of some that wait, in turn.
-    pub(super) fn next_to_query(&mut self, most: usize) -> Vec<VersionVector> {
+    pub(super) fn next_to_query(&mut self, now: Time, most: usize) -> Vec<VersionVector> {
+        if self.waiting.is_empty() {
+            self.ask_pause = ASK_PAUSE_MIN;
+            return Vec::new();
+        }
+        if now < self.ask_at {
+            return Vec::new();
+        }
+        self.ask_at = now + self.ask_pause;
+        self.ask_pause = self.ask_pause.times(2).min(ASK_PAUSE_MAX);
         let mut ids: Vec<RequestId> = self.waiting.range(self.asked_below..).take(most).copied().collect();
         if ids.is_empty() {
             ids = self.waiting.iter().take(most).copied().collect();
         }
         self.asked_below = ids.last().map_or(RequestId(0), |last| RequestId(last.0.saturating_add(1)));
         ids.iter().filter_map(|id| Some(self.watches.get(id)?.past.clone())).collect()
+    }
+
+    /// When it is asked again what they wait for. What is due by now is left to what happens next.
+    pub(super) fn ask_timeout(&self, now: Time) -> Time {
+        if self.waiting.is_empty() || self.ask_at <= now { Time::NEVER } else { self.ask_at }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -307,6 +334,11 @@ impl Watches {
     /// What changed in each range.
     pub(super) const fn ranges(&self) -> &Ranges {
         &self.ranges
+    }
+
+    /// Bytes of the watches alone.
+    pub(super) const fn own_bytes(&self) -> u64 {
+        self.bytes as u64
     }
 
     pub(super) const fn bytes(&self) -> usize {

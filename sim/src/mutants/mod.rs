@@ -205,6 +205,36 @@ mutants! {
     ListRemoved "list-removed" Deletes drops TakesRemovedOut;
     /// The next page leaves out the key that it was to begin with.
     ListWithGaps "list-with-gaps" General drops PagesLeaveNoGap;
+    /// A watch waits for what its mark knew.
+    WatchGatesByKnown "watch-gates-by-known" LostWrites drops WatchKnownNeverGates;
+    /// What a watch's past covers counts as told.
+    WatchFiltersByPast "watch-filters-by-past" General drops WatchPastNeverFilters;
+    /// A watch filters by what stands for what its mark knew.
+    WatchFiltersCompact "watch-filters-compact" Retirement drops WatchFiltersAsReceived;
+    /// A mark does not bind its reader to deletes.
+    WatchWithoutDeletes "watch-without-deletes" Deletes drops WatchesBindToDeletes;
+    /// A mark does not bind its reader to the versions that were shown.
+    WatchWithoutShown "watch-without-shown" General drops WatchesBindToShown;
+    /// A mark binds its reader to all that its replica has.
+    WatchWholeVector "watch-whole-vector" General drops WatchesBindToNoMore;
+    /// Every part has a mark.
+    MarkWithinCut "mark-within-cut" General drops WatchMarksEndCuts;
+    /// A mark goes out while an installed state is merged in.
+    MarkWhileMerging "mark-while-merging" Transfer drops WatchesWaitForMerging;
+    /// The first mark knows all before anything is told.
+    MarkBeforeSynced "mark-before-synced" General drops WatchBeginsUnknown;
+    /// A watch goes on though deletes are forgotten that its mark did not know.
+    ForgetWatchFloor "forget-watch-floor" Deletes drops WatchDeletesHaveFloor;
+    /// Deletes that a state brought count as remembered.
+    WatchFloorStays "watch-floor-stays" Transfer drops WatchFloorRisesAtInstall;
+    /// A key that was deleted from is told as absent, whatever is left of it.
+    TellNoSurvivors "tell-no-survivors" Deletes drops WatchTellsSurvivors;
+    /// A key that changes when a state is merged in is not told.
+    MergeUntold "merge-untold" Transfer drops MergingChangesKeys;
+    /// What a slow watch was not told in time is forgotten.
+    ForgetFallenBehind "forget-fallen-behind" General drops WatchesCatchUp;
+    /// What changes behind the cursor of a first state is forgotten.
+    ForgetBehindCursor "forget-behind-cursor" General drops WatchesTellChangesBehind;
 }
 
 /// The rules with one sentence replaced.

@@ -247,6 +247,8 @@ impl<S: Subject> World<S> {
         for scheduled in backlog {
             if let Scheduled::Arrive { attempt } = scheduled {
                 self.lose_attempt(attempt);
+            } else if let Scheduled::Watch(turn) = scheduled {
+                self.lose_turn(turn);
             }
         }
     }

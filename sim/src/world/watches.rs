@@ -26,6 +26,11 @@ pub(super) const fn is_watch(id: RequestId) -> bool {
     id.0 >= WATCHES_FROM
 }
 
+/// Which watch this is, and which of its sessions.
+const fn named(id: RequestId) -> (usize, u64) {
+    (((id.0 - WATCHES_FROM) >> 20) as usize, (id.0 - WATCHES_FROM) & 0xf_ffff)
+}
+
 /// What a client that watches does next.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Turn {
@@ -52,6 +57,8 @@ pub(super) struct Watcher {
     replica: usize,
     /// How often it opened its watch.
     session: u64,
+    /// Sessions of which their replicas know that they are over.
+    gone: Vec<u64>,
     /// The present watch, as its replica told it.
     open: Option<Watched>,
     /// A part is on its way, or being taken. If it has a mark, this is what the client holds then.
@@ -61,7 +68,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new(watch: &WatchUse, _keys: usize) -> Self {
-        Self { replica: watch.replica.into(), session: 0, open: None, told: None, marked: None }
+        Self { replica: watch.replica.into(), session: 0, gone: Vec::new(), open: None, told: None, marked: None }
     }
 }
 
@@ -86,6 +93,8 @@ impl<S: Subject> World<S> {
                 if self.nodes[replica].pauses > 0 {
                     return self.nodes[replica].backlog.push(Scheduled::Watch(turn));
                 }
+                let (watcher, session) = named(id);
+                self.watchers[watcher].gone.push(session);
                 self.step(replica, Input::Cancel { id }, mix(id.0, 7));
             }
         }
@@ -185,6 +194,10 @@ impl<S: Subject> World<S> {
     fn break_watch(&mut self, watcher: usize, replica: usize) {
         if self.watchers[watcher].open.is_none() {
             self.watchers[watcher].replica = replica;
+            if self.now >= self.plan.watches[watcher].at {
+                self.watchers[watcher].session += 1; // it waits nowhere else any more
+                self.open_later(watcher, replica);
+            }
             return;
         }
         let (before, id) = (self.watchers[watcher].replica, self.watch_id(watcher));
@@ -211,20 +224,38 @@ impl<S: Subject> World<S> {
     /// The replica died, or answers nobody any more.
     pub(super) fn lose_watches_at(&mut self, replica: usize) {
         for watcher in 0..self.watchers.len() {
-            if self.watchers[watcher].open.is_some() && self.watchers[watcher].replica == replica {
+            if self.watchers[watcher].replica != replica {
+                continue;
+            }
+            if self.watchers[watcher].open.is_some() {
                 self.end_session(watcher);
                 self.count(Kind::WatchOrphaned);
                 self.open_later(watcher, (replica + 1) % self.nodes.len());
+            } else if self.now >= self.plan.watches[watcher].at {
+                self.open_later(watcher, replica); // what was on its way may never arrive
             }
+        }
+    }
+
+    /// The process died before it came to this turn.
+    pub(super) fn lose_turn(&mut self, turn: Turn) {
+        if let Turn::Open { watcher, session } = turn
+            && self.watchers[watcher].session == session
+            && self.watchers[watcher].open.is_none()
+        {
+            self.open_later(watcher, self.watchers[watcher].replica);
         }
     }
 
     /// A replica tells a watch.
     pub(super) fn on_tell(&mut self, replica: usize, id: RequestId, part: Box<WatchPart>) {
         self.hash = mix(self.hash, id.0 ^ digest(&part));
-        let watcher = ((id.0 - WATCHES_FROM) >> 20) as usize;
-        let is_its = self.watchers.get(watcher).is_some_and(|own| own.replica == replica && own.told.is_none());
-        if !is_its || self.watch_id(watcher) != id {
+        let (watcher, session) = named(id);
+        let own = &self.watchers[watcher];
+        if session < own.session && !own.gone.contains(&session) {
+            return; // it does not know yet that its client is gone
+        }
+        if own.replica != replica || own.told.is_some() || own.open.is_none() || own.session != session {
             if self.judge.copied.is_so() || self.recovery.is_healed() && !self.plan.is_core(replica) {
                 return; // both of two images tell it, or it has no listener any more
             }
@@ -268,9 +299,9 @@ impl<S: Subject> World<S> {
 
     /// There are too many watches.
     pub(super) fn on_watch_refused(&mut self, replica: usize, id: RequestId, reply: &Reply) {
-        let watcher = ((id.0 - WATCHES_FROM) >> 20) as usize;
-        if self.watch_id(watcher) != id {
-            return; // two images answer
+        let (watcher, session) = named(id);
+        if self.watchers[watcher].session != session {
+            return; // its client is gone, or two images answer
         }
         self.count(Kind::WatchRefused);
         let probe = self.nodes[replica].subject.as_ref().and_then(S::probe);
