@@ -21,7 +21,7 @@ mod fresh;
 mod lists;
 mod lost;
 pub(crate) mod membership;
-mod memory;
+pub mod memory;
 mod pieces;
 mod refusals;
 mod sessions;
@@ -130,6 +130,8 @@ pub struct Judge {
     spreads: concern::Spreads,
     /// What each replica held after its last input.
     loads: Vec<Load>,
+    /// Writes that each incarnation had made by then.
+    own_before: Vec<u64>,
 }
 
 impl Judge {
@@ -149,6 +151,7 @@ impl Judge {
             prefixes: pieces::Prefixes::new(replicas),
             spreads: concern::Spreads::default(),
             loads: vec![Load::default(); replicas],
+            own_before: vec![0; replicas],
             truth,
             violation: None,
             counts: Counts::default(),

@@ -4,14 +4,11 @@ use super::World;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::Asked;
 use crate::oracle::judge::concern::Spread;
+use crate::oracle::judge::memory::answer_bytes;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::subject::{Load, Subject};
 use hence_core::{Micros, Refusal, Reply};
-
-/// An answer that waits is counted as so many bytes, and its token's entries as so many each.
-const ANSWER_BYTES: usize = 256;
-const ENTRY_BYTES: usize = 16;
 
 impl<S: Subject> World<S> {
     /// A write was answered that was to be elsewhere, too, or was refused because of that.
@@ -47,7 +44,7 @@ impl<S: Subject> World<S> {
             return self.check_list_refused(replica, number);
         }
         let (load, settings) = (probe.load(), &self.plan.settings);
-        let bytes = ANSWER_BYTES + ENTRY_BYTES * (probe.vector().len() + 1);
+        let bytes = answer_bytes(probe);
         let short = self.judge.is_full_beside(replica, asked, probe, bytes as u64);
         let fits = |load: &Load| {
             load.waiting < settings.blocked_max && load.waiting_bytes + bytes <= settings.blocked_bytes_max

@@ -3,6 +3,7 @@
 use super::World;
 use crate::oracle::adversity::Kind;
 use crate::oracle::judge::apart::{Lane, Patience};
+use crate::oracle::judge::memory::own_writes;
 use crate::plan::{Fault, FaultKind};
 use crate::subject::{Load, Probe, Subject, number_of};
 use hence_checker::bits;
@@ -149,14 +150,14 @@ impl<S: Subject> World<S> {
     /// The outputs of an input are judged: notes what holds before the next one.
     pub(super) fn note_reasons(&mut self, replica: usize) {
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
-        let load = probe.load();
+        let (load, own_writes) = (probe.load(), own_writes(probe));
         let removed = self.nodes[replica].view_changed.then(|| self.knows_removed(probe));
         let node = &mut self.nodes[replica];
         node.keeps_waiting = wants_at_once(&load);
         if let Some(removed) = removed {
             (node.knows_removed, node.view_changed) = (removed, false);
         }
-        self.judge.note_load(replica, load);
+        self.judge.note_load(replica, load, own_writes);
     }
 
     /// Has this replica a reason to fetch what it lacks at once? It joins, it started alone, a request waits there, or

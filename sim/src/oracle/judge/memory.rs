@@ -23,6 +23,21 @@ const fn sixteenths(bytes: u64, parts: u64) -> u64 {
     (bytes as u128 * parts as u128 / 16) as u64
 }
 
+/// What an answer takes that waits until its write has spread, besides what its token has.
+const ANSWER_BYTES: usize = 256;
+/// What each entry of its token takes.
+const ENTRY_BYTES: usize = 16;
+
+/// What the answer to a write takes while the write spreads.
+pub fn answer_bytes(probe: &dyn Probe) -> usize {
+    ANSWER_BYTES + ENTRY_BYTES * (probe.vector().len() + 1)
+}
+
+/// Writes that this incarnation has made.
+pub fn own_writes(probe: &dyn Probe) -> u64 {
+    probe.vector().counter(probe.incarnation())
+}
+
 /// What a write finds and what it adds, in bytes.
 pub(super) struct Room {
     pub(super) held: u64,
@@ -43,13 +58,15 @@ impl Judge {
     /// Is there no room for so many bytes, even when the log has given way?
     ///
     /// An input may answer several requests. In its middle some still wait that do not at its end, and others spread
-    /// already that did not at its beginning.
+    /// already that did not at its beginning, and may not any more at its end.
     #[must_use]
     pub fn is_full(&self, replica: usize, probe: &dyn Probe, bytes: u64) -> bool {
         let (before, after) = (self.load_before(replica).memory, probe.load().memory);
         let held = |memory: &MemoryUse| memory.total() - memory.log - memory.index;
         let most = held(&before).max(held(&after)) + before.blocked.min(after.blocked);
-        self.limits_memory() && most + bytes > self.limits.memory
+        let made = own_writes(probe).saturating_sub(self.own_before[replica]);
+        let spread = made.saturating_mul(answer_bytes(probe) as u64);
+        self.limits_memory() && most.saturating_add(spread).saturating_add(bytes) > self.limits.memory
     }
 
     /// Is there no room for so many bytes beside what this write adds?
@@ -66,8 +83,9 @@ impl Judge {
     }
 
     /// An input of this replica is judged.
-    pub fn note_load(&mut self, replica: usize, load: Load) {
+    pub fn note_load(&mut self, replica: usize, load: Load, own_writes: u64) {
         self.loads[replica] = load;
+        self.own_before[replica] = own_writes;
     }
 
     /// A write was taken: there was memory for it.
