@@ -36,6 +36,7 @@ impl Cluster {
             watch_idle: false,
             from_zero: false,
             operations: Vec::new(),
+            watches: Vec::new(),
             faults: Vec::new(),
         };
         let mut world = World::with_room(&plan, Sound, 256);

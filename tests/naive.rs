@@ -56,6 +56,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 watch_idle: false,
                 from_zero: false,
                 operations: (0..).zip(operations).map(|(id, operation)| Operation { id, ..operation }).collect(),
+                watches: Vec::new(),
                 faults: (0..).zip(faults).map(|(id, fault)| Fault { id, ..fault }).collect(),
             }
         },

@@ -114,6 +114,7 @@ const TESTS: &[Test] = &[
     Test::new("client_trusted", Pace::Busy, Needs::PacketFilter, client::trusted),
     Test::new("client_readme", Pace::Busy, Needs::Nothing, client::readme),
     Test::new("client_lists", Pace::Busy, Needs::Nothing, client_bulk::lists),
+    Test::new("client_watches", Pace::Busy, Needs::Nothing, watches::command),
     Test::new("client_exports", Pace::Busy, Needs::Nothing, client_bulk::exports),
     Test::new("client_imports", Pace::Busy, Needs::Nothing, client_bulk::imports),
     Test::new("client_imports_cut_off", Pace::Busy, Needs::Nothing, client_bulk::cut_off),

@@ -1,6 +1,7 @@
 //! Clients that watch: what they are told, where they go on, and what slow, silent and many of them cost.
 
 use crate::bad_input::{Bad, Expect, send_all};
+use crate::client::{Terminal, terminal};
 use crate::cluster::Cluster;
 use crate::network::{Cut, cut, heal};
 use hence_core::{ClusterTag, Incarnation, Token, VersionVector};
@@ -9,6 +10,7 @@ use hence_tests::replicas::Replicas;
 use hence_tests::watcher::Watcher;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -388,4 +390,63 @@ pub(crate) fn bad() {
     let head = client::request(&cluster.address(0), "HEAD", "/kvs/present", &[EVENTS], None);
     assert_eq!((head.status, head.header("content-type")), (200, Some("application/json")));
     println!("note: {} bad or odd watches", table.len());
+}
+
+/// `hence watch`: what it prints, where it goes on, and what the session learns of it.
+pub(crate) fn command() {
+    let mut cluster = Cluster::running("client_watches", 3);
+    let mut at = terminal(&cluster, "client_watches_files");
+    at.prints(&["put", "a/1", "[1,\n 2]", "--session", "me"]);
+    at.prints(&["put", "a/2", "2", "--session", "me"]);
+    at.prints(&["put", "b\n", "3", "--session", "me"]);
+    assert_eq!(
+        at.prints(&["watch", "--once", "--session", "me"]),
+        "put\ta/1\t[1,  2]\nput\ta/2\t2\nput\t\"b\\n\"\t3\nsynced\n"
+    );
+    assert_eq!(at.prints(&["watch", "a/2", "--once", "--keys-only", "--session", "me"]), "put\ta/2\nsynced\n");
+    let shown = at.prints(&["watch", "--prefix", "a/", "--once", "--json", "--session", "me"]);
+    let cut: Value = serde_json::from_str(&shown).expect("one line of JSON");
+    assert_eq!((cut["changes"][0]["value"].clone(), cut["synced"].clone()), (json!([1, 2]), json!(true)), "{cut}");
+    let id = cut["id"].as_str().expect("an id").to_owned();
+    at.prints(&["del", "a/1", "--session", "me"]);
+    let since = ["watch", "--prefix", "a/", "--since", &id, "--once", "--session", "me"];
+    assert_eq!(at.prints(&since), "delete\ta/1\nsynced\n");
+    at.fails(&["watch", "--since", "x", "--once"], 1, "is not an id that a watch gave");
+    at.fails(&["watch", "a", "--prefix", "b"], 2, "cannot be used with");
+    at.endpoints = "127.0.0.1:9".into();
+    at.fails(&["watch", "--timeout", "1s"], 1, "no replica served the request in time");
+    at.endpoints = (0..3).map(|at| cluster.address(at)).collect::<Vec<_>>().join(",");
+    survives(&mut cluster, &at);
+}
+
+/// A watch that runs while one replica after the other is killed prints every key that was put, and ends by Ctrl-C.
+fn survives(cluster: &mut Cluster, at: &Terminal) {
+    let mut child =
+        at.command(&["watch", "--prefix", "k", "--session", "watch"]).spawn().expect("the binary was built");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let (said, heard) = std::sync::mpsc::channel();
+    let reading = std::thread::spawn(move || lines.for_each(|line| said.send(line).unwrap_or_default()));
+    assert_eq!(heard.recv_timeout(LIMIT).as_deref(), Ok("synced"));
+    let mut held = BTreeMap::new();
+    for round in 0..3 {
+        cluster.kill(round);
+        for key in 0..20 {
+            cluster.put((round + 1) % 3, &format!("k{round}-{key}"), "1", None, 201);
+        }
+        while held.len() < 20 * (round + 1) {
+            let line = heard.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{error}: {held:?}"));
+            match line.split('\t').collect::<Vec<_>>()[..] {
+                ["put", key, "1"] => _ = held.insert(key.to_owned(), ()),
+                ["synced"] => {}
+                _ => panic!("{line}"),
+            }
+        }
+        cluster.start(round);
+        cluster.await_settled(&[0, 1, 2], LIMIT);
+    }
+    crate::cluster::signal(child.id(), "INT");
+    assert!(child.wait().expect("our child").success());
+    reading.join().expect("it reads to the end");
+    let session = std::fs::read_to_string(at.folder.join("watch")).expect("the session was kept");
+    assert_eq!(cluster.get(0, "k0-0", Some(session.trim())).status, 200);
 }

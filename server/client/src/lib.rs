@@ -42,6 +42,7 @@ mod call;
 mod client;
 mod endpoint;
 mod error;
+mod events;
 mod past;
 mod retry;
 mod session;
@@ -54,7 +55,7 @@ pub use client::{Client, ClientBuilder};
 pub use error::{Attempt, Error, Lost};
 pub use serde_json::value::RawValue;
 pub use session::{
-    BATCH_MAX, Batch, Concern, Delete, Get, Item, List, NextPage, NoConcern, Operation, Outcome, OutcomeKind, Page,
-    Put, Session,
+    BATCH_MAX, Batch, Change, Concern, Cut, Delete, Event, Get, Item, List, NextPage, NoConcern, Operation, Outcome,
+    OutcomeKind, Page, Put, Session, Watch, Watching,
 };
 pub use status::{Readiness, Status};

@@ -4,6 +4,7 @@ use crate::answer::{Body, refused};
 use crate::call::Call;
 use crate::error::{Attempt, Error};
 use crate::wire::{Answer, Dialling, Target};
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The pause after all endpoints were asked; it doubles up to the longest.
-const PAUSE: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// From the second round on, a replica is asked to fetch what is missing, and may take so long.
 const FETCH: Duration = Duration::from_secs(1);
@@ -36,6 +37,11 @@ pub(crate) struct Turn(AtomicUsize);
 impl Turn {
     pub(crate) const fn at(at: usize) -> Self {
         Self(AtomicUsize::new(at))
+    }
+
+    /// Which of so many endpoints it is.
+    pub(crate) fn first(&self, count: usize) -> usize {
+        self.0.load(Relaxed) % count
     }
 
     /// Another one with the same beginning.
@@ -68,7 +74,7 @@ pub(crate) async fn ask(
     let mut attempts: Vec<Option<Attempt>> = vec![None; count];
     let mut unknown: Option<Attempt> = None;
     let mut pause = PAUSE;
-    let first = turn.0.load(Relaxed) % count;
+    let first = turn.first(count);
     for round in 0_u32.. {
         for at in (0..count).map(|offset| (first + offset) % count) {
             let left = end.saturating_duration_since(Instant::now());
@@ -121,6 +127,25 @@ fn wait(call: &Call, round: u32) -> Option<Duration> {
     }
 }
 
+/// A call as this endpoint gets it.
+pub(crate) fn request(shared: &Shared, at: usize, call: &Call, headers: &HeaderMap) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(call.body.clone()));
+    *request.method_mut() = call.method.clone();
+    *request.uri_mut() = call.path.parse().expect("paths are made of what paths may have");
+    let own = request.headers_mut();
+    own.extend(call.headers.clone());
+    own.extend(headers.clone());
+    let authority = &shared.targets[at].endpoint.authority;
+    own.insert(HOST, HeaderValue::from_str(authority).expect("it was read as an authority"));
+    if !call.body.is_empty() {
+        own.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(authorization) = &shared.authorization {
+        own.insert(AUTHORIZATION, authorization.clone());
+    }
+    request
+}
+
 async fn attempt(
     shared: &Shared,
     at: usize,
@@ -130,22 +155,10 @@ async fn attempt(
     left: Duration,
 ) -> Step {
     let target = &shared.targets[at];
-    let mut request = Request::new(Full::new(call.body.clone()));
-    *request.method_mut() = call.method.clone();
-    *request.uri_mut() = call.path.parse().expect("paths are made of what paths may have");
-    let own = request.headers_mut();
-    own.extend(call.headers.clone());
-    own.extend(headers.clone());
-    own.insert(HOST, HeaderValue::from_str(&target.endpoint.authority).expect("it was read as an authority"));
-    if !call.body.is_empty() {
-        own.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    if let Some(authorization) = &shared.authorization {
-        own.insert(AUTHORIZATION, authorization.clone());
-    }
+    let mut request = request(shared, at, call, headers);
     if let Some(wait) = wait {
         let wait = format!("wait={}", wait.as_secs());
-        own.insert(PREFER, HeaderValue::from_str(&wait).expect("digits"));
+        request.headers_mut().insert(PREFER, HeaderValue::from_str(&wait).expect("digits"));
     }
     let limit = (shared.attempt + wait.unwrap_or(call.extra_time())).min(left);
     match target.send(&shared.dialling, &request, limit).await {

@@ -5,8 +5,9 @@
 
 use crate::endpoint::Endpoint;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -122,6 +123,26 @@ impl Target {
         done
     }
 
+    /// Sends a request on a connection of its own, and reads the head of its answer within this time.
+    ///
+    /// # Errors
+    /// [`Failed`] where there is none.
+    pub(crate) async fn stream(
+        &self,
+        dialling: &Dialling,
+        request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, Failed> {
+        let asking = async {
+            let dialled = timeout(dialling.timeout, self.connect(dialling)).await;
+            let mut sender = dialled.unwrap_or_else(|_| Err(Failed::unsent("no connection in time")))?;
+            let answered = sender.send_request(request).await;
+            answered.map_err(|error| Failed { sent: true, why: words(&error) })
+        };
+        let late = || Err(Failed { sent: true, why: "no answer in time".into() });
+        timeout(limit, asking).await.unwrap_or_else(|_| late())
+    }
+
     fn take_idle(&self) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_TIME_MAX);
@@ -160,7 +181,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) ->
 }
 
 /// An error and its causes, in one line.
-fn words(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn words(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

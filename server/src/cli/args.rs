@@ -5,6 +5,7 @@
 use super::browser_args::BrowserArgs;
 use super::client::args::{
     BatchArgs, BenchArgs, DelArgs, EXIT_CODES, ExportArgs, GetArgs, ImportArgs, LsArgs, PutArgs, StatusArgs, ViewArgs,
+    WatchArgs,
 };
 use super::examples::{HEALTH_EXAMPLES, SERVE_EXAMPLES, UP_EXAMPLES};
 use super::health_args::HealthArgs;
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// List the keys of a range, in the order of their bytes
     #[command(after_help = EXIT_CODES)]
     Ls(Box<LsArgs>),
+    /// Print what is there of some keys, and then what changes, at whichever replica answers
+    #[command(after_help = EXIT_CODES)]
+    Watch(Box<WatchArgs>),
     /// Read and write several keys at one moment: all writes or none
     #[command(after_help = EXIT_CODES)]
     Batch(Box<BatchArgs>),

@@ -64,6 +64,7 @@ fn run(cli: Cli) -> ExitCode {
         Command::Put(args) => client::put(*args),
         Command::Del(args) => client::del(*args),
         Command::Ls(args) => client::ls(*args),
+        Command::Watch(args) => client::watch(*args),
         Command::Batch(args) => client::batch(*args),
         Command::View(args) => client::view(&args),
         Command::Status(args) => client::status(&args),

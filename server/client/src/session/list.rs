@@ -163,7 +163,7 @@ impl Page {
 }
 
 impl Item {
-    fn read_from(listed: Listed) -> Option<Self> {
+    pub(super) fn read_from(listed: Listed) -> Option<Self> {
         let Listed { key, value, etag, siblings } = listed;
         Some(Self { key, value, tag: etag.parse().ok()?, versions: siblings.unwrap_or(1) })
     }

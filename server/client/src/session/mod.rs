@@ -3,10 +3,12 @@
 mod batch;
 mod list;
 mod request;
+mod watch;
 
 pub use batch::{BATCH_MAX, Batch, Operation, Outcome, OutcomeKind};
 pub use list::{Item, List, NextPage, Page};
 pub use request::{Concern, Delete, Get, NoConcern, Put};
+pub use watch::{Change, Cut, Event, Watch, Watching};
 
 use crate::answer::Body;
 use crate::call::Call;
@@ -28,7 +30,7 @@ const TOKENS_BYTES_MAX: usize = 4 << 10;
 /// way to lose something is [`Session::go_on_after`], after [`Error::Lost`].
 pub struct Session {
     shared: Arc<Shared>,
-    past: Mutex<Past>,
+    past: Arc<Mutex<Past>>,
     turn: Turn,
 }
 
@@ -39,8 +41,8 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) const fn begin(shared: Arc<Shared>, past: Past, turn: Turn) -> Self {
-        Self { shared, past: Mutex::new(past), turn }
+    pub(crate) fn begin(shared: Arc<Shared>, past: Past, turn: Turn) -> Self {
+        Self { shared, past: Arc::new(Mutex::new(past)), turn }
     }
 
     fn past(&self) -> MutexGuard<'_, Past> {
@@ -112,6 +114,14 @@ impl Session {
     /// As [`Self::list`].
     pub fn list_from(&self, next: &NextPage) -> List<'_> {
         List::from(self, next)
+    }
+
+    /// Watches keys: what is there, and what changes from then on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Unavailable`].
+    pub const fn watch(&self) -> Watch<'_> {
+        Watch::of(self)
     }
 
     /// After [`Error::Lost`]: forgets the lost writes, and keeps what is left of the past.

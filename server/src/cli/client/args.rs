@@ -175,6 +175,27 @@ pub(crate) struct LsArgs {
     pub(crate) request: RequestArgs,
 }
 
+/// `hence watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The key; without it and without --prefix, every key is watched
+    pub(crate) key: Option<String>,
+    /// Only keys that begin so
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, conflicts_with = "key")]
+    pub(crate) prefix: String,
+    /// Print no values
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+    /// Go on from where an earlier watch of the same keys was, as --json shows it in id
+    #[arg(long, value_name = "ID")]
+    pub(crate) since: Option<String>,
+    /// End when what is there now was printed
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
+}
+
 /// Which keys.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Keys")]

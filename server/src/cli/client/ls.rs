@@ -200,7 +200,7 @@ impl Lines {
 }
 
 /// A key on a line of its own. One with a control character, or that could be taken for a JSON string, is shown as one.
-fn plain(key: &str) -> Cow<'_, str> {
+pub(super) fn plain(key: &str) -> Cow<'_, str> {
     match key.starts_with('"') || key.chars().any(char::is_control) {
         true => Cow::Owned(json!(key).to_string()),
         false => Cow::Borrowed(key),

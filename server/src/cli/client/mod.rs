@@ -1,4 +1,4 @@
-//! The commands that ask replicas: `get`, `put`, `del`, `ls`, `batch`, `view`, `status`, `export`, `import`
+//! The commands that ask replicas: `get`, `put`, `del`, `ls`, `watch`, `batch`, `view`, `status`, `export`, `import`
 //! and `bench`.
 
 pub(super) mod args;
@@ -8,11 +8,13 @@ mod import;
 mod ls;
 mod session_file;
 mod show;
+mod watch;
 
 pub(super) use bench::bench;
 pub(super) use export::export;
 pub(super) use import::import;
 pub(super) use ls::ls;
+pub(super) use watch::watch;
 
 use super::CommandFailure;
 use args::{AskArgs, BatchArgs, DelArgs, GetArgs, PutArgs, RequestArgs, StatusArgs, ViewArgs, ViewChange};

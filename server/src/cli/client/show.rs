@@ -176,9 +176,17 @@ impl Printer {
     ///
     /// # Errors
     /// Where standard output takes nothing.
-    pub(super) fn finish(mut self) -> Result<(), CommandFailure> {
+    pub(super) fn flush(&mut self) -> Result<(), CommandFailure> {
         let flushed = if self.left { Ok(()) } else { self.out.flush() };
-        self.done(flushed)?;
+        self.done(flushed)
+    }
+
+    /// Prints what is held back, for the last time.
+    ///
+    /// # Errors
+    /// Where standard output takes nothing.
+    pub(super) fn finish(mut self) -> Result<(), CommandFailure> {
+        self.flush()?;
         // What a closed pipe did not take would be tried once more.
         drop(self.out.into_parts());
         Ok(())

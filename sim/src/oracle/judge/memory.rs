@@ -62,8 +62,11 @@ impl Judge {
     #[must_use]
     pub fn is_full(&self, replica: usize, probe: &dyn Probe, bytes: u64) -> bool {
         let (before, after) = (self.load_before(replica).memory, probe.load().memory);
-        let held = |memory: &MemoryUse| memory.total() - memory.log - memory.index;
-        let most = held(&before).max(held(&after)) + before.blocked.min(after.blocked);
+        // One part may have grown already while another has not shrunk yet.
+        let part = |of: fn(&MemoryUse) -> u64| of(&before).max(of(&after));
+        let parts: [fn(&MemoryUse) -> u64; 5] =
+            [|m| m.store, |m| m.causal_buffer, |m| m.pieces, |m| m.transfer, |m| m.watches];
+        let most = parts.into_iter().map(part).sum::<u64>() + before.blocked + after.blocked;
         let made = own_writes(probe).saturating_sub(self.own_before[replica]);
         let spread = made.saturating_mul(answer_bytes(probe) as u64);
         self.limits_memory() && most.saturating_add(spread).saturating_add(bytes) > self.limits.memory
