@@ -25,6 +25,9 @@ use alloc::vec::Vec;
 /// So many keys that are looked at are one unit of work.
 const KEYS_PER_UNIT: usize = 4;
 
+/// A watch is not given its turn with less room than this, in units of work.
+const TURN_ROOM: usize = 4;
+
 /// So many remembered deletes that are looked at are one unit of work.
 const DELETES_PER_UNIT: usize = 16;
 
@@ -43,6 +46,8 @@ struct Filling {
     /// What it may look at at most.
     most: usize,
     changes_max: usize,
+    /// Units of work that were counted for that.
+    charged: usize,
 }
 
 impl Filling {
@@ -131,7 +136,7 @@ impl<R: Rules> Replica<R> {
             self.order_for_watches();
         }
         while self.watches.is_noted() {
-            if self.effects.room() <= left {
+            if self.effects.room() < left.saturating_add(TURN_ROOM) {
                 return self.effects.defer();
             }
             let Some((id, watch)) = self.watch_in_turn() else { continue };
@@ -269,12 +274,12 @@ impl<R: Rules> Replica<R> {
             self.effects.tell(id, WatchPart { reset, changes: Vec::new(), mark: Some(mark) });
             return Place::Telling;
         }
-        let most = self.effects.room().saturating_mul(KEYS_PER_UNIT).clamp(1, WATCH_PART_MAX);
+        let most = self.effects.room().saturating_mul(KEYS_PER_UNIT).min(WATCH_PART_MAX);
         let changes_max = self.config.watch_part_max.clamp(1, WATCH_PART_MAX);
         let mut filling = Filling { most, changes_max, ..Filling::default() };
         self.tell_changed(watch, &mut filling);
         let walked = self.walk_on(watch, &mut filling);
-        self.effects.did(filling.looked.div_ceil(KEYS_PER_UNIT));
+        self.charge(&mut filling);
         match walked {
             Walked::On | Walked::Through => {}
             Walked::Forgotten => {
@@ -285,6 +290,13 @@ impl<R: Rules> Replica<R> {
             Walked::Unordered => {}
         }
         self.hand_out(id, watch, filling)
+    }
+
+    /// Counts as work what was looked at since.
+    fn charge(&mut self, filling: &mut Filling) {
+        let units = filling.looked.div_ceil(KEYS_PER_UNIT);
+        self.effects.did(units - filling.charged);
+        filling.charged = units;
     }
 
     fn hand_out(&mut self, id: RequestId, watch: &mut Watch, filling: Filling) -> Place {
@@ -419,7 +431,10 @@ impl<R: Rules> Replica<R> {
             return false;
         }
         let next = next.max(first);
-        let most = (end.saturating_sub(next)).min((DELETES_PER_UNIT * self.effects.room().max(1)) as u64);
+        self.charge(filling);
+        let most = end.saturating_sub(next).min((DELETES_PER_UNIT * (self.effects.room() / 2)) as u64);
+        self.effects.did(usize::try_from(most).unwrap_or(usize::MAX).div_ceil(DELETES_PER_UNIT));
+        filling.most = filling.most.min(filling.looked + KEYS_PER_UNIT * self.effects.room());
         let named: Vec<(usize, Key)> = self
             .deleted
             .from(next)
@@ -441,7 +456,6 @@ impl<R: Rules> Replica<R> {
                 filling.tell(&key, &Siblings::new(), true);
             }
         }
-        self.effects.did(usize::try_from(through - next).unwrap_or(usize::MAX).div_ceil(DELETES_PER_UNIT));
         if let Stage::Walking(walk) = &mut watch.stage {
             walk.deletes.0 = through;
         }

@@ -18,8 +18,11 @@ use hence_core::{
 /// Requests above this are watches. Below it they are numbered as they come.
 const WATCHES_FROM: u64 = 1 << 40;
 
-/// A client whose watch is refused or lost tries again after this, in microseconds.
+/// A client whose watch is lost tries again after this, in microseconds.
 const AGAIN_AFTER: u64 = 50_000;
+
+/// One that is refused tries again after this.
+const REFUSED_AFTER: u64 = 1_000_000;
 
 /// Is this request a watch?
 pub(super) const fn is_watch(id: RequestId) -> bool {
@@ -185,9 +188,13 @@ impl<S: Subject> World<S> {
     }
 
     fn open_later(&mut self, watcher: usize, replica: usize) {
+        self.open_after(watcher, replica, AGAIN_AFTER);
+    }
+
+    fn open_after(&mut self, watcher: usize, replica: usize, after: u64) {
         self.watchers[watcher].replica = replica;
         let (session, cause) = (self.watchers[watcher].session, mix(self.cause_of(watcher, 1), self.now));
-        self.push(self.now + AGAIN_AFTER, cause, Scheduled::Watch(Turn::Open { watcher, session }));
+        self.push(self.now + after, cause, Scheduled::Watch(Turn::Open { watcher, session }));
     }
 
     /// The client goes away and goes on at another replica, from its last mark.
@@ -211,7 +218,8 @@ impl<S: Subject> World<S> {
 
     fn end_session(&mut self, watcher: usize) {
         let own = &mut self.watchers[watcher];
-        let (open, marked) = (own.open.take(), own.marked.is_some());
+        let marked = own.marked.as_ref().is_some_and(|marked| marked.mark.known.is_some());
+        let open = own.open.take();
         own.told = None;
         // What comes later of this session is of none.
         own.session += 1;
@@ -315,7 +323,7 @@ impl<S: Subject> World<S> {
         }
         self.end_session(watcher);
         self.tell_of(watcher, || "is refused: too many watch".into());
-        self.open_later(watcher, (replica + 1) % self.nodes.len());
+        self.open_after(watcher, (replica + 1) % self.nodes.len(), REFUSED_AFTER);
     }
 
     /// A state is installed: is somebody told of what is there?
