@@ -38,7 +38,7 @@ mod tests;
 mod throwaway;
 mod traces;
 mod trust;
-mod watching;
+mod watches;
 mod wire;
 
 pub use cluster::{Cluster, ClusterError, Member, REPLICAS_MAX};

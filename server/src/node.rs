@@ -9,10 +9,10 @@ use crate::events;
 use crate::lag::Visibility;
 use crate::metrics::Metrics;
 use crate::traces::Tracer;
-use crate::watching::Watches;
+use crate::watches::{Slot, Watches};
 use hence_core::{
     Address, Event, Input, Message, Now, Readiness, Refusal, Replica, ReplicaStatus, Reply, Request, RequestId, Sound,
-    Time, WatchPart,
+    Time, WatchPart, WatchRequest,
 };
 use hence_transport::{Outbox, Transport, drain};
 use std::cell::{Cell, RefCell};
@@ -273,5 +273,53 @@ impl<T: Transport> Drop for BlockedReply<T> {
         if waits {
             self.node.step(Input::Cancel { id: self.id }, None);
         }
+    }
+}
+
+/// A watch at the replica. Dropping it tells the replica that the client went away.
+pub(crate) struct Watching<T: Transport> {
+    node: Rc<Node<T>>,
+    id: RequestId,
+    slot: Rc<Slot>,
+    /// The client is at a part that the replica does not know to be taken.
+    takes: bool,
+}
+
+impl<T: Transport> Watching<T> {
+    /// Begins a watch.
+    ///
+    /// # Errors
+    /// Where there is no room for one more.
+    pub(crate) fn begin(node: &Rc<Node<T>>, request: WatchRequest) -> Result<Self, Refusal> {
+        let id = node.next_request();
+        let slot = node.watches.begin(id);
+        let watching = Self { node: node.clone(), id, slot, takes: false };
+        match node.step(Input::Request { id, request: Request::Watch(Box::new(request)) }, Some(id)).as_deref() {
+            None => Ok(watching),
+            Some(Reply::Refused(refusal)) => Err(*refusal),
+            Some(other) => unreachable!("a watch is told or refused, and not answered: {other:?}"),
+        }
+    }
+
+    /// The next part. To ask for it says that the one before was taken. Nothing comes out when the replica goes away.
+    pub(crate) fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Option<Box<WatchPart>>> {
+        if std::mem::take(&mut self.takes) {
+            self.node.step(Input::Told { id: self.id }, None);
+        }
+        let part = self.slot.poll(context);
+        self.takes = matches!(part, Poll::Ready(Some(_)));
+        part
+    }
+
+    /// The same, to be awaited.
+    pub(crate) async fn part(&mut self) -> Option<Box<WatchPart>> {
+        std::future::poll_fn(|context| self.poll_part(context)).await
+    }
+}
+
+impl<T: Transport> Drop for Watching<T> {
+    fn drop(&mut self) {
+        self.node.watches.forget(self.id);
+        self.node.step(Input::Cancel { id: self.id }, None);
     }
 }

@@ -10,11 +10,10 @@ use super::client::args::{
 use super::examples::{HEALTH_EXAMPLES, SERVE_EXAMPLES, UP_EXAMPLES};
 use super::health_args::HealthArgs;
 use super::trust_args::TrustArgs;
+use super::values::{address, bind, bytes, number, time};
 use crate::formats;
 use crate::memory::MemoryMax;
-use crate::settings::{
-    DEFAULT_CLUSTER, Limits, Listed, SettingError, Settings, parse_address, parse_bytes, parse_number, parse_time,
-};
+use crate::settings::{DEFAULT_CLUSTER, Limits, Listed, Settings};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hence_core::{Address, Config, Micros, Token};
 use std::net::SocketAddr;
@@ -481,46 +480,6 @@ fn vector_max(token_bytes_max: usize) -> usize {
 /// A number of things in memory; what does not fit memory anyway is no limit.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn time(
-    name: &'static str,
-    least_millis: u64,
-    most_millis: u64,
-) -> impl Fn(&str) -> Result<Micros, SettingError> + Clone + Send + Sync + 'static {
-    move |text| {
-        let time = parse_time(name, text, Duration::from_millis(least_millis), Duration::from_millis(most_millis))?;
-        Ok(Micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
-    }
-}
-
-fn bytes(
-    name: &'static str,
-    least: u64,
-    most: u64,
-) -> impl Fn(&str) -> Result<u64, SettingError> + Clone + Send + Sync + 'static {
-    move |text| parse_bytes(name, text, least, most)
-}
-
-fn number(
-    name: &'static str,
-    least: u64,
-    most: u64,
-) -> impl Fn(&str) -> Result<u64, SettingError> + Clone + Send + Sync + 'static {
-    move |text| parse_number(name, text, least, most)
-}
-
-fn address(name: &'static str) -> impl Fn(&str) -> Result<Address, SettingError> + Clone + Send + Sync + 'static {
-    move |text| parse_address(name, text)
-}
-
-fn bind(text: &str) -> Result<SocketAddr, SettingError> {
-    let bind = text.parse().ok().filter(|bind: &SocketAddr| bind.port() != 0 && !bind.ip().is_multicast());
-    bind.ok_or_else(|| SettingError {
-        name: "HENCE_BIND".into(),
-        value: text.into(),
-        allowed: "IP:PORT, such as 0.0.0.0:8090".into(),
-    })
 }
 
 #[cfg(test)]

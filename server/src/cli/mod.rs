@@ -15,6 +15,7 @@ mod renamed;
 mod serve;
 mod trust_args;
 mod up;
+mod values;
 
 use crate::logging::{self, LogError};
 use crate::{advice, output};

@@ -19,6 +19,7 @@ mod poll;
 mod prefer;
 mod ready;
 mod route;
+mod scrape;
 mod state;
 mod up;
 mod watch;
@@ -30,16 +31,11 @@ pub(crate) use mint::Mint;
 use crate::access::Access;
 use crate::advice;
 use crate::connections::{Connection, Connections};
-use crate::exposition::{Exposition, Kind};
-use crate::lag;
-use crate::logging;
-use crate::memory;
-use crate::metrics::{Counted, expose_status};
-use crate::node::{Asked, BlockedReply, Node};
+use crate::metrics::Counted;
+use crate::node::{Asked, BlockedReply, Node, Watching};
 use crate::settings::{Console, Limits};
 use crate::traces::Trace;
-use crate::watching::Watching;
-use crate::wire::{self, Wire};
+use crate::wire::Wire;
 use answer::Form;
 use bad_request::BadRequest;
 use batch::Batch;
@@ -48,7 +44,7 @@ use bytes::Bytes;
 use failure::Failure;
 use hence_core::{Now, Refusal, Reply, Request, Time, TokenError, VersionVector};
 use hence_transport::trust::Trust;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_ENCODING, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -441,32 +437,6 @@ impl<T: Wire + 'static> Service<T> {
         };
         let mut answer = answer::json(StatusCode::SERVICE_UNAVAILABLE, answer::error_body(&text));
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        answer
-    }
-
-    fn metrics(&self) -> Answer {
-        let mut page = Exposition::default();
-        let standing = self.node.transport().standing();
-        let status = self.node.status();
-        let ready = ready::why_not(&status.readiness, standing).is_none();
-        expose_status(&status, ready, self.mint.bytes_of_text(&status.vector), &mut page);
-        memory::expose(self.memory_max, &status.memory, self.connections.memory(), &mut page);
-        lag::expose(&status, &mut page);
-        self.node.visibility().expose(&mut page);
-        self.node.metrics().expose(&mut page);
-        wire::expose(&self.node.transport().counters(), &mut page);
-        logging::expose(&mut page);
-        wire::expose_outages(&self.node.transport().outages(), &mut page);
-        wire::expose_standing(standing, &mut page);
-        wire::expose_certificate(&self.trust, &mut page);
-        self.node.traces().expose(&mut page);
-        page.gauge("hence_watches", "Clients that watch.", self.node.watches_open());
-        page.gauge("hence_connections", "Client connections that are open.", self.connections.len() as u64);
-        page.family("hence_uptime_seconds", Kind::Gauge, "Time since this replica started.");
-        let uptime = u64::try_from(self.node.clock().elapsed().as_micros()).unwrap_or(u64::MAX);
-        page.seconds("hence_uptime_seconds", "", &[], uptime);
-        let mut answer = answer::plain(StatusCode::OK, page.finish().into_bytes());
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Exposition::CONTENT_TYPE));
         answer
     }
 }

@@ -6,8 +6,7 @@
 use super::answer::{self, Answer};
 use super::bad_request::BadRequest;
 use super::kvs::KeyRequest;
-use crate::node::{Asked, Node};
-use crate::watching::Watching;
+use crate::node::{Asked, Node, Watching};
 use crate::wire::Wire;
 use hence_core::{DataRequest, Reply, Request, WatchRange, WatchRequest};
 use http::header::IF_NONE_MATCH;
@@ -94,8 +93,8 @@ pub(crate) async fn answer<T: Wire + 'static>(node: Rc<Node<T>>, asked: KeyReque
                 }
             }
         };
-        let told = timeout_at(deadline, wait(watching)).await;
-        if told.is_err() {
+        let changed = timeout_at(deadline, wait(watching)).await;
+        if changed.is_err() {
             return answer::data(reply, || past, &form);
         }
     }

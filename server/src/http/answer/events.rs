@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_large_value_is_shared() {
         let large = vec![b'7'; 2 * COPIED_BYTES_MAX];
-        let told = text(None, vec![listed("a", 1, Some(&large))], None, false);
-        assert!(told.len() > large.len() && told.ends_with("}\n\n"));
+        let shown = text(None, vec![listed("a", 1, Some(&large))], None, false);
+        assert!(shown.len() > large.len() && shown.ends_with("}\n\n"));
     }
 }

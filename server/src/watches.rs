@@ -1,0 +1,70 @@
+//! The watches of clients: for each the part that its client takes next, and who waits for it.
+
+use hence_core::{RequestId, WatchPart};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// All watches of a node, by the request that began them.
+#[derive(Debug, Default)]
+pub(crate) struct Watches(RefCell<HashMap<RequestId, Rc<Slot>>>);
+
+/// Where the replica leaves a part until its client takes it. There is one at most.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    part: RefCell<Option<Box<WatchPart>>>,
+    waker: RefCell<Option<Waker>>,
+    is_over: Cell<bool>,
+}
+
+impl Slot {
+    /// The part, once it is there. Nothing comes out when the replica goes away.
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Box<WatchPart>>> {
+        if let Some(part) = self.part.borrow_mut().take() {
+            return Poll::Ready(Some(part));
+        }
+        if self.is_over.get() {
+            return Poll::Ready(None);
+        }
+        *self.waker.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Watches {
+    /// One more.
+    pub(crate) fn begin(&self, id: RequestId) -> Rc<Slot> {
+        let slot = Rc::new(Slot::default());
+        self.0.borrow_mut().insert(id, slot.clone());
+        slot
+    }
+
+    /// One less.
+    pub(crate) fn forget(&self, id: RequestId) {
+        self.0.borrow_mut().remove(&id);
+    }
+
+    /// The replica tells a watch this.
+    pub(crate) fn tell(&self, id: RequestId, part: Box<WatchPart>) {
+        // A client that went away a moment ago does not need it.
+        let Some(slot) = self.0.borrow().get(&id).cloned() else { return };
+        let before = slot.part.borrow_mut().replace(part);
+        assert!(before.is_none(), "{id:?} is told while its client has not taken what it was told before");
+        slot.wake();
+    }
+
+    /// The replica is going away: every watch ends after what it was told so far.
+    pub(crate) fn end(&self) {
+        for slot in self.0.borrow().values() {
+            slot.is_over.set(true);
+            slot.wake();
+        }
+    }
+}
