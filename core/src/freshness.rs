@@ -26,6 +26,8 @@ const SPANS_MAX: usize = 16;
 pub(crate) struct Offsets {
     /// Least difference per ten seconds, newest last.
     buckets: [Option<i64>; BUCKETS],
+    /// The least of them.
+    least: Option<i64>,
     newest: Time,
     /// When the last message arrived.
     last_arrival: Time,
@@ -41,11 +43,12 @@ impl Offsets {
             // Contact counts, not time: a silence does not forget what the way was like before it.
             self.buckets.rotate_left(1);
             self.buckets[BUCKETS - 1] = None;
+            self.least = self.buckets.iter().flatten().min().copied();
             self.newest = arrived;
         }
         let difference = difference(arrived, departed);
         let is_silence = silence.is_some_and(|silence| arrived.since(self.last_arrival) >= silence);
-        if is_silence && self.buckets.iter().any(Option::is_some) {
+        if is_silence && self.least.is_some() {
             self.again = Some((arrived, difference));
         } else if let Some((since, least)) = &mut self.again {
             *least = difference.min(*least);
@@ -53,20 +56,23 @@ impl Offsets {
             if arrived.since(*since) >= RELEARN && difference.saturating_sub(*least) <= SHIFT {
                 let least = *least;
                 self.again = None;
-                if self.least().is_some_and(|before| least.saturating_sub(before) > SHIFT) {
+                if self.least.is_some_and(|before| least.saturating_sub(before) > SHIFT) {
                     self.buckets = [None; BUCKETS];
                     self.buckets[BUCKETS - 1] = Some(least);
+                    self.least = Some(least);
                 }
             }
         }
         self.last_arrival = arrived;
         let bucket = &mut self.buckets[BUCKETS - 1];
-        *bucket = Some(bucket.map_or(difference, |least| least.min(difference)));
+        let join = |least: Option<i64>| Some(least.map_or(difference, |least| least.min(difference)));
+        *bucket = join(*bucket);
+        self.least = join(self.least);
     }
 
     /// How much later than the fastest this arrived. Zero while nothing is known.
     pub(crate) fn lateness(&self, arrived: Time, departed: Time) -> Micros {
-        let Some(least) = self.least() else { return Micros::ZERO };
+        let Some(least) = self.least else { return Micros::ZERO };
         let late = difference(arrived, departed).saturating_sub(least);
         Micros(u64::try_from(late).unwrap_or(0))
     }
@@ -76,11 +82,7 @@ impl Offsets {
     /// The sender's clock may have begun after that moment. Then there is no such reading of it, and differences tell all
     /// the same.
     pub(crate) fn is_before(&self, departed: Time, arrived: Time) -> bool {
-        self.least().is_some_and(|least| difference(arrived, departed) > least)
-    }
-
-    fn least(&self) -> Option<i64> {
-        self.buckets.iter().flatten().min().copied()
+        self.least.is_some_and(|least| difference(arrived, departed) > least)
     }
 }
 

@@ -69,7 +69,7 @@ impl Stream {
         if !self.undecided {
             return false;
         }
-        let held_back = |departed| self.lateness(now, departed, offsets, stalls) > limits.late;
+        let held_back = |departed| self.lateness(now, departed, offsets, stalls, limits.late) > limits.late;
         let interrupted = missing || arrival.departed.is_some_and(held_back);
         self.undecided = !interrupted && arrival.departed.is_none();
         if interrupted {
@@ -136,10 +136,18 @@ impl Stream {
     }
 
     /// How much later than the fastest a message arrived that left then. Time in which earlier bytes of the stream kept
-    /// arriving is left out, and so is time in which the own process did not run.
-    pub(crate) fn lateness(&self, now: Time, departed: Time, offsets: &Offsets, stalls: &Spans) -> Micros {
+    /// arriving is left out, and so is time in which the own process did not run. What is not above the limit anyway is
+    /// not looked at so closely: nearly all messages are in time.
+    pub(crate) fn lateness(
+        &self,
+        now: Time,
+        departed: Time,
+        offsets: &Offsets,
+        stalls: &Spans,
+        limit: Micros,
+    ) -> Micros {
         let late = offsets.lateness(now, departed);
-        if late == Micros::ZERO {
+        if late <= limit {
             return late;
         }
         late.saturating_sub(self.moving.within_either(stalls, now - late, now))
@@ -196,7 +204,7 @@ mod tests {
 
         fn is_fresh(&self, at: u64, made: u64) -> bool {
             let made = Time(made + AHEAD);
-            let late = self.stream.lateness(Time(at), made, &self.offsets, &self.stalls);
+            let late = self.stream.lateness(Time(at), made, &self.offsets, &self.stalls, Micros::ZERO);
             late <= LIMITS.late && !self.stream.is_stale(made, &self.offsets)
         }
     }

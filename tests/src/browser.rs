@@ -25,7 +25,7 @@ pub fn missing() -> Option<String> {
 }
 
 /// Starts a driver on a port that it chooses, and says where it listens. It takes one port of IPv4, and then the same of
-/// IPv6: where somebody else has that one, it ends, and another start finds another port.
+/// IPv6. Where somebody else has that one, it ends, and another start finds another port.
 fn start_driver() -> (Child, String) {
     let mut said = String::new();
     for _ in 0..STARTS_MAX {

@@ -246,12 +246,13 @@ impl<R: Rules> Replica<R> {
         let peer = &mut self.peers[id];
         // First: it may be the one from which a clock that stood still is learnt anew.
         peer.offsets.observe(now, made, silence);
-        let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls);
+        let limit = self.config.late_max;
+        let lateness = peer.stream.lateness(now, made, &peer.offsets, &self.stalls, limit);
         let stale = peer.stream.is_stale(made, &peer.offsets);
         if self.data.context().covers(op.dot) {
             return false;
         }
-        if !self.rules.is_fresh(lateness, self.config.late_max) || stale && taints {
+        if !self.rules.is_fresh(lateness, limit) || stale && taints {
             self.gaps.on_remote_counter(op.dot.incarnation, op.dot.counter, now);
             self.drop_from(id, DropReason::Late);
             return false;

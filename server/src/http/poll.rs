@@ -1,7 +1,7 @@
 //! Long polls: `GET /kvs/K?poll=SECONDS` with what the client has waits until the key is something else.
 //!
-//! A poll is a read that is made again whenever a watch of the key is told something. So its answer is that of a read, and
-//! a poll that is answered late is worth as much as one that is answered at once.
+//! A poll is a read that is made again whenever a watch of the key is told something. So its answer is that of a read, be
+//! it late or at once.
 
 use super::answer::{self, Answer};
 use super::bad_request::BadRequest;

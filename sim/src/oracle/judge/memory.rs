@@ -57,8 +57,8 @@ impl Judge {
 
     /// Is there no room for so many bytes, even when the log has given way?
     ///
-    /// An input may answer several requests. In its middle some still wait that do not at its end, and others spread
-    /// already that did not at its beginning, and may not any more at its end.
+    /// An input may answer several requests. In its middle some still wait that do not at its end. Others spread already
+    /// that did not at its beginning, and may not any more at its end.
     #[must_use]
     pub fn is_full(&self, replica: usize, probe: &dyn Probe, bytes: u64) -> bool {
         let (before, after) = (self.load_before(replica).memory, probe.load().memory);
