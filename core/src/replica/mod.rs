@@ -12,7 +12,7 @@
 //! `asked` which pieces it owes.
 //!
 //! The other modules say what follows from what. `requests` answers clients, `batch` those that ask for several keys, and
-//! `list` those that ask for a range of them. `watch` tells others what changes. `concern` answers those whose writes are to spread first. `links` opens and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
+//! `list` those that ask for a range of them. `watch` tells others what changes, and `walk` looks for that. `concern` answers those whose writes are to spread first. `links` opens and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
 //! `supply` answers pulls. `view_changes` and `joining` follow the view, `readiness` says when clients may be sent here,
 //! and `suspicion` suspects. `formats` knows what each peer understands. `retirement` replaces incarnations that are over,
 //! `lost_writes` finds out what is lost, `memory` says what gives way, and `timers` when to wake up.
@@ -66,6 +66,7 @@ mod suspicion;
 mod tests;
 mod timers;
 mod view_changes;
+mod walk;
 mod watch;
 mod watches;
 

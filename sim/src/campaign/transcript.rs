@@ -14,6 +14,9 @@
 //!
 //! Values are numbers, each written once. Time stands still but for `advance` and `settle`.
 
+mod watches;
+mod words;
+
 use crate::campaign::run::Setting;
 use crate::mutants::Mutated;
 use crate::observe::{Note, Observer, Sink};
@@ -24,6 +27,7 @@ use crate::subject::{Probe, Subject};
 use crate::world::{World, summary};
 use hence_core::{Config, Event, LinkState, Replica, Sound};
 use std::fmt::Write as _;
+use words::{client, micros, plain};
 
 /// What a transcript can hold.
 const WRITES_MAX: usize = 512;
@@ -205,6 +209,9 @@ impl<S: Subject> Interpreter<S> {
                 let via = self.replica(via)? as u8;
                 self.begin(name, |replica| FaultKind::Want { replica, via }, "introduce")
             }
+            ["watch", name, at, range, rest @ ..] => self.watch(name, at, range, rest),
+            ["resume", name, at] => self.resume_watch(name, at),
+            ["expect", name, rest @ ..] if name.starts_with('w') => self.expect_watch(name, rest),
             ["expect", rest @ ..] => self.expect(rest),
             ["state", name] => self.state(name),
             _ => Err(format!("no such command: {line}")),
@@ -473,30 +480,4 @@ impl<S: Subject> Interpreter<S> {
         _ = writeln!(self.sink.borrow_mut(), "{name} {ready} covers {vector} holds {}", held.join(" "));
         Ok(())
     }
-}
-
-/// A value as it was written in the transcript.
-fn plain(text: &str) -> String {
-    text.replace(".0\"", "").replace('"', "")
-}
-
-fn client(name: &str) -> Option<u8> {
-    name.strip_prefix('c')?.parse().ok().filter(|&client| client < CLIENTS)
-}
-
-/// A length of time such as `1.3s`, `250ms` or `1y`, in microseconds.
-fn micros(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(char::is_alphabetic);
-    let unit = match &text[digits.len()..] {
-        "us" => 1,
-        "ms" => 1_000,
-        "s" => 1_000_000,
-        "y" => 31_536_000_000_000,
-        other => return Err(format!("\"{other}\" is not a unit of time; use us, ms, s or y")),
-    };
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-    let number = |text: &str| if text.is_empty() { Ok(0) } else { text.parse::<u64>() };
-    let whole = number(whole).map_err(|error| format!("{text}: {error}"))?;
-    let part_value = number(part).map_err(|error| format!("{text}: {error}"))?;
-    Ok(whole * unit + part_value * unit / 10_u64.pow(part.len() as u32))
 }

@@ -202,7 +202,7 @@ impl<S: Subject> World<S> {
             lanes: BTreeMap::new(),
             heard: vec![formats::Heard::default(); replicas * replicas],
             clients,
-            watchers: plan.watches.iter().map(|watch| watches::Watcher::new(watch, keys.len())).collect(),
+            watchers: plan.watches.iter().map(watches::Watcher::new).collect(),
             attempts: Vec::with_capacity(plan.operations.len() * 2 + 64),
             addresses: (0..replicas).map(address).collect(),
             keys,

@@ -11,7 +11,7 @@ use crate::random::{Domain, mix, scale};
 use crate::subject::{Input, Subject};
 use hence_checker::bits;
 use hence_core::{
-    Dots, Key, Refusal, Reply, Request, RequestId, VersionVector, WatchChange, WatchMark, WatchPart, WatchRange,
+    Dot, Dots, Key, Refusal, Reply, Request, RequestId, VersionVector, WatchChange, WatchMark, WatchPart, WatchRange,
     WatchRequest,
 };
 
@@ -58,6 +58,8 @@ struct Marked {
 #[derive(Debug)]
 pub(super) struct Watcher {
     replica: usize,
+    /// Where it was opened last.
+    last: Option<usize>,
     /// How often it opened its watch.
     session: u64,
     /// Sessions of which their replicas know that they are over.
@@ -70,8 +72,16 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(watch: &WatchUse, _keys: usize) -> Self {
-        Self { replica: watch.replica.into(), session: 0, gone: Vec::new(), open: None, told: None, marked: None }
+    pub(super) fn new(watch: &WatchUse) -> Self {
+        Self {
+            replica: watch.replica.into(),
+            last: None,
+            session: 0,
+            gone: Vec::new(),
+            open: None,
+            told: None,
+            marked: None,
+        }
     }
 }
 
@@ -87,6 +97,34 @@ pub(super) fn course<M>(watcher: usize, watch: &WatchUse) -> Vec<(u64, u64, Sche
 }
 
 impl<S: Subject> World<S> {
+    /// Adds a watch to the plan, and opens it now.
+    pub fn add_watch(&mut self, watch: WatchUse) {
+        let watcher = self.watchers.len();
+        self.watchers.push(Watcher::new(&watch));
+        self.plan.watches.push(watch);
+        self.open_watch(watcher, 0);
+    }
+
+    /// The client of a watch breaks off, and goes on at this replica.
+    pub fn move_watch(&mut self, id: u32, replica: usize) {
+        if let Some(watcher) = self.plan.watches.iter().position(|watch| watch.id == id) {
+            self.break_watch(watcher, replica);
+        }
+    }
+
+    /// What the client of a watch holds of a key with its last mark.
+    #[must_use]
+    pub fn watch_holds(&self, id: u32, key: u8) -> String {
+        let watcher = self.plan.watches.iter().position(|watch| watch.id == id);
+        let marked = watcher.and_then(|watcher| self.watchers[watcher].marked.as_ref());
+        let dots = marked.map(|marked| marked.watched.told[usize::from(key)].clone()).unwrap_or_default();
+        let value = |&dot: &Dot| {
+            let write = &self.judge.truth.writes[self.judge.truth.number(dot)? as usize];
+            Some(String::from_utf8_lossy(write.value_of(key)?.as_bytes()).into_owned())
+        };
+        dots.iter().filter_map(value).collect::<Vec<_>>().join("|")
+    }
+
     pub(super) fn take_turn(&mut self, turn: Turn) {
         match turn {
             Turn::Open { watcher, session } => self.open_watch(watcher, session),
@@ -135,9 +173,10 @@ impl<S: Subject> World<S> {
         let watch = &self.plan.watches[watcher];
         let range = watch.key.map_or_else(|| WatchRange::Prefix("k".into()), |key| self.range_of(key));
         let request = WatchRequest { range, keys_only: watch.keys_only, past: watched.token.clone(), since };
-        let what = self.words_of(watcher, &request);
+        let what = words_of(&request, replica);
         let own = &mut self.watchers[watcher];
-        (own.replica, own.open, own.told) = (replica, Some(watched), None);
+        (own.replica, own.last) = (replica, Some(replica));
+        (own.open, own.told) = (Some(watched), None);
         own.session += 1;
         self.tell_of(watcher, || what);
         let (id, cause) = (self.watch_id(watcher), self.cause_of(watcher, 0));
@@ -157,7 +196,7 @@ impl<S: Subject> World<S> {
         let (mut token, mut past) = (client.token.clone(), client.past.clone());
         let empty = self.judge.truth.closures.empty();
         let own = &self.watchers[watcher];
-        let elsewhere = own.session > 0 && own.replica != replica;
+        let elsewhere = own.last.is_some_and(|last| last != replica);
         let mut watched = match &own.marked {
             Some(marked) => {
                 token.join(&marked.mark.past);
@@ -360,15 +399,16 @@ impl<S: Subject> World<S> {
         let (client, id) = (usize::from(watch.client), watch.id);
         self.note(None, || Note::Told { client, what: format!("watch{id} {}", what()) });
     }
+}
 
-    fn words_of(&self, watcher: usize, request: &WatchRequest) -> String {
-        let range = match &request.range {
-            WatchRange::Key(key) => key.as_str().to_owned(),
-            WatchRange::Prefix(prefix) => format!("{prefix}*"),
-        };
-        let goes_on = if request.since.is_some() { "goes on" } else { "begins" };
-        format!("of {range} {goes_on} at {}", Plan::name(self.watchers[watcher].replica))
-    }
+/// A watch that is opened, in words.
+fn words_of(request: &WatchRequest, replica: usize) -> String {
+    let range = match &request.range {
+        WatchRange::Key(key) => key.as_str().to_owned(),
+        WatchRange::Prefix(prefix) => format!("{prefix}*"),
+    };
+    let goes_on = if request.since.is_some() { "goes on" } else { "begins" };
+    format!("of {range} {goes_on} at {}", Plan::name(replica))
 }
 
 /// A part in words.
