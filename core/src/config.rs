@@ -99,8 +99,8 @@ pub struct Config {
     pub blocked_max: usize,
     /// Watches; beyond it one more is refused. Default 3,072. More costs memory, less sends clients away.
     pub watches_max: usize,
-    /// Keys that changed and are yet to be told, of all watched ranges together; beyond it the watches of the longest
-    /// one look through what they watch again. Default 65,536. More costs memory while clients are slow, less costs
+    /// Keys that changed and are yet to be told, of all watched ranges together. Beyond it the oldest are given up, and
+    /// watches look through their ranges again. Default 65,536. More costs memory while clients are slow, less costs
     /// looks.
     pub watch_changes_max: usize,
     /// Changes that a watch is told at a time, 1 to [`crate::WATCH_PART_MAX`]. Default 256. More holds more for a slow

@@ -1,4 +1,5 @@
-//! The live versions of every key, in memory, with a digest that is kept up to date (REQ-7, ID-3, BATCH-1).
+//! The live versions of every key, in memory, with a digest that is kept up to date (REQ-7, ID-3, BATCH-1,
+//! WATCH-2).
 //!
 //! Invariants kept here: a key is present exactly when it has a version; an absent key takes no memory. The digest is
 //! a sum over live versions, so equal stores have equal digests whatever the order of events.

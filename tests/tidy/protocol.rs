@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 const PAGE: &str = "docs/protocol.md";
-const FAMILIES: [&str; 19] = [
-    "ID", "REQ", "BATCH", "LIST", "CONCERN", "LINK", "FORMAT", "PUSH", "PULL", "PIECE", "LOG", "STATE", "VIEW", "JOIN",
-    "FAIL", "RET", "LOST", "LIMIT", "INV",
+const FAMILIES: [&str; 20] = [
+    "ID", "REQ", "BATCH", "LIST", "WATCH", "CONCERN", "LINK", "FORMAT", "PUSH", "PULL", "PIECE", "LOG", "STATE",
+    "VIEW", "JOIN", "FAIL", "RET", "LOST", "LIMIT", "INV",
 ];
 
 fn page() -> String {

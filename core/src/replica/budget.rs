@@ -1,7 +1,7 @@
 //! One number for what data holds in memory: store, log, buffered operations, blocked requests and a state on its way
 //! (decision 0088).
 //!
-//! What is only of use to others goes first. Keys in order go before all (LIST-5). The log gives way to everything else, because a peer that it no longer
+//! What is only of use to others goes first. Keys in order go before all (LIST-5). What is remembered for watches gives way, too (WATCH-6). The log gives way to everything else, because a peer that it no longer
 //! reaches gets the whole state. Then clients' writes that add are refused, far enough below the limit that what other
 //! replicas of the same size accepted meanwhile still fits. At the limit itself nothing more is taken in from peers,
 //! and the replica says so: it is held back, until there is room again. Nothing that clients were told is written is

@@ -63,7 +63,7 @@ impl<R: Rules> Replica<R> {
             let missing: Vec<_> = oldest.flat_map(|(_, past)| self.missing_everywhere(past)).collect();
             self.rounds.add(missing);
         }
-        if self.watches.waiting() > 0 {
+        if self.watches.pending() > 0 {
             let missing = self.missed_by_watches();
             self.rounds.add(missing);
         }

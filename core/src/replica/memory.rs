@@ -1,4 +1,4 @@
-//! What a replica does about its memory: who gives way, and what is not taken in (LIST-5, PULL-4).
+//! What a replica does about its memory: who gives way, and what is not taken in (LIST-5, PULL-4, WATCH-6).
 //! [`super::budget`] holds the limits.
 
 use super::budget::{Change, Growth, Holdings};

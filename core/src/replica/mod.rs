@@ -230,7 +230,7 @@ impl<R: Rules> Replica<R> {
             Input::Aside { address: None } => self.come_home(),
             Input::Named { addresses } => self.on_named(addresses),
             Input::Request { id, request } => self.on_request(id, request),
-            Input::Told { id } => self.on_told(id),
+            Input::Told { id } => self.on_part_taken(id),
             Input::Cancel { id } => self.cancel(id),
             Input::Leave => self.on_leave(),
         }

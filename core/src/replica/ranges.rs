@@ -5,7 +5,7 @@
 //!
 //! Invariants kept here:
 //! - A watch that has begun is idle, or stands under what it was told.
-//! - What changed in a range is kept while a watch of it may lack it, or is given up in the bounds that hold for all.
+//! - What changed in a range is kept while a watch of it may lack it. In the bounds that hold for all it is given up.
 
 use super::changed::{self, Changed};
 use crate::data::Key;
@@ -192,8 +192,8 @@ impl Ranges {
         if range.is_due {
             return;
         }
-        let told = range.positions.first().map_or(last, |&(position, _)| position);
-        let (len, freed) = (range.changed.len(), range.changed.drop_through(told));
+        let through = range.positions.first().map_or(last, |&(position, _)| position);
+        let (len, freed) = (range.changed.len(), range.changed.drop_through(through));
         let gone = len - range.changed.len();
         self.changes -= gone;
         self.bytes -= freed;
@@ -217,8 +217,8 @@ impl Ranges {
         None
     }
 
-    /// Where a watch stands that has begun: what it was told before, none if it had not begun, what it was told by now,
-    /// and whether it is idle.
+    /// Where a watch stands that has begun: what it was told before and by now, and whether it is idle. Nothing before:
+    /// it had not begun.
     pub(super) fn place(&mut self, at: &WatchRange, id: RequestId, before: Option<u64>, now: (u64, bool)) {
         let range = self.range_mut(at);
         match before {

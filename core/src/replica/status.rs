@@ -201,8 +201,8 @@ impl<R: Rules> Replica<R> {
 
     /// How many of them wait for their past.
     #[must_use]
-    pub fn waiting_watches(&self) -> usize {
-        self.watches.waiting()
+    pub fn pending_watches(&self) -> usize {
+        self.watches.pending()
     }
 
     /// Bytes of the operations parked.

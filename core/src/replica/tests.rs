@@ -33,7 +33,7 @@ struct World {
     /// The formats that each process speaks.
     spoken: BTreeMap<Address, Formats>,
     replies: BTreeMap<RequestId, Reply>,
-    told: BTreeMap<RequestId, Vec<WatchPart>>,
+    parts: BTreeMap<RequestId, Vec<WatchPart>>,
     events: Vec<(Address, Event)>,
 }
 
@@ -54,7 +54,7 @@ impl World {
             config: Config::default(),
             spoken: BTreeMap::new(),
             replies: BTreeMap::new(),
-            told: BTreeMap::new(),
+            parts: BTreeMap::new(),
             events: Vec::new(),
         };
         (1..=n).for_each(|i| world.start(i, n, i));
@@ -94,7 +94,7 @@ impl World {
                     }
                 }
                 Output::Reply { id, reply } => assert!(self.replies.insert(id, *reply).is_none()),
-                Output::Tell { id, part } => self.told.entry(id).or_default().push(*part),
+                Output::Tell { id, part } => self.parts.entry(id).or_default().push(*part),
                 Output::Event(event) => self.events.push((at.clone(), event)),
             }
         }

@@ -122,7 +122,7 @@ impl<R: Rules> Replica<R> {
                 Stage::Walking(walk) => {
                     walk.known.is_none() && walk.is_ahead(&key) || !self.rules.follows(Rule::WatchesTellChangesBehind)
                 }
-                Stage::Live | Stage::Waiting(_) => false,
+                Stage::Live | Stage::Pending(_) => false,
             };
             watch.position = number;
             if !is_left {

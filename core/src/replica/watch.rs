@@ -10,10 +10,7 @@ use super::watches::{Place, Stage, Watch, Watches};
 use crate::edge::Event;
 use crate::identity::Incarnation;
 use crate::op::Op;
-use crate::request::{
-    Refusal, Reply, RequestId, WatchMark, WatchPart, WatchRequest,
-    WatchReset,
-};
+use crate::request::{Refusal, Reply, RequestId, WatchMark, WatchPart, WatchRequest, WatchReset};
 use crate::rules::{Rule, Rules};
 use crate::vector::VersionVector;
 use alloc::boxed::Box;
@@ -45,8 +42,8 @@ impl<R: Rules> Replica<R> {
         self.data.note_merged(true);
     }
 
-    pub(super) fn on_told(&mut self, id: RequestId) {
-        self.watches.on_told(id);
+    pub(super) fn on_part_taken(&mut self, id: RequestId) {
+        self.watches.on_part_taken(id);
     }
 
     pub(super) fn end_watch(&mut self, id: RequestId) {
@@ -80,7 +77,7 @@ impl<R: Rules> Replica<R> {
         if !self.is_ready() || self.data.store().is_merging() && self.rules.follows(Rule::WatchesWaitForMerging) {
             return;
         }
-        if self.watches.has_parked() {
+        if self.watches.has_unordered() {
             self.order_for_watches();
         }
         while self.watches.is_noted() {
@@ -90,7 +87,7 @@ impl<R: Rules> Replica<R> {
             let Some((id, watch)) = self.watch_in_turn() else { continue };
             self.serve_watch(id, watch);
         }
-        let waits = self.watches.has_parked() && self.may_order_for_watches();
+        let waits = self.watches.has_unordered() && self.may_order_for_watches();
         self.effects.defer_if(waits);
     }
 
@@ -98,9 +95,9 @@ impl<R: Rules> Replica<R> {
         if let Some(due) = self.watches.take_due() {
             return Some(due);
         }
-        let (waiting, looked) = self.watches.take_waiting(self.data.context(), self.effects.room());
+        let (pending, looked) = self.watches.take_pending(self.data.context(), self.effects.room());
         self.effects.did(looked);
-        waiting
+        pending
     }
 
     /// Puts keys in order for watches that wait for that.
@@ -109,7 +106,7 @@ impl<R: Rules> Replica<R> {
             self.put_in_order();
         }
         if self.data.store().is_indexed() {
-            self.watches.unpark();
+            self.watches.order_done();
         }
     }
 
@@ -124,14 +121,14 @@ impl<R: Rules> Replica<R> {
         let place = if watch.has_begun() { Place::Due } else { self.begin_watch(&mut watch) };
         let place = match place {
             Place::Due => self.tell_watch(id, &mut watch),
-            Place::Waiting(..) | Place::Idle | Place::Parked | Place::Telling => place,
+            Place::Pending(..) | Place::Idle | Place::Unordered | Place::Telling => place,
         };
         self.watches.put_back(id, watch, before, place);
     }
 
     /// Begins a watch if its past is covered, or tells it that some of that is lost.
     fn begin_watch(&mut self, watch: &mut Watch) -> Place {
-        let Stage::Waiting(since) = &mut watch.stage else { return Place::Due };
+        let Stage::Pending(since) = &mut watch.stage else { return Place::Due };
         if self.rules.may_serve(self.data.context(), &watch.past) {
             let known = since.take().map(Arc::new);
             watch.holds |= known.is_some();
@@ -151,7 +148,7 @@ impl<R: Rules> Replica<R> {
             return Place::Due;
         }
         match self.data.context().missing(&watch.past).next() {
-            Some((incarnation, counter)) => Place::Waiting(incarnation, counter),
+            Some((incarnation, counter)) => Place::Pending(incarnation, counter),
             None => Place::Due,
         }
     }
@@ -201,7 +198,7 @@ impl<R: Rules> Replica<R> {
                 self.begin_walk(watch, None);
                 return Place::Due;
             }
-            Walked::Unordered if filling.changes.is_empty() => return Place::Parked,
+            Walked::Unordered if filling.changes.is_empty() => return Place::Unordered,
             Walked::Unordered => {}
         }
         self.hand_out(id, watch, filling)
@@ -251,7 +248,7 @@ impl<R: Rules> Replica<R> {
         self.effects.emit(Event::FellBehind(id));
         match &mut watch.stage {
             Stage::Walking(walk) => walk.again = true,
-            Stage::Live | Stage::Waiting(_) => {
+            Stage::Live | Stage::Pending(_) => {
                 let base = watch.base.clone();
                 self.begin_walk(watch, base);
             }

@@ -1,6 +1,6 @@
 //! The watches of this replica, and whose turn it is (WATCH-4, WATCH-5). `ranges` says what changed for whom.
 //!
-//! Invariant kept here: a watch stands in one place. It waits for its past, has its turn, is idle, is parked, or its
+//! Invariant kept here: a watch stands in one place. It waits for its past, has its turn, is idle, wants keys in order, or its
 //! client has a part. An idle watch costs nothing.
 
 use super::awaited::Awaited;
@@ -28,7 +28,7 @@ pub(super) struct Watches {
     watches: BTreeMap<RequestId, Box<Watch>>,
     ranges: Ranges,
     awaited: Awaited,
-    waiting: BTreeSet<RequestId>,
+    pending: BTreeSet<RequestId>,
     /// Waiting ones from this one on have not been compared with what a round found.
     unjudged: Option<RequestId>,
     /// Waiting ones before this one were asked about last.
@@ -38,7 +38,7 @@ pub(super) struct Watches {
     ask_pause: Micros,
     due: VecDeque<RequestId>,
     /// They wait until the keys are in order.
-    parked: Vec<RequestId>,
+    unordered: Vec<RequestId>,
     bytes: usize,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Watch {
 #[derive(Debug, Clone)]
 pub(super) enum Stage {
     /// Its past is not covered, as far as is known. Then it goes on from there.
-    Waiting(Option<VersionVector>),
+    Pending(Option<VersionVector>),
     /// It looks through its range.
     Walking(Walk),
     /// It is told what changes.
@@ -98,13 +98,13 @@ pub(super) struct Walk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// It waits for this write.
-    Waiting(Incarnation, u64),
+    Pending(Incarnation, u64),
     /// It has its turn.
     Due,
     /// Nothing is to be told.
     Idle,
     /// It waits until the keys are in order.
-    Parked,
+    Unordered,
     /// Its client has a part.
     Telling,
 }
@@ -122,13 +122,13 @@ impl Watches {
             watches: BTreeMap::new(),
             ranges: Ranges::new(changes_max, change_bytes_max),
             awaited: Awaited::default(),
-            waiting: BTreeSet::new(),
+            pending: BTreeSet::new(),
             unjudged: None,
             asked_below: RequestId(0),
             ask_at: Time::default(),
             ask_pause: ASK_PAUSE_MIN,
             due: VecDeque::new(),
-            parked: Vec::new(),
+            unordered: Vec::new(),
             bytes: 0,
         }
     }
@@ -149,7 +149,7 @@ impl Watches {
             range,
             keys_only,
             past,
-            stage: Stage::Waiting(since),
+            stage: Stage::Pending(since),
             beginning: None,
             is_anew: false,
             holds: false,
@@ -171,12 +171,12 @@ impl Watches {
         let Some(watch) = self.watches.remove(&id) else { return };
         self.bytes -= watch.bytes;
         match watch.place {
-            Place::Waiting(incarnation, counter) => {
+            Place::Pending(incarnation, counter) => {
                 self.awaited.remove(id, (incarnation, counter));
-                self.waiting.remove(&id);
+                self.pending.remove(&id);
             }
             Place::Due => self.due.retain(|due| *due != id),
-            Place::Parked => self.parked.retain(|parked| *parked != id),
+            Place::Unordered => self.unordered.retain(|other| *other != id),
             Place::Idle | Place::Telling => {}
         }
         self.ranges.remove(&watch.range, watch.has_begun().then_some((watch.position, id)));
@@ -202,7 +202,7 @@ impl Watches {
     }
 
     /// One that waits and whose write is covered by now, or that is yet to be judged. Counts what was looked at in vain.
-    pub(super) fn take_waiting(
+    pub(super) fn take_pending(
         &mut self,
         context: &CausalContext,
         room: usize,
@@ -214,15 +214,15 @@ impl Watches {
         if found.is_none()
             && let Some(from) = self.unjudged
         {
-            found = self.waiting.range(from..).next().copied();
+            found = self.pending.range(from..).next().copied();
             self.unjudged = found.map(|id| RequestId(id.0.saturating_add(1)));
         }
         let taken = found.map(|id| {
             let watch = self.watches.remove(&id).expect("a waiting watch is there");
-            if let Place::Waiting(incarnation, counter) = watch.place {
+            if let Place::Pending(incarnation, counter) = watch.place {
                 self.awaited.remove(id, (incarnation, counter));
             }
-            self.waiting.remove(&id);
+            self.pending.remove(&id);
             (id, watch)
         });
         (taken, looked)
@@ -237,12 +237,12 @@ impl Watches {
     pub(super) fn put_back(&mut self, id: RequestId, mut watch: Box<Watch>, before: Option<u64>, place: Place) {
         watch.place = place;
         match place {
-            Place::Waiting(incarnation, counter) => {
+            Place::Pending(incarnation, counter) => {
                 self.awaited.insert(id, (incarnation, counter));
-                self.waiting.insert(id);
+                self.pending.insert(id);
             }
             Place::Due => self.due.push_back(id),
-            Place::Parked => self.parked.push(id),
+            Place::Unordered => self.unordered.push(id),
             Place::Idle => watch.position = self.ranges.last(),
             Place::Telling => {}
         }
@@ -253,22 +253,22 @@ impl Watches {
     }
 
     /// The client took its part: it has its turn. Says whether there was one.
-    pub(super) fn on_told(&mut self, id: RequestId) -> bool {
+    pub(super) fn on_part_taken(&mut self, id: RequestId) -> bool {
         let Some(watch) = self.watches.get_mut(&id).filter(|watch| watch.place == Place::Telling) else { return false };
         watch.place = Place::Due;
         self.due.push_back(id);
         true
     }
 
-    /// Is one parked?
-    pub(super) fn has_parked(&self) -> bool {
-        !self.parked.is_empty()
+    /// Does one wait until the keys are in order?
+    pub(super) fn has_unordered(&self) -> bool {
+        !self.unordered.is_empty()
     }
 
-    /// The keys are in order: those that were parked have their turn.
-    pub(super) fn unpark(&mut self) {
-        for id in core::mem::take(&mut self.parked) {
-            self.watches.get_mut(&id).expect("a parked watch is there").place = Place::Due;
+    /// The keys are in order: those that wait for that have their turn.
+    pub(super) fn order_done(&mut self) {
+        for id in core::mem::take(&mut self.unordered) {
+            self.watches.get_mut(&id).expect("such a watch is there").place = Place::Due;
             self.due.push_back(id);
         }
     }
@@ -286,12 +286,12 @@ impl Watches {
 
     /// A round found something.
     pub(super) fn note_outcome(&mut self) {
-        self.unjudged = (!self.waiting.is_empty()).then_some(RequestId(0));
+        self.unjudged = (!self.pending.is_empty()).then_some(RequestId(0));
     }
 
     /// The pasts of some that wait, in turn.
     pub(super) fn next_to_query(&mut self, now: Time, most: usize) -> Vec<VersionVector> {
-        if self.waiting.is_empty() {
+        if self.pending.is_empty() {
             self.ask_pause = ASK_PAUSE_MIN;
             return Vec::new();
         }
@@ -300,9 +300,9 @@ impl Watches {
         }
         self.ask_at = now + self.ask_pause;
         self.ask_pause = self.ask_pause.times(2).min(ASK_PAUSE_MAX);
-        let mut ids: Vec<RequestId> = self.waiting.range(self.asked_below..).take(most).copied().collect();
+        let mut ids: Vec<RequestId> = self.pending.range(self.asked_below..).take(most).copied().collect();
         if ids.is_empty() {
-            ids = self.waiting.iter().take(most).copied().collect();
+            ids = self.pending.iter().take(most).copied().collect();
         }
         self.asked_below = ids.last().map_or(RequestId(0), |last| RequestId(last.0.saturating_add(1)));
         ids.iter().filter_map(|id| Some(self.watches.get(id)?.past.clone())).collect()
@@ -310,7 +310,7 @@ impl Watches {
 
     /// When it is asked again what they wait for. What is due by now is left to what happens next.
     pub(super) fn ask_timeout(&self, now: Time) -> Time {
-        if self.waiting.is_empty() || self.ask_at <= now { Time::NEVER } else { self.ask_at }
+        if self.pending.is_empty() || self.ask_at <= now { Time::NEVER } else { self.ask_at }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -322,8 +322,8 @@ impl Watches {
     }
 
     /// How many wait for their past.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     /// Gives up some changes, for up to so many units of work. Says how many.
@@ -351,11 +351,11 @@ impl Watches {
         self.ranges.check_invariants();
         assert_eq!(self.watches.len(), self.ranges.watches(), "watches of ranges");
         assert_eq!(self.bytes, self.watches.values().map(|watch| watch.bytes).sum::<usize>(), "bytes of watches");
-        assert_eq!(self.waiting.len(), self.awaited.len(), "each waits for one write");
+        assert_eq!(self.pending.len(), self.awaited.len(), "each waits for one write");
         for (id, watch) in &self.watches {
             assert_eq!(watch.place == Place::Due, self.due.contains(id), "{id:?} has its turn");
-            assert_eq!(watch.place == Place::Parked, self.parked.contains(id), "{id:?} is parked");
-            assert_eq!(matches!(watch.place, Place::Waiting(..)), self.waiting.contains(id), "{id:?} waits");
+            assert_eq!(watch.place == Place::Unordered, self.unordered.contains(id), "{id:?} wants keys in order");
+            assert_eq!(matches!(watch.place, Place::Pending(..)), self.pending.contains(id), "{id:?} waits");
         }
     }
 }
@@ -363,6 +363,6 @@ impl Watches {
 impl Watch {
     /// Is it told what changes?
     pub(super) const fn has_begun(&self) -> bool {
-        !matches!(self.stage, Stage::Waiting(_))
+        !matches!(self.stage, Stage::Pending(_))
     }
 }

@@ -59,7 +59,7 @@ impl WatchRange {
 
 /// What a watch tells at a time.
 ///
-/// All parts up to one with a mark are one cut: with the mark, what was told of each key last is what the replica shows.
+/// All parts up to one with a mark are one cut. With the mark, what was told of each key last is what the replica shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchPart {
     /// Everything that was told before is void, and the present state follows.

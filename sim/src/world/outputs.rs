@@ -12,7 +12,7 @@ use crate::oracle::verdict::Invariant;
 use crate::plan::network::{Fate, QUEUED_MAX};
 use crate::random::{Domain, chance, mix};
 use crate::subject::{Input, Out, Probe, Role, Subject, Traits, Wrote};
-use hence_core::{Address, Dot, DropReason, Event, Formats, VersionVector};
+use hence_core::{Address, Dot, DropReason, Event, Formats, Incarnation, VersionVector};
 
 /// How long after the heal a frame from before may still be on its way, in microseconds.
 pub(super) const STUCK_MAX: u64 = 100_000;
@@ -112,11 +112,7 @@ impl<S: Subject> World<S> {
         self.reaction.on_event(&event);
         self.note(Some(replica), || Note::Event(event.clone()));
         let kind = match event {
-            Event::Installed { from, pull, vector } => {
-                self.hash = mix(self.hash, pull ^ (vector.len() as u64) << 32);
-                self.count_watched_install(replica);
-                return self.judge_install(replica, from, pull);
-            }
+            Event::Installed { from, pull, vector } => return self.on_installed(replica, (from, pull), vector.len()),
             Event::Retired { dot, incarnation, through } => {
                 self.judge.on_retired(replica, dot, incarnation, through);
                 Kind::Retired
@@ -177,6 +173,12 @@ impl<S: Subject> World<S> {
             | Event::Dropped { .. } => return,
         };
         self.count(kind);
+    }
+
+    fn on_installed(&mut self, replica: usize, (from, pull): (Incarnation, u64), entries: usize) {
+        self.hash = mix(self.hash, pull ^ (entries as u64) << 32);
+        self.count_watched_install(replica);
+        self.judge_install(replica, from, pull);
     }
 
     fn on_pull_ended(&mut self, replica: usize, complete: bool) {

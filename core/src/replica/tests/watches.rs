@@ -26,7 +26,7 @@ impl Watcher {
 
     /// Takes one part.
     fn take_one(&mut self, world: &mut World) -> bool {
-        let parts = world.told.remove(&self.id).unwrap_or_default();
+        let parts = world.parts.remove(&self.id).unwrap_or_default();
         assert!(parts.len() <= 1, "one part at a time");
         let Some(part) = parts.into_iter().next() else { return false };
         self.parts += 1;
@@ -58,7 +58,7 @@ impl Watcher {
     /// Goes away, and goes on at another replica from its last mark.
     fn resume(&mut self, world: &mut World, at: u8) {
         world.handle(&address(self.at), Input::Cancel { id: self.id });
-        world.told.remove(&self.id);
+        world.parts.remove(&self.id);
         self.held = self.marked.clone();
         self.at = at;
         self.id = fresh_id(world);
@@ -161,7 +161,7 @@ fn a_thousand_watches_of_one_key_are_told_in_a_few_calls() {
     assert!(watchers.iter().all(|watcher| watcher.mark.as_ref().is_some_and(|mark| mark.synced)));
     world.put(1, "x", "1", &nothing());
     world.run(0);
-    assert_eq!(world.told.len(), 1_000);
+    assert_eq!(world.parts.len(), 1_000);
     watchers.iter_mut().for_each(|watcher| watcher.take(&mut world));
     watchers.iter().for_each(|watcher| watcher.agrees(&world));
     assert_eq!(world.replica(1).watches.ranges().changes(), 0);
@@ -204,7 +204,7 @@ fn it_waits_for_its_past_and_hears_what_is_lost() {
     let mut watcher = world.watch(2, prefix(""), &token);
     world.run(1_000);
     assert!(!watcher.take_one(&mut world), "its past is not here");
-    assert_eq!(world.replica(2).waiting_watches(), 1);
+    assert_eq!(world.replica(2).pending_watches(), 1);
     // Replica 1 crashes with what only it held.
     world.start(1, 3, 77);
     world.cut.clear();
