@@ -79,6 +79,7 @@ fn transcripts_convict_the_shortcut_that_they_are_about() {
         ("20", Mutant::AcceptLate),
         ("21", Mutant::SurviveAlways),
         ("32", Mutant::WatchWithoutDeletes),
+        ("32", Mutant::MergeUntold),
         ("33", Mutant::MarkWithinCut),
         ("33", Mutant::MarkBeforeSynced),
         ("34", Mutant::ForgetWatchFloor),

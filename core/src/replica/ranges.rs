@@ -87,9 +87,6 @@ impl Ranges {
         let gone = gone.expect("a watched range has its place");
         self.changes -= gone.changed.len();
         self.bytes -= gone.changed.bytes();
-        if gone.is_due {
-            self.due.retain(|due| due != at);
-        }
     }
 
     fn range(&self, range: &WatchRange) -> Option<&Range> {
@@ -99,12 +96,15 @@ impl Ranges {
         }
     }
 
-    fn range_mut(&mut self, range: &WatchRange) -> &mut Range {
-        let found = match range {
+    fn find_mut(&mut self, range: &WatchRange) -> Option<&mut Range> {
+        match range {
             WatchRange::Key(key) => self.of_keys.get_mut(key),
             WatchRange::Prefix(prefix) => self.of_prefixes.get_mut(prefix),
-        };
-        found.expect("a watched range has its place")
+        }
+    }
+
+    fn range_mut(&mut self, range: &WatchRange) -> &mut Range {
+        self.find_mut(range).expect("a watched range has its place")
     }
 
     fn forget_length(&mut self, length: usize) {
@@ -202,7 +202,10 @@ impl Ranges {
     /// An idle watch that has something to tell. It is idle no more.
     pub(super) fn next_idle(&mut self) -> Option<RequestId> {
         while let Some(at) = self.due.front().cloned() {
-            let range = self.range_mut(&at);
+            let Some(range) = self.find_mut(&at) else {
+                self.due.pop_front();
+                continue;
+            };
             if let Some(&(position, id)) = range.idle.first()
                 && range.changed.newest() > position
             {
@@ -288,5 +291,77 @@ impl Ranges {
             let lacks = range.positions.first().is_some_and(|&(position, _)| position < self.last);
             assert!(range.changed.len() == 0 || range.is_due || lacks, "changes are kept that nobody lacks");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    fn key(text: &str) -> Key {
+        Key::new(text).expect("a key")
+    }
+
+    fn prefix(text: &str) -> WatchRange {
+        WatchRange::Prefix(text.into())
+    }
+
+    /// A range with one idle watch.
+    fn watched(ranges: &mut Ranges, at: &WatchRange, id: u64) {
+        ranges.add(at);
+        ranges.place(at, RequestId(id), None, (ranges.last(), true));
+    }
+
+    #[test]
+    fn a_change_wakes_the_watches_of_its_ranges_and_no_other() {
+        let mut ranges = Ranges::new(100, usize::MAX);
+        for (id, at) in [(1, prefix("")), (2, prefix("a")), (3, prefix("\u{e4}b")), (4, WatchRange::Key(key("ab")))] {
+            watched(&mut ranges, &at, id);
+        }
+        for (text, woken) in [("ab", &[1, 2, 4][..]), ("\u{e4}b", &[1, 3]), ("\u{e4}", &[1]), ("b", &[1])] {
+            ranges.note(&key(text));
+            let mut ids: Vec<u64> = core::iter::from_fn(|| ranges.next_idle().map(|id| id.0)).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, woken, "{text}");
+            ranges.check_invariants();
+            for (id, at) in [(1, prefix("")), (2, prefix("a")), (3, prefix("\u{e4}b")), (4, WatchRange::Key(key("ab")))]
+            {
+                if ids.contains(&id) {
+                    let before = ranges.range(&at).and_then(|range| range.positions.first().copied());
+                    let last = ranges.last();
+                    ranges.place(&at, RequestId(id), before.map(|(position, _)| position), (last, true));
+                }
+            }
+            assert_eq!(ranges.changes(), 0, "what all were told is kept no longer");
+        }
+    }
+
+    #[test]
+    fn the_longest_range_gives_way() {
+        let mut ranges = Ranges::new(4, usize::MAX);
+        watched(&mut ranges, &prefix("a"), 1);
+        watched(&mut ranges, &prefix("b"), 2);
+        ranges.note(&key("b0"));
+        (0..6).for_each(|n| ranges.note(&key(&format!("a{n}"))));
+        ranges.check_invariants();
+        assert_eq!((ranges.after(&prefix("a"), 0, 9).len(), ranges.after(&prefix("b"), 0, 9).len()), (3, 1));
+        assert_eq!((ranges.given_up(&prefix("a")), ranges.given_up(&prefix("b"))), (4, 0));
+        assert_eq!(ranges.give_up_some(9), 4);
+        assert_eq!(ranges.bytes(), 0);
+        assert!(ranges.next_idle().is_some() && ranges.next_idle().is_some(), "they look through their ranges again");
+    }
+
+    #[test]
+    fn a_range_goes_with_its_last_watch() {
+        let mut ranges = Ranges::new(4, usize::MAX);
+        watched(&mut ranges, &prefix("a"), 1);
+        watched(&mut ranges, &prefix("a"), 2);
+        ranges.note(&key("a0"));
+        ranges.remove(&prefix("a"), Some((0, RequestId(1))));
+        assert_eq!(ranges.changes(), 1);
+        ranges.remove(&prefix("a"), Some((0, RequestId(2))));
+        ranges.check_invariants();
+        assert_eq!((ranges.changes(), ranges.watches(), ranges.next_idle()), (0, 0, None));
     }
 }

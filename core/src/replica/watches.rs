@@ -175,9 +175,8 @@ impl Watches {
                 self.awaited.remove(id, (incarnation, counter));
                 self.pending.remove(&id);
             }
-            Place::Due => self.due.retain(|due| *due != id),
-            Place::Unordered => self.unordered.retain(|other| *other != id),
-            Place::Idle | Place::Telling => {}
+            // Its turn is passed over when it comes.
+            Place::Due | Place::Unordered | Place::Idle | Place::Telling => {}
         }
         self.ranges.remove(&watch.range, watch.has_begun().then_some((watch.position, id)));
     }
@@ -192,9 +191,10 @@ impl Watches {
 
     /// Whose turn it is. It is taken out until it is put back.
     pub(super) fn take_due(&mut self) -> Option<(RequestId, Box<Watch>)> {
-        if let Some(id) = self.due.pop_front() {
-            let watch = self.watches.remove(&id).expect("what has its turn is there");
-            return Some((id, watch));
+        while let Some(id) = self.due.pop_front() {
+            if let Some(watch) = self.watches.remove(&id) {
+                return Some((id, watch));
+            }
         }
         let id = self.ranges.next_idle()?;
         let watch = self.watches.remove(&id).expect("an idle watch is there");
@@ -268,8 +268,10 @@ impl Watches {
     /// The keys are in order: those that wait for that have their turn.
     pub(super) fn order_done(&mut self) {
         for id in core::mem::take(&mut self.unordered) {
-            self.watches.get_mut(&id).expect("such a watch is there").place = Place::Due;
-            self.due.push_back(id);
+            if let Some(watch) = self.watches.get_mut(&id) {
+                watch.place = Place::Due;
+                self.due.push_back(id);
+            }
         }
     }
 

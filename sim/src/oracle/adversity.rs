@@ -76,33 +76,33 @@ kinds! {
     /// A state was being merged in when it came.
     ListMerging "lists_during_a_merge" 0;
     /// A watch was opened.
-    WatchOpened "watches_opened" 0;
+    WatchOpened "watches_opened" 1_800;
     /// It went on from a mark that knew something.
-    WatchResumed "watches_resumed" 0;
+    WatchResumed "watches_resumed" 1_000;
     /// It went on at another replica.
-    WatchElsewhere "watches_resumed_elsewhere" 0;
+    WatchElsewhere "watches_resumed_elsewhere" 700;
     /// A watch had a mark that ends a cut.
-    WatchMarked "watch_marks" 0;
+    WatchMarked "watch_marks" 3_500;
     /// Its cut came in several parts.
-    WatchInParts "watch_cuts_in_parts" 0;
+    WatchInParts "watch_cuts_in_parts" 170;
     /// A watch was told that a key is absent.
-    WatchDeleted "watch_deletes" 0;
+    WatchDeleted "watch_deletes" 240;
     /// A watch began anew because deletes were forgotten.
-    WatchForgotten "watches_reset" 0;
+    WatchForgotten "watches_reset" 20;
     /// A watch was told that writes are lost.
-    WatchLost "watches_told_lost" 0;
+    WatchLost "watches_told_lost" 140;
     /// A watch fell behind and was told anew what it may lack.
-    WatchFellBehind "watches_fallen_behind" 0;
+    WatchFellBehind "watches_fallen_behind" 300;
     /// A watch broke off in the middle of a cut.
-    WatchBroken "watches_broken_in_a_cut" 0;
+    WatchBroken "watches_broken_in_a_cut" 8;
     /// It was in the middle of its first state.
-    WatchBrokenFirst "watches_broken_in_a_first_state" 0;
+    WatchBrokenFirst "watches_broken_in_a_first_state" 4;
     /// A watch lost its replica.
-    WatchOrphaned "watches_that_lost_their_replica" 0;
+    WatchOrphaned "watches_that_lost_their_replica" 300;
     /// A watch was there when a state was installed.
-    WatchInstalled "watches_during_an_install" 0;
+    WatchInstalled "watches_during_an_install" 170;
     /// A watch was refused because there are too many.
-    WatchRefused "watches_refused" 0;
+    WatchRefused "watches_refused" 200;
     /// A machine was suspended with its monotonic clock.
     Suspended "machines_suspended" 80;
     /// A push from a machine that had been suspended for long was news again.
