@@ -38,7 +38,6 @@ impl Cluster {
             operations: Vec::new(),
             watches: Vec::new(),
             faults: Vec::new(),
-            watches: Vec::new(),
         };
         let mut world = World::with_room(&plan, Sound, 256);
         world.keep_answers();

@@ -58,7 +58,6 @@ fn plan() -> impl Strategy<Value = Plan> {
                 operations: (0..).zip(operations).map(|(id, operation)| Operation { id, ..operation }).collect(),
                 watches: Vec::new(),
                 faults: (0..).zip(faults).map(|(id, fault)| Fault { id, ..fault }).collect(),
-                watches: Vec::new(),
             }
         },
     )
