@@ -153,7 +153,7 @@ impl<'a> Play<'a> {
             }
             if self.stage.is_made[node as usize] {
                 self.advance(site, node);
-                row.copy_from_slice(self.taken_at(site));
+                self.meet(site, key, &mut row);
             }
             self.fit(node, &mut row);
             if self.stage.is_made[node as usize] {
@@ -175,6 +175,14 @@ impl<'a> Play<'a> {
         }
         let start = node as usize * self.stage.sites;
         self.rows[start..start + row.len()].copy_from_slice(&row);
+    }
+
+    /// A write has met what its client knew, the last writes of its key that its site holds, and the last write of the
+    /// site. What else the site holds it need not have met: others may take it in without that.
+    fn meet(&self, site: u32, key: u32, row: &mut [u32]) {
+        for write in self.last(self.taken_at(site), key).iter().chain(self.chains[site as usize].last()) {
+            join(row, self.row(*write));
+        }
     }
 
     fn join_taken(&mut self, site: u32, row: &[u32]) {
