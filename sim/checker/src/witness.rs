@@ -11,6 +11,7 @@
 //! [`Certificate`] does, and the search judges it by the definition. A wrong guess costs time and no verdict.
 
 mod blame;
+mod follow;
 mod play;
 mod repair;
 mod stage;
@@ -20,6 +21,7 @@ use crate::graph::{Guesses, Problem};
 use crate::history::{History, NONE, Outcome};
 use crate::terms::{Budget, Debt, Node};
 use blame::{Fault, Way};
+use follow::Follow;
 use play::Play;
 use repair::Repairs;
 use stage::Stage;
@@ -56,6 +58,35 @@ impl Place {
     /// is guessed.
     pub(crate) fn all(history: &History, problem: &Problem) -> [Self; 2] {
         if is_by_client(history, problem) { [Self::Client, Self::Replica] } else { [Self::Replica, Self::Client] }
+    }
+}
+
+/// A way to guess what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strategy {
+    /// The run is followed, and mended where it does not fit.
+    Follow,
+    /// The run is played as a whole, again and again.
+    Play(Place),
+}
+
+/// By then each strategy has led to something, or is given up, in parts of [`Watch::WHOLE`](crate::terms::Watch::WHOLE).
+const UNTIL: [u32; 3] = [500, 650, 800];
+
+impl Strategy {
+    /// The likelier one first.
+    fn all(history: &History, problem: &Problem) -> [Self; 3] {
+        match Place::all(history, problem) {
+            [Place::Client, _] => [Self::Play(Place::Client), Self::Follow, Self::Play(Place::Replica)],
+            [Place::Replica, _] => [Self::Follow, Self::Play(Place::Replica), Self::Play(Place::Client)],
+        }
+    }
+
+    const fn place(self) -> Place {
+        match self {
+            Self::Follow => Place::Replica,
+            Self::Play(place) => place,
+        }
     }
 }
 
@@ -113,48 +144,97 @@ pub(crate) enum Tested<T> {
     Unknown,
 }
 
-/// What the first guess that stands the test leads to.
+/// What the first guess that stands the test leads to. Each strategy has half of the budget that is left.
 pub(crate) fn find<T>(
     history: &History,
     problem: &Problem,
     budget: &mut Budget,
     mut test: impl FnMut(&Certificate, &mut Budget, &mut Guesses) -> Tested<T>,
 ) -> Option<T> {
-    for place in Place::all(history, problem) {
-        let Some(stage) = Stage::of(history, problem, place) else { continue };
-        let (repairs, is_whole) = rehearse(&stage, budget);
-        let play = Play::of(&stage, &repairs, budget)?;
-        let mut loose: Vec<u32> = Vec::new();
-        if is_whole && let Tested::Fine(found) = test(&play.certificate(|_| false), budget, &mut Guesses::new()) {
-            return Some(found);
+    for (strategy, until) in Strategy::all(history, problem).into_iter().zip(UNTIL) {
+        let (whole, mut part) = (budget.half(), budget.until(until));
+        (part.walks, part.nodes) = (part.walks - whole.walks, part.nodes - whole.nodes);
+        let (walks, nodes) = (part.walks, part.nodes);
+        // To set one up takes a while already.
+        if part.is_over() {
+            continue;
         }
-        for fault in play.faults(budget) {
-            loosen(&stage, &mut loose, (place, 1), &[fault.event, fault.other]);
+        let found = attempt(history, problem, strategy, &mut part, &mut test);
+        budget.take(Budget { walks: walks - part.walks, nodes: nodes - part.nodes, watch: None });
+        if found.is_some() {
+            return found;
         }
-        // How far each operation that was named is known not to be the only one to blame.
-        let mut reach: BTreeMap<Node, u32> = BTreeMap::new();
-        let mut guesses = Guesses::new();
-        for _ in 0..REFINED_MAX {
-            loose.sort_unstable();
-            loose.dedup();
-            let near = |node: Node| around(&loose, stage.place[node as usize], place.width()) > 0;
-            match test(&play.certificate(near), budget, &mut guesses) {
-                Tested::Fine(found) => return Some(found),
-                Tested::Unknown => break,
-                Tested::Refuted(contradictions) => {
-                    for nodes in &contradictions {
-                        let name = nodes.first().copied().unwrap_or(NONE);
-                        let wider = |reach: &mut u32| *reach = (*reach * 2).min(2 * REACH_MAX);
-                        let reach = reach.entry(name).and_modify(wider).or_insert(2);
-                        loosen(&stage, &mut loose, (place, *reach), nodes);
-                    }
-                    // Around what was refuted everything is guessed anew.
-                    let mut refuted: Vec<u32> =
-                        contradictions.iter().flatten().map(|&node| stage.place[node as usize]).collect();
-                    refuted.sort_unstable();
-                    let place = |debt: &Debt| stage.place[debt.event() as usize];
-                    guesses.retain(|debt, _| around(&refuted, place(debt), ANEW) == 0);
+    }
+    None
+}
+
+/// What one strategy leads to.
+fn attempt<T>(
+    history: &History,
+    problem: &Problem,
+    strategy: Strategy,
+    budget: &mut Budget,
+    test: &mut impl FnMut(&Certificate, &mut Budget, &mut Guesses) -> Tested<T>,
+) -> Option<T> {
+    let place = strategy.place();
+    let stage = Stage::of(history, problem, place)?;
+    let mut loose: Vec<u32> = Vec::new();
+    let mut repairs = Repairs::default();
+    let (play, is_whole) = match strategy {
+        Strategy::Follow => {
+            let follow = Follow::of(&stage, budget)?;
+            let wrong = follow.faults();
+            wrong.iter().for_each(|&event| loosen(&stage, &mut loose, (place, 1), &[event]));
+            (follow.into_play(&repairs), wrong.is_empty())
+        }
+        Strategy::Play(_) => {
+            let is_whole;
+            (repairs, is_whole) = rehearse(&stage, budget);
+            let play = Play::of(&stage, &repairs, budget)?;
+            for fault in play.faults(budget) {
+                loosen(&stage, &mut loose, (place, 1), &[fault.event, fault.other]);
+            }
+            (play, is_whole)
+        }
+    };
+    if is_whole && let Tested::Fine(found) = test(&play.certificate(|_| false), budget, &mut Guesses::new()) {
+        return Some(found);
+    }
+    refine(&stage, &play, loose, place, budget, test)
+}
+
+/// What the guess leads to where all that contradicts it is left to the search.
+fn refine<T>(
+    stage: &Stage<'_>,
+    play: &Play<'_>,
+    mut loose: Vec<u32>,
+    place: Place,
+    budget: &mut Budget,
+    test: &mut impl FnMut(&Certificate, &mut Budget, &mut Guesses) -> Tested<T>,
+) -> Option<T> {
+    // How far each operation that was named is known not to be the only one to blame.
+    let mut reach: BTreeMap<Node, u32> = BTreeMap::new();
+    let mut guesses = Guesses::new();
+    for _ in 0..REFINED_MAX {
+        loose.sort_unstable();
+        loose.dedup();
+        let near = |node: Node| around(&loose, stage.place[node as usize], place.width()) > 0;
+        match test(&play.certificate(near), budget, &mut guesses) {
+            Tested::Fine(found) => return Some(found),
+            Tested::Unknown => return None,
+            Tested::Refuted(contradictions) => {
+                for nodes in &contradictions {
+                    let name = nodes.first().copied().unwrap_or(NONE);
+                    let wider = |reach: &mut u32| *reach = (*reach * 2).min(2 * REACH_MAX);
+                    let reach = reach.entry(name).and_modify(wider).or_insert(2);
+                    loosen(stage, &mut loose, (place, *reach), nodes);
                 }
+                // Around what was refuted everything is guessed anew.
+                let mut refuted: Vec<u32> =
+                    contradictions.iter().flatten().map(|&node| stage.place[node as usize]).collect();
+                refuted.sort_unstable();
+                let place = |debt: &Debt| stage.place[debt.event() as usize];
+                guesses.retain(|debt, _| around(&refuted, place(debt), ANEW) == 0);
             }
         }
     }

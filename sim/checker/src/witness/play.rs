@@ -39,6 +39,16 @@ enum Tells {
     Nothing,
 }
 
+/// What is known of a run in the end.
+pub(super) struct Course {
+    pub(super) order: Vec<Node>,
+    pub(super) rank: Vec<u32>,
+    pub(super) rows: Vec<u32>,
+    pub(super) position: Vec<u32>,
+    pub(super) chains: Vec<Vec<Node>>,
+    pub(super) joined: Vec<Edge>,
+}
+
 /// A run that was played.
 pub(super) struct Play<'a> {
     pub(super) stage: &'a Stage<'a>,
@@ -106,6 +116,32 @@ impl<'a> Play<'a> {
         }
         play.order = order;
         Some(play)
+    }
+
+    /// A run that was followed operation by operation.
+    pub(super) fn followed(stage: &'a Stage<'a>, repairs: &'a Repairs, course: Course) -> Self {
+        let Course { order, rank, rows, position, chains, joined } = course;
+        let (taken, writes, deletes) = (Vec::new(), Vec::new(), Vec::new());
+        let (ahead, passed, losers, wrong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let steps = Cell::new(0);
+        Self {
+            stage,
+            repairs,
+            order,
+            rank,
+            rows,
+            position,
+            chains,
+            taken,
+            writes,
+            deletes,
+            ahead,
+            passed,
+            joined,
+            losers,
+            wrong,
+            steps,
+        }
     }
 
     fn is_event(&self, node: Node) -> bool {
@@ -442,7 +478,7 @@ impl<'a> Play<'a> {
     }
 }
 
-fn join(row: &mut [u32], other: &[u32]) {
+pub(super) fn join(row: &mut [u32], other: &[u32]) {
     for (mine, &theirs) in row.iter_mut().zip(other) {
         *mine = (*mine).max(theirs);
     }

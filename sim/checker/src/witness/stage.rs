@@ -38,7 +38,7 @@ pub(super) struct Stage<'a> {
     /// The order of hints, and the place of each node in it.
     by_hint: Vec<Node>,
     pub(super) place: Vec<u32>,
-    successors: Successors,
+    pub(super) successors: Successors,
 }
 
 impl<'a> Stage<'a> {
@@ -132,6 +132,24 @@ impl<'a> Stage<'a> {
     pub(super) fn may_precede(&self, first: Node, second: Node) -> bool {
         let (first, second) = (self.span.get(first as usize), self.span.get(second as usize));
         first.zip(second).is_some_and(|(first, second)| first.0 <= second.1)
+    }
+
+    /// Whether one operation ended so long before another began.
+    pub(super) fn is_long_before(&self, first: Node, second: Node, time: u64) -> bool {
+        let (first, second) = (self.span.get(first as usize), self.span.get(second as usize));
+        first.zip(second).is_some_and(|(first, second)| first.1.saturating_add(time) < second.0)
+    }
+
+    /// About how long a write takes to another site: it is rarely read sooner.
+    pub(super) fn delay(&self) -> i64 {
+        let site = |node: Node| self.site[node as usize];
+        let mut ages: Vec<u64> = Vec::new();
+        for node in (0..self.problem.operations as Node).filter(|&node| !self.problem.is(node, WRITE)) {
+            let remote = self.problem.shown(node).iter().filter(|&&put| site(put) != site(node));
+            ages.extend(remote.map(|&put| self.hint[node as usize].saturating_sub(self.hint[put as usize])));
+        }
+        ages.sort_unstable();
+        ages.get(ages.len() / 10).map_or(1, |&age| age.clamp(1, 1 << 40) as i64)
     }
 
     /// All nodes in an order that contains happens-before and follows the hints otherwise. It does what the repairs ask
