@@ -39,12 +39,13 @@ impl Problem {
         Self { code: End::Nothing as u8, text }
     }
 
-    /// A file that could not be opened or written. Where the disk is full another call helps as little as this one.
+    /// A file that could not be opened or written. Where the disk is full another call helps as little as this one. A
+    /// reader that has left is no mistake of the caller, either.
     pub fn of_file(path: &Path, error: &std::io::Error) -> Self {
-        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+        use std::io::ErrorKind::{BrokenPipe, FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
         let text = format!("{}: {error}", path.display());
         let is_full = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero);
-        if is_full { Self::nothing(text) } else { text.into() }
+        if is_full || error.kind() == BrokenPipe { Self::nothing(text) } else { text.into() }
     }
 }
 
@@ -151,9 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_nobodys_mistake() {
+    fn a_full_disk_and_a_reader_that_left_are_nobodys_mistake() {
         let of = |kind: std::io::ErrorKind| Problem::of_file(Path::new("x"), &kind.into()).code;
         assert_eq!((of(std::io::ErrorKind::StorageFull), of(std::io::ErrorKind::FileTooLarge)), (4, 4));
+        assert_eq!(of(std::io::ErrorKind::BrokenPipe), 4);
         assert_eq!((of(std::io::ErrorKind::NotFound), of(std::io::ErrorKind::PermissionDenied)), (2, 2));
     }
 }
