@@ -1,8 +1,8 @@
 //! A run that is followed operation by operation: what does not fit is mended where it is, before it goes on.
 //!
 //! Where many requests go on at once, their order is the likeliest mistake, and then when a write reached a site. So an
-//! operation that does not fit is put before one that it may have come before, or a write is held back or let through. A
-//! few operations are followed again with one such change. The change stays if less is wrong then.
+//! operation that does not fit is put before one that it may have come before. Or a write is held back, or let through.
+//! A few operations are followed again with one such change. The change stays if less is wrong then.
 
 mod mend;
 #[cfg(test)]
@@ -85,8 +85,8 @@ pub(super) struct Follow<'a> {
 }
 
 impl<'a> Follow<'a> {
-    /// Follows a run to its end; nothing where the budget is used up, where too much does not fit, or where there are too
-    /// many sites.
+    /// Follows a run to its end. Nothing comes of it where the budget is used up, where too much does not fit, or where
+    /// sites are too many.
     pub(super) fn of(stage: &'a Stage<'a>, budget: &mut Budget) -> Option<Self> {
         if stage.sites > SITES_MAX {
             return None;
