@@ -13,6 +13,7 @@ mod process;
 mod report;
 mod scaling;
 mod show;
+mod store;
 mod table;
 mod target;
 
@@ -63,6 +64,8 @@ struct Arguments {
 enum What {
     /// Cost against work: replicas, keys, value sizes, siblings, connections, worker threads.
     Scaling,
+    /// Batches, lists, watches and write concern.
+    Store,
 }
 
 fn main() -> ExitCode {
@@ -95,6 +98,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     let json = arguments.json.clone().unwrap_or_else(|| folder.join("hence-bench.json"));
     match arguments.what {
         Some(What::Scaling) => scaling::run(&context, arguments.quick)?,
+        Some(What::Store) => store::run(&context, arguments.quick)?,
         None => {
             let extent = extent(arguments, machine.cores);
             let memory = Some(measure_memory(&folder.join("memory"), arguments.quick)?);

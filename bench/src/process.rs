@@ -57,7 +57,7 @@ impl Drop for Scratch {
 /// A command that runs on these cores only and ends with the bench.
 pub(crate) fn pinned(cores: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["-c", cores, "setpriv", "--pdeathsig", "KILL", "prlimit", "--nofile=8192:8192"]).arg(program);
+    command.args(["-c", cores, "setpriv", "--pdeathsig", "KILL", "prlimit", "--nofile=32768:32768"]).arg(program);
     command.stdin(Stdio::null());
     command
 }

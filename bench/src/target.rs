@@ -160,6 +160,8 @@ impl<'a> Target<'a> {
         let view: Vec<String> = self.addresses.iter().map(SocketAddr::to_string).collect();
         let mut command = pinned(&self.cores, &self.context.hence);
         command.arg("serve").env("SOCKET_ADDRESS", &view[member]).env("VIEW", view.join(",")).env("HENCE_LOG", "error");
+        // More than any table connects.
+        command.env("HENCE_CONNECTIONS_MAX", "20000").env("HENCE_WATCHES_MAX", "15000");
         command
     }
 

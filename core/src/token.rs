@@ -8,7 +8,6 @@
 use crate::identity::{ClusterTag, Incarnation};
 use crate::vector::VersionVector;
 use alloc::string::String;
-use alloc::vec::Vec;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{Engine as _, decoded_len_estimate, encoded_len};
 use core::fmt;
@@ -88,11 +87,10 @@ impl Token {
         let checksum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&checksum.to_be_bytes());
         // Not `encode`, nor `decode` below: both ask the system for zeroed memory, which costs a read more than its token.
-        let length = encoded_len(bytes.len(), false).expect("a token is no gigabyte");
-        let mut text = Vec::with_capacity(length);
-        text.resize(length, 0);
+        let mut text = Bytes::new();
+        text.resize(encoded_len(bytes.len(), false).expect("a token is no gigabyte"), 0);
         URL_SAFE_NO_PAD.encode_slice(&bytes, &mut text).expect("it has the length of the text");
-        String::from_utf8(text).expect("base64 is ASCII")
+        core::str::from_utf8(&text).expect("base64 is ASCII").into()
     }
 
     /// Reads a token strictly: any changed, missing or added character is an error.
@@ -171,6 +169,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     const HERE: ClusterTag = ClusterTag(0xfeed);

@@ -25,7 +25,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Marks an answer that refuses the client's past although it can be read.
 #[derive(Debug, Clone, Copy)]
@@ -62,13 +62,21 @@ impl fmt::Debug for dyn Endless {
     }
 }
 
-/// A body in few pieces, usually one. Its length is known, unless it goes on.
+/// A body, usually in one piece. Its length is known, unless it goes on.
 #[derive(Debug, Default)]
 pub(crate) struct AnswerBody {
     /// The next piece; empty only when nothing is left.
     next: Bytes,
-    rest: std::vec::IntoIter<Bytes>,
+    /// Bytes of this piece and of those behind it.
     remaining: u64,
+    /// What few bodies have. Apart, because an answer is moved several times on its way.
+    rest: Option<Box<Rest>>,
+}
+
+/// What a body has beyond its first piece.
+#[derive(Debug, Default)]
+struct Rest {
+    pieces: std::vec::IntoIter<Bytes>,
     /// The large pieces, until they are taken note of.
     large: Vec<Weak<Piece>>,
     /// What comes after that, part by part.
@@ -78,34 +86,45 @@ pub(crate) struct AnswerBody {
 impl AnswerBody {
     /// A body that is as long as a watch lasts.
     pub(crate) fn endless(parts: impl Endless + 'static) -> Self {
-        Self { more: Some(Box::new(parts)), ..Self::default() }
+        let rest = Rest { more: Some(Box::new(parts)), ..Rest::default() };
+        Self { rest: Some(Box::new(rest)), ..Self::default() }
     }
 
     /// Is its length not known?
-    pub(crate) const fn is_endless(&self) -> bool {
-        self.more.is_some()
+    pub(crate) fn is_endless(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.more.is_some())
     }
 
     fn of(pieces: Vec<Bytes>, large: Vec<Weak<Piece>>) -> Self {
         let remaining = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let mut rest = pieces.into_iter();
-        Self { next: rest.next().unwrap_or_default(), rest, remaining, large, more: None }
+        let mut pieces = pieces.into_iter();
+        let next = pieces.next().unwrap_or_default();
+        Self { next, remaining, rest: Some(Box::new(Rest { pieces, large, more: None })) }
     }
 
     /// The large pieces, for the connection, which counts them.
     pub(crate) fn take_large(&mut self) -> Vec<Weak<Piece>> {
-        std::mem::take(&mut self.large)
+        self.rest.as_mut().map(|rest| std::mem::take(&mut rest.large)).unwrap_or_default()
     }
 
     /// Bytes that are still to be sent.
     pub(crate) const fn remaining(&self) -> u64 {
         self.remaining
     }
+
+    /// The next part goes before what comes later.
+    fn go_on_with(&mut self, part: Self) {
+        let Self { next, remaining, rest } = part;
+        (self.next, self.remaining) = (next, remaining);
+        if let (Some(own), Some(rest)) = (&mut self.rest, rest) {
+            (own.pieces, own.large) = (rest.pieces, rest.large);
+        }
+    }
 }
 
 impl From<Bytes> for AnswerBody {
     fn from(next: Bytes) -> Self {
-        Self { remaining: next.len() as u64, next, rest: Vec::new().into_iter(), large: Vec::new(), more: None }
+        Self { remaining: next.len() as u64, next, rest: None }
     }
 }
 
@@ -121,7 +140,7 @@ impl From<Vec<u8>> for AnswerBody {
             return Bytes::from(bytes).into();
         }
         let (bytes, seen) = piece(Piece::Own(bytes));
-        Self { large: vec![seen], ..bytes.into() }
+        Self::of(vec![bytes], vec![seen])
     }
 }
 
@@ -134,24 +153,20 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         while self.remaining == 0 {
-            let Some(mut more) = self.more.take() else { return Poll::Ready(None) };
-            match more.poll_part(context) {
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(part)) => *self = Self { more: Some(more), ..part },
-                Poll::Pending => {
-                    self.more = Some(more);
-                    return Poll::Pending;
-                }
+            let Some(more) = self.rest.as_mut().and_then(|rest| rest.more.as_mut()) else { return Poll::Ready(None) };
+            match ready!(more.poll_part(context)) {
+                Some(part) => self.go_on_with(part),
+                None => self.rest = None,
             }
         }
-        let next = self.rest.next().unwrap_or_default();
+        let next = self.rest.as_mut().and_then(|rest| rest.pieces.next()).unwrap_or_default();
         let piece = std::mem::replace(&mut self.next, next);
         self.remaining -= piece.len() as u64;
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining == 0 && self.more.is_none()
+        self.remaining == 0 && !self.is_endless()
     }
 
     fn size_hint(&self) -> SizeHint {
