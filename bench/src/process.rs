@@ -15,6 +15,9 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const PREFIX: &str = "hence-bench-";
 
+/// Files that a process may have open, where the system allows as many.
+const FILES_MAX: u64 = 16_384;
+
 /// Removes what runs left behind that were killed: folders named after processes that are no more.
 fn remove_orphans(parent: &Path) -> Outcome<()> {
     for entry in fs::read_dir(parent)? {
@@ -57,7 +60,9 @@ impl Drop for Scratch {
 /// A command that runs on these cores only and ends with the bench.
 pub(crate) fn pinned(cores: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["-c", cores, "setpriv", "--pdeathsig", "KILL", "prlimit", "--nofile=32768:32768"]).arg(program);
+    let files = rlimit::Resource::NOFILE.get_hard().unwrap_or(FILES_MAX).min(FILES_MAX);
+    command.args(["-c", cores, "setpriv", "--pdeathsig", "KILL", "prlimit", &format!("--nofile={files}:{files}")]);
+    command.arg(program);
     command.stdin(Stdio::null());
     command
 }

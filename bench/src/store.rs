@@ -21,7 +21,7 @@ const BATCH_MAX: usize = 64;
 /// Prints one table with a row for each figure.
 pub(crate) fn run(context: &Context, quick: bool) -> Outcome<()> {
     let mut store = Store { context, quick, table: Table::new(&["figure", "found", "goal"]) };
-    rlimit::increase_nofile_limit(32_768)?;
+    rlimit::increase_nofile_limit(16_384)?;
     store.batches()?;
     store.concern()?;
     store.lists()?;

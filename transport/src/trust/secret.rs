@@ -8,7 +8,7 @@
 use core::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Bytes of a seal: an HMAC-SHA-256, cut off.
 pub const MAC_BYTES: usize = 16;
@@ -84,7 +84,49 @@ impl Keys {
 
 /// The secrets in use. Clones share them.
 #[derive(Clone)]
-pub struct Secrets(Arc<RwLock<Vec<Keys>>>);
+pub struct Secrets(Arc<InUse>);
+
+struct InUse {
+    keys: RwLock<Vec<Keys>>,
+    sealed: Mutex<Sealed>,
+}
+
+/// Texts that were sealed lately, with their seals under the first secret. A client brings back what it was just given.
+/// A read often gives it the same again. Each spares the making of a seal.
+struct Sealed(Vec<Option<(Box<[u8]>, Seal)>>);
+
+/// Places for texts that were sealed lately. A text has one place and takes it from another.
+const SEALED_MAX: usize = 256;
+
+type Seal = [u8; MAC_BYTES];
+
+impl Default for Sealed {
+    fn default() -> Self {
+        Self((0..SEALED_MAX).map(|_| None).collect())
+    }
+}
+
+impl Sealed {
+    fn place(&mut self, text: &[u8]) -> &mut Option<(Box<[u8]>, Seal)> {
+        // A token ends with its checksum.
+        let tail = text.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
+        &mut self.0[(tail.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % SEALED_MAX]
+    }
+
+    fn find(&mut self, text: &[u8]) -> Option<Seal> {
+        self.place(text).as_ref().filter(|(own, _)| **own == *text).map(|(_, seal)| *seal)
+    }
+
+    fn keep(&mut self, text: &[u8], seal: Seal) {
+        *self.place(text) = Some((text.into(), seal));
+    }
+}
+
+/// Are these equal? How long that takes does not tell where they differ.
+fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    let differ = one.iter().zip(other).fold(0, |differ, (one, other)| core::hint::black_box(differ | (one ^ other)));
+    one.len() == other.len() && differ == 0
+}
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,24 +147,37 @@ impl Secrets {
     /// These.
     #[must_use]
     pub fn new(secrets: &[Secret]) -> Self {
-        Self(Arc::new(RwLock::new(secrets.iter().map(Keys::of).collect())))
+        let keys = RwLock::new(secrets.iter().map(Keys::of).collect());
+        Self(Arc::new(InUse { keys, sealed: Mutex::default() }))
     }
 
     /// From now on these.
     pub fn replace(&self, secrets: &[Secret]) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets.iter().map(Keys::of).collect();
+        let mut keys = self.0.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *keys = secrets.iter().map(Keys::of).collect();
+        // While nobody can look at the keys: a seal of earlier ones must not be taken for one of these.
+        *self.sealed() = Sealed::default();
+    }
+
+    fn sealed(&self) -> MutexGuard<'_, Sealed> {
+        self.0.sealed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, look: impl FnOnce(&[Keys]) -> T) -> T {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Seals a text with the first secret.
     #[must_use]
     pub fn seal(&self, text: &[u8]) -> [u8; MAC_BYTES] {
         self.with(|keys| {
+            if let Some(seal) = self.sealed().find(text) {
+                return seal;
+            }
             let whole = keys[0].seal.clone().chain_update(text).finalize().into_bytes();
-            core::array::from_fn(|at| whole[at])
+            let seal = core::array::from_fn(|at| whole[at]);
+            self.sealed().keep(text, seal);
+            seal
         })
     }
 
@@ -130,7 +185,8 @@ impl Secrets {
     #[must_use]
     pub fn is_sealed(&self, text: &[u8], seal: &[u8]) -> bool {
         let fits = |keys: &Keys| keys.seal.clone().chain_update(text).verify_truncated_left(seal).is_ok();
-        seal.len() == MAC_BYTES && self.with(|keys| keys.iter().any(fits))
+        let was_made = || self.sealed().find(text).is_some_and(|own| are_equal(&own, seal));
+        seal.len() == MAC_BYTES && self.with(|keys| was_made() || keys.iter().any(fits))
     }
 
     /// Proofs of knowing each of the secrets.

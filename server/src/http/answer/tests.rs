@@ -2,6 +2,9 @@
 
 use super::*;
 use hence_core::{ClusterTag, Hlc, Incarnation, Sibling};
+use hyper::body::Body as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 pub(super) const FORM: Form =
     Form { mint: Mint::plain(ClusterTag(7)), siblings: false, waited: false, put: false, list: None };
