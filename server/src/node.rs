@@ -303,7 +303,7 @@ impl<T: Transport> Watching<T> {
 
     /// The next part. To ask for it says that the one before was taken. Nothing comes out when the replica goes away.
     pub(crate) fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Option<Box<WatchPart>>> {
-        if std::mem::take(&mut self.takes) {
+        if std::mem::take(&mut self.takes) && !self.slot.is_over() {
             self.node.step(Input::Told { id: self.id }, None);
         }
         let part = self.slot.poll(context);

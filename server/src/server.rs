@@ -15,7 +15,9 @@ use crate::settings::{SettingError, Settings};
 use crate::traces::{self, Exporter, Tracer};
 use crate::trust;
 use crate::wire::{self, Wire};
-use hence_core::{Address, ClusterTag, Identity, Input, LinkState, Replica, ReplicaStatus, Seed, Sound, VersionVector};
+use hence_core::{
+    Address, ClusterTag, Config, Identity, Input, LinkState, Replica, ReplicaStatus, Seed, Sound, VersionVector,
+};
 use hence_transport::trust::Trust;
 use std::fmt;
 use std::io;
@@ -297,7 +299,11 @@ fn assemble<T: Wire>(
         view.push(settings.address.clone());
     }
     let identity = Identity { address: settings.address.clone(), view };
-    let replica = Replica::new(Sound, settings.config.clone(), identity, seed, clock.now());
+    // Watches leave a quarter of all connections to those who ask.
+    let connections_max = settings.limits.connections_max;
+    let watches_max = settings.config.watches_max.min(connections_max - connections_max.div_ceil(4));
+    let config = Config { watches_max, ..settings.config.clone() };
+    let replica = Replica::new(Sound, config, identity, seed, clock.now());
     let node = Node::new(replica, make(settings, trust.clone()), clock, Tracer::new(exporter));
     // A new replica may have something to say before anything happens.
     node.flush();

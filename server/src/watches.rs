@@ -8,7 +8,11 @@ use std::task::{Context, Poll, Waker};
 
 /// All watches of a node, by the request that began them.
 #[derive(Debug, Default)]
-pub(crate) struct Watches(RefCell<HashMap<RequestId, Rc<Slot>>>);
+pub(crate) struct Watches {
+    slots: RefCell<HashMap<RequestId, Rc<Slot>>>,
+    /// The replica goes away: no watch lasts any more.
+    are_over: Cell<bool>,
+}
 
 /// Where the replica leaves a part until its client takes it. There is one at most.
 #[derive(Debug, Default)]
@@ -31,6 +35,11 @@ impl Slot {
         Poll::Pending
     }
 
+    /// Does the replica go away?
+    pub(crate) const fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -41,20 +50,20 @@ impl Slot {
 impl Watches {
     /// One more.
     pub(crate) fn begin(&self, id: RequestId) -> Rc<Slot> {
-        let slot = Rc::new(Slot::default());
-        self.0.borrow_mut().insert(id, slot.clone());
+        let slot = Rc::new(Slot { is_over: self.are_over.clone(), ..Slot::default() });
+        self.slots.borrow_mut().insert(id, slot.clone());
         slot
     }
 
     /// One less.
     pub(crate) fn forget(&self, id: RequestId) {
-        self.0.borrow_mut().remove(&id);
+        self.slots.borrow_mut().remove(&id);
     }
 
     /// The replica tells a watch this.
     pub(crate) fn tell(&self, id: RequestId, part: Box<WatchPart>) {
         // A client that went away a moment ago does not need it.
-        let Some(slot) = self.0.borrow().get(&id).cloned() else { return };
+        let Some(slot) = self.slots.borrow().get(&id).cloned() else { return };
         let before = slot.part.borrow_mut().replace(part);
         assert!(before.is_none(), "{id:?} is told while its client has not taken what it was told before");
         slot.wake();
@@ -62,7 +71,8 @@ impl Watches {
 
     /// The replica is going away: every watch ends after what it was told so far.
     pub(crate) fn end(&self) {
-        for slot in self.0.borrow().values() {
+        self.are_over.set(true);
+        for slot in self.slots.borrow().values() {
             slot.is_over.set(true);
             slot.wake();
         }

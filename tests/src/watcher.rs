@@ -119,7 +119,7 @@ impl Watcher {
             "put" => _ = self.held.insert(key(), data.get("value").unwrap_or(&data["etag"]).clone()),
             "delete" => _ = self.held.remove(&key()),
             "reset" => self.held.clear(),
-            "synced" => {}
+            "synced" | "cut" => {}
             other => panic!("an event {other}"),
         }
     }

@@ -228,7 +228,7 @@ pub(crate) struct LimitArgs {
     answer_time_max: Micros,
     /// A client that watches is sent a line that means nothing this often
     #[arg(long, env = "HENCE_WATCH_HEARTBEAT", value_name = "TIME", default_value = "15s",
-          value_parser = time("HENCE_WATCH_HEARTBEAT", 100, 3_600_000))]
+          value_parser = time("HENCE_WATCH_HEARTBEAT", 100, 30_000))]
     watch_heartbeat: Micros,
     /// Connections; beyond, the longest idle one makes room
     #[arg(long, env = "HENCE_CONNECTIONS_MAX", value_name = "NUMBER", default_value = "4096",
@@ -445,7 +445,7 @@ fn config(limits: &LimitArgs, timings: &TimingArgs) -> Config {
         log_bytes_max: size(limits.log_bytes_max),
         causal_buffer_max: size(limits.causal_buffer_max),
         blocked_max: size(limits.blocked_max),
-        watches_max: size(limits.watches_max).min(most_watches(size(limits.connections_max))),
+        watches_max: size(limits.watches_max),
         watch_changes_max: size(limits.watch_changes_max),
         watch_deletes_max: size(limits.watch_deletes_max),
         wait_max: timings.wait_max,
@@ -465,11 +465,6 @@ pub(crate) fn variables() -> Vec<String> {
     let command = Cli::command();
     let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
     arguments.filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned)).collect()
-}
-
-/// Watches leave a quarter of all connections to those who ask.
-const fn most_watches(connections_max: usize) -> usize {
-    connections_max - connections_max.div_ceil(4)
 }
 
 /// Vectors of twice as many entries make tokens that are still accepted.

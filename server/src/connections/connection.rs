@@ -36,9 +36,6 @@ const ARE_YOU_THERE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES_MAX: u32 = 64 << 10;
 
-/// More bytes than a watch is told at a time.
-const WATCH_BYTES_MAX: u64 = 512 << 10;
-
 const NEVER: u32 = u32::MAX;
 
 /// What a connection is doing.
@@ -136,11 +133,7 @@ impl Pulse {
     }
 
     pub(super) fn on_write(&self) {
-        let before = self.writes.swap(true, Relaxed);
-        if !before && self.is(Phase::Watch) {
-            // What is told at a time must be taken within the time for an answer.
-            self.enter(Phase::Watch, self.rhythm.answer.saturating_add(of_bytes(WATCH_BYTES_MAX)));
-        }
+        self.writes.store(true, Relaxed);
     }
 
     pub(super) fn on_flushed(&self) {
@@ -370,6 +363,11 @@ impl Connection {
     /// The client is told what changes, from now on and without an end.
     pub(super) fn on_watch(&self) {
         self.pulse.enter(Phase::Watch, NEVER);
+    }
+
+    /// A part of so many bytes is ready for a client that watches. It must be taken within the time for such an answer.
+    pub(crate) fn on_part(&self, bytes: u64) {
+        self.pulse.enter(Phase::Watch, self.pulse.rhythm.answer.saturating_add(of_bytes(bytes)));
     }
 
     /// Has a client that watches ended its sending side, or gone away altogether? The task is woken when that changes.

@@ -93,8 +93,7 @@ pub(crate) async fn answer<T: Wire + 'static>(node: Rc<Node<T>>, asked: KeyReque
                 }
             }
         };
-        let changed = timeout_at(deadline, wait(watching)).await;
-        if changed.is_err() {
+        if timeout_at(deadline, wait(watching)).await != Ok(true) {
             return answer::data(reply, || past, &form);
         }
     }
@@ -112,13 +111,12 @@ async fn read<T: Wire + 'static>(node: &Rc<Node<T>>, request: DataRequest) -> Re
     }
 }
 
-/// Waits until the watch is told of the key, or knows that it is absent.
-async fn wait<T: Wire + 'static>(watching: &mut Watching<T>) {
+/// Waits until the watch is told of the key, or knows that it is absent. Says so, or that the replica goes away.
+async fn wait<T: Wire + 'static>(watching: &mut Watching<T>) -> bool {
     while let Some(part) = watching.part().await {
         if !part.changes.is_empty() || part.mark.is_some_and(|mark| mark.synced) {
-            return;
+            return true;
         }
     }
-    // The replica goes away: there is nothing to wait for any more, but for the deadline.
-    std::future::pending::<()>().await;
+    false
 }

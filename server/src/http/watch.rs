@@ -28,6 +28,12 @@ use tokio::time::{Instant, Sleep, sleep};
 const EVENT_STREAM: &str = "text/event-stream";
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// A client that said its last word is asked again after so long whether it is there.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// So many parts go out in a row before others get their turn. What a client takes as fast as it comes makes nobody wait.
+const STREAK_MAX: u32 = 8;
+
 /// Between the parts of an id. No token has it.
 const BETWEEN: char = '~';
 /// Instead of what is known where nothing is.
@@ -145,6 +151,8 @@ pub(crate) struct Events<T: Transport> {
     heartbeat: Duration,
     /// It was told something since it seemed to leave.
     asked: bool,
+    /// Parts in a row for which nobody had to wait.
+    streak: u32,
 }
 
 impl<T: Transport + 'static> Events<T> {
@@ -158,7 +166,7 @@ impl<T: Transport + 'static> Events<T> {
     ) -> Answer {
         let Watch { ids, anew, .. } = watch;
         let comment = Box::pin(sleep(heartbeat));
-        let events = Self { watching, ids, anew, connection, connections, comment, heartbeat, asked: false };
+        let events = Self { watching, ids, anew, connection, connections, comment, heartbeat, asked: false, streak: 0 };
         let mut answer = answer::plain(StatusCode::OK, AnswerBody::endless(events));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
         answer
@@ -168,8 +176,10 @@ impl<T: Transport + 'static> Events<T> {
     fn is_comment_due(&mut self, context: &mut Context<'_>) -> bool {
         match self.connection.leaves(context) {
             Leaving::Maybe if !self.asked => {
-                // One that went away altogether answers this with a reset.
+                // One that went away altogether answers this with a reset, which the next one meets.
                 self.asked = true;
+                self.comment.as_mut().reset(Instant::now() + self.heartbeat.min(ASKED_AGAIN_AFTER));
+                let _ = self.comment.as_mut().poll(context);
                 return true;
             }
             Leaving::No | Leaving::Maybe | Leaving::Gone => {}
@@ -186,6 +196,11 @@ impl<T: Transport + 'static> Events<T> {
 
 impl<T: Transport + 'static> Endless for Events<T> {
     fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Option<AnswerBody>> {
+        if self.streak >= STREAK_MAX {
+            self.streak = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             let part = match self.watching.poll_part(context) {
                 Poll::Ready(Some(part)) => part,
@@ -197,7 +212,10 @@ impl<T: Transport + 'static> Endless for Events<T> {
                 Poll::Pending if self.is_comment_due(context) => {
                     return Poll::Ready(Some(Bytes::from_static(COMMENT).into()));
                 }
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.streak = 0;
+                    return Poll::Pending;
+                }
             };
             let id = part.mark.as_ref().map(|mark| self.ids.encode(mark));
             let mut text = answer::part(&part, id.as_deref(), std::mem::take(&mut self.anew));
@@ -206,6 +224,8 @@ impl<T: Transport + 'static> Endless for Events<T> {
                 self.connections.on_part(&self.connection, large);
             }
             if text.remaining() > 0 {
+                self.streak += 1;
+                self.connection.on_part(text.remaining());
                 return Poll::Ready(Some(text));
             }
         }

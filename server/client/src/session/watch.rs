@@ -152,7 +152,10 @@ impl<'a> Watch<'a> {
             path,
             turn,
             id: self.id,
-            token: None,
+            tokens: Vec::new(),
+            asked: false,
+            is_fresh: true,
+            pause: Duration::ZERO,
             stream: None,
             reader: Reader::default(),
             told: VecDeque::new(),
@@ -172,8 +175,14 @@ pub struct Watching {
     path: String,
     turn: usize,
     id: Option<String>,
-    /// What the session learnt from the last id.
-    token: Option<String>,
+    /// What the session learnt from the last id, or sent before the first one came.
+    tokens: Vec<String>,
+    /// An id came: from then on it says what was seen.
+    asked: bool,
+    /// No id has come over the present stream: whoever ends such streams at once is not asked again at once.
+    is_fresh: bool,
+    /// How long to wait before the next stream.
+    pause: Duration,
     stream: Option<Incoming>,
     reader: Reader,
     told: VecDeque<Told>,
@@ -268,9 +277,14 @@ impl Watching {
                 None => {}
             }
             if self.stream.is_none() {
+                tokio::time::sleep(self.pause).await;
                 self.connect().await?;
+                self.is_fresh = true;
             }
             if !self.read().await {
+                if self.is_fresh {
+                    self.pause = (self.pause * 2).clamp(PAUSE, PAUSE_MAX);
+                }
                 self.stream = None;
                 self.turn += 1;
                 self.reader = Reader::default();
@@ -281,7 +295,7 @@ impl Watching {
         }
     }
 
-    /// Reads on, and says whether the stream does.
+    /// Reads on, and says whether the stream does. A change that cannot be read ends it: to pass over one would lose it.
     async fn read(&mut self) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let Ok(Some(Ok(frame))) = timeout(SILENCE_MAX, stream.frame()).await else { return false };
@@ -293,10 +307,14 @@ impl Watching {
                     let gone = serde_json::from_str::<Deleted>(&data);
                     gone.ok().map(|gone| Event::Change(Change::Delete(gone.key)))
                 }
-                "reset" => Some(Event::Reset(serde_json::from_str::<Reset>(&data).is_ok_and(|reset| reset.lost))),
-                _ => None,
+                "reset" => serde_json::from_str::<Reset>(&data).ok().map(|reset| Event::Reset(reset.lost)),
+                _ => {
+                    self.told.extend(id.map(|id| Told::Id { id, synced: name == "synced" }));
+                    continue;
+                }
             };
-            self.told.extend(event.map(Told::Event));
+            let Some(event) = event else { return false };
+            self.told.push_back(Told::Event(event));
             self.told.extend(id.map(|id| Told::Id { id, synced: name == "synced" }));
         }
         self.reader.waiting() <= EVENT_BYTES_MAX
@@ -305,10 +323,11 @@ impl Watching {
     /// Goes on from this id from now on. Says whether it knows something.
     fn learn(&mut self, id: String) -> bool {
         if let Some(token) = id.split('~').nth(1).filter(|token| is_token(token)) {
-            // It covers what the one before brought.
-            let before = self.token.replace(token.to_owned());
-            self.past.lock().unwrap_or_else(PoisonError::into_inner).learn(before.as_slice(), token.to_owned());
+            // It covers what the one before brought, and what was sent.
+            let before = std::mem::replace(&mut self.tokens, vec![token.to_owned()]);
+            self.past.lock().unwrap_or_else(PoisonError::into_inner).learn(&before, token.to_owned());
         }
+        (self.is_fresh, self.pause, self.asked) = (false, Duration::ZERO, true);
         let knows = !id.ends_with("~-");
         self.id = Some(id);
         knows
@@ -343,21 +362,19 @@ impl Watching {
         }
     }
 
-    /// The session's tokens at the beginning. From then on the id says what was seen.
-    fn headers(&self) -> Result<HeaderMap, Error> {
+    /// The id, if one came, and the session's tokens until one comes over a stream of this watch.
+    fn headers(&mut self) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        match &self.id {
-            Some(id) => {
-                let id = HeaderValue::from_str(id).map_err(|_| Error::Usage("this is no id of a watch".into()))?;
-                headers.insert("last-event-id", id);
-            }
-            None => {
-                let text = self.past.lock().unwrap_or_else(PoisonError::into_inner).text();
-                if !text.is_empty() {
-                    let value = HeaderValue::from_str(&text).expect("tokens are printable");
-                    headers.insert("causal-metadata", value);
-                }
+        if let Some(id) = &self.id {
+            let id = HeaderValue::from_str(id).map_err(|_| Error::Usage("this is no id of a watch".into()))?;
+            headers.insert("last-event-id", id);
+        }
+        if !self.asked {
+            self.tokens = self.past.lock().unwrap_or_else(PoisonError::into_inner).tokens();
+            if !self.tokens.is_empty() {
+                let value = HeaderValue::from_str(&self.tokens.join(", ")).expect("tokens are printable");
+                headers.insert("causal-metadata", value);
             }
         }
         Ok(headers)

@@ -47,6 +47,12 @@ pub(crate) fn part(part: &WatchPart, id: Option<&str>, anew: bool) -> AnswerBody
         begin(&mut body, "synced");
         body.text("{}");
     }
+    let is_bare = part.changes.is_empty() && mark.is_some_and(|mark| mark.known.is_some() && !mark.synced);
+    if is_bare {
+        // An id alone reaches no page: browsers keep it and tell nobody.
+        begin(&mut body, "cut");
+        body.text("{}");
+    }
     if let Some(id) = id {
         body.text(if is_open { "\nid: " } else { "id: " });
         body.text(id);
@@ -109,6 +115,10 @@ mod tests {
     fn events_to_the_byte() {
         assert_eq!(text(None, vec![], None, false), "");
         assert_eq!(text(None, vec![], Some(false), false), "id: ID\n\n");
+        let known = Some(std::sync::Arc::new(VersionVector::new()));
+        let mark = Some(WatchMark { past: VersionVector::new(), known, synced: false });
+        let cut = part(&WatchPart { reset: None, changes: vec![], mark }, Some("ID"), false);
+        assert_eq!(body_of(cut), "event: cut\ndata: {}\nid: ID\n\n");
         assert_eq!(text(None, vec![], Some(false), true), "event: reset\ndata: {\"lost\":false}\nid: ID\n\n");
         assert_eq!(
             text(Some(WatchReset::Lost), vec![], Some(false), false),
