@@ -13,6 +13,8 @@ struct Server {
     process: Child,
     address: String,
     token: String,
+    /// Its line for programs, if it was asked for one.
+    told: Value,
 }
 
 impl Drop for Server {
@@ -32,9 +34,13 @@ impl Server {
         let command = command.arg("explore").args(what).args(["--port", "0"]).current_dir(folder());
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let url = lines.map_while(Result::ok).find(|line| line.starts_with("http://")).expect("its address");
+        let is_asked = what.contains(&"--json");
+        let line = lines.map_while(Result::ok).find(|line| is_asked || line.starts_with("http://"));
+        let line = line.expect("its address");
+        let told: Value = if is_asked { serde_json::from_str(&line).expect("JSON") } else { Value::Null };
+        let url = told["url"].as_str().unwrap_or(&line);
         let (address, token) = url["http://".len()..].trim_end_matches('/').split_once('/').expect("a token");
-        Self { address: address.to_owned(), token: token.to_owned(), process }
+        Self { address: address.to_owned(), token: token.to_owned(), told, process }
     }
 
     fn raw(&self, method: &str, path: &str, host: &str, body: &str) -> (u16, String) {
@@ -100,6 +106,19 @@ fn explore_is_for_those_who_know_its_address() {
     assert_eq!(server.call("POST", "api/dance", &Value::Null).0, 404);
     let (status, page) = server.raw("GET", &format!("/{}/", server.token), &server.address, "");
     assert!(status == 200 && page.contains("connect-src 'self'") && page.contains("\"live\":0"), "{status}");
+}
+
+/// A program reads where it is from one line, and nothing else stands beside it.
+#[test]
+fn explore_tells_its_address_to_programs() {
+    let server = Server::of(&[CASE, "--json"]);
+    let told = &server.told;
+    let url = format!("http://{}/{}/", server.address, server.token);
+    assert_eq!((&told["kind"], &told["url"], &told["token"]), (&json!("address"), &json!(url), &json!(server.token)));
+    assert_eq!(format!("{}:{}", told["host"].as_str().expect("a text"), told["port"]), server.address);
+    let fields: Vec<&String> = told.as_object().expect("an object").keys().collect();
+    assert_eq!(fields, ["commit", "host", "kind", "port", "token", "url", "version"]);
+    assert_eq!(server.call("GET", "api/state", &Value::Null).0, 200);
 }
 
 /// Back and forth, and to the next event of a kind.

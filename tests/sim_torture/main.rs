@@ -109,6 +109,48 @@ fn contract_complains_in_words() {
     assert!(!says.contains("THE VIEW IS NOT AS IT WAS"), "{says}");
 }
 
+/// A line for each case, with the documented fields, and one that sums up.
+#[test]
+fn contract_tells_programs() {
+    let store = Store::start(Flaw::Careless);
+    let output = sim(&["contract", &store.targets(), "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let printed = String::from_utf8(output.stdout.clone()).expect("text");
+    let lines =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+    let lines: Vec<serde_json::Value> = lines.collect();
+    let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+    let fields = |line: &serde_json::Value| line.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        (&first["kind"], fields(first)),
+        (&"run".into(), ["command", "commit", "kind", "version"].map(String::from).into())
+    );
+    assert_eq!(
+        (&last["kind"], &last["stopped"], &last["view_restored"]),
+        (&"summary".into(), &false.into(), &true.into())
+    );
+    assert_eq!(fields(last), ["failed", "kind", "left_out", "ok", "requests", "stopped", "view_restored"]);
+    let of = |outcome: &str| {
+        let cases = lines.iter().filter(|line| line["kind"] == "case" && line["outcome"] == outcome);
+        cases.map(fields).collect::<Vec<_>>()
+    };
+    let (ok, failed, left_out) = (of("ok"), of("failed"), of("left out"));
+    assert_eq!(
+        (ok.len(), failed.len()),
+        (last["ok"].as_u64().expect("a number") as usize, last["failed"].as_u64().expect("a number") as usize)
+    );
+    assert_eq!(ok.len() + failed.len() + left_out.len() + 2, lines.len(), "{printed}");
+    for (cases, wanted) in [
+        (ok, &["case", "kind", "outcome", "requests"][..]),
+        (failed, &["because", "came", "case", "expected", "kind", "outcome", "sent", "why"]),
+        (left_out, &["because", "case", "kind", "outcome"]),
+    ] {
+        assert!(!cases.is_empty() && cases.iter().all(|fields| fields == wanted), "{cases:?}");
+    }
+    // The same cases are told to people, aside.
+    assert!(String::from_utf8_lossy(&output.stderr).contains("FAILED    kvs: "), "{}", text(&output));
+}
+
 #[test]
 fn contract_leaves_the_view_as_it_was() {
     let store = Store::start(Flaw::None);

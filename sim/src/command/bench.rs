@@ -3,13 +3,14 @@
 //! The kinds of run take turns within each round, so that what else the machine does meanwhile meets all of them.
 
 use super::explore::states;
-use super::{Done, End, Problem, clock, provenance};
+use super::{Done, End, Lines, Problem, clock};
 use crate::campaign::run::{Setting, run};
 use crate::campaign::{Summary, campaign};
 use crate::explore::{Change, Session};
 use crate::generate::{self, Profile};
 use crate::subject::echo::{self, Echo};
 use crate::world::World;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -31,20 +32,22 @@ struct Figure {
     rounds: Vec<f64>,
 }
 
-pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
-    let names = [
-        "echo alone, M events/s",
-        "core with oracles, M events/s",
-        "core without oracles, M events/s",
-        "oracles cost, times",
-        "schedules/s with oracles",
-        "events in a schedule",
-        "pings among them, %",
-        "fork of a run of 5,000 events, ms",
-        "back to any event of it, ms",
-    ];
-    let mut figures = names.map(|name| Figure { name, rounds: Vec::new() });
-    provenance::introduce();
+/// What is measured in each round.
+const NAMES: [&str; 9] = [
+    "echo alone, M events/s",
+    "core with oracles, M events/s",
+    "core without oracles, M events/s",
+    "oracles cost, times",
+    "schedules/s with oracles",
+    "events in a schedule",
+    "pings among them, %",
+    "fork of a run of 5,000 events, ms",
+    "back to any event of it, ms",
+];
+
+pub(crate) fn bench(schedules: u64, rounds: usize, lines: Lines) -> Done {
+    let mut figures = NAMES.map(|name| Figure { name, rounds: Vec::new() });
+    lines.introduce();
     let free = Setting { oracles_off: true, ..Setting::default() };
     for round in 0..rounds as u64 {
         let seeds = || round * schedules..(round + 1) * schedules;
@@ -52,6 +55,8 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
         let (judged, seconds) = measured(|| campaign(seeds(), Profile::Speed, Setting::default()));
         let (free, free_seconds) = measured(|| campaign(seeds(), Profile::Speed, free));
         if !judged.failures.is_empty() {
+            let fingerprints: Vec<&String> = judged.failures.keys().collect();
+            lines.add(|| json!({ "kind": "failure", "round": round, "fingerprints": fingerprints }));
             let text = format!("round {round} failed: {:?}", judged.failures);
             return Err(Problem { code: End::Violation as u8, text });
         }
@@ -69,19 +74,32 @@ pub(crate) fn bench(schedules: u64, rounds: usize) -> Done {
             fork,
             back,
         ];
+        lines.add(|| {
+            let values: Value = NAMES.into_iter().zip(row).collect();
+            json!({ "kind": "round", "round": round, "figures": values })
+        });
         figures.iter_mut().zip(row).for_each(|(figure, value)| figure.rounds.push(value));
     }
+    print(figures, lines);
+    Ok(End::Clean)
+}
+
+/// The table over all rounds.
+fn print(figures: [Figure; NAMES.len()], lines: Lines) {
     say!("{:<34} {:>9} {:>9} {:>9}", "one core", "median", "least", "most");
     for Figure { name, mut rounds } in figures {
         rounds.sort_by(f64::total_cmp);
         if let (Some(least), Some(most)) = (rounds.first(), rounds.last()) {
-            say!("{name:<34} {:>9.2} {least:>9.2} {most:>9.2}", rounds[rounds.len() / 2]);
+            let median = rounds[rounds.len() / 2];
+            say!("{name:<34} {median:>9.2} {least:>9.2} {most:>9.2}");
+            lines.add(|| json!({ "kind": "figure", "name": name, "median": median, "least": least, "most": most }));
         }
     }
-    if let Some(kib) = status_kib("VmHWM:") {
-        say!("most memory at any time            {:>9.2} MiB", kib as f64 / 1024.0);
+    let memory = status_kib("VmHWM:").map(|kib| kib as f64 / 1024.0);
+    if let Some(memory) = memory {
+        say!("most memory at any time            {memory:>9.2} MiB");
     }
-    Ok(End::Clean)
+    lines.add(|| json!({ "kind": "summary", "memory_mib": memory }));
 }
 
 /// How long a fork takes for each 5,000 events of its run: all of it is executed again, with every state, and told anew. And

@@ -5,13 +5,14 @@
 
 use super::files::{Input, Output};
 use super::kinds::{self, Kind, Making};
-use super::{Done, End, Problem, clock, codes, output, provenance, watch};
+use super::{Done, End, Lines, Problem, clock, codes, output, watch};
 use crate::plan::limits;
 use hence_checker::format::json;
 use hence_checker::format::{self, Format};
 use hence_checker::generate::{Generator, Shape};
 use hence_checker::history::Action;
 use hence_checker::{Budget, Level, Options, Verdict, judge};
+use serde_json::json;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,9 @@ pub(crate) struct Bench {
     /// The largest history of the table
     #[arg(long, default_value_t = 10_000_000)]
     most: usize,
+    /// JSON lines instead of text, and nothing else on standard output
+    #[arg(long)]
+    json: bool,
 }
 
 /// A number from 1 to a most.
@@ -80,14 +84,16 @@ pub(crate) fn bench(asked: &Bench) -> Done {
     if asked.kind.is_some() && asked.sessions > SEEN_CLIENTS_MAX {
         return Err(format!("{} sessions; of a --kind {SEEN_CLIENTS_MAX} are possible", asked.sessions).into());
     }
+    let lines = Lines::asked(asked.json);
     match &asked.file {
-        Some(file) if file.exists() => measure(asked, file),
+        Some(file) if file.exists() => measure(asked, file, lines),
         Some(file) => {
             make(asked, file)?;
             say!("made {}; the same call measures it now", file.display());
+            lines.add(|| json!({ "kind": "made", "file": file.display().to_string() }));
             Ok(End::Clean)
         }
-        None => table(asked),
+        None => table(asked, lines),
     }
 }
 
@@ -129,10 +135,10 @@ struct Cost {
     verdict: String,
 }
 
-fn table(asked: &Bench) -> Done {
+fn table(asked: &Bench, lines: Lines) -> Done {
     std::fs::create_dir_all(&asked.folder).map_err(|error| format!("{}: {error}", asked.folder.display()))?;
-    provenance::introduce();
-    let mut verdicts: Vec<String> = Vec::new();
+    lines.introduce();
+    let (mut verdicts, mut measured) = (Vec::<String>::new(), 0);
     say!(
         "  operations sessions format                CPU s   least to most   us/operation  parsing s  times     MiB  CCv"
     );
@@ -164,11 +170,19 @@ fn table(asked: &Bench) -> Done {
             "{operations:>12} {sessions:>8} {name:<17} {all:>9.3} {spread:>15} {each:>14.2} {parsing:>10.3} {times:>6} {memory:>7.0}  {}",
             costs[0].verdict
         );
+        lines.add(|| {
+            let cpu = json!({ "median": all, "least": ends[0], "most": ends[ends.len() - 1] });
+            json!({ "kind": "history", "history": name, "operations": operations, "sessions": sessions,
+                "broken": asked.broken, "rounds": costs.len(), "cpu_seconds": cpu, "parsing_seconds": parsing,
+                "memory_mib": memory, "ccv": costs[0].verdict })
+        });
+        measured += 1;
         verdicts.extend(costs.into_iter().map(|cost| cost.verdict));
     }
     if verdicts.is_empty() {
         say!("no history of the table has at most {} operations", asked.most);
     }
+    lines.add(|| json!({ "kind": "summary", "histories": measured }));
     let is_there = |verdict: Verdict| verdicts.contains(&verdict.to_string());
     Ok(match () {
         () if is_there(Verdict::Broken) => End::Violation,
@@ -234,7 +248,7 @@ fn measured_apart(file: &Path, (operations, sessions, what): Row, broken: bool) 
     Ok(Cost { verdict, all: number("total"), parsing: number("parsing"), memory: number("peak") })
 }
 
-fn measure(asked: &Bench, path: &Path) -> Done {
+fn measure(asked: &Bench, path: &Path, lines: Lines) -> Done {
     let at = |error: String| format!("{}: {error}", path.display());
     let begun = spent();
     let format = asked.kind.map_or(asked.format, Kind::format);
@@ -264,6 +278,11 @@ fn measure(asked: &Bench, path: &Path) -> Done {
         report.verdict(Level::Convergent),
     );
     let levels = [Level::Causal, Level::Convergent].map(|level| report.verdict(level));
+    lines.add(|| {
+        json!({ "kind": "measurement", "operations": history.len(), "parsing_seconds": seconds(begun, parsed),
+            "reading_seconds": seconds(parsed, read), "judging_seconds": seconds(read, judged),
+            "memory_mib": peak_mebibytes(), "cc": levels[0].to_string(), "ccv": levels[1].to_string() })
+    });
     Ok(match () {
         () if report.is_broken() => End::Violation,
         () if levels.contains(&Verdict::Unknown) => End::Nothing,

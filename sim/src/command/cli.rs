@@ -97,6 +97,9 @@ pub(crate) enum Command {
         /// With --why, take these cases, NAME.json for each mutant, instead of looking for failures
         #[arg(long, value_name = "DIR", requires = "why")]
         cases: Option<PathBuf>,
+        /// JSON lines instead of text, and nothing else on standard output
+        #[arg(long)]
+        json: bool,
     },
     /// Let one cluster live for simulated weeks and see that nothing grows
     #[command(after_help = codes::SOAK)]
@@ -110,6 +113,9 @@ pub(crate) enum Command {
         /// One member dies in the first minute and stays a member.
         #[arg(long)]
         dead: bool,
+        /// JSON lines instead of text, and nothing else on standard output
+        #[arg(long)]
+        json: bool,
     },
     /// Print the trace hashes of seeds, as the committed table holds them
     #[command(after_help = codes::HASHES)]
@@ -126,6 +132,9 @@ pub(crate) enum Command {
         /// Compare with the events that another process printed, and print the first that differs; - for standard input
         #[arg(long, requires = "explain")]
         against: Option<PathBuf>,
+        /// JSON lines instead of text, and nothing else on standard output
+        #[arg(long)]
+        json: bool,
     },
     Check(super::check::Check),
     CheckBench(super::check_bench::Bench),
@@ -140,6 +149,9 @@ pub(crate) enum Command {
         /// Rounds
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
         rounds: u64,
+        /// JSON lines instead of text, and nothing else on standard output
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -232,6 +244,9 @@ pub(crate) struct Explore {
     /// The port on 127.0.0.1; 0 for any
     #[arg(long, default_value_t = 7878)]
     pub(crate) port: u16,
+    /// The address as one JSON line, and nothing else on standard output. With --diff the two runs as one, and none is served
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

@@ -43,9 +43,9 @@ pub(crate) const SHOW: &str = codes!(
 
 /// `explore`.
 pub(crate) const EXPLORE: &str = codes!(
-    0: "it was ended by Ctrl-C",
+    0: "it was ended by Ctrl-C; with --diff and --json, the two runs are printed",
     1: "never: it judges nothing",
-    4: "it could not say its address"
+    4: "it could not say its address, or print the two runs"
 );
 
 /// `why`.

@@ -2,7 +2,7 @@
 
 use super::cases::{read, setting_of};
 use super::cli::Explore;
-use super::{Done, End, Problem, provenance};
+use super::{Done, End, Lines, Problem, output, provenance};
 use crate::campaign::run::{NamedSubject, Setting};
 use crate::explore::{Change, Refused, Session, Until};
 use crate::generate;
@@ -21,9 +21,13 @@ struct Service {
 }
 
 pub(crate) fn explore(asked: &Explore, subjects: &[NamedSubject]) -> Done {
+    let lines = Lines::asked(asked.json);
     if let [one, other] = asked.diff.as_slice() {
-        let (page, diff) = diff([one, other], subjects)?;
-        return serve(asked.port, move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+        let (page, diff) = diff([one, other], subjects, lines)?;
+        if asked.json {
+            return Ok(if output::is_lost() { End::Nothing } else { End::Clean });
+        }
+        return serve(asked.port, lines, move |asked| match (asked.method.as_str(), asked.path.as_str()) {
             ("GET", "") => Answer { status: 200, kind: "text/html; charset=utf-8", body: page.clone() },
             ("GET", "api/diff") => as_json(200, &diff),
             ("GET", _) => error(404, "the page is at / and the rows are at api/diff"),
@@ -32,13 +36,14 @@ pub(crate) fn explore(asked: &Explore, subjects: &[NamedSubject]) -> Done {
     }
     let (session, about) = begin(asked, subjects)?;
     let mut service = Service { session, about };
-    serve(asked.port, move |asked| service.answer(asked))
+    serve(asked.port, lines, move |asked| service.answer(asked))
 }
 
-fn serve(port: u16, answer: impl FnMut(&Asked) -> Answer + 'static) -> Done {
+fn serve(port: u16, lines: Lines, answer: impl FnMut(&Asked) -> Answer + 'static) -> Done {
     let begun = |url: &str| {
         say!("{url}");
         say!("  Ctrl-C ends it");
+        lines.add(|| address(url));
         _ = std::io::stdout().flush();
     };
     let served = hence_loopback::serve(port, begun, answer);
@@ -46,8 +51,16 @@ fn serve(port: u16, answer: impl FnMut(&Asked) -> Answer + 'static) -> Done {
     Ok(End::Clean)
 }
 
+/// Where it is served, for programs: all of the address, and the parts of it that a client sets by themselves.
+fn address(url: &str) -> Value {
+    let (authority, path) = url.trim_start_matches("http://").split_once('/').unwrap_or((url, ""));
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+    json!({ "kind": "address", "url": url, "host": host, "port": port.parse::<u16>().ok(),
+        "token": path.trim_end_matches('/'), "version": provenance::VERSION, "commit": provenance::COMMIT })
+}
+
 /// Two cases side by side: the page, and the same for programs.
-fn diff(paths: [&PathBuf; 2], subjects: &[NamedSubject]) -> Result<(String, Value), Problem> {
+fn diff(paths: [&PathBuf; 2], subjects: &[NamedSubject], lines: Lines) -> Result<(String, Value), Problem> {
     let story = |path: &Path| {
         let case = read(path, subjects)?;
         let setting = Setting { thorough: true, ..setting_of(&case, subjects)? };
@@ -58,6 +71,7 @@ fn diff(paths: [&PathBuf; 2], subjects: &[NamedSubject]) -> Result<(String, Valu
     let names = paths.map(|path| path.display().to_string());
     let diff = Diff::of(&one, &other);
     say!("{}", diff.sentence());
+    lines.add(|| diff.json());
     Ok((diff.page([&names[0], &names[1]], provenance::FULL), diff.json()))
 }
 

@@ -32,7 +32,7 @@ use crate::campaign::run::NamedSubject;
 use clap::Parser as _;
 use cli::{Cli, Command};
 pub(crate) use hence_blackbox::console::{
-    Done, End, Problem, ProgressLine, bar, clock, duration, files, output, signals,
+    Done, End, Problem, ProgressLine, bar, clock, duration, files, lines::Lines, output, signals,
 };
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -173,25 +173,27 @@ fn run(command: Command, subjects: &[NamedSubject]) -> Done {
         Command::Why { case, json, budget } => why::why(&case, (json, budget), subjects),
         Command::Bisect(asked) => bisect::bisect(&asked),
         Command::Triage(asked) => triage::triage(&asked, subjects),
-        Command::Mutants { seeds, only, why: true, cases, .. } => {
-            why::accuracy(seeds, only.as_deref(), cases.as_deref())
+        Command::Mutants { seeds, only, why: true, cases, json, .. } => {
+            why::accuracy(seeds, only.as_deref(), cases.as_deref(), Lines::asked(json))
         }
-        Command::Mutants { seeds, only, triage: true, failures, .. } => {
+        Command::Mutants { seeds, only, triage: true, failures, json, .. } => {
             let only: Vec<&str> = only.iter().flat_map(|only| only.split(',')).collect();
-            purity::run(seeds, failures as usize, &only)
+            purity::run(seeds, failures as usize, &only, Lines::asked(json))
         }
-        Command::Mutants { seeds, only, shrink: true, .. } => sizes::run(seeds, only.as_deref()),
-        Command::Mutants { seeds, kills, only, profile, .. } => {
-            mutants::run(seeds, kills as usize, only.as_deref(), profile)
+        Command::Mutants { seeds, only, shrink: true, json, .. } => {
+            sizes::run(seeds, only.as_deref(), Lines::asked(json))
         }
-        Command::Soak { days, seed, dead } => soak::run(seed, days, dead),
-        Command::Hashes { explain: Some(seed), against, .. } => hashes::explain(seed, against.as_deref()),
-        Command::Hashes { from, count, .. } => hashes::hashes(from, count),
+        Command::Mutants { seeds, kills, only, profile, json, .. } => {
+            mutants::run(seeds, kills as usize, (only.as_deref(), profile), Lines::asked(json))
+        }
+        Command::Soak { days, seed, dead, json } => soak::run(seed, days, dead, Lines::asked(json)),
+        Command::Hashes { explain: Some(seed), against, json, .. } => hashes::explain(seed, against.as_deref(), json),
+        Command::Hashes { from, count, json, .. } => hashes::hashes(from, count, json),
         Command::Check(asked) => check::check(&asked),
         Command::CheckBench(asked) => check_bench::bench(&asked),
         Command::Contract(asked) => hence_blackbox::contract::run(&asked),
         Command::Torture(asked) => hence_blackbox::torture::run(&asked, check::check_recorded),
-        Command::Bench { schedules, rounds } => bench::bench(schedules, rounds as usize),
+        Command::Bench { schedules, rounds, json } => bench::bench(schedules, rounds as usize, Lines::asked(json)),
     }
 }
 

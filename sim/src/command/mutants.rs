@@ -1,6 +1,6 @@
 //! `mutants`: how many schedules until each planted bug is found, in the core, in the simulator, in the oracles.
 
-use super::{Done, End, ProgressLine, clock, cores, output, provenance, spread};
+use super::{Done, End, Lines, ProgressLine, clock, cores, output, spread};
 use crate::campaign::Summary;
 use crate::campaign::case::{Case, Outcome};
 use crate::campaign::run::{Setting, run as run_plan};
@@ -8,6 +8,7 @@ use crate::generate::{self, Profile};
 use crate::mutants::Mutant;
 use crate::mutants::harness::{HarnessMutant, PAIRS};
 use crate::oracle::verdict::{Invariant, Verdict};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Seeds that a thread tries at a time.
@@ -16,9 +17,14 @@ const BATCH: u64 = 32;
 /// A campaign of so many schedules that a mutant of the simulator passes has not found it.
 const CAMPAIGN_MAX: u64 = 4_000;
 
+/// What a mutant of the core is planted in.
+const CORE: &str = "core";
+
 /// Schedules until found, for each kill, and how it was found.
 struct Row {
     name: String,
+    /// What it is planted in.
+    of: &'static str,
     /// The profile of its seeds, or what stands for it.
     profile: &'static str,
     kills: Vec<u64>,
@@ -29,14 +35,19 @@ struct Row {
 
 impl Row {
     /// Prints it, and says whether it was found as often as was asked.
-    fn print(mut self) -> bool {
+    fn print(mut self, lines: Lines) -> bool {
         self.kills.sort_unstable();
         let last = self.kills.len().saturating_sub(1);
         let at = |parts: usize| self.kills.get((self.kills.len() * parts / 100).min(last));
         let text = |kill: Option<&u64>| kill.map_or_else(|| "-".into(), ToString::to_string);
         let (name, kills, by) = (self.name, self.kills.len(), self.by);
         say!("| {name} | {} | {kills} | {} | {} | {by} |", self.profile, text(at(50)), text(at(95)));
-        kills >= self.asked
+        let is_found = kills >= self.asked;
+        lines.add(|| {
+            json!({ "kind": "mutant", "mutant": name, "of": self.of, "profile": self.profile, "kills": kills,
+                "asked": self.asked, "found": is_found, "median": at(50), "percentile_95": at(95), "by": by })
+        });
+        is_found
     }
 }
 
@@ -44,7 +55,7 @@ fn header(title: &str) {
     say!("\n{title}\n\n| mutant | profile | kills | median | 95 % | mostly found by |\n|---|---|---|---|---|---|");
 }
 
-pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<Profile>) -> Done {
+pub(crate) fn run(seeds: u64, kills: usize, (only, profile): (Option<&str>, Option<Profile>), lines: Lines) -> Done {
     // Rows that no reader gets are not worth their hours.
     let wanted = |name: &str| only.is_none_or(|only| only == name) && !output::is_lost();
     let pairs = || PAIRS.iter().map(|&(oracle, mutant)| pair_name(oracle, mutant));
@@ -52,14 +63,14 @@ pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<
     if let Some(name) = only.filter(|only| !names.map(str::to_owned).chain(pairs()).any(|name| name == **only)) {
         return Err(format!("there is no mutant \"{name}\" in the matrix").into());
     }
-    provenance::introduce();
+    lines.introduce();
     let started = clock();
     let mut survivors = Vec::new();
     let mut rows = 0;
     let mut keep = |row: Row| {
         rows += 1;
         let name = row.name.clone();
-        if !row.print() {
+        if !row.print(lines) {
             survivors.push(name);
         }
     };
@@ -79,6 +90,7 @@ pub(crate) fn run(seeds: u64, kills: usize, only: Option<&str>, profile: Option<
     pairs.for_each(|&(oracle, mutant)| keep(of_oracle(oracle, mutant, seeds, kills)));
     let seconds = started.elapsed().as_secs_f64();
     say!("\n{} of {rows} found less than {kills} times in {seconds:.0} s: {}", survivors.len(), survivors.join(", "));
+    lines.add(|| json!({ "kind": "summary", "mutants": rows, "survivors": survivors, "seconds": seconds }));
     Ok(match () {
         () if !survivors.is_empty() => End::Violation,
         () if output::is_lost() => End::Nothing,
@@ -129,7 +141,7 @@ fn of_core(mutant: Mutant, seeds: u64, kills: usize, profile: Profile) -> Row {
     found.values().take(kills).for_each(|sign| *signs.entry(sign).or_default() += 1);
     let by = signs.iter().max_by_key(|(_, times)| **times).map_or("nobody", |(sign, _)| sign).to_owned();
     let kills_found = gaps(found.keys().copied().take(kills));
-    Row { name: mutant.name().into(), profile: profile.name(), kills: kills_found, asked: kills, by }
+    Row { name: mutant.name().into(), of: CORE, profile: profile.name(), kills: kills_found, asked: kills, by }
 }
 
 /// A mutant that chance finds too seldom: every schedule that is there for it convicts it, and passes without it.
@@ -140,7 +152,7 @@ fn of_directed(mutant: Mutant, cases: &[Case]) -> Row {
     };
     let signs: Vec<&str> = cases.iter().filter(convicts).map(|case| case.fingerprint.as_str()).collect();
     let (by, kills) = (signs.first().copied().unwrap_or("nobody").to_owned(), vec![1; signs.len()]);
-    Row { name: mutant.name().into(), profile: "directed", kills, asked: cases.len(), by }
+    Row { name: mutant.name().into(), of: CORE, profile: "directed", kills, asked: cases.len(), by }
 }
 
 /// A mutant of the simulator is found by the smallest campaign that an oracle or a floor fails. The sound simulator
@@ -157,7 +169,8 @@ fn of_simulator(harness_mutant: HarnessMutant, kills: usize) -> Row {
         true
     });
     let by = signs.into_iter().max_by_key(|&(_, times)| times).map_or("nobody".into(), |(sign, _)| sign);
-    Row { name: harness_mutant.name().into(), profile: Profile::Mixed.name(), kills: found, asked: kills, by }
+    let (name, profile) = (harness_mutant.name().into(), Profile::Mixed.name());
+    Row { name, of: "simulator", profile, kills: found, asked: kills, by }
 }
 
 fn smallest_campaign(harness_mutant: HarnessMutant, from: u64) -> Option<(u64, String)> {
@@ -192,7 +205,8 @@ fn of_oracle(oracle: Invariant, mutant: Mutant, seeds: u64, kills: usize) -> Row
     let survived = found.iter().filter(|&(_, &survives)| survives).map(|(&seed, _)| seed);
     let passes = survived.clone().count();
     let by = format!("survives {passes} of {} schedules that {} convicts", found.len(), oracle.name());
-    Row { name, profile: mutant.profile().name(), kills: gaps(survived.take(kills)), asked: kills, by }
+    let profile = mutant.profile().name();
+    Row { name, of: "oracles", profile, kills: gaps(survived.take(kills)), asked: kills, by }
 }
 
 /// None where this oracle does not convict; else whether the schedule passes without it.

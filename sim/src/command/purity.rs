@@ -1,11 +1,12 @@
 //! `mutants --triage`: how well `triage` tells planted bugs apart.
 
-use super::{Done, End, ProgressLine, cores, output, provenance, spread};
+use super::{Done, End, Lines, ProgressLine, cores, output, spread};
 use crate::campaign::run::Setting;
 use crate::generate;
 use crate::mutants::Mutant;
 use crate::observe::list;
 use crate::triage::{Found, Sorted, Source};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of a hundred failures so many lie in buckets that are mostly of their own bug.
@@ -14,11 +15,11 @@ const PURITY_MIN: usize = 95;
 /// Failures of a mutant by bucket.
 type Buckets = BTreeMap<String, usize>;
 
-pub(crate) fn run(seeds: u64, failures: usize, only: &[&str]) -> Done {
+pub(crate) fn run(seeds: u64, failures: usize, only: &[&str], lines: Lines) -> Done {
     if let Some(name) = only.iter().find(|&&name| Mutant::named(name).is_none()) {
         return Err(format!("there is no mutant \"{name}\" of the core").into());
     }
-    provenance::introduce();
+    lines.introduce();
     say!("| mutant | failures | buckets | most often | of them |\n|---|---|---|---|---|");
     let mut all: BTreeMap<&str, Buckets> = BTreeMap::new();
     for &mutant in Mutant::ALL.iter().filter(|mutant| only.is_empty() || only.contains(&mutant.name())) {
@@ -27,6 +28,7 @@ pub(crate) fn run(seeds: u64, failures: usize, only: &[&str]) -> Done {
         let (bucket, times) = most.map_or(("none", 0), |(bucket, times)| (bucket.as_str(), *times));
         let found: usize = buckets.values().sum();
         say!("| {} | {found} | {} | {bucket} | {times} |", mutant.name(), buckets.len());
+        lines.add(|| json!({ "kind": "buckets", "mutant": mutant.name(), "failures": found, "buckets": buckets }));
         all.insert(mutant.name(), buckets);
         if output::is_lost() {
             return Ok(End::Nothing);
@@ -36,9 +38,13 @@ pub(crate) fn run(seeds: u64, failures: usize, only: &[&str]) -> Done {
     let percent = (pure * 1_000).checked_div(found).unwrap_or_default();
     say!("\n{}.{} % of {found} failures lie in buckets that are mostly of their bug", percent / 10, percent % 10);
     say!("the median bug has {median} buckets");
-    for (bucket, names) in alike(&all) {
-        say!("  {bucket}: {}", list(&names));
-    }
+    let alike = alike(&all);
+    alike.iter().for_each(|(bucket, names)| say!("  {bucket}: {}", list(names)));
+    lines.add(|| {
+        let alike: Value = alike.into_iter().map(|(bucket, names)| (bucket, json!(names))).collect();
+        json!({ "kind": "summary", "mutants": all.len(), "failures": found, "pure": pure, "median": median,
+            "alike": alike })
+    });
     Ok(if found > 0 && percent >= PURITY_MIN * 10 && median <= 1 { End::Clean } else { End::Violation })
 }
 

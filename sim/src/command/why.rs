@@ -2,7 +2,7 @@
 
 use super::cases::{first, read, setting_of};
 use super::sizes::first_failure;
-use super::{Done, End, Problem, output, provenance};
+use super::{Done, End, Lines, Problem, output};
 use crate::campaign::case::Case;
 use crate::campaign::run::{NamedSubject, Setting, run};
 use crate::campaign::shrink::shrink;
@@ -10,6 +10,7 @@ use crate::mutants::Mutant;
 use crate::observe::{Idle, seconds};
 use crate::plan::Plan;
 use crate::why::{self, truth};
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// At least so many of ten mutants are named.
@@ -28,11 +29,11 @@ pub(crate) fn why(path: &Path, (json, budget): (bool, u64), subjects: &[NamedSub
     Ok(if why.is_some() { End::Violation } else { End::Clean })
 }
 
-pub(crate) fn accuracy(seeds: u64, only: Option<&str>, cases: Option<&Path>) -> Done {
+pub(crate) fn accuracy(seeds: u64, only: Option<&str>, cases: Option<&Path>, lines: Lines) -> Done {
     if let Some(name) = only.filter(|&only| Mutant::named(only).is_none()) {
         return Err(Problem::from(format!("there is no mutant \"{name}\" of the core")));
     }
-    provenance::introduce();
+    lines.introduce();
     say!("| mutant | failure | first decides otherwise | why names | right |\n|---|---|---|---|---|");
     let (mut right, mut asked) = (0, 0);
     for &mutant in Mutant::ALL.iter().filter(|mutant| only.is_none_or(|only| only == mutant.name())) {
@@ -42,8 +43,11 @@ pub(crate) fn accuracy(seeds: u64, only: Option<&str>, cases: Option<&Path>) -> 
             None => small_failure(mutant, seeds),
         };
         match case {
-            Some(case) => right += usize::from(is_named(mutant, &case)),
-            None => say!("| {} | none in {seeds} seeds | | | no |", mutant.name()),
+            Some(case) => right += usize::from(is_named(mutant, &case, lines)),
+            None => {
+                say!("| {} | none in {seeds} seeds | | | no |", mutant.name());
+                lines.add(|| row(mutant, None, [Value::Null, Value::Null], false));
+            }
         }
         if output::is_lost() {
             return Ok(End::Nothing);
@@ -52,6 +56,7 @@ pub(crate) fn accuracy(seeds: u64, only: Option<&str>, cases: Option<&Path>) -> 
     say!(
         "\n{right} of {asked} mutants: the step that `why` names is the first that decides otherwise, or handles what it put out"
     );
+    lines.add(|| json!({ "kind": "summary", "mutants": asked, "right": right }));
     Ok(if right * 10 >= asked * TENTHS_MIN { End::Clean } else { End::Violation })
 }
 
@@ -64,13 +69,20 @@ fn small_failure(mutant: Mutant, seeds: u64) -> Option<Case> {
     Case::of(&small, setting)
 }
 
+/// The line of a mutant: the step that first decides otherwise, and the one that `why` names.
+fn row(mutant: Mutant, fingerprint: Option<&str>, [first, named]: [Value; 2], right: bool) -> Value {
+    json!({ "kind": "named", "mutant": mutant.name(), "fingerprint": fingerprint, "first": first, "named": named,
+        "right": right })
+}
+
 /// Prints one line of the table. Says whether the right step is named.
-fn is_named(mutant: Mutant, case: &Case) -> bool {
+fn is_named(mutant: Mutant, case: &Case, lines: Lines) -> bool {
     let setting = Setting { mutant: Some(mutant), ..Setting::default() };
     let fingerprint = &case.fingerprint;
     let found = why::decided(&case.plan, &case.choices, setting);
     let (Some((story, named)), Some(truth)) = (found, truth::deviation(&case.plan, &case.choices, setting)) else {
         say!("| {} | {fingerprint} | it shows only in some runs | | no |", mutant.name());
+        lines.add(|| row(mutant, Some(fingerprint), [Value::Null, Value::Null], false));
         return false;
     };
     let moment = &story.moments[named.moment];
@@ -86,6 +98,11 @@ fn is_named(mutant: Mutant, case: &Case) -> bool {
         short(&moment.text),
         if right { "yes" } else { "no" }
     );
+    lines.add(|| {
+        let first = json!({ "at": truth.at, "lane": truth.lane.to_string(), "text": truth.text });
+        let named = json!({ "at": moment.at, "lane": moment.lane.to_string(), "text": moment.text });
+        row(mutant, Some(fingerprint), [first, named], right)
+    });
     right
 }
 

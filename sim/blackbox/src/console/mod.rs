@@ -3,6 +3,7 @@
 #[macro_use]
 mod codes;
 pub mod files;
+pub mod lines;
 #[macro_use]
 pub mod output;
 pub mod part;

@@ -8,11 +8,13 @@ mod causal;
 mod compare;
 mod table;
 
+use crate::console::lines::Lines;
 use crate::console::signals::Stop;
-use crate::console::{Done, End, output, provenance};
+use crate::console::{Done, End, output};
 use crate::credentials::Credentials;
 use crate::http::{self, Connection, NoAnswer, Target};
 use compare::Names;
+use serde_json::json;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,6 +47,9 @@ pub struct Contract {
     /// Only cases whose name contains this
     #[arg(long)]
     only: Option<String>,
+    /// JSON lines instead of text, and nothing else on standard output
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     credentials: Credentials,
 }
@@ -137,9 +142,10 @@ pub fn run(asked: &Contract) -> Done {
     if asked.addresses.is_some() && !is_listed {
         return Err(format!("the view lists {}", view.iter().cloned().collect::<Vec<_>>().join(", ")).into());
     }
-    provenance::introduce();
+    let lines = Lines::asked(asked.json);
+    lines.introduce();
     rig.addresses = is_listed.then_some(named);
-    let mut tally = Tally::default();
+    let mut tally = Tally { lines, ..Tally::default() };
     let is_wanted = |name: &str| asked.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
     // A table whose output is closed is left, too, with the view as it was.
     let is_over = || stop.is_asked() || output::is_lost();
@@ -169,7 +175,7 @@ pub fn run(asked: &Contract) -> Done {
     if !is_restored {
         say!("THE VIEW IS NOT AS IT WAS: it was {}", view.iter().cloned().collect::<Vec<_>>().join(", "));
     }
-    tally.print(is_over());
+    tally.print(is_over(), is_restored);
     Ok(match () {
         () if tally.failed > 0 || !is_restored => End::Violation,
         () if tally.passed == 0 || is_over() => End::Nothing,
@@ -179,6 +185,7 @@ pub fn run(asked: &Contract) -> Done {
 
 #[derive(Default)]
 struct Tally {
+    lines: Lines,
     passed: usize,
     failed: usize,
     requests: usize,
@@ -188,6 +195,7 @@ struct Tally {
 impl Tally {
     fn skip(&mut self, name: &str, why: &'static str) {
         say!("left out  {name}");
+        self.lines.add(|| json!({ "kind": "case", "case": name, "outcome": "left out", "because": why }));
         *self.skipped.entry(why).or_default() += 1;
     }
 
@@ -195,6 +203,7 @@ impl Tally {
         match result {
             Ok(requests) => {
                 say!("ok        {name}");
+                self.lines.add(|| json!({ "kind": "case", "case": name, "outcome": "ok", "requests": requests }));
                 self.passed += 1;
                 self.requests += requests;
             }
@@ -205,12 +214,17 @@ impl Tally {
                 say!("  came      {}", complaint.came);
                 say!("  because   {}", complaint.because);
                 say!("  why       {why}");
+                let Complaint { sent, expected, came, because } = complaint;
+                self.lines.add(|| {
+                    json!({ "kind": "case", "case": name, "outcome": "failed", "sent": sent, "expected": expected,
+                        "came": came, "because": because, "why": why })
+                });
                 self.failed += 1;
             }
         }
     }
 
-    fn print(&self, is_stopped: bool) {
+    fn print(&self, is_stopped: bool, is_restored: bool) {
         let (passed, all) = (self.passed, self.passed + self.failed);
         say!("{passed} of {all} cases are as the contract says; {} requests in those", self.requests);
         if all == 0 {
@@ -222,6 +236,10 @@ impl Tally {
         if is_stopped {
             say!("stopped early");
         }
+        self.lines.add(|| {
+            json!({ "kind": "summary", "ok": passed, "failed": self.failed, "left_out": self.skipped,
+                "requests": self.requests, "stopped": is_stopped, "view_restored": is_restored })
+        });
     }
 }
 
