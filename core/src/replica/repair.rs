@@ -50,9 +50,9 @@ impl<R: Rules> Replica<R> {
     /// The link from this peer was interrupted until now.
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
         let (now, delay, is_member) = (self.now.monotonic, self.config.repair_delay, self.membership.is_member());
-        let missing = self.gaps.oldest().is_some();
+        let oldest = self.gaps.oldest();
         // A replica that is no member repairs nothing, and is not patient when it becomes one.
-        self.peer(id).supplier.on_interrupted(missing, is_member, now, delay);
+        self.peer(id).supplier.on_interrupted(oldest, is_member, now, delay);
         if self.pulls.is_from(id) && self.pulls.is_patient() && self.rules.follows(Rule::InterruptionsPostponeRepair) {
             self.end_pull(false);
         }

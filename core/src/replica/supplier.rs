@@ -98,11 +98,13 @@ impl Supplier {
         self.overdue = None;
     }
 
-    /// Its link was interrupted until now, while something is missing here or nothing.
-    pub(super) fn on_interrupted(&mut self, is_missing: bool, puts_off: bool, now: Time, repair_delay: Micros) {
-        if !is_missing {
+    /// Its link was interrupted until now. What is missing here longest was noticed then.
+    pub(super) fn on_interrupted(&mut self, oldest: Option<Time>, puts_off: bool, now: Time, repair_delay: Micros) {
+        if oldest.is_none_or(|noticed| noticed > self.postponed_at) {
+            // All that was put off is here by now, be it from this peer or from another.
             self.postponed = 0;
-        } else if puts_off && (self.postponed == 0 || now.since(self.postponed_at) >= repair_delay) {
+        }
+        if oldest.is_some() && puts_off && (self.postponed == 0 || now.since(self.postponed_at) >= repair_delay) {
             (self.postponed, self.postponed_at) = (self.postponed.saturating_add(1), now);
         }
         self.forget_overdue();
@@ -158,16 +160,19 @@ mod tests {
 
     #[test]
     fn interruptions_close_together_count_as_one() {
-        let (mut supplier, delay) = (Supplier::default(), Micros(100));
+        let (mut supplier, delay, missing) = (Supplier::default(), Micros(100), Some(Time(900)));
         for at in [1_000, 1_050, 1_100, 1_150] {
-            supplier.on_interrupted(true, true, Time(at), delay);
+            supplier.on_interrupted(missing, true, Time(at), delay);
         }
         assert_eq!(supplier.postponed(), 2);
-        supplier.on_interrupted(true, false, Time(2_000), delay);
+        supplier.on_interrupted(missing, false, Time(2_000), delay);
         assert_eq!(supplier.postponed(), 2, "a replica that is no member repairs nothing");
-        (0..5).for_each(|n| supplier.on_interrupted(true, true, Time(3_000 + 100 * n), delay));
+        (0..5).for_each(|n| supplier.on_interrupted(missing, true, Time(3_000 + 100 * n), delay));
         assert!(!supplier.may_be_put_off());
-        supplier.on_interrupted(false, true, Time(9_000), delay);
+        let mut other = supplier.clone();
+        other.on_interrupted(Some(Time(8_000)), true, Time(9_000), delay);
+        assert_eq!(other.postponed(), 1, "what was put off is here, and something else is missing");
+        supplier.on_interrupted(None, true, Time(9_000), delay);
         assert!(supplier.may_be_put_off(), "nothing was missing");
     }
 

@@ -336,12 +336,23 @@ fn interruptions_that_hide_nothing_use_up_no_patience() {
     assert_eq!(postponed_by(&mut world, 2, false, Micros::from_seconds(3)), 0, "nothing is missing");
 }
 
+/// What was put off came from another peer. What is missing since has its own patience.
+#[test]
+fn interruptions_that_put_off_what_has_come_do_not_count() {
+    let mut world = World::new(3);
+    world.run(3_000);
+    for _ in 0..3 {
+        assert_eq!(postponed_by(&mut world, 2, true, Micros::from_seconds(3)), 4);
+    }
+}
+
 /// Four interruptions of the link from replica 1, so far apart. Returns how many have put off a repair.
 fn postponed_by(world: &mut World, n: u8, missing: bool, apart: Micros) -> u8 {
     let replica = world.replicas.get_mut(&address(n)).expect("it is there");
     let id = replica.peer_ids().find(|id| replica.peers[*id].address == address(1)).expect("a peer");
     replica.gaps = Gaps::default();
     if missing {
+        replica.now.monotonic = replica.now.monotonic + Micros(1);
         replica.gaps.on_remote_counter(Incarnation(7), 1, replica.now.monotonic);
     }
     for _ in 0..4 {
