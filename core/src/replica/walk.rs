@@ -159,6 +159,10 @@ impl<R: Rules> Replica<R> {
             WatchRange::Prefix(_) if !self.data.store().is_indexed() => Walked::Unordered,
             WatchRange::Prefix(prefix) => self.walk_keys(watch, filling, &prefix),
         };
+        if !filling.changes.is_empty() {
+            // Before the next walk begins: what this part tells is what the client would have to forget.
+            (watch.holds, watch.is_anew) = (true, false);
+        }
         if matches!(walked, Walked::Through) {
             self.end_walk(watch);
         }
