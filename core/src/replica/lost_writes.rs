@@ -69,6 +69,11 @@ impl<R: Rules> Replica<R> {
         }
     }
 
+    /// Is every member that could hold a write linked, and does this replica serve?
+    pub(super) fn can_ask_members(&self) -> bool {
+        self.is_ready() && self.peers.members().iter().all(|id| self.peers[*id].link.is_established())
+    }
+
     /// Begins a round if there is something to ask and every member that could hold it is linked.
     pub(super) fn maybe_query(&mut self) {
         let now = self.now.monotonic;

@@ -187,9 +187,12 @@ impl Rounds {
     /// When the next round may begin, if there is something to ask about: it is not left to the next status, which may
     /// be far. Where a member is not linked it is, because that is what a round waits for then.
     #[inline]
-    pub(super) fn begin_timeout(&self, now: Time) -> Time {
-        let pauses = self.current.is_none() && self.is_due() && self.not_before > now;
-        if pauses { self.not_before } else { Time::NEVER }
+    pub(super) fn begin_timeout(&self, now: Time, can_begin: impl FnOnce() -> bool) -> Time {
+        if self.current.is_some() || !self.is_due() {
+            return Time::NEVER;
+        }
+        // An input that comes right after the pause may have moved the timer past it.
+        if self.not_before > now || can_begin() { self.not_before.max(now) } else { Time::NEVER }
     }
 
     /// The newest outcome that is about all of this and found some of it lost.
@@ -284,7 +287,10 @@ mod tests {
         rounds.add(vector(&[(8, 1)]).entries());
         rounds.end_late(Time(9));
         assert!(!rounds.is_under_way() && !rounds.may_begin(Time(9)));
-        assert_eq!(rounds.begin_timeout(Time(9)), Time(9) + PAUSE);
+        assert_eq!(rounds.begin_timeout(Time(9), || false), Time(9) + PAUSE);
+        let later = Time(9) + PAUSE + PAUSE;
+        assert_eq!(rounds.begin_timeout(later, || true), later, "an input came right after the pause");
+        assert_eq!(rounds.begin_timeout(later, || false), Time::NEVER);
         assert!(rounds.may_begin(Time(9) + PAUSE));
         assert_eq!(entries(&rounds.take_events(&[], false)), [(7, 3), (8, 1)]);
     }

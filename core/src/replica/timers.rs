@@ -81,7 +81,7 @@ impl<R: Rules> Replica<R> {
         let rest = self
             .pull_timeout()
             .min(self.rounds.timeout())
-            .min(self.rounds.begin_timeout(self.now.monotonic))
+            .min(self.rounds.begin_timeout(self.now.monotonic, || self.can_ask_members()))
             .min(self.join_timeout())
             .min(self.renewal_timeout())
             .min(self.retire_timeout())
