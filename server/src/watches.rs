@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 pub(crate) struct Watches {
     slots: RefCell<HashMap<RequestId, Rc<Slot>>>,
     /// The replica goes away: no watch lasts any more.
-    are_over: Cell<bool>,
+    are_over: Rc<Cell<bool>>,
 }
 
 /// Where the replica leaves a part until its client takes it. There is one at most.
@@ -19,7 +19,8 @@ pub(crate) struct Watches {
 pub(crate) struct Slot {
     part: RefCell<Option<Box<WatchPart>>>,
     waker: RefCell<Option<Waker>>,
-    is_over: Cell<bool>,
+    /// The same for all watches.
+    is_over: Rc<Cell<bool>>,
 }
 
 impl Slot {
@@ -36,7 +37,7 @@ impl Slot {
     }
 
     /// Does the replica go away?
-    pub(crate) const fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.is_over.get()
     }
 
@@ -73,7 +74,6 @@ impl Watches {
     pub(crate) fn end(&self) {
         self.are_over.set(true);
         for slot in self.slots.borrow().values() {
-            slot.is_over.set(true);
             slot.wake();
         }
     }

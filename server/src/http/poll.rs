@@ -59,24 +59,12 @@ pub(crate) async fn answer<T: Wire + 'static>(node: Rc<Node<T>>, asked: KeyReque
     loop {
         let past = request.past.clone();
         let reply = read(&node, request.clone()).await;
-        let unchanged = match &reply {
-            Reply::NotModified { token, .. } => Some(token),
-            Reply::Absent { token } if poll.has_absent => Some(token),
-            Reply::Absent { .. }
-            | Reply::Found { .. }
-            | Reply::Written(_)
-            | Reply::Spread { .. }
-            | Reply::PreconditionFailed { .. }
-            | Reply::Lost { .. }
-            | Reply::Batch(_)
-            | Reply::BatchFailed { .. }
-            | Reply::Listed(_)
-            | Reply::Refused(_)
-            | Reply::View(_)
-            | Reply::ViewAdded { .. }
-            | Reply::ViewRemoved
-            | Reply::ViewUnknown
-            | Reply::ViewLast => None,
+        let unchanged = if let Reply::NotModified { token, .. } = &reply {
+            Some(token)
+        } else if let (true, Reply::Absent { token }) = (poll.has_absent, &reply) {
+            Some(token)
+        } else {
+            None
         };
         let Some(token) = unchanged.filter(|_| Instant::now() < deadline) else {
             return answer::data(reply, || past, &form);

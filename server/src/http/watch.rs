@@ -31,7 +31,7 @@ static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A client that said its last word is asked again after so long whether it is there.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// So many parts go out in a row before others get their turn. What a client takes as fast as it comes makes nobody wait.
+/// So many parts go out in a row before other tasks get their turn. A client that takes parts as fast as they come never makes the replica wait.
 const STREAK_MAX: u32 = 8;
 
 /// Between the parts of an id. No token has it.
@@ -141,17 +141,17 @@ pub(crate) fn parse(
 
 /// The parts of one watch, as its client reads them.
 pub(crate) struct Events<T: Transport> {
-    pub(crate) watching: Watching<T>,
-    pub(crate) ids: Ids,
-    pub(crate) anew: bool,
-    pub(crate) connection: Rc<Connection>,
-    pub(crate) connections: Rc<Connections>,
+    watching: Watching<T>,
+    ids: Ids,
+    anew: bool,
+    connection: Rc<Connection>,
+    connections: Rc<Connections>,
     /// When a line that means nothing is due, and how often that is.
     comment: Pin<Box<Sleep>>,
     heartbeat: Duration,
     /// It was told something since it seemed to leave.
     asked: bool,
-    /// Parts in a row for which nobody had to wait.
+    /// Parts in a row without a wait between them.
     streak: u32,
 }
 
@@ -173,21 +173,14 @@ impl<T: Transport + 'static> Events<T> {
     }
 
     /// Is it time to say something although nothing happened?
-    fn is_comment_due(&mut self, context: &mut Context<'_>) -> bool {
-        match self.connection.leaves(context) {
-            Leaving::Maybe if !self.asked => {
-                // One that went away altogether answers this with a reset, which the next one meets.
-                self.asked = true;
-                self.comment.as_mut().reset(Instant::now() + self.heartbeat.min(ASKED_AGAIN_AFTER));
-                let _ = self.comment.as_mut().poll(context);
-                return true;
-            }
-            Leaving::No | Leaving::Maybe | Leaving::Gone => {}
-        }
-        let is_due = self.comment.as_mut().poll(context).is_ready();
+    fn is_comment_due(&mut self, leaving: Leaving, context: &mut Context<'_>) -> bool {
+        // A client that went away altogether answers a comment with a reset, which the next comment meets.
+        let asks = leaving == Leaving::Maybe && !std::mem::replace(&mut self.asked, leaving == Leaving::Maybe);
+        let is_due = asks || self.comment.as_mut().poll(context).is_ready();
         if is_due {
-            self.comment.as_mut().reset(Instant::now() + self.heartbeat);
-            // A timer that was set anew wakes nobody before it was asked.
+            let pause = if asks { self.heartbeat.min(ASKED_AGAIN_AFTER) } else { self.heartbeat };
+            self.comment.as_mut().reset(Instant::now() + pause);
+            // A timer that was set anew wakes its task only after it was polled.
             let _ = self.comment.as_mut().poll(context);
         }
         is_due
@@ -208,13 +201,15 @@ impl<T: Transport + 'static> Endless for Events<T> {
                     self.connections.on_answer(&self.connection, 0, Vec::new(), 0);
                     return Poll::Ready(None);
                 }
-                Poll::Pending if self.connection.leaves(context) == Leaving::Gone => return Poll::Ready(None),
-                Poll::Pending if self.is_comment_due(context) => {
-                    return Poll::Ready(Some(Bytes::from_static(COMMENT).into()));
-                }
                 Poll::Pending => {
                     self.streak = 0;
-                    return Poll::Pending;
+                    return match self.connection.leaves(context) {
+                        Leaving::Gone => Poll::Ready(None),
+                        leaving if self.is_comment_due(leaving, context) => {
+                            Poll::Ready(Some(Bytes::from_static(COMMENT).into()))
+                        }
+                        Leaving::No | Leaving::Maybe => Poll::Pending,
+                    };
                 }
             };
             let id = part.mark.as_ref().map(|mark| self.ids.encode(mark));

@@ -1,7 +1,7 @@
 //! A watch that goes on at another replica by itself.
 //!
 //! Between two ids of the stream lies one cut. What was told since the last id counts only together with the next one, so
-//! whoever goes on from an id forgets it.
+//! a client that goes on from an id forgets it.
 
 use super::{Item, Session};
 use crate::answer::{Body, refused};
@@ -179,7 +179,7 @@ pub struct Watching {
     tokens: Vec<String>,
     /// An id came: from then on it says what was seen.
     asked: bool,
-    /// No id has come over the present stream: whoever ends such streams at once is not asked again at once.
+    /// No id has come over the present stream. A server that ends such streams at once is asked again after a pause.
     is_fresh: bool,
     /// How long to wait before the next stream.
     pause: Duration,

@@ -49,7 +49,7 @@ pub(crate) fn part(part: &WatchPart, id: Option<&str>, anew: bool) -> AnswerBody
     }
     let is_bare = part.changes.is_empty() && mark.is_some_and(|mark| mark.known.is_some() && !mark.synced);
     if is_bare {
-        // An id alone reaches no page: browsers keep it and tell nobody.
+        // An id alone reaches no page: a browser keeps it and dispatches no event.
         begin(&mut body, "cut");
         body.text("{}");
     }
