@@ -38,6 +38,8 @@ pub(crate) struct Limits {
 pub(crate) struct Stream {
     /// The number of the message that comes next.
     expected: u64,
+    /// A message of this incarnation arrived.
+    met: bool,
     /// When bytes last arrived. Stalls of the own process move it forward.
     moved: Option<Time>,
     /// Spans in which bytes kept arriving.
@@ -60,6 +62,7 @@ impl Stream {
         stalls: &Spans,
         limits: Limits,
     ) -> bool {
+        self.met = true;
         let missing = arrival.opens || arrival.sequence > self.expected;
         if arrival.sequence < self.expected && !arrival.opens {
             return false; // it was overtaken: it says nothing about what came before it in the stream
@@ -85,9 +88,9 @@ impl Stream {
         Self { moved, undecided, interrupted, ..Self::default() }
     }
 
-    /// Has nothing ever arrived?
-    pub(crate) const fn is_unheard(&self) -> bool {
-        self.moved.is_none()
+    /// Has a message of this incarnation arrived?
+    pub(crate) const fn is_met(&self) -> bool {
+        self.met
     }
 
     /// Was this stream cut off just now, or until a moment ago? A silence that just ended counts until its reason is known.
@@ -236,6 +239,7 @@ mod tests {
         assert!(world.arrive(11_400_000, 11_399_000, false), "the last message of the incarnation before ends the cut");
         assert!(!world.stream.of_next_incarnation().is_cut_since(Time(11_400_001), Time(11_400_001), LIMITS));
         assert!(world.stream.of_next_incarnation().is_cut_since(Time(11_300_000), Time(11_400_001), LIMITS));
+        assert!(world.stream.is_met() && !world.stream.of_next_incarnation().is_met(), "each is met by itself");
         // The last message says no time, so the first of the next incarnation decides.
         let mut world = World::new();
         let arrival = Arrival { sequence: world.next, departed: None, opens: false };

@@ -223,14 +223,16 @@ impl<R: Rules> Replica<R> {
         // stood still. The network may as well have held back what would have opened the link.
         let opens = peer.link.take_first() || !peer.link.is_established();
         let arrival = Arrival { sequence, departed, opens };
-        let (gap, unheard) = (peer.stream.is_beyond(sequence), peer.stream.is_unheard());
+        let (gap, met) = (peer.stream.is_beyond(sequence), peer.stream.is_met());
         let silent = peer.stream.is_silent(now, limits);
         if peer.stream.arrive(now, arrival, &peer.offsets, &self.stalls, limits) {
             self.on_interrupted(id);
-        } else if unheard && self.is_cut_off(id) {
+        } else if !met && self.is_cut_off(id) {
             self.peer(id).stream.meet_after_cut(now);
             self.on_interrupted(id);
-        } else if silent && !self.peers[id].stream.is_silent(now, limits) && self.is_cut_off(id) {
+        } else if self.peers[id].stream.is_silent(now, limits) {
+            self.end_patient_pull(id);
+        } else if silent && self.is_cut_off(id) {
             self.peer(id).stream.be_back(now);
             self.on_interrupted(id);
         }

@@ -51,8 +51,18 @@ impl<R: Rules> Replica<R> {
     pub(super) fn on_interrupted(&mut self, id: PeerId) {
         let (now, delay, is_member) = (self.now.monotonic, self.config.repair_delay, self.membership.is_member());
         let oldest = self.gaps.oldest();
+        self.peer(id).supplier.begin_anew(oldest);
         // A replica that is no member repairs nothing, and is not patient when it becomes one.
-        self.peer(id).supplier.on_interrupted(oldest, is_member, now, delay);
+        if oldest.is_some() && is_member {
+            self.peer(id).supplier.put_off(now, delay);
+        }
+        self.end_patient_pull(id);
+    }
+
+    /// What this peer answers to a patient pull may have been made during an interruption. That holds while nothing has
+    /// told why it was silent, too.
+    pub(super) fn end_patient_pull(&mut self, id: PeerId) {
+        self.peer(id).supplier.forget_overdue();
         if self.pulls.is_from(id) && self.pulls.is_patient() && self.rules.follows(Rule::InterruptionsPostponeRepair) {
             self.end_pull(false);
         }

@@ -98,16 +98,19 @@ impl Supplier {
         self.overdue = None;
     }
 
-    /// Its link was interrupted until now. What is missing here longest was noticed then.
-    pub(super) fn on_interrupted(&mut self, oldest: Option<Time>, puts_off: bool, now: Time, repair_delay: Micros) {
+    /// What is missing here longest was noticed then. Is all that was put off here by now, be it from this peer or from
+    /// another?
+    pub(super) fn begin_anew(&mut self, oldest: Option<Time>) {
         if oldest.is_none_or(|noticed| noticed > self.postponed_at) {
-            // All that was put off is here by now, be it from this peer or from another.
             self.postponed = 0;
         }
-        if oldest.is_some() && puts_off && (self.postponed == 0 || now.since(self.postponed_at) >= repair_delay) {
+    }
+
+    /// Its link was interrupted until now, and that puts off what is missing here.
+    pub(super) fn put_off(&mut self, now: Time, repair_delay: Micros) {
+        if self.postponed == 0 || now.since(self.postponed_at) >= repair_delay {
             (self.postponed, self.postponed_at) = (self.postponed.saturating_add(1), now);
         }
-        self.forget_overdue();
     }
 
     /// May interruptions still put off repair from it?
@@ -160,20 +163,19 @@ mod tests {
 
     #[test]
     fn interruptions_close_together_count_as_one() {
-        let (mut supplier, delay, missing) = (Supplier::default(), Micros(100), Some(Time(900)));
+        let (mut supplier, delay) = (Supplier::default(), Micros(100));
         for at in [1_000, 1_050, 1_100, 1_150] {
-            supplier.on_interrupted(missing, true, Time(at), delay);
+            supplier.put_off(Time(at), delay);
         }
         assert_eq!(supplier.postponed(), 2);
-        supplier.on_interrupted(missing, false, Time(2_000), delay);
-        assert_eq!(supplier.postponed(), 2, "a replica that is no member repairs nothing");
-        (0..5).for_each(|n| supplier.on_interrupted(missing, true, Time(3_000 + 100 * n), delay));
+        (0..5).for_each(|n| supplier.put_off(Time(3_000 + 100 * n), delay));
+        supplier.begin_anew(Some(Time(900)));
         assert!(!supplier.may_be_put_off());
         let mut other = supplier.clone();
-        other.on_interrupted(Some(Time(8_000)), true, Time(9_000), delay);
-        assert_eq!(other.postponed(), 1, "what was put off is here, and something else is missing");
-        supplier.on_interrupted(None, true, Time(9_000), delay);
-        assert!(supplier.may_be_put_off(), "nothing was missing");
+        other.begin_anew(Some(Time(8_000)));
+        assert_eq!(other.postponed(), 0, "what was put off is here, and something else is missing");
+        supplier.begin_anew(None);
+        assert!(supplier.may_be_put_off(), "nothing is missing");
     }
 
     #[test]
