@@ -187,12 +187,6 @@ impl<R: Rules> Replica<R> {
         self.concerns.iter().filter_map(|(id, spreading)| Some((id, spreading.answer.written()?)))
     }
 
-    /// Do interruptions still put off repair from this peer? They do so a bounded number of times (PULL-2).
-    #[must_use]
-    pub fn puts_off_repair(&self, from: &Address) -> bool {
-        self.find_peer(from).is_none_or(|id| self.peers[id].supplier.may_be_put_off())
-    }
-
     /// How many watches there are.
     #[must_use]
     pub fn watches(&self) -> usize {

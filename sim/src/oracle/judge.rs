@@ -6,7 +6,7 @@
 //!
 //! This file dispatches. Each invariant has a file of its own below it, with what it remembers. INV-4 takes
 //! three, `answers`, `batches` and `lists`. INV-20 is `watch`. INV-6 takes two,
-//! `refusals` and `lost`. INV-10 takes four: `bounds`, `memory`, `pieces` and `transfer`. INV-16 takes `fresh` and `apart`.
+//! `refusals` and `lost`. INV-10 takes four: `bounds`, `memory`, `pieces` and `transfer`. INV-16 takes `fresh`, `apart` and `patience`.
 //! What needs a whole world is judged there.
 
 mod answers;
@@ -22,6 +22,7 @@ mod lists;
 mod lost;
 pub(crate) mod membership;
 pub mod memory;
+mod patience;
 mod pieces;
 mod refusals;
 mod sessions;
@@ -126,6 +127,7 @@ pub struct Judge {
     operators: membership::Operators,
     ways: fresh::Ways,
     apart: apart::Apart,
+    put_off: patience::PutOff,
     prefixes: pieces::Prefixes,
     spreads: concern::Spreads,
     /// What each replica held after its last input.
@@ -148,6 +150,7 @@ impl Judge {
             operators: membership::Operators::new(replicas),
             ways: fresh::Ways::new(replicas),
             apart: apart::Apart::new(replicas),
+            put_off: patience::PutOff::new(replicas),
             prefixes: pieces::Prefixes::new(replicas),
             spreads: concern::Spreads::default(),
             loads: vec![Load::default(); replicas],

@@ -214,8 +214,6 @@ pub trait Probe {
     fn is_settled(&self) -> bool;
     /// The link to an address that it has heard of.
     fn link(&self, to: &Address) -> Option<LinkState>;
-    /// Do interruptions still put off repair from this peer?
-    fn puts_off_repair(&self, from: &Address) -> bool;
     /// Has every member said that it speaks this format?
     fn all_speak(&self, format: u8) -> bool;
     /// The subject's own list of invariants; panics where one does not hold.
@@ -278,10 +276,6 @@ impl<R: Rules> Probe for Replica<R> {
 
     fn view(&self) -> &View {
         Self::view(self)
-    }
-
-    fn puts_off_repair(&self, from: &Address) -> bool {
-        Self::puts_off_repair(self, from)
     }
 
     fn is_ready(&self) -> bool {

@@ -231,6 +231,9 @@ impl<S: Subject> World<S> {
         let all_together = plan.replicas.iter().all(|replica| replica.knows == 0);
         let (store, memory) = (plan.settings.store_bytes_max, plan.settings.memory_bytes_max);
         judge.limit(Limits { store, memory });
+        // By the receiver's clock a silence may be longer, and a delay shorter.
+        let silence = plan.settings.heartbeat_interval + plan.settings.late_max;
+        judge.allow_patience(silence * 95 / 100, plan.settings.repair_delay * 97 / 100);
         let roomy = plan.settings.memory_bytes_max == u64::MAX;
         // A value costs some bytes more than were asked for, and each try has its own.
         let written = |operation: &Operation| (operation.bytes() + 256) * (u64::from(operation.retries) + 1);

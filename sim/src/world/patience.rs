@@ -125,8 +125,9 @@ impl<S: Subject> World<S> {
 
     /// A replica began to fetch from another.
     pub(super) fn judge_pull(&mut self, replica: usize, from: &Address) {
-        let patient = !self.hurries(replica) && !self.patience_is_used_up(replica, from);
         let from = number_of(from, &self.addresses);
+        let put_off = from.is_some_and(|from| self.judge.is_put_off_enough(from, replica));
+        let patient = !self.hurries(replica) && !put_off;
         let node = &mut self.nodes[replica];
         (node.fetches_from, node.fetching) = (from, true);
         let Some(from) = from else { return };
@@ -158,14 +159,6 @@ impl<S: Subject> World<S> {
             (node.knows_removed, node.view_changed) = (removed, false);
         }
         self.judge.note_load(replica, load, own_writes);
-    }
-
-    /// Did interruptions put off what a replica lacks as often as they may? Those that count are a repair delay apart.
-    fn patience_is_used_up(&self, replica: usize, from: &Address) -> bool {
-        const POSTPONED_MAX: u64 = 4;
-        let used_up = |probe: &dyn Probe| !probe.puts_off_repair(from);
-        let is_old = self.now >= POSTPONED_MAX * self.plan.settings.repair_delay;
-        is_old && self.nodes[replica].subject.as_ref().and_then(S::probe).is_some_and(used_up)
     }
 
     /// Has this replica a reason to fetch what it lacks at once? It joins, it started alone, a request waits there, or

@@ -17,6 +17,13 @@ const PAUSE_MAX: u64 = 500_000;
 /// Silences remembered per link.
 const SILENCES: usize = 16;
 
+/// What a receiver cannot tell apart (PUSH-2): the clock at the other end stood still, or the way became slower. After
+/// such a silence all that comes for so long is slower by more than that. In microseconds, clocks that run apart allowed
+/// for.
+const SLOWER_AFTER: u64 = 950_000;
+const SLOWER_FOR: u64 = 950_000;
+const SLOWER_BY: u64 = 490_000;
+
 /// What is known of how long messages take.
 #[derive(Debug)]
 pub(super) struct Ways {
@@ -28,6 +35,8 @@ pub(super) struct Ways {
     silences: Vec<VecDeque<(u64, u64)>>,
     /// Per link, when a status was last taken in.
     taken: Vec<u64>,
+    /// Per link, since when there are statuses again after a silence, and the shortest time that one took since.
+    again: Vec<Option<(u64, u64)>>,
     /// Per link, since when contact has been steady.
     steady: Vec<u64>,
     /// Per link, when the first of them was taken in.
@@ -48,10 +57,16 @@ impl Ways {
             moved: vec![0; links],
             silences: vec![VecDeque::new(); links],
             taken: vec![0; links],
+            again: vec![None; links],
             steady: vec![0; links],
             since: vec![0; replicas],
             made: Vec::new(),
         }
+    }
+
+    /// How many writes were accepted.
+    pub(super) const fn count(&self) -> usize {
+        self.made.len()
     }
 
     /// When this write was accepted.
@@ -81,8 +96,25 @@ impl Ways {
             for link in [replica * self.replicas + other, other * self.replicas + replica] {
                 (self.fastest[link], self.met[link]) = (u64::MAX, u64::MAX);
                 self.taken[link] = 0;
+                self.again[link] = None;
             }
         }
+    }
+
+    /// A status took so long, and the one before was taken in then. After a silence the way may count as slower.
+    fn measure(&mut self, link: usize, (before, now): (u64, u64), took: u64) {
+        let fastest = took.min(self.fastest[link]);
+        if fastest == took || now - before >= SLOWER_AFTER {
+            self.again[link] = (fastest < took).then_some((now, took));
+        }
+        self.fastest[link] = match &mut self.again[link] {
+            Some((since, least)) => {
+                *least = took.min(*least);
+                let slower = now - *since >= SLOWER_FOR && *least > fastest + SLOWER_BY;
+                if slower { *least } else { fastest }
+            }
+            None => fastest,
+        };
     }
 }
 
@@ -94,6 +126,7 @@ impl Judge {
         if self.now - moved > PAUSE_MAX {
             self.ways.steady[link] = self.now;
         }
+        self.note_silence(from, to, self.now - moved);
         if self.now - moved > silence_max {
             let silences = &mut self.ways.silences[link];
             silences.truncate(SILENCES - 1);
@@ -109,10 +142,13 @@ impl Judge {
         }
         let link = from * self.ways.replicas + to;
         // What arrives and is dropped tells the other end nothing.
-        if self.now - std::mem::replace(&mut self.ways.taken[link], self.now) > PAUSE_MAX {
+        let taken = std::mem::replace(&mut self.ways.taken[link], self.now);
+        if self.now - taken > PAUSE_MAX {
             self.ways.steady[link] = self.now;
         }
-        self.ways.fastest[link] = took.min(self.ways.fastest[link]);
+        let is_met = self.ways.met[link] != u64::MAX;
+        self.note_silence(from, to, if is_met { self.now - taken } else { u64::MAX });
+        self.ways.measure(link, (taken, self.now), took);
         self.ways.met[link] = self.now.min(self.ways.met[link]);
     }
 
