@@ -231,7 +231,7 @@ impl<R: Rules> Replica<R> {
             self.peer(id).stream.meet_after_cut(now);
             self.on_interrupted(id);
         } else if self.peers[id].stream.is_silent(now, limits) {
-            self.end_patient_pull(id);
+            self.on_unexplained(id);
         } else if silent && self.is_cut_off(id) {
             self.peer(id).stream.be_back(now);
             self.on_interrupted(id);

@@ -56,15 +56,19 @@ impl<R: Rules> Replica<R> {
         if oldest.is_some() && is_member {
             self.peer(id).supplier.put_off(now, delay);
         }
-        self.end_patient_pull(id);
-    }
-
-    /// What this peer answers to a patient pull may have been made during an interruption. That holds while nothing has
-    /// told why it was silent, too.
-    pub(super) fn end_patient_pull(&mut self, id: PeerId) {
         self.peer(id).supplier.forget_overdue();
         if self.pulls.is_from(id) && self.pulls.is_patient() && self.rules.follows(Rule::InterruptionsPostponeRepair) {
             self.end_pull(false);
+        }
+    }
+
+    /// This peer was silent, and nothing has told why. What it answers to a patient pull may have been made during an
+    /// interruption. Answers that are slow for good are taken in when repair was put off often enough.
+    pub(super) fn on_unexplained(&mut self, id: PeerId) {
+        let supplier = &self.peers[id].supplier;
+        let answers = self.pulls.is_from(id) && self.pulls.is_patient() || supplier.has_overdue();
+        if answers && supplier.may_be_put_off() {
+            self.on_interrupted(id);
         }
     }
 

@@ -93,6 +93,11 @@ impl Supplier {
         self.overdue == Some(name)
     }
 
+    /// Was a pull given up because it took too long, and is its answer still welcome?
+    pub(super) const fn has_overdue(&self) -> bool {
+        self.overdue.is_some()
+    }
+
     /// Its answers may have been made during an interruption, or the link ended.
     pub(super) const fn forget_overdue(&mut self) {
         self.overdue = None;
