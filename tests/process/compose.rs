@@ -4,28 +4,16 @@
 use crate::lone::Lone;
 use crate::network;
 use hence_tests::client::{self, Response};
-use hence_tests::https;
+use hence_tests::{deploy, https};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 const SETTLE: Duration = Duration::from_secs(20);
 
-fn deploy() -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy")).canonicalize().expect("a folder of ours")
-}
-
 /// Runs the script in a folder of the test's own; says where the files are.
 fn files() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process").join("compose");
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).expect("the target directory is ours");
-    let script = folder.join("certificates");
-    std::fs::copy(deploy().join("certificates"), &script).expect("the folder is ours");
-    let made = Command::new("bash").arg(script).output().expect("there is a shell");
-    assert!(made.status.success(), "{made:?}");
-    folder.join("secrets")
+    deploy::certificates(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process").join("compose"), |text| text)
 }
 
 /// The name of a service, its address, and its variables.
@@ -33,7 +21,7 @@ type Service = (String, String, Vec<(String, String)>);
 
 /// The services, with files in that folder.
 fn services(trust: &Path) -> Vec<Service> {
-    let text = std::fs::read_to_string(deploy().join("compose-tls.yaml")).expect("a file of ours");
+    let text = std::fs::read_to_string(deploy::folder().join("compose-tls.yaml")).expect("a file of ours");
     let file: Value = serde_yaml_ng::from_str(&text).expect("YAML");
     let value = |value: &Value| value.as_str().expect("a text").to_owned();
     let service = |(name, service): (&String, &Value)| {

@@ -1,24 +1,38 @@
-//! Whether the client of tests speaks TLS: a switch for the whole process, since each test has one of its own.
+//! Whether the client of tests speaks TLS: a switch for the whole process, or for the calling thread where tests share
+//! a process.
 
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 static SPOKEN: RwLock<Option<Arc<ClientConfig>>> = RwLock::new(None);
 
+thread_local! {
+    static SPOKEN_HERE: RefCell<Option<Arc<ClientConfig>>> = const { RefCell::new(None) };
+}
+
 /// From now on new connections are within TLS, and trust the authorities of this file.
 pub fn speak(authorities: &Path) {
+    *SPOKEN.write().expect("no test panics meanwhile") = Some(trusting(authorities));
+}
+
+/// The same for connections that this thread opens.
+pub fn speak_here(authorities: &Path) {
+    SPOKEN_HERE.set(Some(trusting(authorities)));
+}
+
+fn trusting(authorities: &Path) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_file_iter(authorities).expect("a file of ours") {
         roots.add(root.expect("a certificate")).expect("an authority");
     }
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let config = config.with_safe_default_protocol_versions().expect("the provider has the versions");
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    *SPOKEN.write().expect("no test panics meanwhile") = Some(Arc::new(config));
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// From now on new connections are plain.
@@ -28,7 +42,8 @@ pub fn stop() {
 
 /// The beginning of TLS with this address, if it is spoken.
 pub(crate) fn begin(address: &str) -> Option<Box<ClientConnection>> {
-    let config = SPOKEN.read().expect("no test panics meanwhile").clone()?;
+    let here = SPOKEN_HERE.with_borrow(Clone::clone);
+    let config = here.or_else(|| SPOKEN.read().expect("no test panics meanwhile").clone())?;
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
     let name = ServerName::try_from(host).expect("tests name addresses");
     Some(Box::new(ClientConnection::new(config, name).expect("a good name")))

@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod choices;
 pub mod client;
+pub mod deploy;
 pub mod fill;
 pub mod https;
 pub mod public;
