@@ -460,7 +460,7 @@ impl<S: Subject> World<S> {
         match (traits.piece, traits.op) {
             (Some((dot, offset, bytes)), _) => self.judge.on_piece(to, dot, offset, bytes, self.reaction.dropped()),
             (_, Some((dot, _))) if traits.role == Role::Announce && !self.reaction.dropped() => {
-                self.nodes[to].announced.push(dot)
+                self.nodes[to].announced.push((dot, self.judge.fastest_way(dot, to)))
             }
             _ => {}
         }

@@ -41,8 +41,8 @@ pub(super) struct Node<S: Subject> {
     pub(super) patient: u16,
     /// It fetches from another.
     pub(super) fetching: bool,
-    /// Writes that were announced to it and taken for news.
-    pub(super) announced: Vec<Dot>,
+    /// Writes that were announced to it and taken for news, with the fastest way that was known then.
+    pub(super) announced: Vec<(Dot, u64)>,
     /// A peer spoke to this life.
     pub(super) spoken_to: bool,
     /// How late everything reaches it.

@@ -92,10 +92,11 @@ impl<S: Subject> World<S> {
         let node = &self.nodes[replica];
         // An answer may come after its pull was given up and another began.
         let supplier = self.reaction.supplier().or(node.fetches_from);
-        let lane = match self.reaction.pushed() {
-            Some(pushed) if pushed == dot => Lane::Push,
+        let announced = || node.announced.iter().find(|(announced, _)| *announced == dot);
+        let lane = match (self.reaction.pushed(), announced()) {
+            (Some(pushed), _) if pushed == dot => Lane::Push(self.judge.fastest_way(dot, replica)),
             // The pieces of its value came one by one, and no pull asked for them.
-            _ if !node.fetching && node.announced.contains(&dot) => Lane::Push,
+            (_, Some(&(_, fastest))) if !node.fetching => Lane::Push(fastest),
             _ if supplier.is_some_and(|of| node.patient >> of & 1 == 1) => Lane::Repair,
             _ => Lane::Hurry,
         };

@@ -151,6 +151,9 @@ impl<S: Subject> World<S> {
     }
 
     fn open_watch(&mut self, watcher: usize, session: u64) {
+        if self.judge.over {
+            return; // all is said: a client that is refused again and again gives up, and the run comes to rest
+        }
         if self.watchers[watcher].session != session || self.watchers[watcher].open.is_some() || self.keys.is_empty() {
             return;
         }

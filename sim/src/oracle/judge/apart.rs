@@ -5,6 +5,7 @@ use super::Judge;
 use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::plan::Plan;
 use hence_checker::bits;
 use hence_core::Dot;
 
@@ -41,8 +42,9 @@ pub struct Patience {
 /// How an operation came to a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Its origin pushed it.
-    Push,
+    /// Its origin pushed it. When the push or its announcement arrived, the receiver had known no faster way than this, in
+    /// microseconds.
+    Push(u64),
     /// The replica fetched it, for no other reason than that it was missing.
     Repair,
     /// The replica fetched it, and had a reason not to be patient.
@@ -102,7 +104,7 @@ impl Judge {
         let Some(origin) = self.truth.replica_of(dot).filter(|&origin| origin != replica) else { return };
         let made = self.ways.made(number as usize);
         let (place, sign) = match lane {
-            Lane::Push => (origin * self.apart.replicas + replica, Sign::InterruptedPush),
+            Lane::Push(_) => (origin * self.apart.replicas + replica, Sign::InterruptedPush),
             Lane::Repair => (self.apart.replicas * self.apart.replicas + replica, Sign::EarlyRepair),
             Lane::Hurry => return,
         };
@@ -113,11 +115,13 @@ impl Judge {
         if !known || !well(replica, from) || !well(origin, from) {
             return;
         }
-        if lane == Lane::Push && !self.met_the_cut(place, made, to, patience.apart) {
+        // All that was sent then met the cut, but for what is on its way for long enough.
+        let pushed = if let Lane::Push(fastest) = lane { Some(fastest) } else { None };
+        if pushed.is_some_and(|fastest| made.saturating_add(fastest).saturating_add(patience.apart) >= to) {
             return;
         }
         self.counts.add(Kind::MadeApart);
-        if lane == Lane::Push || self.now < to + patience.repair {
+        if pushed.is_some() || self.now < to + patience.repair {
             let now = self.now;
             self.fail(Invariant::Freshness, sign, Some(replica), || {
                 format!(
@@ -130,9 +134,11 @@ impl Judge {
         }
     }
 
-    /// Did all that was sent then meet the cut that ended so much later? What is on its way for long enough need not have.
-    fn met_the_cut(&self, link: usize, made: u64, ended_at: u64, apart: u64) -> bool {
-        made.saturating_add(self.ways.fastest(link)).saturating_add(apart) < ended_at
+    /// The shortest time that a status took so far from where this was made.
+    #[must_use]
+    pub fn fastest_way(&self, dot: Dot, to: usize) -> u64 {
+        let origin = self.truth.replica_of(dot);
+        origin.map_or(u64::MAX, |origin| self.ways.fastest(origin * self.apart.replicas + to))
     }
 
     /// Has this replica taken in a status of the life that is at the other address now?
@@ -152,8 +158,8 @@ impl Judge {
         }
         let newest = lacking.iter().map(|&number| self.now - self.ways.made(number)).max();
         self.fail(Invariant::Freshness, Sign::EarlyPull, Some(replica), || match newest {
-            Some(age) => format!("fetches from {from} what was made {age} us ago at most"),
-            None => format!("fetches from {from}, which has nothing for it"),
+            Some(age) => format!("fetches from {} what was made {age} us ago at most", Plan::name(from)),
+            None => format!("fetches from {}, which has nothing for it", Plan::name(from)),
         });
     }
 }
