@@ -1,4 +1,4 @@
-//! Opens and closes links (LINK-1 to LINK-3, VIEW-4, FAIL-3).
+//! Opens and closes links (LINK-1 to LINK-3, PUSH-3, VIEW-4, FAIL-3).
 //!
 //! A link joins two incarnations. Each end names a fresh number in its hello and echoes the other's; every
 //! message carries both. A link ends with either incarnation, on suspicion or with a newer hello, never with a

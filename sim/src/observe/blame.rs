@@ -26,7 +26,7 @@ const PROMISES: [(&str, &str); 19] = [
     ("frames", "a damaged message is refused"),
     ("tokens", "at rest a token is no longer than the membership"),
     ("membership", "only operators add and remove members"),
-    ("freshness", "what a cut held up is not taken for news"),
+    ("freshness", "what a cut held up is neither taken for news nor fetched early"),
     ("formats", "a replica speaks only what its peer understands"),
     ("liveness", "every request is answered once, and the run comes to rest"),
     ("panic", "no input makes a replica panic"),

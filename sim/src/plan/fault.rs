@@ -1,7 +1,8 @@
 //! The faults of a plan: what strikes, when, and until when.
 //!
 //! A kind of fault is one entry of the table below: its name in files, which clusters it strikes, its fields, and its
-//! effect. That is what it hits and what it does there. A world knows effects, and no kinds.
+//! effect. That is what it hits and what it does there. A world strikes by effects. What excuses replicas looks at kinds
+//! (`world/patience.rs`).
 
 mod effect;
 mod fields;

@@ -65,8 +65,9 @@ impl Judge {
             let truly: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
             let held: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
             let sign = if held.iter().any(|dot| !truly.contains(dot)) { Sign::Resurrected } else { Sign::Lost };
+            let name = self.keys[usize::from(key)].clone();
             self.fail(Invariant::Store, sign, Some(replica), || {
-                format!("key {key} holds {held:?} instead of {truly:?}")
+                format!("{} holds {held:?} instead of {truly:?}", name.as_str())
             });
         }
     }
