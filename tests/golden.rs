@@ -92,6 +92,7 @@ fn transcripts_convict_the_shortcut_that_they_are_about() {
         ("30", Mutant::CountUnlinked),
         ("30", Mutant::ConcernOfListed),
         ("31", Mutant::CountEarlierLives),
+        ("35", Mutant::CountRemoved),
     ];
     let files = files();
     let mut blind = Vec::new();

@@ -232,30 +232,25 @@ impl Reply {
     /// The write event that it acknowledges, if it does.
     #[must_use]
     pub fn dot(&self) -> Option<Dot> {
-        if let Self::Batch(answer) = self { answer.dot } else { self.written().map(|written| written.dot) }
+        self.batch().map_or_else(|| self.written().map(|written| written.dot), |answer| answer.dot)
+    }
+
+    /// What is answered without a write concern.
+    #[must_use]
+    pub fn apart_from_spread(&self) -> &Self {
+        if let Self::Spread { answer, .. } = self { answer } else { self }
     }
 
     /// The write of one key that it answers, whatever became of its concern.
     #[must_use]
     pub fn written(&self) -> Option<&Written> {
-        match self {
-            Self::Written(written) => Some(written),
-            Self::Spread { answer, .. } => answer.written(),
-            Self::Found { .. }
-            | Self::NotModified { .. }
-            | Self::Absent { .. }
-            | Self::PreconditionFailed { .. }
-            | Self::Lost { .. }
-            | Self::Batch(_)
-            | Self::BatchFailed { .. }
-            | Self::Listed(_)
-            | Self::Refused(_)
-            | Self::View(_)
-            | Self::ViewAdded { .. }
-            | Self::ViewRemoved
-            | Self::ViewUnknown
-            | Self::ViewLast => None,
-        }
+        if let Self::Written(written) = self.apart_from_spread() { Some(written) } else { None }
+    }
+
+    /// The batch that it answers, whatever became of its concern.
+    #[must_use]
+    pub fn batch(&self) -> Option<&BatchAnswer> {
+        if let Self::Batch(answer) = self.apart_from_spread() { Some(answer) } else { None }
     }
 }
 

@@ -11,9 +11,12 @@ use crate::op::{Dots, Effect, KeyChange, Op};
 use crate::request::{Action, BatchAnswer, BatchOperation, BatchRequest, Condition, Outcome, Refusal, Reply};
 use crate::rules::{Rule, Rules};
 use crate::siblings::Siblings;
-use crate::vector::VersionVector;
+use crate::vector::{Dot, VersionVector};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+/// Bytes of an outcome in an answer that waits, and of each version in it, beside those of its value.
+const OUTCOME_BYTES: usize = 64;
 
 impl<R: Rules> Replica<R> {
     /// Is a batch too large for one message? Its values travel as a whole, as those of its keys do in a state.
@@ -36,8 +39,12 @@ impl<R: Rules> Replica<R> {
             let token = self.compacted(self.shown_past(operations, past));
             return Reply::Batch(BatchAnswer { outcomes, dot: None, token });
         };
-        if !self.admits_batch(operations) {
+        let change = self.change_of(operations);
+        if !self.admits_batch(operations, change) {
             return Reply::Refused(Refusal::WriteLimit);
+        }
+        if self.lacks_room_to_spread(batch.concern, change, outcomes_bytes(&outcomes)) {
+            return Reply::Refused(Refusal::NoRoomToWait);
         }
         let needs = self.compacted(self.needs(operations, past));
         let mut token = needs.clone();
@@ -93,15 +100,18 @@ impl<R: Rules> Replica<R> {
     }
 
     /// May a client write this? A batch that only deletes always may.
-    fn admits_batch(&mut self, operations: &[BatchOperation]) -> bool {
+    fn admits_batch(&mut self, operations: &[BatchOperation], change: Change) -> bool {
+        let puts = operations.iter().any(|operation| matches!(operation.action, Action::Put(_)));
+        !puts || self.admits(change)
+    }
+
+    fn change_of(&self, operations: &[BatchOperation]) -> Change {
         let change = |BatchOperation { key, action, .. }: &BatchOperation| match action {
             Action::Get => Change::default(),
             Action::Put(value) => Change::of(key, value.as_bytes().len(), self.versions_of(key)),
             Action::Delete => Change::of_delete(key, self.versions_of(key)),
         };
-        let puts = operations.iter().any(|operation| matches!(operation.action, Action::Put(_)));
-        let change = operations.iter().map(change).sum();
-        !puts || self.admits(change)
+        operations.iter().map(change).sum()
     }
 
     /// The past of a client that is shown these keys: their versions, and the deletes that hid others.
@@ -148,6 +158,17 @@ impl<R: Rules> Replica<R> {
             | Effect::Retire { .. } => op,
         }
     }
+}
+
+/// What these count for in an answer that waits: it keeps the values that it shows.
+pub(super) fn outcomes_bytes(outcomes: &[Outcome]) -> usize {
+    let shown = |outcome: &Outcome| match outcome {
+        Outcome::Read(siblings) => {
+            siblings.iter().map(|sibling| OUTCOME_BYTES + sibling.value.as_bytes().len()).sum::<usize>()
+        }
+        Outcome::Put(gone) | Outcome::Deleted(gone) => gone.len() * size_of::<Dot>(),
+    };
+    outcomes.iter().map(|outcome| OUTCOME_BYTES + shown(outcome)).sum()
 }
 
 /// What does these changes, sorted by key, and what it supersedes beside. One change needs no batch.

@@ -63,11 +63,12 @@ impl ForKeys {
         }
     }
 
-    /// Where its write is to be before it is answered. Batches and lists are answered at once.
+    /// Where its write is to be before it is answered. Lists are answered at once.
     pub(super) fn concern(&self) -> Option<WriteConcern> {
         match self {
             Self::One(request) => request.concern,
-            Self::Batch(_) | Self::List(_) => None,
+            Self::Batch(batch) => batch.concern,
+            Self::List(_) => None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! moment of the answer. A write without a concern costs a comparison.
 
 use super::Replica;
+use super::batch::outcomes_bytes;
 use super::budget::Change;
 use super::concerns::Spreading;
 use super::peer::{Peer, PeerId};
@@ -39,23 +40,21 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Would its answer wait beyond what may wait, beside what it writes (CONCERN-4)?
-    pub(super) fn lacks_room_to_spread(&self, concern: Option<WriteConcern>, change: Change) -> bool {
+    /// These are the bytes of what it shows.
+    pub(super) fn lacks_room_to_spread(&self, concern: Option<WriteConcern>, change: Change, shown: usize) -> bool {
         concern.is_some_and(|concern| {
             let waits = concern.wait > Micros::ZERO && concern.holders.among(self.concerned()) > 1;
-            waits && !self.has_room_for_answer(change.growth())
+            let bytes = answer_bytes(self.data.context().vector().len() + 1) + shown;
+            waits && !self.has_place_to_wait_beside(bytes, change.growth())
         })
-    }
-
-    fn has_room_for_answer(&self, growth: u64) -> bool {
-        let bytes = answer_bytes(self.data.context().vector().len() + 1);
-        self.has_place_to_wait_beside(bytes, growth)
     }
 
     /// Answers a request: at once, or when what it wrote is where it was asked to be, by this time at the latest.
     pub(super) fn reply_when_spread(&mut self, id: RequestId, answer: Reply, concern: Option<(Holders, Time)>) {
         let Some((holders, deadline)) = concern else { return self.effects.reply(id, answer) };
-        let Some(dot) = answer.written().map(|written| written.dot) else { return self.effects.reply(id, answer) };
-        let bytes = answer_bytes(self.data.context().vector().len());
+        let Some(dot) = answer.dot() else { return self.effects.reply(id, answer) };
+        let shown = answer.batch().map_or(0, |batch| outcomes_bytes(&batch.outcomes));
+        let bytes = answer_bytes(self.data.context().vector().len()) + shown;
         self.concerns.insert(id, Spreading { answer, dot, holders, deadline, bytes });
         if deadline <= self.now.monotonic || self.has_spread(&self.holders_of(dot), holders) {
             self.end_concern(id);

@@ -6,7 +6,7 @@ use crate::causal_context::CausalContext;
 use crate::data::Key;
 use crate::formats::Formats;
 use crate::identity::{Address, Incarnation};
-use crate::request::{RequestId, Written};
+use crate::request::{Reply, RequestId};
 use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::store::Store;
@@ -182,9 +182,9 @@ impl<R: Rules> Replica<R> {
         self.concerns.len()
     }
 
-    /// The writes whose answers wait until they are elsewhere, too, each with the request that made it.
-    pub fn spreading(&self) -> impl Iterator<Item = (RequestId, &Written)> {
-        self.concerns.iter().filter_map(|(id, spreading)| Some((id, spreading.answer.written()?)))
+    /// The answers that wait until what was written is elsewhere, too, each with the request that wrote it.
+    pub fn spreading(&self) -> impl Iterator<Item = (RequestId, &Reply)> {
+        self.concerns.iter().map(|(id, spreading)| (id, &spreading.answer))
     }
 
     /// How many watches there are.

@@ -1,6 +1,6 @@
 //! What a client asks of several keys at once, and what it gets (BATCH-1, BATCH-2).
 
-use super::{Action, Condition};
+use super::{Action, Condition, WriteConcern};
 use crate::data::Key;
 use crate::formats::Formats;
 use crate::op::{BATCH_MAX, Dots};
@@ -29,6 +29,8 @@ pub struct BatchRequest {
     pub past: VersionVector,
     /// How long to wait for missing dependencies instead of a refusal; zero is not at all.
     pub wait: Micros,
+    /// Where its write is to be before it is answered; none is here alone. A batch that writes nothing is answered at once.
+    pub concern: Option<WriteConcern>,
 }
 
 /// One operation of a batch.
@@ -84,7 +86,7 @@ impl BatchRequest {
         let twice = operations.iter().position(|one| one.action.writes() && !written.insert(&one.key));
         match twice {
             Some(index) => Err(BatchError::KeyTwice { index }),
-            None => Ok(Self { operations, past, wait }),
+            None => Ok(Self { operations, past, wait, concern: None }),
         }
     }
 
@@ -97,8 +99,13 @@ impl BatchRequest {
     /// The oldest format in which what it asks for can be said to other replicas. A batch that only reads says nothing.
     #[must_use]
     pub fn format(&self) -> u8 {
-        let writes = self.operations.iter().any(|operation| operation.action.writes());
-        if writes { Formats::BATCH } else { Formats::RELEASED.lowest }
+        if self.writes() { Formats::BATCH } else { Formats::RELEASED.lowest }
+    }
+
+    /// Is one of its operations a put or a delete?
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.operations.iter().any(|operation| operation.action.writes())
     }
 
     /// Bytes of the values that it puts.

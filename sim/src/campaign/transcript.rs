@@ -12,7 +12,7 @@
 //! 0.000 c0: 201 created
 //! ```
 //!
-//! Values are numbers, each written once. Time stands still but for `advance` and `settle`.
+//! Values are numbers, each written once. `put=y`, `get=y` and `delete=y` behind an operation make it a batch. Time stands still but for `advance` and `settle`.
 
 mod watches;
 mod words;
@@ -22,7 +22,9 @@ use crate::mutants::Mutated;
 use crate::observe::{Note, Observer, Sink};
 use crate::plan::network::NetworkPlan;
 use crate::plan::settings::Settings;
-use crate::plan::{Act, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse, limits};
+use crate::plan::{
+    Act, Beside, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse, limits,
+};
 use crate::subject::{Probe, Subject};
 use crate::world::{World, summary};
 use hence_core::{Config, Event, LinkState, Replica, Sound};
@@ -320,6 +322,9 @@ impl<S: Subject> Interpreter<S> {
                 _ => match word.split_once('=') {
                     Some(("wait", time)) => operation.wait = micros(time)?,
                     Some(("concern", holders)) => operation.concern = Some(holders.parse()?),
+                    Some(("put", key)) => operation.with.push(beside(key, Act::Put(0))?),
+                    Some(("get", key)) => operation.with.push(beside(key, Act::Get)?),
+                    Some(("delete", key)) => operation.with.push(beside(key, Act::Delete)?),
                     Some(_) | None => return Err(format!("{word} is not understood")),
                 },
             }
@@ -344,8 +349,7 @@ impl<S: Subject> Interpreter<S> {
 
     fn key(&mut self, operation: &mut Operation, act: &str, text: &str) -> Result<(), String> {
         let (key, value) = text.split_once('=').map_or((text, None), |(key, value)| (key, Some(value)));
-        let place = KEYS.iter().position(|name| *name == key).ok_or_else(|| format!("keys are {KEYS:?}, not {key}"))?;
-        operation.key = place as u8;
+        operation.key = place_of(key)?;
         operation.act = match (act, value) {
             ("put", Some(value)) => {
                 operation.id = value.parse().map_err(|_| format!("value {value} is not a number"))?;
@@ -480,4 +484,14 @@ impl<S: Subject> Interpreter<S> {
         _ = writeln!(self.sink.borrow_mut(), "{name} {ready} covers {vector} holds {}", held.join(" "));
         Ok(())
     }
+}
+
+fn place_of(key: &str) -> Result<u8, String> {
+    let place = KEYS.iter().position(|name| *name == key).ok_or_else(|| format!("keys are {KEYS:?}, not {key}"))?;
+    Ok(place as u8)
+}
+
+/// What goes with an operation in one batch.
+fn beside(key: &str, act: Act) -> Result<Beside, String> {
+    Ok(Beside { key: place_of(key)?, act, condition: ConditionUse::Always })
 }

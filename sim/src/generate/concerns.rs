@@ -11,6 +11,9 @@ const SECOND: u64 = 1_000_000;
 /// So many of a million concerns do not wait: they only count.
 const UNWAITING_PARTS: u32 = 100_000;
 
+/// In so many of a million plans batches have concerns.
+const BATCHES_PARTS: u32 = 333_333;
+
 /// So many of a million plans in which there is time have a holder that restarts.
 const RESTARTED_PARTS: u32 = 500_000;
 const RESTARTED_TAKES: u64 = 3 * SECOND;
@@ -28,6 +31,23 @@ pub(super) fn add(source: &Source, plan: &mut Plan, asked: Profile) {
     }
     for operation in &mut plan.operations {
         let writes = matches!(operation.act, Act::Put(_) | Act::Delete);
+        if writes && draw.chance(parts) {
+            operation.concern = Some(concern(&mut draw, members));
+        }
+    }
+}
+
+/// Draws which batches are to be elsewhere before they are answered, in a third of the plans. Under a key of its own, when
+/// batches are drawn.
+pub(super) fn add_to_batches(source: &Source, plan: &mut Plan, asked: Profile) {
+    let mut draw = source.draw(Domain::Shape, 5_500);
+    if asked == Profile::Speed || !draw.chance(BATCHES_PARTS) {
+        return;
+    }
+    let (parts, members) = (draw.between(100_000, 900_000) as u32, plan.replicas.len() as u64);
+    for operation in plan.operations.iter_mut().filter(|operation| operation.is_batch()) {
+        let writes = |act| matches!(act, Act::Put(_) | Act::Delete);
+        let writes = writes(operation.act) || operation.with.iter().any(|beside| writes(beside.act));
         if writes && draw.chance(parts) {
             operation.concern = Some(concern(&mut draw, members));
         }

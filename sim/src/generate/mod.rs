@@ -88,6 +88,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     formats::add(&source, &mut plan, asked);
     concerns::add(&source, &mut plan, asked);
     batches::add(&source, &mut plan);
+    concerns::add_to_batches(&source, &mut plan, asked);
     lists::add(&source, &mut plan);
     watches::add(&source, &mut plan, asked);
     // Newcomers start at the heal, which may have been put off since.

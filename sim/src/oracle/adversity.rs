@@ -196,6 +196,8 @@ kinds! {
     ConcernOver "concerns_that_ended_early" 5;
     /// A write was refused because it was asked to be at more replicas than are members.
     ConcernBeyond "concerns_beyond_the_members" 230;
+    /// A batch was to be elsewhere, too, before its answer.
+    ConcernOfBatch "concerns_of_batches" 20;
     /// A write was refused because too many wait.
     ConcernNoRoom "concerns_without_room" 400;
     /// A write was refused because the store was full.

@@ -134,6 +134,8 @@ pub struct Judge {
     loads: Vec<Load>,
     /// Writes that each incarnation had made by then.
     own_before: Vec<u64>,
+    /// The most that the answer to a batch showed which was to spread, in bytes.
+    shown_most: usize,
 }
 
 impl Judge {
@@ -155,6 +157,7 @@ impl Judge {
             spreads: concern::Spreads::default(),
             loads: vec![Load::default(); replicas],
             own_before: vec![0; replicas],
+            shown_most: 0,
             truth,
             violation: None,
             counts: Counts::default(),

@@ -355,16 +355,12 @@ impl<R: Rules + Clone> Subject for Replica<R> {
     }
 
     fn written(&self, dot: Dot) -> Option<(RequestId, Wrote<'_>)> {
-        let batch = self.outputs().find_map(|output| {
-            let Output::Reply { id, reply } = output else { return None };
-            let Reply::Batch(answer) = &**reply else { return None };
-            (answer.dot == Some(dot)).then_some((*id, Wrote::Batch(answer)))
-        });
-        let answered = self.outputs().filter_map(|output| {
-            if let Output::Reply { id, reply } = output { Some((*id, reply.written()?)) } else { None }
-        });
-        let mut single = answered.chain(self.spreading()).filter(|(_, written)| written.dot == dot);
-        batch.or_else(|| single.next().map(|(id, written)| (id, Wrote::One(written))))
+        let answered = self
+            .outputs()
+            .filter_map(|output| if let Output::Reply { id, reply } = output { Some((*id, &**reply)) } else { None });
+        let (id, reply) = answered.chain(self.spreading()).find(|(_, reply)| reply.dot() == Some(dot))?;
+        let batch = reply.batch().map(Wrote::Batch);
+        Some((id, batch.or_else(|| reply.written().map(Wrote::One))?))
     }
 
     fn poll_timeout(&self) -> Option<Time> {

@@ -31,9 +31,11 @@ impl<S: Subject> World<S> {
         };
         let operations = parts.iter().map(asks).collect();
         let batch = BatchRequest::new(operations, token.clone(), Micros(operation.wait));
-        let batch = batch.expect("a plan has no longer batch, and writes no key twice");
+        let mut batch = batch.expect("a plan has no longer batch, and writes no key twice");
+        batch.concern = operation.write_concern();
+        let concern = batch.concern;
         let Part { key, action, condition } = parts.remove(0);
-        (batch, Asked { key, action, condition, concern: None, with: parts, list: None, token, past, wrote: None })
+        (batch, Asked { key, action, condition, concern, with: parts, list: None, token, past, wrote: None })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Clients: they send operations with the causal past they carry, take answers in, give up and try again.
 
 use super::batches::{dots, see_batch};
+use super::concerns::may_wait;
 use super::words::{describe, digest, summary};
 use super::{Attempt, Kept, Scheduled, Stage, World};
 use crate::observe::Note;
@@ -235,14 +236,7 @@ impl<S: Subject> World<S> {
         (attempt.stage, attempt.arrived_at) = (Stage::Arrived, self.now);
         let client = attempt.client;
         let Some(request) = attempt.request.take() else { return };
-        let waits = match &request {
-            Request::Data(request) => {
-                request.wait > Micros::ZERO || request.concern.is_some_and(|concern| concern.wait > Micros::ZERO)
-            }
-            Request::Batch(batch) => batch.wait > Micros::ZERO,
-            Request::List(_) => true, // until a state is merged in, though it says nothing of waiting
-            Request::Watch(_) | Request::View | Request::ViewAdd(_) | Request::ViewRemove(_) => false,
-        };
+        let waits = may_wait(&request);
         self.count_list(replica, &request);
         client.inspect(|&client| self.note(Some(replica), || Note::Takes { client, request: number }));
         self.step(replica, Input::Request { id: RequestId(number as u64), request }, cause);
@@ -320,7 +314,7 @@ impl<S: Subject> World<S> {
         let erases = |(index, _): (usize, u8)| self.plan.operations[index].act == Act::Erase;
         if self.attempts[number].operation.is_some_and(erases) {
             self.judge_use(replica, Formats::TEST, &reply);
-        } else if matches!(&*reply, Reply::Batch(_) | Reply::Refused(Refusal::Upgrading)) {
+        } else if reply.batch().is_some() || *reply == Reply::Refused(Refusal::Upgrading) {
             self.judge_use(replica, Formats::BATCH, &reply);
         }
         self.judge_concern(replica, number, &reply);
@@ -393,6 +387,7 @@ impl<S: Subject> World<S> {
     }
 
     fn take_in(&mut self, number: usize, reply: &Reply) {
+        let reply = reply.apart_from_spread();
         let (token, seen) = if let Reply::Found { siblings, token }
         | Reply::NotModified { siblings, token }
         | Reply::PreconditionFailed { siblings, token } = reply

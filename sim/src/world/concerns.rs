@@ -8,7 +8,18 @@ use crate::oracle::judge::memory::answer_bytes;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::subject::{Load, Subject};
-use hence_core::{Micros, Refusal, Reply};
+use hence_core::{Micros, Refusal, Reply, Request, WriteConcern};
+
+/// May this be answered later than in the step in which it arrives?
+pub(super) fn may_wait(request: &Request) -> bool {
+    let spreads = |concern: Option<WriteConcern>| concern.is_some_and(|concern| concern.wait > Micros::ZERO);
+    match request {
+        Request::Data(request) => request.wait > Micros::ZERO || spreads(request.concern),
+        Request::Batch(batch) => batch.wait > Micros::ZERO || spreads(batch.concern),
+        Request::List(_) => true, // until a state is merged in, though it says nothing of waiting
+        Request::Watch(_) | Request::View | Request::ViewAdd(_) | Request::ViewRemove(_) => false,
+    }
+}
 
 impl<S: Subject> World<S> {
     /// A write was answered that was to be elsewhere, too, or was refused because of that.
@@ -44,7 +55,7 @@ impl<S: Subject> World<S> {
             return self.check_list_refused(replica, number);
         }
         let (load, settings) = (probe.load(), &self.plan.settings);
-        let bytes = answer_bytes(probe);
+        let bytes = answer_bytes(probe) + self.judge.shown_bytes(replica, asked);
         let short = self.judge.is_full_beside(replica, asked, probe, bytes as u64);
         let fits = |load: &Load| {
             load.waiting < settings.blocked_max && load.waiting_bytes + bytes <= settings.blocked_bytes_max

@@ -9,15 +9,15 @@ fn operation(key: &str, action: Action) -> BatchOperation {
     BatchOperation { key: Key::new(key).expect("a key"), action, condition: Condition::default() }
 }
 
-fn put(key: &str, value: &str) -> BatchOperation {
+pub(super) fn put(key: &str, value: &str) -> BatchOperation {
     operation(key, Action::Put(Value::new(value.as_bytes())))
 }
 
-fn delete(key: &str) -> BatchOperation {
+pub(super) fn delete(key: &str) -> BatchOperation {
     operation(key, Action::Delete)
 }
 
-fn get(key: &str) -> BatchOperation {
+pub(super) fn get(key: &str) -> BatchOperation {
     operation(key, Action::Get)
 }
 

@@ -1,7 +1,8 @@
 //! Write concern by hand: what counts, what ends a wait, and where there is no room.
 
+use super::batches::{delete, get, put};
 use super::*;
-use crate::request::{Holders, WriteConcern};
+use crate::request::{BatchOperation, BatchRequest, Holders, Outcome, WriteConcern};
 
 /// What came of a write: how many count, and whether they are enough. None while it waits.
 type Spread = Option<(usize, bool)>;
@@ -23,6 +24,15 @@ impl World {
             concern: Some(WriteConcern { holders, wait: Micros::from_millis(wait) }),
         };
         self.handle(&address(1), Input::Request { id: RequestId(id), request: Request::Data(Box::new(request)) });
+        RequestId(id)
+    }
+
+    /// A batch that spreads in the same way.
+    fn spread_batch(&mut self, id: u64, operations: Vec<BatchOperation>, holders: Holders, wait: u64) -> RequestId {
+        let mut batch = BatchRequest::new(operations, VersionVector::new(), Micros::ZERO).expect("a batch");
+        batch.concern = Some(WriteConcern { holders, wait: Micros::from_millis(wait) });
+        let request = Request::Batch(Box::new(batch));
+        self.handle(&address(1), Input::Request { id: RequestId(id), request });
         RequestId(id)
     }
 
@@ -188,4 +198,53 @@ fn many_writes_ask_a_peer_once() {
     world.run(1_000);
     assert_eq!(asks(&world), 0);
     assert_eq!(world.came_of(RequestId(30)), None);
+}
+
+#[test]
+fn a_batch_is_answered_when_all_of_it_is_everywhere() {
+    let mut world = settled();
+    let two = || alloc::vec![get("x"), put("x", "1"), put("y", "1")];
+    let all = world.spread_batch(1, two(), Holders::All, 5_000);
+    world.run(1);
+    assert_eq!(world.came_of(all), None, "it takes a way there and one back");
+    world.run(1);
+    assert_eq!(world.came_of(all), Some((3, true)));
+    let answer = world.replies[&all].batch().expect("a batch");
+    assert!(matches!(&answer.outcomes[0], Outcome::Read(siblings) if siblings.is_empty()), "before its own writes");
+    world.spread_batch(2, two(), Holders::AtLeast(4), 5_000);
+    assert_eq!(world.replies[&RequestId(2)], Reply::Refused(Refusal::TooFewMembers));
+    world.cut.insert(address(3));
+    let late = world.spread_batch(3, two(), Holders::All, 1_000);
+    let most = world.spread_batch(4, two(), Holders::Majority, 1_000);
+    world.run(999);
+    assert_eq!((world.came_of(late), world.came_of(most)), (None, Some((2, true))));
+    world.run(1);
+    assert_eq!(world.came_of(late), Some((2, false)));
+    // What writes nothing is nowhere to be.
+    for (id, operation) in [(5, get("x")), (6, delete("absent"))] {
+        world.spread_batch(id, alloc::vec![operation], Holders::All, 1_000);
+        assert!(matches!(&world.replies[&RequestId(id)], Reply::Batch(answer) if answer.dot.is_none()));
+    }
+}
+
+/// An answer that waits keeps the values that its batch read.
+#[test]
+fn what_a_batch_shows_counts_while_it_waits() {
+    let mut world = World::new(0);
+    world.config.blocked_bytes_max = 1_500;
+    (1..=3).for_each(|n| world.start(n, 3, n));
+    world.run(1_000);
+    world.put(1, "large", &"1".repeat(1_000), &VersionVector::new());
+    world.cut.insert(address(3));
+    let before = world.replica(1).vector().clone();
+    let reads = |times: usize| {
+        let gets = (0..times).map(|_| get("large"));
+        gets.chain([put("x", "1")]).collect()
+    };
+    world.spread_batch(1, reads(2), Holders::All, 5_000);
+    assert_eq!(world.replies[&RequestId(1)], Reply::Refused(Refusal::NoRoomToWait));
+    assert_eq!(*world.replica(1).vector(), before, "nothing was written");
+    let one = world.spread_batch(2, reads(1), Holders::All, 5_000);
+    assert_eq!((world.came_of(one), world.replica(1).blocked()), (None, 1));
+    assert!(world.replica(1).blocked_bytes() > 1_000);
 }

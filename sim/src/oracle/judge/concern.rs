@@ -86,6 +86,7 @@ impl Judge {
         }
         let is_over = !probe.is_member() || least > members || dot.incarnation != probe.incarnation();
         self.count_spread(spread, least);
+        self.counts.add_if(Kind::ConcernOfBatch, !asked.with.is_empty());
         if !enough && !spread.time_over && !is_over {
             self.fail(Invariant::Concern, Sign::ConcernEarly, Some(replica), || {
                 format!("answered for {dot} at {} of {least} replicas before its time", spread.holders.len())

@@ -38,6 +38,7 @@ impl Judge {
         self.note_made(number);
         asked.wrote = Some(dot);
         if asked.concern.is_some() {
+            self.shown_most = self.shown_most.max(self.shown_bytes(replica, asked));
             self.spreads.watch(number);
         }
         bits::join(&mut asked.past, self.truth.closures.row(number as usize));

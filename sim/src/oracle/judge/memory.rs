@@ -33,6 +33,11 @@ pub fn answer_bytes(probe: &dyn Probe) -> usize {
     ANSWER_BYTES + ENTRY_BYTES * (probe.vector().len() + 1)
 }
 
+/// What an outcome of a batch takes in such an answer, and each version in it, beside the value.
+const OUTCOME_BYTES: usize = 64;
+/// What a version takes there that was superseded.
+const DOT_BYTES: usize = 16;
+
 /// Writes that this incarnation has made.
 pub fn own_writes(probe: &dyn Probe) -> u64 {
     probe.vector().counter(probe.incarnation())
@@ -68,8 +73,29 @@ impl Judge {
             [|m| m.store, |m| m.causal_buffer, |m| m.pieces, |m| m.transfer, |m| m.watches];
         let most = parts.into_iter().map(part).sum::<u64>() + before.blocked + after.blocked;
         let made = own_writes(probe).saturating_sub(self.own_before[replica]);
-        let spread = made.saturating_mul(answer_bytes(probe) as u64);
+        let spread = made.saturating_mul((answer_bytes(probe) + self.shown_most) as u64);
         self.limits_memory() && most.saturating_add(spread).saturating_add(bytes) > self.limits.memory
+    }
+
+    /// What the answer to a batch shows, in bytes, where its replica answers now. Of one key nothing is shown.
+    #[must_use]
+    pub fn shown_bytes(&self, replica: usize, asked: &Asked) -> usize {
+        if asked.with.is_empty() {
+            return 0;
+        }
+        let live = &self.truth.holdings[replica].live;
+        let value = |key: u8, number: u32| {
+            self.truth.writes[number as usize].value_of(key).map_or(0, |value| value.as_bytes().len())
+        };
+        let shown = |(key, action, _): (u8, &Action, _)| {
+            let numbers = &live[usize::from(key)];
+            OUTCOME_BYTES
+                + match action {
+                    Action::Get => numbers.iter().map(|&number| OUTCOME_BYTES + value(key, number)).sum(),
+                    Action::Put(_) | Action::Delete => numbers.len() * DOT_BYTES,
+                }
+        };
+        asked.parts().map(shown).sum()
     }
 
     /// Is there no room for so many bytes beside what this write adds?
