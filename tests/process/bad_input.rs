@@ -422,6 +422,10 @@ fn headers() -> Vec<Bad> {
         let header = format!("Write-Concern: {concern}\r\nPrefer: wait=x\r\nContent-Length: 11\r\n\r\n{{\"value\":1}}");
         let request = format!("{put} HTTP/1.1\r\nHost: h\r\n{header}");
         table.push(Bad::raw(format!("Write-Concern: {concern:?}"), request, Expect::AnyError(400)));
+        let body = "{\"operations\":[{\"op\":\"put\",\"key\":\"present\",\"value\":1}]}";
+        let header = format!("Write-Concern: {concern}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let request = format!("POST /kvs HTTP/1.1\r\nHost: h\r\n{header}");
+        table.push(Bad::raw(format!("a batch, Write-Concern: {concern:?}"), request, Expect::AnyError(400)));
     }
     let unmet =
         "If-Match: \"0000000000000000-1\"\r\nContent-Length: 40\r\n\r\n{\"value\":123456789012345678901234567890}";

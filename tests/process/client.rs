@@ -132,8 +132,12 @@ pub(crate) fn commands() {
     let operations = r#"[{"op":"get","key":"k"},{"op":"put","key":"b","value":1.0},{"op":"delete","key":"n"}]"#;
     let (code, out, err) = at.run_with(&["batch"], operations);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "found 5\ncreated\nabsent\n", ""));
+    let (code, out, _) = at.run_with(&["batch", "--write-concern", "all"], operations);
+    assert_eq!((code, out.as_str()), (0, "found 5\nreplaced\nabsent\nreplicas: 3\n"));
+    assert_eq!(at.run_with(&["batch", "--write-concern", "4"], operations).0, 1);
     fs::write(at.folder.join("reads"), r#"[{"op":"get","key":"b"}]"#).expect("a file of ours");
     assert!(at.prints(&["batch", "reads", "--json"]).contains("\"value\":1.0"), "to the byte");
+    assert_eq!(at.prints(&["batch", "reads", "--write-concern", "4"]), "found 1.0\n", "it only reads");
     fs::write(at.folder.join("tests"), r#"[{"op":"get","key":"b"},{"op":"get","key":"b","if-none-match":"*"}]"#)
         .expect("a file of ours");
     at.fails(&["batch", "tests"], 4, "operation 1");

@@ -23,6 +23,17 @@ fn put(cluster: &Cluster, concern: &str, wait: Option<&str>) -> (Response, Durat
     (answer.expect("an answer"), start.elapsed())
 }
 
+const BATCH: &str =
+    "{\"operations\":[{\"op\":\"put\",\"key\":\"k\",\"value\":1},{\"op\":\"put\",\"key\":\"l\",\"value\":2}]}";
+
+fn batch(cluster: &Cluster, concern: &str, body: &str) -> (Response, Duration) {
+    let headers = [("Write-Concern", concern), ("Prefer", "wait=1")];
+    let start = Instant::now();
+    let limit = Duration::from_secs(20);
+    let answer = client::try_request(&cluster.address(0), "POST", "/kvs", &headers, Some(body), limit);
+    (answer.expect("an answer"), start.elapsed())
+}
+
 fn applied(answer: &Response) -> (u16, Option<&str>) {
     (answer.status, answer.header("write-concern-applied"))
 }
@@ -45,6 +56,17 @@ pub(crate) fn of_three() {
     let (answer, took) = put(&cluster, "majority", None);
     assert_eq!(applied(&answer), (200, Some("2")), "{answer:?}");
     assert!(took < AT_ONCE, "{took:?}");
+    let (answer, took) = batch(&cluster, "2", BATCH);
+    assert_eq!(applied(&answer), (200, Some("2")), "{answer:?}");
+    assert!(took < AT_ONCE, "{took:?}");
+    let (answer, took) = batch(&cluster, "all", BATCH);
+    assert_eq!(applied(&answer), (202, Some("2")), "{answer:?}");
+    assert!(answer.text().contains("replaced") && took >= Duration::from_secs(1), "{answer:?} {took:?}");
+    for nothing in ["{\"op\":\"get\",\"key\":\"k\"}", "{\"op\":\"delete\",\"key\":\"absent\"}"] {
+        let (answer, took) = batch(&cluster, "all", &format!("{{\"operations\":[{nothing}]}}"));
+        assert_eq!(applied(&answer), (200, None), "nothing is written: {answer:?}");
+        assert!(took < AT_ONCE, "{took:?}");
+    }
     let (answer, took) = put(&cluster, "all", Some("wait=0"));
     assert_eq!(applied(&answer), (202, Some("1")), "it only counts: {answer:?}");
     assert!(took < AT_ONCE, "{took:?}");

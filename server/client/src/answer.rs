@@ -135,7 +135,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn read_from(answer: &Answer) -> Option<Self> {
+    pub(crate) fn read_from(answer: &Answer) -> Option<Self> {
         let holders = answer.headers.get("write-concern-applied")?.to_str().ok()?.parse().ok()?;
         Some(Self { holders, reached: answer.status != StatusCode::ACCEPTED })
     }

@@ -137,7 +137,7 @@ fn each_kind_of_loss_is_an_unknown_outcome_of_a_write_and_none_of_a_read() {
             assert!(read.is_some(), "{fate:?}");
             proxies[0].next(&[fate, fate]);
             let read = session.batch([Operation::get("k")]).await.unwrap_or_else(|error| panic!("{fate:?}: {error}"));
-            assert!(read[0].value.is_some(), "{fate:?}");
+            assert!(read.outcomes[0].value.is_some(), "{fate:?}");
             assert!(took.elapsed() < Duration::from_secs(25), "{fate:?}");
         }
     });

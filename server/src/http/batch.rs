@@ -6,6 +6,7 @@
 
 use super::answer::Form;
 use super::bad_request::BadRequest;
+use super::concern;
 use super::etag::{self, Comparison};
 use super::failure::Failure;
 use super::json::{self, DataBody, Name};
@@ -48,6 +49,8 @@ pub(crate) fn parse(parts: &Parts, body: &[u8], limits: &Limits, mint: &Mint) ->
         .collect::<Result<_, _>>()?;
     let mut request = BatchRequest::new(operations, VersionVector::new(), prefer::wait(&parts.headers))?;
     request.past = kvs::past(&body, &parts.headers, mint, limits.token_bytes_max)?;
+    // As on GET it is passed over where nothing is written.
+    request.concern = if request.writes() { concern::concern(&parts.headers)? } else { None };
     let waited = request.wait > Micros::ZERO;
     let form = Form { mint: mint.clone(), siblings: false, waited, put: false, list: None };
     Ok(Batch { request, form })
@@ -168,7 +171,7 @@ fn condition(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_core::{ClusterTag, Dot, Incarnation, Token};
+    use hence_core::{ClusterTag, Dot, Holders, Incarnation, Token, WriteConcern};
     use http::Request;
     use proptest::prelude::*;
 
@@ -197,7 +200,7 @@ mod tests {
              {{\"op\":\"delete\",\"key\":\"b\",\"if-match\":\"\\\"0000000000000001-5\\\"\"}},\
              {{\"op\":\"get\",\"key\":\"b\",\"value\":1,\"if-match\":null}}]}}"
         );
-        let parsed = read(&[("prefer", "wait=2")], &body).unwrap();
+        let parsed = read(&[("prefer", "wait=2"), ("write-concern", "all")], &body).unwrap();
         let dot = Dot { incarnation: Incarnation(1), counter: 5 };
         let operation = |key, action, condition| BatchOperation { key: Key::new(key).unwrap(), action, condition };
         let absent = Condition { if_none_match: Some(Match::Any), ..Condition::default() };
@@ -207,7 +210,8 @@ mod tests {
             operation("b", Action::Delete, same),
             operation("b", Action::Get, Condition::default()),
         ];
-        let request = BatchRequest::new(operations, past, Micros::from_seconds(2)).unwrap();
+        let mut request = BatchRequest::new(operations, past, Micros::from_seconds(2)).unwrap();
+        request.concern = Some(WriteConcern { holders: Holders::All, wait: Micros::from_seconds(2) });
         let form = Form { mint: Mint::plain(CLUSTER), siblings: false, waited: true, put: false, list: None };
         assert_eq!(parsed, Batch { request, form });
     }
@@ -256,6 +260,18 @@ mod tests {
         assert!(matches!(read(&[], "{\"operations\":[}"), Err(Failure::Bad(BadRequest::BodyMalformed(_)))));
         let body = format!("{{\"causal-metadata\":1,\"operations\":[{put}]}}");
         assert_eq!(read(&[], &body), Err(Failure::Bad(BadRequest::MetadataType)));
+    }
+
+    #[test]
+    fn a_concern_is_for_batches_that_write() {
+        let concern = |line: &str, op: &str| {
+            let body = list(&format!("{{\"op\":\"get\",\"key\":\"a\"}},{{\"op\":\"{op}\",\"key\":\"b\"}}"));
+            read(&[("write-concern", line)], &body).map(|batch| batch.request.concern)
+        };
+        let wait = Micros::from_seconds(5);
+        assert_eq!(concern("2", "delete"), Ok(Some(WriteConcern { holders: Holders::AtLeast(2), wait })));
+        assert_eq!(concern("0", "delete"), Err(BadRequest::WriteConcern.into()));
+        assert_eq!([concern("2", "get"), concern("nonsense", "get")], [Ok(None), Ok(None)]);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! `Write-Concern: N | majority | all` on PUT and DELETE: at how many replicas a write is to be before it is answered
+//! `Write-Concern: N | majority | all` on PUT, DELETE and batches: at how many replicas a write is to be before it is answered
 //! (docs/protocol.md, CONCERN-1).
 
 use super::bad_request::BadRequest;

@@ -1,8 +1,8 @@
 //! Several keys at one moment.
 
 use super::Session;
-use super::request::Asking;
-use crate::answer::{Part, Tag};
+use super::request::{Asking, Concern, spread};
+use crate::answer::{Part, Spread, Tag};
 use crate::call::Call;
 use crate::error::Error;
 use http::Method;
@@ -25,7 +25,7 @@ pub const BATCH_MAX: usize = 64;
 /// # let session = Client::new([replica.local_address().to_string()])?.session();
 /// session.put("stock", 7).await?;
 /// let operations = [Operation::get("stock"), Operation::put("order", "hat").if_absent(), Operation::delete("cart")];
-/// let outcomes = session.batch(operations).await?;
+/// let outcomes = session.batch(operations).await?.outcomes;
 /// assert_eq!(outcomes[0].value.as_ref().map(|value| value.get()), Some("7"));
 /// assert_eq!(outcomes[1].kind, OutcomeKind::Created);
 /// assert_eq!(outcomes[2].kind, OutcomeKind::Absent);
@@ -174,6 +174,15 @@ impl Outcome {
     }
 }
 
+/// A batch that was done.
+#[derive(Debug, Clone)]
+pub struct BatchDone {
+    /// One result for each operation, in the order asked.
+    pub outcomes: Vec<Outcome>,
+    /// Of a batch with a concern, where something was written.
+    pub spread: Option<Spread>,
+}
+
 /// A batch; await it.
 #[must_use = "a request does nothing until it is awaited"]
 pub struct Batch<'a> {
@@ -191,12 +200,22 @@ impl<'a> Batch<'a> {
         Self { session, call, count }
     }
 
-    /// Waits at one replica for what the session saw. At most 30 s.
-    pub fn wait(mut self, wait: Duration) -> Self {
+    fn change(mut self, change: impl FnOnce(&mut Call)) -> Self {
         if let Ok(call) = &mut self.call {
-            call.wait = Some(wait);
+            change(call);
         }
         self
+    }
+
+    /// Answers when so many replicas have all of its writes, or the time is up: [`BatchDone::spread`] tells. Where it only
+    /// reads, a concern means nothing.
+    pub fn concern(self, concern: Concern) -> Self {
+        self.change(|call| spread(call, concern))
+    }
+
+    /// The time to wait for what the session saw, and for a concern. At most 30 s.
+    pub fn wait(self, wait: Duration) -> Self {
+        self.change(|call| call.wait = Some(wait))
     }
 }
 
@@ -214,15 +233,17 @@ fn body_of(operations: Vec<Operation>) -> Result<Vec<u8>, Error> {
 }
 
 impl<'a> IntoFuture for Batch<'a> {
-    type Output = Result<Vec<Outcome>, Error>;
-    type IntoFuture = Asking<'a, Vec<Outcome>>;
+    type Output = Result<BatchDone, Error>;
+    type IntoFuture = Asking<'a, BatchDone>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let (answer, body) = self.session.ask(self.call?).await?;
             let parts = body.expect_success(answer.status)?.results.unwrap_or_default();
             let outcomes: Option<Vec<Outcome>> = parts.into_iter().map(Outcome::read_from).collect();
-            outcomes.filter(|outcomes| outcomes.len() == self.count).ok_or_else(|| {
+            let spread = Spread::read_from(&answer);
+            let done = outcomes.filter(|outcomes| outcomes.len() == self.count);
+            done.map(|outcomes| BatchDone { outcomes, spread }).ok_or_else(|| {
                 let text = "the answer has other results than the batch has operations";
                 Error::Refused { status: answer.status.as_u16(), text: text.into(), index: None }
             })

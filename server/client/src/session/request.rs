@@ -62,7 +62,7 @@ impl FromStr for Concern {
     }
 }
 
-fn spread(call: &mut Call, concern: Concern) {
+pub(super) fn spread(call: &mut Call, concern: Concern) {
     call.spreads = true;
     let value = HeaderValue::from_str(&concern.to_string()).expect("digits or a word");
     call.headers.insert(WRITE_CONCERN, value);

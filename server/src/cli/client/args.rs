@@ -147,6 +147,9 @@ pub(crate) struct BatchArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) write: WriteArgs,
+    /// Replicas that are to have the writes before they are answered: a number, majority or all
+    #[arg(long, value_name = "N", help_heading = "Writes")]
+    pub(crate) write_concern: Option<Concern>,
     #[command(flatten)]
     pub(crate) request: RequestArgs,
 }

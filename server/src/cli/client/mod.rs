@@ -125,7 +125,7 @@ pub(super) fn del(args: DelArgs) -> Ended {
 
 /// `hence batch`.
 pub(super) fn batch(args: BatchArgs) -> Ended {
-    let BatchArgs { file, write, request } = args;
+    let BatchArgs { file, write, write_concern, request } = args;
     let text = input(opened(file)?)?;
     let operations = || {
         let read = serde_json::from_str::<Vec<Operation>>(&text);
@@ -134,12 +134,16 @@ pub(super) fn batch(args: BatchArgs) -> Ended {
     operations()?;
     asking(&request, write.retry_unknown, async |one: &Session, wait: Option<Duration>| {
         let mut request = one.batch(operations()?);
+        if let Some(concern) = write_concern {
+            request = request.concern(concern);
+        }
         if let Some(wait) = wait {
             request = request.wait(wait);
         }
-        let parts: Vec<Part> = request.await?.into_iter().map(Part::from).collect();
+        let done = request.await?;
+        let parts: Vec<Part> = done.outcomes.into_iter().map(Part::from).collect();
         let lines = parts.iter().map(Part::line).collect();
-        Ok(Answered { result: None, lines, results: Some(parts), ..Answered::default() })
+        Ok(Answered { result: None, lines, results: Some(parts), ..Answered::default() }.spread(done.spread))
     })
 }
 

@@ -70,7 +70,10 @@ impl Answered {
     pub(super) fn spread(mut self, spread: Option<Spread>) -> Self {
         let Some(Spread { holders, reached }) = spread else { return self };
         self.replicas = Some(holders);
-        self.lines = self.lines.iter().map(|line| format!("{line}, replicas: {holders}")).collect();
+        match (self.results.is_some(), &mut self.lines[..]) {
+            (false, [line]) => *line += &format!(", replicas: {holders}"),
+            _ => self.lines.push(format!("replicas: {holders}")),
+        }
         if !reached {
             let text = format!("the write is done, and replicas that have it are {holders}, fewer than was asked for");
             self.failure = Some(CommandFailure { text, code: NOT_SPREAD });
