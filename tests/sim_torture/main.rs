@@ -88,6 +88,16 @@ fn a_version_for_each_key_is_convicted() {
     assert!(failed.iter().any(|line| line.contains("same moment")), "{contract}");
 }
 
+/// Writes of a batch that come apart are seen.
+#[test]
+fn half_batches_are_convicted() {
+    let store = Store::start(Flaw::HalfBatches);
+    let mix = ["--mix", "get=3,batch=2", "--settle", "2s"];
+    let (code, says, _) = torture("halves", &store.targets(), &[&BRIEF[..], &mix].concat());
+    assert_eq!(code, Some(1), "{says}");
+    assert!(says.contains("extensions used: batches") && says.contains("causal consistency     broken"), "{says}");
+}
+
 #[test]
 fn contract_complains_in_words() {
     let store = Store::start(Flaw::Careless);
@@ -178,13 +188,21 @@ fn hence_under_kills_and_pauses_is_fine() {
     let more = ["--time", "8s", "--rate", "500", "--faults", &faults];
     let (code, says, history) = torture("kills", &cluster.targets(), &more);
     assert_eq!(code, Some(0), "{says}");
-    assert!(says.contains("extensions used: metadata in a header, exact sets, siblings"), "{says}");
+    let all = "extensions used: metadata in a header, exact sets, siblings, batches, lists, watches";
+    assert!(says.contains(all), "{says}");
+    let told = says.lines().find_map(|line| line.strip_prefix("watchers were told ")).expect("what watchers were told");
+    let changes: u64 = told.split(' ').next().and_then(|count| count.parse().ok()).expect("a number");
+    assert!(changes > 100 && !says.contains("WATCHED:"), "{says}");
     for part in ["kill    ", "pause   ", "it stopped answering after"] {
         assert!(says.contains(part), "{part}\n{says}");
     }
     assert!(!says.contains("NO EFFECT SEEN") && !says.contains("NOT BACK"), "{says}");
-    // Each fault stands in the history, its beginning and its end.
+    // Each fault stands in the history, its beginning and its end. Batches, pages and cuts are one event each.
     let lines = std::fs::read_to_string(history).expect("the history");
+    for client in ["\"c", "\"w"] {
+        let event = |line: &&str| line.contains(&format!("\"client\":{client}")) && line.contains("\"results\":[");
+        assert!(lines.lines().filter(event).count() > 10, "{says}");
+    }
     let phase = |phase: &str| lines.lines().filter(|line| line.contains(&format!("\"phase\":\"{phase}\""))).count();
     assert!(phase("start") >= 2 && phase("start") == phase("end"), "{says}");
 }

@@ -20,6 +20,8 @@ pub(crate) enum Flaw {
     VersionPerKey,
     /// The doors have data of their own, and none ever comes from one to another.
     Apart,
+    /// One copy of the data, and batches, of which all but the first write are late.
+    HalfBatches,
     /// Errors are pages, numbers are read and written again, and deletes answer 500.
     Careless,
 }
@@ -143,6 +145,9 @@ impl State {
     fn answer(&mut self, at: usize, request: &Request) -> Response {
         self.deliver();
         let path = request.path.split('?').next().unwrap_or_default();
+        if self.flaw == Flaw::HalfBatches && request.method == "POST" && path == "/kvs" {
+            return self.answer_batch(&request.body);
+        }
         let key = path.strip_prefix("/kvs/").filter(|key| !key.is_empty() && !key.contains('/'));
         if key.is_none() && path != "/view" {
             return error(404, "no such path");
@@ -214,6 +219,35 @@ impl State {
         Response(status, format!(r#"{{"result":"{result}",{}}}"#, self.metadata(&past)))
     }
 
+    fn answer_batch(&mut self, body: &[u8]) -> Response {
+        let Ok(asked) = serde_json::from_slice::<serde_json::Value>(body) else { return error(400, "no JSON") };
+        let operations = asked["operations"].as_array().cloned().unwrap_or_default();
+        let (mut results, mut late) = (Vec::new(), false);
+        for one in &operations {
+            let key = one["key"].as_str().unwrap_or_default();
+            let (version, old) = self.replicas[0].get(key).cloned().unwrap_or_default();
+            if one["op"] == "get" {
+                let found = old.map(|old| format!(r#"{{"result":"found","value":{old}}}"#));
+                results.push(found.unwrap_or_else(|| r#"{"result":"absent"}"#.into()));
+                continue;
+            }
+            let value = (one["op"] == "put").then(|| one["value"].to_string());
+            let result = match (&value, old) {
+                (Some(_), None) => "created",
+                (Some(_), Some(_)) => "replaced",
+                (None, None) => "absent",
+                (None, Some(_)) => "deleted",
+            };
+            results.push(format!(r#"{{"result":"{result}"}}"#));
+            self.writes += 1;
+            let due = Instant::now() + Duration::from_millis(if late { 30 } else { 0 });
+            self.sent.push((due, 0, key.to_owned(), version + 1, value));
+            late = true;
+        }
+        self.deliver();
+        Response(200, format!(r#"{{"results":[{}],{}}}"#, results.join(","), self.metadata(&Metadata::new())))
+    }
+
     fn write(&mut self, at: usize, key: &str, version: u64, value: Option<&str>) {
         self.writes += 1;
         if self.flaw == Flaw::LosesWrites && self.writes.is_multiple_of(10) {
@@ -221,7 +255,7 @@ impl State {
         }
         let value = value.map(|text| match self.flaw {
             Flaw::Careless => serde_json::from_str::<f64>(text).map_or(text.to_owned(), |number| number.to_string()),
-            Flaw::None | Flaw::LosesWrites | Flaw::VersionPerKey | Flaw::Apart => text.to_owned(),
+            Flaw::None | Flaw::LosesWrites | Flaw::VersionPerKey | Flaw::Apart | Flaw::HalfBatches => text.to_owned(),
         });
         self.replicas[at].insert(key.to_owned(), (version, value.clone()));
         if self.flaw == Flaw::VersionPerKey {
@@ -262,7 +296,7 @@ impl State {
     fn metadata(&self, past: &Metadata) -> String {
         match self.flaw {
             Flaw::VersionPerKey => format!("\"causal-metadata\":{}", serde_json::json!(past)),
-            Flaw::None | Flaw::LosesWrites | Flaw::Apart | Flaw::Careless => {
+            Flaw::None | Flaw::LosesWrites | Flaw::Apart | Flaw::Careless | Flaw::HalfBatches => {
                 format!("\"causal-metadata\":{}", self.writes)
             }
         }

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Flags of every command that asks targets.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -94,6 +95,17 @@ pub(crate) enum Stream {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
+impl Stream {
+    /// A read ends after so long without anything.
+    pub(crate) fn set_read_timeout(&self, time: Duration) -> io::Result<()> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        };
+        stream.set_read_timeout(Some(time))
+    }
+}
+
 impl Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -127,7 +139,6 @@ mod tests {
     use rustls::pki_types::PrivateKeyDer;
     use rustls::{ServerConfig, ServerConnection};
     use std::net::TcpListener;
-    use std::time::Duration;
 
     /// A certificate for this host that is its own authority, and its key.
     fn certificate() -> (String, String) {

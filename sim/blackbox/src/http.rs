@@ -5,12 +5,16 @@
 //! `httparse` reads heads. A whole client library cost 22 to 26 us of CPU for each request (ureq 3, loopback), where
 //! this costs 4. All that a request may cost with its record is 25 us.
 
+mod events;
+
 use crate::console::clock;
 use crate::credentials::{Shown, Stream};
 use std::fmt;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
+
+pub(crate) use events::{Event, Events, Look};
 
 /// The largest answer, head included; a longer one is an answer that is missing.
 const ANSWER_BYTES_MAX: usize = 16 << 20;

@@ -4,6 +4,8 @@
 //! where the target understands the header. They are dropped (no token), and handed over to other clients. Whatever
 //! would leave a write behind goes to the client's loose ends, which are merged later or by the closing reads.
 
+mod several;
+
 use super::recorder::Pen;
 use super::tally::Ending;
 use super::token::{Said, Token, versions};
@@ -131,15 +133,19 @@ impl<'a> Client<'a> {
     }
 
     fn ask(&mut self, merged: Option<Token>) {
+        let kind = self.run.mix.draw(&mut self.draw);
+        if kind == Kind::Batch && self.run.abilities.batches {
+            return self.ask_batch(merged);
+        }
+        if kind == Kind::List && self.run.abilities.lists {
+            return self.ask_list(merged);
+        }
         let keys = self.run.keys.len() as u64;
         // Of two draws the lower: some keys are hot.
         let key = self.draw.below(keys).min(self.draw.below(keys)) as usize;
-        let (action, mut extras) = self.choose(key);
+        let (action, mut extras) = self.choose(kind, key);
         extras.merged = merged;
-        let value = (action == Action::Put).then(|| {
-            self.values += 1;
-            format!("\"{}-{}\"", self.name, self.values)
-        });
+        let value = (action == Action::Put).then(|| self.next_value());
         let mut operation = Operation::new(self.pen.next_id(), &self.name, action, &self.run.keys[key]);
         operation.replica.clone_from(&self.run.targets[self.at].address);
         operation.value = value;
@@ -157,10 +163,16 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn choose(&mut self, key: usize) -> (Action, Extras) {
+    /// A value that no other request writes.
+    fn next_value(&mut self) -> String {
+        self.values += 1;
+        format!("\"{}-{}\"", self.name, self.values)
+    }
+
+    fn choose(&mut self, kind: Kind, key: usize) -> (Action, Extras) {
         let abilities = self.run.abilities;
         let extra = |header: &'static str, value: String| Extras { header: Some((header, value)), ..Extras::default() };
-        match self.run.mix.draw(&mut self.draw) {
+        match kind {
             Kind::Put => (Action::Put, Extras::default()),
             Kind::Delete => (Action::Delete, Extras::default()),
             Kind::Siblings if abilities.siblings => {
@@ -173,7 +185,9 @@ impl<'a> Client<'a> {
                 _ => (Action::Put, extra("if-none-match", "*".into())),
             },
             Kind::Wait => (Action::Get, extra("prefer", "wait=1".into())),
-            Kind::Get | Kind::Siblings | Kind::Conditional => (Action::Get, Extras::default()),
+            Kind::Get | Kind::Siblings | Kind::Conditional | Kind::Batch | Kind::List => {
+                (Action::Get, Extras::default())
+            }
         }
     }
 
@@ -241,16 +255,21 @@ impl<'a> Client<'a> {
     }
 
     fn note_missing(&mut self, operation: &mut Operation, error: &NoAnswer) {
-        let (outcome, ending) = match error {
-            NoAnswer::NotSent(_) => (Outcome::Fail, Ending::NotSent),
-            NoAnswer::Lost(_) | NoAnswer::TimedOut(_) => (Outcome::Unknown, Ending::Unknown),
-        };
+        let (outcome, ending) = missing(error);
         operation.outcome = outcome;
         self.run.tally.count(self.at, ending);
         self.refused += 1;
         if operation.action != Action::Get {
             self.pen.ended(operation);
         }
+    }
+}
+
+/// How a request ended that has no answer.
+const fn missing(error: &NoAnswer) -> (Outcome, Ending) {
+    match error {
+        NoAnswer::NotSent(_) => (Outcome::Fail, Ending::NotSent),
+        NoAnswer::Lost(_) | NoAnswer::TimedOut(_) => (Outcome::Unknown, Ending::Unknown),
     }
 }
 

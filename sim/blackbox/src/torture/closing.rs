@@ -9,6 +9,7 @@ use super::Run;
 use super::client::{fill, method};
 use super::recorder::Pen;
 use super::token::{Said, Token, versions};
+use super::watcher::Finals;
 use crate::console::{clock, nap};
 use crate::http::{self, Connection};
 use hence_checker::history::{Action, Operation, Outcome};
@@ -27,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Closing {
+    /// What every key holds, where all replicas said the same.
+    finals: Finals,
     /// Keys that replicas still showed differently, with what they showed.
     differ: Vec<String>,
     /// Reads that were still refused.
@@ -41,6 +44,11 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
+    /// What every key holds, if all replicas answered alike.
+    pub(crate) fn finals(&self) -> Option<Finals> {
+        self.is_settled().then(|| self.finals.clone())
+    }
+
     /// All replicas answered, and alike.
     pub(crate) const fn is_settled(&self) -> bool {
         self.differ.is_empty() && self.refused.is_empty() && self.stuck == 0
@@ -112,6 +120,7 @@ pub(crate) fn close(run: &Run, ends: Vec<Token>, patience: Duration) -> Closing 
         let refused = shown.iter().enumerate().filter_map(|(at, shown)| shown.as_ref().err().map(|why| (at, why)));
         let refused = refused.map(|(at, why)| format!("{} of {key} at {}: {why}", "GET", run.targets[at].address));
         let refused: Vec<String> = refused.collect();
+        closing.finals.insert(key.clone(), shown[0].clone().unwrap_or_default());
         if refused.is_empty() && !agree(&shown) {
             let each = shown.iter().zip(&run.targets);
             let each = each.map(|(shown, target)| {

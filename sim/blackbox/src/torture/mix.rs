@@ -17,33 +17,39 @@ pub(crate) enum Kind {
     Conditional,
     /// A read that waits for what its token names.
     Wait,
+    /// Reads and writes of several keys at one moment.
+    Batch,
+    /// A page of keys in order.
+    List,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Get, "get"),
         (Self::Put, "put"),
         (Self::Delete, "delete"),
         (Self::Siblings, "siblings"),
         (Self::Conditional, "conditional"),
         (Self::Wait, "wait"),
+        (Self::Batch, "batch"),
+        (Self::List, "list"),
     ];
 }
 
 /// How often each kind is drawn, in parts of their sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mix([u32; 6]);
+pub(crate) struct Mix([u32; 8]);
 
 impl Default for Mix {
     fn default() -> Self {
-        Self([45, 35, 5, 5, 5, 5])
+        Self([45, 35, 5, 5, 5, 5, 5, 2])
     }
 }
 
 impl Mix {
     /// Reads `get=50,put=40,delete=10`; what is not named is never asked.
     pub(crate) fn named(text: &str) -> Result<Self, String> {
-        let mut mix = Self([0; 6]);
+        let mut mix = Self([0; 8]);
         for part in text.split(',') {
             let (name, parts) = part.split_once('=').ok_or_else(|| format!("\"{part}\": write it as KIND=PARTS"))?;
             let names = || Kind::ALL.map(|(_, name)| name).join(", ");
@@ -74,7 +80,8 @@ mod tests {
 
     #[test]
     fn mixes_are_read_and_wrong_ones_refused() {
-        assert_eq!(Mix::named("get=1, put=2,wait=3"), Ok(Mix([1, 2, 0, 0, 0, 3])));
+        assert_eq!(Mix::named("get=1, put=2,wait=3"), Ok(Mix([1, 2, 0, 0, 0, 3, 0, 0])));
+        assert_eq!(Mix::named("list=1,batch=4"), Ok(Mix([0, 0, 0, 0, 0, 0, 4, 1])));
         for wrong in ["", "get", "get=0", "fly=3", "get=x", "get=-1"] {
             assert!(Mix::named(wrong).is_err(), "{wrong}");
         }

@@ -15,6 +15,7 @@ mod recorder;
 mod report;
 mod tally;
 mod token;
+mod watcher;
 
 use crate::console::files::{self, Output};
 use crate::console::signals::Stop;
@@ -32,11 +33,12 @@ pub use report::CHECK;
 use serde_json::json;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tally::Tally;
 use token::Token;
+use watcher::{Finals, Watched, Watcher};
 
 /// Places where clients leave tokens for each other.
 const BOARD_SLOTS: usize = 16;
@@ -44,6 +46,7 @@ const BOARD_SLOTS: usize = 16;
 /// What choices are about: a seed means the same for ever.
 const FAULTS: u64 = 3;
 const CLIENTS: u64 = 8;
+const WATCHERS: u64 = 9;
 
 const TARGETS_MAX: usize = 64;
 
@@ -84,8 +87,11 @@ pub struct Torture {
     /// How long, such as 30s, 10m or 2h
     #[arg(long, default_value = "30s", value_parser = duration)]
     time: Duration,
-    /// What clients ask: KIND=PARTS,... of get, put, delete, siblings, conditional, wait; the last three only where
-    /// the target has them [default: get=45,put=35,delete=5,siblings=5,conditional=5,wait=5]
+    /// Watchers, a thread each, where the target has watches [default: one for four clients]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=1_024))]
+    watchers: Option<u64>,
+    /// What clients ask: KIND=PARTS,... of get, put, delete, siblings, conditional, wait, batch, list; those from siblings
+    /// on only where the target has them [default: get=45,put=35,delete=5,siblings=5,conditional=5,wait=5,batch=5,list=2]
     #[arg(long, value_parser = Mix::named)]
     mix: Option<Mix>,
     /// At most so many requests per second, all clients together
@@ -125,12 +131,16 @@ struct Run {
     /// What the names of this run's keys begin with.
     prefix: String,
     keys: Vec<String>,
+    /// The same in the order of their bytes.
+    sorted: Vec<String>,
     patience: Duration,
     /// Between two requests of one client.
     interval: Option<Duration>,
     recorder: Recorder,
     tally: Tally,
     board: Mutex<Vec<Option<Token>>>,
+    /// What every key holds when all is quiet; nothing where it never was.
+    finals: OnceLock<Option<Finals>>,
     /// Clients and faults end.
     stop: AtomicBool,
     /// The operator asked for the end.
@@ -160,6 +170,18 @@ impl Run {
     fn hand_over(&self, slot: usize, token: Option<Token>) -> Option<Token> {
         let mut board = self.board.lock().ok()?;
         std::mem::replace(&mut board[slot % BOARD_SLOTS], token)
+    }
+
+    /// Looks at a token that lies there, and leaves it.
+    fn peek(&self, slot: usize) -> Option<Token> {
+        self.board.lock().ok()?[slot % BOARD_SLOTS].clone()
+    }
+
+    /// Leaves a token for others where none lies.
+    fn offer(&self, slot: usize, token: Token) {
+        if let Ok(mut board) = self.board.lock() {
+            board[slot % BOARD_SLOTS].get_or_insert(token);
+        }
     }
 }
 
@@ -205,16 +227,21 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
     let abilities = Abilities::of(&targets, &prefix, asked.timeout).inspect_err(|_| {
         _ = std::fs::remove_file(&asked.output);
     })?;
+    let keys: Vec<String> = (0..asked.keys).map(|at| format!("{prefix}-{at}")).collect();
+    let mut sorted = keys.clone();
+    sorted.sort_unstable();
     let run = Run {
         abilities,
         mix: asked.mix.unwrap_or_default(),
-        keys: (0..asked.keys).map(|at| format!("{prefix}-{at}")).collect(),
+        keys,
+        sorted,
         prefix,
         patience: asked.timeout,
         interval: asked.rate.map(|rate| Duration::from_secs(1) * asked.clients as u32 / rate),
         recorder,
         tally: Tally::new(targets.len()),
         board: Mutex::new(vec![None; BOARD_SLOTS]),
+        finals: OnceLock::new(),
         stop: AtomicBool::new(false),
         interrupted,
         deadline: clock() + asked.time,
@@ -234,7 +261,7 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
     if let Some(why) = run.recorder.why() {
         say!("the run ended early, because {why}");
     }
-    let is_settled = finish.closing.is_settled();
+    let is_settled = finish.closing.is_settled() && finish.watched.wrong.is_empty();
     let (history, svg, report) = (asked.output.clone(), asked.svg.clone(), asked.report.clone());
     let recorded = Recorded { history, svg, report, is_settled };
     let verdict = judge(recorded, check, &run.interrupted);
@@ -287,9 +314,30 @@ struct Finish {
     cpu: Option<Duration>,
     faults: Vec<faults::Fault>,
     closing: closing::Closing,
+    watched: Watched,
 }
 
+/// Lets everything happen. Watchers go on until all is quiet and they were told of it.
 fn work(run: &Run, asked: &Torture, plan: Option<&Plan>) -> Finish {
+    let source = Source::new(asked.seed);
+    let watchers = asked.watchers.unwrap_or(asked.clients.div_ceil(4));
+    let watchers = if run.abilities.watches { watchers } else { 0 };
+    std::thread::scope(|scope| {
+        let start = |number| {
+            let draw = source.draw(WATCHERS, number);
+            scope.spawn(move || Watcher::new(run, number, draw).work())
+        };
+        let watchers: Vec<_> = (0..watchers).map(start).collect();
+        let mut finish = drive(run, asked, plan);
+        _ = run.finals.set(finish.closing.finals());
+        let watched = watchers.into_iter().map(|watcher| watcher.join().unwrap_or_default());
+        finish.watched = watched.fold(Watched::default(), Watched::and);
+        finish
+    })
+}
+
+/// Lets clients work and breaks targets, then waits for quiet.
+fn drive(run: &Run, asked: &Torture, plan: Option<&Plan>) -> Finish {
     let (begun, cpu) = (clock(), cpu());
     let source = Source::new(asked.seed);
     let (ends, faults, requests, seconds, used) = std::thread::scope(|scope| {
@@ -313,7 +361,7 @@ fn work(run: &Run, asked: &Torture, plan: Option<&Plan>) -> Finish {
     let board = run.board.lock().map(|mut board| std::mem::take(&mut *board)).unwrap_or_default();
     let ends = ends.into_iter().chain(board.into_iter().flatten()).collect();
     let closing = closing::close(run, ends, asked.settle);
-    Finish { seconds, requests, cpu: used, faults, closing }
+    Finish { seconds, requests, cpu: used, faults, closing, watched: Watched::default() }
 }
 
 /// Shows progress until the time is up or the operator stops the run.
@@ -355,6 +403,7 @@ impl Finish {
         }
         faults::print(&self.faults);
         self.closing.print();
+        self.watched.print();
     }
 }
 

@@ -114,22 +114,29 @@ impl Pen<'_> {
 
     /// A write is about to be sent; `false` when that cannot be written down, and then it must not be.
     pub(crate) fn sent(&mut self, operation: &Operation) -> bool {
+        self.sent_event(std::slice::from_ref(operation))
+    }
+
+    /// The same for all parts of a batch.
+    pub(crate) fn sent_event(&mut self, parts: &[Operation]) -> bool {
         self.line.clear();
-        json::write_sent(operation, &mut self.line).is_ok() && self.hand_in()
+        json::write_event_sent(parts, &mut self.line).is_ok() && self.hand_in()
     }
 
     /// An operation has ended; `false` when its answer holds something that no history can hold, and then its outcome
     /// is written down as unknown.
     pub(crate) fn ended(&mut self, operation: &mut Operation) -> bool {
+        self.ended_event(std::slice::from_mut(operation))
+    }
+
+    /// The same for all parts of a batch.
+    pub(crate) fn ended_event(&mut self, parts: &mut [Operation]) -> bool {
         self.line.clear();
-        let is_whole = json::write(operation, &mut self.line).is_ok();
+        let is_whole = json::write_event(parts, &mut self.line).is_ok();
         if !is_whole {
             self.line.clear();
-            operation.outcome = Outcome::Unknown;
-            operation.value = operation.value.take().filter(|_| operation.action == Action::Put);
-            (operation.siblings, operation.token_out) = (None, None);
-            (operation.shown, operation.superseded) = (None, None);
-            _ = json::write(operation, &mut self.line);
+            parts.iter_mut().for_each(forget);
+            _ = json::write_event(parts, &mut self.line);
         }
         self.hand_in();
         is_whole
@@ -154,6 +161,14 @@ impl Pen<'_> {
         }
         self.sender.as_ref().is_some_and(|sender| sender.send(self.line.as_slice().to_vec()).is_ok())
     }
+}
+
+/// Nothing of its answer can be used: how it ended is not known.
+pub(crate) fn forget(operation: &mut Operation) {
+    operation.outcome = Outcome::Unknown;
+    operation.value = operation.value.take().filter(|_| operation.action == Action::Put);
+    (operation.siblings, operation.token_out) = (None, None);
+    (operation.shown, operation.superseded) = (None, None);
 }
 
 impl Tape {

@@ -32,6 +32,6 @@ pub(crate) fn verdict(folder: &Path, run: &Run, finish: &Finish, end: End) -> Re
     let value = json!({ "kind": "torture", "verdict": name, "exit_code": end as u8, "version": program.version,
         "commit": program.commit, "command": provenance::command_line(), "seconds": finish.seconds,
         "requests": finish.requests, "ended_early": run.recorder.why(), "settled": finish.closing.is_settled(),
-        "targets": targets, "faults": faults, "check": check });
+        "watched": finish.watched.json(), "targets": targets, "faults": faults, "check": check });
     files::write(&folder.join("verdict.json"), format!("{value:#}\n").as_bytes())
 }

@@ -17,7 +17,7 @@ impl Token {
         (!matches!(text, "null" | "\"\"" | "{}")).then(|| Self(text.into()))
     }
 
-    fn of_header(text: &str) -> Option<Self> {
+    pub(crate) fn of_header(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| Self(format!("\"{text}\"").into()))
     }
 
