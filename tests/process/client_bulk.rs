@@ -11,8 +11,6 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Keys that are moved without the variable.
@@ -85,10 +83,10 @@ pub(crate) fn lists() {
     assert_eq!(full.status.code(), Some(1), "{full:?}");
 }
 
-/// An export is one moment, or says that it is not.
+/// What an export writes, and where.
 pub(crate) fn exports() {
     let cluster = Cluster::running("client_exports", 3);
-    let at = terminal(&cluster, "client_exports_files");
+    let mut at = terminal(&cluster, "client_exports_files");
     let text = lines(3_000, 10);
     write(&at, "all", &text);
     at.prints(&["import", "all"]);
@@ -104,32 +102,23 @@ pub(crate) fn exports() {
     let (code, none, told) = at.run(&["export", "-o", "file", "--json", "--prefix", "key/00029"]);
     assert_eq!((code, none.as_str()), (0, ""), "{told}");
     assert_eq!(json(&told)["keys"], 100, "{told}");
-    assert_eq!(json(&told)["one-moment"], true, "{told}");
     assert_eq!(read(&at, "file").lines().count(), 100);
     assert_eq!(at.prints(&["export", "--start", "z"]), "");
     at.fails(&["export", "-o", "no/such/folder"], 1, "cannot be written");
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let (address, stopped) = (cluster.address(0), stop.clone());
-    let writer = std::thread::spawn(move || {
-        let mut connection = Connection::open(&address).expect("it listens");
-        for number in 0_u64.. {
-            if stopped.load(Ordering::Relaxed) {
-                return;
-            }
-            connection.send(&request_bytes("PUT", "/kvs/busy", &[], Some(&format!("{{\"value\":{number}}}"))));
-            connection.receive(false).expect("an answer");
-        }
-    });
-    fs::remove_file(at.folder.join("file")).expect("a file of ours");
-    at.fails(&["export", "-o", "file", "--endpoints", &cluster.address(0)], 8, "several moments");
-    let left: Vec<_> = fs::read_dir(&at.folder).expect("ours").flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(left, ["all"], "there is no file of several moments");
-    assert_eq!(at.run(&["export", "--endpoints", &cluster.address(0)]).0, 8);
-    at.prints(&["export", "-o", "file", "--several-moments"]);
-    assert_eq!(read(&at, "file").lines().count(), 3_001);
-    stop.store(true, Ordering::Relaxed);
-    writer.join().expect("its writes are answered");
+    // A value with a line break is one line nevertheless.
+    let broken = r#"{"value":[1,
+2]}"#;
+    let mut connection = Connection::open(&cluster.address(0)).expect("it listens");
+    connection.send(&request_bytes("PUT", "/kvs/broken", &[], Some(broken)));
+    assert_eq!(connection.receive(false).expect("an answer").status, 201);
+    at.endpoints = cluster.address(0);
+    assert_eq!(json(&at.prints(&["export", "--prefix", "broken"]))["value"], json("[1,2]"));
+    at.fails(
+        &["export", "--endpoints", "127.0.0.1:1", "--timeout", "300ms"],
+        1,
+        "no replica served the request in time",
+    );
 }
 
 /// What an export wrote is there again elsewhere; what is no line changes nothing after it.
@@ -138,7 +127,7 @@ pub(crate) fn imports() {
     let at = terminal(&cluster, "client_imports_files");
     let text = lines(5_000, 10);
     assert_eq!(at.run_with(&["import"], &text), (0, "keys written: 5000\n".into(), String::new()));
-    let there = at.prints(&["export", "--several-moments"]);
+    let there = at.prints(&["export"]);
     let mut other = Cluster::new("client_imports_other", 1).port(8_091);
     other.start(0);
     let told = at.run_with(&["import", "--json", "--endpoints", &other.address(0)], &there);
@@ -285,15 +274,33 @@ pub(crate) fn rates() {
     let output = command.output().expect("the binary was built");
     assert!(output.status.success(), "{output:?}");
     let imported = rate(since);
+    let listed = Instant::now();
+    assert_eq!(pages(&imports.address(0)), keys);
+    let listed = rate(listed);
     let since = Instant::now();
     let output = at.command(&["export", "-o", "again"]).output().expect("the binary was built");
     assert!(output.status.success(), "{output:?}");
     let exported = rate(since);
     assert_eq!(without_tags(&read(&at, "again")).len(), keys);
     println!(
-        "note: {keys} keys a second: import {imported:.0}, export {exported:.0}, a loop of batches {plain:.0}; import is {:.2} of the loop",
-        imported / plain
+        "note: {keys} keys a second: import {imported:.0}, a loop of batches {plain:.0}, ratio {:.2}; export {exported:.0}, a loop of pages {listed:.0}, ratio {:.2}",
+        imported / plain,
+        exported / listed
     );
+}
+
+/// Reads every key by the largest pages, one after another, and counts them.
+fn pages(address: &str) -> usize {
+    let mut connection = Connection::open(address).expect("it listens");
+    let (mut count, mut next) = (0, Some("/kvs?limit=1000".to_owned()));
+    while let Some(path) = next {
+        connection.send(&request_bytes("GET", &path, &[], None));
+        let answer = connection.receive(false).expect("an answer");
+        let body = String::from_utf8(answer.body).expect("a text");
+        count += body.matches("\"key\":").count();
+        next = body.split_once("\"next\":\"").map(|(_, rest)| rest[..rest.find('"').expect("it ends")].to_owned());
+    }
+    count
 }
 
 /// The load generator: shares, rates, and what fails.

@@ -18,6 +18,7 @@ mod causes;
 mod chaos;
 mod client;
 mod client_bulk;
+mod client_exports;
 mod cluster;
 mod collected;
 mod command;
@@ -116,6 +117,7 @@ const TESTS: &[Test] = &[
     Test::new("client_lists", Pace::Busy, Needs::Nothing, client_bulk::lists),
     Test::new("client_watches", Pace::Busy, Needs::Nothing, watches::command),
     Test::new("client_exports", Pace::Busy, Needs::Nothing, client_bulk::exports),
+    Test::new("client_exports_under_load", Pace::Busy, Needs::Nothing, client_exports::under_load),
     Test::new("client_imports", Pace::Busy, Needs::Nothing, client_bulk::imports),
     Test::new("client_imports_cut_off", Pace::Busy, Needs::Nothing, client_bulk::cut_off),
     Test::new("client_bulk_rates", Pace::Busy, Needs::Nothing, client_bulk::rates),

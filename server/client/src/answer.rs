@@ -21,7 +21,8 @@ pub(crate) struct Body {
     pub(crate) error: Option<String>,
     pub(crate) index: Option<usize>,
     siblings: Option<Vec<Sibling>>,
-    pub(crate) results: Option<Vec<Part>>,
+    /// Parts of a batch, which are read where they are wanted.
+    pub(crate) results: Option<Box<RawValue>>,
     pub(crate) view: Option<Vec<String>>,
     pub(crate) items: Option<Vec<Listed>>,
     pub(crate) prefixes: Option<Vec<String>>,

@@ -1,5 +1,7 @@
 //! Server-sent events (WHATWG HTML, 9.2), as they come in pieces.
 
+use memchr::memchr2;
+
 /// An event, or an id alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct RawEvent {
@@ -13,7 +15,7 @@ pub(crate) struct RawEvent {
 pub(crate) struct Reader {
     /// What no line break has ended yet.
     line: Vec<u8>,
-    /// The last line ended with a carriage return: a line feed behind it belongs to it.
+    /// The last bytes ended with a carriage return: a line feed behind them belongs to it.
     after_return: bool,
     event: RawEvent,
     has_data: bool,
@@ -22,19 +24,26 @@ pub(crate) struct Reader {
 impl Reader {
     /// Reads on. Gives the events that these bytes end.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Vec<RawEvent> {
-        let mut events = Vec::new();
-        for &byte in bytes {
-            let is_second = std::mem::take(&mut self.after_return) && byte == b'\n';
-            match byte {
-                b'\n' if is_second => {}
-                b'\n' | b'\r' => {
-                    self.after_return = byte == b'\r';
-                    let line = std::mem::take(&mut self.line);
-                    events.extend(self.end_line(&line));
-                }
-                _ => self.line.push(byte),
+        let (mut events, mut rest) = (Vec::new(), bytes);
+        if !rest.is_empty() && std::mem::take(&mut self.after_return) {
+            rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+        }
+        while let Some(at) = memchr2(b'\n', b'\r', rest) {
+            let (line, end) = (&rest[..at], rest[at]);
+            rest = &rest[at + 1..];
+            if end == b'\r' {
+                self.after_return = rest.is_empty();
+                rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+            }
+            if self.line.is_empty() {
+                events.extend(self.end_line(line));
+            } else {
+                self.line.extend_from_slice(line);
+                let line = std::mem::take(&mut self.line);
+                events.extend(self.end_line(&line));
             }
         }
+        self.line.extend_from_slice(rest);
         events
     }
 

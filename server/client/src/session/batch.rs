@@ -200,6 +200,15 @@ impl<'a> Batch<'a> {
         Self { session, call, count }
     }
 
+    /// Does it, and reads no outcomes: for many batches of writes.
+    ///
+    /// # Errors
+    /// As the batch itself.
+    pub async fn done(self) -> Result<(), Error> {
+        let (answer, body) = self.session.ask(self.call?).await?;
+        body.expect_success(answer.status).map(drop)
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Call)) -> Self {
         if let Ok(call) = &mut self.call {
             change(call);
@@ -239,8 +248,10 @@ impl<'a> IntoFuture for Batch<'a> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let (answer, body) = self.session.ask(self.call?).await?;
-            let parts = body.expect_success(answer.status)?.results.unwrap_or_default();
-            let outcomes: Option<Vec<Outcome>> = parts.into_iter().map(Outcome::read_from).collect();
+            let results = body.expect_success(answer.status)?.results;
+            let parts = results.and_then(|results| serde_json::from_str::<Vec<Part>>(results.get()).ok());
+            let outcomes: Option<Vec<Outcome>> =
+                parts.unwrap_or_default().into_iter().map(Outcome::read_from).collect();
             let spread = Spread::read_from(&answer);
             let done = outcomes.filter(|outcomes| outcomes.len() == self.count);
             done.map(|outcomes| BatchDone { outcomes, spread }).ok_or_else(|| {

@@ -23,7 +23,6 @@ Exit codes:
   5    a write was sent and its answer is lost: it was done, or it was not
   6    the write is done, and fewer replicas have it than --write-concern asks for
   7    what the session saw is lost; --accept-loss goes on with what is left
-  8    export: the store changed meanwhile, so what was written is of several moments
   101  a mistake of ours, which is told";
 
 /// Which replicas, and how.
@@ -220,9 +219,6 @@ pub(crate) struct ExportArgs {
     /// The file to write; without it, or for -, standard output. A file appears when it is whole
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Take what is of several moments, and end with 0
-    #[arg(long)]
-    pub(crate) several_moments: bool,
     #[command(flatten)]
     pub(crate) range: RangeArgs,
     #[command(flatten)]

@@ -1,26 +1,26 @@
-//! `hence export`: a line of JSON for each key.
+//! `hence export`: a line of JSON for each key, all of one moment.
 //!
-//! A page of a list is one moment, and the next page may be a later one. So the replica's vector is read before the
-//! first page and after the last. Where it is the same, nothing changed in between: all pages are of one moment.
+//! A page of a list is one moment, and the next page may be a later one. So the lines come from the first state of a
+//! watch, which is one cut. What changes before it is whole is told again, so no line is written before that.
 
-use super::args::{ExportArgs, RequestArgs};
-use super::ls::{as_json, page};
+use super::args::{ExportArgs, RangeArgs};
+use super::ls::as_json;
 use super::show::Printer;
-use super::{Ended, client, client_of, within};
+use super::{Ended, client, settle, within};
 use crate::cli::CommandFailure;
 use crate::output;
-use hence_client::{Client, Page, Readiness, Session, Status};
-use serde_json::{Value, json};
+use hence_client::{Change, Event, Session, Watching};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
-/// The largest page.
-const PAGE: usize = 1_000;
-
-/// The pages are of several moments.
-const SEVERAL_MOMENTS: u8 = 8;
+/// A watch that has begun and then tells nothing for so long is given up. Its replica may put its keys in order first.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Where the lines go.
 enum Sink {
@@ -33,72 +33,111 @@ enum Sink {
     },
 }
 
+/// What a watch has told so far, by keys.
+#[derive(Debug, Default)]
+struct Moment {
+    lines: BTreeMap<String, Line>,
+}
+
+/// The line of a key.
+#[derive(Debug)]
+struct Line {
+    text: String,
+    has_siblings: bool,
+}
+
 /// What was written.
 #[derive(Debug, Default)]
 struct Exported {
-    keys: u64,
+    keys: usize,
     /// Keys with several versions, of which one was written.
-    with_siblings: u64,
-    one_moment: bool,
+    with_siblings: usize,
 }
 
 /// `hence export`.
 pub(in crate::cli) fn export(args: ExportArgs) -> Ended {
-    // Another replica shows another moment: all pages come from one.
-    let (client, before) = ready(&args.request)?;
+    let client = client(&args.request.ask, false)?;
     within(
         &client,
         &args.request,
         async |session: &Arc<Session>| {
             let mut sink = Sink::open(args.output.as_deref())?;
-            let mut exported = Exported::default();
-            let pages = all(session, &args, &mut sink, &mut exported).await;
-            let after = client.status().await;
-            exported.one_moment = moment(&before).is_some() && moment(&before) == after.first().and_then(moment);
-            let is_good = pages.is_ok() && (exported.one_moment || args.several_moments);
-            let finished = sink.finish(is_good);
-            pages.and(finished).map(|()| exported)
+            let exported = match Moment::gathered(session, &args).await {
+                Ok(moment) => moment.write(&mut sink),
+                Err(failure) => Err(failure),
+            };
+            let finished = sink.finish(exported.is_ok());
+            exported.and_then(|exported| finished.map(|()| exported))
         },
-        |exported: Exported, _| exported.end(&args),
+        |exported: Exported, _| exported.end(args.request.ask.json),
     )
 }
 
-/// The first endpoint that is ready, and its state.
-fn ready(request: &RequestArgs) -> Result<(Client, Status), CommandFailure> {
-    let all = super::run(async { Ok(client(&request.ask, false)?.status().await) })?;
-    let whys: Vec<String> = all.iter().map(|one| format!("{}: {:?}", one.endpoint, one.readiness)).collect();
-    let ready = all.into_iter().find(|one| one.readiness == Readiness::Ready);
-    let ready = ready.ok_or_else(|| CommandFailure::running(format!("no endpoint is ready; {}", whys.join("; "))))?;
-    Ok((client_of(vec![ready.endpoint.clone()], &request.ask, false)?, ready))
-}
-
-/// What tells two moments of a replica apart, where both are known.
-fn moment(status: &Status) -> Option<(&Value, &Value)> {
-    let state = status.state.as_ref()?;
-    Some((state.get("incarnation")?, state.get("vector")?))
-}
-
-async fn all(
-    session: &Session,
-    args: &ExportArgs,
-    sink: &mut Sink,
-    exported: &mut Exported,
-) -> Result<(), CommandFailure> {
-    let mut next = None;
-    while !sink.is_left() {
-        let first = || args.range.of(session.list()).limit(PAGE);
-        let Page { items, next: after, .. } = page(session, &args.request, next.as_ref(), first).await?;
-        for item in items {
-            exported.keys += 1;
-            exported.with_siblings += u64::from(item.versions > 1);
-            sink.write(&as_json(&item)?)?;
-        }
-        next = after;
-        if next.is_none() {
-            break;
+impl Moment {
+    /// The first state that a watch tells, once it is whole.
+    async fn gathered(session: &Session, args: &ExportArgs) -> Result<Self, CommandFailure> {
+        settle(session, &args.request).await?;
+        let mut watching = session.watch().prefix(&args.range.prefix).begin();
+        let mut moment = Self::default();
+        loop {
+            match event(&mut watching, args.request.ask.timeout).await? {
+                Event::Change(change) => moment.apply(change, &args.range)?,
+                Event::Reset(true) if !args.request.session.accept_loss => {
+                    let text = "a write that this session saw is lost; --accept-loss goes on with what is left";
+                    return Err(CommandFailure { text: text.into(), code: super::LOST });
+                }
+                Event::Reset(_) | Event::Broken => moment.lines.clear(),
+                Event::End { synced: true } => return Ok(moment),
+                Event::End { synced: false } => {}
+            }
         }
     }
-    Ok(())
+
+    /// Of two changes of one key the later holds.
+    fn apply(&mut self, change: Change, range: &RangeArgs) -> Ended {
+        match change {
+            Change::Delete(key) => _ = self.lines.remove(&key),
+            Change::Put(item) if range.holds(&item.key) => {
+                let mut text = as_json(&item)?;
+                if text.contains(['\n', '\r']) {
+                    // They stand between tokens of the value, and would make two lines of it.
+                    text = text.replace(['\n', '\r'], " ");
+                }
+                self.lines.insert(item.key, Line { text, has_siblings: item.versions > 1 });
+            }
+            Change::Put(_) => {}
+        }
+        Ok(())
+    }
+
+    fn write(&self, sink: &mut Sink) -> Result<Exported, CommandFailure> {
+        let mut exported = Exported::default();
+        for line in self.lines.values() {
+            if sink.is_left() {
+                break;
+            }
+            sink.write(&line.text)?;
+            exported.keys += 1;
+            exported.with_siblings += usize::from(line.has_siblings);
+        }
+        Ok(exported)
+    }
+}
+
+impl RangeArgs {
+    /// A watch knows prefixes only.
+    fn holds(&self, key: &str) -> bool {
+        *key >= *self.start && (self.end.is_empty() || *key < *self.end)
+    }
+}
+
+/// The next thing that a watch tells. Before it begins, its replica may wait for what the session saw.
+async fn event(watching: &mut Watching, limit: Duration) -> Result<Event, CommandFailure> {
+    let limit = if watching.id().is_some() { limit.max(SILENCE_MAX) } else { limit };
+    match timeout(limit, watching.event()).await {
+        Ok(event) => Ok(event?),
+        Err(_) => Err(CommandFailure::running("a replica took the watch, and tells nothing")),
+    }
 }
 
 impl Sink {
@@ -149,24 +188,16 @@ fn failed(path: &Path, error: &std::io::Error) -> CommandFailure {
 
 impl Exported {
     /// Says on standard error what standard output holds.
-    fn end(&self, args: &ExportArgs) -> Ended {
-        let Self { keys, with_siblings, one_moment } = *self;
-        if args.request.ask.json {
-            let report =
-                json!({ "result": "exported", "keys": keys, "with-siblings": with_siblings, "one-moment": one_moment });
+    fn end(&self, as_json: bool) -> Ended {
+        let Self { keys, with_siblings } = *self;
+        if as_json {
+            let report = json!({ "result": "exported", "keys": keys, "with-siblings": with_siblings });
             output::complain(format!("{report}\n"));
         } else if with_siblings > 0 {
             output::complain(format!(
                 "{with_siblings} keys have several versions, and the winner of each was written\n"
             ));
         }
-        match one_moment || args.several_moments {
-            true => Ok(()),
-            false => Err(CommandFailure {
-                text: "the store changed meanwhile, so the lines are of several moments; --several-moments takes that"
-                    .into(),
-                code: SEVERAL_MOMENTS,
-            }),
-        }
+        Ok(())
     }
 }

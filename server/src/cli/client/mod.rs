@@ -264,6 +264,19 @@ async fn accepting<T>(
     }
 }
 
+/// A replica that serves the session is found, and what it saw and lost is told.
+async fn settle(session: &Session, args: &RequestArgs) -> Ended {
+    if session.token().is_empty() {
+        return Ok(());
+    }
+    let wait = args.session.wait.map(Duration::from_secs);
+    let settled = accepting(session, args, async || match wait {
+        Some(wait) => session.get("-").wait(wait).await,
+        None => session.get("-").await,
+    });
+    settled.await.map(drop).map_err(CommandFailure::from)
+}
+
 /// Does something within the session, keeps what it saw whatever comes of it, and then shows it with the token.
 fn within<T>(
     client: &Client,

@@ -8,7 +8,7 @@ mod source;
 
 use super::args::ImportArgs;
 use super::show::print;
-use super::{Ended, accepting, client, opened, within};
+use super::{Ended, client, opened, settle, within};
 use crate::cli::CommandFailure;
 use hence_client::{Error, Session};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -54,10 +54,7 @@ pub(in crate::cli) fn import(args: ImportArgs) -> Ended {
         &args.request,
         async |session: &Arc<Session>| {
             // What the session saw and lost is told before anything is written.
-            let settled = accepting(session, &args.request, async || session.get("-").await);
-            if !session.token().is_empty() {
-                settled.await?;
-            }
+            settle(session, &args.request).await?;
             write(session, usize::from(args.batches), bulks, &mut note, &bar(size)).await
         },
         |imported: Imported, token| imported.end(args.request.ask.json, start, &token),
@@ -133,7 +130,7 @@ async fn write(
 
 async fn send(session: Arc<Session>, bulk: Bulk) -> Landed {
     let Bulk { lines, operations, keys, bytes, .. } = bulk;
-    let answer = session.batch(operations).await.map(|_| ());
+    let answer = session.batch(operations).done().await;
     Landed { lines, keys, bytes, answer }
 }
 
