@@ -37,6 +37,7 @@ mod late;
 mod leavers;
 mod lone;
 mod lookups;
+mod lost_answers;
 mod lost_writes;
 mod machines;
 mod membership;
@@ -121,6 +122,7 @@ const TESTS: &[Test] = &[
     Test::new("client_imports", Pace::Busy, Needs::Nothing, client_bulk::imports),
     Test::new("client_imports_cut_off", Pace::Busy, Needs::Nothing, client_bulk::cut_off),
     Test::new("client_bulk_rates", Pace::Busy, Needs::Nothing, client_bulk::rates),
+    Test::new("client_lost_answers", Pace::Busy, Needs::Nothing, lost_answers::commands),
     Test::new("client_bench", Pace::Busy, Needs::Nothing, client_bulk::bench),
     Test::new("browsers_unset", Pace::Busy, Needs::Nothing, browsers::unset),
     Test::new("browsers_origins", Pace::Busy, Needs::Nothing, browsers::origins),

@@ -8,6 +8,7 @@ pub mod client;
 pub mod deploy;
 pub mod fill;
 pub mod https;
+pub mod proxy;
 pub mod public;
 pub mod replicas;
 pub mod starvation;

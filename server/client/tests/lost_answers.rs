@@ -1,11 +1,9 @@
 //! Answers that get lost on their way: no write is done twice, and no value that was replaced comes back.
 
-mod proxy;
-
 use hence_client::{Client, Concern, Error, Operation, Session};
 use hence_core::{Address, LinkState};
 use hence_server::{Cluster, Settings};
-use proxy::{Fate, Proxy};
+use hence_tests::proxy::{Fate, Proxy};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use std::collections::BTreeMap;
@@ -61,42 +59,76 @@ fn is_unknown<T: std::fmt::Debug>(outcome: &Result<T, Error>) -> bool {
     matches!(outcome, Err(Error::OutcomeUnknown { .. }))
 }
 
-/// Another client replaces the value while the answer to the first is lost. Says what the writer was told, and which
-/// value is there in the end.
-async fn value_after(proxies: &[Proxy], retries: bool, key: &'static str, fate: Fate) -> (bool, u64) {
+/// How a write is sent whose answer is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Put,
+    /// Only over the version that was there.
+    PutOver,
+    Delete,
+    Batch,
+    /// Only over the version that was there.
+    BatchOver,
+}
+
+/// Another client replaces the value while the answer to a write of it is lost. Says whether the writer was told that the
+/// outcome is unknown, and which value is there in the end: 2 is the other client's.
+async fn value_after(proxies: &[Proxy], retries: bool, sent: Sent, fate: Fate) -> (bool, Option<u64>) {
     let (writer, other) = (client(proxies, retries).session(), client(&proxies[1..2], false));
-    let (endpoints, (done, replaced)) = (other.endpoints(), channel());
+    let key = format!("{sent:?}-{fate:?}-{retries}");
+    let before = writer.put(&key, 0).concern(Concern::All).await.expect("a write").tag.expect("a tag");
+    let (endpoint, (done, replaced), name) = (other.endpoints(), channel(), key.clone());
     proxies[0].meanwhile(move || {
-        let (endpoints, done) = (endpoints.clone(), done.clone());
+        let (endpoint, done, name) = (endpoint.clone(), done.clone(), name.clone());
         let replaces = move || {
             runtime().block_on(async {
-                let session = Client::new(endpoints).expect("an endpoint").session();
-                while session.get(key).await.expect("an answer").is_none() {
+                let session = Client::new(endpoint).expect("an endpoint").session();
+                let is_old = async || {
+                    let found = session.get(&name).await.expect("an answer");
+                    found.is_some_and(|found| found.read::<u64>().expect("a number") == 0)
+                };
+                while is_old().await {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-                session.put(key, 2).concern(Concern::All).await.expect("a write");
+                session.put(&name, 2).concern(Concern::All).await.expect("a write");
             });
             done.send(()).expect("the test waits");
         };
         std::thread::spawn(replaces).join().expect("no panic");
     });
     proxies[0].next(&[fate]);
-    let outcome = writer.put(key, 1).await;
+    let is_unknown = match sent {
+        Sent::Put => is_unknown(&writer.put(&key, 1).await),
+        Sent::PutOver => is_unknown(&writer.put(&key, 1).if_match(&before).await),
+        Sent::Delete => is_unknown(&writer.delete(&key).await),
+        Sent::Batch => is_unknown(&writer.batch([Operation::put(&key, 1)]).await),
+        Sent::BatchOver => is_unknown(&writer.batch([Operation::put(&key, 1).if_match(&before)]).await),
+    };
     replaced.recv_timeout(Duration::from_secs(20)).expect("it is replaced");
     // What a replica wrote is at the other one in a moment.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let value = other.session().get(key).await.expect("an answer").expect("a value").read().expect("a number");
-    (is_unknown(&outcome), value)
+    let value = other.session().get(&key).await.expect("an answer");
+    (is_unknown, value.map(|value| value.read().expect("a number")))
 }
 
 #[test]
 fn a_value_that_was_replaced_does_not_come_back() {
     let (_cluster, proxies) = cluster(2);
     runtime().block_on(async {
-        assert_eq!(value_after(&proxies, false, "kept", Fate::LostAfter).await, (true, 2));
-        assert_eq!(value_after(&proxies, false, "silent", Fate::SilentAfter).await, (true, 2));
-        // What the rule is good for: a client that asks for it brings the replaced value back.
-        assert_eq!(value_after(&proxies, true, "brought-back", Fate::LostAfter).await, (false, 1));
+        for sent in [Sent::Put, Sent::PutOver, Sent::Delete, Sent::Batch, Sent::BatchOver] {
+            for fate in [Fate::LostAfter, Fate::Torn, Fate::ForeignRefusal] {
+                assert_eq!(value_after(&proxies, false, sent, fate).await, (true, Some(2)), "{sent:?}, {fate:?}");
+            }
+        }
+        assert_eq!(value_after(&proxies, false, Sent::Put, Fate::SilentAfter).await, (true, Some(2)));
+        // What the rule is good for: a client that asks for retries brings the replaced value back, or deletes it.
+        for (sent, value) in [(Sent::Put, Some(1)), (Sent::Batch, Some(1)), (Sent::Delete, None)] {
+            assert_eq!(value_after(&proxies, true, sent, Fate::LostAfter).await, (false, value), "{sent:?}");
+        }
+        // A condition prevents that, and the writer is told that the outcome is unknown.
+        for sent in [Sent::PutOver, Sent::BatchOver] {
+            assert_eq!(value_after(&proxies, true, sent, Fate::LostAfter).await, (true, Some(2)), "{sent:?}");
+        }
     });
 }
 

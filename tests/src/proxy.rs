@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What the proxy does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// The replica gets it, and the client gets the answer.
     Passed,
     /// The replica never gets it, and the connection ends.
@@ -39,14 +39,15 @@ struct Plan {
 }
 
 /// A proxy that runs until the process ends.
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+pub struct Proxy {
+    /// Where clients ask.
+    pub address: SocketAddr,
     script: Script,
 }
 
 impl Proxy {
     /// In front of this replica.
-    pub(crate) fn before(replica: SocketAddr) -> Self {
+    pub fn before(replica: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let script = Script::default();
@@ -61,17 +62,17 @@ impl Proxy {
     }
 
     /// The next requests end so, in this order.
-    pub(crate) fn next(&self, fates: &[Fate]) {
+    pub fn next(&self, fates: &[Fate]) {
         self.script.lock().expect("no panic").fates = fates.iter().rev().copied().collect();
     }
 
     /// Happens after the replica answered and before the answer is lost.
-    pub(crate) fn meanwhile(&self, act: impl Fn() + Send + 'static) {
+    pub fn meanwhile(&self, act: impl Fn() + Send + 'static) {
         self.script.lock().expect("no panic").meanwhile = Some(Box::new(act));
     }
 
     /// Requests that came so far.
-    pub(crate) fn requests(&self) -> usize {
+    pub fn requests(&self) -> usize {
         self.script.lock().expect("no panic").requests
     }
 }
