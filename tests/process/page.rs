@@ -3,6 +3,7 @@
 //!
 //! With `HENCE_PICTURES`, a folder, the pictures of the documents are written there.
 
+use crate::client::{Terminal, folder};
 use crate::cluster::{Cluster, HENCE};
 use crate::network::{self, Cut};
 use hence_tests::browser::Browser;
@@ -19,6 +20,10 @@ const LIMIT: Duration = Duration::from_secs(15);
 const CUT_SHOWN: Duration = Duration::from_secs(2);
 
 const BOTH_LINKS: &str = "document.getElementById('summary').textContent.endsWith('2 of 2 links')";
+
+const LIVE: &str = "document.getElementById('live').textContent === 'live'";
+/// How often a page of keys was asked for.
+const LISTS: &str = "performance.getEntriesByType('resource').filter((one) => one.name.includes('limit=')).length";
 
 fn until_within(browser: &Browser, what: &str, expression: &str, limit: Duration) -> Duration {
     let start = Instant::now();
@@ -62,7 +67,7 @@ fn complaints(browser: &Browser, address: &str, statuses: &[u16]) -> Vec<String>
 
 /// What the page shows of a whole cluster, of a cut, and of a heal.
 pub(crate) fn shows() {
-    let cluster = Cluster::running("page", 3);
+    let mut cluster = Cluster::running("page", 3);
     let url = format!("http://{}/ui", cluster.address(1));
     let browser = Browser::start(1280, 900, false);
     browser.visit(&url);
@@ -72,11 +77,19 @@ pub(crate) fn shows() {
     press(&browser, "get", "GET greeting: 200");
     assert!(browser.text("document.getElementById('shown').textContent").contains("\"value\":\"hello\""));
 
-    // Keys that another client writes come by themselves, numbers to the digit.
+    // Keys that another replica takes come by themselves, numbers to the digit. No page of a list is asked for.
+    until(&browser, "a watch", LIVE);
+    let asked = browser.ask(LISTS);
     for number in 0..30 {
         cluster.put(0, &format!("user%2F{number:02}"), &format!("[{number}, 1.50]"), None, 201);
     }
     says(&browser, "count", "20 keys, and more");
+    cluster.put(0, "greeting", "\"changed\"", None, 200);
+    says(&browser, "keys", "changed");
+    client::delete(&cluster.address(2), "greeting", None);
+    until(&browser, "a delete", "!document.getElementById('keys').innerText.includes('greeting')");
+    assert_eq!(browser.ask(LISTS), asked, "the page asks for lists");
+    press(&browser, "put", "PUT greeting: ");
     says(&browser, "keys", "[3,1.50]");
     browser.ask("document.getElementById('more').click()");
     says(&browser, "count", "31 keys");
@@ -118,6 +131,35 @@ pub(crate) fn shows() {
     assert!(browser.text("document.getElementById('shown').textContent").contains("goodbye"));
     until(&browser, "both links", BOTH_LINKS);
     assert_eq!(complaints(&browser, &cluster.address(1), &[503]), Vec::<String>::new());
+    breaks(&mut cluster, &browser);
+}
+
+/// A replica that stands still, one that dies and comes back, and more keys than a page is told.
+fn breaks(cluster: &mut Cluster, browser: &Browser) {
+    browser.ask("(document.getElementById('prefix').value = 'user/', document.getElementById('prefix').oninput())");
+    until(browser, "a watch of the prefix", LIVE);
+    cluster.signal(1, "STOP");
+    let silent = "document.getElementById('summary').textContent === 'the replica does not answer'";
+    until_within(browser, "a replica that stands still", silent, CUT_SHOWN);
+    cluster.signal(1, "CONT");
+    until(browser, "both links", BOTH_LINKS);
+    cluster.kill(1);
+    until_within(browser, "the end of the watch", &format!("!({LIVE})"), CUT_SHOWN);
+    cluster.put(0, "user%2Fmeanwhile", "1", None, 201);
+    client::delete(&cluster.address(0), "user%2F00", None);
+    cluster.start(1);
+    until(browser, "a watch again", LIVE);
+    says(browser, "count", "20 keys, and more");
+    browser.ask("document.getElementById('more').click()");
+    says(browser, "keys", "user/meanwhile");
+    assert_eq!(browser.ask("document.getElementById('keys').innerText.includes('user/00')"), false);
+
+    let lines: String = (0..2_000).map(|key| format!("{{\"key\":\"user/many/{key}\",\"value\":{key}}}\n")).collect();
+    let at = Terminal { folder: folder("page_files"), endpoints: cluster.address(0) };
+    assert_eq!(at.run_with(&["import"], &lines).0, 0);
+    says(browser, "live", "not live: more than 2000 keys");
+    cluster.put(0, "user%2F%21", "\"read again\"", None, 201);
+    says(browser, "keys", "read again");
 }
 
 /// The buttons of `hence up`, and versions that do not know of each other.
