@@ -319,7 +319,11 @@ fn counterexamples_are_minimal() {
                     written(&alone)
                 );
             }
-            assert!(found.svg().ends_with("</svg>\n") && !found.diagram().is_empty());
+            let svg = found.svg();
+            assert!(svg.ends_with("</svg>\n") && !found.diagram().is_empty());
+            // What is drawn has the colours of the reader's scheme.
+            let (style, drawn) = svg.split_once("</style>").expect("a style");
+            assert!(style.contains("prefers-color-scheme:dark") && !drawn.contains(":#"), "{svg}");
             count += 1;
             operations += alone.len();
         }

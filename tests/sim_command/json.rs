@@ -27,7 +27,7 @@ fn what_is_json_is_nothing_else() {
     std::fs::create_dir_all(&here).expect("a folder");
     std::fs::copy(CASE, here.join("case.json")).expect("a file");
     let here = here.display().to_string();
-    let all: [(&str, &[&str], &[&str]); 9] = [
+    let all: [(&str, &[&str], &[&str]); 10] = [
         (
             "run",
             &["--seeds", "0..20", "--mutant", "serve-uncovered", "--json", "-", "--canary"],
@@ -42,6 +42,8 @@ fn what_is_json_is_nothing_else() {
         ("bisect", &[CASE, "--good", "no-such-commit", "--json"], &[]),
         // It needs a cluster; `contract_tells_programs` has one.
         ("contract", &["http://127.0.0.1:1", "--json"], &[]),
+        // The same; `torture_tells_programs` has one.
+        ("torture", &["--targets", "http://127.0.0.1:1", "-o", "json-torture.jsonl", "--json"], &[]),
     ];
     let mut with_json = BTreeSet::new();
     for (command, arguments, kinds) in all {
@@ -51,7 +53,7 @@ fn what_is_json_is_nothing_else() {
             .into_iter()
             .map(|value| value.unwrap_or_else(|error| panic!("{command}: {error}: {printed}")))
             .collect();
-        assert_eq!(values.is_empty(), matches!(command, "bisect" | "contract"), "{command}: {printed}");
+        assert_eq!(values.is_empty(), matches!(command, "bisect" | "contract" | "torture"), "{command}: {printed}");
         for kind in kinds {
             assert!(values.iter().any(|value| value["kind"] == *kind), "{command}: no {kind}: {printed}");
         }

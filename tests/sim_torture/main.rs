@@ -161,6 +161,37 @@ fn contract_tells_programs() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("FAILED    kvs: "), "{}", text(&output));
 }
 
+/// A line for each fault, and the verdict with what the checker says, without a folder for it.
+#[test]
+fn torture_tells_programs() {
+    let store = Store::start(Flaw::LosesWrites);
+    let faults = folder().join("told-faults.json");
+    let text_of = r#"{"commands": {"pause": "true", "resume": "exit 3"}, "gap": "100ms", "length": "200ms"}"#;
+    std::fs::write(&faults, text_of).expect("a file");
+    let history = folder().join("told.jsonl");
+    _ = std::fs::remove_file(&history);
+    let (faults, history) = (faults.to_str().expect("a plain path"), history.to_str().expect("a plain path"));
+    let more = ["--json", "--faults", faults, "-o", history, "--targets", &store.targets()];
+    let output = sim(&[&["torture"], &BRIEF[..], &more].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let printed = String::from_utf8(output.stdout.clone()).expect("text");
+    let lines =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+    let lines: Vec<serde_json::Value> = lines.collect();
+    let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+    assert_eq!((&first["kind"], &last["kind"]), (&"run".into(), &"torture".into()), "{printed}");
+    assert_eq!((&last["verdict"], &last["exit_code"]), (&"violation".into(), &1.into()), "{last}");
+    assert!(last["check"]["weakest_broken"].is_string(), "{last}");
+    let told = &lines[1..lines.len() - 1];
+    assert!(!told.is_empty() && told.len() == last["faults"].as_array().expect("faults").len(), "{printed}");
+    for line in told {
+        assert_eq!((&line["kind"], &line["harm"], &line["cure"]), (&"fault".into(), &"pause".into(), &"exit 3".into()));
+        assert!(line["begun_ns"].as_u64() < line["ended_ns"].as_u64() && line["target"].is_string(), "{line}");
+    }
+    // The same is told to people, aside.
+    assert!(String::from_utf8_lossy(&output.stderr).contains("causal consistency     broken"), "{}", text(&output));
+}
+
 #[test]
 fn contract_leaves_the_view_as_it_was() {
     let store = Store::start(Flaw::None);

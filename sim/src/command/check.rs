@@ -9,8 +9,10 @@ use hence_checker::format::error::{ReadError, WriteError};
 use hence_checker::format::{self, Format, Reading};
 use hence_checker::history::History;
 use hence_checker::{Budget, Counterexample, Level, Options, Report, SHRINKING, Verdict, judge};
+use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const MILLION: u64 = 1_000_000;
@@ -66,6 +68,9 @@ pub(crate) struct Check {
     /// All replicas were seen to answer alike in the end, so it is no loss if the history does not tell.
     #[arg(skip)]
     is_settled: bool,
+    /// The report goes here, too.
+    #[arg(skip)]
+    told: Option<Arc<OnceLock<Value>>>,
 }
 
 impl Check {
@@ -87,6 +92,7 @@ impl Check {
             export: None,
             to: None,
             is_settled: recorded.is_settled,
+            told: Some(recorded.verdict.clone()),
         }
     }
 
@@ -151,7 +157,12 @@ pub(crate) fn check(asked: &Check) -> Done {
     // What is broken is made smaller even where the verdict took all of the time.
     let late = Budget { watch: Some(watch::WATCH.until(SHRUNK_UNTIL)), ..budget };
     let found = report.counterexample(&history, Options { budget: late, ..options });
-    let value = || format!("{:#}\n", report.value(&history, found.as_deref(), asked.full));
+    let value = || report.value(&history, found.as_deref(), asked.full);
+    if let Some(told) = &asked.told {
+        // It is judged once.
+        _ = told.set(value());
+    }
+    let value = || format!("{:#}\n", value());
     let (are_written, remarks) = keep(found.as_deref(), asked)?;
     is_exported &= are_written;
     if let Some(path) = &asked.html {

@@ -101,6 +101,7 @@ fn strike(run: &Run, plan: &Plan, harm: Harm, at: usize, length: Duration) -> Fa
         is_cut_short,
     };
     note("end", ended_ns, fault.what_became());
+    run.lines.add(|| fault.line());
     fault
 }
 
@@ -193,6 +194,13 @@ impl Fault {
             value.extend(more.clone());
         }
         value
+    }
+
+    /// The same as a line of `--json`, which has a kind of its own.
+    fn line(&self) -> serde_json::Value {
+        let mut line = self.json();
+        line["harm"] = std::mem::replace(&mut line["kind"], "fault".into());
+        line
     }
 
     fn what_became(&self) -> serde_json::Value {

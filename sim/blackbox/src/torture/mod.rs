@@ -18,6 +18,7 @@ mod token;
 mod watcher;
 
 use crate::console::files::{self, Output};
+use crate::console::lines::Lines;
 use crate::console::signals::Stop;
 use crate::console::{Done, End, Problem, ProgressLine, clock, duration, nap, provenance};
 use crate::credentials::Credentials;
@@ -30,11 +31,11 @@ use mix::{Kind, Mix};
 use plan::Plan;
 use recorder::{Recorder, Tape};
 pub use report::CHECK;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tally::Tally;
 use token::Token;
@@ -119,6 +120,9 @@ pub struct Torture {
     /// of what clients saw
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// Print a JSON line for each fault and one that sums up; the text goes to standard error
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     credentials: Credentials,
 }
@@ -145,6 +149,7 @@ struct Run {
     stop: AtomicBool,
     /// The operator asked for the end.
     interrupted: Stop,
+    lines: Lines,
     /// When the time is up.
     deadline: Instant,
 }
@@ -196,6 +201,8 @@ pub struct Recorded {
     pub report: Option<PathBuf>,
     /// All replicas were seen to answer alike in the end, so it is no loss if the history does not tell.
     pub is_settled: bool,
+    /// What the judge reports goes here.
+    pub verdict: Arc<OnceLock<Value>>,
 }
 
 /// Runs the clients, breaks the targets, and lets `check` judge what was recorded.
@@ -204,6 +211,7 @@ pub struct Recorded {
 ///
 /// Arguments that make no sense, files that cannot be read or written, targets that do not answer.
 pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
+    let lines = Lines::asked(asked.json);
     let shown = asked.credentials.load()?;
     let targets = asked.targets.iter().map(|url| Target::shown(url, &shown)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() > TARGETS_MAX {
@@ -244,6 +252,7 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
         finals: OnceLock::new(),
         stop: AtomicBool::new(false),
         interrupted,
+        lines,
         deadline: clock() + asked.time,
         targets,
     };
@@ -263,12 +272,15 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
     }
     let is_settled = finish.closing.is_settled() && finish.watched.wrong.is_empty();
     let (history, svg, report) = (asked.output.clone(), asked.svg.clone(), asked.report.clone());
-    let recorded = Recorded { history, svg, report, is_settled };
+    let judged = Arc::new(OnceLock::new());
+    let recorded = Recorded { history, svg, report, is_settled, verdict: judged.clone() };
     let verdict = judge(recorded, check, &run.interrupted);
     let end = ended(verdict, is_settled || was_interrupted, run.recorder.why().is_some());
+    let value = report::verdict(&run, &finish, end, judged.get());
     if let Some(folder) = &asked.report {
-        report::verdict(folder, &run, &finish, end)?;
+        report::write(folder, &value)?;
     }
+    lines.add(|| value);
     Ok(end)
 }
 
@@ -409,7 +421,7 @@ impl Finish {
 
 fn introduce(run: &Run, asked: &Torture) {
     let addresses: Vec<&str> = run.targets.iter().map(|target| target.address.as_str()).collect();
-    provenance::introduce();
+    run.lines.introduce();
     say!("{} clients, {} keys {}-*, seed {}", asked.clients, asked.keys, run.prefix, asked.seed);
     say!("targets {}; {}", addresses.join(" "), run.abilities);
     say!("history {}", asked.output.display());

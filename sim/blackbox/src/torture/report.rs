@@ -17,21 +17,23 @@ pub(crate) fn begin(folder: &Path) -> Result<(), Problem> {
 }
 
 /// The verdict on the whole run, for programs. `docs/torture.md` describes it.
-pub(crate) fn verdict(folder: &Path, run: &Run, finish: &Finish, end: End) -> Result<(), Problem> {
+pub(crate) fn verdict(run: &Run, finish: &Finish, end: End, check: Option<&Value>) -> Value {
     let name = match end {
         End::Clean => "fine",
         End::Violation => "violation",
         End::Nothing => "no_verdict",
     };
-    let check = std::fs::read(folder.join(CHECK)).ok();
-    let check: Value = check.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let target = |(at, target): (usize, &crate::http::Target)| json!({ "address": target.address, "requests": run.tally.named(at) });
     let targets: Vec<Value> = run.targets.iter().enumerate().map(target).collect();
     let faults: Vec<Value> = finish.faults.iter().map(super::faults::Fault::json).collect();
     let program = provenance::program();
-    let value = json!({ "kind": "torture", "verdict": name, "exit_code": end as u8, "version": program.version,
+    json!({ "kind": "torture", "verdict": name, "exit_code": end as u8, "version": program.version,
         "commit": program.commit, "command": provenance::command_line(), "seconds": finish.seconds,
         "requests": finish.requests, "ended_early": run.recorder.why(), "settled": finish.closing.is_settled(),
-        "watched": finish.watched.json(), "targets": targets, "faults": faults, "check": check });
-    files::write(&folder.join("verdict.json"), format!("{value:#}\n").as_bytes())
+        "watched": finish.watched.json(), "targets": targets, "faults": faults, "check": check })
+}
+
+/// Writes the verdict into the folder.
+pub(crate) fn write(folder: &Path, verdict: &Value) -> Result<(), Problem> {
+    files::write(&folder.join("verdict.json"), format!("{verdict:#}\n").as_bytes())
 }

@@ -129,13 +129,16 @@ impl Counterexample {
     }
 }
 
-const HEAD: &str = "<style>.lineage{stroke:#999}.read{stroke:#2266cc}.forced{stroke:#444;stroke-dasharray:6 4}\
-.blamed{stroke:#cc2222;stroke-width:2.5}path.edge{fill:none;stroke-width:1.4;marker-end:url(#tip)}\
-path.blamed{stroke-width:2.5}rect{fill:#fff;stroke:#333}</style>\n\
+const HEAD: &str = "<style>\
+svg{--b:#fff;--t:#000;--s:#333;--l:#999;--r:#2266cc;--f:#444;--e:#cc2222}\
+@media (prefers-color-scheme:dark){svg{--b:#14171c;--t:#e6e9ef;--s:#9aa4b4;--l:#8b95a5;--r:#72b7f2;--f:#c9d1dc;--e:#ff7b72}}\
+text{fill:var(--t)}.lineage{stroke:var(--l)}.read{stroke:var(--r)}.forced{stroke:var(--f);stroke-dasharray:6 4}\
+.blamed{stroke:var(--e);stroke-width:2.5}path.edge{fill:none;stroke-width:1.4;marker-end:url(#tip)}\
+path.blamed{stroke-width:2.5}rect{fill:var(--b);stroke:var(--s)}</style>\n\
 <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerUnits=\"userSpaceOnUse\" markerWidth=\"10\" \
 markerHeight=\"10\" orient=\"auto\">\
 <path d=\"M0 0 L8 4 L0 8 z\" fill=\"context-stroke\"/></marker></defs>\n\
-<rect width=\"100%\" height=\"100%\" style=\"fill:#fff;stroke:none\"/>\n";
+<rect width=\"100%\" height=\"100%\" style=\"fill:var(--b);stroke:none\"/>\n";
 
 /// The middle of an operation's box; rows follow the order of the operations.
 fn middle(places: &[Place], node: Node) -> (usize, usize) {
