@@ -42,9 +42,7 @@ impl Mint {
         let mut text = Token(past).encode(self.cluster);
         if let Some(secrets) = self.seals() {
             let seal = secrets.seal(text.as_bytes());
-            text.push(POINT);
-            let digits = seal.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-            text.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+            text.push_str(std::str::from_utf8(&digits_of(seal)).expect("digits are text"));
         }
         text
     }
@@ -79,6 +77,16 @@ impl Mint {
         };
         if is_sealed { Ok(vector) } else { Err(BadRequest::Unsealed) }
     }
+}
+
+/// A seal as it stands behind a token.
+fn digits_of(seal: [u8; MAC_BYTES]) -> [u8; SEAL_BYTES] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [POINT as u8; SEAL_BYTES];
+    for (place, byte) in text[1..].chunks_exact_mut(2).zip(seal) {
+        (place[0], place[1]) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
+    }
+    text
 }
 
 /// Exactly as many lower-case digits as a seal has.
