@@ -290,6 +290,7 @@ fn print(report: &Report, history: &History, asked: &Check) {
 mod tests {
     use super::*;
     use hence_checker::generate::{Generator, Shape};
+    use std::sync::Arc;
 
     /// A history of a correct store, judged with next to no budget.
     fn undecided(causal_only: bool) -> Report {
@@ -303,7 +304,8 @@ mod tests {
     #[test]
     fn what_is_unknown_is_not_fine() {
         let asked = |level: &str, is_settled| {
-            let recorded = Recorded { history: PathBuf::from("x"), svg: None, report: None, is_settled };
+            let (history, verdict) = (PathBuf::from("x"), Arc::default());
+            let recorded = Recorded { history, svg: None, report: None, is_settled, verdict };
             Check { level: level.into(), ..Check::of(&recorded) }
         };
         let report = undecided(false);

@@ -266,7 +266,12 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
         _ = tape.join();
         (finish, was_interrupted)
     });
-    finish.print(&run);
+    conclude(&run, asked, &finish, was_interrupted, check)
+}
+
+/// Lets `check` judge what was recorded, and says what came of the run.
+fn conclude(run: &Run, asked: &Torture, finish: &Finish, was_interrupted: bool, check: fn(&Recorded) -> Done) -> Done {
+    finish.print(run);
     if let Some(why) = run.recorder.why() {
         say!("the run ended early, because {why}");
     }
@@ -276,11 +281,11 @@ pub fn run(asked: &Torture, check: fn(&Recorded) -> Done) -> Done {
     let recorded = Recorded { history, svg, report, is_settled, verdict: judged.clone() };
     let verdict = judge(recorded, check, &run.interrupted);
     let end = ended(verdict, is_settled || was_interrupted, run.recorder.why().is_some());
-    let value = report::verdict(&run, &finish, end, judged.get());
+    let value = report::verdict(run, finish, end, judged.get());
     if let Some(folder) = &asked.report {
         report::write(folder, &value)?;
     }
-    lines.add(|| value);
+    run.lines.add(|| value);
     Ok(end)
 }
 
