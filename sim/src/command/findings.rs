@@ -226,7 +226,7 @@ fn put(folder: &Path, name: &str, case: &Case) -> std::io::Result<PathBuf> {
     for number in 1..=NAMES_MAX {
         let suffix = if number == 1 { String::new() } else { format!("-{number}") };
         let path = folder.join(format!("{name}{suffix}.json"));
-        match part.settle(&path) {
+        match settle(folder, part, &path) {
             Ok(()) => return Ok(path),
             Err((error, _)) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             Err(_) if holds(&path, case) => return Ok(path),
@@ -234,6 +234,20 @@ fn put(folder: &Path, name: &str, case: &Case) -> std::io::Result<PathBuf> {
         }
     }
     Err(Error::new(ErrorKind::AlreadyExists, format!("{NAMES_MAX} other cases are called {name}")))
+}
+
+/// Gives a whole file its name. Until then it has none, so the folder may be empty, and another campaign takes it away.
+fn settle(folder: &Path, mut part: Part, path: &Path) -> Result<(), (Error, Part)> {
+    for _ in 1..TRIES_MAX {
+        match part.settle(path) {
+            Err((error, same)) if error.kind() == ErrorKind::NotFound => part = same,
+            settled => return settled,
+        }
+        if let Err(error) = in_folder(folder, || Ok(())) {
+            return Err((error, part));
+        }
+    }
+    part.settle(path)
 }
 
 /// Is this the same run with the same end?
@@ -255,7 +269,13 @@ const TRIES_MAX: usize = 100;
 /// Makes something in a folder that is there then. Another campaign that finds out whether it can write there may take the
 /// empty folder away in between.
 fn in_folder<T>(folder: &Path, make: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
-    let attempt = || std::fs::create_dir_all(folder).and_then(|()| make());
+    // It was there when it was to be made, and gone when it was looked at.
+    let came_and_went = |error: &Error| error.kind() == ErrorKind::AlreadyExists && !folder.is_file();
+    let begin = || match std::fs::create_dir_all(folder) {
+        Err(error) if came_and_went(&error) => Err(ErrorKind::NotFound.into()),
+        begun => begun,
+    };
+    let attempt = || begin().and_then(|()| make());
     let is_gone = |error: &Error| error.kind() == ErrorKind::NotFound;
     (1..TRIES_MAX).fold(attempt(), |made, _| if made.as_ref().is_err_and(is_gone) { attempt() } else { made })
 }
