@@ -79,7 +79,9 @@ impl<S: Subject> World<S> {
     /// What only some understand was done. A hello of a member that lacks it had said so.
     pub(super) fn judge_use(&mut self, replica: usize, format: u8, reply: &Reply) {
         self.judge.counts.add_if(Kind::Upgrading, matches!(reply, Reply::Refused(Refusal::Upgrading)));
-        if reply.dot().is_none() || format == Formats::BATCH && !self.plan.has_formats() {
+        let Some(dot) = reply.dot().filter(|_| format != Formats::BATCH || self.plan.has_formats()) else { return };
+        // What waited until it had spread was done before, when less may have been known.
+        if self.judge.made_at(dot).is_some_and(|made| made < self.now) {
             return;
         }
         self.judge.counts.add_if(Kind::Erased, format == Formats::TEST);
