@@ -254,8 +254,11 @@ impl<S: Subject> World<S> {
             usize::from(any) * (usize::from(operation.retries) + 1)
         };
         let clients: usize = plan.operations.iter().map(tries).sum();
-        // Lives that are over are retired by operations as well, now and then by several members at once.
-        clients + 6 * plan.faults.len() + 48
+        // Lives that are over are retired by operations as well, now and then by several members at once. Where vectors
+        // grow too long, every member does so after each write of such a life that it learns of.
+        let too_long = plan.replicas.len() + plan.faults.len() > 2 * plan.settings.vector_max;
+        let at_each_write = if too_long { clients * plan.replicas.len() } else { 0 };
+        clients + at_each_write + 6 * plan.faults.len() + 48
     }
 
     /// Plants a mutant in the simulator itself.
