@@ -311,12 +311,7 @@ impl<S: Subject> World<S> {
         if unready {
             self.judge_unready(replica);
         }
-        let erases = |(index, _): (usize, u8)| self.plan.operations[index].act == Act::Erase;
-        if self.attempts[number].operation.is_some_and(erases) {
-            self.judge_use(replica, Formats::TEST, &reply);
-        } else if reply.batch().is_some() || *reply == Reply::Refused(Refusal::Upgrading) {
-            self.judge_use(replica, Formats::BATCH, &reply);
-        }
+        self.judge.counts.add_if(Kind::Upgrading, *reply == Reply::Refused(Refusal::Upgrading));
         self.judge_concern(replica, number, &reply);
         if uncovered && white {
             self.check_sent_away(replica, number);

@@ -6,7 +6,7 @@ use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
 use crate::plan::Plan;
 use crate::subject::Subject;
-use hence_core::{Formats, Refusal, Reply};
+use hence_core::Formats;
 
 /// What becomes of a message, as far as its format goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,14 +76,9 @@ impl<S: Subject> World<S> {
         }
     }
 
-    /// What only some understand was done. A hello of a member that lacks it had said so.
-    pub(super) fn judge_use(&mut self, replica: usize, format: u8, reply: &Reply) {
-        self.judge.counts.add_if(Kind::Upgrading, matches!(reply, Reply::Refused(Refusal::Upgrading)));
-        let Some(dot) = reply.dot().filter(|_| format != Formats::BATCH || self.plan.has_formats()) else { return };
-        // What waited until it had spread was done before, when less may have been known.
-        if self.judge.made_at(dot).is_some_and(|made| made < self.now) {
-            return;
-        }
+    /// A replica did what only those understand that speak this format. A hello of a member that lacks it had said so.
+    /// Judged when it is done: an answer that waits may come when more is known.
+    pub(super) fn judge_use(&mut self, replica: usize, format: u8) {
         self.judge.counts.add_if(Kind::Erased, format == Formats::TEST);
         let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe) else { return };
         let count = self.nodes.len();

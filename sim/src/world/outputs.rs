@@ -9,6 +9,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::judge::membership::Standing;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::plan::Act;
 use crate::plan::network::{Fate, QUEUED_MAX};
 use crate::random::{Domain, chance, mix};
 use crate::subject::{Input, Out, Probe, Role, Subject, Traits, Wrote};
@@ -95,7 +96,9 @@ impl<S: Subject> World<S> {
             self.judge_lane(replica, dot);
             return self.judge.on_apply(replica, dot);
         };
+        let is_batch = matches!(written, Wrote::Batch(_));
         let attempt = self.attempts.get_mut(id.0 as usize);
+        let operation = attempt.as_ref().and_then(|attempt| attempt.operation);
         let asked = attempt.and_then(|attempt| attempt.asked.as_mut());
         if let (Some(asked), Some(probe)) = (asked, subject.and_then(S::probe)) {
             match written {
@@ -105,6 +108,11 @@ impl<S: Subject> World<S> {
             if let Some(history) = &mut self.client_history {
                 history.wrote(id.0 as usize, asked, dot, &self.judge.truth, replica);
             }
+        }
+        if operation.is_some_and(|(index, _)| self.plan.operations[index].act == Act::Erase) {
+            self.judge_use(replica, Formats::TEST);
+        } else if is_batch && self.plan.has_formats() {
+            self.judge_use(replica, Formats::BATCH);
         }
     }
 

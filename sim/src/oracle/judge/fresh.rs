@@ -119,12 +119,6 @@ impl Ways {
 }
 
 impl Judge {
-    /// When this write was accepted, if it was.
-    #[must_use]
-    pub fn made_at(&self, dot: Dot) -> Option<u64> {
-        self.truth.number(dot).map(|number| self.ways.made(number as usize))
-    }
-
     /// Something arrived; a silence before it counts if it was longer than `silence_max`.
     pub fn on_arrival(&mut self, from: usize, to: usize, silence_max: u64) {
         let link = from * self.ways.replicas + to;

@@ -47,8 +47,8 @@ impl Judge {
         }
     }
 
-    /// When the first write was made that is missing here. What another replica holds is missing. What nobody holds any
-    /// longer may be missed for a while.
+    /// When the first write was made that is missing here. What another replica holds is missing. What no replica
+    /// holds any longer may be missed for a while.
     fn lacking_since(&self, replica: usize) -> Option<u64> {
         let here = &self.truth.holdings[replica].included;
         let lost = self.now.saturating_sub(self.put_off.delay.saturating_mul(3));
