@@ -43,7 +43,7 @@ impl<R: Rules> Replica<R> {
         if !self.admits_batch(operations, change) {
             return Reply::Refused(Refusal::WriteLimit);
         }
-        if self.lacks_room_to_spread(batch.concern, change, outcomes_bytes(&outcomes)) {
+        if self.lacks_room_to_spread(batch.concern, change, || outcomes_bytes(&outcomes)) {
             return Reply::Refused(Refusal::NoRoomToWait);
         }
         let needs = self.compacted(self.needs(operations, past));

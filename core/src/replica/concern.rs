@@ -40,11 +40,16 @@ impl<R: Rules> Replica<R> {
     }
 
     /// Would its answer wait beyond what may wait, beside what it writes (CONCERN-4)?
-    /// These are the bytes of what it shows.
-    pub(super) fn lacks_room_to_spread(&self, concern: Option<WriteConcern>, change: Change, shown: usize) -> bool {
+    /// `shown` counts the bytes of what it shows.
+    pub(super) fn lacks_room_to_spread(
+        &self,
+        concern: Option<WriteConcern>,
+        change: Change,
+        shown: impl FnOnce() -> usize,
+    ) -> bool {
         concern.is_some_and(|concern| {
             let waits = concern.wait > Micros::ZERO && concern.holders.among(self.concerned()) > 1;
-            let bytes = answer_bytes(self.data.context().vector().len() + 1) + shown;
+            let bytes = answer_bytes(self.data.context().vector().len() + 1) + shown();
             waits && !self.has_place_to_wait_beside(bytes, change.growth())
         })
     }

@@ -1,4 +1,4 @@
-//! The push lane, statuses and acknowledgements (PUSH-1 to PUSH-4, PUSH-5, PULL-1, LOG-1, BATCH-5).
+//! The push lane, statuses and acknowledgements (PUSH-1 to PUSH-5, PULL-1, LOG-1, BATCH-5).
 //!
 //! Push is fresh or not at all: what arrives late is not applied, and repair brings it. An operation is applied
 //! when it is the next of its origin and its causes are applied; until then it is buffered. Statuses count applied

@@ -202,12 +202,12 @@ impl<R: Rules> Replica<R> {
                 if !self.admits(change) {
                     return Reply::Refused(Refusal::WriteLimit);
                 }
-                if self.lacks_room_to_spread(request.concern, change, 0) {
+                if self.lacks_room_to_spread(request.concern, change, || 0) {
                     return Reply::Refused(Refusal::NoRoomToWait);
                 }
                 self.write(Effect::Put { key: request.key, value }, place, &request.past)
             }
-            Action::Delete if self.lacks_room_to_spread(request.concern, Change::default(), 0) => {
+            Action::Delete if self.lacks_room_to_spread(request.concern, Change::default(), || 0) => {
                 Reply::Refused(Refusal::NoRoomToWait)
             }
             Action::Delete => {
