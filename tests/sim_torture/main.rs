@@ -11,7 +11,7 @@ mod processes;
 mod store;
 
 use processes::{Cluster, folder, sim, start_sim, text};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 use store::{Flaw, Store};
 
@@ -119,16 +119,19 @@ fn contract_complains_in_words() {
     assert!(!says.contains("THE VIEW IS NOT AS IT WAS"), "{says}");
 }
 
+/// The lines of JSON on standard output, which has nothing else.
+fn told(output: &Output) -> Vec<serde_json::Value> {
+    let printed = String::from_utf8(output.stdout.clone()).expect("text");
+    printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
 /// A line for each case, with the documented fields, and one that sums up.
 #[test]
 fn contract_tells_programs() {
     let store = Store::start(Flaw::Careless);
     let output = sim(&["contract", &store.targets(), "--json"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    let printed = String::from_utf8(output.stdout.clone()).expect("text");
-    let lines =
-        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-    let lines: Vec<serde_json::Value> = lines.collect();
+    let lines = told(&output);
     let (first, last) = (&lines[0], &lines[lines.len() - 1]);
     let fields = |line: &serde_json::Value| line.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
     assert_eq!(
@@ -149,7 +152,7 @@ fn contract_tells_programs() {
         (ok.len(), failed.len()),
         (last["ok"].as_u64().expect("a number") as usize, last["failed"].as_u64().expect("a number") as usize)
     );
-    assert_eq!(ok.len() + failed.len() + left_out.len() + 2, lines.len(), "{printed}");
+    assert_eq!(ok.len() + failed.len() + left_out.len() + 2, lines.len(), "{lines:?}");
     for (cases, wanted) in [
         (ok, &["case", "kind", "outcome", "requests"][..]),
         (failed, &["because", "came", "case", "expected", "kind", "outcome", "sent", "why"]),
@@ -174,16 +177,13 @@ fn torture_tells_programs() {
     let more = ["--json", "--faults", faults, "-o", history, "--targets", &store.targets()];
     let output = sim(&[&["torture"], &BRIEF[..], &more].concat());
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    let printed = String::from_utf8(output.stdout.clone()).expect("text");
-    let lines =
-        printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-    let lines: Vec<serde_json::Value> = lines.collect();
+    let lines = told(&output);
     let (first, last) = (&lines[0], &lines[lines.len() - 1]);
-    assert_eq!((&first["kind"], &last["kind"]), (&"run".into(), &"torture".into()), "{printed}");
+    assert_eq!((&first["kind"], &last["kind"]), (&"run".into(), &"torture".into()), "{lines:?}");
     assert_eq!((&last["verdict"], &last["exit_code"]), (&"violation".into(), &1.into()), "{last}");
     assert!(last["check"]["weakest_broken"].is_string(), "{last}");
     let told = &lines[1..lines.len() - 1];
-    assert!(!told.is_empty() && told.len() == last["faults"].as_array().expect("faults").len(), "{printed}");
+    assert!(!told.is_empty() && told.len() == last["faults"].as_array().expect("faults").len(), "{lines:?}");
     for line in told {
         assert_eq!((&line["kind"], &line["harm"], &line["cure"]), (&"fault".into(), &"pause".into(), &"exit 3".into()));
         assert!(line["begun_ns"].as_u64() < line["ended_ns"].as_u64() && line["target"].is_string(), "{line}");

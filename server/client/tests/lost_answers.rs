@@ -59,7 +59,7 @@ fn is_unknown<T: std::fmt::Debug>(outcome: &Result<T, Error>) -> bool {
     matches!(outcome, Err(Error::OutcomeUnknown { .. }))
 }
 
-/// How a write is sent whose answer is lost.
+/// How a write is sent when its answer gets lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Put,
