@@ -383,6 +383,18 @@ mod tests {
         assert!(made.is_err_and(|error| error.kind() == ErrorKind::NotFound) && taken == TRIES_MAX);
     }
 
+    /// A case without a name leaves its folder empty, and another campaign takes that away.
+    #[test]
+    fn a_case_is_kept_though_its_folder_went() {
+        let folder = std::env::temp_dir().join(format!("hence-went-{}", std::process::id()));
+        let path = folder.join("case.json");
+        let part = in_folder(&folder, || Part::beside(&path, None)).expect("a folder of ours");
+        // Where a file cannot be without a name, the folder is not empty and stays.
+        let went = std::fs::remove_dir(&folder);
+        assert!(settle(&folder, part, &path).is_ok() && path.is_file(), "the folder went: {went:?}");
+        std::fs::remove_dir_all(&folder).expect("a folder of ours");
+    }
+
     /// What has another reason is not tried again.
     #[test]
     fn other_failures_end_it_at_once() {
