@@ -20,9 +20,21 @@ pub fn speak(authorities: &Path) {
     *SPOKEN.write().expect("no test panics meanwhile") = Some(trusting(authorities));
 }
 
-/// The same for connections that this thread opens.
-pub fn speak_here(authorities: &Path) {
+/// Until this is dropped, the connections that this thread opens are within TLS. Threads run one test after another, so
+/// what a test switched must end with it.
+#[must_use = "the switch ends when this is dropped"]
+pub struct Here(());
+
+/// The same for connections that this thread opens, until the answer is dropped.
+pub fn speak_here(authorities: &Path) -> Here {
     SPOKEN_HERE.set(Some(trusting(authorities)));
+    Here(())
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        SPOKEN_HERE.set(None);
+    }
 }
 
 fn trusting(authorities: &Path) -> Arc<ClientConfig> {
@@ -47,4 +59,21 @@ pub(crate) fn begin(address: &str) -> Option<Box<ClientConnection>> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
     let name = ServerName::try_from(host).expect("tests name addresses");
     Some(Box::new(ClientConnection::new(config, name).expect("a good name")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{begin, speak_here};
+
+    #[test]
+    fn a_thread_speaks_plainly_after_a_test_that_failed_within_tls() {
+        let empty = std::env::temp_dir().join(format!("hence-no-authorities-{}", std::process::id()));
+        std::fs::write(&empty, "").expect("a folder for anybody");
+        let failed = std::panic::catch_unwind(|| {
+            let _spoken = speak_here(&empty);
+            assert!(begin("127.0.0.1:1").is_none(), "within TLS");
+        });
+        std::fs::remove_file(&empty).expect("it was written");
+        assert!(failed.is_err() && begin("127.0.0.1:1").is_none());
+    }
 }
