@@ -64,7 +64,8 @@ pub(crate) use words::summary;
 /// Every so many inputs the laws of merging are checked on the states that there are.
 const MERGE_EVERY: u64 = 512;
 
-/// A run that takes more inputs than this, and as many again per hundredth operation, is endless.
+/// A run that takes more inputs than this is endless; as many again per hundredth operation, and as often as its links are
+/// those of a crowd. Ten replicas that wait for a retransmission exchange that many while nothing is wrong.
 const EVENTS_MAX: u64 = 50_000;
 
 /// Something that is going to happen.
@@ -349,7 +350,7 @@ impl<S: Subject> World<S> {
 
     /// Lets everything happen that happens until this time, or until a promise is broken.
     pub fn run_until(&mut self, until: u64) {
-        let most = EVENTS_MAX * (1 + self.plan.operations.len() as u64 / 100);
+        let most = self.events_max();
         while self.judge.violation.is_none() {
             let Some((at, next)) = self.queue.pop(until) else { break };
             self.now = at;
@@ -359,13 +360,20 @@ impl<S: Subject> World<S> {
                 Next::Alarm(replica) => self.timer(replica),
             }
             if self.tally.events() > most {
-                self.judge.fail(Invariant::Liveness, Sign::Endless, None, || format!("{most} inputs and no end"));
+                let why = self.waits_for();
+                self.judge.fail(Invariant::Liveness, Sign::Endless, None, || format!("{most} inputs and no end{why}"));
             }
         }
         if self.judge.violation.is_none() {
             self.now = self.now.max(until);
             self.judge.now = self.now;
         }
+    }
+
+    fn events_max(&self) -> u64 {
+        let links = |replicas: usize| (replicas * replicas.saturating_sub(1)) as u64;
+        let crowds = links(self.plan.replicas.len()).div_ceil(links(settle::CROWD)).max(1);
+        EVENTS_MAX * crowds * (1 + self.plan.operations.len() as u64 / 100)
     }
 
     fn run_scheduled(&mut self, scheduled: Scheduled<S::Message>) {

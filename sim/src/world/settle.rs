@@ -26,7 +26,7 @@ const TRY_COSTS: u64 = 16;
 const CLOSINGS_MAX: u64 = 8;
 
 /// Most runs have at most so many replicas, one that replaces another included.
-const CROWD: usize = 6;
+pub(super) const CROWD: usize = 6;
 
 /// Why a run has not settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,16 +136,7 @@ impl<S: Subject> World<S> {
     fn hand_over(&mut self) {
         let deadline = self.now + self.settle_max();
         while self.judge.violation.is_none() && !self.judge.copied.is_so() {
-            let view = |replica: usize| self.subject(replica).and_then(S::probe).map(Probe::view);
-            let is_member = |replica: usize| view(replica).is_some_and(|view| view.is_member(&self.addresses[replica]));
-            // Clusters that have not met yet owe each other nothing.
-            let knows = |replica: usize, other: usize| {
-                let row = view(replica).and_then(|view| view.record(&self.addresses[other]));
-                row.is_some_and(|row| row.generation > 0)
-            };
-            let (members, removed): (Vec<usize>, _) = self.core().partition(|&replica| is_member(replica));
-            let met = |holder: usize, member: usize| knows(holder, member) && knows(member, holder);
-            let Some((holder, member)) = self.judge.kept_to_itself(&removed, &members, met) else { return };
+            let Some((holder, member)) = self.kept_to_itself() else { return };
             if self.now >= deadline && self.judge.is_too_much() {
                 return; // no replica has the memory to take it
             }
@@ -156,6 +147,27 @@ impl<S: Subject> World<S> {
             }
             self.run_until(self.now + LOOK_EVERY);
         }
+    }
+
+    /// One that is removed and holds what a member lacks, and that member.
+    fn kept_to_itself(&self) -> Option<(usize, usize)> {
+        let view = |replica: usize| self.subject(replica).and_then(S::probe).map(Probe::view);
+        let is_member = |replica: usize| view(replica).is_some_and(|view| view.is_member(&self.addresses[replica]));
+        // Clusters that have not met yet owe each other nothing.
+        let knows = |replica: usize, other: usize| {
+            let row = view(replica).and_then(|view| view.record(&self.addresses[other]));
+            row.is_some_and(|row| row.generation > 0)
+        };
+        let (members, removed): (Vec<usize>, _) = self.core().partition(|&replica| is_member(replica));
+        let met = |holder: usize, member: usize| knows(holder, member) && knows(member, holder);
+        self.judge.kept_to_itself(&removed, &members, met)
+    }
+
+    /// What a run waits for that comes to no end, as far as it can be seen.
+    pub(super) fn waits_for(&self) -> String {
+        let unsettled = self.unsettled().map(|why| format!(": {}", why.detail));
+        let kept = || self.kept_to_itself().map(|(holder, member)| format!(": {holder} holds what {member} lacks"));
+        unsettled.or_else(kept).unwrap_or_default()
     }
 
     /// More was written apart than fits into one replica: all requests are answered, and a replica that lacks
