@@ -76,6 +76,12 @@ impl Token {
     /// The text of this token in this cluster.
     #[must_use]
     pub fn encode(&self, cluster: ClusterTag) -> String {
+        self.encode_before(cluster, 0)
+    }
+
+    /// The same text, in memory that has room for exactly so many bytes behind it.
+    #[must_use]
+    pub fn encode_before(&self, cluster: ClusterTag, room: usize) -> String {
         let mut bytes = Bytes::new();
         bytes.push(VERSION);
         bytes.extend_from_slice(&cluster.0.to_be_bytes());
@@ -90,7 +96,9 @@ impl Token {
         let mut text = Bytes::new();
         text.resize(encoded_len(bytes.len(), false).expect("a token is no gigabyte"), 0);
         URL_SAFE_NO_PAD.encode_slice(&bytes, &mut text).expect("it has the length of the text");
-        core::str::from_utf8(&text).expect("base64 is ASCII").into()
+        let mut whole = String::with_capacity(text.len() + room);
+        whole.push_str(core::str::from_utf8(&text).expect("base64 is ASCII"));
+        whole
     }
 
     /// Reads a token strictly: any changed, missing or added character is an error.

@@ -5,12 +5,12 @@
 
 use super::bad_request::BadRequest;
 use hence_core::{ClusterTag, Token, TokenError, VersionVector};
-use hence_transport::trust::{Changeover, MAC_BYTES, Secrets, Trust};
+use hence_transport::trust::{Changeover, SEAL_BYTES, Secrets, Trust};
 
 /// Between a token and its seal. No token has it.
 const POINT: char = '.';
-/// A seal in hexadecimal digits, and the point.
-const SEAL_BYTES: usize = 2 * MAC_BYTES + 1;
+/// A seal, and the point.
+const BEHIND_BYTES: usize = 1 + SEAL_BYTES;
 
 /// Makes and reads tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,17 +39,17 @@ impl Mint {
 
     /// The text of this past.
     pub(crate) fn encode(&self, past: VersionVector) -> String {
-        let mut text = Token(past).encode(self.cluster);
-        if let Some(secrets) = self.seals() {
-            let seal = secrets.seal(text.as_bytes());
-            text.push_str(std::str::from_utf8(&digits_of(seal)).expect("digits are text"));
-        }
+        let Some(secrets) = self.seals() else { return Token(past).encode(self.cluster) };
+        let mut text = Token(past).encode_before(self.cluster, BEHIND_BYTES);
+        let seal = secrets.seal(text.as_bytes());
+        text.push(POINT);
+        text.push_str(std::str::from_utf8(&seal).expect("digits are text"));
         text
     }
 
     /// No text of so many entries is longer than this.
     pub(crate) fn bytes_of(&self, entries: usize) -> usize {
-        Token::bytes_of(entries) + self.seals().map_or(0, |_| SEAL_BYTES)
+        Token::bytes_of(entries) + self.seals().map_or(0, |_| BEHIND_BYTES)
     }
 
     /// The length of the text of this past.
@@ -72,38 +72,11 @@ impl Mint {
         };
         let vector = Token::decode(token, self.cluster, bytes_max)?.0;
         let is_sealed = match seal {
-            Some(seal) => unhex(seal).is_some_and(|seal| secrets.is_sealed(token.as_bytes(), &seal)),
+            Some(seal) => secrets.is_sealed(token.as_bytes(), seal.as_bytes()),
             None => self.changeover != Changeover::Done,
         };
         if is_sealed { Ok(vector) } else { Err(BadRequest::Unsealed) }
     }
-}
-
-/// A seal as it stands behind a token.
-fn digits_of(seal: [u8; MAC_BYTES]) -> [u8; SEAL_BYTES] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [POINT as u8; SEAL_BYTES];
-    for (place, byte) in text[1..].chunks_exact_mut(2).zip(seal) {
-        (place[0], place[1]) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
-    }
-    text
-}
-
-/// Exactly as many lower-case digits as a seal has.
-fn unhex(text: &str) -> Option<[u8; MAC_BYTES]> {
-    let mut bytes = [0; MAC_BYTES];
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    if text.len() != 2 * MAC_BYTES {
-        return None;
-    }
-    for (place, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *place = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod stream;
 mod tls;
 mod visitor;
 
-pub use secret::{MAC_BYTES, Secret, SecretError, Secrets};
+pub use secret::{SEAL_BYTES, Secret, SecretError, Secrets};
 pub use stream::MaybeTls;
 pub use tls::{Pem, Tls, TlsError};
 pub use visitor::Visitor;

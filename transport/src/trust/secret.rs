@@ -8,10 +8,10 @@
 use core::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of a seal: an HMAC-SHA-256, cut off.
-pub const MAC_BYTES: usize = 16;
+/// Bytes of a seal's text: half an HMAC-SHA-256 in hexadecimal digits.
+pub const SEAL_BYTES: usize = 32;
 /// Characters of a secret.
 const LENGTHS: core::ops::RangeInclusive<usize> = 16..=256;
 /// Secrets at a time.
@@ -80,52 +80,90 @@ impl Keys {
         let derive = |label: &[u8]| keyed(&keyed(secret.0.as_bytes()).chain_update(label).finalize().into_bytes());
         Self { link: derive(b"hence link 1"), seal: derive(b"hence seal 1") }
     }
+
+    /// What stands behind a text that these seal.
+    fn seal(&self, text: &[u8]) -> Seal {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mac = self.seal.clone().chain_update(text).finalize().into_bytes();
+        core::array::from_fn(|at| DIGITS[usize::from(if at % 2 == 0 { mac[at / 2] >> 4 } else { mac[at / 2] & 15 })])
+    }
 }
 
 /// The secrets in use. Clones share them.
 #[derive(Clone)]
-pub struct Secrets(Arc<InUse>);
+pub struct Secrets(Arc<Mutex<InUse>>);
 
+/// Both parts change together: a seal of earlier keys must not be taken for one of these.
 struct InUse {
-    keys: RwLock<Vec<Keys>>,
-    sealed: Mutex<Sealed>,
+    keys: Vec<Keys>,
+    sealed: Sealed,
 }
+
+impl InUse {
+    fn new(secrets: &[Secret]) -> Self {
+        Self { keys: secrets.iter().map(Keys::of).collect(), sealed: Sealed::new() }
+    }
+}
+
+/// A seal as it stands behind what it seals: lower-case digits.
+type Seal = [u8; SEAL_BYTES];
 
 /// Texts that were sealed lately, with their seals under the first secret. A client brings back what it was just given.
 /// A read often gives it the same again. Each spares the making of a seal.
-struct Sealed(Vec<Option<(Box<[u8]>, Seal)>>);
+struct Sealed(Box<[Kept]>);
 
 /// Places for texts that were sealed lately. A text has one place and takes it from another.
 const SEALED_MAX: usize = 256;
+/// Longer texts are sealed each time. A token of five members fits.
+const KEPT_BYTES_MAX: usize = 95;
 
-type Seal = [u8; MAC_BYTES];
+#[derive(Clone, Copy)]
+struct Kept {
+    /// None is empty, so 0 is an unused place.
+    length: u8,
+    text: [u8; KEPT_BYTES_MAX],
+    seal: Seal,
+}
 
-impl Default for Sealed {
-    fn default() -> Self {
-        Self((0..SEALED_MAX).map(|_| None).collect())
+impl Kept {
+    fn is_of(&self, text: &[u8]) -> bool {
+        self.text.get(..usize::from(self.length)) == Some(text) && !text.is_empty()
     }
 }
 
 impl Sealed {
-    fn place(&mut self, text: &[u8]) -> &mut Option<(Box<[u8]>, Seal)> {
+    fn new() -> Self {
+        let unused = Kept { length: 0, text: [0; KEPT_BYTES_MAX], seal: [0; SEAL_BYTES] };
+        Self(vec![unused; SEALED_MAX].into())
+    }
+
+    fn place(&mut self, text: &[u8]) -> &mut Kept {
         // A token ends with its checksum.
         let tail = text.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
         &mut self.0[(tail.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % SEALED_MAX]
     }
 
     fn find(&mut self, text: &[u8]) -> Option<Seal> {
-        self.place(text).as_ref().filter(|(own, _)| **own == *text).map(|(_, seal)| *seal)
+        let kept = self.place(text);
+        kept.is_of(text).then_some(kept.seal)
     }
 
     fn keep(&mut self, text: &[u8], seal: Seal) {
-        *self.place(text) = Some((text.into(), seal));
+        if text.len() <= KEPT_BYTES_MAX {
+            let kept = self.place(text);
+            kept.text[..text.len()].copy_from_slice(text);
+            (kept.length, kept.seal) = (text.len() as u8, seal);
+        }
     }
 }
 
 /// Are these equal? How long that takes does not tell where they differ.
-fn are_equal(one: &[u8], other: &[u8]) -> bool {
-    let differ = one.iter().zip(other).fold(0, |differ, (one, other)| core::hint::black_box(differ | (one ^ other)));
-    one.len() == other.len() && differ == 0
+fn are_equal(one: &Seal, other: &Seal) -> bool {
+    let words = |seal: &Seal| -> [u64; 4] {
+        core::array::from_fn(|at| u64::from_le_bytes(core::array::from_fn(|byte| seal[8 * at + byte])))
+    };
+    let (one, other) = (words(one), words(other));
+    core::hint::black_box((0..4).fold(0, |differ, at| differ | (one[at] ^ other[at]))) == 0
 }
 
 impl fmt::Debug for Secrets {
@@ -147,36 +185,25 @@ impl Secrets {
     /// These.
     #[must_use]
     pub fn new(secrets: &[Secret]) -> Self {
-        let keys = RwLock::new(secrets.iter().map(Keys::of).collect());
-        Self(Arc::new(InUse { keys, sealed: Mutex::default() }))
+        Self(Arc::new(Mutex::new(InUse::new(secrets))))
     }
 
     /// From now on these.
     pub fn replace(&self, secrets: &[Secret]) {
-        let mut keys = self.0.keys.write().unwrap_or_else(PoisonError::into_inner);
-        *keys = secrets.iter().map(Keys::of).collect();
-        // While nobody can look at the keys: a seal of earlier ones must not be taken for one of these.
-        *self.sealed() = Sealed::default();
+        *self.in_use() = InUse::new(secrets);
     }
 
-    fn sealed(&self) -> MutexGuard<'_, Sealed> {
-        self.0.sealed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&[Keys]) -> T) -> T {
-        look(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+    fn in_use(&self) -> MutexGuard<'_, InUse> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Seals a text with the first secret.
     #[must_use]
-    pub fn seal(&self, text: &[u8]) -> [u8; MAC_BYTES] {
-        self.with(|keys| {
-            if let Some(seal) = self.sealed().find(text) {
-                return seal;
-            }
-            let whole = keys[0].seal.clone().chain_update(text).finalize().into_bytes();
-            let seal = core::array::from_fn(|at| whole[at]);
-            self.sealed().keep(text, seal);
+    pub fn seal(&self, text: &[u8]) -> [u8; SEAL_BYTES] {
+        let InUse { keys, sealed } = &mut *self.in_use();
+        sealed.find(text).unwrap_or_else(|| {
+            let seal = keys[0].seal(text);
+            sealed.keep(text, seal);
             seal
         })
     }
@@ -184,23 +211,23 @@ impl Secrets {
     /// Was this text sealed so, with any of the secrets?
     #[must_use]
     pub fn is_sealed(&self, text: &[u8], seal: &[u8]) -> bool {
-        let fits = |keys: &Keys| keys.seal.clone().chain_update(text).verify_truncated_left(seal).is_ok();
-        let was_made = || self.sealed().find(text).is_some_and(|own| are_equal(&own, seal));
-        seal.len() == MAC_BYTES && self.with(|keys| was_made() || keys.iter().any(fits))
+        let Ok(seal) = seal.try_into() else { return false };
+        let InUse { keys, sealed } = &mut *self.in_use();
+        let was_made = sealed.find(text).is_some_and(|own| are_equal(&own, seal));
+        was_made || keys.iter().any(|keys| are_equal(&keys.seal(text), seal))
     }
 
     /// Proofs of knowing each of the secrets.
     pub(crate) fn prove(&self, said: &Said<'_>) -> Vec<Proof> {
-        self.with(|keys| keys.iter().map(|keys| said.under(&keys.link).finalize().into_bytes().into()).collect())
+        let prove = |keys: &Keys| said.under(&keys.link).finalize().into_bytes().into();
+        self.in_use().keys.iter().map(prove).collect()
     }
 
     /// The secret that one of these proves to know, if one does.
     pub(crate) fn find(&self, said: &Said<'_>, proofs: &[Proof]) -> Option<Proven> {
-        self.with(|keys| {
-            let proves =
-                |keys: &&Keys| proofs.iter().any(|proof| said.under(&keys.link).verify_slice(proof.as_slice()).is_ok());
-            keys.iter().find(proves).map(|keys| Proven(keys.link.clone()))
-        })
+        let proves =
+            |keys: &&Keys| proofs.iter().any(|proof| said.under(&keys.link).verify_slice(proof.as_slice()).is_ok());
+        self.in_use().keys.iter().find(proves).map(|keys| Proven(keys.link.clone()))
     }
 }
 
@@ -269,8 +296,8 @@ mod tests {
         let (old, both, new) = (secrets(OLD), secrets(&format!("{NEW},{OLD}")), secrets(NEW));
         let seal = old.seal(b"text");
         assert!(old.is_sealed(b"text", &seal) && both.is_sealed(b"text", &seal) && !new.is_sealed(b"text", &seal));
-        assert!(!old.is_sealed(b"Text", &seal) && !old.is_sealed(b"text", &seal[..15]) && !old.is_sealed(b"text", b""));
-        for at in 0..8 * MAC_BYTES {
+        assert!(!old.is_sealed(b"Text", &seal) && !old.is_sealed(b"text", &seal[..31]) && !old.is_sealed(b"text", b""));
+        for at in 0..8 * SEAL_BYTES {
             let mut changed = seal;
             changed[at / 8] ^= 1 << (at % 8);
             assert!(!old.is_sealed(b"text", &changed), "bit {at}");
