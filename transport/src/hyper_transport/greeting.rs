@@ -67,12 +67,18 @@ impl Greeting {
         // The version is the lowest format: builds that know of one format only compare it with theirs.
         let lowest = value("version")?.parse().ok()?;
         let highest = value("highest").map_or(Some(lowest), |text| text.parse().ok())?;
+        let process = hex("process")?;
+        let address = Address::parse(value("address")?).ok()?;
+        // Who stands aside has an address that leads nowhere. Beside another one a home would be a second address to speak
+        // for, and only one of them is proved.
+        let is_aside = address == Address::nowhere(process);
+        let home = value("home").filter(|_| is_aside).and_then(|text| Address::parse(text).ok());
         Some(Self {
             formats: Some(Formats { lowest, highest }).filter(|formats| formats.speaks(lowest))?,
             cluster: ClusterTag(u32::try_from(hex("cluster")?).ok()?),
-            process: hex("process")?,
-            address: Address::parse(value("address")?).ok()?,
-            home: value("home").and_then(|text| Address::parse(text).ok()),
+            process,
+            address,
+            home,
             reaches,
             rival: hex("rival"),
             claim: hex("claimed-by").zip(hex("claimed-from")).map(|(by, from)| Claim { by, from }),
@@ -133,6 +139,7 @@ mod tests {
         let address = Address::parse("[fd00::2]:8090").expect("an address");
         let greeting = Greeting::of(ClusterTag::of("hence"), 7, address.clone(), Formats::RELEASED);
         let full = Greeting {
+            address: Address::nowhere(7),
             home: Some(address),
             formats: Formats { lowest: 3, highest: 255 },
             rival: Some(9),
@@ -148,6 +155,29 @@ mod tests {
             assert_eq!(Greeting::read(&headers), Some(greeting));
         }
         assert_eq!(Greeting::read(&HeaderMap::new()), None);
+    }
+
+    /// What builds of format 4 and 5 read. Another text splits a cluster that is rolled.
+    #[test]
+    fn a_greeting_is_the_same_text_in_every_build() {
+        let formats = Formats { lowest: 4, highest: 5 };
+        let address = Address::parse("10.0.0.2:80").expect("an address");
+        let greeting = Greeting::of(ClusterTag(10), 11, address, formats);
+        let mut headers = HeaderMap::new();
+        Greeting { reaches: Some(Reaches::Nothing), ..greeting }.write(&mut headers);
+        let text =
+            "version=4; cluster=0000000a; process=000000000000000b; address=10.0.0.2:80; highest=5; reaches=nothing";
+        assert_eq!(headers[HEADER], text);
+    }
+
+    #[test]
+    fn a_home_counts_beside_an_address_that_leads_nowhere_alone() {
+        let own = Address::nowhere(11);
+        for (address, home) in [(own.as_str(), Some("b:1")), ("a:1", None), (Address::nowhere(12).as_str(), None)] {
+            let text = format!("version=5; cluster=a; process=b; address={address}; home=b:1");
+            let home = home.map(|home| Address::parse(home).expect("an address"));
+            assert_eq!(read(&text).expect("a greeting").home, home, "{text}");
+        }
     }
 
     #[test]

@@ -306,6 +306,21 @@ mod tests {
         assert!(!old.is_sealed(b"text", &seal));
     }
 
+    /// Computed by another program, from what docs/trust.md says. A build that makes others splits a cluster in two.
+    #[test]
+    fn seals_and_proofs_are_the_same_in_every_build() {
+        let old = secrets(OLD);
+        assert_eq!(&old.seal(b"text"), b"5690fd9af5ec55903b6f290635e593f0");
+        let (challenge, dialler) = ([1; 32], [2; 32]);
+        let hex = |proof: Proof| proof.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let dials = Said { challenge: &challenge, dialler: &dialler, asks: b"a", answers: None };
+        let proofs = old.prove(&dials);
+        assert_eq!(hex(proofs[0]), "8a521bbeb62960334a4958095bfe6ef4448d0f4a6f86b11d2f3648cd86658dc3");
+        let accepts = Said { answers: Some(b"b"), ..dials };
+        let proven = old.find(&dials, &proofs).expect("it knows the secret");
+        assert_eq!(hex(proven.prove(&accepts)), "f4d2bb9571609c8a5a47b92abb11d51bb0b06c5f958b457573590ffa58619bba");
+    }
+
     #[test]
     fn a_proof_holds_for_what_was_said_alone() {
         let (challenge, dialler) = ([1; 32], [2; 32]);

@@ -108,8 +108,10 @@ fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
 impl ByHand {
     async fn connect(at: &Address) -> Self {
         let stream = TcpStream::connect(at.as_str()).await.expect("it listens");
-        let (format, tag) = (Formats::RELEASED.highest, cluster().0);
-        let greeting = format!("version={format}; cluster={tag:08x}; process=0000000000000001; address=10.0.0.9:1");
+        let (Formats { lowest, highest }, tag) = (Formats::RELEASED, cluster().0);
+        let greeting = format!(
+            "version={lowest}; cluster={tag:08x}; process=0000000000000001; address=10.0.0.9:1; highest={highest}"
+        );
         Self { stream, nonce: [3; 32], greeting }
     }
 
@@ -194,10 +196,12 @@ fn a_changed_greeting_breaks_the_proof() {
     run(async {
         let (a, secrets) = (fresh_address(), known());
         let _member = start_trusting(&a, trust(OLD)).await;
-        for (from, to) in [("version=", "version=0"), ("10.0.0.9", "10.0.0.8"), ("process=0", "process=1")] {
+        let lower = ("; highest=", "; once=");
+        for (from, to) in [lower, ("version=", "version=0"), ("10.0.0.9", "10.0.0.8"), ("process=0", "process=1")] {
             let mut dialler = ByHand::connect(&a).await;
             let challenge = dialler.challenge().await;
             let proof = dialler.proof(&challenge, &secrets);
+            assert!(dialler.greeting.contains(from), "{from}");
             dialler.greeting = dialler.greeting.replace(from, to);
             assert!(dialler.ask(Some(&proof)).await.starts_with("HTTP/1.1 403"), "{from} to {to}");
         }
@@ -232,7 +236,10 @@ async fn relay(listener: TcpListener, to: Address, change: impl Fn(String) -> St
 #[test]
 fn an_answer_that_was_changed_on_its_way_is_not_believed() {
     run(async {
-        for (from, to) in [("version=", "version=0"), ("address=127", "address=126"), ("hence-proof", "hence-truth")] {
+        let lower = ("; highest=", "; once=");
+        for (from, to) in
+            [lower, ("version=", "version=0"), ("address=127", "address=126"), ("hence-proof", "hence-truth")]
+        {
             let [a, b, between] = [fresh_address(), fresh_address(), fresh_address()];
             let (left, right) = (start_trusting(&a, trust(OLD)).await, start_trusting(&b, trust(OLD)).await);
             let listener = TcpListener::bind(between.as_str()).await.expect("a free address");
