@@ -84,6 +84,7 @@ const TESTS: &[Test] = &[
     Test::new("health_command", Pace::Busy, Needs::Nothing, command::health),
     Test::new("health_finds_its_process", Pace::Busy, Needs::PacketFilter, health::finds_its_process),
     Test::new("roll_to_another_format", Pace::Busy, Needs::PacketFilter, upgrades::roll),
+    Test::new("roll_within_tls_judged", Pace::Busy, Needs::PacketFilter, upgrades::roll_judged),
     Test::new("no_common_format", Pace::Busy, Needs::PacketFilter, upgrades::no_common_format),
     Test::new("formats_of_a_member_that_is_down", Pace::Busy, Needs::PacketFilter, upgrades::member_down),
     Test::new("access_scope_by_scope", Pace::Busy, Needs::PacketFilter, access::scopes),

@@ -4,6 +4,8 @@
 
 use crate::chaos::{Board, work};
 use crate::cluster::Cluster;
+use crate::judged;
+use crate::tls::{OLD, secured};
 use hence_tests::client::{self, Response};
 use hence_tests::replicas::Replicas;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +17,8 @@ const FORMATS: &str = "HENCE_TEST_FORMATS";
 /// Clients work so long on each mixture.
 const PAUSE: Duration = Duration::from_millis(500);
 const ALL: [usize; 3] = [0, 1, 2];
+/// Judged clients work for so long while three replicas are rolled.
+const SECONDS: u64 = 8;
 
 fn erase(cluster: &Cluster, at: usize, key: &str) -> Response {
     let headers = [("hence-test-format", "erase")];
@@ -129,6 +133,28 @@ pub(crate) fn roll() {
         assert_eq!(cluster.metric(at, "hence_peer_formats_refused_total"), 0);
         assert_eq!(cluster.metric(at, "hence_peer_frames_refused_total{reason=\"version\"}"), 0);
     }
+}
+
+/// Rolls within TLS and with a secret: up, back, down to the format without batches, and up again. Meanwhile clients of
+/// every kind work, batches among them, and what they saw is judged.
+pub(crate) fn roll_judged() {
+    let (authority, cluster) = secured("upgrade_judged", 3);
+    let mut cluster = cluster.setting("HENCE_SECRET", OLD).run();
+    let (targets, authority) = (judged::targets(&cluster), authority.authority());
+    for (step, formats) in ["4-6", "4-5", "4", "4-5"].into_iter().enumerate() {
+        let history = std::thread::scope(|scope| {
+            let name = format!("upgrade_judged_{step}");
+            let (targets, authority) = (&targets, &authority);
+            let load = scope.spawn(move || judged::torture(&name, targets, authority, SECONDS));
+            roll_to(&mut cluster, formats, |_, _| {});
+            load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let batches = history.matches("\"op\":\"batch\"").count();
+        println!("note: to {formats}: {} operations, {batches} batches", history.lines().count());
+        // The third roll ends, and the fourth begins, where nobody speaks of batches.
+        assert!(batches > 10 || step > 1, "{batches} batches");
+    }
+    cluster.await_settled(&ALL, SETTLE);
 }
 
 /// A build that shares no format with the others says so, and so do they; and nothing is lost.
