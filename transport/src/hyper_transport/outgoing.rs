@@ -14,7 +14,7 @@ use crate::codec::Unsaid;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use hence_core::{Address, Message};
+use hence_core::{Address, Body, Message};
 use socket2::{SockRef, Socket};
 use std::io;
 use std::rc::Rc;
@@ -58,6 +58,11 @@ pub(super) fn send(inner: &Rc<Inner>, to: &Address, message: &Message) {
             Unsaid::Oversize { .. } => counters.lost_oversize += 1,
             Unsaid::Format { .. } => counters.lost_format += 1,
         });
+    }
+    // A client waits for the answer to this one (CONCERN-5), and so does what is gathered with it.
+    if matches!(&message.body, Body::Probe { address } if address == to) {
+        state.is_awaited = true;
+        peer.awaited.notify_one();
     }
     if state.task.is_none() {
         state.dialling = true;
@@ -178,7 +183,10 @@ async fn write_all(
         }
         chunk.clear();
         if crowded {
-            sleep(PAUSE).await;
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                () = peer.is_awaited() => {}
+            }
         }
     }
 }

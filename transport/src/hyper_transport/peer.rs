@@ -25,11 +25,15 @@ pub(super) struct Peer {
     pub(super) state: RefCell<State>,
     /// The queue is not empty any more.
     pub(super) filled: Notify,
+    /// Something came into the queue that a client waits for.
+    pub(super) awaited: Notify,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) queue: FrameWriter,
+    /// A client waits for an answer to something in the queue.
+    pub(super) is_awaited: bool,
     /// What the task took from the queue and the socket has not taken yet.
     pub(super) writing: Pending,
     pub(super) writing_bytes: usize,
@@ -126,6 +130,7 @@ impl Peer {
         let queue = queue.speaking(settings.formats.highest);
         let state = State {
             queue,
+            is_awaited: false,
             writing: Pending::default(),
             writing_bytes: 0,
             task: None,
@@ -137,7 +142,7 @@ impl Peer {
             last_arrival: None,
             was_silent: false,
         };
-        Self { address: address.clone(), state: RefCell::new(state), filled: Notify::new() }
+        Self { address: address.clone(), state: RefCell::new(state), filled: Notify::new(), awaited: Notify::new() }
     }
 
     /// The peer just spoke, so the pause after a failed dial is over. Otherwise the answer to a replica that has only
@@ -219,6 +224,13 @@ impl Peer {
         self.filled.notified().await;
     }
 
+    /// A client waits for an answer to something in its queue.
+    pub(super) async fn is_awaited(&self) {
+        while !self.state.borrow().is_awaited {
+            self.awaited.notified().await;
+        }
+    }
+
     /// What is queued for it can be written from now on, in this format.
     pub(super) fn has_connection(&self, inner: &Inner, format: u8) {
         let mut state = self.state.borrow_mut();
@@ -245,6 +257,7 @@ impl Peer {
         if state.queue.is_empty() {
             return false;
         }
+        state.is_awaited = false;
         state.writing = state.queue.take(chunk);
         state.writing_bytes = chunk.len();
         true

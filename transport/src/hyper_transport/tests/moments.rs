@@ -123,3 +123,24 @@ fn earlier_versions_of_tls_are_refused() {
         }
     });
 }
+
+#[test]
+fn what_a_client_waits_for_is_not_gathered() {
+    run(async {
+        let [a, b] = [fresh_address(), fresh_address()];
+        let (left, right) = (start_at(&a).await, start_at(&b).await);
+        let mut fastest = Duration::MAX;
+        for _ in 0..100 {
+            let crowd: Vec<Message> = (0..8).map(taken).collect();
+            crowd.iter().for_each(|message| left.send(&b, message.clone()));
+            assert_eq!(messages(&right, 8).await, crowd);
+            let start = std::time::Instant::now();
+            let probe = Message { body: Body::Probe { address: b.clone() }, ..taken(8) };
+            left.send(&b, probe.clone());
+            assert_eq!(messages(&right, 1).await, [probe]);
+            fastest = fastest.min(start.elapsed());
+        }
+        // What is gathered waits for a whole millisecond at least.
+        assert!(fastest < Duration::from_micros(900), "{fastest:?}");
+    });
+}
