@@ -2,9 +2,11 @@
 //!
 //! Nothing here changes what a replica does.
 
+use crate::listener;
 use crate::settings::{DEFAULT_CLUSTER, Settings};
 use hence_core::Address;
-use std::net::IpAddr;
+use hence_transport::trust::Changeover;
+use std::net::{IpAddr, SocketAddr};
 use tracing::{info, warn};
 
 /// Looks at the settings of a replica that is about to start.
@@ -48,13 +50,21 @@ fn warnings(settings: &Settings) -> Vec<String> {
             break;
         }
     }
-    let asks_peers =
-        [settings.trust.certificate.is_some(), settings.trust.secret.is_some(), settings.trust.secret_file.is_some()];
-    if is_exposed(settings) && !asks_peers.contains(&true) {
-        warnings.push(
-            "this address is neither loopback nor private, and a stranger who reaches it can join the cluster: set HENCE_TLS_CERT, \
-             HENCE_TLS_KEY and HENCE_PEER_CA, or HENCE_SECRET_FILE"
-                .into(),
+    let trust = &settings.trust;
+    let asks_peers = trust.certificate.is_some() || trust.secret.is_some() || trust.secret_file.is_some();
+    if asks_peers {
+        warnings.extend(lets_strangers_in(trust.changeover).map(str::to_owned));
+    }
+    if let Some(where_from) = exposure(settings) {
+        let remedy = match (asks_peers, trust.changeover) {
+            (true, Changeover::Done) => None,
+            (true, Changeover::Accept | Changeover::Use) => Some("end the changeover with HENCE_CHANGEOVER=done"),
+            (false, Changeover::Done | Changeover::Accept | Changeover::Use) => {
+                Some("set HENCE_TLS_CERT, HENCE_TLS_KEY and HENCE_PEER_CA, or HENCE_SECRET_FILE")
+            }
+        };
+        warnings.extend(
+            remedy.map(|remedy| format!("{where_from}, and a stranger who reaches it can join the cluster: {remedy}")),
         );
     }
     if settings.cluster == DEFAULT_CLUSTER && all().any(|member| !member.is_loopback()) {
@@ -66,11 +76,31 @@ fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
-/// Does it listen where the whole world may be? Where it listens at all interfaces its own address tells. A name does
-/// not.
-fn is_exposed(settings: &Settings) -> bool {
-    let bound = settings.bind.map(|bind| bind.ip()).filter(|ip| !ip.is_unspecified());
-    bound.or_else(|| settings.address.ip()).is_some_and(|ip| !is_private(ip))
+/// What a step of a changeover means, and what follows it.
+const fn lets_strangers_in(changeover: Changeover) -> Option<&'static str> {
+    match changeover {
+        Changeover::Done => None,
+        Changeover::Accept => Some(
+            "with HENCE_CHANGEOVER=accept a stranger without a certificate or a proof is let in, and this replica shows \
+             peers neither: set HENCE_CHANGEOVER=use once all members have this step",
+        ),
+        Changeover::Use => Some(
+            "with HENCE_CHANGEOVER=use a stranger without a certificate or a proof is let in: set HENCE_CHANGEOVER=done \
+             once all members have this step",
+        ),
+    }
+}
+
+/// Why the whole world may reach the place where it listens, if it may. Behind all interfaces may be any network.
+fn exposure(settings: &Settings) -> Option<&'static str> {
+    let listens = listener::candidates(&settings.address, settings.bind).first().map(SocketAddr::ip);
+    let everywhere = listens.is_some_and(|ip| ip.is_unspecified());
+    let known = if everywhere { settings.address.ip() } else { listens };
+    if known.is_some_and(|ip| !is_private(ip)) {
+        Some("this address is neither loopback nor private")
+    } else {
+        everywhere.then_some("this replica listens at all interfaces")
+    }
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -115,6 +145,7 @@ fn is_of_an_orchestrator(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::TrustSettings;
 
     fn warnings_of(address: &str, view: &[&str], cluster: &str) -> Vec<String> {
         let parse = |text: &&str| Address::parse(text).unwrap();
@@ -126,12 +157,12 @@ mod tests {
     fn what_is_probably_not_meant() {
         for (address, view, cluster, words) in [
             ("127.0.0.1:1", &["127.0.0.1:1", "127.0.0.2:1"] as &[&str], "hence", &[] as &[&[&str]]),
-            ("localhost:1", &["localhost:2"], "hence", &[]),
+            ("localhost:1", &["localhost:2"], "hence", &[&["all interfaces", "HENCE_SECRET_FILE"]]),
             ("10.0.0.1:1", &["10.0.0.2:1"], "shop", &[]),
             ("10.0.0.1:1", &["10.0.0.1:1"], "hence", &[&["default name", "CLUSTER"]]),
-            ("alice:1", &["bob:1"], "hence", &[&["default name", "CLUSTER"]]),
+            ("alice:1", &["bob:1"], "hence", &[&["all interfaces"], &["default name", "CLUSTER"]]),
             ("10.0.0.1:1", &["127.0.0.1:2"], "shop", &[&["127.0.0.1:2", "HENCE_BIND"]]),
-            ("localhost:1", &["bob:1"], "shop", &[&["localhost:1 leads", "bob:1", "HENCE_BIND"]]),
+            ("localhost:1", &["bob:1"], "shop", &[&["localhost:1 leads", "bob:1", "HENCE_BIND"], &["all interfaces"]]),
             ("[::1]:1", &["[2001:db8::1]:1"], "shop", &[&["[::1]:1 leads"]]),
             ("203.0.113.1:1", &["203.0.113.1:1"], "shop", &[&["neither loopback nor private", "HENCE_SECRET_FILE"]]),
             ("[2001:db8::1]:1", &["[2001:db8::2]:1"], "shop", &[&["neither loopback nor private"]]),
@@ -145,6 +176,45 @@ mod tests {
         ] {
             let found = warnings_of(address, view, cluster);
             assert_eq!(found.len(), words.len(), "{address} {view:?}: {found:?}");
+            for (found, words) in found.iter().zip(words) {
+                assert!(words.iter().all(|word| found.contains(word)), "{found} lacks one of {words:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_strangers_get_in() {
+        let secret = || TrustSettings { secret_file: Some("secret".into()), ..TrustSettings::default() };
+        let with = |changeover| TrustSettings { changeover, ..secret() };
+        let none = TrustSettings::default;
+        let all = ["listens at all interfaces", "HENCE_SECRET_FILE"];
+        let accept = ["HENCE_CHANGEOVER=accept a stranger", "set HENCE_CHANGEOVER=use"];
+        let use_ = ["HENCE_CHANGEOVER=use a stranger", "set HENCE_CHANGEOVER=done"];
+        let (public, end) = ("neither loopback nor private", "end the changeover with HENCE_CHANGEOVER=done");
+        for (address, bind, trust, words) in [
+            ("10.0.0.1:1", None, none(), &[] as &[[&str; 2]]),
+            ("10.0.0.1:1", Some("0.0.0.0:1"), none(), &[all]),
+            ("10.0.0.1:1", Some("[::]:1"), none(), &[all]),
+            ("10.0.0.1:1", Some("0.0.0.0:1"), secret(), &[]),
+            ("10.0.0.1:1", Some("10.0.0.2:1"), none(), &[]),
+            ("10.0.0.1:1", Some("203.0.113.1:1"), none(), &[[public, "HENCE_SECRET_FILE"]]),
+            ("203.0.113.1:1", Some("10.0.0.1:1"), none(), &[]),
+            ("203.0.113.1:1", Some("0.0.0.0:1"), none(), &[[public, "HENCE_SECRET_FILE"]]),
+            ("alice:1", None, none(), &[all]),
+            ("alice:1", Some("10.0.0.1:1"), none(), &[]),
+            ("alice:1", None, secret(), &[]),
+            ("10.0.0.1:1", None, with(Changeover::Accept), &[accept]),
+            ("10.0.0.1:1", None, with(Changeover::Use), &[use_]),
+            ("203.0.113.1:1", None, with(Changeover::Done), &[]),
+            ("203.0.113.1:1", None, with(Changeover::Accept), &[accept, [public, end]]),
+            ("203.0.113.1:1", None, with(Changeover::Use), &[use_, [public, end]]),
+            ("alice:1", None, with(Changeover::Use), &[use_, ["listens at all interfaces", end]]),
+            ("10.0.0.1:1", None, TrustSettings { changeover: Changeover::Accept, ..none() }, &[]),
+        ] {
+            let bind = bind.map(|bind| bind.parse().unwrap());
+            let settings = Settings { cluster: "shop".into(), bind, ..Settings::at(Address::parse(address).unwrap()) };
+            let found = warnings(&Settings { trust: trust.clone(), ..settings });
+            assert_eq!(found.len(), words.len(), "{address} {bind:?} {trust:?}: {found:?}");
             for (found, words) in found.iter().zip(words) {
                 assert!(words.iter().all(|word| found.contains(word)), "{found} lacks one of {words:?}");
             }

@@ -285,13 +285,19 @@ pub(crate) fn changeover() {
             cluster.await_settled(&ALL, SETTLE);
         }
     };
+    let warns = |cluster: &Cluster, of: &str| {
+        let line = format!("with HENCE_CHANGEOVER={of} a stranger");
+        cluster.log(0).lines().filter(|said| said.contains("WARN") && said.contains(&line)).count()
+    };
     roll(&mut cluster, "accept");
+    assert_eq!(warns(&cluster, "accept"), 1, "it is said once that strangers are let in");
     assert!(!cluster.put(1, "x", "2", Some(&token), 200).token().contains('.'), "tokens are as before");
     roll(&mut cluster, "use");
     let sealed = cluster.put(1, "x", "3", Some(&token), 200).token();
     assert!(sealed.contains('.') && cluster.get(2, "x", Some(&token)).status == 200, "both kinds are taken");
     https::speak(&authority.authority());
     roll(&mut cluster, "done");
+    assert_eq!(["accept", "use", "done"].map(|of| warns(&cluster, of)), [1, 1, 0]);
     assert_eq!(cluster.get(0, "x", Some(&sealed)).json()["value"], 3);
     assert_eq!(cluster.get(0, "x", Some(&token)).status, 400);
     https::stop();
