@@ -1,25 +1,27 @@
 //! Clients that must bear a token: what each scope opens, and a file that changes.
 
 use crate::cluster::Cluster;
-use hence_tests::client::{self, Response};
+use hence_tests::client::{self, Connection, Response, request_bytes};
 use hence_tests::replicas::Replicas;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Each scope and the SHA-256 of a token that is called like it.
-const HASHES: [(&str, &str); 4] = [
-    ("read", "3316348dbadfb7b11c7c2ea235949419e23f9fa898ad2c198f999617912a9925"),
-    ("write", "10fd874b68dad080ed706762c8e163dabb20514bddae38fb159c56f714a3b143"),
-    ("view", "2bcb43cbc8f6b7ef66331532881143fcbae60a879db3a8fb853f645bb24c2b3c"),
-    ("metrics", "177a7ea3611fe6b138557deaf44941614b66c0ece1766308044c8b65c8ba2123"),
+/// Tokens, the scopes that each has, and its SHA-256.
+const TOKENS: [(&str, &str, &str); 5] = [
+    ("read", "read", "3316348dbadfb7b11c7c2ea235949419e23f9fa898ad2c198f999617912a9925"),
+    ("write", "write", "10fd874b68dad080ed706762c8e163dabb20514bddae38fb159c56f714a3b143"),
+    ("view", "view", "2bcb43cbc8f6b7ef66331532881143fcbae60a879db3a8fb853f645bb24c2b3c"),
+    ("metrics", "metrics", "177a7ea3611fe6b138557deaf44941614b66c0ece1766308044c8b65c8ba2123"),
+    ("both", "read,write", "ff7772053abf7d817d6eec229a09e14f0d1552f1cb0aeedb2ac73784ac2d2e39"),
 ];
 
-fn lines(scopes: &[&str]) -> String {
-    let lines = HASHES.iter().filter(|(scope, _)| scopes.contains(scope));
-    lines.map(|(scope, hash)| format!("{scope} {hash}\n")).collect()
+/// A line for each of these tokens.
+pub(crate) fn lines(tokens: &[&str]) -> String {
+    let lines = TOKENS.iter().filter(|(name, ..)| tokens.contains(name));
+    lines.map(|(_, scopes, hash)| format!("{scopes} {hash}\n")).collect()
 }
 
-fn file(name: &str, text: &str) -> PathBuf {
+pub(crate) fn file(name: &str, text: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process");
     std::fs::create_dir_all(&folder).expect("the target directory is ours");
     let path = folder.join(format!("{name}.tokens"));
@@ -27,42 +29,120 @@ fn file(name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// Waits until a replica is ready, which needs no token.
+pub(crate) fn await_ready(cluster: &Cluster, at: usize) {
+    cluster.poll(Duration::from_secs(10), "/ready", || {
+        let ready = client::try_request(&cluster.address(at), "GET", "/ready", &[], None, Duration::from_secs(1));
+        ready.ok().filter(|ready| ready.status == 200).map(drop).ok_or("not yet".into())
+    });
+}
+
 fn ask(at: &str, method: &str, path: &str, token: Option<&str>) -> Response {
+    let (path, events) = path.strip_suffix(" EVENTS").map_or((path, false), |path| (path, true));
     let bearer = token.map(|token| format!("Bearer {token}")).unwrap_or_default();
-    let headers = [("Authorization", &*bearer)];
-    let headers = if token.is_some() { &headers[..] } else { &[] };
+    let mut headers = Vec::from_iter(token.map(|_| ("Authorization", &*bearer)));
+    headers.extend(events.then_some(("Accept", "text/event-stream")));
+    headers.extend(path.contains("poll=").then_some(("If-None-Match", "\"other\"")));
     let body = match (method, path) {
         ("PUT", "/view") => Some(r#"{"socket-address":"127.0.0.2:8090"}"#),
+        ("DELETE", "/view") => Some(r#"{"socket-address":"127.0.0.9:8090"}"#),
+        ("POST", "/kvs?get") => Some(r#"{"operations":[{"op":"get","key":"x"}]}"#),
+        ("POST", _) => Some(r#"{"operations":[{"op":"put","key":"x","value":1}]}"#),
         ("PUT", _) => Some(r#"{"value":1}"#),
         _ => None,
     };
-    client::request(at, method, path, headers, body)
+    let mut connection = Connection::open(at).expect("it listens");
+    connection.send(&request_bytes(method, path, &headers, body));
+    let mut answer = connection.receive_head().expect("an answer");
+    // A watch has no end.
+    let is_whole = answer.header("content-type") != Some("text/event-stream") && method != "HEAD";
+    if let Some(length) = answer.header("content-length").filter(|_| is_whole) {
+        answer.body = connection.receive_exactly(length.parse().expect("a number")).expect("a body");
+    }
+    answer
 }
 
-/// What each of these requests needs, and its status where that is given.
-const REQUESTS: [(&str, &str, &str, u16); 10] = [
-    ("PUT", "/kvs/x", "write", 200),
-    ("GET", "/kvs/x", "read", 200),
-    ("HEAD", "/kvs/x", "read", 200),
-    ("GET", "/view", "view", 200),
-    ("PUT", "/view", "view", 200),
-    ("GET", "/metrics", "metrics", 200),
-    ("GET", "/replica/state", "metrics", 200),
-    ("GET", "/health", "", 200),
-    ("GET", "/ready", "", 200),
-    ("OPTIONS", "/kvs/x", "", 204),
+/// A request, the scopes that it takes all of, and its status where they are there.
+type Row = (&'static str, &'static str, &'static [&'static str], u16);
+
+/// Every method of every path that a client may ask. `EVENTS` behind a path asks for a watch.
+const REQUESTS: [Row; 49] = [
+    ("PUT", "/kvs/x", &["write"], 200),
+    ("GET", "/kvs/x", &["read"], 200),
+    ("HEAD", "/kvs/x", &["read"], 200),
+    ("DELETE", "/kvs/absent", &["write"], 404),
+    ("OPTIONS", "/kvs/x", &[], 204),
+    ("PATCH", "/kvs/x", &[], 405),
+    ("GET", "/kvs/x?siblings=true", &["read"], 200),
+    ("GET", "/kvs/x?poll=0", &["read"], 200),
+    ("GET", "/kvs/absent?poll=1", &["read"], 404),
+    ("HEAD", "/kvs/x?poll=0", &["read"], 200),
+    ("GET", "/kvs/x EVENTS", &["read"], 200),
+    ("HEAD", "/kvs/x EVENTS", &["read"], 200),
+    ("PUT", "/kvs/x EVENTS", &["write"], 200),
+    ("GET", "/kvs", &["read"], 200),
+    ("GET", "/kvs?count-only=true", &["read"], 200),
+    ("GET", "/kvs EVENTS", &["read"], 200),
+    ("GET", "/kvs?prefix=x&keys-only=true EVENTS", &["read"], 200),
+    ("HEAD", "/kvs", &["read"], 200),
+    ("POST", "/kvs", &["read", "write"], 200),
+    ("POST", "/kvs?get", &["read", "write"], 200),
+    ("POST", "/kvs EVENTS", &["read", "write"], 200),
+    ("OPTIONS", "/kvs", &[], 204),
+    ("DELETE", "/kvs", &[], 405),
+    ("GET", "/view", &["view"], 200),
+    ("HEAD", "/view", &["view"], 200),
+    ("PUT", "/view", &["view"], 200),
+    ("DELETE", "/view", &["view"], 404),
+    ("OPTIONS", "/view", &[], 204),
+    ("GET", "/metrics", &["metrics"], 200),
+    ("HEAD", "/metrics", &["metrics"], 200),
+    ("OPTIONS", "/metrics", &[], 204),
+    ("GET", "/replica/state", &["metrics"], 200),
+    ("HEAD", "/replica/state", &["metrics"], 200),
+    ("OPTIONS", "/replica/state", &[], 204),
+    ("GET", "/health", &[], 200),
+    ("HEAD", "/health", &[], 200),
+    ("OPTIONS", "/health", &[], 204),
+    ("GET", "/ready", &[], 200),
+    ("HEAD", "/ready", &[], 200),
+    ("OPTIONS", "/ready", &[], 204),
+    ("GET", "/openapi.json", &[], 200),
+    ("HEAD", "/openapi.json", &[], 200),
+    ("OPTIONS", "/openapi.json", &[], 204),
+    ("GET", "/ui", &[], 200),
+    ("HEAD", "/ui", &[], 200),
+    ("OPTIONS", "/ui", &[], 204),
+    ("OPTIONS", "*", &[], 204),
+    ("GET", "/up", &[], 404),
+    ("GET", "/nowhere", &[], 404),
 ];
+
+/// The table has every path of the API's own description, with every method that the path says to have.
+fn has_all(at: &str) {
+    let listed = |method: &str, path: &str| {
+        let is_of = |row: &Row| row.0 == method && row.1.split(['?', ' ']).next() == Some(path);
+        assert!(REQUESTS.iter().any(is_of), "{method} {path} is not in the table");
+    };
+    let described = ask(at, "GET", "/openapi.json", None).json();
+    let paths = described["paths"].as_object().expect("paths").keys();
+    for path in paths.map(|path| path.replace("{key}", "x")) {
+        let allow = ask(at, "OPTIONS", &path, None).header("allow").expect("methods").to_owned();
+        for method in allow.split(", ") {
+            listed(method, if (method, &*path) == ("DELETE", "/kvs/x") { "/kvs/absent" } else { &path });
+        }
+    }
+}
 
 /// Every request with every token, with a token that is not known, and with none.
 pub(crate) fn scopes() {
-    let path = file("scopes", &format!("# who may ask what\n\n{}", lines(&HASHES.map(|(scope, _)| scope))));
+    let names = TOKENS.map(|(name, ..)| name);
+    let path = file("scopes", &format!("# who may ask what\n\n{}", lines(&names)));
     let mut cluster = Cluster::new("scopes", 1).setting("HENCE_ACCESS_FILE", &path.display().to_string());
     cluster.start(0);
     let at = cluster.address(0);
-    cluster.poll(Duration::from_secs(5), "/ready", || {
-        let ready = client::try_request(&at, "GET", "/ready", &[], None, Duration::from_secs(1));
-        ready.ok().filter(|ready| ready.status == 200).map(drop).ok_or("not yet".into())
-    });
+    await_ready(&cluster, 0);
+    has_all(&at);
     ask(&at, "PUT", "/kvs/x", Some("write"));
     for (method, path, needs, status) in REQUESTS {
         let denied = |token: Option<&str>, status: u16, text: &str, challenge: &str| {
@@ -71,18 +151,19 @@ pub(crate) fn scopes() {
             assert_eq!(answer.header("www-authenticate"), Some(challenge), "{method} {path} {token:?}");
             assert!(method == "HEAD" || answer.text() == format!("{{\"error\":\"{text}\"}}"), "{}", answer.text());
         };
-        for (scope, _) in HASHES {
-            if needs.is_empty() || needs == scope {
-                let answer = ask(&at, method, path, Some(scope));
-                assert_eq!(answer.status, status, "{method} {path} with {scope}: {answer:?}");
+        for (token, scopes, _) in TOKENS {
+            if let Some(lacks) = needs.iter().find(|need| !scopes.split(',').any(|scope| scope == **need)) {
+                let text = format!("The bearer token lacks the scope {lacks}");
+                let challenge = format!("Bearer realm=\"hence\", error=\"insufficient_scope\", scope=\"{lacks}\"");
+                denied(Some(token), 403, &text, &challenge);
             } else {
-                let text = format!("The bearer token lacks the scope {needs}");
-                let challenge = format!("Bearer realm=\"hence\", error=\"insufficient_scope\", scope=\"{needs}\"");
-                denied(Some(scope), 403, &text, &challenge);
+                let answer = ask(&at, method, path, Some(token));
+                assert_eq!(answer.status, status, "{method} {path} with {token}: {answer:?}");
             }
         }
         if needs.is_empty() {
-            assert_eq!(ask(&at, method, path, None).status, status);
+            assert_eq!(ask(&at, method, path, None).status, status, "{method} {path}");
+            assert_eq!(ask(&at, method, path, Some("wrong-secret")).status, status, "{method} {path}");
         } else {
             denied(None, 401, "A bearer token is required", "Bearer realm=\"hence\"");
             let challenge = "Bearer realm=\"hence\", error=\"invalid_token\"";
@@ -90,7 +171,7 @@ pub(crate) fn scopes() {
         }
     }
     let said = cluster.log(0);
-    assert!(!said.contains("wrong-secret") && HASHES.iter().all(|(_, hash)| !said.contains(hash)), "{said}");
+    assert!(!said.contains("wrong-secret") && TOKENS.iter().all(|(_, _, hash)| !said.contains(hash)), "{said}");
 }
 
 /// A token is added and another one taken away while the replica runs. A file with an error changes nothing.
