@@ -2,7 +2,7 @@
 //!
 //! A file has a line for each token: its scopes, and the SHA-256 of it. So the file opens nothing to its readers. A file
 //! that changes is read again within two seconds. One that cannot be read then changes nothing. Without a file everything
-//! is open.
+//! is open. A request is checked as it begins. A watch or a long poll holds a [`Pass`], and ends once that is not good any more.
 //!
 //! Invariant kept here: no token and no line of the file reaches a log, an error or a metric.
 
@@ -13,6 +13,7 @@ use http::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Notify;
 
 /// Tokens in a file.
 const TOKENS_MAX: usize = 1_024;
@@ -64,7 +65,29 @@ struct Grant {
 
 /// The tokens of a file. Clones share them.
 #[derive(Debug, Clone)]
-pub(crate) struct Access(Arc<RwLock<Vec<Grant>>>);
+pub(crate) struct Access(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    grants: RwLock<Vec<Grant>>,
+    /// The grants were read again.
+    changed: Notify,
+}
+
+/// What a client showed as it began something long, to be looked at again.
+#[derive(Debug, Clone)]
+pub(crate) struct Pass {
+    access: Access,
+    hash: [u8; 32],
+    scope: Scope,
+}
+
+impl Pass {
+    /// Is it still good?
+    pub(crate) fn check(&self) -> Result<(), Denied> {
+        self.access.opens(self.hash, self.scope)
+    }
+}
 
 fn read(path: &Path) -> Result<Vec<Grant>, String> {
     let text = String::from_utf8(files::read(path)?).map_err(|_| "a file of text (UTF-8)")?;
@@ -97,6 +120,17 @@ fn grant(line: &str) -> Option<Grant> {
     (hash.len() == 64).then_some(Grant { hash: bytes, scopes })
 }
 
+/// The SHA-256 of the one token in these headers.
+fn hash_of(headers: &HeaderMap) -> Result<[u8; 32], Denied> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let (Some(given), None) = (given.next(), given.next()) else { return Err(Denied::NoToken) };
+    let (scheme, token) = given.as_bytes().split_at_checked(7).ok_or(Denied::NoToken)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return Err(Denied::NoToken);
+    }
+    Ok(Sha256::digest(token.trim_ascii()).into())
+}
+
 impl Access {
     /// The tokens of this file, and what reads them again.
     ///
@@ -108,29 +142,45 @@ impl Access {
             value: path.display().to_string(),
             allowed,
         })?;
-        let access = Self(Arc::new(RwLock::new(grants)));
+        let access = Self::of(grants);
         let (shared, own) = (access.clone(), path.to_owned());
         let reading = Reading::new("access tokens", &[path], move || {
-            let grants = read(&own)?;
-            *shared.0.write().unwrap_or_else(PoisonError::into_inner) = grants;
+            shared.replace(read(&own)?);
             Ok(())
         });
         Ok((access, reading))
     }
 
+    fn of(grants: Vec<Grant>) -> Self {
+        Self(Arc::new(Shared { grants: RwLock::new(grants), ..Shared::default() }))
+    }
+
+    fn replace(&self, grants: Vec<Grant>) {
+        *self.0.grants.write().unwrap_or_else(PoisonError::into_inner) = grants;
+        self.0.changed.notify_one();
+    }
+
+    /// Waits until the tokens were read again since this was last awaited. Only one task may wait.
+    pub(crate) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
     /// May a request with these headers do that?
     pub(crate) fn check(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Denied> {
-        let mut given = headers.get_all(AUTHORIZATION).iter();
-        let (Some(given), None) = (given.next(), given.next()) else { return Err(Denied::NoToken) };
-        let (scheme, token) = given.as_bytes().split_at_checked(7).ok_or(Denied::NoToken)?;
-        if !scheme.eq_ignore_ascii_case(b"bearer ") {
-            return Err(Denied::NoToken);
-        }
-        let hash: [u8; 32] = Sha256::digest(token.trim_ascii()).into();
+        self.opens(hash_of(headers)?, scope)
+    }
+
+    /// What these headers show for that, where they open it now.
+    pub(crate) fn pass(&self, headers: &HeaderMap, scope: Scope) -> Result<Pass, Denied> {
+        let pass = Pass { access: self.clone(), hash: hash_of(headers)?, scope };
+        pass.check().map(|()| pass)
+    }
+
+    fn opens(&self, hash: [u8; 32], scope: Scope) -> Result<(), Denied> {
         // Every grant is compared to its end, so that the time says nothing of where a hash differs.
         let same =
             |grant: &Grant| grant.hash.iter().zip(hash).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0;
-        let grants = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let grants = self.0.grants.read().unwrap_or_else(PoisonError::into_inner);
         let known = grants.iter().fold(
             None,
             |known: Option<u8>, grant| {
@@ -170,7 +220,7 @@ mod tests {
     #[test]
     fn a_token_opens_what_its_scopes_say() {
         let hash = grant(&format!("read,view {HASH}")).unwrap();
-        let access = Access(Arc::new(RwLock::new(vec![hash])));
+        let access = Access::of(vec![hash]);
         let ask = |given: &[&str], scope| {
             let mut headers = HeaderMap::new();
             for text in given {

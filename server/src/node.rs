@@ -4,6 +4,7 @@
 //! parsed request and its answer, unless the client asked to wait. No borrow of the replica lives across an await,
 //! since every method that borrows it is synchronous.
 
+use crate::access::Pass;
 use crate::clock::Clock;
 use crate::events;
 use crate::lag::Visibility;
@@ -286,13 +287,13 @@ pub(crate) struct Watching<T: Transport> {
 }
 
 impl<T: Transport> Watching<T> {
-    /// Begins a watch.
+    /// Begins a watch of a client that showed this.
     ///
     /// # Errors
     /// Where there is no room for one more.
-    pub(crate) fn begin(node: &Rc<Node<T>>, request: WatchRequest) -> Result<Self, Refusal> {
+    pub(crate) fn begin(node: &Rc<Node<T>>, request: WatchRequest, pass: Option<Pass>) -> Result<Self, Refusal> {
         let id = node.next_request();
-        let slot = node.watches.begin(id);
+        let slot = node.watches.begin(id, pass);
         let watching = Self { node: node.clone(), id, slot, takes: false };
         match node.step(Input::Request { id, request: Request::Watch(Box::new(request)) }, Some(id)).as_deref() {
             None => Ok(watching),
@@ -301,7 +302,8 @@ impl<T: Transport> Watching<T> {
         }
     }
 
-    /// The next part. To ask for it says that the one before was taken. Nothing comes out when the replica goes away.
+    /// The next part. To ask for it says that the one before was taken. Nothing comes out when the replica goes away, or
+    /// once the client may not watch.
     pub(crate) fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Option<Box<WatchPart>>> {
         if std::mem::take(&mut self.takes) && !self.slot.is_over() {
             self.node.step(Input::Told { id: self.id }, None);

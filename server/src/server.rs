@@ -269,6 +269,9 @@ async fn live<T, F>(
     info!(replica = %settings.address, %local_address, cluster = settings.cluster, "replica started");
     spawn_local(driver::drive(service.node.clone(), service.connections.clone(), runtime_start));
     spawn_local(listener::sweep(service.clone()));
+    if let Some(access) = service.access.clone() {
+        spawn_local(withdraw(access, service.clone()));
+    }
     let accepting = spawn_local(listener::accept(listener, service.clone()));
     let _ = report.send(Ok(local_address));
     loop {
@@ -284,6 +287,14 @@ async fn live<T, F>(
     tokio::select! {
         () = finish(&service) => info!(replica = %settings.address, "replica ended"),
         () = killed(&mut orders) => {}
+    }
+}
+
+/// Whenever tokens of clients were read again, ends the watches of those who may not watch any more.
+async fn withdraw<T: Wire>(access: Access, service: Rc<Service<T>>) {
+    loop {
+        access.changed().await;
+        service.node.watches().look();
     }
 }
 

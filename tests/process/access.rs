@@ -1,10 +1,13 @@
 //! Clients that must bear a token: what each scope opens, and a file that changes.
 
 use crate::cluster::Cluster;
-use hence_tests::client::{self, Connection, Response, request_bytes};
+use hence_tests::client::{self, Connection, NoResponse, Response, request_bytes};
 use hence_tests::replicas::Replicas;
+use hence_tests::watcher::Watcher;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(8);
 
 /// Tokens, the scopes that each has, and its SHA-256.
 const TOKENS: [(&str, &str, &str); 5] = [
@@ -204,4 +207,56 @@ pub(crate) fn read_again() {
     cluster.kill(0);
     cluster.start(0);
     assert_eq!(cluster.ended(0, Duration::from_secs(5)).code(), Some(2), "at the start it is a wrong setting");
+}
+
+/// A watch and a long poll end with the token or the scope that opened them; those of other tokens go on.
+pub(crate) fn withdrawn() {
+    let of = |name: &str| TOKENS.iter().find(|token| token.0 == name).expect("a token of ours").2;
+    let grant = |grants: &[(&str, &str)]| -> String {
+        grants.iter().map(|(name, scopes)| format!("{scopes} {}\n", of(name))).collect()
+    };
+    let path = file("withdrawn", &grant(&[("read", "read"), ("view", "read,view"), ("both", "read,write")]));
+    let mut cluster = Cluster::new("withdrawn", 1).setting("HENCE_ACCESS_FILE", &path.display().to_string());
+    cluster.start(0);
+    await_ready(&cluster, 0);
+    let at = cluster.address(0);
+    ask(&at, "PUT", "/kvs/x", Some("both"));
+    let bearer = |name: &str| format!("Bearer {name}");
+    let watch = |name: &str, path: &str| Watcher::try_open(&at, path, &[("Authorization", &bearer(name))]);
+    let mut watchers = ["read", "view", "both"].map(|name| watch(name, "/kvs").expect("it may"));
+    watchers.iter_mut().for_each(|watcher| watcher.sync(LIMIT));
+    let polls = ["read", "view", "both"].map(|name| {
+        let mut connection = Connection::open(&at).expect("it listens");
+        let headers = [("Authorization", &*bearer(name)), ("If-None-Match", "\"absent\"")];
+        connection.send(&request_bytes("GET", "/kvs/absent?poll=30", &headers, None));
+        connection
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    std::fs::write(&path, grant(&[("view", "view"), ("both", "read,write")])).expect("it is ours");
+    let [mut read, mut view, mut both] = watchers;
+    for watcher in [&mut read, &mut view] {
+        assert_eq!(watcher.next(LIMIT), Err(NoResponse::Closed(Vec::new())));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    for (name, status) in [("read", 401), ("view", 403)] {
+        for path in ["/kvs", "/kvs/x"] {
+            assert_eq!(watch(name, path).err().map(|answer| answer.status), Some(status), "{name} {path}");
+        }
+    }
+    let [mut read, mut view, mut kept] = polls;
+    for (poll, status) in [(&mut read, 401), (&mut view, 403)] {
+        let answer = poll.receive(false).expect("an answer");
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.header("www-authenticate").is_some() && answer.header("etag").is_none(), "{answer:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // The token that is left goes on, and the file may change again.
+    std::fs::write(&path, grant(&[("read", "read"), ("both", "write,read")])).expect("it is ours");
+    cluster.poll(LIMIT, "the third file", || watch("read", "/kvs").map(drop).map_err(|answer| format!("{answer:?}")));
+    let headers = [("Authorization", &*bearer("both"))];
+    let put = client::request(&at, "PUT", "/kvs/absent", &headers, Some(r#"{"value":2}"#));
+    assert_eq!(put.status, 201);
+    both.follow(LIMIT, |held| held.contains_key("absent"));
+    assert_eq!(kept.receive(false).map(|answer| answer.status), Ok(200));
 }

@@ -89,6 +89,7 @@ const TESTS: &[Test] = &[
     Test::new("formats_of_a_member_that_is_down", Pace::Busy, Needs::PacketFilter, upgrades::member_down),
     Test::new("access_scope_by_scope", Pace::Busy, Needs::PacketFilter, access::scopes),
     Test::new("access_file_is_read_again", Pace::Busy, Needs::PacketFilter, access::read_again),
+    Test::new("access_withdrawn_from_watches", Pace::Busy, Needs::PacketFilter, access::withdrawn),
     Test::new("tls_cluster", Pace::Busy, Needs::PacketFilter, tls::cluster),
     Test::new("metrics_that_are_named", Pace::Busy, Needs::Nothing, observed::named_metrics),
     Test::new("metrics_of_lag", Pace::Timed, Needs::PacketFilter, observed::lag),

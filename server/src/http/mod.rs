@@ -28,7 +28,7 @@ pub(crate) use answer::Answer;
 pub(crate) use browsers::Browsers;
 pub(crate) use mint::Mint;
 
-use crate::access::Access;
+use crate::access::{Access, Pass, Scope};
 use crate::advice;
 use crate::connections::{Connection, Connections};
 use crate::metrics::Counted;
@@ -120,7 +120,7 @@ enum Waits<T: Wire> {
         wrote: u64,
     },
     /// Its client waits until a key is something else.
-    Poll { node: Rc<Node<T>>, asked: KeyRequest, poll: Poll },
+    Poll { node: Rc<Node<T>>, asked: KeyRequest, poll: Poll, pass: Option<Pass> },
 }
 
 impl<T: Wire + 'static> Waits<T> {
@@ -134,7 +134,7 @@ impl<T: Wire + 'static> Waits<T> {
     async fn answer(self) -> Answer {
         match self {
             Self::Blocked { reply, past, form, .. } => answer::data(*reply.await, || past, &form),
-            Self::Poll { node, asked, poll } => poll::answer(node, asked, poll).await,
+            Self::Poll { node, asked, poll, pass } => poll::answer(node, asked, poll, pass).await,
         }
     }
 }
@@ -321,10 +321,13 @@ impl<T: Wire + 'static> Service<T> {
         if parts.method == Method::GET && parts.uri.query().is_some() {
             match poll::parse(parts) {
                 Ok(None) => {}
-                Ok(Some(poll)) => {
-                    let asked = KeyRequest { request, form };
-                    return Err(Box::new(Waits::Poll { node: self.node.clone(), asked, poll }));
-                }
+                Ok(Some(poll)) => match self.pass(&parts.headers) {
+                    Ok(pass) => {
+                        let (node, asked) = (self.node.clone(), KeyRequest { request, form });
+                        return Err(Box::new(Waits::Poll { node, asked, poll, pass }));
+                    }
+                    Err(denied) => return Ok(denied.answer()),
+                },
                 Err(bad) => return Ok(Failure::from(bad).answer()),
             }
         }
@@ -339,17 +342,24 @@ impl<T: Wire + 'static> Service<T> {
             }
             parsed => parsed,
         };
-        let watch = match parsed {
-            Ok(watch) => watch,
-            Err(bad) => return Failure::from(bad).answer(),
+        let parsed = parsed.map_err(Failure::from);
+        let (watch, pass) = match parsed.and_then(|watch| Ok((watch, self.pass(&parts.headers)?))) {
+            Ok(may) => may,
+            Err(failure) => return failure.answer(),
         };
-        match Watching::begin(&self.node, watch.request.clone()) {
+        match Watching::begin(&self.node, watch.request.clone(), pass) {
             Ok(watching) => {
                 let (connection, heartbeat) = (connection.clone(), self.limits.watch_heartbeat);
                 Events::answer(watching, watch, connection, self.connections.clone(), heartbeat)
             }
             Err(refusal) => answer::refused_watch(refusal),
         }
+    }
+
+    /// What a client that reads for long has to show all the time, where it has to show something.
+    fn pass(&self, headers: &HeaderMap) -> Result<Option<Pass>, Failure> {
+        let pass = self.access.as_ref().map(|access| access.pass(headers, Scope::Read));
+        pass.transpose().map_err(Failure::Denied)
     }
 
     fn batch(&self, parts: &Parts, body: Bytes, now: Now) -> Result<Answer, Box<Waits<T>>> {

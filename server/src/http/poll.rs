@@ -5,7 +5,9 @@
 
 use super::answer::{self, Answer};
 use super::bad_request::BadRequest;
+use super::failure::Failure;
 use super::kvs::KeyRequest;
+use crate::access::Pass;
 use crate::node::{Asked, Node, Watching};
 use crate::wire::Wire;
 use hence_core::{DataRequest, Reply, Request, WatchRange, WatchRequest};
@@ -51,8 +53,26 @@ pub(crate) fn parse(parts: &Parts) -> Result<Option<Poll>, BadRequest> {
     Ok(Some(Poll { length: Duration::from_secs(seconds), has_absent }))
 }
 
-/// Reads the key until it is not what the client has, or the time is over.
-pub(crate) async fn answer<T: Wire + 'static>(node: Rc<Node<T>>, asked: KeyRequest, poll: Poll) -> Answer {
+/// Reads the key until it is not what the client has, the time is over, or the client may not read any more.
+pub(crate) async fn answer<T: Wire + 'static>(
+    node: Rc<Node<T>>,
+    asked: KeyRequest,
+    poll: Poll,
+    pass: Option<Pass>,
+) -> Answer {
+    let answer = wait_for_news(node, asked, poll, pass.clone()).await;
+    match pass.map_or(Ok(()), |pass| pass.check()) {
+        Ok(()) => answer,
+        Err(denied) => Failure::Denied(denied).answer(),
+    }
+}
+
+async fn wait_for_news<T: Wire + 'static>(
+    node: Rc<Node<T>>,
+    asked: KeyRequest,
+    poll: Poll,
+    pass: Option<Pass>,
+) -> Answer {
     let deadline = Instant::now() + poll.length;
     let KeyRequest { mut request, form } = asked;
     let mut watching = None;
@@ -75,7 +95,7 @@ pub(crate) async fn answer<T: Wire + 'static>(node: Rc<Node<T>>, asked: KeyReque
             Some(watching) => watching,
             none => {
                 let watch = watch_of(&request);
-                match Watching::begin(&node, watch) {
+                match Watching::begin(&node, watch, pass.clone()) {
                     Ok(begun) => none.insert(begun),
                     Err(refusal) => return answer::data(Reply::Refused(refusal), || past, &form),
                 }
@@ -99,7 +119,7 @@ async fn read<T: Wire + 'static>(node: &Rc<Node<T>>, request: DataRequest) -> Re
     }
 }
 
-/// Waits until the watch is told of the key, or knows that it is absent. Says so, or that the replica goes away.
+/// Waits until the watch is told of the key, or knows that it is absent. Says so, or that it is told nothing more.
 async fn wait<T: Wire + 'static>(watching: &mut Watching<T>) -> bool {
     while let Some(part) = watching.part().await {
         if !part.changes.is_empty() || part.mark.is_some_and(|mark| mark.synced) {
