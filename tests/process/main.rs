@@ -105,6 +105,8 @@ const TESTS: &[Test] = &[
     Test::new("tls_and_secrets_rotate_to_broken_files", Pace::Busy, Needs::PacketFilter, rotations::broken),
     Test::new("tls_and_secrets_change_over", Pace::Busy, Needs::PacketFilter, tls::changeover),
     Test::new("secrets_seal_tokens", Pace::Busy, Needs::PacketFilter, secrets::tokens),
+    Test::new("secrets_seal_tokens_everywhere", Pace::Busy, Needs::PacketFilter, secrets::everywhere),
+    Test::new("secrets_that_are_gone_seal_nothing", Pace::Busy, Needs::PacketFilter, secrets::gone),
     Test::new("secrets_keep_strangers_out", Pace::Busy, Needs::PacketFilter, secrets::strangers),
     Test::new("trust_settings_are_checked", Pace::Busy, Needs::Nothing, secrets::settings),
     Test::new("secrets_leave_no_core_dump", Pace::Busy, Needs::PacketFilter, secrets::no_core_dump),
