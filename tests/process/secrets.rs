@@ -1,8 +1,11 @@
 //! A secret that all members share: sealed tokens, strangers, and settings that are wrong.
 
+use crate::access;
 use crate::cluster::{Cluster, HENCE};
-use crate::tls::{NEW, OLD, folder};
+use crate::tls::{NEW, OLD, certified, folder, name_of};
+use hence_server::Throwaway;
 use hence_tests::client::{self, Response};
+use hence_tests::https;
 use hence_tests::replicas::Replicas;
 use hence_tests::watcher::Watcher;
 use std::os::unix::process::ExitStatusExt as _;
@@ -242,6 +245,7 @@ pub(crate) fn no_core_dump() {
     std::fs::create_dir_all(&folder).expect("the target directory is ours");
     let file = folder.join("secret");
     std::fs::write(&file, OLD).expect("the folder is ours");
+    let access = access::file("core_dumps", &access::lines(&["read"])).display().to_string();
     let crash = |settings: &[(&str, &str)]| {
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -c unlimited; exec \"$0\" serve", HENCE]).current_dir(&folder);
@@ -264,7 +268,13 @@ pub(crate) fn no_core_dump() {
     let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
     assert!(plain.0 || pattern.trim() != "core", "the test would see nothing: {plain:?}");
     let path = file.display().to_string();
-    for settings in [[("HENCE_SECRET_FILE", &*path)], [("HENCE_SECRET", OLD)]] {
+    for settings in [[("HENCE_SECRET_FILE", &*path)], [("HENCE_SECRET", OLD)], [("HENCE_ACCESS_FILE", &*access)]] {
         assert_eq!(crash(&settings), (false, 0), "{settings:?}");
     }
+    let authority = Throwaway::new(folder.join("tls")).expect("the folder is ours");
+    let settings = certified(&authority, 0, &name_of(0));
+    https::speak(&authority.authority());
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(crash(&settings), (false, 0), "{settings:?}");
+    https::stop();
 }

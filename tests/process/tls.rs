@@ -33,7 +33,7 @@ pub(crate) fn text(path: &std::path::Path) -> String {
 }
 
 /// The settings of a replica that has a certificate for this name.
-fn certified(authority: &Throwaway, at: usize, name: &str) -> [(&'static str, String); 3] {
+pub(crate) fn certified(authority: &Throwaway, at: usize, name: &str) -> [(&'static str, String); 3] {
     let issued = authority.issue(&at.to_string(), &[name]).expect("the folder is ours");
     [
         ("HENCE_TLS_CERT", text(&issued.certificate)),
