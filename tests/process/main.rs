@@ -97,6 +97,7 @@ const TESTS: &[Test] = &[
     Test::new("traces_to_a_collector", Pace::Busy, Needs::PacketFilter, collected::spans),
     Test::new("traces_to_a_collector_in_trouble", Pace::Busy, Needs::PacketFilter, collected::troubles),
     Test::new("judged_over_https", Pace::Busy, Needs::PacketFilter, judged::over_https),
+    Test::new("judged_with_a_token", Pace::Busy, Needs::PacketFilter, judged::with_a_token),
     Test::new("kubernetes_stateful_set", Pace::Busy, Needs::Program("openssl"), kubernetes::stateful_set),
     Test::new("compose_with_secrets", Pace::Busy, Needs::Program("openssl"), compose::with_secrets),
     Test::new("tls_half_handshakes", Pace::Busy, Needs::PacketFilter, tls::half_handshakes),
