@@ -6,6 +6,8 @@ use crate::network;
 use hence_tests::client::{self, Response};
 use hence_tests::{deploy, https};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,13 +27,30 @@ fn services(trust: &Path) -> Vec<Service> {
     let file: Value = serde_yaml_ng::from_str(&text).expect("YAML");
     let value = |value: &Value| value.as_str().expect("a text").to_owned();
     let service = |(name, service): (&String, &Value)| {
-        assert_eq!(service["volumes"][0], "./secrets:/trust:ro", "{name}");
         let ip = value(&service["networks"]["replicas"]["ipv4_address"]);
+        assert_eq!(service["volumes"], serde_json::json!([format!("./secrets/{ip}:/trust:ro")]), "{name}");
         let variables = service["environment"].as_object().expect("variables").iter();
-        let mounted = |text: &Value| value(text).replace("/trust/", &format!("{}/", trust.display()));
+        let folder = format!("{}/", trust.join(&ip).display());
+        let mounted = |text: &Value| value(text).replace("/trust/", &folder);
         (name.clone(), ip, variables.map(|(name, text)| (name.clone(), mounted(text))).collect())
     };
     file["services"].as_object().expect("services").iter().map(service).collect()
+}
+
+/// No other user of the machine gets to the files, and a replica gets what its variables name and nothing else.
+fn expect_closed(trust: &Path, services: &[Service]) {
+    let mode = |path: &Path| std::fs::metadata(path).expect("the script made it").permissions().mode() & 0o777;
+    assert_eq!(mode(trust), 0o700);
+    for name in ["ca.key", "token"] {
+        assert_eq!(mode(&trust.join(name)), 0o600, "{name}");
+    }
+    for (name, ip, variables) in services {
+        let folder = trust.join(ip);
+        let there =
+            std::fs::read_dir(&folder).expect("the script made it").map(|entry| entry.expect("an entry").path());
+        let named = variables.iter().map(|(_, text)| PathBuf::from(text)).filter(|path| path.starts_with(&folder));
+        assert_eq!(there.collect::<BTreeSet<_>>(), named.collect::<BTreeSet<_>>(), "{name}");
+    }
 }
 
 /// Three replicas find each other, and serve only clients that have the token.
@@ -39,6 +58,7 @@ pub(crate) fn with_secrets() {
     let trust = files();
     let services = services(&trust);
     assert_eq!(services.len(), 3);
+    expect_closed(&trust, &services);
     network::add_addresses(&services.iter().map(|(_, ip, _)| ip.as_str()).collect::<Vec<_>>());
     https::speak(&trust.join("ca.pem"));
     let replicas: Vec<Lone> = services
