@@ -4,6 +4,36 @@ use hence_checker::format::{self, Format};
 use hence_checker::history::History;
 use hence_checker::{Level, Options, Verdict, judge};
 
+/// What is read of one format can be written as JSON, which has values in JSON only.
+#[test]
+fn what_is_read_can_be_written_as_json() {
+    let event = |version: &str| format!(r#"[[{{"events":[["w",0,{version}]],"committed":true}}]]"#);
+    let long = "9".repeat(30);
+    for (text, value) in [
+        ("[A0016:=001]".to_owned(), "1"),
+        ("[x:=00]".into(), "0"),
+        (format!("[x:=0{long}]"), &*long),
+        (event("7"), "7"),
+        (event("\"7\""), "7"),
+        (event("\"007\""), "\"007\""),
+        (event("\"a\\\"b\""), "\"a\\\"b\""),
+    ] {
+        let history = format::read(text.as_bytes(), None).expect(&text);
+        assert_eq!(history.operation(0).value.as_deref(), Some(value), "{text}");
+        format::write(&history, Format::Json, &mut Vec::new()).expect(&text);
+    }
+    assert_eq!(causal(&format::read(&b"[x:=1]\n---\n[x==01]\n"[..], None).expect("a history")), Verdict::Fine);
+    let own = |siblings: &str| {
+        let fields = format!(":id 1, :client \"c\", :status 200, :siblings [{siblings}]");
+        let asked = "{:process 0, :type :invoke, :f :txn, :value [[:r \"x\" nil]]}";
+        let answered = format!("{{:process 0, :type :ok, :f :txn, :value [[:r \"x\" \"1\"]], {fields}}}");
+        format::read(format!("{asked}\n{answered}\n").as_bytes(), Some(Format::Edn))
+    };
+    assert!(own("\"1\"").is_ok());
+    let error = own("\"1\" \"a\"").expect_err("a is no JSON");
+    assert!(error.to_string().contains("\"a\" is no text of JSON"), "{error}");
+}
+
 /// The line, the value, and whether it goes with the one before, of each operation.
 fn told(history: &History) -> Vec<(u32, Option<String>, bool)> {
     let told = |at: usize| (history.line(at), history.operation(at).value, history.operation(at).same_batch);

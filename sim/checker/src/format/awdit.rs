@@ -69,7 +69,7 @@ fn parse(line: &str) -> Result<(Action, &str, &str), String> {
 }
 
 /// Numbers are equal whatever zeros they begin with.
-fn without_zeros(digits: &str) -> &str {
+pub(super) fn without_zeros(digits: &str) -> &str {
     let rest = digits.trim_start_matches('0');
     if rest.is_empty() { "0" } else { rest }
 }

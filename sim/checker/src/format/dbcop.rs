@@ -8,6 +8,7 @@ use crate::format::transactions;
 use crate::history::{Action, History, NONE};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::io::Read;
@@ -70,7 +71,7 @@ impl Sink<'_> {
         for event in transaction.events {
             let (action, Name(variable), version) = event.told();
             let key = history.keys.number(&variable);
-            let value = version.map_or(NONE, |Name(version)| history.values.number(&version));
+            let value = version.map_or(NONE, |version| history.values.number(&version.as_value()));
             self.lines.push(self.line.get());
             if let Some(head) = head {
                 history.push_plain_part(head, action, key, value);
@@ -126,6 +127,14 @@ impl Event {
 
 /// A variable or a version: a number or a text.
 struct Name(String);
+
+impl Name {
+    /// As a value, which is JSON: a number, or a text in quotes.
+    fn as_value(&self) -> Cow<'_, str> {
+        let is_number = self.0.parse::<u64>().is_ok_and(|number| number.to_string() == self.0);
+        if is_number { Cow::Borrowed(&self.0) } else { Cow::Owned(serde_json::Value::from(&*self.0).to_string()) }
+    }
+}
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

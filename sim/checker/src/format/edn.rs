@@ -316,6 +316,9 @@ fn read_part(done: &Done, micro: &Edn, own: Option<&Edn>) -> Result<Operation, R
     }
     let status = own.and_then(|own| own.field("status")).and_then(Edn::number).unwrap_or(0);
     let (shown, superseded, siblings) = (texts("shown"), texts("superseded"), texts("siblings"));
+    if let Some(other) = siblings.iter().flatten().find(|text| !is_json(text)) {
+        return Err(wrong(done.line, format!("{other:?} is no text of JSON")));
+    }
     let is_own = own.and_then(|own| own.field("own")) == Some(&Edn::Bool(true));
     let part = Operation::new(0, "", action, key);
     Ok(Operation { value: text, status, shown, superseded, siblings, own: is_own, ..part })

@@ -4,6 +4,7 @@
 //! `x==?` is a read of nothing. `!` behind a transaction says that it was not committed, and `//` begins a comment. A
 //! transaction is judged as in Plume text. Initial values and lineage are written as in Plume text.
 
+use crate::format::awdit::without_zeros;
 use crate::format::error::{ReadError, WriteError};
 use crate::format::lines::Lines;
 use crate::format::plume::Sessions;
@@ -100,7 +101,7 @@ fn event(text: &str) -> Result<Event<'_>, String> {
     match version {
         "?" if action == Action::Get => Ok((variable, action, None)),
         digits if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Ok((variable, action, Some(digits)))
+            Ok((variable, action, Some(without_zeros(digits))))
         }
         other => Err(format!("{other:?} is no version")),
     }
