@@ -29,6 +29,7 @@ mod links;
 mod lives;
 mod load;
 mod memory;
+mod readme;
 mod upgrades;
 
 use engine::Janitor;
@@ -54,6 +55,7 @@ const TESTS: &[Test] = &[
     ("pause_of_two_seconds", Needs::Engine, budgets::pause),
     ("budgets_of_the_only_one_connected", Needs::Engine, budgets::only_one_connected),
     ("host_names", Needs::Engine, image::host_names),
+    ("readme_section", Needs::Engine, readme::docker),
     ("compose_file", Needs::Compose, compose::plain),
     ("compose_file_with_secrets", Needs::Compose, compose::with_secrets),
     ("contract", Needs::PacketFilter, image::contract),

@@ -52,6 +52,7 @@ mod outputs;
 mod page;
 mod pauses;
 mod proxies;
+mod readme;
 mod rolls;
 mod rotations;
 mod secrets;
@@ -112,6 +113,7 @@ const TESTS: &[Test] = &[
     Test::new("trust_settings_are_checked", Pace::Busy, Needs::Nothing, secrets::settings),
     Test::new("secrets_leave_no_core_dump", Pace::Busy, Needs::PacketFilter, secrets::no_core_dump),
     Test::new("up_within_tls", Pace::Busy, Needs::PacketFilter, tls::up),
+    Test::new("readme_five_minutes", Pace::Busy, Needs::Nothing, readme::five_minutes),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
     Test::new("client_commands", Pace::Busy, Needs::Nothing, client::commands),
     Test::new("client_garbage", Pace::Busy, Needs::Nothing, client::garbage),

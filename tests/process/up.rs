@@ -12,14 +12,14 @@ const B: &str = "127.0.0.1:8083";
 const C: &str = "127.0.0.1:8084";
 
 /// A running `hence up` with its terminal.
-struct Up {
+pub(crate) struct Up {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
 }
 
 impl Up {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(HENCE);
         command.arg("up").args(arguments).env_clear();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -31,13 +31,13 @@ impl Up {
         Self { child, input, lines }
     }
 
-    fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("not closed yet");
         writeln!(input, "{line}").expect("it reads its terminal");
     }
 
     /// Waits for a line that contains this.
-    fn hear(&self, part: &str) -> String {
+    pub(crate) fn hear(&self, part: &str) -> String {
         let start = Instant::now();
         let mut heard = Vec::new();
         while let Some(left) = Duration::from_secs(10).checked_sub(start.elapsed()) {
@@ -50,7 +50,7 @@ impl Up {
         panic!("no line with {part:?} among {heard:#?}");
     }
 
-    fn end(&mut self) -> Option<i32> {
+    pub(crate) fn end(&mut self) -> Option<i32> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
