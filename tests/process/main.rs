@@ -114,6 +114,7 @@ const TESTS: &[Test] = &[
     Test::new("secrets_leave_no_core_dump", Pace::Busy, Needs::PacketFilter, secrets::no_core_dump),
     Test::new("up_within_tls", Pace::Busy, Needs::PacketFilter, tls::up),
     Test::new("readme_five_minutes", Pace::Busy, Needs::Nothing, readme::five_minutes),
+    Test::new("readme_embedding", Pace::Busy, Needs::Nothing, readme::embedding),
     Test::new("up_tour", Pace::Busy, Needs::Nothing, up::tour),
     Test::new("client_commands", Pace::Busy, Needs::Nothing, client::commands),
     Test::new("client_garbage", Pace::Busy, Needs::Nothing, client::garbage),

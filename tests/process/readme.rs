@@ -112,3 +112,12 @@ pub(crate) fn five_minutes() {
         assert!(section.contains(&typed) && section.contains(shown.trim_end()), "{typed}");
     }
 }
+
+/// The lines of README are those of the example that `cargo test` runs.
+pub(crate) fn embedding() {
+    let file = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there");
+    let (text, example) = (file("../README.md"), file("examples/embed.rs"));
+    let block = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let indented: String = block.lines().map(|line| format!("    {line}\n")).collect();
+    assert!(block.lines().count() > 5 && example.contains(&indented), "{block}");
+}
