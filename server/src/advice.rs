@@ -2,16 +2,15 @@
 //!
 //! Nothing here changes what a replica does.
 
-use crate::listener;
 use crate::settings::{DEFAULT_CLUSTER, Settings};
 use hence_core::Address;
 use hence_transport::trust::Changeover;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use tracing::{info, warn};
 
-/// Looks at the settings of a replica that is about to start.
-pub(crate) fn on_start(settings: &Settings) {
-    for warning in warnings(settings) {
+/// Looks at the settings of a replica that is about to start and listens there.
+pub(crate) fn on_start(settings: &Settings, listens: IpAddr) {
+    for warning in warnings(settings, listens) {
         warn!(replica = %settings.address, "{warning}");
     }
     if settings.access.is_none() {
@@ -35,7 +34,7 @@ fn one_of_them_leads_nowhere(one: &Address, other: &Address) -> String {
 }
 
 /// Everything that is probably not meant.
-fn warnings(settings: &Settings) -> Vec<String> {
+fn warnings(settings: &Settings, listens: IpAddr) -> Vec<String> {
     let mut warnings = Vec::new();
     let own = &settings.address;
     let all = || settings.view.iter().chain([own]);
@@ -55,7 +54,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
     if asks_peers {
         warnings.extend(lets_strangers_in(trust.changeover).map(str::to_owned));
     }
-    if let Some(where_from) = exposure(settings) {
+    if let Some(where_from) = exposure(settings, listens) {
         let remedy = match (asks_peers, trust.changeover) {
             (true, Changeover::Done) => None,
             (true, Changeover::Accept | Changeover::Use) => Some("end the changeover with HENCE_CHANGEOVER=done"),
@@ -92,10 +91,9 @@ const fn lets_strangers_in(changeover: Changeover) -> Option<&'static str> {
 }
 
 /// Why the whole world may reach the place where it listens, if it may. Behind all interfaces may be any network.
-fn exposure(settings: &Settings) -> Option<&'static str> {
-    let listens = listener::candidates(&settings.address, settings.bind).first().map(SocketAddr::ip);
-    let everywhere = listens.is_some_and(|ip| ip.is_unspecified());
-    let known = if everywhere { settings.address.ip() } else { listens };
+fn exposure(settings: &Settings, listens: IpAddr) -> Option<&'static str> {
+    let everywhere = listens.is_unspecified();
+    let known = if everywhere { settings.address.ip() } else { Some(listens) };
     if known.is_some_and(|ip| !is_private(ip)) {
         Some("this address is neither loopback nor private")
     } else {
@@ -146,11 +144,18 @@ fn is_of_an_orchestrator(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::settings::TrustSettings;
+    use std::net::Ipv6Addr;
+
+    /// The warnings of a replica that listens where these settings have it listen.
+    fn all_of(settings: &Settings) -> Vec<String> {
+        let given = settings.bind.map(|bind| bind.ip()).or_else(|| settings.address.ip());
+        warnings(settings, given.unwrap_or(Ipv6Addr::UNSPECIFIED.into()))
+    }
 
     fn warnings_of(address: &str, view: &[&str], cluster: &str) -> Vec<String> {
         let parse = |text: &&str| Address::parse(text).unwrap();
         let settings = Settings::at(parse(&address));
-        warnings(&Settings { view: view.iter().map(parse).collect(), cluster: cluster.into(), ..settings })
+        all_of(&Settings { view: view.iter().map(parse).collect(), cluster: cluster.into(), ..settings })
     }
 
     #[test]
@@ -213,7 +218,7 @@ mod tests {
         ] {
             let bind = bind.map(|bind| bind.parse().unwrap());
             let settings = Settings { cluster: "shop".into(), bind, ..Settings::at(Address::parse(address).unwrap()) };
-            let found = warnings(&Settings { trust: trust.clone(), ..settings });
+            let found = all_of(&Settings { trust: trust.clone(), ..settings });
             assert_eq!(found.len(), words.len(), "{address} {bind:?} {trust:?}: {found:?}");
             for (found, words) in found.iter().zip(words) {
                 assert!(words.iter().all(|word| found.contains(word)), "{found} lacks one of {words:?}");

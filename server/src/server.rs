@@ -264,7 +264,7 @@ async fn live<T, F>(
         }
     };
     let local_address = listener.local_addr().unwrap_or(candidates[0]);
-    advice::on_start(&settings);
+    advice::on_start(&settings, local_address.ip());
     let service = assemble(&settings, given, seed, make);
     info!(replica = %settings.address, %local_address, cluster = settings.cluster, "replica started");
     spawn_local(driver::drive(service.node.clone(), service.connections.clone(), runtime_start));

@@ -60,14 +60,14 @@ pub(crate) async fn answer<T: Wire + 'static>(
     poll: Poll,
     pass: Option<Pass>,
 ) -> Answer {
-    let answer = wait_for_news(node, asked, poll, pass.clone()).await;
+    let answer = read_until_it_differs(node, asked, poll, pass.clone()).await;
     match pass.map_or(Ok(()), |pass| pass.check()) {
         Ok(()) => answer,
         Err(denied) => Failure::Denied(denied).answer(),
     }
 }
 
-async fn wait_for_news<T: Wire + 'static>(
+async fn read_until_it_differs<T: Wire + 'static>(
     node: Rc<Node<T>>,
     asked: KeyRequest,
     poll: Poll,
