@@ -40,8 +40,8 @@ fn check(recorded: &Recorded) -> Done {
     Ok(End::Clean)
 }
 
-/// Where a history goes.
-fn history(name: &str) -> String {
+/// Where a history goes; nothing is there yet.
+pub(crate) fn history(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("process/{name}.jsonl"));
     let _ = std::fs::remove_file(&path);
     path.display().to_string()
@@ -52,13 +52,12 @@ pub(crate) fn targets(cluster: &Cluster) -> String {
     [0, 1, 2].map(|at| format!("https://{}", cluster.address(at))).join(",")
 }
 
-/// Clients of every kind for so many seconds, and what they saw is judged. The history has this name; it is the answer.
-pub(crate) fn torture(name: &str, targets: &str, authority: &Path, seconds: u64) -> String {
+/// Clients of every kind for so many seconds, and what they saw is judged. The history goes there; it is the answer.
+pub(crate) fn torture(history: &str, targets: &str, authority: &Path, seconds: u64) -> String {
     let (ca, time) = (authority.display().to_string(), format!("{seconds}s"));
-    let history = history(name);
-    let end = run(&["torture", "--targets", targets, "--ca", &ca, "--time", &time, "--rate", "600", "-o", &history]);
+    let end = run(&["torture", "--targets", targets, "--ca", &ca, "--time", &time, "--rate", "600", "-o", history]);
     assert_eq!(end, End::Clean);
-    std::fs::read_to_string(&history).expect("it was just written")
+    std::fs::read_to_string(history).expect("it was just written")
 }
 
 /// Every case of the contract, its extensions included, and twelve seconds of clients.
@@ -69,7 +68,7 @@ pub(crate) fn over_https() {
     let ca = authority.authority().display().to_string();
     let end = run(&["contract", &targets, "--ca", &ca, "--extensions"]);
     assert_eq!(end, End::Clean);
-    torture("judged", &targets, &authority.authority(), 12);
+    torture(&history("judged"), &targets, &authority.authority(), 12);
 }
 
 /// The same against replicas with an access file, with a token of every scope. Without it both say at once what is missing.

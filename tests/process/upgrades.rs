@@ -142,10 +142,14 @@ pub(crate) fn roll_judged() {
     let mut cluster = cluster.setting("HENCE_SECRET", OLD).run();
     let (targets, authority) = (judged::targets(&cluster), authority.authority());
     for (step, formats) in ["4-6", "4-5", "4", "4-5"].into_iter().enumerate() {
+        let path = judged::history(&format!("upgrade_judged_{step}"));
         let history = std::thread::scope(|scope| {
-            let name = format!("upgrade_judged_{step}");
-            let (targets, authority) = (&targets, &authority);
-            let load = scope.spawn(move || judged::torture(&name, targets, authority, SECONDS));
+            let load = scope.spawn(|| judged::torture(&path, &targets, &authority, SECONDS));
+            // First they look at what the replicas can do, and all must be there for that.
+            cluster.poll(SETTLE, "the clients to begin", || {
+                let begun = std::fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+                if begun { Ok(()) } else { Err("nothing is recorded".into()) }
+            });
             roll_to(&mut cluster, formats, |_, _| {});
             load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });

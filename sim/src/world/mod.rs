@@ -64,8 +64,8 @@ pub(crate) use words::summary;
 /// Every so many inputs the laws of merging are checked on the states that there are.
 const MERGE_EVERY: u64 = 512;
 
-/// A run that takes more inputs than this is endless; as many again per hundredth operation, and as often as its links are
-/// those of a crowd. Ten replicas that wait for a retransmission exchange that many while nothing is wrong.
+/// A run that takes more inputs than this is endless. Each hundredth operation allows as many again, and so does each crowd
+/// of links. Ten replicas that wait for a retransmission exchange that many while nothing is wrong.
 const EVENTS_MAX: u64 = 50_000;
 
 /// Something that is going to happen.
