@@ -183,7 +183,7 @@ pub(crate) fn limits() {
     let cluster = Cluster::new("watch_limits", 1)
         .setting("HENCE_WATCHES_MAX", "8")
         .setting("HENCE_CONNECTIONS_MAX", "20")
-        .setting("HENCE_ANSWER_TIME_MAX", "1s")
+        .setting("HENCE_ANSWER_TIME_MAX", "3s")
         .setting("HENCE_WATCH_HEARTBEAT", "300ms")
         .run();
     let address = cluster.address(0);
