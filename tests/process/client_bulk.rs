@@ -160,7 +160,7 @@ pub(crate) fn imports() {
 }
 
 /// Lines that a note holds.
-fn noted(at: &Terminal) -> BTreeSet<u64> {
+pub(crate) fn noted(at: &Terminal) -> BTreeSet<u64> {
     let text = fs::read_to_string(at.folder.join("note")).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let lines = whole.lines().skip(1).map(json);

@@ -55,7 +55,7 @@ pub use client::{Client, ClientBuilder};
 pub use error::{Attempt, Error, Lost};
 pub use serde_json::value::RawValue;
 pub use session::{
-    BATCH_MAX, Batch, BatchDone, Change, Concern, Cut, Delete, Event, Get, Item, List, NextPage, NoConcern, Operation,
-    Outcome, OutcomeKind, Page, Put, Session, Watch, Watching,
+    BATCH_MAX, BATCH_VALUE_BYTES_MAX, Batch, BatchDone, Change, Concern, Cut, Delete, Event, Get, Item, List, NextPage,
+    NoConcern, Operation, Outcome, OutcomeKind, Page, Put, Session, Watch, Watching,
 };
 pub use status::{Readiness, Status};

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Operations of the largest batch that a replica takes.
 pub const BATCH_MAX: usize = 64;
 
+/// Bytes that the values of a batch may have together. A larger value is put alone.
+pub const BATCH_VALUE_BYTES_MAX: usize = 64 << 10;
+
 /// One operation of a batch.
 ///
 /// ```

@@ -5,7 +5,7 @@ mod list;
 mod request;
 mod watch;
 
-pub use batch::{BATCH_MAX, Batch, BatchDone, Operation, Outcome, OutcomeKind};
+pub use batch::{BATCH_MAX, BATCH_VALUE_BYTES_MAX, Batch, BatchDone, Operation, Outcome, OutcomeKind};
 pub use list::{Item, List, NextPage, Page};
 pub use request::{Concern, Delete, Get, NoConcern, Put};
 pub use watch::{Change, Cut, Event, Watch, Watching};

@@ -8,7 +8,7 @@ use super::show::print;
 use super::{Ended, client, run};
 use crate::cli::CommandFailure;
 use hdrhistogram::Histogram;
-use hence_client::{BATCH_MAX, Client, Error, Operation, RawValue, Session};
+use hence_client::{BATCH_MAX, BATCH_VALUE_BYTES_MAX, Client, Error, Operation, RawValue, Session};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,9 +80,17 @@ pub(in crate::cli) fn bench(args: &BenchArgs) -> Ended {
 /// Writes every key once, so that reads find something.
 async fn fill(client: &Client, args: &BenchArgs, value: &RawValue) -> Result<(), CommandFailure> {
     let session = client.session();
-    let keys: Vec<u64> = (0..args.keys).collect();
-    for keys in keys.chunks(BATCH_MAX) {
-        session.batch(keys.iter().map(|&number| Operation::put(&name(&args.prefix, number), value))).await?;
+    // A value that no batch takes is put alone.
+    let at_a_time = (BATCH_VALUE_BYTES_MAX / value.get().len()).min(BATCH_MAX);
+    let mut number = 0;
+    while number < args.keys {
+        let end = (number + at_a_time.max(1) as u64).min(args.keys);
+        let mut names = (number..end).map(|number| name(&args.prefix, number));
+        match at_a_time {
+            0 => session.put(&names.next().expect("there is one"), value).await.map(drop)?,
+            _ => session.batch(names.map(|name| Operation::put(&name, value))).done().await?,
+        }
+        number = end;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `hence import`: lines of JSON, as `hence export` writes them, in batches of the largest size.
 //!
-//! Several batches are on their way at a time. Two that write one key never are: the later line wins. Which lines are
+//! A value that no batch takes goes alone, and is a batch in what follows. Several batches are on their way at a time. Two that write one key never are: the later line wins. Which lines are
 //! written is noted as their answers come, so an import that was cut off goes on where it was.
 
 mod note;
@@ -14,7 +14,7 @@ use hence_client::{Error, Session};
 use indicatif::{ProgressBar, ProgressStyle};
 use note::Note;
 use serde_json::json;
-use source::{Bulk, Lines};
+use source::{Bulk, Lines, Writes};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
@@ -83,9 +83,9 @@ async fn write(
     let mut keys: HashSet<u64> = HashSet::new();
     let mut failure = None;
     while failure.is_none() {
-        let Some(bulk) = bulks.recv().await else { break };
-        let bulk = match bulk {
-            Ok(bulk) => bulk,
+        let bulk = match next(&mut bulks, &mut flying, &mut keys, note, bar, &mut imported).await {
+            Ok(Some(bulk)) => bulk,
+            Ok(None) => break,
             Err(wrong) => {
                 failure = Some(wrong);
                 break;
@@ -99,7 +99,7 @@ async fn write(
             break;
         }
         imported.skipped += bulk.skipped;
-        if bulk.operations.is_empty() {
+        if bulk.lines.count == 0 {
             bar.inc(bulk.bytes);
             continue;
         }
@@ -128,9 +128,31 @@ async fn write(
     }
 }
 
+/// The next batch. What is answered before it is there is noted at once: a source may be slow.
+async fn next(
+    bulks: &mut Receiver<Result<Bulk, CommandFailure>>,
+    flying: &mut JoinSet<Landed>,
+    keys: &mut HashSet<u64>,
+    note: &mut Option<Note>,
+    bar: &ProgressBar,
+    imported: &mut Imported,
+) -> Result<Option<Bulk>, CommandFailure> {
+    loop {
+        tokio::select! {
+            bulk = bulks.recv() => return bulk.transpose(),
+            Some(landed) = flying.join_next() => {
+                land(landed.map_err(CommandFailure::running)?, keys, note, bar, imported)?;
+            }
+        }
+    }
+}
+
 async fn send(session: Arc<Session>, bulk: Bulk) -> Landed {
-    let Bulk { lines, operations, keys, bytes, .. } = bulk;
-    let answer = session.batch(operations).done().await;
+    let Bulk { lines, writes, keys, bytes, .. } = bulk;
+    let answer = match writes {
+        Writes::Batch(operations) => session.batch(operations).done().await,
+        Writes::Alone(key, value) => session.put(&key, &value).await.map(drop),
+    };
     Landed { lines, keys, bytes, answer }
 }
 

@@ -1,7 +1,7 @@
 //! The lines of an import, cut into batches by a thread of its own.
 
 use crate::cli::CommandFailure;
-use hence_client::{BATCH_MAX, Operation, RawValue};
+use hence_client::{BATCH_MAX, BATCH_VALUE_BYTES_MAX, Operation, RawValue};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,9 +12,6 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// More than any key and value may have.
 const LINE_BYTES_MAX: u64 = 32 << 20;
-
-/// A batch is cut where its lines have so many bytes. A replica takes at least the value of one line.
-const BATCH_BYTES: u64 = 1 << 20;
 
 /// Lines of the source, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,11 +26,20 @@ impl Lines {
     }
 }
 
+/// The writes of lines that follow each other.
+#[derive(Debug)]
+pub(super) enum Writes {
+    /// Perhaps none.
+    Batch(Vec<Operation>),
+    /// A key and a value that is too large for a batch.
+    Alone(String, Box<RawValue>),
+}
+
 /// What is written at once.
 #[derive(Debug)]
 pub(super) struct Bulk {
     pub(super) lines: Lines,
-    pub(super) operations: Vec<Operation>,
+    pub(super) writes: Writes,
     /// Of each key, a number that others hardly have.
     pub(super) keys: Vec<u64>,
     /// Bytes of these lines, and of those passed over before them.
@@ -66,7 +72,8 @@ pub(super) fn read(
 ) -> Receiver<Result<Bulk, CommandFailure>> {
     let (to, from) = channel(ahead);
     thread::spawn(move || {
-        let mut reader = Reader { to, done, bulk: Bulk::empty(1), hashes: RandomState::new(), set: HashSet::new() };
+        let mut reader =
+            Reader { to, done, bulk: Bulk::empty(1), value_bytes: 0, hashes: RandomState::new(), set: HashSet::new() };
         let ended = reader.all(BufReader::with_capacity(256 << 10, input));
         let last = match ended {
             Ok(()) => Ok(reader.bulk),
@@ -90,6 +97,8 @@ struct Reader {
     /// In their order.
     done: Vec<Lines>,
     bulk: Bulk,
+    /// Of the values of the batch.
+    value_bytes: usize,
     hashes: RandomState,
     /// The keys of the batch.
     set: HashSet<u64>,
@@ -98,7 +107,7 @@ struct Reader {
 impl Bulk {
     const fn empty(first: u64) -> Self {
         let lines = Lines { first, count: 0 };
-        Self { lines, operations: Vec::new(), keys: Vec::new(), bytes: 0, skipped: 0, origin: None }
+        Self { lines, writes: Writes::Batch(Vec::new()), keys: Vec::new(), bytes: 0, skipped: 0, origin: None }
     }
 }
 
@@ -150,21 +159,33 @@ impl Reader {
 
     fn add(&mut self, number: u64, bytes: u64, line: &Line<'_>) -> Result<(), Ended> {
         let key = self.hashes.hash_one(&line.key);
-        let is_full = self.bulk.operations.len() == BATCH_MAX || self.bulk.bytes + bytes > BATCH_BYTES;
+        let value_bytes = line.value.get().len();
+        let is_full = match &self.bulk.writes {
+            Writes::Batch(operations) => {
+                operations.len() == BATCH_MAX || self.value_bytes + value_bytes > BATCH_VALUE_BYTES_MAX
+            }
+            Writes::Alone(..) => true,
+        };
         if self.bulk.lines.count > 0 && (is_full || self.set.contains(&key)) {
             self.send(number)?;
         }
         self.set.insert(key);
+        self.value_bytes += value_bytes;
         self.bulk.keys.push(key);
-        self.bulk.operations.push(Operation::put(&line.key, line.value));
         self.bulk.lines.count += 1;
         self.bulk.bytes += bytes;
+        if value_bytes > BATCH_VALUE_BYTES_MAX {
+            self.bulk.writes = Writes::Alone(line.key.clone().into_owned(), line.value.to_owned());
+        } else if let Writes::Batch(operations) = &mut self.bulk.writes {
+            operations.push(Operation::put(&line.key, line.value));
+        }
         Ok(())
     }
 
     /// Hands the batch over; the next one begins with this line.
     fn send(&mut self, number: u64) -> Result<(), Ended> {
         self.set.clear();
+        self.value_bytes = 0;
         let bulk = std::mem::replace(&mut self.bulk, Bulk::empty(number));
         self.to.blocking_send(Ok(bulk)).map_err(|_| Ended::Unheard)
     }
@@ -179,7 +200,11 @@ mod tests {
         let mut all = Vec::new();
         while let Some(bulk) = bulks.blocking_recv() {
             let bulk = bulk?;
-            assert_eq!(bulk.operations.len() as u64, bulk.lines.count);
+            let count = match &bulk.writes {
+                Writes::Batch(operations) => operations.len() as u64,
+                Writes::Alone(..) => 1,
+            };
+            assert_eq!(count, bulk.lines.count);
             all.push((bulk.lines.first, bulk.lines.count, bulk.skipped));
         }
         Ok(all)
@@ -196,8 +221,16 @@ mod tests {
         assert_eq!(BATCH_MAX, hence_core::BATCH_MAX);
         assert_eq!(cut(&lines(0..130), vec![]), Ok(vec![(1, 64, 0), (65, 64, 0), (129, 2, 0)]));
         assert_eq!(cut("", vec![]), Ok(vec![(1, 0, 0)]));
-        let large = |key: &str| format!("{{\"key\":\"{key}\",\"value\":\"{}\"}}\n", "x".repeat(1 << 20));
-        assert_eq!(cut(&(large("a") + &large("b")), vec![]), Ok(vec![(1, 1, 0), (2, 1, 0)]));
+        assert_eq!(BATCH_VALUE_BYTES_MAX, hence_core::Config::default().whole_bytes_max);
+        let value =
+            |key: &str, length: usize| format!("{{\"key\":\"{key}\",\"value\":\"{}\"}}\n", "x".repeat(length - 2));
+        let half = BATCH_VALUE_BYTES_MAX / 2;
+        let halves = |last| value("a", half) + &value("b", half - 3) + &value("c", last);
+        assert_eq!(cut(&halves(3), vec![]), Ok(vec![(1, 3, 0)]));
+        assert_eq!(cut(&halves(4), vec![]), Ok(vec![(1, 2, 0), (3, 1, 0)]));
+        let around =
+            |length| lines([1]) + &value("a", length) + &lines([2]) + &value("b", length) + &value("c", length);
+        assert_eq!(cut(&around(1 << 20), vec![]), Ok((1..=5).map(|line| (line, 1, 0)).collect()));
     }
 
     #[test]
