@@ -1,8 +1,9 @@
-//! The commands with what is large: values beyond a batch.
+//! The commands with what is large: values beyond a batch and many tokens.
 
 use crate::client::{Terminal, json, terminal};
 use crate::client_bulk::noted;
 use crate::cluster::Cluster;
+use hence_client::Client;
 use hence_tests::replicas::Replicas;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -92,4 +93,38 @@ fn killed(at: &mut Terminal, all: &str) {
     assert_eq!((&told["written"], &told["skipped"]), (&Value::from(count - before), &Value::from(before)));
     assert_eq!(noted(at).len(), count, "each line is noted");
     assert_eq!(values(&at.prints(&["export"])), values(all));
+}
+
+/// More tokens than a head takes are joined before a watch, too.
+pub(crate) fn tokens() {
+    let cluster = Cluster::running("client_many_tokens", 3);
+    let at = terminal(&cluster, "client_many_tokens_files");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let client = Client::new([cluster.address(0)]).expect("an endpoint");
+    let tokens: Vec<String> = runtime.block_on(async {
+        let mut tokens = Vec::new();
+        for number in 0..700 {
+            let session = client.session();
+            session.put("k", number).await.expect("an answer");
+            tokens.push(session.token());
+        }
+        tokens
+    });
+    let text = tokens.join("\n");
+    assert!(text.len() > 16 << 10, "{} bytes", text.len());
+    for name in ["g", "w"] {
+        fs::write(at.folder.join(name), &text).expect("a file of ours");
+    }
+    assert_eq!(at.prints(&["get", "k", "--session", "g"]), "699\n");
+    assert_eq!(at.prints(&["watch", "--once", "--session", "w"]), "put\tk\t699\nsynced\n");
+    let kept = fs::read_to_string(at.folder.join("w")).expect("it is kept");
+    assert_eq!(kept.lines().count(), 1, "{} bytes", kept.len());
+
+    // Tokens of a dead cluster among them: a watch tells that writes are lost, as it does for a few.
+    let lost = "AVLZhzkBAAABJryZpKkBmswzVw";
+    for (name, text) in [("few", lost.to_owned()), ("many", format!("{lost}\n{text}"))] {
+        fs::write(at.folder.join(name), text).expect("a file of ours");
+        let shown = at.prints(&["watch", "--once", "--session", name]);
+        assert!(shown.ends_with("reset\twrites are lost\nput\tk\t699\nsynced\n"), "{name}: {shown}");
+    }
 }

@@ -8,8 +8,8 @@ use crate::answer::{Body, refused};
 use crate::call::{Call, encode, path_of};
 use crate::error::{Attempt, Error};
 use crate::events::{RawEvent, Reader};
-use crate::past::{Past, is_token};
-use crate::retry::{self, PAUSE, PAUSE_MAX, Shared};
+use crate::past::is_token;
+use crate::retry::{self, PAUSE, PAUSE_MAX, Turn};
 use crate::wire::words;
 use futures_util::stream::{Stream, unfold};
 use http::header::ACCEPT;
@@ -19,7 +19,6 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -144,11 +143,10 @@ impl<'a> Watch<'a> {
         if self.keys_only {
             add("keys-only", "true");
         }
-        let shared = self.session.shared.clone();
-        let turn = self.session.turn.first(shared.targets.len());
+        let Session { shared, past, turn } = self.session;
+        let turn = turn.first(shared.targets.len());
         Watching {
-            shared,
-            past: self.session.past.clone(),
+            session: Session { shared: shared.clone(), past: past.clone(), turn: Turn::at(turn) },
             path,
             turn,
             id: self.id,
@@ -170,8 +168,8 @@ impl<'a> Watch<'a> {
 /// It keeps its own place, apart from the session's token. The session learns the token of each cut, so a later request
 /// of it sees what the watch told. To drop the future of [`Self::next`] loses nothing.
 pub struct Watching {
-    shared: Arc<Shared>,
-    past: Arc<Mutex<Past>>,
+    /// The past of the session that began it, which both extend.
+    session: Session,
     path: String,
     turn: usize,
     id: Option<String>,
@@ -325,7 +323,7 @@ impl Watching {
         if let Some(token) = id.split('~').nth(1).filter(|token| is_token(token)) {
             // It covers what the one before brought, and what was sent.
             let before = std::mem::replace(&mut self.tokens, vec![token.to_owned()]);
-            self.past.lock().unwrap_or_else(PoisonError::into_inner).learn(&before, token.to_owned());
+            self.session.past().learn(&before, token.to_owned());
         }
         (self.is_fresh, self.pause, self.asked) = (false, Duration::ZERO, true);
         let knows = !id.ends_with("~-");
@@ -336,9 +334,12 @@ impl Watching {
     /// Asks one endpoint after another until one takes the watch.
     async fn connect(&mut self) -> Result<(), Error> {
         let call = Call::read(Method::GET, self.path.clone());
+        if !self.asked {
+            self.tokens = self.joined().await?;
+        }
         let headers = self.headers()?;
-        let end = Instant::now() + self.shared.deadline;
-        let count = self.shared.targets.len();
+        let end = Instant::now() + self.session.shared.deadline;
+        let count = self.session.shared.targets.len();
         let mut attempts: Vec<Option<Attempt>> = vec![None; count];
         let mut pause = PAUSE;
         loop {
@@ -349,7 +350,7 @@ impl Watching {
                         return Ok(());
                     }
                     Err(why) => {
-                        let endpoint = self.shared.targets[at].endpoint.to_string();
+                        let endpoint = self.session.shared.targets[at].endpoint.to_string();
                         attempts[at] = Some(Attempt { endpoint, why });
                     }
                 }
@@ -362,27 +363,40 @@ impl Watching {
         }
     }
 
+    /// The tokens to send. If writes are lost, the watch tells that, as it does where its replica finds it out.
+    async fn joined(&mut self) -> Result<Vec<String>, Error> {
+        loop {
+            match self.session.joined().await {
+                Err(Error::Lost(lost)) => {
+                    self.session.go_on_after(&lost);
+                    if self.reset != Some(true) {
+                        self.reset = Some(true);
+                        self.told.push_back(Told::Event(Event::Reset(true)));
+                    }
+                }
+                joined => return joined,
+            }
+        }
+    }
+
     /// The id, if one came, and the session's tokens until one comes over a stream of this watch.
-    fn headers(&mut self) -> Result<HeaderMap, Error> {
+    fn headers(&self) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(id) = &self.id {
             let id = HeaderValue::from_str(id).map_err(|_| Error::Usage("this is no id of a watch".into()))?;
             headers.insert("last-event-id", id);
         }
-        if !self.asked {
-            self.tokens = self.past.lock().unwrap_or_else(PoisonError::into_inner).tokens();
-            if !self.tokens.is_empty() {
-                let value = HeaderValue::from_str(&self.tokens.join(", ")).expect("tokens are printable");
-                headers.insert("causal-metadata", value);
-            }
+        if !self.asked && !self.tokens.is_empty() {
+            let value = HeaderValue::from_str(&self.tokens.join(", ")).expect("tokens are printable");
+            headers.insert("causal-metadata", value);
         }
         Ok(headers)
     }
 
     /// The stream, or why this endpoint gives none.
     async fn attempt(&self, at: usize, call: &Call, headers: &HeaderMap) -> Result<Result<Incoming, String>, Error> {
-        let shared = &*self.shared;
+        let shared = &*self.session.shared;
         let request = retry::request(shared, at, call, headers);
         let answer = match shared.targets[at].stream(&shared.dialling, request, shared.attempt).await {
             Ok(answer) => answer,
