@@ -1,4 +1,4 @@
-//! The commands with what is large: values beyond a batch and many tokens.
+//! The commands with what is large: values beyond a batch, many tokens, and heads beyond a replica's limit.
 
 use crate::client::{Terminal, json, terminal};
 use crate::client_bulk::noted;
@@ -127,4 +127,32 @@ pub(crate) fn tokens() {
         let shown = at.prints(&["watch", "--once", "--session", name]);
         assert!(shown.ends_with("reset\twrites are lost\nput\tk\t699\nsynced\n"), "{name}: {shown}");
     }
+}
+
+/// A head that is too large fails at once, and the words say why.
+pub(crate) fn heads() {
+    let cluster = Cluster::running("client_large_heads", 3);
+    let at = terminal(&cluster, "client_large_heads_files");
+    fs::write(at.folder.join("large"), "A".repeat(20 << 10)).expect("a file of ours");
+    // The longer one no replica is asked.
+    for (length, code) in [(20 << 10, 1), (60 << 10, 1), (100 << 10, 2)] {
+        let prefix = "p".repeat(length);
+        for command in [
+            &["ls", "--prefix", &prefix][..],
+            &["watch", "--once", "--prefix", &prefix],
+            &["export", "--prefix", &prefix],
+            &["get", &prefix],
+        ] {
+            is_refused(&at, command, code);
+        }
+    }
+    for command in [&["get", "k"][..], &["put", "k", "1"], &["watch", "--once"]] {
+        is_refused(&at, &[command, &["--session", "large"]].concat(), 1);
+    }
+}
+
+fn is_refused(at: &Terminal, command: &[&str], code: i32) {
+    let start = Instant::now();
+    at.fails(&[command, &["--timeout", "15s"]].concat(), code, "the line and headers of the request are too large");
+    assert!(start.elapsed() < Duration::from_secs(5), "{} took {:?}", command[0], start.elapsed());
 }

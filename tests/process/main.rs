@@ -135,6 +135,7 @@ const TESTS: &[Test] = &[
     Test::new("client_bench", Pace::Busy, Needs::Nothing, client_bulk::bench),
     Test::new("client_large_values", Pace::Busy, Needs::Nothing, client_large::values_of_any_length),
     Test::new("client_large_tokens", Pace::Busy, Needs::Nothing, client_large::tokens),
+    Test::new("client_large_heads", Pace::Busy, Needs::Nothing, client_large::heads),
     Test::new("browsers_unset", Pace::Busy, Needs::Nothing, browsers::unset),
     Test::new("browsers_origins", Pace::Busy, Needs::Nothing, browsers::origins),
     Test::new("browsers_cookies", Pace::Busy, Needs::Nothing, browsers::cookies),

@@ -6,7 +6,7 @@ use crate::error::{Attempt, Error};
 use crate::wire::{Answer, Dialling, Target};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -62,13 +62,14 @@ enum Step {
 /// Asks one endpoint after another until one answers, with these headers beside the call's own.
 ///
 /// # Errors
-/// [`Error::Unavailable`] and [`Error::OutcomeUnknown`]; refusals are answers.
+/// [`Error::Unavailable`], [`Error::OutcomeUnknown`] and [`Error::Usage`]; refusals are answers.
 pub(crate) async fn ask(
     shared: &Shared,
     turn: &Turn,
     call: &Call,
     headers: &HeaderMap,
 ) -> Result<(Answer, Body), Error> {
+    check(call)?;
     let end = Instant::now() + shared.deadline + call.extra_time();
     let count = shared.targets.len();
     let mut attempts: Vec<Option<Attempt>> = vec![None; count];
@@ -131,7 +132,7 @@ fn wait(call: &Call, round: u32) -> Option<Duration> {
 pub(crate) fn request(shared: &Shared, at: usize, call: &Call, headers: &HeaderMap) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(call.body.clone()));
     *request.method_mut() = call.method.clone();
-    *request.uri_mut() = call.path.parse().expect("paths are made of what paths may have");
+    *request.uri_mut() = call.path.parse().expect("it was checked");
     let own = request.headers_mut();
     own.extend(call.headers.clone());
     own.extend(headers.clone());
@@ -182,11 +183,29 @@ fn classify(answer: Answer) -> Step {
         }
         // What was not understood was not done.
         _ if status.is_client_error() => {
-            let text = format!("{}, and not from a replica of hence", status.canonical_reason().unwrap_or("refused"));
+            let foreign =
+                || format!("{}, and not from a replica of hence", status.canonical_reason().unwrap_or("refused"));
+            let text = bare(status).map_or_else(foreign, str::to_owned);
             Step::Answered(answer, Box::new(Body::refusing(text)))
         }
         _ => Step::Unknown(format!("HTTP {status}, and not from a replica of hence")),
     }
+}
+
+const LARGE_HEAD: &str =
+    "the line and headers of the request are too large, as with a long key or prefix, or a token of many parts";
+
+/// The words for what a replica refuses without any, because it read no more of the request.
+pub(crate) fn bare(status: StatusCode) -> Option<&'static str> {
+    [StatusCode::URI_TOO_LONG, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE].contains(&status).then_some(LARGE_HEAD)
+}
+
+/// A path of more than 64 KiB is none, and no replica takes one.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub(crate) fn check(call: &Call) -> Result<(), Error> {
+    call.path.parse::<Uri>().map(drop).map_err(|_| Error::Usage(LARGE_HEAD.into()))
 }
 
 /// A refusal that is neither a success nor a status that the caller knows.

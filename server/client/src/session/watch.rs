@@ -334,6 +334,7 @@ impl Watching {
     /// Asks one endpoint after another until one takes the watch.
     async fn connect(&mut self) -> Result<(), Error> {
         let call = Call::read(Method::GET, self.path.clone());
+        retry::check(&call)?;
         if !self.asked {
             self.tokens = self.joined().await?;
         }
@@ -413,7 +414,7 @@ impl Watching {
             Ok(Err(error)) => return Ok(Err(words(&*error))),
             Err(_) => None,
         };
-        match text {
+        match text.or_else(|| retry::bare(parts.status).map(str::to_owned)) {
             Some(text) if parts.status.is_client_error() => Err(refused(parts.status, Some(text), None)),
             Some(text) => Ok(Err(text)),
             None => Ok(Err(format!("HTTP {}, and no stream of events of hence", parts.status))),
