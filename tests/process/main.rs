@@ -19,6 +19,7 @@ mod chaos;
 mod client;
 mod client_bulk;
 mod client_exports;
+mod client_files;
 mod client_large;
 mod cluster;
 mod collected;
@@ -136,6 +137,9 @@ const TESTS: &[Test] = &[
     Test::new("client_large_values", Pace::Busy, Needs::Nothing, client_large::values_of_any_length),
     Test::new("client_large_tokens", Pace::Busy, Needs::Nothing, client_large::tokens),
     Test::new("client_large_heads", Pace::Busy, Needs::Nothing, client_large::heads),
+    Test::new("client_files_of_exports", Pace::Busy, Needs::Nothing, client_files::exports),
+    Test::new("client_files_of_ended_exports", Pace::Busy, Needs::Nothing, client_files::interrupted_exports),
+    Test::new("client_files_of_sessions", Pace::Busy, Needs::Nothing, client_files::sessions),
     Test::new("browsers_unset", Pace::Busy, Needs::Nothing, browsers::unset),
     Test::new("browsers_origins", Pace::Busy, Needs::Nothing, browsers::origins),
     Test::new("browsers_cookies", Pace::Busy, Needs::Nothing, browsers::cookies),

@@ -23,7 +23,8 @@ Exit codes:
   5    a write was sent and its answer is lost: it was done, or it was not
   6    the write is done, and fewer replicas have it than --write-concern asks for
   7    what the session saw is lost; --accept-loss goes on with what is left
-  101  a mistake of ours, which is told";
+  101  a mistake of ours, which is told
+  130  Ctrl-C ended it; 143: SIGTERM did. A watch and a load end with 0";
 
 /// Which replicas, and how.
 #[derive(Debug, Args)]
@@ -51,8 +52,7 @@ pub(crate) struct AskArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Session")]
 pub(crate) struct SessionArgs {
-    /// The file that keeps what was seen from one command to the next. It is made where it is missing, and replaced by
-    /// renaming. Commands at a time lose nothing of each other's
+    /// The file that keeps what was seen from one command to the next. It is made where it is missing. Commands at a time lose nothing of each other's
     #[arg(long, env = "HENCE_SESSION", value_name = "FILE")]
     pub(crate) session: Option<PathBuf>,
     /// Where writes that the session saw are lost, go on with what is left
@@ -216,7 +216,8 @@ pub(crate) struct RangeArgs {
 /// `hence export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// The file to write; without it, or for -, standard output. A file appears when it is whole
+    /// The file to write; without it, or for -, standard output. A file appears when it is whole; a pipe or
+    /// a device is written straight into
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]

@@ -4,7 +4,9 @@
 //! watch, which is one cut. What changes before it is whole is told again, so no line is written before that.
 
 use super::args::{ExportArgs, RangeArgs};
+use super::interrupt::interrupted;
 use super::ls::as_json;
+use super::named_file::{NamedFile, Writing};
 use super::show::Printer;
 use super::{Ended, client, settle, within};
 use crate::cli::CommandFailure;
@@ -12,8 +14,7 @@ use crate::output;
 use hence_client::{Change, Event, Session, Watching};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, IntoInnerError, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +26,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Where the lines go.
 enum Sink {
     Standard(Printer),
-    /// A file beside the one that is to be, which it replaces at the end.
-    File {
-        file: BufWriter<File>,
-        new: PathBuf,
-        path: PathBuf,
-    },
+    File { file: BufWriter<Writing>, path: PathBuf },
 }
+
+/// Lines that are written before signals are looked at.
+const LINES: usize = 1_000;
 
 /// What a watch has told so far, by keys.
 #[derive(Debug, Default)]
@@ -61,16 +60,24 @@ pub(in crate::cli) fn export(args: ExportArgs) -> Ended {
         &client,
         &args.request,
         async |session: &Arc<Session>| {
-            let mut sink = Sink::open(args.output.as_deref())?;
-            let exported = match Moment::gathered(session, &args).await {
-                Ok(moment) => moment.write(&mut sink),
-                Err(failure) => Err(failure),
-            };
-            let finished = sink.finish(exported.is_ok());
-            exported.and_then(|exported| finished.map(|()| exported))
+            let sink = Sink::open(args.output.as_deref())?;
+            if !sink.leaves_a_file() {
+                return written(session, &args, sink).await;
+            }
+            let code = interrupted()?;
+            tokio::select! {
+                exported = written(session, &args, sink) => exported,
+                // What was written beside the file goes with the sink.
+                Ok(code) = code => Err(CommandFailure { text: "interrupted; nothing was written".into(), code }),
+            }
         },
         |exported: Exported, _| exported.end(args.request.ask.json),
     )
+}
+
+async fn written(session: &Session, args: &ExportArgs, mut sink: Sink) -> Result<Exported, CommandFailure> {
+    let exported = Moment::gathered(session, args).await?.write(&mut sink).await?;
+    sink.finish().map(|()| exported)
 }
 
 impl Moment {
@@ -110,7 +117,7 @@ impl Moment {
         Ok(())
     }
 
-    fn write(&self, sink: &mut Sink) -> Result<Exported, CommandFailure> {
+    async fn write(&self, sink: &mut Sink) -> Result<Exported, CommandFailure> {
         let mut exported = Exported::default();
         for line in self.lines.values() {
             if sink.is_left() {
@@ -118,6 +125,9 @@ impl Moment {
             }
             sink.write(&line.text)?;
             exported.keys += 1;
+            if exported.keys % LINES == 0 {
+                tokio::task::yield_now().await;
+            }
             exported.with_siblings += usize::from(line.has_siblings);
         }
         Ok(exported)
@@ -145,11 +155,16 @@ impl Sink {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else {
             return Ok(Self::Standard(Printer::new()));
         };
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        let new = PathBuf::from(new);
-        let file = File::create(&new).map_err(|error| failed(path, &error))?;
-        Ok(Self::File { file: BufWriter::with_capacity(64 << 10, file), new, path: path.to_owned() })
+        let writing = NamedFile::find(path).and_then(|file| file.write()).map_err(|error| failed(path, &error))?;
+        Ok(Self::File { file: BufWriter::with_capacity(64 << 10, writing), path: path.to_owned() })
+    }
+
+    /// If the command ends of itself.
+    fn leaves_a_file(&self) -> bool {
+        match self {
+            Self::Standard(_) => false,
+            Self::File { file, .. } => file.get_ref().is_beside(),
+        }
     }
 
     const fn is_left(&self) -> bool {
@@ -162,20 +177,16 @@ impl Sink {
     fn write(&mut self, line: &str) -> Ended {
         match self {
             Self::Standard(out) => out.print(&format_args!("{line}\n")),
-            Self::File { file, path, .. } => writeln!(file, "{line}").map_err(|error| failed(path, &error)),
+            Self::File { file, path } => writeln!(file, "{line}").map_err(|error| failed(path, &error)),
         }
     }
 
-    /// Ends the output; the file takes its place only if it is good.
-    fn finish(self, is_good: bool) -> Ended {
+    /// Ends the output. A file that does not come so far is removed.
+    fn finish(self) -> Ended {
         match self {
             Self::Standard(out) => out.finish(),
-            Self::File { file, new, path } if !is_good => {
-                drop(file);
-                fs::remove_file(&new).map_err(|error| failed(&path, &error))
-            }
-            Self::File { mut file, new, path } => {
-                let written = file.flush().and_then(|()| fs::rename(&new, &path));
+            Self::File { file, path } => {
+                let written = file.into_inner().map_err(IntoInnerError::into_error).and_then(Writing::finish);
                 written.map_err(|error| failed(&path, &error))
             }
         }
