@@ -1,6 +1,6 @@
 //! The files that the commands write: what they are stays as it is, and nothing is left behind.
 
-use crate::client::{Terminal, terminal};
+use crate::client::{Terminal, json, terminal};
 use crate::cluster::{Cluster, HENCE, signal};
 use hence_tests::replicas::Replicas;
 use std::fs::{self, File, Permissions};
@@ -142,4 +142,30 @@ pub(crate) fn sessions() {
     at.fails(&["get", "k1", "--session", "words"], 2, "is no session");
     let left: Vec<String> = names(&at).into_iter().filter(|name| name != "real.lock").collect();
     assert_eq!(left, ["folder", "link", "null", "real", "words", "zero"]);
+}
+
+/// A note is a regular file, and a token is short.
+pub(crate) fn endless() {
+    let cluster = Cluster::running("client_endless_files", 3);
+    let at = terminal(&cluster, "client_endless_files_files");
+    file(&at, "all", "{\"key\":\"k\",\"value\":1}\n", 0o644);
+    link(&at, "/dev/full", "full");
+    link(&at, "/dev/zero", "zero");
+    fs::create_dir(at.folder.join("folder")).expect("a folder of ours");
+    fifo(&at, "fifo");
+    // A process that reads without end is ended by its limit, and not the machine.
+    let fails = |arguments: &[&str], says: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -v 2000000; exec \"$0\" \"$@\"", HENCE]).args(arguments).current_dir(&at.folder);
+        command.env_clear().env("HENCE_ENDPOINTS", &at.endpoints).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = crate::client::ended(&mut command, b"");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && told.contains(says), "{arguments:?}: {output:?}");
+    };
+    for note in ["full", "zero", "folder", "fifo"] {
+        fails(&["import", "--resume", note, "all"], "no note of an import");
+    }
+    fails(&["get", "k", "--token-file", "zero"], "has more than");
+    let told = json(&at.prints(&["import", "all", "--resume", "note", "--json"]));
+    assert_eq!(told["written"], 1);
 }

@@ -140,6 +140,7 @@ const TESTS: &[Test] = &[
     Test::new("client_files_of_exports", Pace::Busy, Needs::Nothing, client_files::exports),
     Test::new("client_files_of_ended_exports", Pace::Busy, Needs::Nothing, client_files::interrupted_exports),
     Test::new("client_files_of_sessions", Pace::Busy, Needs::Nothing, client_files::sessions),
+    Test::new("client_files_without_end", Pace::Busy, Needs::Nothing, client_files::endless),
     Test::new("browsers_unset", Pace::Busy, Needs::Nothing, browsers::unset),
     Test::new("browsers_origins", Pace::Busy, Needs::Nothing, browsers::origins),
     Test::new("browsers_cookies", Pace::Busy, Needs::Nothing, browsers::cookies),

@@ -24,7 +24,7 @@ use hence_client::{Client, Error, Operation, RawValue, Session};
 use serde_json::json;
 use session_file::KeptSession;
 use show::{Answered, Part, print};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -221,8 +221,9 @@ fn client_of(endpoints: Vec<String>, ask: &AskArgs, retries_unknown: bool) -> Re
         builder = builder.ca(ca);
     }
     if let Some(file) = &ask.token_file {
-        let token = fs::read_to_string(file);
-        let token = token.map_err(|error| CommandFailure::usage(format!("{}: {error}", file.display())))?;
+        let wrong = |why: &dyn std::fmt::Display| CommandFailure::usage(format!("{}: {why}", file.display()));
+        let opened = File::open(file).map_err(|error| wrong(&error))?;
+        let token = input(opened).map_err(|failure| wrong(&failure.text))?;
         builder = builder.bearer(token.trim());
     }
     Ok(builder.build()?)

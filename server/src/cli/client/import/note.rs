@@ -41,14 +41,18 @@ impl Note {
     /// # Errors
     /// Where the file is no note, or cannot be read or written.
     pub(super) fn open(path: &Path) -> Result<Self, CommandFailure> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(CommandFailure::usage(format!("{}: {error}", path.display()))),
-        };
+        let no_note = || CommandFailure::usage(format!("{} is no note of an import", path.display()));
+        // What is no regular file may be read without end, or not at all.
+        let text =
+            match fs::metadata(path).and_then(|found| found.is_file().then(|| fs::read_to_string(path)).transpose()) {
+                Ok(Some(text)) => text,
+                Ok(None) => return Err(no_note()),
+                Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+                Err(error) => return Err(CommandFailure::usage(format!("{}: {error}", path.display()))),
+            };
         // A line that has no end was not written whole.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let no_note = |_| CommandFailure::usage(format!("{} is no note of an import", path.display()));
+        let no_note = |_| no_note();
         let mut lines = text[..whole].lines();
         let origin = lines.next().map(serde_json::from_str).transpose().map_err(no_note)?;
         let lines = lines.map(|line| serde_json::from_str(line).map(|Written { first, count }| Lines { first, count }));
