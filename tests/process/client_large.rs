@@ -64,6 +64,7 @@ pub(crate) fn values_of_any_length() {
     for (keys, bytes) in [("100", "2000"), ("3", "65535"), ("1", "8388596"), ("1", "0")] {
         at.prints(&[&bench[..], &["--keys", keys, "--value-bytes", bytes]].concat());
     }
+    at.fails(&["bench", "--value-bytes", "99999999999"], 2, "8388596");
 }
 
 /// Imports into another replica, and kills that three times.

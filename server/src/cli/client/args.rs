@@ -9,6 +9,9 @@ use std::time::Duration;
 /// The replicas that `hence up` starts.
 const DEFAULT_ENDPOINTS: &str = "127.0.0.1:8082,127.0.0.1:8083,127.0.0.1:8084";
 
+/// A body of 8 MiB, the most that a replica takes by default, without `{"value":""}`.
+const VALUE_BYTES_MAX: u64 = (8 << 20) - 12;
+
 /// What `--help` of each of these commands shows at its end.
 pub(crate) const EXIT_CODES: &str = "\
 A read is asked again at the next endpoint, with the same session. A write is asked again only where no replica did
@@ -256,8 +259,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "PERCENT", default_value = "50", value_parser = clap::value_parser!(u64).range(0..=100))]
     pub(crate) reads: u64,
     /// Letters of each value
-    #[arg(long, value_name = "N", default_value = "100")]
-    pub(crate) value_bytes: usize,
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(0..=VALUE_BYTES_MAX))]
+    pub(crate) value_bytes: u64,
     /// How many keys; all are written first, and stay
     #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub(crate) keys: u64,

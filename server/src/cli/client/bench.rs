@@ -49,7 +49,8 @@ struct Measured {
 /// `hence bench`.
 pub(in crate::cli) fn bench(args: &BenchArgs) -> Ended {
     let client = client(&args.ask, false)?;
-    let value = serde_json::value::to_raw_value(&"v".repeat(args.value_bytes)).map_err(CommandFailure::usage)?;
+    let letters = usize::try_from(args.value_bytes).map_err(CommandFailure::usage)?;
+    let value = serde_json::value::to_raw_value(&"v".repeat(letters)).map_err(CommandFailure::usage)?;
     let (measured, took) = run(async {
         fill(&client, args, &value).await?;
         let start = Instant::now();
