@@ -21,6 +21,7 @@ mod client_bulk;
 mod client_exports;
 mod client_files;
 mod client_large;
+mod client_signals;
 mod cluster;
 mod collected;
 mod command;
@@ -141,6 +142,8 @@ const TESTS: &[Test] = &[
     Test::new("client_files_of_ended_exports", Pace::Busy, Needs::Nothing, client_files::interrupted_exports),
     Test::new("client_files_of_sessions", Pace::Busy, Needs::Nothing, client_files::sessions),
     Test::new("client_files_without_end", Pace::Busy, Needs::Nothing, client_files::endless),
+    Test::new("client_ended_benches", Pace::Busy, Needs::Nothing, client_signals::benches),
+    Test::new("client_ended_watches", Pace::Busy, Needs::Nothing, client_signals::watches),
     Test::new("browsers_unset", Pace::Busy, Needs::Nothing, browsers::unset),
     Test::new("browsers_origins", Pace::Busy, Needs::Nothing, browsers::origins),
     Test::new("browsers_cookies", Pace::Busy, Needs::Nothing, browsers::cookies),

@@ -4,6 +4,7 @@
 //! due, and its time counts from there. So a replica that stands still makes every request late that was due meanwhile.
 
 use super::args::BenchArgs;
+use super::interrupt::interrupted;
 use super::show::print;
 use super::{Ended, client, run};
 use crate::cli::CommandFailure;
@@ -12,6 +13,7 @@ use hence_client::{BATCH_MAX, BATCH_VALUE_BYTES_MAX, Client, Error, Operation, R
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Figures in which a time is exact.
@@ -53,6 +55,8 @@ pub(in crate::cli) fn bench(args: &BenchArgs) -> Ended {
     let value = serde_json::value::to_raw_value(&"v".repeat(letters)).map_err(CommandFailure::usage)?;
     let (measured, took) = run(async {
         fill(&client, args, &value).await?;
+        // Before the load there is nothing to tell. From here on a signal ends the load, and what was measured is told.
+        let (code, (stop, stopped)) = (interrupted()?, watch::channel(false));
         let start = Instant::now();
         let each = args.rate.map(|rate| Duration::from_secs(u64::from(args.connections)).div_f64(rate as f64));
         let plan = Arc::new(Plan {
@@ -67,11 +71,21 @@ pub(in crate::cli) fn bench(args: &BenchArgs) -> Ended {
         for number in 0..args.connections {
             let first =
                 each.map_or(Duration::ZERO, |each| each.mul_f64(f64::from(number) / f64::from(args.connections)));
-            connections.spawn(connection(client.session(), plan.clone(), number, start + first));
+            connections.spawn(connection(client.session(), plan.clone(), number, start + first, stopped.clone()));
         }
         let mut all = Measured::new();
-        while let Some(one) = connections.join_next().await {
-            all.add(one.map_err(CommandFailure::running)?);
+        let mut join = async || {
+            while let Some(one) = connections.join_next().await {
+                all.add(one.map_err(CommandFailure::running)?);
+            }
+            Ok::<_, CommandFailure>(())
+        };
+        tokio::select! {
+            joined = join() => joined?,
+            Ok(_) = code => {
+                stop.send_replace(true);
+                join().await?;
+            }
         }
         Ok((all, start.elapsed()))
     })?;
@@ -105,8 +119,23 @@ const fn is_read(number: u64, share: u64) -> bool {
     (number + 1) * share / 100 > number * share / 100
 }
 
-async fn connection(session: Session, plan: Arc<Plan>, number: u32, mut due: Instant) -> Measured {
+async fn connection(
+    session: Session,
+    plan: Arc<Plan>,
+    number: u32,
+    due: Instant,
+    mut stopped: watch::Receiver<bool>,
+) -> Measured {
     let mut measured = Measured::new();
+    tokio::select! {
+        () = load(&session, &plan, number, due, &mut measured) => {}
+        // A request that is on its way counts as none.
+        _ = stopped.wait_for(|&stopped| stopped) => {}
+    }
+    measured
+}
+
+async fn load(session: &Session, plan: &Plan, number: u32, mut due: Instant, measured: &mut Measured) {
     let offset = u64::from(number) * (plan.keys / 16 + 1);
     for request in 0_u64.. {
         let now = Instant::now();
@@ -125,11 +154,10 @@ async fn connection(session: Session, plan: Arc<Plan>, number: u32, mut due: Ins
         };
         match done {
             Ok(()) => measured.took(reads, since.elapsed()),
-            Err(error) => measured.failed(&session, &error),
+            Err(error) => measured.failed(session, &error),
         }
         due += plan.interval.unwrap_or_default();
     }
-    measured
 }
 
 impl Measured {

@@ -1,6 +1,7 @@
 //! `hence watch`: what is there of some keys, and what changes.
 
 use super::args::WatchArgs;
+use super::interrupt::interrupted;
 use super::ls::plain;
 use super::show::Printer;
 use super::{Ended, client, within};
@@ -40,10 +41,11 @@ pub(in crate::cli) fn watch(args: WatchArgs) -> Ended {
         &args.request,
         async |session: &Arc<Session>| {
             let mut out = Printer::new();
+            let code = interrupted()?;
             tokio::select! {
                 followed = follow(session, &args, &mut out) => followed?,
                 // The one way to end it: what the session saw is kept.
-                _ = tokio::signal::ctrl_c() => {}
+                Ok(_) = code => {}
             }
             Ok(out)
         },
