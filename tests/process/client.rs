@@ -164,7 +164,15 @@ pub(crate) fn garbage() {
     at.fails(&["put", "k", "1 2"], 2, "--text");
     at.fails(&["put", "k", "null"], 1, "does not specify a value");
     at.fails(&["get", &"k".repeat(51)], 1, "Key is too long");
-    at.fails(&["get", ""], 1, "No such path");
+    for command in ["get", "del", "watch"] {
+        at.fails(&[command, ""], 2, "a value is required");
+    }
+    at.fails(&["put", "k", "1", "--if-match", ""], 2, "\"\" is no entity tag");
+    at.fails(
+        &["view", "add", "10.0.0.9:80", "--endpoints", "127.0.0.1:1", "--timeout", "200ms"],
+        1,
+        "no replica served",
+    );
     at.fails(&["put", "k", "1", "--write-concern", "most"], 2, "majority");
     at.fails(&["put", "k", "1", "--if-match", "x"], 2, "entity tag");
     at.fails(&["put", "k", "1", "--wait", "31"], 2, "31");

@@ -115,7 +115,9 @@ impl FromStr for Tag {
         let printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         match printable && text.len() > 2 && text.starts_with('"') && text.ends_with('"') {
             true => Ok(Self(text.to_owned())),
-            false => Err(Error::Usage(format!("{text} is no entity tag; one is quoted"))),
+            false => Err(Error::Usage(format!(
+                "{text:?} is no entity tag; one stands in double quotes, as an answer has it"
+            ))),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The arguments of the commands that ask replicas.
 
 use crate::settings::{SettingError, parse_time};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use hence_client::{Concern, Tag};
 use std::path::PathBuf;
@@ -33,21 +34,21 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Replicas")]
 pub(crate) struct AskArgs {
-    /// Where replicas are reached, separated by commas: HOST:PORT, or https://HOST:PORT
-    #[arg(long, env = "HENCE_ENDPOINTS", value_name = "ENDPOINTS", value_delimiter = ',',
+    /// Where replicas are reached, separated by commas: HOST:PORT, or https://HOST:PORT. Without a port it is 80 or 443
+    #[arg(long, global = true, env = "HENCE_ENDPOINTS", value_name = "ENDPOINTS", value_delimiter = ',',
           default_value = DEFAULT_ENDPOINTS)]
     pub(crate) endpoints: Vec<String>,
     /// The file of the authorities that may have signed the replicas' certificates, for https
-    #[arg(long, env = "HENCE_PEER_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "HENCE_PEER_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
     /// The file of a bearer token, for replicas with an access file
-    #[arg(long, env = "HENCE_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "HENCE_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// The time for all attempts together
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     pub(crate) timeout: Duration,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
@@ -102,6 +103,7 @@ pub(crate) struct ConcernArgs {
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// The key
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) key: String,
     /// Print the values of all concurrent versions, a line each, the winner first
     #[arg(long)]
@@ -114,6 +116,7 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PutArgs {
     /// The key
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) key: String,
     /// The value in JSON; without it, it is read from standard input
     #[arg(allow_hyphen_values = true)]
@@ -134,6 +137,7 @@ pub(crate) struct PutArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DelArgs {
     /// The key
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) key: String,
     #[command(flatten)]
     pub(crate) concern: ConcernArgs,
@@ -184,6 +188,7 @@ pub(crate) struct LsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// The key; without it and without --prefix, every key is watched
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) key: Option<String>,
     /// Only keys that begin so
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, conflicts_with = "key")]
