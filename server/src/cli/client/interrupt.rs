@@ -17,12 +17,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Where the operating system refuses.
 pub(super) fn interrupted() -> Result<oneshot::Receiver<u8>, CommandFailure> {
-    let (told, code) = oneshot::channel();
-    listen(told).map_err(|error| CommandFailure::running(format!("cannot start: {error}")))?;
+    let (sender, code) = oneshot::channel();
+    listen(sender).map_err(|error| CommandFailure::running(format!("cannot start: {error}")))?;
     Ok(code)
 }
 
-fn listen(told: oneshot::Sender<u8>) -> io::Result<()> {
+fn listen(sender: oneshot::Sender<u8>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut interrupt, mut terminate) = {
         let _inside = runtime.enter();
@@ -31,7 +31,7 @@ fn listen(told: oneshot::Sender<u8>) -> io::Result<()> {
     let listening = async move {
         let code = next(&mut interrupt, &mut terminate).await;
         // A command that has ended meanwhile hears nothing.
-        let _ = told.send(code);
+        let _ = sender.send(code);
         let _ = timeout(GRACE, next(&mut interrupt, &mut terminate)).await;
         std::process::exit(i32::from(code));
     };
