@@ -113,25 +113,32 @@ pub(crate) fn shows() {
         assert_eq!(other.ask("matchMedia('(prefers-color-scheme: dark)').matches"), dark, "{name}");
         assert_eq!(complaints(&other, &cluster.address(1), &[]), Vec::<String>::new());
         picture(&other, name);
+        cut(&cluster, &other, &format!("{name}-cut"));
     }
 
+    cut(&cluster, &browser, "ui-1280-cut");
+    breaks(&mut cluster, &browser);
+}
+
+/// A cut is on the page at once. What it makes wait is served after the heal, with nothing pressed.
+fn cut(cluster: &Cluster, browser: &Browser, name: &str) {
     network::cut(&cluster.ip(1), Cut::Silent);
     let no_link = "document.querySelectorAll('#members .bad').length == 2";
-    let shown = until_within(&browser, "no link", no_link, CUT_SHOWN);
-    println!("note: the cut is on the page after {shown:?}");
-    let token = cluster.put(0, "greeting", "\"goodbye\"", None, 200).token();
+    let shown = until_within(browser, "no link", no_link, CUT_SHOWN);
+    println!("note: {name}: the cut is on the page after {shown:?}");
+    let (value, key) = (format!("\"{name}\""), format!("waits-{name}"));
+    let token = cluster.put(0, &key, &value, None, 201).token();
     browser.ask(&format!(
-        "document.getElementById('key').value = 'greeting', document.getElementById('token').value = '{token}'"
+        "document.getElementById('key').value = '{key}', document.getElementById('token').value = '{token}'"
     ));
-    press(&browser, "get", "GET greeting: 503");
-    picture(&browser, "ui-1280-cut");
+    press(browser, "get", &format!("GET {key}: 503"));
+    picture(browser, name);
     network::heal(&cluster.ip(1));
-    // Nothing is pressed: the page reads again until it is served.
-    says(&browser, "log", "GET greeting: 200");
-    assert!(browser.text("document.getElementById('shown').textContent").contains("goodbye"));
-    until(&browser, "both links", BOTH_LINKS);
-    assert_eq!(complaints(&browser, &cluster.address(1), &[503]), Vec::<String>::new());
-    breaks(&mut cluster, &browser);
+    says(browser, "log", &format!("GET {key}: 200"));
+    assert!(browser.text("document.getElementById('shown').textContent").contains(name));
+    until(browser, "both links", BOTH_LINKS);
+    assert_eq!(complaints(browser, &cluster.address(1), &[503]), Vec::<String>::new());
+    client::delete(&cluster.address(0), &key, None);
 }
 
 /// A replica that stands still, one that dies and comes back, and more keys than a page is told.
