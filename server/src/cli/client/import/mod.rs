@@ -1,7 +1,8 @@
 //! `hence import`: lines of JSON, as `hence export` writes them, in batches of the largest size.
 //!
-//! A value that no batch takes goes alone, and is a batch in what follows. Several batches are on their way at a time. Two that write one key never are: the later line wins. Which lines are
-//! written is noted as their answers come, so an import that was cut off goes on where it was.
+//! A value that no batch takes goes alone, and is a batch in what follows. Several batches are on their way at a time.
+//! Two that write one key never are: the later line wins. Which lines are written is noted as their answers come, so
+//! an import that was cut off goes on where it was.
 
 mod note;
 mod source;
