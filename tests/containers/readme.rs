@@ -26,7 +26,7 @@ pub(crate) fn docker() {
         section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).take(2).collect();
     let own = |name: &str| format!("hence-{}-{name}", std::process::id());
     let left = Left { names: ["alice", "bob", "carol"].map(own), network: own("readme") };
-    // Whoever reads needs some seconds between the two.
+    // A reader needs some seconds between the two.
     let mut script = blocks.join("sleep 3\n");
     for (name, own) in ["alice", "bob", "carol"].iter().zip(&left.names) {
         script = script.replace(name, own);

@@ -155,7 +155,7 @@ pub(crate) fn roll_judged() {
         });
         let batches = history.matches("\"op\":\"batch\"").count();
         println!("note: to {formats}: {} operations, {batches} batches", history.lines().count());
-        // The third roll ends, and the fourth begins, where nobody speaks of batches.
+        // The third roll ends, and the fourth begins, where no replica speaks of batches.
         assert!(batches > 10 || step > 1, "{batches} batches");
     }
     cluster.await_settled(&ALL, SETTLE);

@@ -69,8 +69,8 @@ impl Greeting {
         let highest = value("highest").map_or(Some(lowest), |text| text.parse().ok())?;
         let process = hex("process")?;
         let address = Address::parse(value("address")?).ok()?;
-        // Who stands aside has an address that leads nowhere. Beside another one a home would be a second address to speak
-        // for, and only one of them is proved.
+        // A process that stands aside has an address that leads nowhere. Beside another one a home would be a second address
+        // to speak for, and only one of them is proved.
         let is_aside = address == Address::nowhere(process);
         let home = value("home").filter(|_| is_aside).and_then(|text| Address::parse(text).ok());
         Some(Self {

@@ -83,7 +83,13 @@ impl State {
     /// that is further away than the pause between two hellos could never be reached. Says how many messages were
     /// dropped.
     pub(super) fn begin_anew(&mut self) -> u64 {
-        if self.dialling { self.queue.clear().messages } else { self.reset() }
+        if self.dialling { self.clear() } else { self.reset() }
+    }
+
+    /// Drops what is queued; says how many messages that were.
+    fn clear(&mut self) -> u64 {
+        self.is_awaited = false;
+        self.queue.clear().messages
     }
 
     /// Ends the connection and drops what was queued for it; says how many messages that were.
@@ -94,7 +100,7 @@ impl State {
         self.dialling = false;
         self.failed_at = None;
         self.writing_bytes = 0;
-        self.queue.clear().messages + core::mem::take(&mut self.writing).messages
+        self.clear() + core::mem::take(&mut self.writing).messages
     }
 
     /// From now on a connection in this format takes what is queued.

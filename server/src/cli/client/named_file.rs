@@ -145,7 +145,7 @@ impl Write for Writing {
 impl Drop for Successor {
     fn drop(&mut self) {
         if !self.has_its_place {
-            // Nobody is left to be told.
+            // No task is left to hear of it.
             let _ = fs::remove_file(&self.new);
         }
     }

@@ -255,7 +255,7 @@ async fn client(
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
-/// A peer within TLS whose certificate names this address.
+/// A peer within TLS with a certificate for this address.
 async fn peer(at: &Address, authority: &Authority, own: &Address) -> tokio_rustls::client::TlsStream<TcpStream> {
     let (connector, name) = authority.tls_as(&[host(own)], |_| ()).connector(at).expect("it can be named");
     let stream = TcpStream::connect(at.as_str()).await.expect("it listens");
