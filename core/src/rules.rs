@@ -213,12 +213,10 @@ pub trait Rules {
         dots
     }
 
-    /// A write depends on the client's past, on what it replaces, and on the deletes of its key.
-    fn dependencies(&self, past: &VersionVector, superseded: &[Dot], deletes: &VersionVector) -> VersionVector {
-        let mut deps = past.clone();
-        superseded.iter().for_each(|&dot| _ = deps.join_dot(dot));
-        deps.join(deletes);
-        deps
+    /// A write depends on the client's past, on what it replaces, and on the deletes of its key. `past` becomes all that.
+    fn depend(&self, past: &mut VersionVector, superseded: &[Dot], deletes: &VersionVector) {
+        superseded.iter().for_each(|&dot| _ = past.join_dot(dot));
+        past.join(deletes);
     }
 
     /// A client that wrote carries what the write depends on, and nothing beyond.
@@ -236,12 +234,11 @@ pub trait Rules {
         expected.matches(shown)
     }
 
-    /// A client that got an answer about a key carries the versions shown and the deletes that hid others.
-    fn answer(&self, past: &VersionVector, shown: &Siblings, deletes: &VersionVector) -> VersionVector {
-        let mut token = past.clone();
-        shown.iter().for_each(|sibling| _ = token.join_dot(sibling.dot));
-        token.join(deletes);
-        token
+    /// A client that got an answer about a key carries the versions shown and the deletes that hid others. `past`
+    /// becomes what it carries.
+    fn answer(&self, past: &mut VersionVector, shown: &Siblings, deletes: &VersionVector) {
+        shown.iter().for_each(|sibling| _ = past.join_dot(sibling.dot));
+        past.join(deletes);
     }
 
     /// A write is stamped above everything applied here.

@@ -137,6 +137,18 @@ impl Store {
         }
     }
 
+    /// The same of several keys.
+    pub(crate) fn touch_all<'a, R: Rules>(
+        &mut self,
+        rules: &R,
+        keys: impl Iterator<Item = &'a Key> + Clone,
+    ) -> Vec<Place> {
+        if self.is_merging() {
+            keys.clone().for_each(|key| _ = self.touch(rules, key));
+        }
+        keys.map(|key| self.keys.find(key)).collect()
+    }
+
     /// The versions at this place, winner first; none where a key is absent.
     pub(crate) fn siblings(&self, place: Place) -> &Siblings {
         match place {

@@ -6,17 +6,19 @@
 use super::Replica;
 use super::budget::Change;
 use super::requests::unmet;
-use crate::data::Key;
 use crate::op::{Dots, Effect, KeyChange, Op};
 use crate::request::{Action, BatchAnswer, BatchOperation, BatchRequest, Condition, Outcome, Refusal, Reply};
 use crate::rules::{Rule, Rules};
-use crate::siblings::Siblings;
+use crate::table::Place;
 use crate::vector::{Dot, VersionVector};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Bytes of an outcome in an answer that waits, and of each version in it, beside those of its value.
 const OUTCOME_BYTES: usize = 64;
+
+/// The operations of a batch, each with where its key is.
+type Looks<'a> = Vec<(&'a BatchOperation, Place)>;
 
 impl<R: Rules> Replica<R> {
     /// Is a batch too large for one message? Its values travel as a whole, as those of its keys do in a state.
@@ -26,34 +28,34 @@ impl<R: Rules> Replica<R> {
     }
 
     pub(super) fn serve_batch(&mut self, batch: &BatchRequest) -> Reply {
-        let (operations, past) = (batch.operations(), &batch.past);
+        let operations = batch.operations();
         self.effects.did(operations.len());
-        for operation in operations {
-            self.data.touch(&self.rules, &operation.key);
+        let places = self.data.touch_all(&self.rules, operations.iter().map(|operation| &operation.key));
+        let looks: Looks<'_> = operations.iter().zip(places).collect();
+        if let Some(index) = self.first_unmet(&looks) {
+            return Reply::BatchFailed { index, token: self.compacted(self.shown_past(&looks, &batch.past)) };
         }
-        if let Some(index) = self.first_unmet(operations) {
-            return Reply::BatchFailed { index, token: self.compacted(self.shown_past(operations, past)) };
-        }
-        let (outcomes, changes) = self.outcomes(operations);
+        let outcomes = self.outcomes(&looks);
+        let (changes, places) = self.changes(batch, &looks, &outcomes);
         let Some((effect, superseded)) = effect_of(changes) else {
-            let token = self.compacted(self.shown_past(operations, past));
+            let token = self.compacted(self.shown_past(&looks, &batch.past));
             return Reply::Batch(BatchAnswer { outcomes, dot: None, token });
         };
-        let change = self.change_of(operations);
+        let change = self.change_of(&looks);
         if !self.admits_batch(operations, change) {
             return Reply::Refused(Refusal::WriteLimit);
         }
         if self.lacks_room_to_spread(batch.concern, change, || outcomes_bytes(&outcomes)) {
             return Reply::Refused(Refusal::NoRoomToWait);
         }
-        let needs = self.compacted(self.needs(operations, past));
+        let needs = self.compacted(self.needs(&looks, &batch.past));
         let mut token = needs.clone();
         if !self.rules.follows(Rule::BatchDependsOnReads) {
-            token.join(&self.shown_past(operations, past));
+            token.join(&self.shown_past(&looks, &batch.past));
         }
         token.join(&self.carried_beyond(operations));
         let shrinks = operations.iter().any(|operation| operation.action == Action::Delete);
-        let op = self.make(effect, None, superseded, &needs);
+        let op = self.make(effect, &places, superseded, &needs);
         if shrinks {
             self.note_room(self.now.monotonic);
         }
@@ -61,42 +63,49 @@ impl<R: Rules> Replica<R> {
         Reply::Batch(BatchAnswer { outcomes, dot: Some(op.dot), token })
     }
 
-    fn versions_of(&self, key: &Key) -> &Siblings {
+    fn first_unmet(&self, looks: &Looks<'_>) -> Option<usize> {
         let store = self.data.store();
-        store.siblings(store.find(key))
-    }
-
-    fn first_unmet(&self, operations: &[BatchOperation]) -> Option<usize> {
-        let is_unmet = |BatchOperation { key, condition, .. }: &BatchOperation| {
-            *condition != Condition::default() && unmet(&self.rules, condition, self.versions_of(key)).is_some()
+        let is_unmet = |(BatchOperation { condition, .. }, place): &(&BatchOperation, Place)| {
+            *condition != Condition::default() && unmet(&self.rules, condition, store.siblings(*place)).is_some()
         };
-        operations.iter().position(is_unmet)
+        looks.iter().position(is_unmet)
     }
 
-    /// What each operation is answered, and what those that write change, sorted by key.
-    fn outcomes(&self, operations: &[BatchOperation]) -> (Vec<Outcome>, Vec<KeyChange>) {
-        let mut changes: Vec<KeyChange> = Vec::new();
-        let mut outcomes = Vec::with_capacity(operations.len());
-        for BatchOperation { key, action, .. } in operations {
-            let shown = self.versions_of(key);
-            let all = changes.is_empty() || self.rules.follows(Rule::BatchSupersedesAll);
-            let superseded = || if all { self.rules.supersedes(shown) } else { Dots::new() };
-            let change = |value| KeyChange { key: key.clone(), value, superseded: superseded() };
-            outcomes.push(match action {
+    /// What each operation is answered.
+    fn outcomes(&self, looks: &Looks<'_>) -> Vec<Outcome> {
+        let mut is_first = true;
+        let mut supersedes = |shown| {
+            let all = core::mem::take(&mut is_first) || self.rules.follows(Rule::BatchSupersedesAll);
+            if all { self.rules.supersedes(shown) } else { Dots::new() }
+        };
+        let outcome = |&(operation, place): &(&BatchOperation, Place)| {
+            let shown = self.data.store().siblings(place);
+            match operation.action {
                 Action::Get => Outcome::Read(shown.clone()),
-                Action::Put(value) => {
-                    changes.push(change(Some(value.clone())));
-                    Outcome::Put(superseded())
-                }
+                Action::Put(_) => Outcome::Put(supersedes(shown)),
                 Action::Delete if shown.is_empty() => Outcome::Deleted(Dots::new()),
-                Action::Delete => {
-                    changes.push(change(None));
-                    Outcome::Deleted(superseded())
-                }
-            });
-        }
-        changes.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        (outcomes, changes)
+                Action::Delete => Outcome::Deleted(supersedes(shown)),
+            }
+        };
+        looks.iter().map(outcome).collect()
+    }
+
+    /// What the operations that write change and where, sorted by key.
+    fn changes(&self, batch: &BatchRequest, looks: &Looks<'_>, outcomes: &[Outcome]) -> (Vec<KeyChange>, Vec<Place>) {
+        let change = |at: usize| {
+            let (BatchOperation { key, action, .. }, place) = looks[at];
+            let (Outcome::Put(superseded) | Outcome::Deleted(superseded)) = &outcomes[at] else { return None };
+            let value = match action {
+                Action::Put(value) => Some(value.clone()),
+                Action::Delete if self.data.store().siblings(place).is_empty() => return None,
+                Action::Get | Action::Delete => None,
+            };
+            Some((KeyChange { key: key.clone(), value, superseded: superseded.clone() }, place))
+        };
+        let room = batch.writes_by_key().len();
+        let mut changed = (Vec::with_capacity(room), Vec::with_capacity(room));
+        changed.extend(batch.writes_by_key().filter_map(change));
+        changed
     }
 
     /// May a client write this? A batch that only deletes always may.
@@ -105,29 +114,34 @@ impl<R: Rules> Replica<R> {
         !puts || self.admits(change)
     }
 
-    fn change_of(&self, operations: &[BatchOperation]) -> Change {
-        let change = |BatchOperation { key, action, .. }: &BatchOperation| match action {
+    fn change_of(&self, looks: &Looks<'_>) -> Change {
+        let store = self.data.store();
+        let change = |(BatchOperation { key, action, .. }, place): &(&BatchOperation, Place)| match action {
             Action::Get => Change::default(),
-            Action::Put(value) => Change::of(key, value.as_bytes().len(), self.versions_of(key)),
-            Action::Delete => Change::of_delete(key, self.versions_of(key)),
+            Action::Put(value) => Change::of(key, value.as_bytes().len(), store.siblings(*place)),
+            Action::Delete => Change::of_delete(key, store.siblings(*place)),
         };
-        operations.iter().map(change).sum()
+        looks.iter().map(change).sum()
     }
 
     /// The past of a client that is shown these keys: their versions, and the deletes that hid others.
-    fn shown_past(&self, operations: &[BatchOperation], past: &VersionVector) -> VersionVector {
-        operations.iter().fold(past.clone(), |token, one| {
-            self.rules.answer(&token, self.versions_of(&one.key), &self.data.log().deletes_of(&one.key))
-        })
+    fn shown_past(&self, looks: &Looks<'_>, past: &VersionVector) -> VersionVector {
+        let mut token = past.clone();
+        for (BatchOperation { key, .. }, place) in looks {
+            self.rules.answer(&mut token, self.data.store().siblings(*place), &self.data.log().deletes_of(key));
+        }
+        token
     }
 
     /// What a batch depends on: the client's past, and all versions and deletes of every key that it names.
-    fn needs(&self, operations: &[BatchOperation], past: &VersionVector) -> VersionVector {
+    fn needs(&self, looks: &Looks<'_>, past: &VersionVector) -> VersionVector {
         let reads = self.rules.follows(Rule::BatchDependsOnReads);
-        operations.iter().filter(|one| reads || one.action.writes()).fold(past.clone(), |needs, one| {
-            let superseded = self.rules.supersedes(self.versions_of(&one.key));
-            self.rules.dependencies(&needs, &superseded, &self.data.log().deletes_of(&one.key))
-        })
+        let mut needs = past.clone();
+        for (BatchOperation { key, .. }, place) in looks.iter().filter(|(one, _)| reads || one.action.writes()) {
+            let superseded = self.rules.supersedes(self.data.store().siblings(*place));
+            self.rules.depend(&mut needs, &superseded, &self.data.log().deletes_of(key));
+        }
+        needs
     }
 
     fn carried_beyond(&self, operations: &[BatchOperation]) -> VersionVector {

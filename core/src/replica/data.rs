@@ -104,6 +104,15 @@ impl Data {
         self.store.touch(rules, key)
     }
 
+    /// The same of several keys.
+    pub(super) fn touch_all<'a, R: Rules>(
+        &mut self,
+        rules: &R,
+        keys: impl Iterator<Item = &'a Key> + Clone,
+    ) -> Vec<Place> {
+        self.store.touch_all(rules, keys)
+    }
+
     /// Merges in some keys of an installed state. Returns how many were looked at.
     pub(super) fn merge_step<R: Rules>(&mut self, rules: &R, keys_max: usize) -> usize {
         self.store.merge_step(rules, keys_max)
@@ -154,22 +163,23 @@ impl Data {
     }
 
     /// Applies and logs an own operation that was made at that time.
-    pub(super) fn apply_own<R: Rules>(&mut self, rules: &R, op: &Arc<Op>, place: Option<Place>, now: (Time, Wall)) {
+    pub(super) fn apply_own<R: Rules>(&mut self, rules: &R, op: &Arc<Op>, places: &[Place], now: (Time, Wall)) {
         assert_eq!(op.dot, self.next_dot(op.dot.incarnation), "an own operation is the next of its incarnation");
-        self.apply(rules, op, place, now.1);
+        self.apply(rules, op, places, now.1);
         self.log.append_own(rules, op.clone(), now.0);
     }
 
     /// Applies and logs an operation of another replica.
     pub(super) fn apply_foreign<R: Rules>(&mut self, rules: &R, op: &Arc<Op>, wall: Wall) {
-        self.apply(rules, op, None, wall);
+        self.apply(rules, op, &[], wall);
         self.log.append(rules, op.clone());
     }
 
     /// Applies one operation in one step: one of the two places where coverage moves.
     ///
-    /// `place` is where its key is, where that is known.
-    fn apply<R: Rules>(&mut self, rules: &R, op: &Arc<Op>, place: Option<Place>, wall: Wall) {
+    /// `places` is where its keys are, where that is known.
+    fn apply<R: Rules>(&mut self, rules: &R, op: &Arc<Op>, places: &[Place], wall: Wall) {
+        let place = places.first().copied();
         match &op.effect {
             Effect::Put { key, value } => {
                 let sibling = Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() };
@@ -178,12 +188,11 @@ impl Data {
             Effect::Delete { key } | Effect::Erase { key } => {
                 self.change_key(rules, (key, place), &op.superseded, None);
             }
-            Effect::Batch(changes) => {
-                for KeyChange { key, value, superseded } in changes {
-                    let put = |value: &Value| Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() };
-                    self.change_key(rules, (key, None), superseded, value.as_ref().map(put));
-                }
+            Effect::Batch(changes) if places.is_empty() => {
+                let places = self.store.touch_all(rules, changes.iter().map(|change| &change.key));
+                self.change_keys(rules, op, changes, &places);
             }
+            Effect::Batch(changes) => self.change_keys(rules, op, changes, places),
             Effect::Retire { incarnation, through } => {
                 let record = Retirement { through: *through, dot: op.dot };
                 self.context.join_dot(op.dot);
@@ -197,6 +206,16 @@ impl Data {
         self.note_coverage();
         self.clock = rules.follow(self.clock, op.hlc, wall);
         assert!(self.context.covers(op.dot), "what is applied is covered");
+    }
+
+    fn change_keys<R: Rules>(&mut self, rules: &R, op: &Op, changes: &[KeyChange], places: &[Place]) {
+        assert_eq!(changes.len(), places.len(), "every key of a batch has its place");
+        let mut places_hold = true;
+        for (KeyChange { key, value, superseded }, &place) in changes.iter().zip(places) {
+            let put = |value: &Value| Sibling { dot: op.dot, hlc: op.hlc, value: value.clone() };
+            self.change_key(rules, (key, places_hold.then_some(place)), superseded, value.as_ref().map(put));
+            places_hold &= value.is_some(); // where a key goes, another takes its slot
+        }
     }
 
     /// Changes the versions of a key, and nothing else.
@@ -271,7 +290,8 @@ impl Data {
         shown: &Siblings,
         deletes: &VersionVector,
     ) -> VersionVector {
-        let token = rules.answer(past, shown, deletes);
+        let mut token = past.clone();
+        rules.answer(&mut token, shown, deletes);
         self.compacted(rules, &token).unwrap_or(token)
     }
 
@@ -338,7 +358,7 @@ mod tests {
     fn what_is_applied_is_covered_and_logged_in_one_step() {
         let mut data = data();
         let before = data.shared_vector();
-        data.apply_own(&Sound, &put((7, 1), 5, "one"), None, NOW);
+        data.apply_own(&Sound, &put((7, 1), 5, "one"), &[], NOW);
         data.apply_foreign(&Sound, &put((8, 1), 9, "two"), NOW.1);
         data.check_invariants(&Sound);
         assert_eq!(values(&data), [b"two", b"one"], "the winner has the highest stamp");
@@ -351,7 +371,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "the next of its incarnation")]
     fn an_own_operation_leaves_no_gap() {
-        data().apply_own(&Sound, &put((7, 2), 5, "two"), None, NOW);
+        data().apply_own(&Sound, &put((7, 2), 5, "two"), &[], NOW);
     }
 
     #[test]
@@ -372,9 +392,9 @@ mod tests {
     #[test]
     fn an_installed_state_is_in_force_at_once() {
         let mut supplier = data();
-        supplier.apply_own(&Sound, &put((7, 1), 5, "one"), None, NOW);
+        supplier.apply_own(&Sound, &put((7, 1), 5, "one"), &[], NOW);
         let mut data = data();
-        data.apply_own(&Sound, &put((8, 1), 3, "mine"), None, NOW);
+        data.apply_own(&Sound, &put((8, 1), 3, "mine"), &[], NOW);
         let mut keys = Table::new(HashKey(1, 2));
         let Place::Absent(hash) = keys.find(&key()) else { panic!("an empty table") };
         let offered = supplier.store.shown_of(&Sound, &key());

@@ -227,11 +227,12 @@ impl<R: Rules> Replica<R> {
         let superseded = self.rules.supersedes(self.data.store().siblings(place));
         let deletes = self.data.log().deletes_of(key);
         let beyond = self.rules.carried_beyond(&deletes);
-        let token = self.rules.dependencies(past, &superseded, &deletes);
+        let mut token = past.clone();
+        self.rules.depend(&mut token, &superseded, &deletes);
         drop(deletes);
         let mut token = self.data.compacted(&self.rules, &token).unwrap_or(token);
         let shrinks = !matches!(effect, Effect::Put { .. });
-        let op = self.make(effect, Some(place), superseded, &token);
+        let op = self.make(effect, &[place], superseded, &token);
         if shrinks {
             self.note_room(self.now.monotonic);
         }
@@ -240,11 +241,12 @@ impl<R: Rules> Replica<R> {
         Reply::Written(Written { dot: op.dot, superseded: op.superseded.clone(), token })
     }
 
-    /// Makes an operation of this incarnation, applies it, logs it and pushes it, in one step.
+    /// Makes an operation of this incarnation, applies it, logs it and pushes it, in one step. `places` says where its
+    /// keys are.
     pub(super) fn make(
         &mut self,
         effect: Effect,
-        place: Option<Place>,
+        places: &[Place],
         superseded: Dots,
         needs: &VersionVector,
     ) -> Arc<Op> {
@@ -252,7 +254,7 @@ impl<R: Rules> Replica<R> {
         let dot = self.data.next_dot(self.membership.incarnation());
         let hlc = self.stamp();
         let op = Arc::new(Op { dot, hlc, effect, superseded, deps: deps.into() });
-        self.data.apply_own(&self.rules, &op, place, (self.now.monotonic, self.now.wall));
+        self.data.apply_own(&self.rules, &op, places, (self.now.monotonic, self.now.wall));
         self.after_apply(&op);
         self.push_own();
         self.trim_log();

@@ -83,7 +83,7 @@ impl<R: Rules> Replica<R> {
         for (incarnation, through) in gone {
             let needs = VersionVector::from_entries([(incarnation, through)]);
             let needs = if self.rules.follows(Rule::RetirementDepends) { needs } else { VersionVector::new() };
-            self.make(Effect::Retire { incarnation, through }, None, Dots::new(), &needs);
+            self.make(Effect::Retire { incarnation, through }, &[], Dots::new(), &needs);
         }
     }
 

@@ -7,7 +7,6 @@ use crate::op::{BATCH_MAX, Dots};
 use crate::siblings::Siblings;
 use crate::time::Micros;
 use crate::vector::{Dot, VersionVector};
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -25,6 +24,8 @@ use core::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchRequest {
     operations: Vec<BatchOperation>,
+    /// The indices of those that write, sorted by key.
+    writes: Vec<u8>,
     /// The client's causal past: the join of all tokens it sent.
     pub past: VersionVector,
     /// How long to wait for missing dependencies instead of a refusal; zero is not at all.
@@ -82,11 +83,15 @@ impl BatchRequest {
         if operations.len() > BATCH_MAX {
             return Err(BatchError::TooMany);
         }
-        let mut written = BTreeSet::new();
-        let twice = operations.iter().position(|one| one.action.writes() && !written.insert(&one.key));
+        let mut writes: Vec<u8> =
+            (0..).zip(&operations).filter(|(_, one)| one.action.writes()).map(|(at, _)| at).collect();
+        let key = |at: &u8| &operations[usize::from(*at)].key;
+        // Of one key the earlier comes first.
+        writes.sort_by(|one, other| key(one).cmp(key(other)));
+        let twice = writes.windows(2).filter(|pair| key(&pair[0]) == key(&pair[1])).map(|pair| pair[1]).min();
         match twice {
-            Some(index) => Err(BatchError::KeyTwice { index }),
-            None => Ok(Self { operations, past, wait, concern: None }),
+            Some(index) => Err(BatchError::KeyTwice { index: index.into() }),
+            None => Ok(Self { operations, writes, past, wait, concern: None }),
         }
     }
 
@@ -94,6 +99,11 @@ impl BatchRequest {
     #[must_use]
     pub fn operations(&self) -> &[BatchOperation] {
         &self.operations
+    }
+
+    /// The indices of the operations that write, sorted by key.
+    pub(crate) fn writes_by_key(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.writes.iter().map(|&at| at.into())
     }
 
     /// The oldest format in which what it asks for can be said to other replicas. A batch that only reads says nothing.
@@ -104,8 +114,8 @@ impl BatchRequest {
 
     /// Is one of its operations a put or a delete?
     #[must_use]
-    pub fn writes(&self) -> bool {
-        self.operations.iter().any(|operation| operation.action.writes())
+    pub const fn writes(&self) -> bool {
+        !self.writes.is_empty()
     }
 
     /// Bytes of the values that it puts.

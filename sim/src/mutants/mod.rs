@@ -286,13 +286,15 @@ impl Rules for Mutated {
         }
     }
 
-    fn dependencies(&self, past: &VersionVector, superseded: &[Dot], deletes: &VersionVector) -> VersionVector {
+    fn depend(&self, past: &mut VersionVector, superseded: &[Dot], deletes: &VersionVector) {
         let none = VersionVector::new();
-        let past = if self.is(Mutant::DependWithoutPast) { &none } else { past };
+        if self.is(Mutant::DependWithoutPast) {
+            *past = VersionVector::new();
+        }
         let superseded = if self.is(Mutant::DependWithoutReplaced) { &[] } else { superseded };
         let without = self.is(Mutant::DependWithoutDeletes) || self.is(Mutant::DeletesInTokensOnly);
         let deletes = if without { &none } else { deletes };
-        SOUND.dependencies(past, superseded, deletes)
+        SOUND.depend(past, superseded, deletes);
     }
 
     fn carried_beyond(&self, deletes: &VersionVector) -> VersionVector {
@@ -313,13 +315,15 @@ impl Rules for Mutated {
         }
     }
 
-    fn answer(&self, past: &VersionVector, shown: &Siblings, deletes: &VersionVector) -> VersionVector {
+    fn answer(&self, past: &mut VersionVector, shown: &Siblings, deletes: &VersionVector) {
         let (nothing, none) = (VersionVector::new(), Siblings::new());
-        let past = if self.is(Mutant::AnswerWithoutPast) { &nothing } else { past };
+        if self.is(Mutant::AnswerWithoutPast) {
+            *past = VersionVector::new();
+        }
         let hides = self.is(Mutant::DeletesWithAbsentOnly) && !shown.is_empty();
         let shown = if self.is(Mutant::AnswerWithoutShown) { &none } else { shown };
         let deletes = if hides || self.is(Mutant::AnswerWithoutDeletes) { &nothing } else { deletes };
-        SOUND.answer(past, shown, deletes)
+        SOUND.answer(past, shown, deletes);
     }
 
     fn stamp(&self, clock: Hlc, wall: Option<Wall>) -> Hlc {
