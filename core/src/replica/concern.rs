@@ -17,6 +17,7 @@ use crate::time::{Micros, Time};
 use crate::vector::Dot;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 /// Bytes of an answer that waits, beside those of its token.
 const ANSWER_BYTES: usize = 256;
@@ -68,14 +69,20 @@ impl<R: Rules> Replica<R> {
         }
     }
 
-    /// Asks each linked member for a status at once, by a probe of its own address (CONCERN-5). One that has not
-    /// answered yet is asked again when it has, if it was not asked about the newest write.
+    /// Asks for a status at once, by a probe of the peer's own address (CONCERN-5). As many linked members are asked as
+    /// the widest concern needs, those first that have most. One that is silent falls behind, and then another one is
+    /// asked. One that has not answered yet is asked again when it has, if it was not asked about the newest write.
     fn ask_for_statuses(&mut self) {
-        let newest = self.concerns.newest();
-        for place in 0..self.peers.members().len() {
-            let id = self.peers.members()[place];
+        let (own, newest) = (self.membership.incarnation(), self.concerns.newest());
+        let members = self.concerned();
+        let widest = self.concerns.asked(own).iter().map(|asked| asked.among(members)).max().unwrap_or(members);
+        let has = |id: &PeerId| self.data.context().counter_in(&self.peers[*id].acknowledged, own);
+        let linked = |id: &PeerId| self.peers[*id].link.is_established();
+        let mut linked: Vec<PeerId> = self.peers.members().iter().copied().filter(linked).collect();
+        linked.sort_by_key(|id| Reverse(has(id)));
+        for id in linked.into_iter().take(widest.saturating_sub(self.counts_itself().into())) {
             let peer = &mut self.peers[id];
-            if peer.link.is_established() && !peer.is_asked && peer.asked_through < newest {
+            if !peer.is_asked && peer.asked_through < newest {
                 (peer.is_asked, peer.asked_through) = (true, newest);
                 let address = peer.address.clone();
                 self.send(id, Body::Probe { address });

@@ -200,6 +200,32 @@ fn many_writes_ask_a_peer_once() {
     assert_eq!(world.came_of(RequestId(30)), None);
 }
 
+/// Of three a majority needs one more. Where the one that is asked is silent, the other one is asked next.
+#[test]
+fn as_many_are_asked_as_a_concern_needs() {
+    let mut world = settled();
+    let asked = |world: &World| -> Vec<Address> {
+        let probes = world.wire.values().filter(|(.., sent)| matches!(sent.body, Body::Probe { .. }));
+        probes.map(|(_, to, _)| to.clone()).collect()
+    };
+    let first = world.spread(1, Holders::Majority, 5_000);
+    let [silent] = <[Address; 1]>::try_from(asked(&world)).expect("one is asked");
+    world.run(2);
+    assert_eq!(world.came_of(first), Some((2, true)));
+    world.cut_one_way.insert((silent.clone(), address(1)));
+    let second = world.spread(2, Holders::Majority, 5_000);
+    assert_eq!(asked(&world), [silent.clone()]);
+    world.run(2);
+    assert_eq!(world.came_of(second), None);
+    world.run(50);
+    assert_eq!(world.came_of(second), Some((2, true)), "the other one acknowledges on its own");
+    let third = world.spread(3, Holders::Majority, 5_000);
+    let [other] = <[Address; 1]>::try_from(asked(&world)).expect("one is asked");
+    assert_ne!(other, silent);
+    world.run(2);
+    assert_eq!(world.came_of(third), Some((2, true)));
+}
+
 #[test]
 fn a_batch_is_answered_when_all_of_it_is_everywhere() {
     let mut world = settled();
