@@ -22,6 +22,7 @@ use http::request::Parts;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// What a batch asks, and in which form it wants its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,18 +38,19 @@ pub(crate) struct Batch {
 /// # Errors
 /// The first thing that is wrong, with the index of the operation where it is one.
 pub(crate) fn parse(parts: &Parts, body: &[u8], limits: &Limits, mint: &Mint) -> Result<Batch, Failure> {
-    let body = DataBody::parse_batch(body, limits.nesting_max)?;
-    let listed = body.list().ok_or(BadRequest::NoOperations)?;
-    let listed: Listed<'_> = serde_json::from_str(listed).map_err(|error| malformed(&error))?;
-    if listed.more {
-        return Err(BatchError::TooMany.into());
-    }
-    let operations = (0..).zip(&listed.operations);
-    let operations: Vec<BatchOperation> = operations
-        .map(|(index, &listed)| operation(listed).map_err(|bad| Failure::InBatch { index, bad }))
-        .collect::<Result<_, _>>()?;
+    // All of it is read in one pass. Where that fails, each operation is read alone, to say which one is wrong.
+    let (operations, past) = match DataBody::<'_, Listed<Fields<'_>>>::parse_batch(body, limits.nesting_max) {
+        Ok(mut body) => {
+            (read(body.take_operations(), Ok)?, kvs::past(&body, &parts.headers, mint, limits.token_bytes_max))
+        }
+        Err(_) => {
+            let body: DataBody<'_> = DataBody::parse_batch(body, limits.nesting_max)?;
+            let listed = body.list().map(serde_json::from_str).transpose().map_err(|error| malformed(&error))?;
+            (read(listed, fields)?, kvs::past(&body, &parts.headers, mint, limits.token_bytes_max))
+        }
+    };
     let mut request = BatchRequest::new(operations, VersionVector::new(), prefer::wait(&parts.headers))?;
-    request.past = kvs::past(&body, &parts.headers, mint, limits.token_bytes_max)?;
+    request.past = past?;
     // As on GET it is passed over where nothing is written.
     request.concern = if request.writes() { concern::concern(&parts.headers)? } else { None };
     let waited = request.wait > Micros::ZERO;
@@ -60,17 +62,30 @@ fn malformed(error: &serde_json::Error) -> BadRequest {
     if error.is_data() { BadRequest::NoOperations } else { BadRequest::BodyMalformed(error.to_string()) }
 }
 
-/// The operations of a body, each as it stands there; no more than a batch may have.
-struct Listed<'a> {
-    operations: Vec<&'a RawValue>,
+fn read<'a, T>(
+    listed: Option<Listed<T>>,
+    fields: impl Fn(T) -> Result<Fields<'a>, BadRequest>,
+) -> Result<Vec<BatchOperation>, Failure> {
+    let listed = listed.ok_or(BadRequest::NoOperations)?;
+    if listed.more {
+        return Err(BatchError::TooMany.into());
+    }
+    let operations = (0..).zip(listed.operations);
+    let read = |one| fields(one).and_then(operation);
+    operations.map(|(index, one)| read(one).map_err(|bad| Failure::InBatch { index, bad })).collect()
+}
+
+/// The operations of a body; no more than a batch may have.
+struct Listed<T> {
+    operations: Vec<T>,
     more: bool,
 }
 
-impl<'de> Deserialize<'de> for Listed<'de> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Listed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Listed<'de>;
+        struct List<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+            type Value = Listed<T>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of operations")
             }
@@ -87,7 +102,7 @@ impl<'de> Deserialize<'de> for Listed<'de> {
                 Ok(listed)
             }
         }
-        deserializer.deserialize_seq(List)
+        deserializer.deserialize_seq(List(PhantomData))
     }
 }
 
@@ -123,9 +138,11 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-fn operation(listed: &RawValue) -> Result<BatchOperation, BadRequest> {
-    let Fields([op, key, value, if_match, if_none_match]) =
-        serde_json::from_str(listed.get()).map_err(|error| BadRequest::Operation(error.to_string()))?;
+fn fields(listed: &RawValue) -> Result<Fields<'_>, BadRequest> {
+    serde_json::from_str(listed.get()).map_err(|error| BadRequest::Operation(error.to_string()))
+}
+
+fn operation(Fields([op, key, value, if_match, if_none_match]): Fields<'_>) -> Result<BatchOperation, BadRequest> {
     let op = text(op)?.ok_or(BadRequest::OperationWord)?;
     let action = match &*op {
         "put" => None,
@@ -177,7 +194,7 @@ mod tests {
 
     const CLUSTER: ClusterTag = ClusterTag(9);
 
-    fn read(headers: &[(&str, &str)], body: &str) -> Result<Batch, Failure> {
+    fn parsed(headers: &[(&str, &str)], body: &str) -> Result<Batch, Failure> {
         let mut request = Request::post("/kvs");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -200,7 +217,7 @@ mod tests {
              {{\"op\":\"delete\",\"key\":\"b\",\"if-match\":\"\\\"0000000000000001-5\\\"\"}},\
              {{\"op\":\"get\",\"key\":\"b\",\"value\":1,\"if-match\":null}}]}}"
         );
-        let parsed = read(&[("prefer", "wait=2"), ("write-concern", "all")], &body).unwrap();
+        let batch = parsed(&[("prefer", "wait=2"), ("write-concern", "all")], &body).unwrap();
         let dot = Dot { incarnation: Incarnation(1), counter: 5 };
         let operation = |key, action, condition| BatchOperation { key: Key::new(key).unwrap(), action, condition };
         let absent = Condition { if_none_match: Some(Match::Any), ..Condition::default() };
@@ -213,13 +230,13 @@ mod tests {
         let mut request = BatchRequest::new(operations, past, Micros::from_seconds(2)).unwrap();
         request.concern = Some(WriteConcern { holders: Holders::All, wait: Micros::from_seconds(2) });
         let form = Form { mint: Mint::plain(CLUSTER), siblings: false, waited: true, put: false, list: None };
-        assert_eq!(parsed, Batch { request, form });
+        assert_eq!(batch, Batch { request, form });
     }
 
     #[test]
     fn what_is_wrong_is_told_with_its_index() {
         let good = "{\"op\":\"get\",\"key\":\"a\"}";
-        let second = |bad: &str| match read(&[], &list(&format!("{good},{bad}"))) {
+        let second = |bad: &str| match parsed(&[], &list(&format!("{good},{bad}"))) {
             Err(Failure::InBatch { index: 1, bad }) => bad,
             other => panic!("{bad}: {other:?}"),
         };
@@ -248,25 +265,25 @@ mod tests {
     #[test]
     fn what_is_no_batch() {
         for body in ["", "{}", "{\"operations\":null}", "{\"operations\":{}}", "{\"operations\":\"x\"}"] {
-            assert_eq!(read(&[], body), Err(Failure::Bad(BadRequest::NoOperations)), "{body}");
+            assert_eq!(parsed(&[], body), Err(Failure::Bad(BadRequest::NoOperations)), "{body}");
         }
-        assert_eq!(read(&[], &list("")), Err(BatchError::Empty.into()));
+        assert_eq!(parsed(&[], &list("")), Err(BatchError::Empty.into()));
         let gets = |count| vec!["{\"op\":\"get\",\"key\":\"a\"}"; count].join(",");
-        assert!(read(&[], &list(&gets(BATCH_MAX))).is_ok());
-        assert_eq!(read(&[], &list(&gets(BATCH_MAX + 1))), Err(BatchError::TooMany.into()));
+        assert!(parsed(&[], &list(&gets(BATCH_MAX))).is_ok());
+        assert_eq!(parsed(&[], &list(&gets(BATCH_MAX + 1))), Err(BatchError::TooMany.into()));
         let put = "{\"op\":\"put\",\"key\":\"a\",\"value\":1}";
         let twice = list(&format!("{put},{{\"op\":\"delete\",\"key\":\"a\"}}"));
-        assert_eq!(read(&[], &twice), Err(BatchError::KeyTwice { index: 1 }.into()));
-        assert!(matches!(read(&[], "{\"operations\":[}"), Err(Failure::Bad(BadRequest::BodyMalformed(_)))));
+        assert_eq!(parsed(&[], &twice), Err(BatchError::KeyTwice { index: 1 }.into()));
+        assert!(matches!(parsed(&[], "{\"operations\":[}"), Err(Failure::Bad(BadRequest::BodyMalformed(_)))));
         let body = format!("{{\"causal-metadata\":1,\"operations\":[{put}]}}");
-        assert_eq!(read(&[], &body), Err(Failure::Bad(BadRequest::MetadataType)));
+        assert_eq!(parsed(&[], &body), Err(Failure::Bad(BadRequest::MetadataType)));
     }
 
     #[test]
     fn a_concern_is_for_batches_that_write() {
         let concern = |line: &str, op: &str| {
             let body = list(&format!("{{\"op\":\"get\",\"key\":\"a\"}},{{\"op\":\"{op}\",\"key\":\"b\"}}"));
-            read(&[("write-concern", line)], &body).map(|batch| batch.request.concern)
+            parsed(&[("write-concern", line)], &body).map(|batch| batch.request.concern)
         };
         let wait = Micros::from_seconds(5);
         assert_eq!(concern("2", "delete"), Ok(Some(WriteConcern { holders: Holders::AtLeast(2), wait })));
@@ -277,8 +294,8 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(body in "[\\[\\]{}\":,a-e0-9 \\\\]{0,60}|\\PC{0,40}") {
-            let _ = read(&[], &body);
-            let _ = read(&[], &list(&body));
+            let _ = parsed(&[], &body);
+            let _ = parsed(&[], &list(&body));
         }
     }
 }

@@ -6,23 +6,25 @@
 use super::bad_request::BadRequest;
 use hence_core::Address;
 use memchr::memchr2;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-/// The two fields of a body that count, as they stand in it.
-#[derive(Debug, Default)]
-struct Fields<'a> {
-    first: Option<&'a RawValue>,
+/// The two fields of a body that count: the second as it stands there, the first, too, or read already.
+#[derive(Debug)]
+struct Fields<'a, F = &'a RawValue> {
+    first: Option<F>,
     second: Option<&'a RawValue>,
     twice: Option<&'static str>,
 }
 
-/// The body of a request for a key, or for several.
-#[derive(Debug, Default)]
-pub(crate) struct DataBody<'a> {
-    value: Option<&'a RawValue>,
+/// The body of a request for a key, or for several. Its value, or its operations, are as they stand there, or read
+/// already.
+#[derive(Debug)]
+pub(crate) struct DataBody<'a, F = &'a RawValue> {
+    value: Option<F>,
     metadata: Option<&'a RawValue>,
 }
 
@@ -33,15 +35,6 @@ impl<'a> DataBody<'a> {
     /// A body that is not UTF-8, not JSON, not an object, nested too deep or has one of its fields twice.
     pub(crate) fn parse(body: &'a [u8], nesting_max: usize) -> Result<Self, BadRequest> {
         let fields = parse(body, nesting_max, Names { first: "value", second: Some("causal-metadata") })?;
-        Ok(Self { value: fields.first, metadata: fields.second })
-    }
-
-    /// Reads the body of a batch in the same way.
-    ///
-    /// # Errors
-    /// As [`Self::parse`].
-    pub(crate) fn parse_batch(body: &'a [u8], nesting_max: usize) -> Result<Self, BadRequest> {
-        let fields = parse(body, nesting_max, Names { first: "operations", second: Some("causal-metadata") })?;
         Ok(Self { value: fields.first, metadata: fields.second })
     }
 
@@ -59,6 +52,25 @@ impl<'a> DataBody<'a> {
             None | Some("null") => Err(BadRequest::NoValue),
             Some(text) => Ok(text.as_bytes()),
         }
+    }
+}
+
+impl<'a, F> DataBody<'a, F> {
+    /// Reads the body of a batch in the same way.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]. [`BadRequest::BodyNotObject`] also where the operations do not read as `F`.
+    pub(crate) fn parse_batch(body: &'a [u8], nesting_max: usize) -> Result<Self, BadRequest>
+    where
+        F: Deserialize<'a>,
+    {
+        let fields = parse(body, nesting_max, Names { first: "operations", second: Some("causal-metadata") })?;
+        Ok(Self { value: fields.first, metadata: fields.second })
+    }
+
+    /// The operations of a batch.
+    pub(crate) fn take_operations(&mut self) -> Option<F> {
+        self.value.take()
     }
 
     /// The token's text; `None` where the client has no past: no field, `null`, `""` or `{}`.
@@ -81,7 +93,7 @@ impl<'a> DataBody<'a> {
 /// # Errors
 /// As [`DataBody::parse`]; and where there is no usable address.
 pub(crate) fn parse_view(body: &[u8], nesting_max: usize) -> Result<Address, BadRequest> {
-    let fields = parse(body, nesting_max, Names { first: "socket-address", second: None })?;
+    let fields: Fields<'_> = parse(body, nesting_max, Names { first: "socket-address", second: None })?;
     let text = fields.first.map(RawValue::get).filter(|text| text.starts_with('"'));
     let address = string(text.ok_or(BadRequest::NoAddress)?)?;
     Address::parse(&address).map_err(BadRequest::Address)
@@ -96,9 +108,13 @@ pub(super) fn string(text: &str) -> Result<Cow<'_, str>, BadRequest> {
     serde_json::from_str(text).map(Cow::Owned).map_err(|error| BadRequest::BodyMalformed(error.to_string()))
 }
 
-fn parse<'a>(body: &'a [u8], nesting_max: usize, names: Names) -> Result<Fields<'a>, BadRequest> {
+fn parse<'a, F: Deserialize<'a>>(
+    body: &'a [u8],
+    nesting_max: usize,
+    names: Names,
+) -> Result<Fields<'a, F>, BadRequest> {
     if body.is_empty() {
-        return Ok(Fields::default());
+        return Ok(Fields::NONE);
     }
     let text = std::str::from_utf8(body).map_err(|_| not_text(body))?;
     if text.starts_with('\u{feff}') {
@@ -108,7 +124,7 @@ fn parse<'a>(body: &'a [u8], nesting_max: usize, names: Names) -> Result<Fields<
         return Err(BadRequest::BodyTooDeep { nesting_max });
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let fields = deserializer.deserialize_map(names);
+    let fields = deserializer.deserialize_map(Object { names, first: PhantomData });
     let fields = fields.and_then(|fields| deserializer.end().map(|()| fields)).map_err(|error| {
         if error.is_data() { BadRequest::BodyNotObject } else { BadRequest::BodyMalformed(error.to_string()) }
     })?;
@@ -166,27 +182,37 @@ struct Names {
     second: Option<&'static str>,
 }
 
-impl<'a> Visitor<'a> for Names {
-    type Value = Fields<'a>;
+impl<F> Fields<'_, F> {
+    const NONE: Self = Self { first: None, second: None, twice: None };
+}
+
+/// Reads an object with these fields.
+struct Object<F> {
+    names: Names,
+    first: PhantomData<F>,
+}
+
+impl<'a, F: Deserialize<'a>> Visitor<'a> for Object<F> {
+    type Value = Fields<'a, F>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Fields<'a>, M::Error> {
-        let mut fields = Fields::default();
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let (mut fields, Names { first, second }) = (Fields::NONE, self.names);
         while let Some(Name(name)) = map.next_key()? {
-            let (place, known) = match self.second {
-                _ if name == self.first => (&mut fields.first, self.first),
-                Some(second) if name == second => (&mut fields.second, second),
-                Some(_) | None => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
+            let twice = if name == first {
+                fields.first.replace(map.next_value()?).is_some().then_some(first)
+            } else if let Some(second) = second
+                && name == second
+            {
+                fields.second.replace(map.next_value()?).is_some().then_some(second)
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                None
             };
-            if place.replace(map.next_value()?).is_some() {
-                fields.twice = Some(known);
-            }
+            fields.twice = twice.or(fields.twice);
         }
         Ok(fields)
     }
@@ -195,7 +221,7 @@ impl<'a> Visitor<'a> for Names {
 /// A field's name, copied only where it has escapes.
 pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
 
-impl<'a> serde::Deserialize<'a> for Name<'a> {
+impl<'a> Deserialize<'a> for Name<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameVisitor;
         impl<'a> Visitor<'a> for NameVisitor {

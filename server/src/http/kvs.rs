@@ -77,8 +77,8 @@ fn condition(headers: &HeaderMap) -> Result<Condition, BadRequest> {
 }
 
 /// The client's past: the join of the body's token and those of every `Causal-Metadata` header.
-pub(super) fn past(
-    body: &DataBody<'_>,
+pub(super) fn past<F>(
+    body: &DataBody<'_, F>,
     headers: &HeaderMap,
     mint: &Mint,
     bytes_max: usize,

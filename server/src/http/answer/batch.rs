@@ -8,7 +8,10 @@ use http::StatusCode;
 pub(super) fn answered(batch: BatchAnswer, form: &Form) -> Answer {
     let BatchAnswer { outcomes, dot, token } = batch;
     let token = form.mint.encode(token);
-    let mut body = Pieces::new(64 * outcomes.len() + token.len());
+    // One tag for all that was put, because a batch is one write.
+    let mut put_tag = Pieces::new(64);
+    dot.iter().for_each(|dot| tag([dot], &mut put_tag));
+    let mut body = Pieces::new(96 * outcomes.len() + token.len());
     body.text("{\"results\":[");
     for (at, outcome) in outcomes.iter().enumerate() {
         body.text(if at == 0 { "{\"result\":\"" } else { ",{\"result\":\"" });
@@ -17,7 +20,7 @@ pub(super) fn answered(batch: BatchAnswer, form: &Form) -> Answer {
             Outcome::Read(_) => body.text("absent\""),
             Outcome::Put(superseded) => {
                 body.text(if superseded.is_empty() { "created\"" } else { "replaced\"" });
-                dot.iter().for_each(|dot| tag([dot], &mut body));
+                body.bytes(&put_tag.open);
             }
             Outcome::Deleted(superseded) => body.text(if superseded.is_empty() { "absent\"" } else { "deleted\"" }),
         }
