@@ -230,22 +230,22 @@ impl Connections {
             // Those whose watch ended have become idle since.
             self.end_those(&[Phase::Idle]);
         }
-        let gone: Vec<u64> = {
+        // One walk for both: with many connections each look is at memory that no cache holds.
+        let found: Vec<(u64, Presence, Rc<Connection>)> = {
             let entries = self.entries.borrow();
-            let gone = entries.iter().filter(|(_, entry)| entry.connection.presence() == Presence::Gone);
-            gone.map(|(&id, _)| id).collect()
+            let look = |(&id, Entry { connection, .. }): (&u64, &Entry)| {
+                let presence = connection.presence();
+                let found = presence == Presence::Gone || connection.pulse.is_over(now);
+                found.then(|| (id, presence, connection.clone()))
+            };
+            entries.iter().filter_map(look).collect()
         };
-        for id in gone {
-            self.end(id);
-            count(&metrics.connections_left);
-        }
-        let is_late = |entry: &Entry| entry.connection.pulse.is_over(now);
-        let late: Vec<(u64, Rc<Connection>)> = {
-            let entries = self.entries.borrow();
-            let late = entries.iter().filter(|(_, entry)| is_late(entry));
-            late.map(|(&id, entry)| (id, entry.connection.clone())).collect()
-        };
-        for (id, connection) in late {
+        for (id, presence, connection) in found {
+            if presence == Presence::Gone {
+                self.end(id);
+                count(&metrics.connections_left);
+                continue;
+            }
             match connection.pulse.phase() {
                 Phase::Body => {
                     connection.tell_body_is_late();
