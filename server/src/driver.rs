@@ -26,8 +26,18 @@ const TURN: Duration = Duration::from_millis(64);
 pub(crate) async fn drive<T: Transport>(node: Rc<Node<T>>, connections: Rc<Connections>, runtime_start: Instant) {
     let mut incoming: Vec<Incoming> = Vec::new();
     let mut alarm = Alarm { sleep: Box::pin(tokio::time::sleep(SLEEP_MAX)), set_for: None, runtime_start };
+    let mut backlog = false;
     loop {
-        wait(&node, &mut incoming, &mut alarm).await;
+        if backlog {
+            // Not by the alarm: no timer of tokio rings before the next millisecond, so each piece would wait for one.
+            tokio::select! {
+                biased;
+                () = node.transport().receive(&mut incoming) => {}
+                () = std::future::ready(()) => {}
+            }
+        } else {
+            wait(&node, &mut incoming, &mut alarm).await;
+        }
         let mut batch = 0;
         let mut now = node.clock().now();
         for message in incoming.drain(..) {
@@ -44,8 +54,9 @@ pub(crate) async fn drive<T: Transport>(node: Rc<Node<T>>, connections: Rc<Conne
         hand_in_time(&node);
         // What peers replaced may be held by answers alone from now on.
         connections.shed();
-        if is_due(&node) {
-            // A backlog: others get their turn between its pieces. Without one they get it while this task waits, and to
+        backlog = is_due(&node);
+        if backlog {
+            // Others get their turn between its pieces. Without one they get it while this task waits, and to
             // yield costs a look at all sockets.
             tokio::task::yield_now().await;
         }
