@@ -360,7 +360,7 @@ fn stories() -> Vec<Vec<Operation>> {
 }
 
 fn cases() -> u64 {
-    std::env::var("HENCE_BATCH_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
+    std::env::var("HENCE_BATCH_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(5_000)
 }
 
 #[test]

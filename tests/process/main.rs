@@ -66,6 +66,7 @@ mod tls;
 mod tutorial;
 mod up;
 mod upgrades;
+mod watch_limits;
 mod watches;
 
 use driver::{Needs, Pace, Test};
@@ -162,8 +163,9 @@ const TESTS: &[Test] = &[
     Test::new("watch_begins_anew", Pace::Busy, Needs::Nothing, watches::reset),
     Test::new("watch_of_lost_writes", Pace::Busy, Needs::PacketFilter, watches::lost),
     Test::new("watch_waits_for_its_past", Pace::Busy, Needs::Nothing, watches::waits),
-    Test::new("watch_limits", Pace::Busy, Needs::Nothing, watches::limits),
-    Test::new("watch_of_a_thousand", Pace::Busy, Needs::Nothing, watches::thousand),
+    Test::new("watch_limits", Pace::Busy, Needs::Nothing, watch_limits::limits),
+    Test::new("watch_crowd", Pace::Busy, Needs::Nothing, watch_limits::crowd),
+    Test::new("watch_of_a_thousand", Pace::Busy, Needs::Nothing, watch_limits::thousand),
     Test::new("watch_ends_with_its_replica", Pace::Busy, Needs::Nothing, watches::ends),
     Test::new("watch_polls", Pace::Busy, Needs::Nothing, watches::polls),
     Test::new("log_that_is_not_taken", Pace::Busy, Needs::Nothing, outputs::serve),

@@ -179,14 +179,14 @@ fn honest(cluster: &Cluster, may_be_refused: bool) -> Duration {
     }
 }
 
-fn open_files_max() -> usize {
+pub(crate) fn open_files_max() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find(|line| line.starts_with("Max open files"));
     line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(1_024)
 }
 
 /// Memory of a process, where `/proc` tells.
-fn resident_kib(id: u32) -> Option<u64> {
+pub(crate) fn resident_kib(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     status.lines().find(|line| line.starts_with("VmRSS:"))?.split_whitespace().nth(1)?.parse().ok()
 }
