@@ -177,3 +177,15 @@ fn tokens_stay_short_whoever_reports_nothing() {
     world.run(2_900);
     assert!(world.replica(1).vector().len() <= 2 * config.vector_max, "{}", world.replica(1).vector().len());
 }
+
+/// A dead member is looked for twice a second for a minute, and then every two seconds.
+#[test]
+fn a_silent_member_is_dialled_often_and_then_seldom() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    world.replicas.remove(&address(2));
+    world.run(5_000);
+    let (first, _, later) = (world.messages(50_000), world.messages(10_000), world.messages(60_000));
+    assert!((95..=105).contains(&first), "{first} messages in 50 s");
+    assert!((29..=31).contains(&later), "{later} messages a minute");
+}

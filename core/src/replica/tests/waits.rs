@@ -415,3 +415,27 @@ fn what_waited_behind_what_a_pull_brought_is_applied_at_once() {
     }
     assert!(world.replica(2).causal_context().covers(behind), "{}", world.now);
 }
+
+/// What is too old to be news anywhere is not sent. What was made a moment ago is.
+#[test]
+fn a_new_link_pushes_nothing_stale() {
+    let mut world = World::new(2);
+    world.run(1_000);
+    world.cut.insert(address(2));
+    world.put(1, "x", "0", &VersionVector::new());
+    world.run(6_000);
+    world.cut.clear();
+    let (mut pushed, limit) = (0, Micros(Config::default().late_max.0 + 1_000));
+    for n in 0..2_000 {
+        if n % 50 == 0 {
+            world.put(1, "x", &format!("{n}"), &VersionVector::new());
+        }
+        for (.., message) in world.wire.values() {
+            let Body::Push { made, .. } = &message.body else { continue };
+            assert!(world.now().monotonic.since(*made) <= limit, "{made:?} is pushed at {}", world.now);
+            pushed += 1;
+        }
+        world.run(1);
+    }
+    assert!(pushed > 10, "{pushed} pushes");
+}

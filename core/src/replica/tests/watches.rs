@@ -362,3 +362,33 @@ fn there_is_a_bound_and_who_goes_makes_room() {
     watcher.agrees(&world);
     assert_eq!(world.replica(1).watches(), 2);
 }
+
+/// They have a sixteenth of the memory, and what is remembered for them a 64th each.
+#[test]
+fn watches_take_a_small_share_of_memory() {
+    let mut world = World::new(1);
+    world.config.memory_bytes_max = 1 << 17;
+    world.start(1, 1, 9);
+    world.run(3_000);
+    let mut watchers = Vec::new();
+    loop {
+        let watcher = world.watch(1, prefix("k"), &nothing());
+        if world.replies.get(&watcher.id) == Some(&Reply::Refused(Refusal::NoRoomToWatch)) {
+            break;
+        }
+        watchers.push(watcher);
+        assert!(watchers.len() < 1_000, "no watch is ever refused");
+    }
+    let replica = world.replica(1);
+    let (own, share) = (replica.watches.own_bytes(), replica.memory().max / 16);
+    assert!(own <= share && own > share / 2, "{own} of {share} bytes");
+    watchers[0].take(&mut world);
+    for n in 0..400 {
+        world.put(1, &format!("k{n}"), "1", &nothing());
+        world.delete(1, &format!("k{n}"), &nothing());
+        let memory = world.replica(1).memory();
+        assert!(memory.watches <= memory.max * 3 / 32, "{memory:?}");
+    }
+    watchers[0].take(&mut world);
+    watchers[0].agrees(&world);
+}
