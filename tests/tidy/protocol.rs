@@ -59,50 +59,129 @@ fn in_backquotes(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
+const CODE: &str = "*Code:*";
+const BROKEN_BY: &str = "*Broken by:*";
+const TESTED_BY: &str = "*Tested by:*";
+const NO_MUTANT: &str = "*No mutant:*";
+
+/// What stands behind one of the labels of a rule, up to the next label or the end of the paragraph.
+fn part<'a>(rule: &'a str, label: &str) -> Option<&'a str> {
+    let (_, rest) = rule.split("\n\n").next()?.split_once(label)?;
+    let end = [CODE, BROKEN_BY, TESTED_BY, NO_MUTANT].iter().filter_map(|label| rest.find(label)).min();
+    Some(&rest[..end.unwrap_or(rest.len())])
+}
+
+fn names<'a>(rule: &'a str, label: &str) -> Vec<&'a str> {
+    part(rule, label).map_or_else(Vec::new, |part| in_backquotes(part).collect())
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_default()
+}
+
+/// The name of each mutant of the core on the command line, and in the code.
+fn mutants() -> Vec<(String, String)> {
+    let text = read("sim/src/mutants/mod.rs");
+    let lines = text.lines().filter(|line| line.starts_with("    ") && line.ends_with(';'));
+    let found = lines.filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (kind, name) = (words.next()?, words.next()?);
+        (name.len() > 2 && name.starts_with('"')).then(|| (name.trim_matches('"').to_owned(), kind.to_owned()))
+    });
+    found.collect()
+}
+
+/// Does a file of tests have this one? It is a function, or a row of the table of the tests on processes.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let function = format!("fn {name}(");
+    let is_test = |at: usize| {
+        let mut above = lines[..at].iter().rev().take_while(|line| line.starts_with(['#', '/']));
+        above.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    };
+    (0..lines.len()).any(|at| lines[at].contains(&function) && is_test(at))
+        || text.contains(&format!("Test::new(\"{name}\""))
+}
+
 #[test]
 fn each_rule_names_its_code_and_its_mutants() {
-    let page = page();
-    let mutants = fs::read_to_string(root().join("sim/src/mutants/mod.rs")).expect("the mutants");
+    let (page, mutants) = (page(), mutants());
     let mut complaints = Vec::new();
     for (name, text) in rules(&page) {
-        let (before, broken) = text.split_once("*Broken by:*").unwrap_or((text, ""));
-        let Some((_, code)) = before.split_once("*Code:*") else {
+        let code = names(text, CODE);
+        if code.is_empty() {
             complaints.push(format!("{name} names no file"));
-            continue;
+        }
+        let absent = code.into_iter().filter(|path| !root().join(path).exists());
+        complaints.extend(absent.map(|path| format!("{name} names {path}, which is not there")));
+        let broken = names(text, BROKEN_BY);
+        match (broken.is_empty(), part(text, NO_MUTANT).is_some_and(|reason| reason.len() > 20)) {
+            (true, false) => complaints.push(format!("{name} has no planted bug and says no reason")),
+            (false, true) => complaints.push(format!("{name} has a planted bug and says why it has none")),
+            (true, true) | (false, false) => {}
+        }
+        let unknown = broken.into_iter().filter(|mutant| !mutants.iter().any(|(name, _)| name == mutant));
+        complaints.extend(unknown.map(|mutant| format!("{name} is broken by {mutant}, which is no mutant")));
+    }
+    report("each rule names its code and its mutants, or why it has none", &complaints);
+}
+
+/// What would fail if the rule were broken: a test as `file::name`, a transcript, a case.
+#[test]
+fn each_rule_names_its_tests() {
+    let page = page();
+    let mut complaints = Vec::new();
+    for (name, text) in rules(&page) {
+        let tests = names(text, TESTED_BY);
+        if tests.is_empty() {
+            complaints.push(format!("{name} names no test"));
+        }
+        let is_there = |test: &str| match test.split_once("::") {
+            Some((path, function)) => has_test(&read(path), function),
+            None => root().join(test).is_file(),
         };
         complaints.extend(
-            in_backquotes(code)
-                .filter(|path| !root().join(path).exists())
-                .map(|path| format!("{name} names {path}, which is not there")),
-        );
-        complaints.extend(
-            in_backquotes(broken)
-                .filter(|mutant| !mutants.contains(&format!("\"{mutant}\"")))
-                .map(|mutant| format!("{name} is broken by {mutant}, which is no mutant")),
+            tests
+                .into_iter()
+                .filter(|test| !is_there(test))
+                .map(|test| format!("{name} names {test}, which is not there")),
         );
     }
-    report("each rule names its code and its mutants", &complaints);
+    report("each rule names tests that there are", &complaints);
+}
+
+/// A transcript or a directed case that convicts a planted bug is a test of a rule that the bug breaks.
+#[test]
+fn what_convicts_a_mutant_is_named_by_its_rule() {
+    let (page, mutants) = (page(), mutants());
+    let (golden, directed) = (read("tests/golden.rs"), read("sim/src/campaign/directed.rs"));
+    let rows = golden.lines().chain(directed.lines()).filter(|line| line.trim_start().starts_with('('));
+    let mut pairs = 0;
+    let mut complaints = Vec::new();
+    for row in rows {
+        let kind = row.split_once("Mutant::").map(|(_, rest)| rest.split([',', ')']).next().unwrap_or_default());
+        let (Some(kind), Some(file)) = (kind, row.split('"').nth(1)) else { continue };
+        let file = if file.contains('/') { format!("campaign/{file}") } else { format!("tests/golden/{file}-") };
+        pairs += 1;
+        let mutant = mutants.iter().find(|(_, code)| code == kind).map_or(kind, |(name, _)| name.as_str());
+        let names_both = |(_, rule): &(String, &str)| {
+            names(rule, BROKEN_BY).contains(&mutant) && names(rule, TESTED_BY).iter().any(|test| test.contains(&file))
+        };
+        if !rules(&page).iter().any(names_both) {
+            complaints.push(format!("no rule that {mutant} breaks names {file}"));
+        }
+    }
+    assert!(pairs > 30, "only {pairs} pairs are read");
+    report("what convicts a mutant is named by a rule that it breaks", &complaints);
 }
 
 #[test]
 fn each_mutant_of_the_core_breaks_a_rule() {
-    let page = page();
-    let named: BTreeSet<&str> = page
-        .split("*Broken by:*")
-        .skip(1)
-        .flat_map(|rest| in_backquotes(rest.split("\n\n").next().unwrap_or(rest)))
-        .collect();
-    let text = fs::read_to_string(root().join("sim/src/mutants/mod.rs")).expect("the mutants");
-    let complaints: Vec<String> = text
-        .lines()
-        .filter(|line| line.starts_with("    ") && line.ends_with(';'))
-        .filter_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-            [_, name, _] if name.starts_with('"') => Some(name.trim_matches('"')),
-            _ => None,
-        })
-        .filter(|name| !named.contains(name))
-        .map(|name| format!("{name} is the planted bug of no rule"))
-        .collect();
+    let (page, mutants) = (page(), mutants());
+    assert!(mutants.len() > 50, "mutants are read: {mutants:?}");
+    let named: BTreeSet<&str> = rules(&page).into_iter().flat_map(|(_, rule)| names(rule, BROKEN_BY)).collect();
+    let without = mutants.iter().filter(|(name, _)| !named.contains(name.as_str()));
+    let complaints: Vec<String> = without.map(|(name, _)| format!("{name} is the planted bug of no rule")).collect();
     report("each mutant of the core breaks a rule of the protocol", &complaints);
 }
 
@@ -129,10 +208,8 @@ fn the_code_of_a_rule_cites_it() {
     let page = page();
     let mut complaints = Vec::new();
     for (name, text) in rules(&page) {
-        let code = text.split_once("*Code:*").map_or("", |(_, code)| code);
-        for path in in_backquotes(code.split("*Broken by:*").next().unwrap_or(code)) {
-            let source = fs::read_to_string(root().join(path)).unwrap_or_default();
-            if !cited_with_ranges(&source).contains(&name) {
+        for path in names(text, CODE) {
+            if !cited_with_ranges(&read(path)).contains(&name) {
                 complaints.push(format!("{path} holds {name} and does not cite it"));
             }
         }
