@@ -1,5 +1,6 @@
 //! The replica's edge: everything that goes in and comes out.
 
+use crate::fault::Fault;
 use crate::formats::Formats;
 use crate::identity::{Address, Incarnation};
 use crate::message::Message;
@@ -294,6 +295,18 @@ impl DropReason {
             Self::NotMember => "not_member",
             Self::Invalid => "invalid",
             Self::OtherPull => "other_pull",
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::OtherLink | Self::OldIncarnation | Self::NotMember | Self::OtherPull => Fault::Race,
+            Self::Late => Fault::Network,
+            Self::CausalBufferFull | Self::NoMemory => Fault::Overload,
+            Self::OwnAddress => Fault::Operator,
+            Self::Invalid => Fault::Peer,
         }
     }
 }

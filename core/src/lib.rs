@@ -80,3 +80,5 @@ pub use time::{Micros, Now, Time, Wall};
 pub use token::{Token, TokenError};
 pub use vector::{Causality, Dot, VersionVector};
 pub use view::{MemberRecord, Presence, View};
+mod fault;
+pub use fault::Fault;

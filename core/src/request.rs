@@ -10,6 +10,7 @@ pub use list::{LIST_MAX, ListAnswer, ListRequest, ListShape, Listed};
 pub use watch::{WATCH_PART_MAX, WatchChange, WatchMark, WatchPart, WatchRange, WatchRequest, WatchReset};
 
 use crate::data::{Key, Value};
+use crate::fault::Fault;
 use crate::identity::{Address, Incarnation};
 use crate::op::Dots;
 use crate::siblings::Siblings;
@@ -291,6 +292,50 @@ pub enum Refusal {
         /// How many bytes they may have together.
         bytes_max: usize,
     },
+}
+
+impl Refusal {
+    /// Every refusal, for tables. Numbers in them are 0.
+    pub const ALL: [Self; 10] = [
+        Self::NotReady,
+        Self::NotCovered,
+        Self::Impossible,
+        Self::WriteLimit,
+        Self::Upgrading,
+        Self::TooFewMembers,
+        Self::NoRoomToWait,
+        Self::NoMemoryToList,
+        Self::NoRoomToWatch,
+        Self::BatchTooLarge { bytes_max: 0 },
+    ];
+
+    /// A short name for tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::NotCovered => "not_covered",
+            Self::Impossible => "impossible",
+            Self::WriteLimit => "write_limit",
+            Self::Upgrading => "upgrading",
+            Self::TooFewMembers => "too_few_members",
+            Self::NoRoomToWait => "no_room_to_wait",
+            Self::NoMemoryToList => "no_memory_to_list",
+            Self::NoRoomToWatch => "no_room_to_watch",
+            Self::BatchTooLarge { .. } => "batch_too_large",
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::NotReady | Self::NotCovered => Fault::Race,
+            Self::Impossible | Self::TooFewMembers | Self::BatchTooLarge { .. } => Fault::Client,
+            Self::WriteLimit | Self::NoRoomToWait | Self::NoMemoryToList | Self::NoRoomToWatch => Fault::Overload,
+            Self::Upgrading => Fault::Operator,
+        }
+    }
 }
 
 impl fmt::Display for Refusal {

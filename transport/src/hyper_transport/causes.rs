@@ -4,7 +4,7 @@ use super::greeting::Greeting;
 use super::proof::Lacks;
 use core::fmt;
 use core::time::Duration;
-use hence_core::{Address, Formats};
+use hence_core::{Address, Fault, Formats};
 use std::io;
 use tokio::time::Instant;
 
@@ -83,6 +83,24 @@ impl LinkCause {
             Self::LargePacketsLost => "large_packets_lost",
             Self::Tls => "tls",
             Self::Untrusted => "untrusted",
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::LookupPending | Self::Unreachable | Self::NoAnswer | Self::LargePacketsLost => Fault::Network,
+            Self::Refused | Self::Mute => Fault::Peer,
+            Self::Unresolved
+            | Self::NotHence
+            | Self::NoUpgrade
+            | Self::Foreign
+            | Self::Version
+            | Self::OtherAddress
+            | Self::Displaced
+            | Self::Tls
+            | Self::Untrusted => Fault::Operator,
         }
     }
 

@@ -1,11 +1,12 @@
 //! What is said of strangers: seldom, however often they come.
 
+use super::causes::LinkCause;
 use super::greeting::Greeting;
 use crate::codec::CodecError;
 use core::cell::RefCell;
 use core::net::IpAddr;
 use core::time::Duration;
-use hence_core::{Address, Formats};
+use hence_core::{Address, Fault, Formats};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
@@ -13,6 +14,11 @@ use tokio::time::Instant;
 const PAUSE: Duration = Duration::from_secs(60);
 /// Complaints that are remembered. Beyond, further ones are not made until some are old.
 const REMEMBERED_MAX: usize = 256;
+
+/// Whose fault a refused link is: the same as on the side that was refused.
+const FOREIGN: &str = LinkCause::Foreign.fault().name();
+const VERSION: &str = LinkCause::Version.fault().name();
+const UNTRUSTED: &str = LinkCause::Untrusted.fault().name();
 
 /// What was complained of, and when.
 #[derive(Debug, Default)]
@@ -25,7 +31,7 @@ impl Complaints {
     pub(super) fn of_cluster(&self, replica: &Address, greeting: &Greeting, source: Option<IpAddr>) {
         if self.may_say("cluster", source) {
             let (address, cluster) = (&greeting.address, format_args!("{:08x}", greeting.cluster.0));
-            tracing::error!(%replica, %address, source = show(source), cluster, "a member of another cluster appears: two clusters use one address, or CLUSTER differs among the members of one");
+            tracing::error!(%replica, %address, source = show(source), cluster, fault = FOREIGN, "a member of another cluster appears: two clusters use one address, or CLUSTER differs among the members of one");
         }
     }
 
@@ -33,7 +39,7 @@ impl Complaints {
     pub(super) fn of_formats(&self, (replica, ours): (&Address, Formats), greeting: &Greeting, source: Option<IpAddr>) {
         if self.may_say("version", source) {
             let (address, theirs) = (&greeting.address, greeting.formats);
-            tracing::warn!(%replica, %address, source = show(source), %theirs, %ours, "a replica that speaks another version of the protocol is refused; its data does not come here: no format is common");
+            tracing::warn!(%replica, %address, source = show(source), %theirs, %ours, fault = VERSION, "a replica that speaks another version of the protocol is refused; its data does not come here: no format is common");
         }
     }
 
@@ -47,7 +53,7 @@ impl Complaints {
     ) {
         if self.may_say(lacks, source) {
             let address = greeting.map_or_else(|| "unknown".into(), |greeting| greeting.address.to_string());
-            tracing::warn!(%replica, address, source = show(source), lacks, "a process that does not show that it belongs to this cluster wants a link and is refused");
+            tracing::warn!(%replica, address, source = show(source), lacks, fault = UNTRUSTED, "a process that does not show that it belongs to this cluster wants a link and is refused");
         }
     }
 
@@ -59,20 +65,20 @@ impl Complaints {
         let source = show(source);
         match error {
             CodecError::Foreign(_) => {
-                tracing::error!(%replica, source, "a member of another cluster appears: two clusters use one address, or CLUSTER differs among the members of one ({error})");
+                tracing::error!(%replica, source, fault = FOREIGN, "a member of another cluster appears: two clusters use one address, or CLUSTER differs among the members of one ({error})");
             }
             CodecError::Version { .. } => {
-                tracing::warn!(%replica, source, "a replica that speaks another version of the protocol is refused; its data does not come here ({error})");
+                tracing::warn!(%replica, source, fault = VERSION, "a replica that speaks another version of the protocol is refused; its data does not come here ({error})");
             }
             CodecError::Address(_) => {
-                tracing::error!(%replica, source, "a member speaks for another one, and its connection ends: {error}");
+                tracing::error!(%replica, source, fault = Fault::Peer.name(), "a member speaks for another one, and its connection ends: {error}");
             }
             CodecError::Magic { .. }
             | CodecError::Oversize { .. }
             | CodecError::Length(_)
             | CodecError::Checksum { .. }
             | CodecError::Body { .. } => {
-                tracing::warn!(%replica, source, "a connection brought what is no frame: {error}");
+                tracing::warn!(%replica, source, fault = Fault::Peer.name(), "a connection brought what is no frame: {error}");
             }
         }
     }

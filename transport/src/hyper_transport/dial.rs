@@ -384,12 +384,13 @@ impl Inner {
 
     /// What a peer is not connected to for, where that has not been told.
     pub(super) fn tell(&self, address: &Address, failure: &Failure) {
-        tracing::debug!(peer = %address, "cannot connect to peer: {failure}");
-        let Some(peer) = self.peers.borrow().get(address).map(Rc::clone) else { return };
         let cause = failure.cause();
+        let fault = cause.fault().name();
+        tracing::debug!(peer = %address, fault, "cannot connect to peer: {failure}");
+        let Some(peer) = self.peers.borrow().get(address).map(Rc::clone) else { return };
         if peer.fails(cause, self.settings.outage_timeout) {
             let (replica, cause) = (&self.settings.address, cause.name());
-            tracing::warn!(%replica, peer = %address, cause, "cannot connect to a member: {failure}");
+            tracing::warn!(%replica, peer = %address, cause, fault, "cannot connect to a member: {failure}");
         }
     }
 }
