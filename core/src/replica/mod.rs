@@ -2,20 +2,24 @@
 //! (LIMIT-2).
 //!
 //! A replica is dispatch over parts that own their state. A part keeps its fields to itself and states its invariants.
-//! None reaches into another, and what one needs of another is handed in. `data` holds what is applied. `membership`
-//! holds the view and who this is, and `startup` how far it is on its way to serve. `pulls` holds the fetch under way,
-//! `fetches` large values, and `blocked` requests that wait. `concerns` holds writes that wait to be elsewhere, too,
-//! and `lists` lists that wait. `watches` holds the watches, `ranges` what changed for them, `deleted` which keys were deleted from.
-//! `rounds` holds what is asked about lost writes, `budget` the limits of memory, and `effects` what a call does to the
-//! outside. `peers` is the table of other addresses.
-//! Each has a `link`, and `credit` for pushes. `suspect` says how it sounds, `supplier` what became of pulls from it, and
-//! `asked` which pieces it owes.
+//! None reaches into another, and what one needs of another is handed in. The other modules say what follows from what:
+//! they are methods of [`Replica`], and hold no state.
 //!
-//! The other modules say what follows from what. `requests` answers clients, `batch` those that ask for several keys, and
-//! `list` those that ask for a range of them. `watch` tells others what changes, and `walk` looks for that. `concern` answers those whose writes are to spread first. `links` opens and closes links, `exchange` pushes and acknowledges, and `pieces` fetches large values. `repair` pulls and installs, `sources` says where from, and
-//! `supply` answers pulls. `view_changes` and `joining` follow the view, `readiness` says when clients may be sent here,
-//! and `suspicion` suspects. `formats` knows what each peer understands. `retirement` replaces incarnations that are over,
-//! `lost_writes` finds out what is lost, `memory` says what gives way, and `timers` when to wake up.
+//! | room | parts, with what each holds | what follows from what |
+//! |---|---|---|
+//! | data | `data` what is applied; `status` what is told of it | `merge` joins two states |
+//! | clients | `blocked` requests that wait, `awaited` for which dot | `requests` answers them, `batch` for several keys |
+//! | lists | `lists` those that wait | `list` answers for a range of keys |
+//! | watches | `watches` those that are open, `ranges` and `changed` what changed for them, `deleted` which keys were deleted from | `watch` tells it, `walk` looks for it |
+//! | write concern | `concerns` writes that wait to be elsewhere, too | `concern` answers them |
+//! | peers | `peers` the table of other addresses, `peer` one of them, with its `link`, its `credit` for pushes, `suspect` how it sounds | `links` opens and closes links, `suspicion` doubts |
+//! | push | `effects` what a call does to the outside, and how much it may do | `exchange` pushes and acknowledges |
+//! | pull | `pulls` the fetch under way, `supplier` what became of pulls from a peer | `repair` pulls and installs, `sources` says where from, `supply` answers |
+//! | large values | `fetches` what is being put together, `asked` which pieces a peer owes | `pieces` asks for pieces, `large` lets a pull wait for them |
+//! | membership | `membership` the view and who this is, `renewals` how often that changed | `view_changes` follows the view, `strangers` sees another cluster, `aside` gives way to another process, `formats` knows what each peer speaks |
+//! | start | `startup` how far this is on its way to serve | `joining` loads the state, `readiness` says when clients may be sent here |
+//! | ended incarnations | `rounds` what is asked about lost writes | `lost_writes` finds out what is lost, `retirement` replaces incarnations that are over |
+//! | limits | `budget` the limits of memory | `memory` says what gives way, `timers` when to wake up |
 
 mod aside;
 mod asked;
