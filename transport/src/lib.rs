@@ -7,6 +7,69 @@
 //! [`Transport::send`] is synchronous and lossy, a full queue is a loss, and loss is legal. Waiting is real
 //! only in [`Transport::receive`]. Every transport passes [`laws`], a public suite of tests.
 //!
+//! A driver joins the three: what a transport brings goes into a replica, and what comes out goes to the outbox. When
+//! nothing arrives it sleeps until [`Replica::poll_timeout`]. Here two replicas meet over the [`memory`] transport.
+//! Nothing sleeps: the clock is moved.
+//!
+//! ```
+//! use hence_core::{
+//!     Address, Config, Event, Identity, Input, Message, Now, Replica, Reply, RequestId, Seed, Sound, Time, Wall,
+//! };
+//! use hence_transport::memory::{Hub, MemoryTransport};
+//! use hence_transport::{Outbox, Transport, drain};
+//! use std::pin::pin;
+//! use std::task::{Context, Waker};
+//!
+//! struct Outlet {
+//!     transport: MemoryTransport,
+//!     is_up: bool,
+//! }
+//!
+//! impl Outbox for Outlet {
+//!     fn send(&mut self, to: &Address, message: Message) {
+//!         self.transport.send(to, message);
+//!     }
+//!     fn reply(&mut self, id: RequestId, reply: Box<Reply>) {
+//!         println!("{id:?} gets {reply:?}");
+//!     }
+//!     fn event(&mut self, event: Event) {
+//!         self.is_up |= matches!(event, Event::Up { .. });
+//!     }
+//! }
+//!
+//! let hub = Hub::new(100);
+//! let addresses = ["127.0.0.2:8090", "127.0.0.3:8090"].map(|text| Address::parse(text).unwrap());
+//! let mut now = Now { monotonic: Time(0), wall: Wall(1_800_000_000_000_000) };
+//! let mut nodes = [0, 1].map(|n| {
+//!     let identity = Identity { address: addresses[n].clone(), view: addresses.to_vec() };
+//!     let replica = Replica::new(Sound, Config::default(), identity, Seed([n as u8; 32]), now);
+//!     (replica, Outlet { transport: hub.join(&addresses[n]), is_up: false })
+//! });
+//! while !nodes.iter().all(|(_, outlet)| outlet.is_up) {
+//!     // A runtime waits in `receive` until something arrives, or for the timeout.
+//!     let mut is_quiet = true;
+//!     for (replica, outlet) in &mut nodes {
+//!         let mut arrived = Vec::new();
+//!         {
+//!             let received = pin!(outlet.transport.receive(&mut arrived));
+//!             is_quiet &= received.poll(&mut Context::from_waker(Waker::noop())).is_pending();
+//!         }
+//!         for incoming in arrived {
+//!             replica.handle(now, incoming.into());
+//!             drain(replica, outlet);
+//!         }
+//!     }
+//!     if is_quiet {
+//!         let due = nodes.iter().filter_map(|(replica, _)| replica.poll_timeout()).min().unwrap();
+//!         now.monotonic = now.monotonic.max(due);
+//!         for (replica, outlet) in &mut nodes {
+//!             replica.handle(now, Input::Timeout);
+//!             drain(replica, outlet);
+//!         }
+//!     }
+//! }
+//! ```
+//!
 //! Without the feature `hyper` this crate reaches no runtime, no sockets and no threads. It then holds the seam, the
 //! [`codec`], the [`memory`] transport, the [`faulty`] one and the laws. `docs/transport.md` tells how to write a
 //! transport of another kind, and `examples/unix_sockets.rs` is one.
