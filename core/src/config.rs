@@ -100,8 +100,8 @@ pub struct Config {
     /// Watches; beyond it one more is refused. Default 3,072. More costs memory, less sends clients away.
     pub watches_max: usize,
     /// Keys that changed and are yet to be told, of all watched ranges together. Beyond it the oldest are given up, and
-    /// watches look through their ranges again. Default 65,536. More costs memory while clients are slow, less costs
-    /// looks.
+    /// watches look through their ranges again. Default 65,536. More costs memory while clients are slow, less makes
+    /// slow watches look through all keys of their range more often.
     pub watch_changes_max: usize,
     /// Changes that a watch is told at a time, 1 to [`crate::WATCH_PART_MAX`]. Default 256. More holds more for a slow
     /// client, less costs more steps.
@@ -148,7 +148,7 @@ pub struct Config {
     /// lets a process grow until the machine ends it; less refuses writes that there would have been room for.
     pub memory_bytes_max: u64,
     /// The formats that the process speaks; the transport must speak the same. Default: all released ones. Less keeps
-    /// what later formats add from being used, more is for tests only.
+    /// requests that need a later format from being served, more is a format of tests that no release speaks.
     pub formats: Formats,
 }
 

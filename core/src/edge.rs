@@ -219,16 +219,16 @@ pub enum Event {
     Stalled(Micros),
     /// The own wall clock is ahead of all peers' and not used any more, or is used again.
     ClockTrusted(bool),
-    /// A peer covers a write of our own incarnation that was never made here: a copy of this process's memory runs, or
-    /// ran, somewhere else. It is reported and not masked: writes may bear the same name. Said again for a higher
-    /// write.
+    /// A peer covers a write of this incarnation that this replica never made. So a copy of this process's memory runs,
+    /// or ran, somewhere else (ID-3). Two different writes may then have one name. Nothing here can tell them apart, so
+    /// an operator has to act. Reported once for each counter that is higher than all before.
     Impersonated {
         /// The write's counter.
         counter: u64,
     },
-    /// A peer with the same vector has another store, or covers the name of a retirement and not what it stands for.
-    /// Either a copied memory gave one name to two writes, or this code has a bug. Never the network. Said once of each
-    /// incarnation.
+    /// A peer has applied the same writes, by their names, and holds other data (ID-3). Or it covers the dot of a
+    /// retire operation, and not what that dot stands for. A copied memory gave one name to two writes, or this code has
+    /// a bug. The network cannot cause it. Reported once for each incarnation of a peer.
     Diverged(Address),
     /// Clients' writes that add are refused for want of memory, or are taken again.
     WritesRefused(bool),
