@@ -110,19 +110,20 @@ mod tests {
     fn the_page_on_the_log_says_whose_fault_it_is() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/log.md");
         let page = std::fs::read_to_string(page).expect("the page on the log");
-        let cells = |line: &str| line.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
-        let rows: Vec<Vec<String>> = page.lines().map(cells).collect();
-        let row = |of: &str, name: &str, fault: Fault| ["", of, name, fault.name(), ""].map(str::to_owned).to_vec();
-        let told = DropReason::ALL.iter().map(|reason| row("message", reason.name(), reason.fault()));
-        let refusals = Refusal::ALL.iter().map(|refusal| row("refusal", refusal.name(), refusal.fault()));
-        let links = LinkCause::ALL.iter().map(|cause| row("link", cause.name(), cause.fault()));
-        let expected: Vec<_> = told.chain(refusals).chain(links).collect();
+        let cells = |text: &str| text.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+        let lines: Vec<Vec<String>> = page.lines().map(cells).collect();
+        let line = |of: &str, name: &str, fault: Fault| ["", of, name, fault.name(), ""].map(str::to_owned).to_vec();
+        let reasons = DropReason::ALL.iter().map(|reason| line("message", reason.name(), reason.fault()));
+        let refusals = Refusal::ALL.iter().map(|refusal| line("refusal", refusal.name(), refusal.fault()));
+        let links = LinkCause::ALL.iter().map(|cause| line("link", cause.name(), cause.fault()));
+        let expected: Vec<_> = reasons.chain(refusals).chain(links).collect();
         let kinds = ["message", "refusal", "link"];
-        let found: Vec<_> = rows.iter().filter(|row| row.len() == 5 && kinds.contains(&&*row[1])).cloned().collect();
+        let found: Vec<_> =
+            lines.iter().filter(|line| line.len() == 5 && kinds.contains(&&*line[1])).cloned().collect();
         assert_eq!(found, expected);
-        let faults: Vec<&str> = rows.iter().filter_map(|row| Some(row.get(1)?.as_str())).collect();
+        let faults: Vec<&str> = lines.iter().filter_map(|line| Some(line.get(1)?.as_str())).collect();
         let is_first = |fault: &&Fault| faults.contains(&fault.name());
-        assert_eq!(Fault::ALL.iter().filter(is_first).count(), Fault::ALL.len(), "each fault has a row");
+        assert_eq!(Fault::ALL.iter().filter(is_first).count(), Fault::ALL.len(), "each fault has its line");
     }
 
     #[test]
