@@ -207,7 +207,9 @@ fn says_why() {
     let browser = Browser::start(1280, 800, false);
     browser.open(&path, "");
     assert_eq!(browser.complaints(), Vec::<String>::new());
-    browser.ask("document.querySelector('#why summary').click()");
+    let opens = |wide: &str| browser.text(&format!("String(document.getElementById('why').open === ({wide}))"));
+    assert_eq!(opens("innerWidth > 800"), "true");
+    browser.ask("document.querySelector('#why:not([open]) > summary')?.click()");
     let why = browser.text("document.getElementById('why').innerText");
     assert!(why.contains("It was decided at noon."), "{why}");
     browser.ask("document.querySelector('#why [data-event]').click()");

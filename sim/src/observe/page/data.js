@@ -16,6 +16,7 @@ const weightOf = new Map(why ? why.weights : []);
 /** Which kinds are filtered together. */
 const GROUPS = {
   requests: ["asked", "answered", "takes", "replies"],
+  watches: ["told"],
   messages: ["sent", "received"],
   writes: ["applied"],
   steps: ["event", "refused", "acted"],

@@ -3,7 +3,7 @@
 const view = document.getElementById("view");
 const canvas = document.getElementById("canvas");
 const spacer = document.getElementById("spacer");
-const pen = canvas.getContext("2d");
+let pen = canvas.getContext("2d");
 
 /** What is shown and how. */
 const look = {
@@ -118,19 +118,20 @@ function rowAt(y) {
 const colors = {};
 function readColors() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["back", "sheet", "line", "text", "faint", "accent", "chosen", "bad", "good", "changed"]) {
+  for (const name of ["back", "sheet", "line", "text", "faint", "accent", "chosen", "bad", "fault", "good", "changed"]) {
     colors[name] = style.getPropertyValue("--" + name).trim();
   }
   const dark = parseInt(colors.back.slice(1, 3), 16) < 100;
   // The palette of Okabe and Ito, which colour-blind people tell apart, lighter where the ground is dark.
   Object.assign(colors, dark
-    ? { request: "#72b7f2", write: "#4fd0a5", other: "#8b95a5", lost: "#ff9a5c", fault: "#e3a93c", key: "#e0a3c8" }
-    : { request: "#0072b2", write: "#00795a", other: "#7b8494", lost: "#c64d06", fault: "#b87400", key: "#a2457f" });
+    ? { request: "#72b7f2", write: "#4fd0a5", other: "#8b95a5", key: "#e0a3c8" }
+    : { request: "#0072b2", write: "#00795a", other: "#7b8494", key: "#a2457f" });
 }
 
 const isDim = (at) => look.past && past.size > 0 && !past.has(at) && !broken.has(at) && events[at].group !== "faults";
 const isWriteName = (name) => /push|announce|supply|piece|write/.test(name);
-const carriageColor = (it) => it.n === "request" || it.n === "answer" ? colors.request : isWriteName(it.n) ? colors.write : colors.other;
+const isOfClient = (it) => ["request", "answer", "part"].includes(it.n);
+const carriageColor = (it) => isOfClient(it) ? colors.request : isWriteName(it.n) ? colors.write : colors.other;
 
 function draw() {
   const scale = window.devicePixelRatio || 1, top = view.scrollTop, height = view.clientHeight, width = view.clientWidth;
@@ -202,8 +203,8 @@ function drawBands(top, bottom) {
   bands.forEach((band, at) => {
     const [a, b] = [yOf(band.f), band.t === null ? length() : yOf(band.t)];
     if (b < top || a > bottom) return;
-    pen.fillStyle = guilty.has(at) ? colors.lost : colors.fault;
-    pen.globalAlpha = guilty.has(at) ? 0.95 : 0.5;
+    pen.fillStyle = colors.fault;
+    pen.globalAlpha = guilty.has(at) ? 1 : 0.4;
     pen.fillRect(left + gutter[at] * 9, a, 6, Math.max(3, b - a));
     pen.globalAlpha = 1;
   });
@@ -213,19 +214,21 @@ const xOf = (lane) => (lane < 0 || columnOf[lane] < 0 ? null : columns[columnOf[
 
 function drawArrows(top, bottom) {
   for (const it of carriages) {
-    if (it.s === null || rowOf[it.s] < 0) continue;
-    const [x, y] = [xOf(it.f), yOf(it.s)], end = xOf(it.t);
+    // Where no event tells of a replica's step, what it tells a watch leaves where it comes in.
+    const start = it.s === null ? it.a[0] : it.s;
+    if (start === undefined || rowOf[start] < 0) continue;
+    const [x, y] = [xOf(it.f), yOf(start)], end = xOf(it.t);
     if (x === null || end === null) continue;
-    const color = it.l && !it.a.length ? colors.lost : carriageColor(it);
+    const color = it.l && !it.a.length ? colors.fault : carriageColor(it);
     for (const to of it.a) {
       if (rowOf[to] < 0) continue;
       const down = yOf(to);
       if (Math.max(y, down) < top || Math.min(y, down) > bottom) continue;
-      const lit = past.has(it.s) && past.has(to);
+      const lit = past.has(start) && past.has(to);
       arrow(x, y, end, down, color, it.h, look.past && past.size && !lit, lit && look.past);
     }
     if (it.a.length || y < top - 40 || y > bottom + 40) continue;
-    if (it.l) lostArrow(x, y, end, isDim(it.s) && !broken.has(it.s));
+    if (it.l) lostArrow(x, y, end, isDim(start) && !broken.has(start));
   }
   pen.globalAlpha = 1;
   pen.setLineDash([]);
@@ -247,7 +250,7 @@ function arrow(x, y, toX, toY, color, held, dim, lit) {
 
 /** Half of the way, and a cross. */
 function lostArrow(x, y, toX, dim) {
-  pen.strokeStyle = colors.lost;
+  pen.strokeStyle = colors.fault;
   pen.globalAlpha = dim ? 0.35 : 1;
   pen.lineWidth = 1.6;
   pen.setLineDash([4, 3]);
@@ -296,7 +299,7 @@ function drawEvents(from, to, width) {
     if (!narrow()) { pen.fillStyle = colors.faint; pen.textAlign = "right"; pen.fillText(seconds(event.t).replace(" s", ""), 72, y); }
     pen.textAlign = "left";
     let x = textAt;
-    for (const [is, sign, color] of [[missing, "★ ", colors.request], [broken, "⚡ ", colors.lost], [decided, "◆ ", colors.lost]]) {
+    for (const [is, sign, color] of [[missing, "★ ", colors.request], [broken, "⚡ ", colors.fault], [decided, "◆ ", colors.accent]]) {
       if (!is.has(event.at)) continue;
       pen.globalAlpha = 1; pen.fillStyle = color; pen.fillText(sign, x, y); x += 17;
     }
@@ -308,8 +311,9 @@ function drawEvents(from, to, width) {
 }
 
 function textColor(event) {
-  if (event.o === "violation" || event.o === "lost" || event.o === "refused") return colors.bad;
-  return event.o === "fault" ? colors.fault : colors.text;
+  if (event.o === "violation") return colors.bad;
+  if (event.o === "refused") return colors.faint;
+  return event.o === "fault" || event.o === "lost" ? colors.fault : colors.text;
 }
 
 function fitText(text, x, y, room) {
@@ -330,24 +334,33 @@ function mark(event, y) {
     if (event.k === "violation") star(narrow() ? 8 : 84, y);
     return;
   }
+  sketch(event, x, y);
+  if (missing.has(event.at)) { pen.globalAlpha = 1; pen.strokeStyle = colors.request; pen.beginPath(); pen.arc(x, y, 10, 0, 7); pen.stroke(); }
+}
+
+/** The shape of an event's mark at a place; the legend draws with it, too. */
+function sketch(event, x, y) {
   const shape = event.k;
   pen.lineWidth = 2;
   pen.strokeStyle = pen.fillStyle = textColor(event) === colors.text ? colorOf(event) : textColor(event);
   pen.beginPath();
   if (shape === "violation") return star(x, y);
   if (shape === "asked" || shape === "answered") pen.rect(x - 4.5, y - 4.5, 9, 9);
+  else if (shape === "told") pen.rect(x - 6, y - 3, 12, 6);
   else if (shape === "applied") { pen.moveTo(x, y - 6.5); pen.lineTo(x + 6.5, y); pen.lineTo(x, y + 6.5); pen.lineTo(x - 6.5, y); pen.closePath(); }
   else if (shape === "started") { pen.moveTo(x - 6, y - 5); pen.lineTo(x + 6, y - 5); pen.lineTo(x, y + 6); pen.closePath(); }
   else if (shape === "died") { pen.moveTo(x - 5, y - 5); pen.lineTo(x + 5, y + 5); pen.moveTo(x + 5, y - 5); pen.lineTo(x - 5, y + 5); pen.stroke(); return; }
   else pen.arc(x, y, shape === "sent" || shape === "received" ? 3 : shape === "refused" ? 5.5 : 3.5, 0, 7);
-  const hollow = ["answered", "event", "acted", "refused", "stream", "replies"].includes(shape);
+  const isLost = event.o === "lost";
+  const hollow = isLost || ["answered", "told", "event", "acted", "refused", "stream", "replies"].includes(shape);
+  if (isLost) pen.setLineDash([2, 2]);
   if (hollow) { pen.globalAlpha = Math.max(pen.globalAlpha, 0.5); pen.save(); pen.fillStyle = colors.back; pen.fill(); pen.restore(); pen.stroke(); } else pen.fill();
+  pen.setLineDash([]);
   if (shape === "refused") { pen.beginPath(); pen.moveTo(x - 4, y + 4); pen.lineTo(x + 4, y - 4); pen.stroke(); }
-  if (missing.has(event.at)) { pen.globalAlpha = 1; pen.strokeStyle = colors.request; pen.beginPath(); pen.arc(x, y, 10, 0, 7); pen.stroke(); }
 }
 
 function colorOf(event) {
-  if (event.group === "requests") return colors.request;
+  if (event.group === "requests" || event.group === "watches") return colors.request;
   if (event.group === "writes") return colors.write;
   const it = carriageOf(event);
   return it ? carriageColor(it) : colors.text;

@@ -35,7 +35,7 @@ async function showBranches() {
 /** Which changes can be made at the chosen event. */
 function showForks() {
   const event = events[look.chosen], carriage = carriageOf(event), replicas = lanes.filter((lane) => lane.replica).map((lane) => lane.name);
-  const isMessage = carriage && !["request", "answer"].includes(carriage.n);
+  const isMessage = carriage && !isOfClient(carriage);
   const number = (id, value) => make("input", { id, type: "number", min: "0", value, size: "6" });
   const choice = (id, names, chosen) => {
     const list = make("select", { id }, ...names.map((name) => make("option", {}, name)));

@@ -71,6 +71,8 @@ function fit() {
   refresh();
 }
 
+function recolor() { readColors(); showLegend(); redraw(); }
+
 function toggle(id, on) { $(id).setAttribute("aria-pressed", String(on)); }
 
 function setMode(byTime) {
@@ -127,7 +129,7 @@ const clicks = {
   "theme-button": () => {
     const root = document.documentElement, next = { undefined: "dark", dark: "light" }[root.dataset.theme];
     if (next) root.dataset.theme = next; else delete root.dataset.theme;
-    readColors(); redraw();
+    recolor();
   },
 };
 for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
@@ -137,11 +139,12 @@ const named = () => { const found = location.hash.match(/^#e=(\d+)$/); return fo
 window.addEventListener("hashchange", () => named() >= 0 && choose(named()));
 window.addEventListener("resize", () => { measure(); redraw(); });
 window.addEventListener("beforeprint", fillPrintList);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColors(); redraw(); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolor);
 
 readColors();
 showVerdict();
 showFilters();
+showLegend();
 arrange();
 choose(named() >= 0 ? named() : blame ? blame.at : 0);
 view.focus({ preventScroll: true });

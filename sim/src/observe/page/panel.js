@@ -16,7 +16,9 @@ function showVerdict() {
     : make("h1", {}, make("span", { class: "fine" }, "No promise is broken"), make("small", {}, `${run.title} · ${run.subject}`));
   const say = blame ? blame.say.map((sentence) => make("p", {}, sentence)) : [];
   const more = make("p", { class: "more" }, run.about ? run.about + " " : "", "Again: ", make("code", {}, run.replay));
-  $("verdict").replaceChildren(head, ...say, ...(why ? [showWhy()] : []), more);
+  const left = run.hidden ? make("p", { class: "more", id: "left-out" }, `${run.hidden} idle ${run.hidden === 1 ? "event is" : "events are"} left out; `,
+    make("code", {}, "--idle"), " shows them", ...(run.whole ? [": ", make("code", {}, run.whole)] : ["."])) : null;
+  $("verdict").replaceChildren(...[head, ...say, why ? showWhy() : null, more, left].filter(Boolean));
 }
 
 /** What counterfactuals say: sentences, the step that decided it, and how many futures fail from each cut on. */
@@ -28,7 +30,7 @@ function showWhy() {
     bar.style.setProperty("--share", `${Math.round((100 * failed) / of)}%`);
     return bar;
   });
-  return make("details", { id: "why", ontoggle: () => { measure(); reveal(); redraw(); } }, make("summary", {}, "Why: what decided it, and what it rests on"),
+  return make("details", { id: "why", open: innerWidth > 800 ? "" : null, ontoggle: () => { measure(); reveal(); redraw(); } }, make("summary", {}, "Why: what decided it, and what it rests on"),
     make("ol", {}, ...rest), make("p", {}, jump(why.at, "◆ to the step that decided it")),
     make("div", { id: "cuts", role: "group", "aria-label": "How many futures fail, from each moment on" }, ...bars));
 }
@@ -113,6 +115,33 @@ function showFilters() {
       look.keys = keys.size === allKeys.length ? null : keys;
     }))),
     field("Fold into one lane", ...["replicas", "clients"].map((name) => check(name, false, flip(look.folded, name)))));
+}
+
+const LEGEND = [
+  [{ k: "asked" }, "a client asks"], [{ k: "answered" }, "and gets its answer"], [{ k: "takes" }, "a replica takes a request"],
+  [{ k: "replies" }, "and answers it"], [{ k: "told" }, "a watch is told"], [{ k: "applied" }, "a write is accepted or applied"],
+  [{ k: "sent" }, "a message leaves or comes in"], [{ k: "sent", o: "lost" }, "it does not get through"],
+  [{ k: "refused", o: "refused" }, "its receiver refuses it"], [{ k: "event" }, "another step of a replica"],
+  [{ k: "started" }, "a process starts"], [{ k: "died", o: "fault" }, "it dies"], [{ k: "violation", o: "violation" }, "the promise is broken"],
+];
+const SIGNS = [
+  ["★", "the write that should have been there"], ["⚡", "where it stopped"], ["◆", "the step that decided it"],
+  ["▮", "a bar beside the lanes: a fault in force; a full one kept the write away"], ["┄", "a dashed arrow: held back; with a cross: lost"],
+];
+
+/** What the marks mean, each drawn as in the picture. */
+function showLegend() {
+  const usual = pen, scale = window.devicePixelRatio || 1;
+  const rows = LEGEND.map(([event, text]) => {
+    const paper = make("canvas", { width: 24 * scale, height: 22 * scale, "aria-hidden": "true" });
+    pen = paper.getContext("2d");
+    pen.scale(scale, scale);
+    sketch({ ...event, group: groupOf[event.k] }, 12, 11);
+    return make("li", {}, paper, text);
+  });
+  pen = usual;
+  const signs = SIGNS.map(([sign, text]) => make("li", {}, make("span", { class: "sign" }, sign), text));
+  $("legend-box").replaceChildren(make("ul", {}, ...rows, ...signs));
 }
 
 const KEYS = [
