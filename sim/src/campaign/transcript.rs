@@ -104,7 +104,7 @@ impl Observer for Narrator {
                 | Event::Dropped { .. }),
             ) => format!("{event:?}"),
             Note::Answered { client, what, .. } => format!("c{client}: {}", plain(&what)),
-            Note::Told { client, what } => format!("c{client}: {}", plain(&what)),
+            Note::Told { client, what, .. } => format!("c{client}: {}", plain(&what)),
             Note::Sent { .. }
             | Note::Died
             | Note::Held { .. }

@@ -86,7 +86,7 @@ fn is_named(mutant: Mutant, case: &Case, lines: Lines) -> bool {
         return false;
     };
     let moment = &story.moments[named.moment];
-    let right = truth.has(moment);
+    let right = truth.has(&story, moment);
     say!(
         "| {} | {fingerprint} | {} {}: {} | {} {}: {} | {} |",
         mutant.name(),

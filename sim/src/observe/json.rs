@@ -46,7 +46,7 @@ fn line(story: &Story, place: usize, moment: &Moment, causes: Vec<usize>) -> Val
         line["writes"] = moment.writes.clone().into();
     }
     if let Some(carriage) = moment.carriage.map(|at| &story.carriages[at]) {
-        let field = if matches!(carriage.name, "request" | "answer") { carriage.name } else { "message" };
+        let field = if matches!(carriage.name, "request" | "answer" | "part") { carriage.name } else { "message" };
         line[field] = carried(carriage, carriage.sent == Some(place));
     }
     if !moment.changes.is_empty() {
@@ -59,7 +59,7 @@ fn line(story: &Story, place: usize, moment: &Moment, causes: Vec<usize>) -> Val
 
 fn carried(carriage: &Carriage, is_sent: bool) -> Value {
     let mut value = json!({ "id": carriage.id, "from": carriage.from.to_string(), "to": carriage.to.to_string() });
-    if !matches!(carriage.name, "request" | "answer") {
+    if !matches!(carriage.name, "request" | "answer" | "part") {
         value["name"] = carriage.name.into();
     }
     if is_sent {

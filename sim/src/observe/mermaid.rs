@@ -54,8 +54,9 @@ fn arrow(story: &Story, place: usize) -> Option<String> {
     let carriage = &story.carriages[story.moments[place].carriage?];
     let (from, to) = (carriage.from, carriage.to);
     if carriage.sent != Some(place) {
-        // The line of the sender tells of it. An answer is told by what the client got.
-        return (carriage.name == "answer").then(|| format!("{from}-->>{to}: {}", plain(&story.moments[place].text)));
+        // The line of the sender tells of it. An answer or a part is told by what the client got.
+        return matches!(carriage.name, "answer" | "part")
+            .then(|| format!("{from}-->>{to}: {}", plain(&story.moments[place].text)));
     }
     let write = carriage.write.as_deref().map(|write| format!(" {write}")).unwrap_or_default();
     match carriage.name {

@@ -114,6 +114,10 @@ pub enum Note {
     Told {
         /// Which client.
         client: usize,
+        /// The number of its watch.
+        watch: u32,
+        /// The replica whose part it got, if it got one.
+        from: Option<usize>,
         /// What.
         what: String,
     },

@@ -120,7 +120,9 @@ fn event(at: u64, track_event: TrackEvent) -> Packet {
 
 fn instant(story: &Story, place: usize, track: u64) -> Packet {
     let moment = &story.moments[place];
-    let flow = moment.carriage.map(|at| (at as u64 + 1, story.carriages[at].sent == Some(place)));
+    // A part is told in the instant in which it is sent.
+    let carriage = moment.carriage.filter(|&at| story.carriages[at].name != "part");
+    let flow = carriage.map(|at| (at as u64 + 1, story.carriages[at].sent == Some(place)));
     let has = |sent| flow.filter(|&(_, is_sent)| is_sent == sent).map(|(id, _)| id).into_iter().collect();
     let annotation =
         |(name, value): &(String, String)| Annotation { name: Some(name.clone()), string_value: Some(value.clone()) };

@@ -283,6 +283,14 @@ impl<'a> Teller<'a> {
                 Some(next)
             }
             Note::Answered { request, .. } => self.arrives(self.answers.get(request).copied(), place),
+            Note::Told { watch, from: Some(replica), .. } => {
+                let from = Lane::Replica(*replica);
+                let mut step = self.story.moments.iter().rposition(|moment| moment.lane == from);
+                step = step.filter(|&step| self.story.moments[step].at == line.at);
+                let part = new("part", u64::from(*watch), from, line.lane);
+                self.story.carriages.push(Carriage { sent: step, arrived: vec![place], ..part });
+                Some(next)
+            }
             Note::Started { .. }
             | Note::Died
             | Note::Held { .. }
@@ -291,7 +299,7 @@ impl<'a> Teller<'a> {
             | Note::Stream { .. }
             | Note::Applied { .. }
             | Note::Event(_)
-            | Note::Told { .. }
+            | Note::Told { from: None, .. }
             | Note::Strikes { .. }
             | Note::Ends { .. } => None,
         }

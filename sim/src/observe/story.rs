@@ -82,18 +82,18 @@ pub struct Moment {
     pub changes: Vec<(String, String)>,
 }
 
-/// A message, a request or an answer.
+/// A message, a request, an answer, or a part that a watch is told.
 #[derive(Debug, Clone)]
 pub struct Carriage {
-    /// Its number in the run, for a message; otherwise that of its request.
+    /// Its number in the run, for a message; otherwise that of its request or watch.
     pub id: u64,
-    /// What kind: the message's name, `request` or `answer`.
+    /// What kind: the message's name, `request`, `answer`, or `part` for what a watch is told.
     pub name: &'static str,
     /// From where.
     pub from: Lane,
     /// To where.
     pub to: Lane,
-    /// The moment in which it left.
+    /// The moment in which it left. Of a part there is none where nothing else tells of the replica's step.
     pub sent: Option<usize>,
     /// The moments in which it arrived; two for one that arrives twice.
     pub arrived: Vec<usize>,

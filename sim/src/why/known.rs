@@ -50,6 +50,11 @@ impl Known {
         parts(write).is_some_and(|(incarnation, number)| is_in(incarnation, number))
     }
 
+    /// Each write of it.
+    pub(super) fn writes(&self) -> impl Iterator<Item = String> {
+        self.0.iter().flat_map(|(of, from, to)| (*from..=*to).map(move |number| format!("{of}.{number}")))
+    }
+
     /// The incarnations that it names.
     pub(super) fn incarnations(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(incarnation, ..)| incarnation.as_str())
@@ -125,6 +130,7 @@ mod tests {
         let writes = Known::of_writes("a1.2..3 b1.7");
         assert!(writes.has("a1.2") && writes.has("a1.3") && writes.has("b1.7"));
         assert!(!writes.has("a1.1") && !writes.has("b1.6"));
+        assert_eq!(writes.writes().collect::<Vec<_>>(), ["a1.2", "a1.3", "b1.7"]);
         let mut joined = Known::default();
         joined.join_debug("a1: 1, b1: 4");
         assert!(joined.has("a1.1") && joined.has("b1.4") && !joined.has("a1.2"));

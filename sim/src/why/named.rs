@@ -122,9 +122,17 @@ impl<'a> Clues<'a> {
         first.or_else(|| self.at_here().next_back().map(|(place, _)| place)).unwrap_or(self.story.moments.len() - 1)
     }
 
+    /// The part that broke the promise of a watch, at the client that was told it.
+    fn told(&self) -> Option<usize> {
+        let at_once = self.moments().rev().take_while(|(_, moment)| moment.at == self.violation.at);
+        let mut parts = at_once.filter(|(_, moment)| moment.kind == "told" && moment.carriage.is_some());
+        parts.next().map(|(place, _)| place)
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "what other signs tell of was right until then")]
     fn by_sign(&self) -> Found {
         match self.violation.sign {
+            Sign::PastMissing if self.violation.invariant == Invariant::Watch => self.watch_past_missing(),
             Sign::PastMissing => self.past_missing(),
             Sign::CauseMissing => self.cause_missing(),
             Sign::NotLost => self.not_asked(),
@@ -144,6 +152,9 @@ impl<'a> Clues<'a> {
     }
 
     fn by_invariant(&self) -> Found {
+        if self.violation.invariant == Invariant::Watch {
+            return self.told().map(|place| (place, Reason::Itself, String::new()));
+        }
         let is_late = matches!(
             self.violation.sign,
             Sign::Links | Sign::KeptBack | Sign::Vectors | Sign::NotUp | Sign::Views | Sign::Unwanted | Sign::Lives
@@ -157,8 +168,22 @@ impl<'a> Clues<'a> {
 
     /// A client knew a write, and its token does not say so. Otherwise its token said so and it was served all the same.
     fn past_missing(&self) -> Found {
+        let unsaid = self.unsaid(None, |write| self.writes.contains(write));
+        unsaid.or_else(|| Some((self.violated(), Reason::Served, self.writes.first().cloned().unwrap_or_default())))
+    }
+
+    /// The same of a watch, which tells no names: the client that watches knew some write, and its token does not say so.
+    fn watch_past_missing(&self) -> Found {
+        let told = self.told()?;
+        let unsaid = self.unsaid(Some(self.story.moments[told].lane), |_| true);
+        unsaid.or_else(|| Some((told, Reason::Itself, String::new())))
+    }
+
+    /// The first answer to a client, or to this one, whose token leaves out such a write that the client knows.
+    fn unsaid(&self, client: Option<Lane>, is_meant: impl Fn(&String) -> bool) -> Found {
         let mut tokens: BTreeMap<Lane, (Known, Known)> = BTreeMap::new();
-        for (place, moment) in self.moments().filter(|(_, moment)| matches!(moment.lane, Lane::Client(_))) {
+        let is_asked = |lane: Lane| matches!(lane, Lane::Client(_)) && client.is_none_or(|client| client == lane);
+        for (place, moment) in self.moments().filter(|(_, moment)| is_asked(moment.lane)) {
             let (token, truth) = tokens.entry(moment.lane).or_default();
             for (field, value) in &moment.changes {
                 match field.as_str() {
@@ -167,12 +192,12 @@ impl<'a> Clues<'a> {
                     _ => {}
                 }
             }
-            let lacks = |write: &&String| truth.has(write) && !self.retired.covers(token, write);
-            if let Some(write) = self.writes.iter().find(lacks) {
-                return Some((place, Reason::Token, write.clone()));
+            let lacks = |write: &String| is_meant(write) && !self.retired.covers(token, write);
+            if let Some(write) = truth.writes().find(lacks) {
+                return Some((place, Reason::Token, write));
             }
         }
-        Some((self.violated(), Reason::Served, self.writes.first().cloned().unwrap_or_default()))
+        None
     }
 
     /// A write was made without its cause, or applied without it.

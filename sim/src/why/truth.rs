@@ -27,11 +27,17 @@ pub struct Deviation {
 }
 
 impl Deviation {
-    /// Is this moment a part of the step, one of its outputs, or the handling of one?
+    /// Is this moment of the story a part of the step, one of its outputs, or the handling of one?
     #[must_use]
-    pub fn has(&self, moment: &Moment) -> bool {
-        self.steps.contains(&(moment.at, moment.lane))
+    pub fn has(&self, story: &Story, moment: &Moment) -> bool {
+        self.steps.contains(&(moment.at, moment.lane)) || self.steps.contains(&(moment.at, acts(story, moment)))
     }
+}
+
+/// Whose step a moment belongs to. What a watch is told is an output of the replica that tells it in that instant.
+fn acts(story: &Story, moment: &Moment) -> Lane {
+    let part = moment.carriage.filter(|_| moment.kind == "told");
+    part.map_or(moment.lane, |part| story.carriages[part].from)
 }
 
 /// Compares the run with this planted bug with the sound one. None where the plan passes or nothing is planted.
@@ -96,21 +102,23 @@ fn step_of(wrong: &Story, sound: &Story, at: usize) -> (Step, String) {
             .map_or(((moment.at, moment.lane), moment.text.clone()), |sent| ((sent.at, sent.lane), sent.text.clone()));
     }
     let before = &wrong.moments[at.saturating_sub(1)];
-    let goes_on = |next: &Moment| {
+    let acted = (before.at, acts(wrong, before));
+    let goes_on = |story: &Story, next: &Moment| {
         let begins = matches!(next.kind, "received" | "takes" | "started" | "strikes" | "ends" | "asked" | "answered");
-        (next.at, next.lane) == (before.at, before.lane) && !begins
+        (next.at, acts(story, next)) == acted && !begins
     };
-    if goes_on(moment) || other.is_some_and(goes_on) {
-        let text = if goes_on(moment) { &moment.text } else { &before.text };
-        return ((before.at, before.lane), text.clone());
+    if goes_on(wrong, moment) || other.is_some_and(|other| goes_on(sound, other)) {
+        let text = if goes_on(wrong, moment) { &moment.text } else { &before.text };
+        return (acted, text.clone());
     }
     match other.filter(|other| other.at < moment.at) {
-        None => ((moment.at, moment.lane), moment.text.clone()),
+        None => ((moment.at, acts(wrong, moment)), moment.text.clone()),
         // The sound run did something there. The step that should have is the next one at that place.
         Some(other) => {
-            let next = wrong.moments[at..].iter().find(|next| next.lane == other.lane);
-            next.map_or(((other.at, other.lane), other.text.clone()), |next| {
-                ((next.at, next.lane), format!("not: {}", other.text))
+            let lane = acts(sound, other);
+            let next = wrong.moments[at..].iter().find(|next| acts(wrong, next) == lane);
+            next.map_or(((other.at, lane), other.text.clone()), |next| {
+                ((next.at, lane), format!("not: {}", other.text))
             })
         }
     }

@@ -181,7 +181,7 @@ impl<S: Subject> World<S> {
         (own.replica, own.last) = (replica, Some(replica));
         (own.open, own.told) = (Some(watched), None);
         own.session += 1;
-        self.tell_of(watcher, || what);
+        self.tell_of(watcher, None, || what);
         let (id, cause) = (self.watch_id(watcher), self.cause_of(watcher, 0));
         self.step(replica, Input::Request { id, request: Request::Watch(Box::new(request)) }, cause);
     }
@@ -251,7 +251,7 @@ impl<S: Subject> World<S> {
         }
         let (before, id) = (self.watchers[watcher].replica, self.watch_id(watcher));
         self.end_session(watcher);
-        self.tell_of(watcher, || format!("breaks off, goes on at {}", Plan::name(replica)));
+        self.tell_of(watcher, None, || format!("breaks off, goes on at {}", Plan::name(replica)));
         if self.is_alive(before) {
             self.take_turn(Turn::Gone { replica: before, id });
         }
@@ -322,7 +322,7 @@ impl<S: Subject> World<S> {
         let marked = part.mark.clone().map(|mark| Box::new(Marked { mark, watched: watched.clone() }));
         let own = &mut self.watchers[watcher];
         (own.open, own.told) = (Some(watched), Some(marked));
-        self.tell_of(watcher, || words(&part));
+        self.tell_of(watcher, Some(replica), || words(&part));
         let (cause, session) = (self.cause_of(watcher, 2), self.watchers[watcher].session);
         let cause = mix(cause, self.now);
         let delay = scale(self.source.words(cause).word(0), self.plan.network.client_delay_max + 1);
@@ -364,7 +364,7 @@ impl<S: Subject> World<S> {
             });
         }
         self.end_session(watcher);
-        self.tell_of(watcher, || "is refused: too many watch".into());
+        self.tell_of(watcher, None, || "is refused: too many watch".into());
         self.open_after(watcher, (replica + 1) % self.nodes.len(), REFUSED_AFTER);
     }
 
@@ -397,10 +397,10 @@ impl<S: Subject> World<S> {
         None
     }
 
-    fn tell_of(&mut self, watcher: usize, what: impl FnOnce() -> String) {
-        let watch = &self.plan.watches[watcher];
-        let (client, id) = (usize::from(watch.client), watch.id);
-        self.note(None, || Note::Told { client, what: format!("watch{id} {}", what()) });
+    fn tell_of(&mut self, watcher: usize, from: Option<usize>, what: impl FnOnce() -> String) {
+        let of = &self.plan.watches[watcher];
+        let (client, watch) = (usize::from(of.client), of.id);
+        self.note(None, || Note::Told { client, watch, from, what: format!("watch{watch} {}", what()) });
     }
 }
 
