@@ -5,34 +5,38 @@
 
 use super::story::{Band, Blame, Carriage, Lane, Moment, Story, Tone};
 use super::words::{list, seconds};
-use crate::oracle::verdict::Violation;
+use crate::oracle::verdict::{Invariant, Violation};
 use std::collections::BTreeMap;
 
 /// A run of names has at most so many.
 const WRITES_MAX: u64 = 10_000;
 
-/// What a promise is, by the name of its invariant.
-const PROMISES: [(&str, &str); 19] = [
-    ("dots", "no two writes have one name"),
-    ("causes", "a write is applied after all that it rests on"),
-    ("sessions", "an answer includes all that its client has seen"),
-    ("answers", "an answer shows exactly the versions that no write replaced"),
-    ("store", "a replica holds exactly what was written and not replaced"),
-    ("refusals", "a replica refuses only with a reason"),
-    ("convergence", "after the heal all replicas become equal, linked and quiet"),
-    ("stamps", "the stamp of a write is above those of its causes"),
-    ("merge", "the order in which states are merged does not matter"),
-    ("bounds", "memory, work and traffic stay within their limits"),
-    ("frames", "a damaged message is refused"),
-    ("tokens", "at rest a token is no longer than the membership"),
-    ("membership", "only operators add and remove members"),
-    ("freshness", "what a cut held up is neither taken for news nor fetched early"),
-    ("formats", "a replica speaks only what its peer understands"),
-    ("liveness", "every request is answered once, and the run comes to rest"),
-    ("panic", "no input makes a replica panic"),
-    ("history", "what clients saw has a causal explanation"),
-    ("agreement", "the oracles and the history checker agree"),
-];
+/// What this invariant promises, as the end of a sentence.
+const fn promise(invariant: Invariant) -> &'static str {
+    match invariant {
+        Invariant::Dots => "no two writes have one name",
+        Invariant::Causes => "a write is applied after all that it rests on",
+        Invariant::Sessions => "an answer includes all that its client has seen",
+        Invariant::Answers => "an answer shows exactly the versions that no write replaced",
+        Invariant::Store => "a replica holds exactly what was written and not replaced",
+        Invariant::Refusals => "a replica refuses only with a reason",
+        Invariant::Convergence => "after the heal all replicas become equal, linked and quiet",
+        Invariant::Stamps => "the stamp of a write is above those of its causes",
+        Invariant::Merge => "the order in which states are merged does not matter",
+        Invariant::Bounds => "memory, work and traffic stay within their limits",
+        Invariant::Frames => "a damaged message is refused",
+        Invariant::Tokens => "at rest a token is no longer than the membership",
+        Invariant::Membership => "only operators add and remove members",
+        Invariant::Freshness => "what a cut held up is neither taken for news nor fetched early",
+        Invariant::Formats => "a replica speaks only what its peer understands",
+        Invariant::Concern => "what a write concern counts holds the write",
+        Invariant::Watch => "a watch holds at each mark exactly what its replica shows",
+        Invariant::Liveness => "every request is answered once, and the run comes to rest",
+        Invariant::Panic => "no input makes a replica panic",
+        Invariant::History => "what clients saw has a causal explanation",
+        Invariant::Agreement => "the oracles and the history checker agree",
+    }
+}
 
 impl Blame {
     /// What the violation of this story rests on. `asked` says what each request was about.
@@ -109,7 +113,8 @@ impl Inquiry<'_> {
 
     /// The value that was written in this moment, in its quotes.
     fn value(&self, accepted: usize) -> Option<String> {
-        let (_, value) = self.asked_in(accepted)?.split_once("=\"")?;
+        let request = self.story.moments[self.request_of(accepted)?].request?;
+        let (_, value) = self.asked.get(&request)?.split_once("=\"")?;
         Some(format!("\"{}\"", value.split_once('"')?.0))
     }
 
@@ -138,7 +143,7 @@ impl Inquiry<'_> {
             let carriage = self.story.moments[*place].carriage.map(|at| &self.story.carriages[at]);
             carriage.is_none_or(|it| {
                 named.is_empty()
-                    || matches!(it.name, "request" | "answer")
+                    || matches!(it.name, "request" | "answer" | "part")
                     || named.iter().any(|(write, _)| has(it, write))
             })
         };
@@ -187,7 +192,7 @@ impl Inquiry<'_> {
     fn broke(&self, violation: &Violation, lit: &[usize]) -> String {
         let violated = self.story.moments.len() - 1;
         let Some(replica) = violation.replica.map(Lane::Replica) else {
-            return format!("The run broke the promise that {}: {}.", promise(violation), violation.detail);
+            return format!("The run broke the promise that {}: {}.", promise(violation.invariant), violation.detail);
         };
         let asked = self.client_in(violated).zip(self.asked_in(violated));
         let writes = match self.story.moments[violated].writes.as_slice() {
@@ -203,10 +208,12 @@ impl Inquiry<'_> {
             }
             (_, Some((client, asked))) => format!(
                 "{replica} broke the promise that {}, when {client} asked it for {asked}: {}.",
-                promise(violation),
+                promise(violation.invariant),
                 violation.detail
             ),
-            (_, None) => format!("{replica} broke the promise that {}: {}.", promise(violation), violation.detail),
+            (_, None) => {
+                format!("{replica} broke the promise that {}: {}.", promise(violation.invariant), violation.detail)
+            }
         }
     }
 
@@ -221,11 +228,12 @@ impl Inquiry<'_> {
                 format!("{origin} took {}{by} at {at}. {}", what.trim_matches([',', ' ']), self.in_force(violation.at));
             return Way { told, broken: Vec::new(), bands: Vec::new() };
         }
-        let begin = format!("{origin} accepted {write}{what}{by} at {at}");
+        let accepted_it = format!("accepted {write}{what}{by} at {at}");
+        let begin = format!("{origin} {accepted_it}");
         let (mut broken, mut bands) = (Vec::new(), Vec::new());
         let Some(target) = violation.replica.map(Lane::Replica).filter(|&target| target != origin) else {
             let told = match violation.replica {
-                Some(_) => format!("{begin} itself."),
+                Some(_) => format!("It was {origin} itself that {accepted_it}."),
                 None => format!("{begin}. {}", self.in_force(violation.at)),
             };
             return Way { told, broken, bands };
@@ -321,13 +329,11 @@ fn has(carriage: &Carriage, write: &str) -> bool {
     carriage.write.as_deref() == Some(write) || carriage.content.contains(&format!("dot: {write},"))
 }
 
-fn promise(violation: &Violation) -> &'static str {
-    let name = violation.invariant.name();
-    PROMISES.iter().find(|(invariant, _)| *invariant == name).map_or("what it says holds", |(_, promise)| promise)
-}
-
-/// What was asked, without the operation's number and the replica.
+/// What was asked, without the operation's number and the replica. Of several operations only that they are several.
 fn bare(asked: &str) -> &str {
+    if asked.contains(", with ") {
+        return "a batch";
+    }
     let rest = asked.split_once(' ').filter(|(first, _)| first.starts_with("op")).map_or(asked, |(_, rest)| rest);
     rest.split_once(" at ").map_or(rest, |(what, _)| what)
 }
@@ -382,5 +388,12 @@ mod tests {
     fn what_was_asked_is_said_without_its_number() {
         assert_eq!(bare("op119 put k0=\"119.0\" at B, wait 5 ms"), "put k0=\"119.0\"");
         assert_eq!(bare("closing1 get k0 at A"), "closing1 get k0");
+        assert_eq!(bare("op7 get k0 at B, with Put k1, wait 5 ms"), "a batch");
+    }
+
+    #[test]
+    fn each_invariant_has_a_promise_of_its_own() {
+        let promises: std::collections::BTreeSet<&str> = Invariant::ALL.into_iter().map(promise).collect();
+        assert_eq!(promises.len(), Invariant::ALL.len());
     }
 }

@@ -25,26 +25,26 @@ pub(super) fn sentences(why: &Why) -> Vec<String> {
     said
 }
 
-/// A moment in words: when, where, what.
+/// A moment in words: where, what.
 fn moment(story: &Story, place: usize) -> String {
     let moment = &story.moments[place];
-    let lane = moment.lane.to_string();
-    let text = moment.text.trim_end_matches(|letter: char| letter.is_ascii_whitespace());
-    let text = text.strip_prefix("<- ").map_or_else(
-        || text.to_owned(),
-        |rest| {
-            let (from, what) = rest.split_once("  ").unwrap_or((rest, "a message"));
-            format!("receives the {what} of {from}")
+    let (lane, text) = (moment.lane.to_string(), moment.text.trim_end());
+    let peer = text.split_once(' ').and_then(|(_, rest)| rest.split_once("  "));
+    match (moment.kind, peer, moment.carriage.map(|at| story.carriages[at].from)) {
+        ("received", Some((from, what)), _) => format!("{lane} receives the {what} from {from}"),
+        ("sent", Some((to, what)), _) => {
+            format!("{lane} sends {to} the {}", what.split(" takes ").next().unwrap_or(what))
+        }
+        ("stream", Some((to, what)), _) => {
+            format!("the connection from {lane} to {to}{}", what.trim_start_matches("connection"))
+        }
+        ("told", _, Some(from)) => match text.split_once(" gets") {
+            Some((watch, what)) => format!("{from} tells {watch} of {lane}:{what}"),
+            None => format!("{from} tells {lane}: {text}"),
         },
-    );
-    let text = text.strip_prefix("-> ").map_or_else(
-        || text.clone(),
-        |rest| {
-            let (to, what) = rest.split_once("  ").unwrap_or((rest, "a message"));
-            format!("sends {to} the {}", what.split(" takes ").next().unwrap_or(what))
-        },
-    );
-    if lane.is_empty() { text } else { format!("{lane} {text}") }
+        _ if lane.is_empty() => text.to_owned(),
+        _ => format!("{lane} {text}"),
+    }
 }
 
 /// The step that decided it, and why it and no other.
@@ -92,7 +92,7 @@ fn reason(story: &Story, named: &Named) -> String {
         Reason::Rests => format!("The link of {replica} to {about} ends there, and {about} lacks a write for good."),
         Reason::Question => format!("{replica} asks there for the last time, and what it finds settles nothing."),
         Reason::Stuck => format!("{replica} changes there for the last time, and comes no further."),
-        Reason::Itself => "Up to that step all that replicas and clients say agrees with what is true.".into(),
+        Reason::Itself => "Before this step nothing was wrong.".into(),
     }
 }
 
@@ -171,7 +171,7 @@ fn weights(why: &Why) -> Vec<String> {
         let first = factors.len().saturating_sub(NAMED_MAX);
         let mut names: Vec<String> = factors[first..].iter().map(|factor| thing(why, factor)).collect();
         if first > 0 {
-            names.insert(0, format!("{first} earlier ones"));
+            names.insert(0, format!("{} (--json names all)", count(first as u64, "earlier one")));
         }
         let ends = if factors.len() == 1 {
             ends.replace("any one of them", "it").replace("one of them", "it")
