@@ -5,6 +5,7 @@
 mod decisions;
 mod dependencies;
 mod formats;
+mod listed;
 mod prose;
 mod protocol;
 mod rooms;
