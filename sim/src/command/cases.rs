@@ -219,6 +219,7 @@ fn about(case: &Case, path: &Path) -> About {
         seed: case.plan.seed,
         program: provenance::FULL.to_owned(),
         replay: format!("hence-sim replay {}", provenance::quoted(&path.to_string_lossy())),
+        whole: format!("hence-sim show {} --idle --html FILE", provenance::quoted(&path.to_string_lossy())),
         reasons: None,
         live: None,
     }

@@ -164,7 +164,9 @@ impl<'a> Diff<'a> {
             let class = match moment.tone {
                 Tone::Plain => "",
                 Tone::Fault => "fault",
-                Tone::Lost | Tone::Refused | Tone::Violation => "bad",
+                Tone::Lost => "fault lost",
+                Tone::Refused => "refused",
+                Tone::Violation => "bad",
             };
             let (at, lane, text) = (seconds(moment.at), moment.lane.to_string(), escaped(&moment.text));
             _ = write!(page, "<td class=\"{class}\"><span class=\"at\">{at}</span> <b>{lane}</b> {text}</td>");

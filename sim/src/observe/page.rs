@@ -32,6 +32,8 @@ pub struct About {
     pub program: String,
     /// The command that runs it again.
     pub replay: String,
+    /// The command that makes the page with all idle chatter; may be empty.
+    pub whole: String,
     /// What counterfactuals say of it, if they were asked.
     pub reasons: Option<Reasons>,
     /// It is served by `explore`, which it calls to fork this branch.
@@ -126,7 +128,7 @@ fn value(story: &Story, about: &About) -> Value {
         .map(|why| json!({ "say": why.sentences, "at": why.named, "weights": why.weights, "cuts": why.cuts }));
     let sign = story.violation.as_ref().map(|violation| violation.fingerprint());
     json!({ "title": about.title, "about": about.about, "subject": about.subject, "seed": about.seed,
-        "program": about.program, "replay": about.replay, "sign": sign, "lanes": lanes, "events": events,
+        "program": about.program, "replay": about.replay, "whole": about.whole, "sign": sign, "lanes": lanes, "events": events,
         "carriages": carriages, "bands": bands, "blame": blame, "why": why, "live": about.live, "hidden": story.hidden })
 }
 

@@ -18,12 +18,13 @@ const HEAD: usize = 40;
 const CHARACTER: usize = 7;
 
 const STYLE: &str = "<style>\
-svg{--b:#fff;--t:#1b1f27;--f:#5d6675;--r:#0072b2;--w:#00795a;--o:#7b8494;--l:#c64d06;--k:#b87400}\
-@media (prefers-color-scheme:dark){svg{--b:#14171c;--t:#e6e9ef;--f:#9aa4b4;--r:#72b7f2;--w:#4fd0a5;--o:#8b95a5;--l:#ff9a5c;--k:#e3a93c}}\
+svg{--b:#fff;--t:#1b1f27;--f:#5d6675;--r:#0072b2;--w:#00795a;--o:#7b8494;--l:#b3400a;--k:#8f5b00}\
+@media (prefers-color-scheme:dark){svg{--b:#14171c;--t:#e6e9ef;--f:#9aa4b4;--r:#72b7f2;--w:#4fd0a5;--o:#8b95a5;--l:#ff9a5c;--k:#d9b04a}}\
 text{fill:var(--t);font:13px system-ui,'DejaVu Sans',sans-serif}.at{fill:var(--f);font-size:12px}.h{font-weight:600}\
 .lane{stroke:var(--f);stroke-width:2}.client{stroke:var(--r);stroke-dasharray:2 3;stroke-width:1.5}\
 .a{fill:none;stroke-width:1.6}.request,.answer{stroke:var(--r)}.write{stroke:var(--w)}.other{stroke:var(--o)}\
-.lost{stroke:var(--l);stroke-dasharray:4 3}.lit{stroke-width:2.8}.dim{opacity:.4}.bad{fill:var(--l)}.key{fill:var(--k)}\
+.lost{stroke:var(--k);stroke-dasharray:4 3}.lit{stroke-width:2.8}.dim{opacity:.4}.bad{fill:var(--l)}.key{fill:var(--k)}.pale{opacity:.4}.no{fill:var(--f)}\
+.gone{fill:var(--b);stroke:var(--k);stroke-width:2;stroke-dasharray:2 2}\
 .m{fill:var(--t)}.mr{fill:var(--r)}.mw{fill:var(--w)}.ring{fill:none;stroke:var(--r);stroke-width:2}</style>";
 
 struct Picture<'a> {
@@ -120,7 +121,7 @@ impl Picture<'_> {
         for (at, band) in self.story.bands.iter().enumerate() {
             let from = Self::y(self.row_from(band.from));
             let to = Self::y(band.to.map_or(self.places.len(), |to| self.row_from(to)));
-            let (x, class) = (86 + at % 6 * 9, if blamed(at) { "bad" } else { "key" });
+            let (x, class) = (86 + at % 6 * 9, if blamed(at) { "key" } else { "key pale" });
             let height = to.saturating_sub(from).max(6);
             _ = writeln!(
                 text,
@@ -132,7 +133,8 @@ impl Picture<'_> {
 
     fn arrows(&self, text: &mut String) {
         for carriage in &self.story.carriages {
-            let Some(sent) = carriage.sent else { continue };
+            // A part leaves in the instant in which it comes in.
+            let Some(sent) = carriage.sent.or_else(|| carriage.arrived.first().copied()) else { continue };
             let (Some(&row), Some(x), Some(end)) = (self.places.get(&sent), self.x(carriage.from), self.x(carriage.to))
             else {
                 continue;
@@ -140,6 +142,7 @@ impl Picture<'_> {
             let y = Self::y(row);
             let class = match carriage.name {
                 name @ ("request" | "answer") => name,
+                "part" => "answer",
                 "push" | "announce" | "supply" | "piece" | "write" => "write",
                 _ => "other",
             };
@@ -182,8 +185,9 @@ impl Picture<'_> {
         };
         let class = match moment.tone {
             Tone::Plain => "",
-            Tone::Fault => "key",
-            Tone::Lost | Tone::Refused | Tone::Violation => "bad",
+            Tone::Fault | Tone::Lost => "key",
+            Tone::Refused => "no",
+            Tone::Violation => "bad",
         };
         let who = if moment.lane == Lane::Outside { String::new() } else { format!("{} ", moment.lane) };
         _ = writeln!(
@@ -197,11 +201,13 @@ impl Picture<'_> {
 
     fn mark(&self, moment: &Moment, place: usize, x: usize, y: usize) -> String {
         let class = match (moment.tone, moment.kind) {
-            (Tone::Plain, "asked" | "answered" | "takes" | "replies") => "mr",
+            (Tone::Plain, "asked" | "answered" | "takes" | "replies" | "told") => "mr",
             (Tone::Plain, "applied") => "mw",
             (Tone::Plain, _) => "m",
             (Tone::Fault, _) => "key",
-            (Tone::Lost | Tone::Refused | Tone::Violation, _) => "bad",
+            (Tone::Lost, _) => "gone",
+            (Tone::Refused, _) => "no",
+            (Tone::Violation, _) => "bad",
         };
         let ring = self.story.blame.as_ref().is_some_and(|blame| blame.missing.contains(&place));
         let ring =
