@@ -40,6 +40,8 @@ fn a_run_is_written_for_other_tools() {
     assert!(
         svg.starts_with("<svg ") && svg.contains("b1.2") && svg.matches("<g").count() == svg.matches("</g>").count()
     );
+    let shown = include_str!("../../docs/pictures/a-delete-that-is-left-out.svg");
+    assert!(svg == shown, "the picture of README is another one: write it anew with `hence-sim show --svg`");
     let diagram = as_text("run.mmd");
     assert!(diagram.starts_with("sequenceDiagram\n") && diagram.contains("B->>A: push b1.2"), "{diagram}");
     check_shiviz(&as_text("run.shiviz"));

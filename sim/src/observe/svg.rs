@@ -17,6 +17,9 @@ const HEAD: usize = 40;
 /// Roughly, of the words beside the lanes.
 const CHARACTER: usize = 7;
 
+/// The same of bold text.
+const BOLD_CHARACTER: usize = 8;
+
 const STYLE: &str = "<style>\
 svg{--b:#fff;--t:#1b1f27;--f:#5d6675;--r:#0072b2;--w:#00795a;--o:#7b8494;--l:#b3400a;--k:#8f5b00}\
 @media (prefers-color-scheme:dark){svg{--b:#14171c;--t:#e6e9ef;--f:#9aa4b4;--r:#72b7f2;--w:#4fd0a5;--o:#8b95a5;--l:#ff9a5c;--k:#d9b04a}}\
@@ -45,7 +48,7 @@ pub fn svg(story: &Story) -> String {
         story.blame.as_ref().map(|blame| blame.sentences.iter().map(String::as_str).collect()).unwrap_or_default();
     let longest = rows.iter().map(|&place| story.moments[place].text.chars().count()).max().unwrap_or(0);
     let width = picture.words_at() + (longest + 6) * CHARACTER;
-    let verdict: Vec<String> = verdict.iter().flat_map(|text| wrapped(text, (width - 20) / CHARACTER)).collect();
+    let verdict: Vec<String> = verdict.iter().flat_map(|text| wrapped(text, (width - 20) / BOLD_CHARACTER)).collect();
     let top = HEAD + verdict.len() * 18;
     let height = top + (rows.len() + 1) * ROW;
     let mut text = format!(
