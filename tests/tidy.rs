@@ -37,6 +37,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").to_owned()
 }
 
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|problem| panic!("{path}: {problem}"))
+}
+
 /// Every file of the repository that has one of these endings, with its path from the root.
 fn files(endings: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();

@@ -1,12 +1,8 @@
 //! What is listed twice agrees: planted bugs and their table, kinds of events and where they are described and drawn.
 
-use super::root;
+use super::read;
 use hence_sim::mutants::Mutant;
-use std::fs;
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).expect("a file of ours")
-}
+use hence_sim::oracle::verdict::Invariant;
 
 /// How often `why` is right is measured over all planted bugs of the core.
 #[test]
@@ -41,5 +37,18 @@ fn every_kind_of_event_is_described_and_drawn() {
     for kind in kinds {
         assert!(described.contains(&format!("`{kind}`")), "docs/formats.md does not describe {kind}");
         assert!(kind == "violation" || drawn.contains(&format!("\"{kind}\"")), "no group of the page has {kind}");
+    }
+}
+
+/// A violation leads to an invariant of the protocol, and from there to the rules that it tests.
+#[test]
+fn a_violation_leads_to_the_rules_that_it_may_break() {
+    let page = read("docs/protocol.md");
+    for invariant in Invariant::ALL {
+        let Some(number) = invariant.number() else { continue };
+        let begins = format!("| <a id=\"inv-{number}\"></a>INV-{number} |");
+        let row = page.lines().find(|line| line.starts_with(&begins)).unwrap_or_else(|| panic!("no row {begins}"));
+        assert!(row.contains(&format!("| `{}` |", invariant.name())), "{invariant:?} is not called so in {row}");
+        assert!(row.contains("](#"), "{invariant:?} leads to no rule");
     }
 }

@@ -1,8 +1,8 @@
 //! `docs/protocol.md` and the code name each other: every citation of a rule resolves, every rule names what is there.
 
-use super::{files, report, root};
+use super::{files, read, report, root};
+use hence_sim::mutants::Mutant;
 use std::collections::BTreeSet;
-use std::fs;
 
 const PAGE: &str = "docs/protocol.md";
 const FAMILIES: [&str; 20] = [
@@ -11,7 +11,7 @@ const FAMILIES: [&str; 20] = [
 ];
 
 fn page() -> String {
-    fs::read_to_string(root().join(PAGE)).expect("the protocol is written down")
+    read(PAGE)
 }
 
 /// The names of rules and invariants in a text: a family, a hyphen, a number.
@@ -75,20 +75,9 @@ fn names<'a>(rule: &'a str, label: &str) -> Vec<&'a str> {
     part(rule, label).map_or_else(Vec::new, |part| in_backquotes(part).collect())
 }
 
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_default()
-}
-
 /// The name of each mutant of the core on the command line, and in the code.
 fn mutants() -> Vec<(String, String)> {
-    let text = read("sim/src/mutants/mod.rs");
-    let lines = text.lines().filter(|line| line.starts_with("    ") && line.ends_with(';'));
-    let found = lines.filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let (kind, name) = (words.next()?, words.next()?);
-        (name.len() > 2 && name.starts_with('"')).then(|| (name.trim_matches('"').to_owned(), kind.to_owned()))
-    });
-    found.collect()
+    Mutant::ALL.iter().map(|mutant| (mutant.name().to_owned(), format!("{mutant:?}"))).collect()
 }
 
 /// Does a file of tests have this one? It is a function, or a row of the table of the tests on processes.
@@ -137,7 +126,7 @@ fn each_rule_names_its_tests() {
             complaints.push(format!("{name} names no test"));
         }
         let is_there = |test: &str| match test.split_once("::") {
-            Some((path, function)) => has_test(&read(path), function),
+            Some((path, function)) => root().join(path).is_file() && has_test(&read(path), function),
             None => root().join(test).is_file(),
         };
         complaints.extend(
@@ -209,10 +198,33 @@ fn the_code_of_a_rule_cites_it() {
     let mut complaints = Vec::new();
     for (name, text) in rules(&page) {
         for path in names(text, CODE) {
-            if !cited_with_ranges(&read(path)).contains(&name) {
+            if !root().join(path).is_file() || !cited_with_ranges(&read(path)).contains(&name) {
                 complaints.push(format!("{path} holds {name} and does not cite it"));
             }
         }
     }
     report("the code of a rule cites it", &complaints);
+}
+
+/// The row of an invariant names the rules whose tests it is, and no other.
+#[test]
+fn an_invariant_names_the_rules_that_it_tests() {
+    let page = page();
+    let rules = rules(&page);
+    let tests = |invariant: &str| -> Vec<String> {
+        let named = |rule: &str| part(rule, TESTED_BY).is_some_and(|tests| cited(tests).contains(invariant));
+        rules.iter().filter(|(_, rule)| named(rule)).map(|(name, _)| name.clone()).collect()
+    };
+    let mut complaints = Vec::new();
+    for name in stated(&page).into_iter().filter(|name| name.starts_with("INV-")) {
+        let row = page.lines().find(|line| line.contains(&format!("</a>{name} |"))).expect("its row");
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let links: Vec<String> =
+            tests(&name).iter().map(|rule| format!("[{rule}](#{})", rule.to_lowercase())).collect();
+        let wanted = if links.is_empty() { "all".to_owned() } else { links.join(", ") };
+        if last != wanted {
+            complaints.push(format!("{name} names {last} and tests {wanted}"));
+        }
+    }
+    report("an invariant names the rules that it tests", &complaints);
 }

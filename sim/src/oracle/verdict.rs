@@ -81,6 +81,32 @@ impl Invariant {
         Self::Agreement,
     ];
 
+    /// Its number in `docs/protocol.md`, which names the rules that it tests; none for what is no rule of the protocol.
+    #[must_use]
+    pub const fn number(self) -> Option<u8> {
+        match self {
+            Self::Dots => Some(1),
+            Self::Causes => Some(2),
+            Self::Sessions => Some(3),
+            Self::Answers => Some(4),
+            Self::Store => Some(5),
+            Self::Refusals => Some(6),
+            Self::Convergence => Some(7),
+            Self::Stamps => Some(8),
+            Self::Merge => Some(9),
+            Self::Bounds => Some(10),
+            Self::Frames => Some(17),
+            Self::Tokens => Some(11),
+            Self::Membership => Some(12),
+            Self::Freshness => Some(16),
+            Self::Formats => Some(18),
+            Self::Concern => Some(19),
+            Self::Watch => Some(20),
+            Self::Liveness => Some(15),
+            Self::Panic | Self::History | Self::Agreement => None,
+        }
+    }
+
     /// A short name.
     #[must_use]
     pub const fn name(self) -> &'static str {
