@@ -34,6 +34,7 @@ pub(crate) fn accuracy(seeds: u64, only: Option<&str>, cases: Option<&Path>, lin
         return Err(Problem::from(format!("there is no mutant \"{name}\" of the core")));
     }
     lines.introduce();
+    // As in docs/why.md, where the table of all mutants stands.
     say!("| mutant | failure | first decides otherwise | why names | right |\n|---|---|---|---|---|");
     let (mut right, mut asked) = (0, 0);
     for &mutant in Mutant::ALL.iter().filter(|mutant| only.is_none_or(|only| only == mutant.name())) {
@@ -45,7 +46,7 @@ pub(crate) fn accuracy(seeds: u64, only: Option<&str>, cases: Option<&Path>, lin
         match case {
             Some(case) => right += usize::from(is_named(mutant, &case, lines)),
             None => {
-                say!("| {} | none in {seeds} seeds | | | no |", mutant.name());
+                say!("| `{}` | none in {seeds} seeds | | | **no** |", mutant.name());
                 lines.add(|| row(mutant, None, [Value::Null, Value::Null], false));
             }
         }
@@ -81,14 +82,14 @@ fn is_named(mutant: Mutant, case: &Case, lines: Lines) -> bool {
     let fingerprint = &case.fingerprint;
     let found = why::decided(&case.plan, &case.choices, setting);
     let (Some((story, named)), Some(truth)) = (found, truth::deviation(&case.plan, &case.choices, setting)) else {
-        say!("| {} | {fingerprint} | it shows only in some runs | | no |", mutant.name());
+        say!("| `{}` | {fingerprint} | it shows only in some runs | | **no** |", mutant.name());
         lines.add(|| row(mutant, Some(fingerprint), [Value::Null, Value::Null], false));
         return false;
     };
     let moment = &story.moments[named.moment];
     let right = truth.has(&story, moment);
     say!(
-        "| {} | {fingerprint} | {} {}: {} | {} {}: {} | {} |",
+        "| `{}` | {fingerprint} | `{} {}: {}` | `{} {}: {}` | {} |",
         mutant.name(),
         seconds(truth.at),
         truth.lane,
@@ -96,7 +97,7 @@ fn is_named(mutant: Mutant, case: &Case, lines: Lines) -> bool {
         seconds(moment.at),
         moment.lane,
         short(&moment.text),
-        if right { "yes" } else { "no" }
+        if right { "yes" } else { "**no**" }
     );
     lines.add(|| {
         let first = json!({ "at": truth.at, "lane": truth.lane.to_string(), "text": truth.text });
@@ -109,5 +110,10 @@ fn is_named(mutant: Mutant, case: &Case, lines: Lines) -> bool {
 /// A text for a cell of the table.
 fn short(text: &str) -> String {
     let text = text.replace('|', "/");
-    if text.chars().count() <= 48 { text } else { format!("{}…", text.chars().take(47).collect::<String>()) }
+    let text = text.trim_end();
+    if text.chars().count() <= 48 {
+        text.to_owned()
+    } else {
+        format!("{}…", text.chars().take(47).collect::<String>())
+    }
 }

@@ -58,11 +58,16 @@ pub fn deviation(plan: &Plan, choices: &BTreeMap<String, Fate>, setting: Setting
     let sound = story(Setting { thorough: true, mutant: None, ..setting });
     let violation = wrong.violation.as_ref()?;
     let told = wrong.moments.len() - 1;
-    let differs = |at: &usize| {
-        let other = sound.moments.get(*at);
-        other.is_none_or(|other| says(&wrong, &wrong.moments[*at]) != says(&sound, other))
+    // What a replica does to its own state alone is no output.
+    let outputs = |story: &Story, count: usize| -> Vec<usize> {
+        (0..count).filter(|&at| story.moments[at].kind != "acted").collect()
     };
-    let first = (0..told).find(differs);
+    let (shown, others) = (outputs(&wrong, told), outputs(&sound, sound.moments.len()));
+    let other = |number: usize| others.get(number).map(|&at| &sound.moments[at]);
+    let differs = |number: &usize| {
+        other(*number).is_none_or(|other| says(&wrong, &wrong.moments[shown[*number]]) != says(&sound, other))
+    };
+    let first = (0..shown.len()).find(differs);
     let (step, text) = match first {
         // All outputs up to the violation are the same: the step that broke the promise did it to its state.
         None => {
@@ -70,7 +75,10 @@ pub fn deviation(plan: &Plan, choices: &BTreeMap<String, Fate>, setting: Setting
             let last = wrong.moments[..told].last().map_or(Lane::Outside, |moment| moment.lane);
             ((violation.at, lane.unwrap_or(last)), violation.detail.clone())
         }
-        Some(at) => step_of(&wrong, &sound, at),
+        Some(number) => {
+            let before = &wrong.moments[shown[number.saturating_sub(1)]];
+            step_of((&wrong, shown[number], before), (&sound, other(number)))
+        }
     };
     let mut steps = BTreeSet::from([step]);
     for carriage in &wrong.carriages {
@@ -93,15 +101,14 @@ fn says<'a>(story: &'a Story, moment: &'a Moment) -> Said<'a> {
 }
 
 /// The step that the first difference is in.
-fn step_of(wrong: &Story, sound: &Story, at: usize) -> (Step, String) {
-    let (moment, other) = (&wrong.moments[at], sound.moments.get(at));
+fn step_of((wrong, at, before): (&Story, usize, &Moment), (sound, other): (&Story, Option<&Moment>)) -> (Step, String) {
+    let moment = &wrong.moments[at];
     // An answer that is otherwise was given otherwise.
     if moment.kind == "answered" && other.is_some_and(|other| other.kind == "answered") {
         let sent = wrong.sent_in(at).map(|sent| &wrong.moments[sent]);
         return sent
             .map_or(((moment.at, moment.lane), moment.text.clone()), |sent| ((sent.at, sent.lane), sent.text.clone()));
     }
-    let before = &wrong.moments[at.saturating_sub(1)];
     let acted = (before.at, acts(wrong, before));
     let goes_on = |story: &Story, next: &Moment| {
         let begins = matches!(next.kind, "received" | "takes" | "started" | "strikes" | "ends" | "asked" | "answered");
