@@ -16,6 +16,7 @@ use hence_sim::observe::{self, Idle, Recorder};
 use hence_sim::oracle::adversity::Kind;
 use hence_sim::oracle::verdict::Invariant;
 use hence_sim::plan::{FaultKind, Plan};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Seeds that every run of the suite runs, and fresh ones on top.
@@ -222,6 +223,35 @@ fn each_sign_has_a_bug_that_it_convicts() {
         let seed = (0..2_000).find(convicts).unwrap_or_else(|| panic!("{sign} convicts no {mutant:?}"));
         println!("{sign} convicts {mutant:?} in seed {seed}");
         assert_eq!(verdict(seed, Setting::default()), None);
+    }
+}
+
+/// Does a text show how Rust prints a value?
+fn is_debug(text: &str) -> bool {
+    ["{", "}", "[", "Some(", "None", "::", "Ok(", "Err("].iter().any(|sign| text.contains(sign))
+}
+
+/// What a violation says, and what happens in a run, is read by people who know no Rust.
+#[test]
+fn what_is_said_is_no_debug_output() {
+    let mut signs = BTreeSet::new();
+    for &mutant in Mutant::ALL {
+        let setting = Setting { mutant: Some(mutant), ..Setting::default() };
+        let found = (0..400).filter_map(|seed| run(&generate::plan(seed, mutant.profile()), setting).violation);
+        for violation in found.take(3) {
+            assert!(!is_debug(&violation.detail), "{}: {}", violation.fingerprint(), violation.detail);
+            signs.insert(violation.fingerprint());
+        }
+    }
+    assert!(signs.len() >= 40, "{} kinds of violations were looked at", signs.len());
+    for seed in 0..40 {
+        let (plan, recorder) = (generate::plan(seed, Profile::Mixed), Recorder::default());
+        let watch = Watch { choice_log: None, observer: Some(Box::new(recorder.clone())) };
+        let (verdict, _) = run_watched(&plan, Setting::default(), watch);
+        for moment in recorder.story(&plan, verdict.violation.as_ref(), Idle::All).moments {
+            let said = moment.changes.iter().map(|(_, value)| value).chain([&moment.text]);
+            said.for_each(|text| assert!(!is_debug(text), "{text}"));
+        }
     }
 }
 

@@ -20,13 +20,14 @@ mod words;
 use crate::campaign::run::Setting;
 use crate::mutants::Mutated;
 use crate::observe::{Note, Observer, Sink};
+use crate::oracle::words::answer as answered;
 use crate::plan::network::NetworkPlan;
 use crate::plan::settings::Settings;
 use crate::plan::{
     Act, Beside, ConditionUse, FORMAT, Fault, FaultKind, Operation, Plan, ReplicaPlan, TokenUse, limits,
 };
 use crate::subject::{Probe, Subject};
-use crate::world::{World, summary};
+use crate::world::World;
 use hence_core::{Config, Event, LinkState, Replica, Sound};
 use std::fmt::Write as _;
 use words::{client, micros, plain};
@@ -336,7 +337,7 @@ impl<S: Subject> Interpreter<S> {
         world.run_until(now);
         let answer = world.answers().iter().rev().find(|kept| kept.operation == id);
         let answer =
-            answer.map(|kept| kept.reply.as_ref().map_or("connection lost".into(), |reply| plain(&summary(reply))));
+            answer.map(|kept| kept.reply.as_ref().map_or("connection lost".into(), |reply| plain(&answered(reply))));
         match (answer, expected) {
             (Some(answer), Some(expected)) if !answer.starts_with(expected) => {
                 Err(format!("the answer is \"{answer}\", not \"{expected}\""))

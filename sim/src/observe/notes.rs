@@ -100,6 +100,8 @@ pub enum Note {
         client: usize,
         /// The request's number in the run.
         request: usize,
+        /// What, with its token.
+        what: String,
     },
     /// A client got its answer, or lost its connection.
     Answered {

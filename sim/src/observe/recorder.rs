@@ -277,8 +277,9 @@ impl<'a> Teller<'a> {
                 Some(next)
             }
             Note::Takes { request, .. } => self.arrives(self.requests.get(request).copied(), place),
-            Note::Replies { request, client } => {
-                self.story.carriages.push(new("answer", *request as u64, line.lane, Lane::Client(*client)));
+            Note::Replies { request, client, what } => {
+                let answer = new("answer", *request as u64, line.lane, Lane::Client(*client));
+                self.story.carriages.push(Carriage { content: self.names.shorten(what), ..answer });
                 self.answers.insert(*request, next);
                 Some(next)
             }
@@ -340,7 +341,7 @@ impl<'a> Teller<'a> {
             Note::Event(event) => words::event(Some(event)).unwrap_or_else(|| format!("{event:?}")),
             Note::Asked { what, .. } => format!("asks {what}"),
             Note::Takes { client, request } => format!("takes request {request} of c{client}"),
-            Note::Replies { client, request } => format!("answers request {request} of c{client}"),
+            Note::Replies { client, request, .. } => format!("answers request {request} of c{client}"),
             Note::Answered { what, .. } => format!("gets {what}"),
             Note::Told { what, .. } => what.clone(),
             Note::Strikes { fault } => {

@@ -8,6 +8,7 @@
 use crate::oracle::judge::Asked;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use hence_checker::bits::{self, Table};
 use hence_core::{Action, Reply, Siblings, Value};
 
@@ -65,7 +66,7 @@ impl History {
             return Err((
                 Invariant::History,
                 Sign::Invented,
-                format!("key {} shows {value:?}, which nobody wrote", asked.key),
+                format!("k{} shows {}, which nobody wrote", asked.key, words::value(Some(value))),
             ));
         };
         let over = |later: usize| {
@@ -76,7 +77,12 @@ impl History {
             return Err((
                 Invariant::History,
                 Sign::Stale,
-                format!("key {} shows {value:?} to a client that knows {newer:?}", asked.key),
+                format!(
+                    "k{} shows {} to a client that knows {}",
+                    asked.key,
+                    words::value(Some(value)),
+                    words::value(newer.as_ref())
+                ),
             ));
         }
         bits::join(&mut asked.past, self.closures.row(number));
@@ -89,8 +95,11 @@ impl History {
         match known {
             Some(number) if !deleted => {
                 let value = &self.writes[number].value;
-                let what =
-                    format!("key {} shows nothing to a client that knows {value:?}; nobody deleted it", asked.key);
+                let what = format!(
+                    "k{} shows nothing to a client that knows {}; nobody deleted it",
+                    asked.key,
+                    words::value(value.as_ref())
+                );
                 Err((Invariant::History, Sign::Lost, what))
             }
             Some(_) | None => Ok(()),
@@ -114,7 +123,12 @@ impl History {
             None => self.closing[usize::from(asked.key)] = Some(shown),
             Some(known) if *known == shown => {}
             Some(known) => {
-                let what = format!("key {} shows {shown:?} here and {known:?} there", asked.key);
+                let what = format!(
+                    "k{} shows {} here and {} there",
+                    asked.key,
+                    words::value(shown.as_ref()),
+                    words::value(known.as_ref())
+                );
                 return Err((Invariant::History, Sign::Diverged, what));
             }
         }

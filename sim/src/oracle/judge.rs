@@ -35,6 +35,7 @@ use crate::oracle::adversity::{Counts, Kind};
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::Truth;
 use crate::oracle::verdict::{Invariant, Violation};
+use crate::oracle::words;
 use crate::subject::{Load, Probe};
 use hence_checker::bits;
 use hence_core::{
@@ -302,6 +303,6 @@ impl Judge {
     }
 
     fn wrong_kind(&mut self, replica: usize, reply: &Reply) {
-        self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("{reply:?}"));
+        self.fail(Invariant::Answers, Sign::WrongKind, Some(replica), || format!("answered {}", words::answer(reply)));
     }
 }

@@ -8,3 +8,4 @@ pub mod judge;
 pub mod sign;
 pub mod truth;
 pub mod verdict;
+pub(crate) mod words;

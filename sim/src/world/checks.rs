@@ -6,7 +6,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::judge::Asked;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
-use crate::plan::Fault;
+use crate::plan::{Fault, Plan};
 use crate::subject::{Law, Probe, Subject};
 use hence_core::Micros;
 
@@ -25,8 +25,9 @@ impl<S: Subject> World<S> {
                 Law::Idempotent => Sign::NotIdempotent,
             };
             let three = three.map(|place| alive[place]);
-            self.judge
-                .fail(Invariant::Merge, sign, Some(three[0]), || format!("merging the states of replicas {three:?}"));
+            self.judge.fail(Invariant::Merge, sign, Some(three[0]), || {
+                format!("merging the states of {}", three.map(|at| Plan::name(at).to_string()).join(", "))
+            });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::batches::{dots, see_batch};
 use super::concerns::may_wait;
-use super::words::{describe, digest, summary};
+use super::words::{describe, digest};
 use super::{Attempt, Kept, Scheduled, Stage, World};
 use crate::observe::Note;
 use crate::oracle::adversity::Kind;
@@ -10,6 +10,7 @@ use crate::oracle::client_history::ClientHistory;
 use crate::oracle::judge::Asked;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::plan::{Act, ConditionUse, Operation, TokenUse};
 use crate::random::{Domain, mix, scale};
 use crate::subject::{Input, Subject};
@@ -173,9 +174,10 @@ impl<S: Subject> World<S> {
         let text = Token(past.clone()).encode(cluster);
         match Token::decode(&text, cluster, 8_192) {
             Ok(token) if token.0 == *past => {}
-            other => {
-                self.judge.fail(Invariant::Sessions, Sign::TokenText, None, || format!("{text} reads as {other:?}"))
-            }
+            other => self.judge.fail(Invariant::Sessions, Sign::TokenText, None, || {
+                let read = other.map_or_else(|problem| problem.to_string(), |token| words::past(&token.0));
+                format!("a token of {} is written {text}, which reads as {read}", words::past(past))
+            }),
         }
         past.clone()
     }
@@ -274,7 +276,11 @@ impl<S: Subject> World<S> {
                 return; // both of two images answer, or one without a listener any more
             }
             return self.judge.fail(Invariant::Liveness, Sign::AnsweredTwice, Some(replica), || {
-                format!("request {number} is {stage:?} and gets {reply:?}")
+                format!(
+                    "request {number} {} and is answered {}",
+                    stage.map_or("was never sent here", |(stage, _)| stage.in_words()),
+                    words::answer(&reply)
+                )
             });
         }
         if let Some(history) = &mut self.client_history {
@@ -324,8 +330,9 @@ impl<S: Subject> World<S> {
         }
         let delay =
             scale(self.source.words(mix(cause, Domain::Client as u64)).word(1), self.plan.network.client_delay_max + 1);
+        let what = || words::answer_with_token(&reply);
+        client.inspect(|&client| self.note(Some(replica), || Note::Replies { client, request: number, what: what() }));
         self.attempts[number].reply = Some(reply);
-        client.inspect(|&client| self.note(Some(replica), || Note::Replies { client, request: number }));
         self.push(self.now + delay, mix(cause, 4), Scheduled::Answer { attempt: number });
     }
 
@@ -352,7 +359,7 @@ impl<S: Subject> World<S> {
         self.open -= 1;
         let (client, operation) = (self.attempts[number].client, self.attempts[number].operation);
         if let Some(client) = client {
-            let what = || reply.as_deref().map_or("connection lost".into(), summary);
+            let what = || reply.as_deref().map_or("connection lost".into(), words::answer);
             self.note(None, || Note::Answered { client, request: number, what: what() });
         }
         if let (Some(kept), Some((index, _))) = (&mut self.kept, operation) {

@@ -7,6 +7,7 @@ use crate::oracle::judge::concern::Spread;
 use crate::oracle::judge::memory::answer_bytes;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::subject::{Load, Subject};
 use hence_core::{Micros, Refusal, Reply, Request, WriteConcern};
 
@@ -66,7 +67,7 @@ impl<S: Subject> World<S> {
         self.judge.counts.add(Kind::ConcernNoRoom);
         if room || !waits {
             self.judge.fail(Invariant::Concern, Sign::SentAway, Some(replica), || {
-                format!("sent a write away that was to spread, beside {load:?}")
+                format!("sent a write away that was to spread, beside {}", words::load(&load))
             });
         }
     }
@@ -81,7 +82,7 @@ impl<S: Subject> World<S> {
             |load: &Load| load.waiting < settings.blocked_max && load.waiting_bytes + own <= settings.blocked_bytes_max;
         if fits(&load) && fits(self.judge.load_before(replica)) && !short {
             self.judge.fail(Invariant::Liveness, Sign::SentAway, Some(replica), || {
-                format!("sent a list away that had to wait, beside {load:?}")
+                format!("sent a list away that had to wait, beside {}", words::load(&load))
             });
         }
     }

@@ -59,7 +59,6 @@ use reaction::Reaction;
 use recovery::Recovery;
 pub use settle::Unsettled;
 use tally::Tally;
-pub(crate) use words::summary;
 
 /// Every so many inputs the laws of merging are checked on the states that there are.
 const MERGE_EVERY: u64 = 512;

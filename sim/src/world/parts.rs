@@ -106,6 +106,18 @@ pub(super) enum Stage {
     Abandoned,
 }
 
+impl Stage {
+    /// What became of the request so far, behind its name.
+    pub(super) const fn in_words(self) -> &'static str {
+        match self {
+            Self::Sent => "is on its way",
+            Self::Arrived => "is at another replica",
+            Self::Replied | Self::Done => "has its answer",
+            Self::Abandoned => "was given up by its client",
+        }
+    }
+}
+
 /// One request of a client or an operator.
 #[derive(Debug)]
 pub(super) struct Attempt {

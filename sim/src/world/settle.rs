@@ -7,6 +7,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::judge::Asked;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Invariant, Verdict};
+use crate::oracle::words;
 use crate::plan::Plan;
 use crate::random::{Domain, mix};
 use crate::subject::{Probe, Subject};
@@ -213,7 +214,11 @@ impl<S: Subject> World<S> {
                 return because(sign, Some(replica), format!("{} after the operator's orders", self.addresses[n]));
             }
             if probe.vector().len() > self.core().count() {
-                return because(Sign::Lives, Some(replica), format!("still names lives that are over: {vector:?}"));
+                return because(
+                    Sign::Lives,
+                    Some(replica),
+                    format!("still names lives that are over: {}", words::past(vector)),
+                );
             }
             if !probe.is_ready() {
                 return because(Sign::NotUp, Some(replica), "it is not up".into());
@@ -222,14 +227,18 @@ impl<S: Subject> World<S> {
                 return because(
                     Sign::Vectors,
                     Some(replica),
-                    format!("covers {:?}, another {vector:?}", probe.vector()),
+                    format!("covers {}, another {}", words::past(probe.vector()), words::past(vector)),
                 );
             }
             if probe.digest() != digest {
                 return because(Sign::Stores, Some(replica), "stores differ and vectors do not".into());
             }
             if probe.view() != view {
-                return because(Sign::Views, Some(replica), format!("{:?} and {view:?}", probe.view()));
+                return because(
+                    Sign::Views,
+                    Some(replica),
+                    format!("has the view {}, another {}", words::view(probe.view()), words::view(view)),
+                );
             }
         }
         self.unsettled_inside()
@@ -240,7 +249,11 @@ impl<S: Subject> World<S> {
             let Some(probe) = self.subject(replica).and_then(S::probe) else { continue };
             let load = probe.load();
             if load.parked > 0 || load.waiting > 0 || load.pulling {
-                return Some(Unsettled { sign: Sign::Busy, replica: Some(replica), detail: format!("{load:?}") });
+                return Some(Unsettled {
+                    sign: Sign::Busy,
+                    replica: Some(replica),
+                    detail: format!("still has {}", words::load(&load)),
+                });
             }
             if self.knows_too_little(replica) {
                 let detail = "not known to be upgraded".into();
@@ -331,8 +344,9 @@ impl<S: Subject> World<S> {
         let Some(token) = longest.map(|client| client.token.clone()) else { return };
         let members = self.core().count();
         if token.len() > members && self.nodes.iter().any(|node| node.subject.as_ref().and_then(S::probe).is_some()) {
-            self.judge
-                .fail(Invariant::Tokens, Sign::TooLong, None, || format!("{token:?} at rest, of {members} members"));
+            self.judge.fail(Invariant::Tokens, Sign::TooLong, None, || {
+                format!("a token names {} at rest, of {members} members", words::past(&token))
+            });
         }
     }
 

@@ -6,6 +6,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::judge::watch::Watched;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::plan::{Plan, WatchUse};
 use crate::random::{Domain, mix, scale};
 use crate::subject::{Input, Subject};
@@ -81,6 +82,17 @@ impl Watcher {
             open: None,
             told: None,
             marked: None,
+        }
+    }
+
+    /// What its client holds, for a watch that does not come to rest.
+    fn in_words(&self) -> &'static str {
+        match self {
+            Self { open: None, .. } => "it is not open",
+            Self { told: Some(_), .. } => "a part is on its way",
+            Self { marked: None, .. } => "no mark has come",
+            Self { marked: Some(marked), .. } if marked.mark.known.is_none() => "its first state has not come",
+            Self { .. } => "what came with its last mark is not what is there",
         }
     }
 }
@@ -309,9 +321,9 @@ impl<S: Subject> World<S> {
             if self.judge.copied.is_so() || self.recovery.is_healed() && !self.plan.is_core(replica) {
                 return; // both of two images tell it, or it has no listener any more
             }
-            return self
-                .judge
-                .fail(Invariant::Watch, Sign::WatchTurn, Some(replica), || format!("{id:?} gets {part:?}"));
+            return self.judge.fail(Invariant::Watch, Sign::WatchTurn, Some(replica), || {
+                format!("tells {} to a watch that does not listen", words::part(&part))
+            });
         }
         let Some(mut watched) = self.watchers[watcher].open.take() else { return };
         if let Some(probe) = self.nodes[replica].subject.as_ref().and_then(S::probe)
@@ -360,7 +372,7 @@ impl<S: Subject> World<S> {
         let is_full = watches >= settings.watches_max || settings.memory_bytes_max != u64::MAX;
         if !is_full || !matches!(reply, Reply::Refused(Refusal::NoRoomToWatch)) {
             self.judge.fail(Invariant::Watch, Sign::SentAway, Some(replica), || {
-                format!("a watch gets {reply:?} beside {watches}")
+                format!("a watch is answered {} beside {watches} others", words::answer(reply))
             });
         }
         self.end_session(watcher);
@@ -390,7 +402,7 @@ impl<S: Subject> World<S> {
             };
             let is_settled = own.open.is_some() && own.told.is_none() && own.marked.as_deref().is_some_and(holds);
             if !is_settled {
-                let detail = format!("watch {} holds no present state: {own:?}", self.plan.watches[at].id);
+                let detail = format!("watch {} holds no present state: {}", self.plan.watches[at].id, own.in_words());
                 return Some(Unsettled { sign: Sign::WatchStuck, replica: Some(own.replica), detail });
             }
         }
@@ -418,7 +430,7 @@ fn words_of(request: &WatchRequest, replica: usize) -> String {
 fn words(part: &WatchPart) -> String {
     let mut text = String::from("gets");
     if let Some(reset) = part.reset {
-        text += &format!(" reset ({reset:?})");
+        text += &format!(" reset: {}", words::reset(reset));
     }
     for change in &part.changes {
         match change {

@@ -1,6 +1,6 @@
 //! Operations and answers in words, and an answer as a number for the running hash.
 
-use crate::plan::{Act, Beside, ConditionUse, ListUse, Operation, Plan, ShapeUse, TokenUse};
+use crate::plan::{Act, Beside, ConditionUse, HoldersUse, ListUse, Operation, Plan, ShapeUse, TokenUse};
 use crate::random::mix;
 use hence_core::{Refusal, Reply, Siblings, VersionVector};
 
@@ -58,24 +58,47 @@ pub(super) fn describe(operation: &Operation, attempt: u8) -> String {
     };
     let mut text = format!("op{} {act} at {}", operation.id, Plan::name(operation.replica.into()));
     for Beside { key, act, condition } in &operation.with {
-        text += &format!(", with {act:?} k{key}");
-        if *condition != ConditionUse::Always {
-            text += &format!(" {condition:?}");
-        }
+        text += &format!(", with {} k{key}{}", act_in_words(*act), condition_in_words(*condition));
     }
-    if operation.token != TokenUse::Keep {
-        text += &format!(", token {:?}", operation.token);
+    text += condition_in_words(operation.condition);
+    match operation.token {
+        TokenUse::Keep => {}
+        TokenUse::Drop => text += ", with no token",
+        TokenUse::Merge(other) => text += &format!(", with its token and that of c{other}"),
+        TokenUse::Take(other) => text += &format!(", with the token of c{other}"),
+        TokenUse::Save => text += ", and puts its token aside",
+        TokenUse::Recall => text += ", with the token that it put aside",
     }
-    if operation.condition != ConditionUse::Always {
-        text += &format!(", {:?}", operation.condition);
-    }
-    if let Some(concern) = operation.concern {
-        text += &format!(", concern {:?}", concern.holders);
+    match operation.concern.map(|concern| concern.holders) {
+        None => {}
+        Some(HoldersUse::AtLeast(least)) => text += &format!(", to be at {least} replicas"),
+        Some(HoldersUse::Majority) => text += ", to be at a majority",
+        Some(HoldersUse::All) => text += ", to be at all members",
     }
     if operation.wait > 0 {
         text += &format!(", wait {} ms", operation.wait / 1_000);
     }
     text
+}
+
+const fn act_in_words(act: Act) -> &'static str {
+    match act {
+        Act::Get => "get",
+        Act::Put(_) => "put",
+        Act::Delete => "delete",
+        Act::Erase => "erase",
+        Act::View => "view",
+    }
+}
+
+const fn condition_in_words(condition: ConditionUse) -> &'static str {
+    match condition {
+        ConditionUse::Always => "",
+        ConditionUse::IfAbsent => " if it is absent",
+        ConditionUse::IfPresent => " if it is present",
+        ConditionUse::IfSeen => " if it is as its client saw it",
+        ConditionUse::IfChanged => " if it is not as its client saw it",
+    }
 }
 
 /// A list in words.
@@ -92,57 +115,5 @@ fn listing(list: ListUse) -> String {
         ShapeUse::Values => text,
         ShapeUse::Keys => text + ", keys only",
         ShapeUse::Count => text + ", count only",
-    }
-}
-
-/// An answer in words.
-#[must_use]
-pub(crate) fn summary(reply: &Reply) -> String {
-    let values = |siblings: &Siblings| {
-        let each = siblings.iter().map(|s| String::from_utf8_lossy(s.value.as_bytes()).trim_end().to_owned());
-        each.collect::<Vec<_>>().join(" | ")
-    };
-    match reply {
-        Reply::Found { siblings, .. } => format!("200 found {}", values(siblings)),
-        Reply::NotModified { siblings, .. } => format!("304 {}", values(siblings)),
-        Reply::Absent { .. } => "404 absent".into(),
-        Reply::Lost { .. } => "424 lost".into(),
-        Reply::Written(written) if written.superseded.is_empty() => "201 created".into(),
-        Reply::Written(written) => format!("200 replaced {}", written.superseded.len()),
-        Reply::PreconditionFailed { siblings, .. } => format!("412 {}", values(siblings)),
-        Reply::Refused(refusal) => match refusal {
-            Refusal::NotReady => "503 not ready".into(),
-            Refusal::NotCovered => "503 not covered".into(),
-            Refusal::Impossible => "400 impossible token".into(),
-            Refusal::WriteLimit => "503 write limit".into(),
-            Refusal::Upgrading => "503 upgrading".into(),
-            Refusal::TooFewMembers => "400 too few members".into(),
-            Refusal::NoRoomToWait => "503 no room to wait".into(),
-            Refusal::BatchTooLarge { .. } => "413 batch too large".into(),
-            Refusal::NoMemoryToList => "503 no memory to list".into(),
-            Refusal::NoRoomToWatch => "503 no room to watch".into(),
-        },
-        Reply::Spread { answer, holders, reached } => {
-            let summary = summary(answer);
-            let (_, what) = summary.split_once(' ').unwrap_or_default();
-            let status = if *reached { &summary[..3] } else { "202" };
-            format!("{status} {what} at {}", holders.len())
-        }
-        Reply::Batch(answer) => format!("200 batch of {}, {:?}", answer.outcomes.len(), answer.dot),
-        Reply::BatchFailed { index, .. } => format!("412 operation {index}"),
-        Reply::Listed(page) => {
-            let keys: Vec<_> = page.items.iter().map(|item| item.key.as_str()).collect();
-            let more = if page.next.is_some() { ", and more" } else { "" };
-            format!("200 list of {}: {}{more}", page.count, keys.join(" "))
-        }
-        Reply::View(addresses) => {
-            let names: Vec<_> = addresses.iter().map(hence_core::Address::as_str).collect();
-            format!("200 view {}", names.join(" "))
-        }
-        Reply::ViewAdded { listed: true } => "200 already present".into(),
-        Reply::ViewAdded { listed: false } => "201 added".into(),
-        Reply::ViewRemoved => "200 removed".into(),
-        Reply::ViewUnknown => "404 no such replica".into(),
-        Reply::ViewLast => "409 view would be empty".into(),
     }
 }

@@ -5,6 +5,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::Number;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use hence_core::{Action, Condition, Dot, Dots, Match, Siblings, Written};
 
 impl Judge {
@@ -20,7 +21,12 @@ impl Judge {
         replaced.sort_unstable();
         if replaced != written.superseded {
             self.fail(Invariant::Answers, Sign::Replaced, Some(replica), || {
-                format!("{} says that it replaced {:?}; it truly met {replaced:?}", written.dot, written.superseded)
+                format!(
+                    "{} says that it replaced {}; it truly met {}",
+                    written.dot,
+                    words::writes(&written.superseded),
+                    words::writes(&replaced)
+                )
             });
         }
     }
@@ -41,7 +47,7 @@ impl Judge {
             let sign = if siblings.len() < truly.len() { Sign::VersionHidden } else { Sign::VersionWrong };
             let answered: Vec<Dot> = siblings.iter().map(|sibling| sibling.dot).collect();
             self.fail(Invariant::Answers, sign, Some(replica), || {
-                format!("key {} shows {answered:?} instead of {truly:?}", asked.key)
+                format!("k{} shows {} instead of {}", asked.key, words::writes(&answered), words::writes(&truly))
             });
         }
     }
@@ -77,7 +83,12 @@ impl Judge {
         let expected = self.goes(&asked.action, &asked.condition, shown);
         if went != expected {
             self.fail(Invariant::Answers, Sign::Condition, Some(replica), || {
-                format!("condition {:?} went {went:?} instead of {expected:?}", asked.condition)
+                format!(
+                    "a request that goes ahead {} has {} and should have {}",
+                    words::condition(&asked.condition),
+                    went.in_words(),
+                    expected.in_words()
+                )
             });
         }
     }
@@ -89,4 +100,15 @@ pub(super) enum Went {
     Ahead,
     NotModified,
     Failed,
+}
+
+impl Went {
+    /// How it went on, as the end of a sentence.
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::Ahead => "gone ahead",
+            Self::NotModified => "been answered that nothing changed",
+            Self::Failed => "been refused",
+        }
+    }
 }

@@ -9,6 +9,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::{Number, Numbers};
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::subject::Probe;
 use hence_core::{Action, BatchAnswer, Dot, Dots, Outcome};
 
@@ -66,10 +67,17 @@ impl Judge {
         if let Some((index, key, outcome)) = wrong {
             let truly = self.dots_of(&self.truth.shown(replica, key));
             self.fail(Invariant::Answers, Sign::BatchWrong, Some(replica), || {
-                format!("operation {index} of a batch says {outcome:?} of key {key}, which truly shows {truly:?}")
+                format!(
+                    "operation {index} of a batch says of k{key} {}, and truly there is {}",
+                    words::outcome(outcome),
+                    words::writes(&truly)
+                )
             });
         } else if !fits {
-            self.fail(Invariant::Answers, Sign::BatchWrong, Some(replica), || format!("{asked:?} gets {answer:?}"));
+            self.fail(Invariant::Answers, Sign::BatchWrong, Some(replica), || {
+                let (asked, answered) = (asked.parts().count(), answer.outcomes.len());
+                format!("a batch of {asked} gets {answered} outcomes and wrote {}", words::or_none(answer.dot))
+            });
         }
     }
 
@@ -88,7 +96,11 @@ impl Judge {
         let truly = asked.parts().position(unmet);
         if truly != said {
             self.fail(Invariant::Answers, Sign::Condition, Some(replica), || {
-                format!("of a batch the precondition {said:?} was the first that failed, and truly {truly:?}")
+                format!(
+                    "the first failed precondition of a batch is said to be {}, and truly it is {}",
+                    words::or_none(said),
+                    words::or_none(truly)
+                )
             });
         }
     }

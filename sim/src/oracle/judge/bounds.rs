@@ -5,6 +5,7 @@ use super::{Asked, Judge};
 use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::subject::Probe;
 use hence_core::Config;
 
@@ -64,7 +65,7 @@ impl Judge {
         // A call that did all that it may leaves what is left of the log to the next one. A batch is cut as a whole.
         let tired = probe.work() as usize + hence_core::BATCH_MAX > hence_core::WORK_MAX as usize;
         if many || large || load.log_bytes > config.log_bytes_max && !tired {
-            self.fail(Invariant::Bounds, Sign::Load, Some(replica), || format!("{load:?}"));
+            self.fail(Invariant::Bounds, Sign::Load, Some(replica), || format!("holds {}", words::load(&load)));
         }
         if self.limits_memory() {
             self.check_memory(replica, load.memory);

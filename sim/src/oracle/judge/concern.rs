@@ -5,6 +5,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::Number;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::subject::Probe;
 use hence_checker::bits;
 use hence_core::{Incarnation, LinkState};
@@ -65,13 +66,16 @@ impl Judge {
         for &life in spread.holders {
             if !held.contains(&life) {
                 self.fail(Invariant::Concern, Sign::NeverHeld, Some(replica), || {
-                    format!("counts {life} for {dot}, which only {held:?} ever held")
+                    format!("counts {life} for {dot}, which only {} ever held", words::lives(&held))
                 });
             }
             let present = life == dot.incarnation || is_present(probe, life);
             if !present || spread.holders.iter().filter(|&&other| other == life).count() > 1 {
                 self.fail(Invariant::Concern, Sign::NotPresent, Some(replica), || {
-                    format!("counts {life} for {dot}, among {:?}, which is no present life of a member", spread.holders)
+                    format!(
+                        "counts {life} for {dot}, among {}, which is no present life of a member",
+                        words::lives(spread.holders)
+                    )
                 });
             }
         }
@@ -81,7 +85,10 @@ impl Judge {
         if spread.reached != enough {
             self.fail(Invariant::Concern, Sign::ConcernWrong, Some(replica), || {
                 let (count, reached) = (spread.holders.len(), spread.reached);
-                format!("says {reached} of {dot} at {count} of {members} members, where {least} are asked for")
+                format!(
+                    "says that {dot} is {} at {count} of {members} members, where {least} are asked for",
+                    if reached { "there" } else { "not there yet" }
+                )
             });
         }
         let is_over = !probe.is_member() || least > members || dot.incarnation != probe.incarnation();
@@ -106,7 +113,7 @@ impl Judge {
         let members = probe.view().members().count();
         if asked.concern.is_none_or(|concern| concern.holders.among(members) <= members) {
             self.fail(Invariant::Concern, Sign::ConcernWrong, Some(replica), || {
-                format!("{:?} is not beyond {members} members", asked.concern)
+                format!("refused a concern that {members} members can meet")
             });
         }
     }

@@ -5,6 +5,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::{Number, Numbers};
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use hence_checker::bits;
 use hence_core::{Dot, ListAnswer, ListRequest, ListShape, Listed};
 
@@ -35,8 +36,12 @@ impl Judge {
             && page.prefixes == if shown { truly.prefixes.as_slice() } else { &[] }
             && page.items.iter().zip(&truly.items).all(|(item, &key)| self.is_item(replica, list.shape, item, key));
         if !right {
-            let names: Vec<&str> = truly.items.iter().map(|&key| self.keys[usize::from(key)].as_str()).collect();
-            let detail = format!("{list:?} gets {page:?}; truly there are {names:?} and {:?}", truly.prefixes);
+            let names: Vec<String> = truly.items.iter().map(|&key| self.item_in_words(replica, key)).collect();
+            let prefixes = truly.prefixes.iter().map(|prefix| format!("all below {prefix}"));
+            let truly: Vec<String> = names.into_iter().chain(prefixes).collect();
+            let (shown, count) = (words::page(&page.items, &page.prefixes), page.count);
+            let detail =
+                format!("a list of {count} shows {shown}; truly there are {}: {}", truly.len(), truly.join(", "));
             self.fail(Invariant::Answers, Sign::PageWrong, Some(replica), || detail);
         }
         self.check_bound(replica, asked, &truly, page);
@@ -76,6 +81,13 @@ impl Judge {
         truly
     }
 
+    /// A key with the versions that it truly shows.
+    fn item_in_words(&self, replica: usize, key: u8) -> String {
+        let shown = self.truth.shown(replica, key);
+        let dots: Vec<Dot> = shown.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
+        format!("{} {}", self.keys[usize::from(key)].as_str(), words::writes(&dots))
+    }
+
     /// Is this what there is of a key?
     pub(super) fn is_item(&self, replica: usize, shape: ListShape, item: &Listed, key: u8) -> bool {
         let shown = self.truth.shown(replica, key);
@@ -100,7 +112,7 @@ impl Judge {
         if let Some(&number) = missing {
             let dot = self.truth.writes[number as usize].dot;
             self.fail(Invariant::Answers, Sign::ListUnbound, Some(replica), || {
-                format!("a page rests on {dot}, and its token {:?} does not cover that", page.token)
+                format!("a page rests on {dot}, and its token covers only {}", words::past(&page.token))
             });
         }
         let deletes = self.truth.holdings[replica].deletes.iter().flatten();

@@ -4,6 +4,7 @@ use super::{Asked, Judge};
 use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::plan::Plan;
 use crate::subject::Probe;
 use hence_checker::bits;
@@ -105,7 +106,7 @@ impl Judge {
         let dots: Vec<Dot> = cut.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
         if dots.is_empty() || dots.iter().any(|&dot| !self.was_found_lost(replica, dot)) {
             self.fail(Invariant::Refusals, Sign::NotFoundLost, Some(replica), || {
-                format!("said that {dots:?} are lost, which no round of it found")
+                format!("said that {} is lost, which no round of it found", words::writes(&dots))
             });
         }
         let holds = |finding: &&Finding| probe.view().members().all(|address| finding.members.contains(address));

@@ -7,6 +7,7 @@ use super::{Asked, Judge};
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::Numbers;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::subject::{Load, Probe};
 use hence_core::{Action, MemoryUse};
 
@@ -155,7 +156,9 @@ impl Judge {
     pub(super) fn check_memory(&mut self, replica: usize, memory: MemoryUse) {
         if memory.total() > self.limits.memory {
             let most = self.limits.memory;
-            self.fail(Invariant::Bounds, Sign::Memory, Some(replica), || format!("{memory:?}, and {most} are allowed"));
+            self.fail(Invariant::Bounds, Sign::Memory, Some(replica), || {
+                format!("{}, and {most} are allowed", words::memory(&memory))
+            });
         }
     }
 

@@ -4,6 +4,7 @@ use super::{Asked, Judge};
 use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use hence_core::Refusal;
 
 impl Judge {
@@ -14,12 +15,12 @@ impl Judge {
                 self.counts.add(Kind::NotCovered);
                 if self.over {
                     self.fail(Invariant::Liveness, Sign::TokenEndless, Some(replica), || {
-                        format!("still refuses {token:?} when everything is over")
+                        format!("still refuses a token of {} when everything is over", words::past(token))
                     });
                 }
                 if self.truth.covers(replica, token) {
                     self.fail(Invariant::Refusals, Sign::Covered, Some(replica), || {
-                        format!("refused {token:?}, which is applied")
+                        format!("refused a token of {}, which is applied", words::past(token))
                     });
                 }
             }
@@ -28,7 +29,7 @@ impl Judge {
             }
             Refusal::Impossible => {
                 self.fail(Invariant::Refusals, Sign::Impossible, Some(replica), || {
-                    format!("took {token:?} for impossible")
+                    format!("took a token of {} for impossible", words::past(token))
                 });
             }
             Refusal::BatchTooLarge { bytes_max } => {

@@ -3,6 +3,7 @@
 use super::Judge;
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use hence_checker::bits;
 use hence_core::{Dot, Hlc, Siblings};
 
@@ -14,7 +15,7 @@ impl Judge {
             Some(known) if known == stamp => return,
             Some(known) => {
                 return self.fail(Invariant::Stamps, Sign::Changed, None, || {
-                    format!("{dot} is stamped {known:?} and {stamp:?}")
+                    format!("{dot} is stamped {} and {}", words::stamp(known), words::stamp(stamp))
                 });
             }
             None => self.truth.writes[number as usize].stamp = Some(stamp),
@@ -27,7 +28,11 @@ impl Judge {
             .map(|cause| (cause.dot, cause.stamp));
         if let Some((cause, known)) = late {
             self.fail(Invariant::Stamps, Sign::BehindCause, None, || {
-                format!("{dot} is stamped {stamp:?}, its cause {cause} {:?}", known.unwrap_or_default())
+                format!(
+                    "{dot} is stamped {}, its cause {cause} {}",
+                    words::stamp(stamp),
+                    words::stamp(known.unwrap_or_default())
+                )
             });
         }
     }

@@ -3,6 +3,7 @@
 use super::{FULL_EVERY, Judge};
 use crate::oracle::sign::Sign;
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::subject::Probe;
 use hence_checker::bits;
 use hence_core::Dot;
@@ -52,7 +53,8 @@ impl Judge {
         if !self.truth.is_exactly(replica, |life| probe.counter(life)) {
             let (vector, included) = (probe.vector(), &self.truth.holdings[replica].included);
             let truly: Vec<Dot> = bits::numbers(included).map(|n| self.truth.writes[n].dot).collect();
-            let detail = format!("says that it covers {vector:?}; truly included are {truly:?}");
+            let detail =
+                format!("says that it covers {}; truly included is {}", words::past(vector), words::writes(&truly));
             self.fail(Invariant::Store, Sign::Vector, Some(replica), || detail);
         }
     }
@@ -67,7 +69,7 @@ impl Judge {
             let sign = if held.iter().any(|dot| !truly.contains(dot)) { Sign::Resurrected } else { Sign::Lost };
             let name = self.keys[usize::from(key)].clone();
             self.fail(Invariant::Store, sign, Some(replica), || {
-                format!("{} holds {held:?} instead of {truly:?}", name.as_str())
+                format!("{} holds {} instead of {}", name.as_str(), words::writes(&held), words::writes(&truly))
             });
         }
     }

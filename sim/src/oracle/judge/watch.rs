@@ -6,6 +6,7 @@ use crate::oracle::adversity::Kind;
 use crate::oracle::sign::Sign;
 use crate::oracle::truth::{Number, Numbers};
 use crate::oracle::verdict::Invariant;
+use crate::oracle::words;
 use crate::subject::Probe;
 use hence_checker::bits;
 use hence_core::{
@@ -99,8 +100,9 @@ impl Judge {
     fn on_told(&mut self, replica: usize, watched: &mut Watched, change: &WatchChange) {
         let key = self.keys.iter().position(|key| key == change.key()).map(|key| key as u8);
         let Some(key) = key.filter(|key| watched.range.contains(key)) else {
-            return self
-                .fail(Invariant::Watch, Sign::WatchWrong, Some(replica), || format!("{change:?} is no key of it"));
+            return self.fail(Invariant::Watch, Sign::WatchWrong, Some(replica), || {
+                format!("tells a watch {}, which is no key of it", words::change(change))
+            });
         };
         let shape = if watched.keys_only { ListShape::Keys } else { ListShape::Values };
         let live = &self.truth.holdings[replica].live[usize::from(key)];
@@ -110,8 +112,9 @@ impl Judge {
         };
         if !right {
             let truly = self.truth.shown(replica, key);
+            let truly: Vec<Dot> = truly.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
             self.fail(Invariant::Watch, Sign::WatchWrong, Some(replica), || {
-                format!("tells a watch {change:?}; truly there is {truly:?}")
+                format!("tells a watch {}; truly there is {}", words::change(change), words::writes(&truly))
             });
         }
         watched.told[usize::from(key)] = match change {
@@ -135,12 +138,16 @@ impl Judge {
             let (told, truly) = (watched.told[usize::from(key)].clone(), self.truth.shown(replica, key));
             let truly: Vec<Dot> = truly.iter().map(|&number| self.truth.writes[number as usize].dot).collect();
             self.fail(Invariant::Watch, Sign::WatchWrong, Some(replica), || {
-                format!("a watch has a mark and holds {told:?} of key {key}; truly there is {truly:?}")
+                format!(
+                    "a watch has a mark and holds {} of k{key}; truly there is {}",
+                    words::writes(&told),
+                    words::writes(&truly)
+                )
             });
         }
         if self.truth.closure_of(known) != self.truth.holdings[replica].included {
             self.fail(Invariant::Watch, Sign::WatchKnows, Some(replica), || {
-                format!("a mark knows {known:?}, which is not what is there")
+                format!("a mark knows {}, which is not what is there", words::past(known))
             });
         }
         if synced == watched.is_synced {
@@ -202,12 +209,12 @@ impl Judge {
         if let Some(&number) = rests_on.iter().find(|&&number| !bits::has(&covered, number as usize)) {
             let dot = self.truth.writes[number as usize].dot;
             self.fail(Invariant::Watch, Sign::WatchUnbound, Some(replica), || {
-                format!("a mark rests on {dot}, and its past {past:?} does not cover that")
+                format!("a mark rests on {dot}, and its past covers only {}", words::past(past))
             });
         }
         if !bits::within(&watched.past, &covered) {
             self.fail(Invariant::Watch, Sign::WatchUnbound, Some(replica), || {
-                format!("a mark's past {past:?} leaves out what its client knew")
+                format!("a mark's past covers only {}, and its client knew more", words::past(past))
             });
         }
         let (writes, deletes) = (self.writes_of(replica, watched), &self.truth.holdings[replica].deletes);
