@@ -125,7 +125,7 @@ const ROWS: &[Rows] = &[
         kinds: &[
             RUN,
             ("buckets", &["mutant", "failures", "buckets"]),
-            ("summary", &["mutants", "failures", "pure", "median", "alike"]),
+            ("summary", &["mutants", "failures", "pure", "pure_groups", "median", "alike"]),
         ],
     },
     Rows {

@@ -261,10 +261,10 @@ fn report(campaign: &Campaign, findings: &Findings, summary: &Summary, passed: D
     if summary.undecided > 0 {
         say!("  in {} of them the checker's budget ended", summary.undecided);
     }
-    for (fingerprint, (convicted, invisible)) in &summary.visible {
-        say!("  {fingerprint}: clients could see {convicted}, and could not see {invisible}");
-    }
     if counters {
+        for (fingerprint, (convicted, invisible)) in &summary.visible {
+            say!("  {fingerprint}: clients could see {convicted}, and could not see {invisible}");
+        }
         print_counts(summary);
     }
     if campaign.shard.1 > 1 || summary.schedules > 1 {

@@ -4,12 +4,12 @@ use super::{Done, End, Lines, ProgressLine, cores, output, spread};
 use crate::campaign::run::Setting;
 use crate::generate;
 use crate::mutants::Mutant;
-use crate::observe::list;
+use crate::observe::{count, list};
 use crate::triage::{Found, Sorted, Source};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Of a hundred failures so many lie in buckets that are mostly of their own bug.
+/// Of a hundred failures so many lie in buckets that are mostly of their own bug, or of one with the same symptom.
 const PURITY_MIN: usize = 95;
 
 /// Failures of a mutant by bucket.
@@ -34,18 +34,21 @@ pub(crate) fn run(seeds: u64, failures: usize, only: &[&str], lines: Lines) -> D
             return Ok(End::Nothing);
         }
     }
-    let (pure, found, median) = measured(&all);
-    let percent = (pure * 1_000).checked_div(found).unwrap_or_default();
-    say!("\n{}.{} % of {found} failures lie in buckets that are mostly of their bug", percent / 10, percent % 10);
-    say!("the median bug has {median} buckets");
     let alike = alike(&all);
+    let (pure, found, median) = measured(&all);
+    let (pure_groups, ..) = measured(&grouped(&all, &alike));
+    let share = |pure: usize| (pure * 1_000).checked_div(found).unwrap_or_default();
+    let said = |share: usize| format!("{}.{} %", share / 10, share % 10);
+    say!("\n{} of {found} failures lie in buckets that are mostly of their bug", said(share(pure)));
+    say!("{} where bugs with the same symptom count as one", said(share(pure_groups)));
+    say!("the median bug has {}; the same symptom have:", count(median as u64, "bucket"));
     alike.iter().for_each(|(bucket, names)| say!("  {bucket}: {}", list(names)));
     lines.add(|| {
         let alike: Value = alike.into_iter().map(|(bucket, names)| (bucket, json!(names))).collect();
-        json!({ "kind": "summary", "mutants": all.len(), "failures": found, "pure": pure, "median": median,
-            "alike": alike })
+        json!({ "kind": "summary", "mutants": all.len(), "failures": found, "pure": pure, "pure_groups": pure_groups,
+            "median": median, "alike": alike })
     });
-    Ok(if found > 0 && percent >= PURITY_MIN * 10 && median <= 1 { End::Clean } else { End::Violation })
+    Ok(if found > 0 && share(pure_groups) >= PURITY_MIN * 10 && median <= 1 { End::Clean } else { End::Violation })
 }
 
 /// The first failures of a mutant, sorted.
@@ -101,6 +104,17 @@ fn measured(all: &BTreeMap<&str, Buckets>) -> (usize, usize, usize) {
     (pure, found, counts.get(counts.len() / 2).copied().unwrap_or_default())
 }
 
+/// The same with one entry for each group of bugs that show the same symptom.
+fn grouped<'a>(all: &BTreeMap<&'a str, Buckets>, alike: &[(String, Vec<&'a str>)]) -> BTreeMap<&'a str, Buckets> {
+    let mut grouped: BTreeMap<&str, Buckets> = BTreeMap::new();
+    for (&name, buckets) in all {
+        let group = alike.iter().find(|(_, names)| names.contains(&name)).map_or(name, |(_, names)| names[0]);
+        let into = grouped.entry(group).or_default();
+        buckets.iter().for_each(|(bucket, times)| *into.entry(bucket.clone()).or_default() += times);
+    }
+    grouped
+}
+
 /// Bugs whose most frequent bucket is the same: they show the same symptom.
 fn alike<'a>(all: &BTreeMap<&'a str, Buckets>) -> Vec<(String, Vec<&'a str>)> {
     let mut groups: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -123,6 +137,8 @@ mod tests {
             |pairs: &[(&str, usize)]| pairs.iter().map(|&(name, times)| (name.to_owned(), times)).collect::<Buckets>();
         let all = BTreeMap::from([("a", of(&[("x", 8), ("y", 2)])), ("b", of(&[("x", 3)])), ("c", of(&[("z", 1)]))]);
         assert_eq!(measured(&all), (8 + 2 + 1, 14, 1));
-        assert_eq!(alike(&all), [("x".to_owned(), vec!["a", "b"])]);
+        let alike = alike(&all);
+        assert_eq!(alike, [("x".to_owned(), vec!["a", "b"])]);
+        assert_eq!(measured(&grouped(&all, &alike)), (14, 14, 1));
     }
 }
