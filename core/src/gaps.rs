@@ -9,7 +9,7 @@
 use crate::causal_context::CausalContext;
 use crate::identity::Incarnation;
 use crate::time::{Micros, Time};
-use crate::vector::VersionVector;
+use crate::vector::{Dot, VersionVector};
 use alloc::collections::{BTreeMap, VecDeque};
 
 /// News within this of each other share the time of the first, so that a busy origin takes little room.
@@ -46,6 +46,15 @@ impl Gaps {
                 self.oldest = self.oldest.or(Some(now));
             }
         }
+    }
+
+    /// What is missing, by the last of each incarnation.
+    pub(crate) fn vector(&self) -> VersionVector {
+        let mut missing = VersionVector::new();
+        for (&incarnation, marks) in &self.marks {
+            marks.iter().for_each(|&(counter, _)| _ = missing.join_dot(Dot { incarnation, counter }));
+        }
+        missing
     }
 
     /// Forgets what is covered by now.

@@ -133,6 +133,11 @@ impl Log {
         }
     }
 
+    /// What covers all that has left, and what covers every delete of that.
+    pub(crate) const fn floors(&self) -> (&VersionVector, &VersionVector) {
+        (&self.floor, &self.deletes_floor)
+    }
+
     /// `D(k)`: the deletes of this key that were applied here, and whatever deletes left the log.
     pub(crate) fn deletes_of(&self, key: &Key) -> Cow<'_, VersionVector> {
         match self.deletes.get(key) {

@@ -2,6 +2,8 @@
 //!
 //! It needs Debian's packages chromium and chromium-driver. Without them every test is reported as ignored, with that reason.
 
+mod live;
+
 use hence_checker::history::{Action, History, Operation};
 use hence_checker::{Options, judge};
 use hence_sim::campaign::case::Case;
@@ -10,6 +12,7 @@ use hence_sim::engine::choice_log::ChoiceLog;
 use hence_sim::generate::{self, Profile};
 use hence_sim::observe::{About, Idle, Reasons, Recorder, Story, history_page, page};
 use hence_sim::plan::Plan;
+use hence_sim::why;
 use hence_tests::browser::{self, Browser};
 use libtest_mimic::{Arguments, Completion, Trial};
 use std::path::PathBuf;
@@ -32,6 +35,10 @@ const TESTS: &[Test] = &[
     ("the_page_says_why", says_why),
     ("a_long_run_stays_small_and_quick", long_run),
     ("a_history_opens_as_well", history),
+    ("the_live_page_runs_and_forks", live::runs_and_forks),
+    ("idle_chatter_can_be_hidden", idle),
+    ("the_state_says_what_waits_and_what_is_missing", state),
+    ("a_blind_page_names_no_bug", blind),
     ("pictures_at_two_widths", pictures),
 ];
 
@@ -54,11 +61,19 @@ fn main() -> ExitCode {
 }
 
 /// A case whose bug is that answers leave out deletes.
-fn story_of_a_case() -> Story {
+fn the_case() -> Case {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/pictures/a-delete-that-is-left-out.json");
-    let case = Case::read(&std::fs::read_to_string(path).expect("the case")).expect("a case");
+    Case::read(&std::fs::read_to_string(path).expect("the case")).expect("a case")
+}
+
+fn story_of_a_case() -> Story {
+    told(Idle::Changing)
+}
+
+fn told(idle: Idle) -> Story {
+    let case = the_case();
     let choice_log = Some(ChoiceLog::following(case.choices.clone()));
-    story(&case.plan, case.setting().expect("a setting"), choice_log, Idle::Changing)
+    story(&case.plan, case.setting().expect("a setting"), choice_log, idle)
 }
 
 fn story(plan: &Plan, setting: Setting, choice_log: Option<ChoiceLog>, idle: Idle) -> Story {
@@ -220,6 +235,55 @@ fn says_why() {
     assert!(browser.text("document.getElementById('event').innerText").contains("necessary"));
 }
 
+/// A page with all idle chatter has a box that hides it.
+fn idle() {
+    let story = told(Idle::All);
+    let browser = Browser::start(1280, 800, false);
+    browser.open(&write("idle", &story), "");
+    let shown = || browser.ask("shown.length").as_u64().expect("a number") as usize;
+    assert_eq!(shown(), story.moments.len());
+    browser.ask(
+        "[...document.querySelectorAll('#filter-box label')].find((it) => /heartbeats/.test(it.textContent)).querySelector('input').click()",
+    );
+    let idle = story.moments.iter().filter(|moment| moment.idle).count();
+    assert!(idle > 10);
+    assert_eq!(shown(), story.moments.len() - idle);
+}
+
+/// What is in the causal buffer, what is missing, and what an answer brings its client.
+fn state() {
+    let (browser, story) = opened("state", "");
+    let with = |field: &str, value: &str| {
+        let has = |(name, held): &(String, String)| name == field && held.contains(value);
+        let at = story.moments.iter().position(|moment| moment.changes.iter().any(has));
+        at.unwrap_or_else(|| panic!("{field} never has {value}"))
+    };
+    for (field, value) in [("causal buffer", "b1.2"), ("gaps", "b1.2")] {
+        browser.ask(&format!("choose({})", with(field, value)));
+        let shown = browser.text("document.querySelector('[data-lane=\"A\"]').innerText");
+        assert!(shown.lines().any(|line| line.starts_with(field) && line.contains(value)), "{field}: {shown}");
+    }
+    let at = story.moments.iter().position(|moment| moment.text == "gets 404 absent").expect("the answer");
+    browser.ask(&format!("choose({at})"));
+    let answer = browser.text("document.getElementById('answer').innerText");
+    assert_eq!(answer, "The answer: 404 absent, with a token of nothing.");
+    let promise = browser.text("document.getElementById('promise').innerText");
+    assert!(promise.contains("INV-3 of docs/protocol.md"), "{promise}");
+}
+
+/// Whoever looks at it is to find out which bug is planted.
+fn blind() {
+    let page = page(&story_of_a_case(), &About::blind(11));
+    assert!(!page.contains("answer-without-deletes") && !page.contains("left-out.json"));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("explorer-blind.html");
+    std::fs::write(&path, page).expect("a page");
+    let browser = Browser::start(1280, 800, false);
+    browser.open(&path, "");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    let verdict = browser.text("document.getElementById('verdict').innerText");
+    assert!(verdict.contains("a replica with a hidden bug") && !verdict.contains("Again:"), "{verdict}");
+}
+
 fn tour() {
     let (browser, _) = opened("tour", "");
     browser.ask("(document.getElementById('tour-button').click(), 0)");
@@ -249,6 +313,13 @@ fn history() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
     let verdict = browser.text("document.getElementById('verdict').innerText");
     assert!(verdict.contains("RYW: a missing value") && verdict.contains("did not show x=1"), "{verdict}");
+    // The write that the read should have shown, and that read.
+    let text = |of: &str| browser.text(&format!("events[blame.{of}[0]].x"));
+    assert!(
+        text("missing").starts_with("asks put x=1") && text("broken").starts_with("gets 404"),
+        "{}",
+        text("broken")
+    );
     // The token went from one client to the other.
     assert_eq!(browser.ask("[lanes.length, carriages.length, events.length]"), serde_json::json!([2, 1, 4]));
     browser.press(&[END]);
@@ -282,6 +353,14 @@ fn long_run() {
 fn pictures() {
     let story = story_of_a_case();
     let path = write("pictures", &story);
+    let replay = "hence-sim replay a-delete-that-is-left-out.json".into();
+    let about = About {
+        title: "a-delete-that-is-left-out".into(),
+        subject: "answer-without-deletes".into(),
+        replay,
+        ..About::default()
+    };
+    std::fs::write(&path, page(&story, &about)).expect("a page");
     for (width, height, dark) in [(1280, 800, false), (1280, 800, true), (390, 844, false), (390, 844, true)] {
         let browser = Browser::start(width, height, dark);
         browser.open(&path, "");
@@ -293,6 +372,21 @@ fn pictures() {
         let number = |at: usize| u32::from_be_bytes(picture[at..at + 4].try_into().expect("four bytes"));
         assert_eq!((&picture[1..4], number(16), number(20)), (&b"PNG"[..], width, height));
         assert!(picture.len() > 20_000, "{} bytes at {width}", picture.len());
-        std::fs::write(path.with_file_name(format!("explorer-{width}-{theme}.png")), picture).expect("a picture");
+        keep(&format!("page-{width}-{theme}"), &picture);
+    }
+    let (case, setting) = (the_case(), the_case().setting().expect("a setting"));
+    let why = why::why(&case.plan, &case.choices, setting, (Idle::Changing, why::EVENTS_MAX)).expect("the case fails");
+    let about = About { reasons: Some(why.reasons()), ..about };
+    std::fs::write(&path, page(&why.story, &about)).expect("a page");
+    let browser = Browser::start(1280, 900, false);
+    browser.open(&path, "");
+    keep("page-1280-why", &browser.picture());
+}
+
+/// Where `HENCE_PICTURES` names a folder, the picture goes there, too: the documents show it.
+fn keep(name: &str, picture: &[u8]) {
+    let folders = [Some(env!("CARGO_TARGET_TMPDIR").into()), std::env::var_os("HENCE_PICTURES")];
+    for folder in folders.into_iter().flatten() {
+        std::fs::write(PathBuf::from(folder).join(format!("{name}.png")), picture).expect("a picture");
     }
 }

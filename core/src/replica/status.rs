@@ -11,7 +11,7 @@ use crate::rules::Rules;
 use crate::siblings::Siblings;
 use crate::store::Store;
 use crate::time::Micros;
-use crate::vector::VersionVector;
+use crate::vector::{Dot, VersionVector};
 use crate::view::{MemberRecord, View};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -168,6 +168,23 @@ impl<R: Rules> Replica<R> {
     #[must_use]
     pub const fn causal_buffer(&self) -> usize {
         self.causal_buffer.len()
+    }
+
+    /// Which operations are buffered.
+    pub fn buffered(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.causal_buffer.dots()
+    }
+
+    /// What others cover and this replica does not, by the last of each incarnation, until a repair fetches it.
+    #[must_use]
+    pub fn gaps(&self) -> VersionVector {
+        self.gaps.vector()
+    }
+
+    /// Covers what has left the log, and every delete of that. See [`Rules::may_trim`].
+    #[must_use]
+    pub const fn trimmed(&self) -> (&VersionVector, &VersionVector) {
+        self.data.log().floors()
     }
 
     /// How many requests wait: for their dependencies, or for their write concern.

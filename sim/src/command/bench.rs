@@ -8,6 +8,7 @@ use crate::campaign::run::{Setting, run};
 use crate::campaign::{Summary, campaign};
 use crate::explore::{Change, Session};
 use crate::generate::{self, Profile};
+use crate::observe::Idle;
 use crate::subject::echo::{self, Echo};
 use crate::world::World;
 use serde_json::{Value, json};
@@ -111,7 +112,7 @@ fn explore_millis(round: u64) -> (f64, f64) {
         (FORKED..2 * FORKED).contains(&events).then_some((plan, events))
     };
     let Some((plan, events)) = (round * 1_000..(round + 1) * 1_000).find_map(long) else { return (f64::NAN, f64::NAN) };
-    let mut session = Session::new(plan, BTreeMap::new(), Setting::default());
+    let mut session = Session::new(plan, BTreeMap::new(), Setting::default(), Idle::Changing);
     let change = Change::Request { client: 0, replica: 'A', key: 0, act: "get".into() };
     let (_, seconds) = measured(|| session.fork(&change));
     let last = session.here().story.moments.len().saturating_sub(1);

@@ -177,7 +177,8 @@ pub(crate) fn show(asked: &Show, subjects: &[NamedSubject]) -> Done {
     let story = recorder.story(&case.plan, verdict.violation.as_ref(), idle);
     if let Some(path) = &asked.html {
         let why = asked.why.then(|| why::why(&case.plan, &case.choices, setting, (idle, why::EVENTS_MAX))).flatten();
-        let about = About { reasons: why.map(|why| why.reasons()), ..about(&case, &asked.case) };
+        let about = if asked.blind { About::blind(case.plan.seed) } else { about(&case, &asked.case) };
+        let about = About { reasons: why.map(|why| why.reasons()), ..about };
         files::write(path, observe::page(&story, &about).as_bytes())?;
     }
     if let Some(path) = &asked.svg {

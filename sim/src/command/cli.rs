@@ -241,6 +241,9 @@ pub(crate) struct Explore {
     /// Plant this bug in the core
     #[arg(long)]
     pub(crate) mutant: Option<String>,
+    /// Idle chatter, too
+    #[arg(long)]
+    pub(crate) idle: bool,
     /// The port on 127.0.0.1; 0 for any
     #[arg(long, default_value_t = 7878)]
     pub(crate) port: u16,
@@ -257,6 +260,9 @@ pub(crate) struct Show {
     /// Idle chatter, too
     #[arg(long)]
     pub(crate) idle: bool,
+    /// Do not say which bug is planted, nor what the case is called: whoever looks is to find out
+    #[arg(long)]
+    pub(crate) blind: bool,
     /// JSON lines instead of text, and nothing else on standard output
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,7 +7,7 @@ use crate::campaign::run::{NamedSubject, Setting};
 use crate::explore::{Change, Refused, Session, Until};
 use crate::generate;
 use crate::mutants::Mutant;
-use crate::observe::{About, Diff, page};
+use crate::observe::{About, Diff, Idle, page};
 use hence_loopback::{Answer, Asked};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ fn diff(paths: [&PathBuf; 2], subjects: &[NamedSubject], lines: Lines) -> Result
     let story = |path: &Path| {
         let case = read(path, subjects)?;
         let setting = Setting { thorough: true, ..setting_of(&case, subjects)? };
-        let session = Session::new(case.plan, case.choices, setting);
+        let session = Session::new(case.plan, case.choices, setting, Idle::Changing);
         Ok::<_, Problem>(session.here().story.clone())
     };
     let (one, other) = (story(paths[0])?, story(paths[1])?);
@@ -77,11 +77,13 @@ fn diff(paths: [&PathBuf; 2], subjects: &[NamedSubject], lines: Lines) -> Result
 
 /// The run that a session begins with.
 fn begin(asked: &Explore, subjects: &[NamedSubject]) -> Result<(Session, About), Problem> {
+    let idle = if asked.idle { Idle::All } else { Idle::Changing };
     let about = |title: String, subject: &str, seed: u64, replay: String| About {
         title,
         subject: subject.to_owned(),
         seed,
         program: provenance::FULL.to_owned(),
+        whole: format!("{replay} --idle"),
         replay,
         live: Some(0),
         ..About::default()
@@ -92,7 +94,7 @@ fn begin(asked: &Explore, subjects: &[NamedSubject]) -> Result<(Session, About),
         let subject = case.mutant.clone().unwrap_or_else(|| "the sound replica".into());
         let replay = format!("hence-sim explore {}", provenance::quoted(&path.to_string_lossy()));
         let about = about(path.display().to_string(), &subject, case.plan.seed, replay);
-        return Ok((Session::new(case.plan, case.choices, setting), about));
+        return Ok((Session::new(case.plan, case.choices, setting, idle), about));
     }
     let Some(seed) = asked.seed else { return Err("say a case, or --seed N".into()) };
     let mutant = asked
@@ -104,7 +106,7 @@ fn begin(asked: &Explore, subjects: &[NamedSubject]) -> Result<(Session, About),
     let planted = asked.mutant.as_deref().map(|name| format!(" --mutant {name}")).unwrap_or_default();
     let replay = format!("hence-sim explore --seed {seed} --profile {}{planted}", asked.profile.name());
     let about = about(format!("seed {seed}"), asked.mutant.as_deref().unwrap_or("the sound replica"), seed, replay);
-    Ok((Session::new(plan, BTreeMap::new(), setting), about))
+    Ok((Session::new(plan, BTreeMap::new(), setting, idle), about))
 }
 
 fn as_json(status: u16, value: &Value) -> Answer {

@@ -93,21 +93,22 @@ pub struct Branch {
 #[derive(Debug)]
 pub struct Session {
     setting: Setting,
+    idle: Idle,
     branches: Vec<Branch>,
     branch: usize,
     event: usize,
 }
 
 impl Session {
-    /// Begins with this plan and these choices, at the first event.
+    /// Begins with this plan and these choices, at the first event. `idle` says which events there are.
     ///
     /// # Panics
     /// If the plan does not pass [`Plan::check`].
     #[must_use]
-    pub fn new(plan: Plan, choices: BTreeMap<String, Fate>, setting: Setting) -> Self {
+    pub fn new(plan: Plan, choices: BTreeMap<String, Fate>, setting: Setting, idle: Idle) -> Self {
         let setting = Setting { thorough: true, ..setting };
-        let first = Branch::run(plan, choices, setting, None, String::new());
-        Self { setting, branches: vec![first], branch: 0, event: 0 }
+        let first = Branch::run(plan, choices, (setting, idle), None, String::new());
+        Self { setting, idle, branches: vec![first], branch: 0, event: 0 }
     }
 
     /// All branches, the first run first.
@@ -178,7 +179,7 @@ impl Session {
             return Err(Refused(error.to_string()));
         }
         let (at, text) = ((self.branch, self.event), change.to_string());
-        let branch = Branch::run(plan, choices, self.setting, Some(at), text);
+        let branch = Branch::run(plan, choices, (self.setting, self.idle), Some(at), text);
         self.event = self.event.min(branch.story.moments.len().saturating_sub(1));
         self.branches.push(branch);
         self.branch = self.branches.len() - 1;
@@ -214,7 +215,7 @@ impl Branch {
     fn run(
         plan: Plan,
         choices: BTreeMap<String, Fate>,
-        setting: Setting,
+        (setting, idle): (Setting, Idle),
         parent: Option<(usize, usize)>,
         change: String,
     ) -> Self {
@@ -222,7 +223,7 @@ impl Branch {
         let choice_log = Some(ChoiceLog::following(choices));
         let watch = Watch { choice_log, observer: Some(Box::new(recorder.clone())) };
         let (verdict, choice_log) = run_watched(&plan, setting, watch);
-        let story = recorder.story(&plan, verdict.violation.as_ref(), Idle::Changing);
+        let story = recorder.story(&plan, verdict.violation.as_ref(), idle);
         let choices = choice_log.map(|log| log.made().clone()).unwrap_or_default();
         Self { parent, change, plan, choices, story }
     }

@@ -26,8 +26,13 @@ pub fn history_page(history: &History, report: &Report, found: Option<&Counterex
     let at = |id: u64, is_end: bool| events.iter().position(|event| event.id == id && event.is_end == is_end);
     let lit: Vec<usize> = (0..events.len()).filter(|&place| blamed.contains(&events[place].id)).collect();
     let blame = found.map(|found| {
-        json!({ "at": lit.last().copied().unwrap_or_default(), "say": sentences(found), "missing": [], "past": lit,
-            "broken": [], "bands": [] })
+        let (unseen, wrong) = unseen(found);
+        let (missing, broken): (Vec<_>, Vec<_>) = (
+            unseen.and_then(|id| at(id, false)).into_iter().collect(),
+            wrong.and_then(|id| at(id, true)).into_iter().collect(),
+        );
+        json!({ "at": lit.last().copied().unwrap_or_default(), "say": sentences(found), "missing": missing, "past": lit,
+            "broken": broken, "bands": [] })
     });
     let carriages = carriages(&shown, &lanes, at);
     let sign = report.weakest_broken().map(|level| format!("{}: {}", level.name(), report.kind().unwrap_or("broken")));
@@ -37,6 +42,18 @@ pub fn history_page(history: &History, report: &Report, found: Option<&Counterex
         "replay": about.replay, "sign": sign, "lanes": lane_values, "events": values, "carriages": carriages,
         "bands": [], "blame": blame, "hidden": history.len() - shown.len() });
     assembled(&data, &about.title)
+}
+
+/// The last write of the key of the last read that the read does not show, and that read.
+fn unseen(found: &Counterexample) -> (Option<u64>, Option<u64>) {
+    let all: Vec<Operation> = found.history().operations().collect();
+    let Some(read) = all.iter().rev().find(|operation| operation.action == Action::Get) else { return (None, None) };
+    let shows = |write: &Operation| {
+        write.value.is_some()
+            && (write.value == read.value || read.siblings.iter().flatten().any(|it| Some(it) == write.value.as_ref()))
+    };
+    let is_unseen = |it: &&Operation| it.action != Action::Get && it.key == read.key && !shows(it);
+    (all.iter().rev().find(is_unseen).map(|write| write.id), Some(read.id))
 }
 
 /// The operations that are shown, in the order of the history.

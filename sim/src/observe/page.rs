@@ -40,6 +40,14 @@ pub struct About {
     pub live: Option<usize>,
 }
 
+impl About {
+    /// Of a run whose bug its reader is to find: nothing here names it.
+    #[must_use]
+    pub fn blind(seed: u64) -> Self {
+        Self { title: "A run".into(), subject: "a replica with a hidden bug".into(), seed, ..Self::default() }
+    }
+}
+
 /// What counterfactuals say of a failure. Moments are places in its story.
 #[derive(Debug, Clone, Default)]
 pub struct Reasons {
@@ -127,15 +135,19 @@ fn value(story: &Story, about: &About) -> Value {
         .as_ref()
         .map(|why| json!({ "say": why.sentences, "at": why.named, "weights": why.weights, "cuts": why.cuts }));
     let sign = story.violation.as_ref().map(|violation| violation.fingerprint());
+    let promise = story.violation.as_ref().and_then(|violation| violation.invariant.number());
     json!({ "title": about.title, "about": about.about, "subject": about.subject, "seed": about.seed,
-        "program": about.program, "replay": about.replay, "whole": about.whole, "sign": sign, "lanes": lanes, "events": events,
-        "carriages": carriages, "bands": bands, "blame": blame, "why": why, "live": about.live, "hidden": story.hidden })
+        "program": about.program, "replay": about.replay, "whole": about.whole, "sign": sign, "promise": promise,
+        "lanes": lanes, "events": events, "carriages": carriages, "bands": bands, "blame": blame, "why": why, "live": about.live, "hidden": story.hidden })
 }
 
 fn of_moment(moment: &Moment, lane: i64) -> Value {
     let mut value = json!({ "t": moment.at, "l": lane, "k": moment.kind, "x": moment.text });
     if moment.tone != Tone::Plain {
         value["o"] = moment.tone.name().into();
+    }
+    if moment.idle {
+        value["z"] = true.into();
     }
     if !moment.keys.is_empty() {
         value["y"] = moment.keys.clone().into();

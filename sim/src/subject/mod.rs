@@ -8,14 +8,16 @@ pub mod baseline;
 pub mod buggify;
 pub mod echo;
 
+mod held;
 mod traits;
 mod wire;
 
 use crate::random::Words;
+pub use held::{Inside, Load};
 use hence_core::{
-    Address, BatchAnswer, Body, Config, Content, Dot, Event, Formats, Identity, Incarnation, Key, LinkState, MemoryUse,
-    Message, Now, Output, Replica, Reply, Request, RequestId, Rule, Rules, Seed, Siblings, Time, VersionVector, View,
-    WatchPart, Written,
+    Address, BatchAnswer, Body, Config, Content, Dot, Event, Formats, Identity, Incarnation, Key, LinkState, Message,
+    Now, Output, Replica, Reply, Request, RequestId, Rule, Rules, Seed, Siblings, Time, VersionVector, View, WatchPart,
+    Written,
 };
 use std::borrow::Cow;
 pub use traits::{Part, Role, Traits};
@@ -208,6 +210,8 @@ pub trait Probe {
     fn is_member(&self) -> bool;
     /// Operations parked, requests waiting, operations and bytes in the log.
     fn load(&self) -> Load;
+    /// What it holds for later and what it lacks, for people who look at it.
+    fn inside(&self) -> Inside<'_>;
     /// What the last input cost, in units of which one input may cost at most [`hence_core::WORK_MAX`].
     fn work(&self) -> u32;
     /// Is every other wanted member linked and listed?
@@ -218,29 +222,6 @@ pub trait Probe {
     fn all_speak(&self, format: u8) -> bool;
     /// The subject's own list of invariants; panics where one does not hold.
     fn check_invariants(&self);
-}
-
-/// What a replica holds besides its store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Load {
-    /// Operations parked.
-    pub parked: usize,
-    /// Requests waiting.
-    pub waiting: usize,
-    /// Those among them that wait until what they wrote is elsewhere, too.
-    pub spreading: usize,
-    /// Watches.
-    pub watches: usize,
-    /// Bytes of the operations parked.
-    pub parked_bytes: usize,
-    /// Bytes of the values in requests waiting, and of answers that do.
-    pub waiting_bytes: usize,
-    /// Bytes in the log.
-    pub log_bytes: usize,
-    /// What all data holds.
-    pub memory: MemoryUse,
-    /// A fetch is under way.
-    pub pulling: bool,
 }
 
 impl<R: Rules> Probe for Replica<R> {
@@ -293,6 +274,11 @@ impl<R: Rules> Probe for Replica<R> {
             (self.log_bytes(), self.memory(), self.is_pulling(), self.concerns());
         let watches = self.watches();
         Load { parked, waiting, spreading, watches, parked_bytes, waiting_bytes, log_bytes, memory, pulling }
+    }
+
+    fn inside(&self) -> Inside<'_> {
+        let (trimmed, trimmed_deletes) = self.trimmed();
+        Inside { buffered: self.buffered().collect(), gaps: self.gaps(), trimmed, trimmed_deletes }
     }
 
     fn work(&self) -> u32 {

@@ -57,8 +57,13 @@ impl<S: Subject> World<S> {
         for (key, siblings) in probe.all() {
             say(&format!("store {}", key.as_str()), versions(&siblings));
         }
+        let inside = probe.inside();
+        let buffered: Vec<String> = inside.buffered.iter().map(Dot::to_string).collect();
+        say("causal buffer", buffered.join(" "));
+        say("gaps", covered(&inside.gaps));
         say("log", format!("{} B", load.log_bytes));
-        say("causal buffer", format!("{}, {} B", load.parked, load.parked_bytes));
+        say("trimmed", covered(inside.trimmed));
+        say("trimmed deletes", covered(inside.trimmed_deletes));
         say("requests waiting", load.waiting.to_string());
         say("pull", if load.pulling { "under way".into() } else { "none".into() });
         state

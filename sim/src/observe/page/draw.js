@@ -3,11 +3,11 @@
 const view = document.getElementById("view");
 const canvas = document.getElementById("canvas");
 const spacer = document.getElementById("spacer");
-let pen = canvas.getContext("2d");
+const pen = canvas.getContext("2d");
 
 /** What is shown and how. */
 const look = {
-  chosen: -1, byTime: false, zoom: 1, past: !!blame, only: false, folded: new Set(),
+  chosen: -1, byTime: false, zoom: 1, past: !!blame, only: false, idle: true, folded: new Set(),
   groups: new Set(Object.keys(GROUPS)), keys: null, hits: new Set(), steps: 0,
 };
 
@@ -29,6 +29,7 @@ let textAt = 0;
 function passes(event) {
   if (event.k === "violation" || event.at === look.chosen) return true;
   if (look.only && !past.has(event.at) && event.group !== "faults" && !broken.has(event.at)) return false;
+  if (event.z && !look.idle) return false;
   if (event.group && !look.groups.has(event.group)) return false;
   if (event.l >= 0 && !look.lanes.has(event.l)) return false;
   if (look.keys && event.group !== "faults" && !(event.y || []).some((key) => look.keys.has(key))) {
@@ -331,32 +332,32 @@ function mark(event, y) {
   const x = xOf(event.l);
   if (x === null) {
     if (event.l < 0 && event.k !== "violation") { pen.fillStyle = colors.fault; pen.fillRect(narrow() ? 3 : 79, y - 3, 8, 6); }
-    if (event.k === "violation") star(narrow() ? 8 : 84, y);
+    if (event.k === "violation") star(pen, narrow() ? 8 : 84, y);
     return;
   }
-  sketch(event, x, y);
+  sketch(pen, event, x, y);
   if (missing.has(event.at)) { pen.globalAlpha = 1; pen.strokeStyle = colors.request; pen.beginPath(); pen.arc(x, y, 10, 0, 7); pen.stroke(); }
 }
 
-/** The shape of an event's mark at a place; the legend draws with it, too. */
-function sketch(event, x, y) {
+/** The shape of an event's mark at a place, on the picture or in the legend. */
+function sketch(ink, event, x, y) {
   const shape = event.k;
-  pen.lineWidth = 2;
-  pen.strokeStyle = pen.fillStyle = textColor(event) === colors.text ? colorOf(event) : textColor(event);
-  pen.beginPath();
-  if (shape === "violation") return star(x, y);
-  if (shape === "asked" || shape === "answered") pen.rect(x - 4.5, y - 4.5, 9, 9);
-  else if (shape === "told") pen.rect(x - 6, y - 3, 12, 6);
-  else if (shape === "applied") { pen.moveTo(x, y - 6.5); pen.lineTo(x + 6.5, y); pen.lineTo(x, y + 6.5); pen.lineTo(x - 6.5, y); pen.closePath(); }
-  else if (shape === "started") { pen.moveTo(x - 6, y - 5); pen.lineTo(x + 6, y - 5); pen.lineTo(x, y + 6); pen.closePath(); }
-  else if (shape === "died") { pen.moveTo(x - 5, y - 5); pen.lineTo(x + 5, y + 5); pen.moveTo(x + 5, y - 5); pen.lineTo(x - 5, y + 5); pen.stroke(); return; }
-  else pen.arc(x, y, shape === "sent" || shape === "received" ? 3 : shape === "refused" ? 5.5 : 3.5, 0, 7);
+  ink.lineWidth = 2;
+  ink.strokeStyle = ink.fillStyle = textColor(event) === colors.text ? colorOf(event) : textColor(event);
+  ink.beginPath();
+  if (shape === "violation") return star(ink, x, y);
+  if (shape === "asked" || shape === "answered") ink.rect(x - 4.5, y - 4.5, 9, 9);
+  else if (shape === "told") ink.rect(x - 6, y - 3, 12, 6);
+  else if (shape === "applied") { ink.moveTo(x, y - 6.5); ink.lineTo(x + 6.5, y); ink.lineTo(x, y + 6.5); ink.lineTo(x - 6.5, y); ink.closePath(); }
+  else if (shape === "started") { ink.moveTo(x - 6, y - 5); ink.lineTo(x + 6, y - 5); ink.lineTo(x, y + 6); ink.closePath(); }
+  else if (shape === "died") { ink.moveTo(x - 5, y - 5); ink.lineTo(x + 5, y + 5); ink.moveTo(x + 5, y - 5); ink.lineTo(x - 5, y + 5); ink.stroke(); return; }
+  else ink.arc(x, y, shape === "sent" || shape === "received" ? 3 : shape === "refused" ? 5.5 : 3.5, 0, 7);
   const isLost = event.o === "lost";
   const hollow = isLost || ["answered", "told", "event", "acted", "refused", "stream", "replies"].includes(shape);
-  if (isLost) pen.setLineDash([2, 2]);
-  if (hollow) { pen.globalAlpha = Math.max(pen.globalAlpha, 0.5); pen.save(); pen.fillStyle = colors.back; pen.fill(); pen.restore(); pen.stroke(); } else pen.fill();
-  pen.setLineDash([]);
-  if (shape === "refused") { pen.beginPath(); pen.moveTo(x - 4, y + 4); pen.lineTo(x + 4, y - 4); pen.stroke(); }
+  if (isLost) ink.setLineDash([2, 2]);
+  if (hollow) { ink.globalAlpha = Math.max(ink.globalAlpha, 0.5); ink.save(); ink.fillStyle = colors.back; ink.fill(); ink.restore(); ink.stroke(); } else ink.fill();
+  ink.setLineDash([]);
+  if (shape === "refused") { ink.beginPath(); ink.moveTo(x - 4, y + 4); ink.lineTo(x + 4, y - 4); ink.stroke(); }
 }
 
 function colorOf(event) {
@@ -366,15 +367,15 @@ function colorOf(event) {
   return it ? carriageColor(it) : colors.text;
 }
 
-function star(x, y) {
-  pen.fillStyle = colors.bad;
-  pen.globalAlpha = 1;
-  pen.beginPath();
+function star(ink, x, y) {
+  ink.fillStyle = colors.bad;
+  ink.globalAlpha = 1;
+  ink.beginPath();
   for (let n = 0; n < 10; n++) {
     const [r, a] = [n % 2 ? 5 : 10, (n * Math.PI) / 5 - Math.PI / 2];
-    pen.lineTo(x + r * Math.cos(a), y + r * Math.sin(a));
+    ink.lineTo(x + r * Math.cos(a), y + r * Math.sin(a));
   }
-  pen.fill();
+  ink.fill();
 }
 
 function drawHead(width) {

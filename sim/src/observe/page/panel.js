@@ -15,10 +15,11 @@ function showVerdict() {
     ? make("h1", {}, make("span", { class: "sign" }, run.sign), make("small", {}, [run.title, run.subject, run.seed === undefined ? "" : `seed ${run.seed}`].filter(Boolean).join(" · ")))
     : make("h1", {}, make("span", { class: "fine" }, "No promise is broken"), make("small", {}, `${run.title} · ${run.subject}`));
   const say = blame ? blame.say.map((sentence) => make("p", {}, sentence)) : [];
-  const more = make("p", { class: "more" }, run.about ? run.about + " " : "", "Again: ", make("code", {}, run.replay));
+  const more = make("p", { class: "more" }, run.about ? run.about + " " : "", ...(run.replay ? ["Again: ", make("code", {}, run.replay)] : []));
+  const rule = run.promise ? make("p", { class: "more", id: "promise" }, `The promise is INV-${run.promise} of docs/protocol.md, which names the rules that it tests.`) : null;
   const left = run.hidden ? make("p", { class: "more", id: "left-out" }, `${run.hidden} idle ${run.hidden === 1 ? "event is" : "events are"} left out; `,
     make("code", {}, "--idle"), " shows them", ...(run.whole ? [": ", make("code", {}, run.whole)] : ["."])) : null;
-  $("verdict").replaceChildren(...[head, ...say, why ? showWhy() : null, more, left].filter(Boolean));
+  $("verdict").replaceChildren(...[head, ...say, why ? showWhy() : null, rule, more, left].filter(Boolean));
 }
 
 /** What counterfactuals say: sentences, the step that decided it, and how many futures fail from each cut on. */
@@ -56,7 +57,8 @@ function showEvent() {
   const open = leaves(event) && it.u ? make("p", { class: "at" }, "It was on its way when the run ended.") : null;
   const fate = leaves(event) && it.l ? make("p", { class: "at" }, `${it.a.length ? "Once, " : "Never arrives: "}${it.l}.`) : null;
   const held = leaves(event) && it.h ? make("p", { class: "at" }, "A cut holds it back for a while.") : null;
-  const content = it && it.x ? make("details", {}, make("summary", {}, "All of the message"), make("code", { class: "content" }, it.x)) : null;
+  const content = !it || !it.x ? null : it.n === "answer" ? make("p", { class: "at", id: "answer" }, `The answer: ${it.x}.`)
+    : make("details", {}, make("summary", {}, "All of the message"), make("code", { class: "content" }, it.x));
   $("event").replaceChildren(
     make("div", { class: "at" }, `event ${at} · ${seconds(event.t)} · ${event.lane || "outside"}`),
     make("h2", {}, event.say), badges, ...[fate, held, open].filter(Boolean), links, showChanges(event), ...(content ? [content] : []));
@@ -79,7 +81,7 @@ function showChanges(event) {
   return make("div", {}, make("p", { class: "at" }, "What just changed"), make("table", { id: "changes" }, ...rows));
 }
 
-const FIELDS = ["incarnation", "serves", "store", "vector", "truly has", "token", "token that was sent", "token that came back", "truly knows", "view", "links", "causal buffer", "requests waiting", "pull", "log"];
+const FIELDS = ["incarnation", "serves", "store", "vector", "truly has", "token", "token that was sent", "token that came back", "truly knows", "view", "links", "causal buffer", "gaps", "requests waiting", "pull", "log", "trimmed", "trimmed deletes"];
 const rank = (name) => FIELDS.indexOf(name.startsWith("store ") ? "store" : name);
 
 function showStates() {
@@ -114,6 +116,7 @@ function showFilters() {
       flip(keys, key)(on);
       look.keys = keys.size === allKeys.length ? null : keys;
     }))),
+    ...(events.some((event) => event.z) ? [field("Idle chatter", check("heartbeats and the like", look.idle, (on) => { look.idle = on; }))] : []),
     field("Fold into one lane", ...["replicas", "clients"].map((name) => check(name, false, flip(look.folded, name)))));
 }
 
@@ -131,15 +134,14 @@ const SIGNS = [
 
 /** What the marks mean, each drawn as in the picture. */
 function showLegend() {
-  const usual = pen, scale = window.devicePixelRatio || 1;
+  const scale = window.devicePixelRatio || 1;
   const rows = LEGEND.map(([event, text]) => {
     const paper = make("canvas", { width: 24 * scale, height: 22 * scale, "aria-hidden": "true" });
-    pen = paper.getContext("2d");
-    pen.scale(scale, scale);
-    sketch({ ...event, group: groupOf[event.k] }, 12, 11);
+    const ink = paper.getContext("2d");
+    ink.scale(scale, scale);
+    sketch(ink, { ...event, group: groupOf[event.k] }, 12, 11);
     return make("li", {}, paper, text);
   });
-  pen = usual;
   const signs = SIGNS.map(([sign, text]) => make("li", {}, make("span", { class: "sign" }, sign), text));
   $("legend-box").replaceChildren(make("ul", {}, ...rows, ...signs));
 }
