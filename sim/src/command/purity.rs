@@ -139,6 +139,6 @@ mod tests {
         assert_eq!(measured(&all), (8 + 2 + 1, 14, 1));
         let alike = alike(&all);
         assert_eq!(alike, [("x".to_owned(), vec!["a", "b"])]);
-        assert_eq!(measured(&grouped(&all, &alike)), (14, 14, 1));
+        assert_eq!(measured(&grouped(&all, &alike)), (14, 14, 2));
     }
 }

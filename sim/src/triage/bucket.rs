@@ -18,6 +18,8 @@ pub struct Bucket {
     pub reason: String,
     /// What happens in that step, without names and numbers.
     pub step: String,
+    /// The small case needs a delete.
+    pub deletes: bool,
 }
 
 impl fmt::Display for Bucket {
@@ -27,15 +29,24 @@ impl fmt::Display for Bucket {
 }
 
 impl Bucket {
-    pub(super) fn named(fingerprint: &str, (story, named): (&Story, &Named)) -> Self {
+    pub(super) fn named(fingerprint: &str, plan: &Plan, (story, named): (&Story, &Named)) -> Self {
         let step = step(story, &story.moments[named.moment]);
-        Self { fingerprint: fingerprint.to_owned(), reason: format!("{:?}", named.reason).to_lowercase(), step }
+        let is_delete = |act: Act| matches!(act, Act::Delete | Act::Erase);
+        let has = |it: &Operation| is_delete(it.act) || it.with.iter().any(|beside| is_delete(beside.act));
+        let deletes = plan.operations.iter().any(has);
+        Self {
+            fingerprint: fingerprint.to_owned(),
+            reason: format!("{:?}", named.reason).to_lowercase(),
+            step,
+            deletes,
+        }
     }
 
     /// All of it but the oracle and its sign, as `findings.json` names it.
     #[must_use]
     pub fn cause(&self) -> String {
-        format!("{}: {}", self.reason, self.step)
+        let deletes = if self.deletes { ", with a delete" } else { "" };
+        format!("{}: {}{deletes}", self.reason, self.step)
     }
 }
 

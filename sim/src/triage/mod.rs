@@ -155,6 +155,6 @@ impl Bucket {
     pub fn of(case: &Case, setting: Setting) -> Option<(Self, [String; 2])> {
         let (story, named) = why::decided(&case.plan, &case.choices, setting)?;
         let why = why::of_step(&story, &named);
-        Some((Self::named(&case.fingerprint, (&story, &named)), why))
+        Some((Self::named(&case.fingerprint, &case.plan, (&story, &named)), why))
     }
 }
