@@ -206,13 +206,22 @@ fn the_code_of_a_rule_cites_it() {
     report("the code of a rule cites it", &complaints);
 }
 
-/// The row of an invariant names the rules whose tests it is, and no other.
+/// The row of an invariant names the rules whose tests it is, and those whose planted bugs it convicts, and no other.
 #[test]
 fn an_invariant_names_the_rules_that_it_tests() {
     let page = page();
     let rules = rules(&page);
+    let why = read("docs/why.md");
+    let convicts = |invariant: &str, mutant: &str| {
+        let row = page.lines().find(|line| line.contains(&format!("</a>{invariant} |"))).expect("its row");
+        let called = in_backquotes(row).next().unwrap_or_default();
+        why.lines().any(|line| line.starts_with(&format!("| `{mutant}` | {called}/")))
+    };
     let tests = |invariant: &str| -> Vec<String> {
-        let named = |rule: &str| part(rule, TESTED_BY).is_some_and(|tests| cited(tests).contains(invariant));
+        let named = |rule: &str| {
+            part(rule, TESTED_BY).is_some_and(|tests| cited(tests).contains(invariant))
+                || names(rule, BROKEN_BY).into_iter().any(|mutant| convicts(invariant, mutant))
+        };
         rules.iter().filter(|(_, rule)| named(rule)).map(|(name, _)| name.clone()).collect()
     };
     let mut complaints = Vec::new();

@@ -5,6 +5,7 @@
 
 use super::story::{Band, Blame, Carriage, Lane, Moment, Story, Tone};
 use super::words::{list, seconds};
+use crate::oracle::sign::Sign;
 use crate::oracle::verdict::{Invariant, Violation};
 use std::collections::BTreeMap;
 
@@ -38,6 +39,24 @@ const fn promise(invariant: Invariant) -> &'static str {
     }
 }
 
+/// Is what such a violation names not where it should be?
+#[expect(clippy::wildcard_enum_match_arm, reason = "most signs name what is there, or nothing")]
+const fn lacks(sign: &Sign) -> bool {
+    match sign {
+        Sign::PastMissing
+        | Sign::CauseMissing
+        | Sign::VersionHidden
+        | Sign::Lost
+        | Sign::NotLost
+        | Sign::KeptToItself
+        | Sign::KeptBack
+        | Sign::Stale
+        | Sign::WatchUnbound
+        | Sign::ListUnbound => true,
+        _ => false,
+    }
+}
+
 impl Blame {
     /// What the violation of this story rests on. `asked` says what each request was about.
     pub(super) fn of(story: &Story, asked: &BTreeMap<usize, String>) -> Self {
@@ -47,6 +66,7 @@ impl Blame {
             violated,
             sentences: Vec::new(),
             missing: Vec::new(),
+            lacks: story.violation.as_ref().is_some_and(|violation| lacks(&violation.sign)),
             lit: Vec::new(),
             broken: Vec::new(),
             bands: Vec::new(),

@@ -31,7 +31,7 @@ pub fn history_page(history: &History, report: &Report, found: Option<&Counterex
             unseen.and_then(|id| at(id, false)).into_iter().collect(),
             wrong.and_then(|id| at(id, true)).into_iter().collect(),
         );
-        json!({ "at": lit.last().copied().unwrap_or_default(), "say": sentences(found), "missing": missing, "past": lit,
+        json!({ "at": lit.last().copied().unwrap_or_default(), "say": sentences(found), "missing": missing, "lacks": true, "past": lit,
             "broken": broken, "bands": [] })
     });
     let carriages = carriages(&shown, &lanes, at);

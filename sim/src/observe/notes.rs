@@ -1,5 +1,6 @@
 //! The notes that a world hands to an observer, and short names for the incarnations in them.
 
+use super::words::span;
 use crate::plan::network::Fate;
 use crate::plan::{Fault, Plan, limits};
 use hence_core::{Dot, Event, Incarnation};
@@ -122,6 +123,8 @@ pub enum Note {
         from: Option<usize>,
         /// What.
         what: String,
+        /// All of the part, with its mark.
+        part: Option<String>,
     },
     /// A fault struck.
     Strikes {
@@ -233,8 +236,26 @@ impl Names {
         let letters = (0..limits::REPLICAS_MAX).rev().fold(detail.to_owned(), |text, replica| {
             text.replace(&format!("replica {replica}"), &format!("replica {}", Plan::name(replica)))
         });
-        ones(&runs_of(&self.shorten(&letters)))
+        ones(&spans(&runs_of(&self.shorten(&letters))))
     }
+}
+
+/// The text with long times in larger units: `854055 us` is `854.055 ms`.
+fn spans(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let mut said: Vec<String> = Vec::new();
+    for word in words {
+        let bare = word.trim_end_matches([',', '.', ';', ':']);
+        let before = said.last().and_then(|number| number.parse::<u64>().ok());
+        match before.filter(|_| bare == "us") {
+            Some(micros) => {
+                said.pop();
+                said.push(span(micros) + &word[bare.len()..]);
+            }
+            None => said.push(word.to_owned()),
+        }
+    }
+    said.join(" ")
 }
 
 /// What oracles count, and one of it.
@@ -314,6 +335,7 @@ mod tests {
         assert_eq!(said("without b1.1, b1.2, b1.3, b1.5, a1.6"), "without b1.1 to b1.3, b1.5, a1.6");
         assert_eq!(said("holds [b1.9, b1.10, b1.11] instead"), "holds [b1.9 to b1.11] instead");
         assert_eq!(said("b1.1, b1.2"), "b1.1, b1.2");
+        assert_eq!(said("late by 854055 us, and 101 us, and us"), "late by 854.055 ms, and 101 us, and us");
         assert_eq!(said("1 requests are open"), "1 request is open");
         assert_eq!(said("1 requests with 1 bytes wait"), "1 request with 1 byte waits");
         assert_eq!(said("11 requests are open, 1 keys, 2 keys"), "11 requests are open, 1 key, 2 keys");

@@ -127,7 +127,7 @@ fn value(story: &Story, about: &About) -> Value {
     let carriages: Vec<Value> = story.carriages.iter().map(of_carriage).collect();
     let bands: Vec<Value> = story.bands.iter().map(of_band).collect();
     let blame = story.blame.as_ref().map(|blame| {
-        json!({ "at": blame.violated, "say": blame.sentences, "missing": blame.missing, "past": blame.lit,
+        json!({ "at": blame.violated, "say": blame.sentences, "missing": blame.missing, "lacks": blame.lacks, "past": blame.lit,
             "broken": blame.broken, "bands": blame.bands })
     });
     let why = about

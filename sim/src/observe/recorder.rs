@@ -284,12 +284,13 @@ impl<'a> Teller<'a> {
                 Some(next)
             }
             Note::Answered { request, .. } => self.arrives(self.answers.get(request).copied(), place),
-            Note::Told { watch, from: Some(replica), .. } => {
+            Note::Told { watch, from: Some(replica), part: content, .. } => {
                 let from = Lane::Replica(*replica);
                 let mut step = self.story.moments.iter().rposition(|moment| moment.lane == from);
                 step = step.filter(|&step| self.story.moments[step].at == line.at);
                 let part = new("part", u64::from(*watch), from, line.lane);
-                self.story.carriages.push(Carriage { sent: step, arrived: vec![place], ..part });
+                let content = self.names.shorten(content.as_deref().unwrap_or_default());
+                self.story.carriages.push(Carriage { sent: step, arrived: vec![place], content, ..part });
                 Some(next)
             }
             Note::Started { .. }

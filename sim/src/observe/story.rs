@@ -141,6 +141,8 @@ pub struct Blame {
     pub sentences: Vec<String>,
     /// The moments in which the writes were accepted that the violation names.
     pub missing: Vec<usize>,
+    /// They should have been there. Otherwise the violation only names them.
+    pub lacks: bool,
     /// The moments by which knowledge of them came to the answer, in order.
     pub lit: Vec<usize>,
     /// The moments that kept a write from where it should have been.

@@ -108,7 +108,10 @@ pub(crate) const fn reset(reset: WatchReset) -> &'static str {
 /// A part that a watch is told.
 pub(crate) fn part(part: &WatchPart) -> String {
     let over = part.reset.map(|why| format!("that it begins over, since {}", reset(why)));
-    let mark = part.mark.as_ref().map(|_| "a mark".to_owned());
+    let mark = part.mark.as_ref().map(|mark| {
+        let known = mark.known.as_ref().map_or_else(|| "nothing yet".into(), |known| past(known));
+        format!("a mark that rests on {} and knows {known}", past(&mark.past))
+    });
     joined(over.into_iter().chain(part.changes.iter().map(change)).chain(mark))
 }
 

@@ -193,7 +193,7 @@ impl<S: Subject> World<S> {
         (own.replica, own.last) = (replica, Some(replica));
         (own.open, own.told) = (Some(watched), None);
         own.session += 1;
-        self.tell_of(watcher, None, || what);
+        self.tell_of(watcher, || what);
         let (id, cause) = (self.watch_id(watcher), self.cause_of(watcher, 0));
         self.step(replica, Input::Request { id, request: Request::Watch(Box::new(request)) }, cause);
     }
@@ -263,7 +263,7 @@ impl<S: Subject> World<S> {
         }
         let (before, id) = (self.watchers[watcher].replica, self.watch_id(watcher));
         self.end_session(watcher);
-        self.tell_of(watcher, None, || format!("breaks off, goes on at {}", Plan::name(replica)));
+        self.tell_of(watcher, || format!("breaks off, goes on at {}", Plan::name(replica)));
         if self.is_alive(before) {
             self.take_turn(Turn::Gone { replica: before, id });
         }
@@ -334,7 +334,15 @@ impl<S: Subject> World<S> {
         let marked = part.mark.clone().map(|mark| Box::new(Marked { mark, watched: watched.clone() }));
         let own = &mut self.watchers[watcher];
         (own.open, own.told) = (Some(watched), Some(marked));
-        self.tell_of(watcher, Some(replica), || words(&part));
+        let (of, what) = (&self.plan.watches[watcher], || words(&part));
+        let (client, watch) = (usize::from(of.client), of.id);
+        self.note(None, || Note::Told {
+            client,
+            watch,
+            from: Some(replica),
+            what: format!("watch{watch} {}", what()),
+            part: Some(words::part(&part)),
+        });
         let (cause, session) = (self.cause_of(watcher, 2), self.watchers[watcher].session);
         let cause = mix(cause, self.now);
         let delay = scale(self.source.words(cause).word(0), self.plan.network.client_delay_max + 1);
@@ -376,7 +384,7 @@ impl<S: Subject> World<S> {
             });
         }
         self.end_session(watcher);
-        self.tell_of(watcher, None, || "is refused: too many watch".into());
+        self.tell_of(watcher, || "is refused: too many watch".into());
         self.open_after(watcher, (replica + 1) % self.nodes.len(), REFUSED_AFTER);
     }
 
@@ -409,10 +417,16 @@ impl<S: Subject> World<S> {
         None
     }
 
-    fn tell_of(&mut self, watcher: usize, from: Option<usize>, what: impl FnOnce() -> String) {
+    fn tell_of(&mut self, watcher: usize, what: impl FnOnce() -> String) {
         let of = &self.plan.watches[watcher];
         let (client, watch) = (usize::from(of.client), of.id);
-        self.note(None, || Note::Told { client, watch, from, what: format!("watch{watch} {}", what()) });
+        self.note(None, || Note::Told {
+            client,
+            watch,
+            from: None,
+            what: format!("watch{watch} {}", what()),
+            part: None,
+        });
     }
 }
 
@@ -422,8 +436,11 @@ fn words_of(request: &WatchRequest, replica: usize) -> String {
         WatchRange::Key(key) => key.as_str().to_owned(),
         WatchRange::Prefix(prefix) => format!("{prefix}*"),
     };
-    let goes_on = if request.since.is_some() { "goes on" } else { "begins" };
-    format!("of {range} {goes_on} at {}", Plan::name(replica))
+    let place = Plan::name(replica);
+    match &request.since {
+        None => format!("of {range} begins at {place}"),
+        Some(known) => format!("of {range} goes on at {place} from what it knows: {}", words::past(known)),
+    }
 }
 
 /// A part in words.

@@ -10,6 +10,9 @@ const make = (name, more = {}, ...children) => {
   return element;
 };
 
+/** What a star marks: not every promise is broken by what is missing. */
+const STAR = !blame || blame.lacks ? "the write that should have been there" : "a write that the verdict names";
+
 function showVerdict() {
   const head = blame
     ? make("h1", {}, make("span", { class: "sign" }, run.sign), make("small", {}, [run.title, run.subject, run.seed === undefined ? "" : `seed ${run.seed}`].filter(Boolean).join(" · ")))
@@ -43,7 +46,7 @@ function showEvent() {
   if (!event) return;
   const badge = (name, text) => make("span", { class: "badge " + name }, text);
   const badges = make("div", {});
-  if (missing.has(at)) badges.append(badge("missing", "★ the write that should have been there"));
+  if (missing.has(at)) badges.append(badge("missing", "★ " + STAR));
   if (broken.has(at)) badges.append(badge("broken", "⚡ here the chain broke"));
   if (why && why.at === at) badges.append(badge("named", "◆ this decided it"));
   if (weightOf.has(at)) badges.append(badge("weight", weightOf.get(at)));
@@ -57,11 +60,11 @@ function showEvent() {
   const open = leaves(event) && it.u ? make("p", { class: "at" }, "It was on its way when the run ended.") : null;
   const fate = leaves(event) && it.l ? make("p", { class: "at" }, `${it.a.length ? "Once, " : "Never arrives: "}${it.l}.`) : null;
   const held = leaves(event) && it.h ? make("p", { class: "at" }, "A cut holds it back for a while.") : null;
-  const content = !it || !it.x ? null : it.n === "answer" ? make("p", { class: "at", id: "answer" }, `The answer: ${it.x}.`)
+  const content = !it || !it.x ? null : isOfClient(it) ? make("p", { class: "at", id: "answer" }, `${it.n === "part" ? "It is told" : "The answer"}: ${it.x}.`)
     : make("details", {}, make("summary", {}, "All of the message"), make("code", { class: "content" }, it.x));
   $("event").replaceChildren(
     make("div", { class: "at" }, `event ${at} · ${seconds(event.t)} · ${event.lane || "outside"}`),
-    make("h2", {}, event.say), badges, ...[fate, held, open].filter(Boolean), links, showChanges(event), ...(content ? [content] : []));
+    make("h2", {}, event.say), badges, ...[fate, held, open].filter(Boolean), ...[links, showChanges(event), content].filter(Boolean));
 }
 
 /** What the chosen event changed, with what was there before. */
@@ -70,7 +73,10 @@ function showChanges(event) {
     let first = event.at;
     while (first >= 0 && events[first].t === event.t && !events[first].d) first = before[first];
     const has = event.l >= 0 && first >= 0 && events[first].t === event.t;
-    return make("p", { class: "at" }, has ? "What this step changed stands at its beginning: " : "", has ? jump(first, `event ${first}`) : null);
+    if (!has) return null;
+    const all = showChanges(events[first]);
+    all.firstChild.replaceChildren("The whole step, which begins at ", jump(first, `event ${first}`), ", changed");
+    return all;
   }
   const old = event.at > 0 ? statesAt(event.at - 1)[event.l].fields : new Map();
   const rows = Object.entries(event.d).sort(([a], [b]) => rank(a) - rank(b)).map(([name, value]) => {
@@ -128,7 +134,7 @@ const LEGEND = [
   [{ k: "started" }, "a process starts"], [{ k: "died", o: "fault" }, "it dies"], [{ k: "violation", o: "violation" }, "the promise is broken"],
 ];
 const SIGNS = [
-  ["★", "the write that should have been there"], ["⚡", "where it stopped"], ["◆", "the step that decided it"],
+  ["★", STAR], ["⚡", "where it stopped"], ["◆", "the step that decided it"],
   ["▮", "a bar beside the lanes: a fault in force; a full one kept the write away"], ["┄", "a dashed arrow: held back; with a cross: lost"],
 ];
 
@@ -166,7 +172,7 @@ function showKeys() {
 const TOUR = [
   ["verdict", "What went wrong, in two sentences: first the answer that broke a promise, then what became of the write that it lacked."],
   ["view", "Time runs down. Each column is a replica (A, B) or a client (c0). Each row is an event; arrows are messages. A cross is a message that never arrives."],
-  ["past-button", "Bright rows are what the broken answer rests on. ★ is the write that should have been there; ⚡ is where it stopped. This button dims or lights them."],
+  ["past-button", "Bright rows are what the broken answer rests on. ★ is a write that it names; ⚡ is where it stopped. This button dims or lights them."],
   ["scrubber", "Walk through the run: drag, or press ↓ and ↑. Press v to come back to the violation. The address of the page names the event, so you can send it."],
   ["panel", "Every replica's and client's state after the chosen event. What just changed is marked. “truly has” is what the simulator knows; “vector” is what the replica says."],
   ["search", "Find events: put k0, push A->B, accepts then not applies. Enter goes from hit to hit. The filter beside it hides kinds, lanes and keys."],
