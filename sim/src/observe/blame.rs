@@ -40,21 +40,20 @@ const fn promise(invariant: Invariant) -> &'static str {
 }
 
 /// Is what such a violation names not where it should be?
-#[expect(clippy::wildcard_enum_match_arm, reason = "most signs name what is there, or nothing")]
 const fn lacks(sign: &Sign) -> bool {
-    match sign {
+    matches!(
+        sign,
         Sign::PastMissing
-        | Sign::CauseMissing
-        | Sign::VersionHidden
-        | Sign::Lost
-        | Sign::NotLost
-        | Sign::KeptToItself
-        | Sign::KeptBack
-        | Sign::Stale
-        | Sign::WatchUnbound
-        | Sign::ListUnbound => true,
-        _ => false,
-    }
+            | Sign::CauseMissing
+            | Sign::VersionHidden
+            | Sign::Lost
+            | Sign::NotLost
+            | Sign::KeptToItself
+            | Sign::KeptBack
+            | Sign::Stale
+            | Sign::WatchUnbound
+            | Sign::ListUnbound
+    )
 }
 
 impl Blame {
