@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// The tables, and whether a table is beyond the contract as a whole.
-const TABLES: [(&str, &str, bool); 6] = [
+const TABLES: [(&str, &str, bool); 7] = [
     ("view", include_str!("../../../../tests/contract/view.json"), false),
     ("kvs", include_str!("../../../../tests/contract/kvs.json"), false),
     ("order", include_str!("../../../../tests/contract/order.json"), false),
     ("extensions", include_str!("../../../../tests/contract/extensions.json"), true),
     ("batches", include_str!("../../../../tests/contract/batches.json"), true),
     ("lists", include_str!("../../../../tests/contract/lists.json"), true),
+    ("watches", include_str!("../../../../tests/contract/watches.json"), true),
 ];
 
 /// A case of a table.
