@@ -23,6 +23,9 @@ RUN sed -i '/^\[\[/,/^$/d' */Cargo.toml */*/Cargo.toml \
            && echo 'fn main() {}' > "${manifest%/*}/src/main.rs" || exit 1; \
        done
 
+# As in Cargo.toml. An image that is only tested may be built sooner, with other values.
+ARG CARGO_PROFILE_RELEASE_LTO=fat
+ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 # A static binary needs its target named: without it, the flag would also reach procedural macros.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN cargo build --release --locked -p hence-server --target "$(uname -m)-unknown-linux-gnu"

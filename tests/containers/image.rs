@@ -17,7 +17,9 @@ pub(crate) fn facts() {
     let image = engine::image().expect("looked at before any test runs");
     let inspect = |field: &str| docker(&["image", "inspect", "--format", &format!("{{{{json {field}}}}}"), &image]);
     let bytes: u64 = inspect(".Size").parse().expect("a number");
-    assert!(bytes < BYTES_MAX, "{bytes} bytes");
+    // What is built in a hurry is not what users get.
+    let is_hasty = std::env::var("HENCE_IMAGE_SOON").is_ok_and(|asked| asked == "yes");
+    assert!(bytes < if is_hasty { 2 * BYTES_MAX } else { BYTES_MAX }, "{bytes} bytes");
     assert_eq!(inspect(".Config.User"), "\"65532:65532\"");
     assert_eq!(inspect(".Config.Entrypoint"), "[\"/hence\"]");
     assert_eq!(inspect(".Config.Cmd"), "[\"serve\"]");
