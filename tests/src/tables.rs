@@ -14,13 +14,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Every table that needs no cut, by name.
-pub const TABLES: [(&str, &str); 6] = [
+pub const TABLES: [(&str, &str); 7] = [
     ("view", include_str!("../contract/view.json")),
     ("kvs", include_str!("../contract/kvs.json")),
     ("order", include_str!("../contract/order.json")),
     ("extensions", include_str!("../contract/extensions.json")),
     ("batches", include_str!("../contract/batches.json")),
     ("lists", include_str!("../contract/lists.json")),
+    ("watches", include_str!("../contract/watches.json")),
 ];
 
 /// The table of what holds while a replica is cut off.
