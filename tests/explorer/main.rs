@@ -271,7 +271,7 @@ fn state() {
     assert!(promise.contains("INV-3 of docs/protocol.md"), "{promise}");
 }
 
-/// Whoever looks at it is to find out which bug is planted.
+/// The reader is to find out which bug is planted.
 fn blind() {
     let page = page(&story_of_a_case(), &About::blind(11));
     assert!(!page.contains("answer-without-deletes") && !page.contains("left-out.json"));

@@ -260,7 +260,7 @@ pub(crate) struct Show {
     /// Idle chatter, too
     #[arg(long)]
     pub(crate) idle: bool,
-    /// Do not say which bug is planted, nor what the case is called: whoever looks is to find out
+    /// Do not say which bug is planted, nor what the case is called, so that a reader can find out
     #[arg(long)]
     pub(crate) blind: bool,
     /// JSON lines instead of text, and nothing else on standard output

@@ -9,7 +9,7 @@ use crate::triage::{Found, Sorted, Source};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Of a hundred failures so many lie in buckets that are mostly of their own bug, or of one with the same symptom.
+/// Of a hundred failures so many lie in buckets that are mostly of their own bug.
 const PURITY_MIN: usize = 95;
 
 /// Failures of a mutant by bucket.
@@ -48,7 +48,7 @@ pub(crate) fn run(seeds: u64, failures: usize, only: &[&str], lines: Lines) -> D
         json!({ "kind": "summary", "mutants": all.len(), "failures": found, "pure": pure, "pure_groups": pure_groups,
             "median": median, "alike": alike })
     });
-    Ok(if found > 0 && share(pure_groups) >= PURITY_MIN * 10 && median <= 1 { End::Clean } else { End::Violation })
+    Ok(if found > 0 && share(pure) >= PURITY_MIN * 10 && median <= 1 { End::Clean } else { End::Violation })
 }
 
 /// The first failures of a mutant, sorted.

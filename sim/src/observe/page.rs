@@ -41,7 +41,7 @@ pub struct About {
 }
 
 impl About {
-    /// Of a run whose bug its reader is to find: nothing here names it.
+    /// Of a run with a bug that the reader is to find: nothing here names it.
     #[must_use]
     pub fn blind(seed: u64) -> Self {
         Self { title: "A run".into(), subject: "a replica with a hidden bug".into(), seed, ..Self::default() }
